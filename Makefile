@@ -1,0 +1,45 @@
+# Two commands, nothing before them: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export FLWR_TELEMETRY_ENABLED = 0
+export FLWR_DISABLE_UPDATE_CHECK = 1
+
+.PHONY: demo test test-fast check papers clean
+
+demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
+	$(BIN)/hedgerow sweep demo --out runs/demo
+
+test: check  ## everything that CI runs
+	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -m slow --durations=10
+
+test-fast: check  ## without the tests marked slow
+	$(BIN)/pytest -n 2 -m "not slow"
+
+check: $(VENV)/.dev  ## style, types and the arrows between rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmarks/papers)
+	$(BIN)/python benchmarks/papers/run.py
+
+clean:  ## remove what was installed and made
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch comes first and by its exact version: any other request for it may bring a CUDA build of gigabytes.
+$(VENV)/.torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hedgerow needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[torch,report]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/.demo

@@ -1,0 +1,90 @@
+"""Hedgerow: federated learning for edge devices on top of Flower.
+
+Everything below is imported when it is first used, so that a device that only
+needs a part of Hedgerow loads only that part.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "hedgerow.types": [
+        "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "Samples", "ServerState",
+    ],
+    "hedgerow.strategies": [
+        "Strategy", "chain", "clip", "error_feedback", "float32", "mean", "parse_pipeline", "quantize",
+        "random_k", "top_k", "uniform", "weight_by_examples",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
+    ],
+    "hedgerow.datasets": [
+        "Dataset", "Federation", "dirichlet", "from_arrays", "iid", "load_dataset", "natural",
+        "quantity_skew", "shards",
+    ],
+    "hedgerow.client.app": ["client_app"],
+    "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch_trainer": ["TorchTrainer"],
+    "hedgerow.server.app": ["server_app", "train"],
+    "hedgerow.server.rounds": ["begin", "rounds"],
+    "hedgerow.simulation.grid": ["InProcessGrid"],
+    "hedgerow.experiments.simulate": ["simulate"],
+}  # fmt: skip
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = sorted(_PLACE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from hedgerow.client.app import client_app as client_app
+    from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch_trainer import TorchTrainer as TorchTrainer
+    from hedgerow.datasets import Dataset as Dataset
+    from hedgerow.datasets import Federation as Federation
+    from hedgerow.datasets import dirichlet as dirichlet
+    from hedgerow.datasets import from_arrays as from_arrays
+    from hedgerow.datasets import iid as iid
+    from hedgerow.datasets import load_dataset as load_dataset
+    from hedgerow.datasets import natural as natural
+    from hedgerow.datasets import quantity_skew as quantity_skew
+    from hedgerow.datasets import shards as shards
+    from hedgerow.experiments.simulate import simulate as simulate
+    from hedgerow.server.app import server_app as server_app
+    from hedgerow.server.app import train as train
+    from hedgerow.server.rounds import begin as begin
+    from hedgerow.server.rounds import rounds as rounds
+    from hedgerow.simulation.grid import InProcessGrid as InProcessGrid
+    from hedgerow.strategies import Strategy as Strategy
+    from hedgerow.strategies import chain as chain
+    from hedgerow.strategies import clip as clip
+    from hedgerow.strategies import error_feedback as error_feedback
+    from hedgerow.strategies import fedadagrad as fedadagrad
+    from hedgerow.strategies import fedadam as fedadam
+    from hedgerow.strategies import fedavg as fedavg
+    from hedgerow.strategies import fedavgm as fedavgm
+    from hedgerow.strategies import fedprox as fedprox
+    from hedgerow.strategies import fedyogi as fedyogi
+    from hedgerow.strategies import float32 as float32
+    from hedgerow.strategies import mean as mean
+    from hedgerow.strategies import parse_pipeline as parse_pipeline
+    from hedgerow.strategies import quantize as quantize
+    from hedgerow.strategies import random_k as random_k
+    from hedgerow.strategies import top_k as top_k
+    from hedgerow.strategies import uniform as uniform
+    from hedgerow.strategies import weight_by_examples as weight_by_examples
+    from hedgerow.types import Layout as Layout
+    from hedgerow.types import LocalTraining as LocalTraining
+    from hedgerow.types import Model as Model
+    from hedgerow.types import Payload as Payload
+    from hedgerow.types import RoundResult as RoundResult
+    from hedgerow.types import Samples as Samples
+    from hedgerow.types import ServerState as ServerState
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module 'hedgerow' has no attribute {name!r}")
+    return getattr(import_module(_PLACE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

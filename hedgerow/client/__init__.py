@@ -1,0 +1,1 @@
+"""Where the data live: tasks, trainers, and the Flower client."""

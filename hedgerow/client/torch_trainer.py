@@ -1,0 +1,296 @@
+"""Local training with torch.
+
+`torch_module` says which tensors of a module are sent and which are not.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hedgerow import checks
+from hedgerow.client.task import Task
+from hedgerow.client.torch_module import FlatModule
+from hedgerow.rng import generator, integer_seed
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+
+Step = Callable[[list[Tensor]], None]
+"""Changes the parameters, from their gradients."""
+
+
+class TorchTrainer:
+    """A `Trainer` on torch. One module serves all clients, one after another.
+
+    The optimizer starts afresh in every `fit`: no momentum is carried over.
+    Images `(n, channels, height, width)` reach the model in torch's
+    channels-last memory format, which is faster and computes the same thing.
+    In a batch of a single sample there is nothing to normalise by: BatchNorm
+    then uses its running statistics, and leaves them as they are.
+
+    Args:
+        task: what is learned.
+        threads: of torch, while it works here. Other numbers give other bits.
+        device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
+            same `fit` give the same bits.
+        evaluation_batch: samples evaluated at once.
+
+    Raises:
+        ValueError: the factory does not give a module with trainable float32
+            parameters.
+
+    A trainer is not safe to use from two threads at once.
+
+    >>> trainer = TorchTrainer(Task(lambda: nn.Linear(2, 3)))
+    >>> trainer.layout.dimension
+    9
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        threads: int = 1,
+        device: str | None = None,
+        evaluation_batch: int = 256,
+    ) -> None:
+        checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
+        self._task = task
+        self._threads = threads
+        self._device = torch.device(device or "cpu")
+        self._evaluation_batch = evaluation_batch
+        self._net = FlatModule(self._build(0, "constants"), self._device)
+        self._loss = task.loss or nn.functional.cross_entropy
+
+    @property
+    def layout(self) -> Layout:
+        """Which tensor of the model lies where."""
+        return self._net.layout
+
+    def initial(self, seed: int) -> Model:
+        """The model as the factory makes it, with torch's generator seeded from `seed`."""
+        module = self._build(seed, "initial model")
+        if {id(p) for p in module.parameters()} & {id(p) for p in self._net.parameters}:
+            raise ValueError(
+                "the task's model gave the same parameters twice; "
+                "it must make a new module, with new layers, each time it is called"
+            )
+        net = FlatModule(module, self._device)
+        if net.layout != self.layout:
+            raise ValueError("the task's model gave modules of two shapes; it must give the same each time")
+        return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+
+    def fit(
+        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+    ) -> Fit:
+        """Train a copy of the model on one client's data.
+
+        The gradient of a step is that of the loss plus `proximal * (w - w_global)`;
+        it is clipped, then `weight_decay * w` is added, then the optimizer
+        steps. `"loss"` in the metrics is the mean over all samples of all
+        epochs, as seen while training.
+
+        Raises:
+            ValueError: there are no samples, they do not fit the model, or
+                training diverged. The error names the client.
+        """
+        who = f"client {client!r}, round {round}"
+        _check(data, who)
+        dropout = integer_seed(seed, "dropout", round=round, client=client)
+        shuffle = generator(seed, "shuffle", round=round, client=client)
+        with _threads(self._threads), _seeded(dropout, self._device), torch.enable_grad():
+            start = self._net.load(model)
+            self._net.module.train()
+            step = _stepper(local, local.learning_rate_at(round), self._net.parameters, start)
+            total = 0.0
+            for _ in range(local.epochs):
+                total += self._epoch(data, shuffle.permutation(len(data)), local.batch_size, step, who)
+            delta = (self._net.vector - start).cpu().numpy()
+            buffers = self._net.read_buffers()
+        loss = total / (local.epochs * len(data))
+        if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
+            raise ValueError(
+                f"{who}: training diverged (loss {loss:g}); the learning rate was "
+                f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
+                f"and check that the data are finite"
+            )
+        return Fit(delta, buffers, len(data), {"loss": loss})
+
+    def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
+        """Loss and metrics of a model: means over the samples.
+
+        They may be infinite or NaN where the model's outputs are.
+
+        Raises:
+            ValueError: there are no samples, they do not fit the model, or a
+                metric does not give one value a sample.
+        """
+        _check(data, "evaluation")
+        totals = dict.fromkeys(["loss", *self._task.metrics], 0.0)
+        with _threads(self._threads), _seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
+            self._net.load(model)
+            self._net.module.eval()
+            for first in range(0, len(data), self._evaluation_batch):
+                index = np.arange(first, min(first + self._evaluation_batch, len(data)))
+                x, y = self._batch(data, index)
+                with _explained("evaluation", x, y):
+                    outputs, loss = self._forward(x, y)
+                    totals["loss"] += loss.item() * len(index)
+                    for name, metric in self._task.metrics.items():
+                        totals[name] += _total(name, metric(outputs, y), len(index))
+        return {name: total / len(data) for name, total in totals.items()}
+
+    def _epoch(self, data: Samples, order: Any, batch_size: int, step: Step, who: str) -> float:
+        """One pass over the data in this order; the sum of the samples' losses."""
+        size = batch_size or len(order)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for first in range(0, len(order), size):
+            index = order[first : first + size]
+            x, y = self._batch(data, index)
+            with _explained(who, x, y):
+                with self._net.lone_sample() if len(index) == 1 else nullcontext():
+                    _, loss = self._forward(x, y)
+                loss.backward()  # type: ignore[no-untyped-call]
+            step(self._net.take_gradients())
+            total.add_(loss.detach(), alpha=len(index))
+        return total.item()
+
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        outputs = self._net.module(x)
+        loss = self._loss(outputs, y)
+        if isinstance(loss, Tensor) and loss.dim() == 0:
+            return outputs, loss
+        raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
+
+    def _batch(self, data: Samples, index: Any) -> tuple[Tensor, Tensor]:
+        x = torch.from_numpy(np.take(data.x, index, axis=0)).to(self._device)
+        y = torch.from_numpy(np.take(data.y, index, axis=0)).to(self._device)
+        if x.dim() == 4 and x.is_floating_point():
+            _, c, h, w = x.shape
+            # The strides are spelt out because torch cannot tell the two formats apart for one channel.
+            x = x.permute(0, 2, 3, 1).contiguous().as_strided(x.shape, (h * w * c, 1, w * c, c))
+        return x, y
+
+    def _build(self, seed: int, purpose: str) -> nn.Module:
+        with _threads(self._threads), _seeded(integer_seed(seed, purpose), self._device):
+            module = self._task.model()
+        if isinstance(module, nn.Module):
+            return module
+        raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
+
+
+def _stepper(local: LocalTraining, learning_rate: float, parameters: list[Tensor], start: Tensor) -> Step:
+    """One step of local training; it may change the gradients it is given."""
+    move = (_sgd if local.optimizer == "sgd" else _adam)(local, learning_rate, parameters)
+    parts = torch.split(start, [p.numel() for p in parameters])
+    anchors = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+    def step(gradients: list[Tensor]) -> None:
+        with torch.no_grad():
+            if local.proximal:
+                torch._foreach_add_(gradients, torch._foreach_sub(parameters, anchors), alpha=local.proximal)
+            if local.clip_gradient:
+                norm = nn.utils.get_total_norm(gradients)
+                torch._foreach_mul_(gradients, (local.clip_gradient / (norm + 1e-6)).clamp(max=1.0))
+            if local.weight_decay:
+                torch._foreach_add_(gradients, parameters, alpha=local.weight_decay)
+            move(gradients)
+
+    return step
+
+
+def _sgd(local: LocalTraining, learning_rate: float, parameters: list[Tensor]) -> Step:
+    """SGD as in torch.optim: `v = momentum * v + g; w -= learning_rate * v`."""
+    velocity: list[Tensor] = []
+
+    def step(gradients: list[Tensor]) -> None:
+        if local.momentum and velocity:
+            torch._foreach_mul_(velocity, local.momentum)
+            torch._foreach_add_(velocity, gradients)
+        elif local.momentum:
+            velocity.extend(gradients)
+        torch._foreach_add_(parameters, velocity or gradients, alpha=-learning_rate)
+
+    return step
+
+
+def _adam(local: LocalTraining, learning_rate: float, parameters: list[Tensor]) -> Step:
+    """Adam (arXiv:1412.6980, algorithm 1) with the paper's constants, as in torch.optim."""
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+    first = [torch.zeros_like(p) for p in parameters]
+    second = [torch.zeros_like(p) for p in parameters]
+    steps = itertools.count(1)
+
+    def step(gradients: list[Tensor]) -> None:
+        t = next(steps)
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
+        scale = torch._foreach_sqrt(second)
+        torch._foreach_div_(scale, (1 - beta2**t) ** 0.5)
+        torch._foreach_add_(scale, epsilon)
+        torch._foreach_addcdiv_(parameters, first, scale, value=-learning_rate / (1 - beta1**t))
+
+    return step
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if before == number:
+        yield
+        return
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's own random numbers come from `seed`, and the caller's are left as they were."""
+    if device.type != "cpu":
+        with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
+            torch.manual_seed(seed)
+            yield
+        return
+    # Not as above, which looks for accelerators: it takes as long as a step of a small model.
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+
+
+def _total(name: str, values: Any, samples: int) -> float:
+    if isinstance(values, Tensor) and values.shape == (samples,):
+        return values.double().sum().item()
+    shape = tuple(values.shape) if isinstance(values, Tensor) else f"no tensor but {values!r}"
+    raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
+
+
+def _check(data: Samples, who: str) -> None:
+    if len(data) == 0:
+        raise ValueError(f"{who}: there are no samples; there must be at least one")
+    if data.x.dtype not in (np.float32, np.int64):
+        raise ValueError(
+            f"{who}: x is {data.x.dtype}; it must be float32 (`x.astype('float32')`), or int64 for characters"
+        )
+
+
+@contextmanager
+def _explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
+    """Errors of the user's model and loss, with what they were given."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
+        raise ValueError(
+            f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
+            f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
+        ) from error

@@ -1,0 +1,51 @@
+"""What can train and evaluate a model on a client's data."""
+
+from typing import Protocol
+
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+
+
+class Trainer(Protocol):
+    """Trains and evaluates one task; every back end keeps the same law.
+
+    Nothing is remembered between calls: a result depends on the arguments
+    alone. Two back ends agree to 1e-5; one back end gives the same bits for
+    the same arguments, in any process of one machine.
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """Which tensor of the model lies where."""
+        ...
+
+    def initial(self, seed: int) -> Model:
+        """The model before the first round."""
+        ...
+
+    def fit(
+        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+    ) -> Fit:
+        """Train a copy of the model on one client's data.
+
+        Args:
+            model: the global model; it is not changed.
+            data: the client's samples, at least one.
+            local: how to train.
+            seed: seed of the run.
+            round: round number, from 1.
+            client: stable name of the client. With `seed` and `round` it
+                decides the order of the samples and all other randomness.
+
+        Raises:
+            ValueError: there are no samples, they do not fit the model, or
+                training diverged. The error names the client.
+        """
+        ...
+
+    def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
+        """Loss and metrics of a model: means over the samples, such as `{"loss": 0.4, "accuracy": 0.9}`.
+
+        Raises:
+            ValueError: there are no samples, or they do not fit the model.
+        """
+        ...

@@ -1,0 +1,80 @@
+"""A data set that lies with clients."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.checks import did_you_mean
+from hedgerow.types import Samples
+
+if TYPE_CHECKING:
+    from hedgerow.datasets.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """Which training samples lie with which client.
+
+    No sample lies with two clients and no client is empty; this is checked
+    whichever partition made it.
+
+    Attributes:
+        dataset: whose training samples were dealt.
+        names: stable name of each client, such as `"client-0007"`.
+        indices: for each client, in the order of `names`, the positions of its
+            samples in `dataset.train`, sorted, int64.
+    """
+
+    dataset: "Dataset"
+    names: tuple[str, ...]
+    indices: tuple[NDArray[np.int64], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.indices) or len(set(self.names)) != len(self.names):
+            raise ValueError(
+                f"a federation has {len(self.names)} names, {len(set(self.names))} of them different, and"
+                f" {len(self.indices)} lists of samples; each client needs a name of its own and one list"
+            )
+        if not self.names:
+            raise ValueError("a federation has no client; it needs at least one")
+        for name, index in zip(self.names, self.indices, strict=True):
+            if not len(index):
+                raise ValueError(f"client {name!r} has no sample; each client needs at least one")
+        used, total = np.concatenate(self.indices), len(self.dataset.train)
+        if used.min() < 0 or used.max() >= total:
+            raise ValueError(f"a client holds a sample that is not among the {total} there are")
+        if np.bincount(used).max() > 1:
+            raise ValueError(
+                f"sample {int(np.bincount(used).argmax())} lies with two clients; each lies with one at most"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def samples(self, name: str) -> Samples:
+        """Training samples of one client.
+
+        Raises:
+            ValueError: no client has that name; the error names the nearest.
+        """
+        try:
+            place = self.names.index(name)
+        except ValueError:
+            near = did_you_mean(name, self.names)
+            raise ValueError(
+                f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
+                f" {self.names[-1]!r}.{near}"
+            ) from None
+        return self.dataset.train.take(self.indices[place])
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Samples of each client, `(clients,) int64`."""
+        return np.array([len(index) for index in self.indices], np.int64)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Samples of each client in each class, `(clients, classes) int64`."""
+        labels, classes = self.dataset.train.y, self.dataset.num_classes
+        rows = [np.bincount(labels[index], minlength=classes) for index in self.indices]
+        return np.stack(rows).astype(np.int64)

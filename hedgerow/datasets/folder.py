@@ -1,0 +1,109 @@
+"""A folder of pictures as a data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.datasets.arrays import from_arrays
+from hedgerow.datasets.dataset import Dataset
+from hedgerow.datasets.packing import DataFileError
+
+
+def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Dataset:
+    """Make a data set of a folder that has one folder of pictures for each class.
+
+    If the folder holds `train` and `test`, these hold the folders of the
+    classes. Else a fraction of each class is held out for testing.
+
+    Pictures are any that Pillow reads, all of one size. They are grey if all
+    are; if one has colour, all become red, green and blue, without
+    transparency. Files whose name starts with a dot are passed over.
+
+    Args:
+        path: the folder.
+        test: fraction of each class that is held out, if there is no `test`.
+        seed: of the hold-out.
+
+    Raises:
+        DataFileError: a folder is empty, a file is no picture, or has another
+            size than the first; the error names it.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataFileError(f"{root} is not a folder")
+    parts = [root / "train", root / "test"]
+    if not all(part.is_dir() for part in parts):
+        parts = [root]
+    classes = _classes(parts[0])
+    files = [[(c, f) for c in _known(part, classes) for f in _files(part / c)] for part in parts]
+    pictures = _read([file for group in files for _, file in group])
+    labels = np.array([c for group in files for c, _ in group])
+    try:
+        if len(parts) == 1:
+            return from_arrays(pictures, labels, test=test, classes=classes, seed=seed, name=root.name)
+        n = len(files[0])
+        own = (pictures[n:], labels[n:])
+        return from_arrays(pictures[:n], labels[:n], test=own, classes=classes, name=root.name)
+    except ValueError as problem:
+        raise DataFileError(f"{root}: {problem}") from problem
+
+
+def _classes(folder: Path) -> list[str]:
+    classes = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    loose = [entry for entry in _entries(folder) if not entry.is_dir()]
+    if loose:
+        raise DataFileError(f"{loose[0]} lies beside the folders of the classes; put each into one")
+    if not classes:
+        raise DataFileError(f"{folder} is empty; it must hold one folder of pictures for each class")
+    return classes
+
+
+def _known(part: Path, classes: list[str]) -> list[str]:
+    found = _classes(part)
+    for name in found:
+        if name not in classes:
+            raise DataFileError(f"{part / name} is a class that the training pictures do not have: {classes}")
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(_entries(folder))
+    if not files:
+        raise DataFileError(f"{folder} is empty; a class needs at least one picture")
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+
+
+def _read(files: list[Path]) -> NDArray[np.uint8]:
+    """All pictures, `(n, 1 or 3, height, width) uint8`; nothing is returned unless every one is good."""
+    pictures = [_picture(file) for file in files]
+    first = pictures[0].size
+    for file, picture in zip(files, pictures, strict=True):
+        if picture.size != first:
+            raise DataFileError(
+                f"{file} has {picture.size[0]} x {picture.size[1]} pixels and {files[0]} has {first[0]} x"
+                f" {first[1]}; all pictures must have the same size"
+            )
+    if all(picture.mode == "L" for picture in pictures):
+        return np.stack([np.asarray(picture)[None] for picture in pictures])
+    return np.stack([np.asarray(picture.convert("RGB")).transpose(2, 0, 1) for picture in pictures])
+
+
+def _picture(file: Path) -> Any:
+    """The picture in a file, with mode `L` (grey) or `RGB`."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise DataFileError(f"{file} has more than 8 bits a pixel; save it with 8 bits")
+            return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    except DataFileError:
+        raise
+    except Exception as problem:  # each of Pillow's decoders has errors of its own
+        raise DataFileError(f"{file} is not a picture that can be read: {problem}") from problem

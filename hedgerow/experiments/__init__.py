@@ -1,0 +1,1 @@
+"""From one file to a run, a sweep, a table and a report."""

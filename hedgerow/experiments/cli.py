@@ -1,0 +1,270 @@
+"""The command line. Heavy imports are inside the commands, so that `--help` answers at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hedgerow.experiments import terminal
+from hedgerow.experiments.errors import CommandError
+
+if TYPE_CHECKING:
+    from hedgerow.experiments.config import Experiment
+    from hedgerow.experiments.grid import Sweep
+
+app = typer.Typer(
+    name="hedgerow",
+    cls=terminal.Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name (see 'hedgerow list'), or a TOML file."),
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Change keys of the file, such as rounds=5 model.name=logistic."
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    recipes = "recipes"
+    datasets = "datasets"
+    partitions = "partitions"
+    models = "models"
+    strategies = "strategies"
+    transforms = "transforms"
+
+
+def main() -> None:
+    """The `hedgerow` command."""
+    app(prog_name="hedgerow")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=terminal.print_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; HEDGEROW_DEBUG=1 does the same.")
+    ] = False,
+) -> None:
+    """Federated learning for edge devices: what each update costs, and what it gives.
+
+    Try [bold]hedgerow sweep demo[/bold]: four ways of sending an update, compared on real pictures.
+    """
+
+
+@app.command(rich_help_panel="Run")
+def run(
+    source: SourceArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run one experiment; print what it cost and write a report.
+
+    The folder then holds the resolved configuration, one line a round, checkpoints and the final model.
+    """
+    from hedgerow.experiments.config import to_toml
+    from hedgerow.experiments.grid import Sweep, slug
+    from hedgerow.experiments.recipe import load
+    from hedgerow.experiments.store import RunFolder
+
+    experiment = load(source, overrides or ())
+    if isinstance(experiment, Sweep):
+        count = len(experiment.cells)
+        raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
+    folder = out or Path("runs") / slug(experiment.name)
+    if (folder / "config.toml").is_file() and not RunFolder.create(folder, to_toml(experiment)).finished:
+        done = len(RunFolder(folder).rounds())
+        raise CommandError(
+            f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
+            f" go on with: hedgerow resume {folder}"
+        )
+    _run(experiment, folder, json)
+
+
+@app.command(rich_help_panel="Run")
+def sweep(
+    source: SourceArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run every combination of the values in \\[sweep], in parallel; compare them and write a report.
+
+    Started again, it goes on where it stopped.
+    An experiment that fails does not stop the others; the exit code is then 1.
+    """
+    from hedgerow.experiments.grid import slug
+    from hedgerow.experiments.recipe import load_sweep
+
+    experiments = load_sweep(source, overrides or ())
+    _sweep(experiments, out or Path("runs") / slug(experiments.name), workers, json)
+
+
+@app.command(rich_help_panel="Run")
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
+    from hedgerow.experiments.grid import Sweep
+    from hedgerow.experiments.recipe import load, load_sweep
+
+    if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
+        raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
+    if (folder / "sweep.toml").is_file():
+        _sweep(load_sweep(folder), folder, workers, json)
+        return
+    experiment = load(folder)
+    assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
+    _run(experiment, folder, json)
+
+
+@app.command(rich_help_panel="Run")
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Of runs or sweeps.")],
+    json: JsonOption = False,
+) -> None:
+    """Compare runs: accuracy, bytes up and down, bytes to reach a target, seconds."""
+    terminal.print_rows(folders, json)
+
+
+@app.command("list", rich_help_panel="Look")
+def list_(
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="[KIND]", help="One of the six; all where it is left out.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List recipes, datasets, partitions, models, strategies and transforms, a line each."""
+    from hedgerow.experiments import catalogue
+
+    catalogue.print_list([kind] if kind else list(Kind), json)
+
+
+@app.command(rich_help_panel="Look")
+def show(name: Annotated[str, typer.Argument(metavar="RECIPE")]) -> None:
+    """Print a recipe: TOML, with comments that explain it."""
+    from hedgerow.experiments.recipe import recipe_text
+
+    terminal.print_toml(recipe_text(name))
+
+
+@app.command(rich_help_panel="Look")
+def copy(
+    name: Annotated[str, typer.Argument(metavar="RECIPE")],
+    file: Annotated[Path, typer.Argument(help="Where to write it; nothing is overwritten.")],
+) -> None:
+    """Copy a recipe to a file, to change it there."""
+    from hedgerow.experiments.recipe import recipe_text
+
+    text = recipe_text(name)
+    target = file / f"{name}.toml" if file.is_dir() else file
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise CommandError(f"{target} is there already; choose another name, or remove it") from None
+    terminal.say(f"wrote {target}; run it with: hedgerow run {target}")
+
+
+@app.command(rich_help_panel="Look")
+def check(source: SourceArgument, overrides: OverridesArgument = None) -> None:
+    """Check a configuration without running it; every mistake is told."""
+    from hedgerow.experiments.recipe import load_sweep
+
+    cells = load_sweep(source, overrides or ()).cells
+    terminal.say(f"{source}: no mistakes; {len(cells)} experiment{'s' * (len(cells) > 1)}:")
+    for cell in cells:
+        terminal.say(
+            f"  {cell.experiment.label}, seed {cell.experiment.seed}, {cell.experiment.rounds} rounds"
+        )
+
+
+@app.command(rich_help_panel="Look")
+def data(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="A name (see 'hedgerow list'), or a path.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Of the loader or the partition: label=sick partition.alpha=0.3"
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(help="How samples are dealt.", show_default="natural where there are owners, else iid"),
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Show a data set and how it lies with its clients: rows, classes, sizes, and a heat map."""
+    from hedgerow.experiments import catalogue
+
+    catalogue.print_data(name, options or [], partition, clients, seed, json)
+
+
+def _run(experiment: "Experiment", folder: Path, json: bool) -> None:
+    from hedgerow.experiments.run import run_experiment
+    from hedgerow.experiments.sweep import rounds_done
+
+    with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
+        run_experiment(experiment, folder, on_round)
+    terminal.print_rows([folder], json)
+    terminal.write_report(folder, [folder])
+
+
+def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) -> None:
+    from hedgerow.experiments.sweep import run_sweep
+
+    with _resumable(folder), terminal.sweep_progress(experiments) as on_progress:
+        happened = [on_progress(p) for p in run_sweep(experiments, folder, workers)]
+    failed = [p for p in happened if p.kind == "failed"]
+    done = [
+        folder / cell.folder for cell in experiments.cells if cell.folder not in {p.folder for p in failed}
+    ]
+    if done:
+        terminal.print_rows(done, json)
+        terminal.write_report(folder, done)
+    for progress in failed:
+        terminal.complain(f"{progress.folder} failed after round {progress.round}: {progress.error}")
+    if failed:
+        terminal.complain(
+            f"{len(failed)} of {len(experiments.cells)} failed; try again with: hedgerow resume {folder}"
+        )
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.complain(f"interrupted; nothing saved is lost. Go on with: hedgerow resume {folder}")
+        raise typer.Exit(130) from None

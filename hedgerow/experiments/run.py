@@ -1,0 +1,74 @@
+"""Run one experiment into its folder, in this process or on any Flower grid."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flwr.serverapp import Grid
+
+from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.experiments.config import Experiment, to_toml
+from hedgerow.experiments.simulate import simulate
+from hedgerow.experiments.store import RunFolder, line_of
+from hedgerow.server.app import train
+from hedgerow.types import RoundResult
+
+
+def run_experiment(
+    experiment: Experiment,
+    folder: Path,
+    on_round: Callable[[RoundResult], None] | None = None,
+    *,
+    grid: Grid | None = None,
+) -> RunFolder:
+    """Run an experiment, or go on with it where it was; does nothing when it has finished.
+
+    Args:
+        experiment: what to run.
+        folder: the run's folder, made where it is not there.
+        on_round: is called with the result of each round.
+        grid: where the clients are; `None` simulates them in this process. On
+            a grid, the run waits until all of the experiment's clients are there.
+
+    Raises:
+        StoreError: another run lies in the folder.
+        ValueError: the data or the model cannot be had as configured.
+        OSError: the final model cannot be written; the last checkpoint stays.
+    """
+    run = RunFolder.create(folder, to_toml(experiment))
+    if run.finished:
+        return run
+    for result in _simulated(experiment, run) if grid is None else _served(experiment, run, grid):
+        run.append(line_of(result))
+        if on_round is not None:
+            on_round(result)
+    return run
+
+
+def _simulated(experiment: Experiment, run: RunFolder) -> Iterator[RoundResult]:
+    federation = experiment.federation()
+    return simulate(
+        experiment.task(),
+        federation,
+        experiment.strategy(),
+        rounds=experiment.rounds,
+        test=federation.dataset.test,
+        seed=experiment.seed,
+        folder=run.path,
+        evaluate_every=experiment.evaluation.every,
+    )
+
+
+def _served(experiment: Experiment, run: RunFolder, grid: Grid) -> Iterator[RoundResult]:
+    trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+    return train(
+        grid,
+        experiment.strategy(),
+        trainer.initial(experiment.seed),
+        trainer.layout,
+        num_rounds=experiment.rounds,
+        seed=experiment.seed,
+        folder=run.path,
+        evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
+        evaluate_every=experiment.evaluation.every,
+        min_clients=len(federation),
+    )

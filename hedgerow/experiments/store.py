@@ -1,0 +1,145 @@
+"""A run is a folder.
+
+config.toml         the resolved configuration
+metrics.jsonl       one line a round, only ever appended to
+checkpoints/        the server's state after the last two rounds
+clients/            what clients carry from round to round (residuals)
+model.safetensors   the final model; it is there when the run is finished
+"""
+
+import json
+import logging
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hedgerow.files import write_whole
+from hedgerow.types import RoundResult
+
+log = logging.getLogger("hedgerow")
+
+
+class StoreError(ValueError):
+    """A folder that is no run, or another run."""
+
+
+class RunFolder:
+    """One run's folder; see the module for what lies where.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        StoreError: there is no run in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "config.toml").is_file():
+            raise StoreError(
+                f"{self.path} is not a run: it has no config.toml; give a folder that 'hedgerow run' made"
+            )
+        self._unwritten: list[str] = []
+
+    @classmethod
+    def create(cls, path: Path, config: str) -> "RunFolder":
+        """Make the folder, or open the one that is there.
+
+        Raises:
+            StoreError: another run, or something else, lies there.
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        file = path / "config.toml"
+        if file.is_file():
+            if file.read_text(encoding="utf-8") != config:
+                raise StoreError(
+                    f"{path} holds a run with another configuration; choose another folder, or remove it"
+                )
+        elif path.is_dir() and any(p for p in path.iterdir() if not p.name.endswith(".partial")):
+            raise StoreError(f"{path} is not empty and is not a run; choose another folder")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_whole(file, config.encode())
+        return cls(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as TOML gives it."""
+        return tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
+
+    @property
+    def model(self) -> Path:
+        """Where the final model is, or will be."""
+        return self.path / "model.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.model.is_file()
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Write one round's line.
+
+        A line that cannot be written (a full disk) is kept and tried again
+        with the next one; the run goes on.
+        """
+        self._unwritten.append(json.dumps(line, allow_nan=False))
+        try:
+            self._write("".join(text + "\n" for text in self._unwritten))
+        except OSError as error:
+            log.warning("round %s is not in metrics.jsonl yet: %s; the run goes on", line.get("round"), error)
+        else:
+            self._unwritten.clear()
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """One entry a round, in order.
+
+        A round that was run again after a crash stands twice in the file: its
+        last line counts. A torn line counts as not there.
+        """
+        file = self.path / "metrics.jsonl"
+        if not file.is_file():
+            return []
+        by_round: dict[int, dict[str, Any]] = {}
+        for text in file.read_bytes().split(b"\n"):
+            try:
+                line = json.loads(text)
+                by_round[line["round"]] = line
+            except (ValueError, KeyError, TypeError):
+                continue
+        return [by_round[number] for number in sorted(by_round)]
+
+    def _write(self, text: str) -> None:
+        file = self.path / "metrics.jsonl"
+        with file.open("ab+", buffering=0) as stream:
+            size = stream.seek(0, 2)
+            if size:
+                stream.seek(size - 1)
+                if stream.read(1) != b"\n":  # a line torn by a crash
+                    text = "\n" + text
+            content = text.encode()
+            if stream.write(content) != len(content):
+                raise OSError("the disk took only a part of the line")
+
+
+def line_of(result: RoundResult) -> dict[str, Any]:
+    """What `metrics.jsonl` says of a round."""
+    clients = {
+        name: {"bytes_up": result.bytes_up.get(name, 0), "bytes_down": result.bytes_down.get(name, 0)}
+        for name in result.cohort
+    }
+    return {
+        "round": result.round,
+        "seconds": round(result.seconds, 4),
+        "bytes_up": sum(result.bytes_up.values()),
+        "bytes_down": sum(result.bytes_down.values()),
+        "clients": clients,
+        "dropped": dict(result.dropped),
+        "failed": result.failed,
+        "metrics": dict(result.metrics),
+        # A loss can overflow; JSON has no word for it but null.
+        "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},
+    }

@@ -1,0 +1,142 @@
+"""Models by name, and the user's own by `module:function` or `file.py:function`.
+
+torch is imported when a model is built, not before.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from hedgerow.checks import did_you_mean
+from hedgerow.registry import Registry
+
+MODELS = Registry(
+    "model",
+    "hedgerow.models",
+    {
+        "logistic": "hedgerow.models.dense:logistic",
+        "mlp-2nn": "hedgerow.models.dense:mlp_2nn",
+        "cnn-fedavg": "hedgerow.models.convolution:cnn_fedavg",
+        "cnn-small": "hedgerow.models.convolution:cnn_small",
+        "cnn-1d": "hedgerow.models.convolution:cnn_1d",
+        "resnet-gn-tiny": "hedgerow.models.residual:resnet_gn_tiny",
+        "gru-char": "hedgerow.models.recurrent:gru_char",
+        "lstm-char": "hedgerow.models.recurrent:lstm_char",
+    },
+)
+
+
+def build(
+    name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, **options: Any
+) -> Callable[[], Any]:
+    """Make a model factory, for `Task(model=...)`.
+
+    Args:
+        name_or_path: a name in `MODELS`, `"module:function"`, or
+            `"file.py:function"` with a path that may be relative.
+        input_shape: of one sample, such as `(1, 28, 28)` or `(80,)`.
+        num_classes: of the dataset.
+        options: what else the model takes, such as `hidden=64`.
+
+    A user's function (or class) is given `input_shape` and `num_classes` only
+    where it takes them.
+
+    Returns:
+        A function that makes a fresh `torch.nn.Module`. It can be pickled.
+
+    Raises:
+        ValueError: there is no such name, module, file or function, or it does
+            not take the options. When the factory is called: the function
+            gives something else than a module.
+
+    >>> make = build("logistic", input_shape=(2,), num_classes=3)
+    >>> sum(p.numel() for p in make().parameters())
+    9
+    """
+    function = _resolve(name_or_path)
+    taken = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    for option in options:
+        if option not in taken and not takes_all:
+            names = [n for n in taken if n not in ("input_shape", "num_classes")]
+            listed = ", ".join(repr(n) for n in names) or "none"
+            raise ValueError(
+                f"model {name_or_path!r} has no option {option!r}; its options: {listed}."
+                f"{did_you_mean(option, names)}"
+            )
+    facts = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+    given = {**{k: v for k, v in facts.items() if k in taken or takes_all}, **options}
+    missing = [
+        n
+        for n, p in taken.items()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and n not in given
+    ]
+    if missing:
+        raise ValueError(f"model {name_or_path!r} needs a value for {', '.join(map(repr, missing))}")
+    return partial(_make, name_or_path, given)
+
+
+def _make(name_or_path: str, arguments: Mapping[str, Any]) -> Any:
+    from torch import nn
+
+    module = _resolve(name_or_path)(**arguments)
+    if isinstance(module, nn.Module):
+        return module
+    raise ValueError(f"model {name_or_path!r} gave {module!r}; it must give a torch.nn.Module")
+
+
+def _resolve(name_or_path: str) -> Callable[..., Any]:
+    """The function that makes the model."""
+    if ":" not in name_or_path:
+        function = MODELS.get(name_or_path)
+    else:
+        place, _, attribute = name_or_path.rpartition(":")
+        module = _load_file(place) if place.endswith(".py") else _load_module(place)
+        if not hasattr(module, attribute):
+            near = did_you_mean(attribute, vars(module))
+            raise ValueError(f"model {name_or_path!r}: {place} has no {attribute!r}.{near}")
+        function = getattr(module, attribute)
+    if not callable(function) or (hasattr(function, "state_dict") and not isinstance(function, type)):
+        raise ValueError(
+            f"model {name_or_path!r} is a {type(function).__name__} object; "
+            f"it must be a function or class that makes a module"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _load_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ValueError(
+            f"model module {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _load_file(path: str) -> Any:
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise ValueError(f"model file {path!r} is not there; looked for {file}")
+    return _execute(file)
+
+
+@cache
+def _execute(file: Path) -> Any:
+    """The file as a module, run once in a process."""
+    name = f"hedgerow_model:{file}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"model file {file} is not Python; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # classes defined in it must find their module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ValueError(f"model file {file} fails: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,205 @@
+"""The only translation to and from Flower's records, and the only measure of bytes.
+
+| message | content |
+|---|---|
+| `query` reply | config `hedgerow`: client, num-examples |
+| `train` | arrays `model`; config `hedgerow`: round, seed, layout |
+| `train` reply | arrays `payload`, `buffers`; config `hedgerow`: round, client; metrics `hedgerow.metrics` |
+
+`model` holds the array `parameters`, and `buffers` where the model has some;
+only then has a reply `buffers`. The metrics are the weight, num-examples, and
+one `metric.NAME` for each metric.
+
+The message to every client of a round is the same, so it is packed and
+measured once. What arrives is not trusted: whatever does not have exactly the
+form above raises `PayloadError`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.serde import recorddict_to_proto
+from numpy.typing import NDArray
+
+from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
+
+_KEY = "hedgerow"
+_METRIC = "metric."
+_ALLOWED_METRICS = 64
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the server asks of a client in one round."""
+
+    model: Model
+    round: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client answered in one round."""
+
+    payload: Payload
+    buffers: NDArray[np.float32]
+    num_examples: int
+    metrics: Mapping[str, float]
+
+
+def measure(content: RecordDict) -> int:
+    """Bytes of a record as Flower serialises it."""
+    return int(recorddict_to_proto(content).ByteSize())
+
+
+def pack_identity(client: str, num_examples: int) -> RecordDict:
+    """A client's answer to "who are you?"."""
+    return RecordDict({_KEY: ConfigRecord({"client": client, "num-examples": num_examples})})
+
+
+def unpack_identity(content: RecordDict) -> tuple[str, int]:
+    """`(stable name, number of samples)`; raises `PayloadError`."""
+    config = _config(content)
+    return _text(config, "client"), _whole(config, "num-examples")
+
+
+def pack_train(model: Model, layout: Layout, *, round: int, seed: int) -> RecordDict:
+    """The request of a round, the same for every client."""
+    arrays = {"parameters": model.parameters}
+    if layout.buffer_size:
+        arrays["buffers"] = model.buffers
+    config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
+    return RecordDict({"model": _pack_arrays(arrays), _KEY: config})
+
+
+def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
+    """Read a request; raises `PayloadError` where it is for another model than this client's."""
+    config = _config(content)
+    if (theirs := _text(config, "layout")) != layout.fingerprint:
+        raise PayloadError(
+            f"the server's model has layout {theirs}, this client's has {layout.fingerprint};"
+            " both must be started from the same configuration"
+        )
+    arrays = _unpack_arrays(content, "model")
+    parameters = _float_vector(arrays, "parameters", layout.dimension)
+    buffers = _float_vector(arrays, "buffers", layout.buffer_size)
+    return TrainRequest(Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"))
+
+
+def pack_reply(payload: Payload, fit: Fit, *, round: int, client: str) -> RecordDict:
+    """A client's answer to a round."""
+    metrics = {_METRIC + name: float(value) for name, value in fit.metrics.items()}
+    content: dict[str, Any] = {
+        "payload": _pack_arrays(payload.arrays),
+        _KEY + ".metrics": MetricRecord(
+            {"weight": float(payload.weight), "num-examples": fit.num_examples, **metrics}
+        ),
+        _KEY: ConfigRecord({"round": round, "client": client}),
+    }
+    if fit.buffers.size:
+        content["buffers"] = _pack_arrays({"buffers": fit.buffers})
+    return RecordDict(content)
+
+
+def unpack_reply(content: RecordDict, layout: Layout, *, round: int, client: str, max_weight: float) -> Reply:
+    """Read a reply and check all of it but the payload's arrays, which the pipeline checks.
+
+    Raises:
+        PayloadError: with what was given and what is allowed.
+    """
+    wanted = {"payload", _KEY, _KEY + ".metrics"} | ({"buffers"} if layout.buffer_size else set())
+    if set(content) != wanted:
+        raise PayloadError(f"the reply has records {sorted(content)}; it must have {sorted(wanted)}")
+    config = _config(content)
+    if (theirs := _whole(config, "round")) != round:
+        raise PayloadError(f"the reply is for round {theirs}; round {round} was asked")
+    if (name := _text(config, "client")) != client:
+        raise PayloadError(f"the reply is signed {name!r}; {client!r} was asked")
+    metrics = dict(_record(content, _KEY + ".metrics", MetricRecord))
+    weight, examples = metrics.pop("weight", None), metrics.pop("num-examples", None)
+    if not isinstance(weight, float) or not 0 <= weight <= max_weight:
+        raise PayloadError(f"its weight is {weight!r}; it must be a number from 0 to {max_weight:g}")
+    if not isinstance(examples, int) or not 0 <= examples <= max_weight:
+        raise PayloadError(
+            f"its number of examples is {examples!r}; it must be a whole number from 0 to {max_weight:g}"
+        )
+    if weight == 0 or examples == 0:
+        raise PayloadError("it trained on no examples")
+    payload = Payload(_unpack_arrays(content, "payload"), weight)
+    buffers = np.empty(0, np.float32)
+    if layout.buffer_size:
+        buffers = _float_vector(_unpack_arrays(content, "buffers"), "buffers", layout.buffer_size)
+    return Reply(payload, buffers, examples, _checked_metrics(metrics))
+
+
+def pack_state(state: Arrays) -> ArrayRecord:
+    """A client's state as a record, to be kept in Flower's context."""
+    return _pack_arrays(state)
+
+
+def unpack_state(record: ArrayRecord) -> Arrays:
+    """The state that `pack_state` packed."""
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def _pack_arrays(arrays: Arrays) -> ArrayRecord:
+    return ArrayRecord({name: Array(np.ascontiguousarray(values)) for name, values in arrays.items()})
+
+
+def _unpack_arrays(content: RecordDict, key: str) -> Arrays:
+    arrays = {}
+    for name, array in _record(content, key, ArrayRecord).items():
+        try:
+            values = array.numpy()
+        except Exception as error:  # whatever numpy makes of bytes from outside
+            raise PayloadError(f"array {name!r} of {key!r} cannot be read: {error}") from error
+        if not isinstance(values, np.ndarray) or values.dtype.hasobject:
+            raise PayloadError(f"array {name!r} of {key!r} holds no plain numbers")
+        arrays[name] = values
+    return arrays
+
+
+def _float_vector(arrays: Arrays, name: str, size: int) -> NDArray[np.float32]:
+    values = arrays.get(name, np.empty(0, np.float32))
+    if values.dtype != np.float32 or values.shape != (size,):
+        raise PayloadError(f"{name!r} is {values.dtype} {values.shape}; it must be float32 ({size},)")
+    return values
+
+
+def _record(content: RecordDict, key: str, kind: type) -> Any:
+    record = content.get(key)
+    if not isinstance(record, kind):
+        raise PayloadError(f"the {kind.__name__} {key!r} is missing; the records are {sorted(content)}")
+    return record
+
+
+def _config(content: RecordDict) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = _record(content, _KEY, ConfigRecord)
+    return config
+
+
+def _text(config: Mapping[str, Any], key: str) -> str:
+    value = config.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
+        raise PayloadError(f"{key} is {value!r}; it must be a text of 1 to 200 characters")
+    return value
+
+
+def _whole(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise PayloadError(f"{key} is {value!r}; it must be a whole number, 0 or above")
+    return value
+
+
+def _checked_metrics(metrics: Mapping[str, Any]) -> Mapping[str, float]:
+    if len(metrics) > _ALLOWED_METRICS:
+        raise PayloadError(f"it has {len(metrics)} metrics; at most {_ALLOWED_METRICS} are allowed")
+    for name, value in metrics.items():
+        if not name.startswith(_METRIC) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise PayloadError(f"its metric {name!r} is {value!r}; it must be one finite number")
+    return {name.removeprefix(_METRIC): float(value) for name, value in metrics.items()}

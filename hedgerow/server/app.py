@@ -1,0 +1,104 @@
+"""A training run that saves itself, and a Flower `ServerApp` of it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.roster import Roster
+from hedgerow.server.rounds import Evaluate, begin, rounds
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Layout, Model, RoundResult
+
+log = logging.getLogger("hedgerow")
+
+
+def train(
+    grid: Grid,
+    strategy: Strategy,
+    initial: Model,
+    layout: Layout,
+    *,
+    num_rounds: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 1,
+    min_clients: int = 1,
+    timeout: float | None = None,
+) -> Iterator[RoundResult]:
+    """`rounds`, saved after each round and resumed from where it was.
+
+    A round is yielded first and saved when the caller asks for the next one,
+    so that a caller who writes each result down has written it before the
+    checkpoint that counts it. With a `folder`, checkpoints lie in
+    `folder/checkpoints`, and the final model is `folder/model.safetensors`. A
+    checkpoint that cannot be written is logged, and the run goes on.
+
+    Args:
+        initial: the model of round 0.
+        folder: where to save; `None` saves nothing.
+        min_clients: wait for so many clients before the first round.
+
+    Raises:
+        CheckpointError: the folder holds another run's checkpoint.
+        OSError: the final model cannot be written; the last checkpoint stays.
+    """
+    state = load_checkpoint(folder / "checkpoints", layout, seed=seed) if folder else None
+    state = state or begin(strategy, initial)
+    roster = Roster()
+    roster.wait(grid, min_clients)
+    for result in rounds(
+        grid, strategy, state, layout,
+        num_rounds=num_rounds, seed=seed, roster=roster,
+        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout,
+    ):  # fmt: skip
+        state = result.state
+        yield result
+        if folder:
+            try:
+                save_checkpoint(folder / "checkpoints", state, layout, seed=seed)
+            except OSError as error:
+                log.warning("round %d is not saved: %s; the run goes on", state.round, error)
+    if folder:
+        save_model(folder / "model.safetensors", state.model, layout)
+
+
+def server_app(
+    strategy: Strategy,
+    initial: Callable[[], tuple[Model, Layout]],
+    *,
+    num_rounds: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    evaluate: Evaluate | None = None,
+    min_clients: int = 1,
+    timeout: float | None = None,
+    on_round: Callable[[RoundResult], None] | None = None,
+) -> ServerApp:
+    """Make a Flower `ServerApp` that trains, for a Flower project of your own.
+
+    Args:
+        initial: makes the model of round 0 and its layout, when the run starts.
+        on_round: is called with each result; to do more, write a `ServerApp`
+            of three lines around `train`.
+
+    The others are those of `train`.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        model, layout = initial()
+        for result in train(
+            grid, strategy, model, layout,
+            num_rounds=num_rounds, seed=seed, folder=folder,
+            evaluate=evaluate, min_clients=min_clients, timeout=timeout,
+        ):  # fmt: skip
+            if on_round is not None:
+                on_round(result)
+
+    return app

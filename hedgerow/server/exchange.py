@@ -1,0 +1,42 @@
+"""Send messages and take the replies as they arrive."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.25
+
+
+def exchange(
+    grid: Grid, messages: Sequence[Message], timeout: float | None
+) -> Iterator[tuple[int, Message | None]]:
+    """Yield `(node id, reply)` for each message, in order of arrival.
+
+    A node that has not replied `timeout` seconds after the messages were sent
+    is yielded last, with `None`. Only one reply is held at a time, where the
+    grid hands them out one by one.
+    """
+    started = time.monotonic()
+    nodes = [message.metadata.dst_node_id for message in messages]
+    ids = list(grid.push_messages(messages))
+    waiting = {message_id: node for message_id, node in zip(ids, nodes, strict=True) if message_id}
+    pause = _FIRST_PAUSE
+    while waiting and (timeout is None or time.monotonic() - started < timeout):
+        before = len(waiting)
+        for reply in grid.pull_messages(list(waiting)):
+            node = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if node is not None:
+                yield node, reply
+        # Flower's grids are polled: often while replies come in, seldom while they do not.
+        pause = _FIRST_PAUSE if len(waiting) < before else min(2 * pause, _LONGEST_PAUSE)
+        if waiting:
+            time.sleep(pause)
+    replied = set(ids) - set(waiting)
+    yield from (
+        (node, None)
+        for message_id, node in zip(ids, nodes, strict=True)
+        if message_id not in replied or not message_id
+    )

@@ -1,0 +1,1 @@
+"""How fast it is simulated: Flower grids that run clients on this machine."""

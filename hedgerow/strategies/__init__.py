@@ -1,0 +1,52 @@
+"""What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
+
+from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
+from hedgerow.strategies.clipping import clip
+from hedgerow.strategies.compression import quantize, random_k, top_k
+from hedgerow.strategies.feedback import error_feedback
+from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
+from hedgerow.strategies.presets import (
+    PRESETS,
+    fedadagrad,
+    fedadam,
+    fedavg,
+    fedavgm,
+    fedprox,
+    fedyogi,
+)
+from hedgerow.strategies.sampling import Sampling, uniform
+from hedgerow.strategies.server_update import ServerUpdate
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transform import Transform, chain, check_payload, decode, encode, float32
+from hedgerow.strategies.weighting import weight_by_examples
+
+__all__ = [
+    "PRESETS",
+    "TRANSFORMS",
+    "Aggregate",
+    "FixedPointMean",
+    "Sampling",
+    "ServerUpdate",
+    "Strategy",
+    "Transform",
+    "chain",
+    "check_payload",
+    "clip",
+    "decode",
+    "encode",
+    "error_feedback",
+    "fedadagrad",
+    "fedadam",
+    "fedavg",
+    "fedavgm",
+    "fedprox",
+    "fedyogi",
+    "float32",
+    "mean",
+    "parse_pipeline",
+    "quantize",
+    "random_k",
+    "top_k",
+    "uniform",
+    "weight_by_examples",
+]

@@ -1,0 +1,180 @@
+"""Whole numbers in as few bits as they need: k-bit codes, and sorted positions.
+
+All layouts are little-endian and the same on every machine. Reading is strict:
+a length that does not fit, padding that is not zero, or a byte left over is a
+`PayloadError`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.types import PayloadError
+
+Bytes = NDArray[np.uint8]
+
+_BITMAP = 255
+_MAX_RICE = 31
+
+
+def packed_bytes(count: int, bits: int) -> int:
+    """Bytes that `count` codes of `bits` bits take.
+
+    >>> packed_bytes(10, 3)
+    4
+    """
+    return (count * bits + 7) // 8
+
+
+def pack(codes: NDArray[Any], bits: int) -> Bytes:
+    """Pack codes of `bits` bits each, 0 to 32, without a gap.
+
+    Args:
+        codes: `(n,)` unsigned, each below `2**bits`.
+        bits: bits of each code. Above 8, all low bytes come first, and then the
+            remaining high bits, packed in the same way.
+
+    Returns:
+        `(ceil(n * bits / 8),) uint8`; unused bits of the last byte are zero.
+
+    >>> pack(np.array([1, 2, 3], np.uint8), 4).tolist()
+    [33, 3]
+    """
+    if bits == 0:
+        return np.empty(0, np.uint8)
+    if bits > 8:
+        return np.concatenate([(codes & 255).astype(np.uint8), pack(codes >> 8, bits - 8)])
+    if bits == 8:
+        return codes.astype(np.uint8)
+    groups = -(-len(codes) // 8)
+    lanes = np.zeros(groups * 8, np.uint8)
+    lanes[: len(codes)] = codes
+    words = lanes.view("<u8")
+    # Eight codes, one in each byte of a word, move together in three steps:
+    # pairs of bytes, then of 16-bit lanes, then of 32-bit lanes.
+    for width in (8, 16, 32):
+        size = bits * width // 8
+        low = _lanes(size, width)
+        words = (words & low) | ((words >> np.uint64(width - size)) & (low << np.uint64(size)))
+    packed = words.astype("<u8", copy=False).view(np.uint8).reshape(groups, 8)[:, :bits].reshape(-1)
+    return np.ascontiguousarray(packed[: packed_bytes(len(codes), bits)])
+
+
+def unpack(packed: Bytes, bits: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Undo `pack`.
+
+    Returns:
+        `(count,)`, uint8 up to 8 bits, uint16 up to 16, uint32 above.
+
+    Raises:
+        PayloadError: the number of bytes is not that of `count` codes, or a
+            padding bit is set.
+    """
+    expected = packed_bytes(count, bits)
+    if len(packed) != expected:
+        raise PayloadError(f"there are {len(packed)} bytes; {count} codes of {bits} bits take {expected}")
+    if bits == 0:
+        return np.zeros(count, np.uint8)
+    if bits > 8:
+        high = unpack(packed[count:], bits - 8, count)
+        wide = high.astype(np.uint16) if bits <= 16 else high.astype(np.uint32)
+        return np.bitwise_or(np.left_shift(wide, 8), packed[:count])
+    if bits == 8:
+        return packed
+    groups = -(-count // 8)
+    padded = np.zeros(groups * bits, np.uint8)
+    padded[:expected] = packed
+    lanes = np.zeros((groups, 8), np.uint8)
+    lanes[:, :bits] = padded.reshape(groups, bits)
+    words = lanes.reshape(-1).view("<u8")
+    for width in (32, 16, 8):
+        size = bits * width // 8
+        low = _lanes(size, width)
+        words = (words & low) | ((words & (low << np.uint64(size))) << np.uint64(width - size))
+    bytewise = words.astype("<u8", copy=False).view(np.uint8)
+    if bytewise[count:].any():
+        raise PayloadError(f"the padding after {count} codes of {bits} bits is not zero")
+    return bytewise[:count]
+
+
+def pack_indices(indices: NDArray[np.int64], n: int) -> Bytes:
+    """Code distinct, sorted positions in `0 .. n - 1`.
+
+    The first byte tells how to read the rest. 0 to 31 is the parameter `r` of a
+    Rice code of the gaps between positions (Rice and Plaunt 1971): first the
+    low `r` bits of every gap, packed, then for every gap its remaining high
+    part in unary, as that many 0 bits and a 1 bit. 255 is a bitmap of `n` bits.
+    The shorter one is taken, so the code is never longer than the bitmap and
+    one byte.
+
+    Returns:
+        `uint8`. For a random 1 % of positions about 8.1 bits a position; the
+        entropy is 8.08.
+
+    >>> pack_indices(np.array([3, 5, 21]), 1000).tolist()
+    [2, 55, 35]
+    """
+    count = len(indices)
+    gaps = np.diff(indices, prepend=-1) - 1
+    widest = int(gaps.max(initial=0)).bit_length()
+    unary = {r: count + int((gaps >> r).sum()) for r in range(min(widest, _MAX_RICE) + 1)}
+    r = min(unary, key=lambda r: packed_bytes(count, r) + packed_bytes(unary[r], 1))
+    if packed_bytes(count, r) + packed_bytes(unary[r], 1) >= packed_bytes(n, 1):
+        bits = np.zeros(n, np.uint8)
+        bits[indices] = 1
+        return np.concatenate([np.array([_BITMAP], np.uint8), np.packbits(bits, bitorder="little")])
+    bits = np.zeros(unary[r], np.uint8)
+    bits[np.cumsum((gaps >> r) + 1) - 1] = 1
+    low = (gaps & ((1 << r) - 1)).astype(np.uint32)
+    return np.concatenate([np.array([r], np.uint8), pack(low, r), np.packbits(bits, bitorder="little")])
+
+
+def unpack_indices(code: Bytes, n: int, count: int) -> NDArray[np.int64]:
+    """Undo `pack_indices`, for exactly `count` positions below `n`.
+
+    Raises:
+        PayloadError: the code is not one that `pack_indices` can have written
+            for that many positions. Memory stays within a few times `n`.
+    """
+    if len(code) == 0:
+        raise PayloadError("the positions have no bytes; the first must tell how they are coded")
+    head, body = int(code[0]), code[1:]
+    if head == _BITMAP:
+        return _read_bitmap(body, n, count)
+    if head > _MAX_RICE:
+        raise PayloadError(
+            f"the positions start with {head}; it must be 0 to {_MAX_RICE}, or {_BITMAP} for a bitmap"
+        )
+    split = packed_bytes(count, head)
+    if not split <= len(body) <= split + packed_bytes(count + (n >> head), 1):
+        raise PayloadError(f"{len(code)} bytes cannot be the Rice code of {count} positions below {n}")
+    low = unpack(body[:split], head, count).astype(np.int64)
+    ends = np.flatnonzero(np.unpackbits(body[split:], bitorder="little"))
+    used = packed_bytes(int(ends[-1]) + 1, 1) if len(ends) else 0
+    if len(ends) != count or len(body) - split != used:
+        raise PayloadError(
+            f"{len(body) - split} bytes hold {len(ends)} positions; they must be {used} bytes for {count}"
+        )
+    gaps = ((np.diff(ends, prepend=-1) - 1) << head) | low
+    indices = np.cumsum(gaps + 1) - 1
+    if count and indices[-1] >= n:
+        raise PayloadError(f"the last position is {indices[-1]}; it must be below {n}")
+    return indices
+
+
+def _read_bitmap(body: Bytes, n: int, count: int) -> NDArray[np.int64]:
+    if len(body) != packed_bytes(n, 1):
+        raise PayloadError(f"the bitmap has {len(body)} bytes; {n} values take {packed_bytes(n, 1)}")
+    bits = np.unpackbits(body, bitorder="little")
+    if bits[n:].any():
+        raise PayloadError(f"the padding after the bitmap of {n} values is not zero")
+    indices = np.flatnonzero(bits)
+    if len(indices) != count:
+        raise PayloadError(f"the bitmap marks {len(indices)} positions; it must mark {count}")
+    return indices
+
+
+def _lanes(size: int, width: int) -> np.uint64:
+    """`size` ones at the start of each lane of `2 * width` bits."""
+    return np.uint64(sum(((1 << size) - 1) << start for start in range(0, 64, 2 * width)))

@@ -1,0 +1,91 @@
+"""Well-known algorithms, each a short choice of parts."""
+
+from dataclasses import replace
+from typing import TypedDict, Unpack
+
+from hedgerow import checks
+from hedgerow.registry import Registry
+from hedgerow.strategies import server_update
+from hedgerow.strategies.sampling import Sampling
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transform import Transform, chain, float32
+from hedgerow.strategies.weighting import weight_by_examples
+from hedgerow.types import LocalTraining
+
+PRESETS = Registry(
+    "strategy",
+    "hedgerow.strategies",
+    {
+        name: f"hedgerow.strategies.presets:{name}"
+        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
+    },
+)
+
+
+class Parts(TypedDict, total=False):
+    """What every preset takes beside its own arguments.
+
+    `pipeline` is how a delta is sent; clients are weighted by their examples
+    unless `weighted` is false. The others are those of `Strategy`.
+    """
+
+    sampling: Sampling
+    local: LocalTraining
+    pipeline: Transform
+    weighted: bool
+    quorum: float
+    max_weight: float
+    max_norm: float | None
+
+
+def fedavg(**parts: Unpack[Parts]) -> Strategy:
+    """Federated averaging, McMahan et al. 2017 (arXiv:1602.05629, algorithm 1).
+
+    >>> from hedgerow.strategies import quantize
+    >>> fedavg(pipeline=quantize(8)).pipeline.name
+    'chain(weight_by_examples(), quantize(8))'
+    """
+    return _strategy("fedavg", server_update.sgd(1.0), parts)
+
+
+def fedprox(mu: float = 0.01, **parts: Unpack[Parts]) -> Strategy:
+    """FedAvg with a proximal term on the clients, Li et al. 2020 (arXiv:1812.06127, algorithm 2)."""
+    checks.not_negative(mu=mu)
+    local = replace(parts.get("local", LocalTraining()), proximal=mu)
+    return _strategy("fedprox", server_update.sgd(1.0), {**parts, "local": local})
+
+
+def fedavgm(
+    server_learning_rate: float = 1.0, server_momentum: float = 0.9, **parts: Unpack[Parts]
+) -> Strategy:
+    """FedAvg with server momentum, Hsu et al. 2019 (arXiv:1909.06335)."""
+    return _strategy("fedavgm", server_update.momentum(server_learning_rate, server_momentum), parts)
+
+
+def fedadam(
+    server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
+    **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """Adam on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    return _strategy("fedadam", server_update.adam(server_learning_rate, beta_1, beta_2, tau), parts)
+
+
+def fedyogi(
+    server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
+    **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """Yogi on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    return _strategy("fedyogi", server_update.yogi(server_learning_rate, beta_1, beta_2, tau), parts)
+
+
+def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: Unpack[Parts]) -> Strategy:
+    """Adagrad on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    return _strategy("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
+
+
+def _strategy(name: str, update: server_update.ServerUpdate, parts: Parts) -> Strategy:
+    pipeline, weighted = parts.get("pipeline", float32()), parts.get("weighted", True)
+    if weighted and "weight" not in pipeline.kinds:
+        pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
+    others = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
+    return Strategy(name=name, pipeline=pipeline, server_update=update, **others)  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""A strategy: a frozen choice of parts, checked once."""
+
+from dataclasses import dataclass, field
+
+from hedgerow import checks
+from hedgerow.strategies.aggregation import Aggregate, mean
+from hedgerow.strategies.sampling import Sampling, uniform
+from hedgerow.strategies.server_update import ServerUpdate, sgd
+from hedgerow.strategies.transform import Transform, float32
+from hedgerow.types import LocalTraining
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What is computed in a round, and by which parts.
+
+    Attributes:
+        name: what it is called in tables.
+        sampling: which clients are asked.
+        local: what each does with its data.
+        pipeline: how its delta is sent.
+        aggregate: how deltas become one.
+        server_update: how the model moves.
+        quorum: smallest share of the cohort that must count; under it the
+            round fails and the model stays as it was.
+        max_weight: a reply with a larger weight is dropped.
+        max_norm: a delta whose l2 norm is larger is dropped; `None` for no
+            bound but what the sum can hold.
+
+    Raises:
+        ValueError: the parts do not fit together; with the reason and a remedy.
+    """
+
+    name: str = "fedavg"
+    sampling: Sampling = field(default_factory=lambda: uniform(10))
+    local: LocalTraining = field(default_factory=LocalTraining)
+    pipeline: Transform = field(default_factory=float32)
+    aggregate: Aggregate = field(default_factory=mean)
+    server_update: ServerUpdate = field(default_factory=sgd)
+    quorum: float = 0.5
+    max_weight: float = 1e6
+    max_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        checks.fraction(quorum=self.quorum)
+        checks.positive(max_weight=self.max_weight)
+        if self.max_norm is not None:
+            checks.positive(max_norm=self.max_norm)
+        if self.pipeline.only_sum and not self.aggregate.linear:
+            raise ValueError(
+                f"{self.aggregate.name} needs each client's update, and {self.pipeline.name} lets the server"
+                " see only their sum; use mean(), or a pipeline without a mask"
+            )
+        if self.max_norm is not None and self.pipeline.only_sum:
+            raise ValueError(
+                f"max_norm needs each client's update, and {self.pipeline.name} lets the server see only"
+                " their sum; clip on the clients instead"
+            )

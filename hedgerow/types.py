@@ -1,0 +1,277 @@
+"""Frozen data that every room shares. numpy only.
+
+A `Model` is what is learned, flattened: one vector of trainable parameters and
+one of floating-point buffers (BatchNorm statistics). A `Layout` says which
+tensor lies where. A `Payload` is what a client sends.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks
+
+Vector: TypeAlias = NDArray[np.float32]
+"""All values of a model of one kind, `(d,) float32`, in `Layout` order."""
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+class PayloadError(ValueError):
+    """A payload that does not fit what was asked for; its sender is dropped and named."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Name and shape of one tensor of a model."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which tensor lies where in a model's vectors.
+
+    `parameters` are the trainable tensors, each once even where a model ties
+    two names to one tensor. `buffers` are the floating-point
+    buffers and the frozen parameters. Integer buffers (BatchNorm's batch
+    counter) are in neither: they are never sent.
+    """
+
+    parameters: tuple[Tensor, ...]
+    buffers: tuple[Tensor, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """Number of trainable values, `d`."""
+        return sum(t.size for t in self.parameters)
+
+    @property
+    def buffer_size(self) -> int:
+        """Number of buffer values, `b`."""
+        return sum(t.size for t in self.buffers)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that two layouts share only if they are equal."""
+        text = repr([(t.name, t.shape) for t in (*self.parameters, None, *self.buffers) if t is not None])
+        return hashlib.blake2b(f"{len(self.parameters)} {text}".encode(), digest_size=8).hexdigest()
+
+    def slices(self) -> tuple[slice, ...]:
+        """Where each parameter tensor lies in the vector, in order."""
+        ends = np.cumsum([0, *(t.size for t in self.parameters)]).tolist()
+        return tuple(slice(a, b) for a, b in pairwise(ends))
+
+    @classmethod
+    def flat(cls, dimension: int) -> "Layout":
+        """A layout of one tensor, for a vector without structure.
+
+        >>> Layout.flat(3).dimension
+        3
+        """
+        return cls((Tensor("vector", (dimension,)),))
+
+
+@dataclass(frozen=True)
+class Model:
+    """The values of a model.
+
+    Attributes:
+        parameters: `(d,) float32`.
+        buffers: `(b,) float32`, empty for most models.
+    """
+
+    parameters: Vector
+    buffers: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples.
+
+    Attributes:
+        x: `(n, ...)`; float32 for images and series, int64 for characters.
+        y: `(n,) int64`, the class of each sample.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(
+                f"x has {len(self.x)} rows and y has {len(self.y)}; they must have the same number"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: NDArray[Any]) -> "Samples":
+        """The samples at these positions."""
+        return Samples(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What a client does with its data in one round.
+
+    Attributes:
+        optimizer: `"sgd"` or `"adam"`.
+        learning_rate: step size of the first round.
+        learning_rate_decay: the step size of round `r` (from 1) is
+            `learning_rate * learning_rate_decay ** (r - 1)`.
+        epochs: passes over the client's data.
+        batch_size: samples a step; the last batch of an epoch may be smaller.
+            0 takes all of the client's data in one batch (`B = inf` in the
+            FedAvg paper).
+        momentum: of SGD, 0 for none.
+        weight_decay: added to the gradient as `weight_decay * w`.
+        proximal: FedProx's mu; adds `mu / 2 * |w - w_global|^2` to the loss
+            (arXiv:1812.06127, equation 2).
+        clip_gradient: largest l2 norm of a step's gradient, 0 for no clipping.
+    """
+
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    learning_rate_decay: float = 1.0
+    epochs: int = 1
+    batch_size: int = 10
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    proximal: float = 0.0
+    clip_gradient: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.one_of(["sgd", "adam"], optimizer=self.optimizer)
+        checks.positive(learning_rate=self.learning_rate)
+        checks.fraction(learning_rate_decay=self.learning_rate_decay)
+        checks.whole(1, epochs=self.epochs)
+        checks.whole(0, batch_size=self.batch_size)
+        checks.probability(momentum=self.momentum)
+        if self.momentum and self.optimizer == "adam":
+            raise ValueError(
+                f"momentum is {self.momentum}; adam has its own: leave it out, or take optimizer 'sgd'"
+            )
+        checks.not_negative(
+            weight_decay=self.weight_decay, proximal=self.proximal, clip_gradient=self.clip_gradient
+        )
+
+    def learning_rate_at(self, round: int) -> float:
+        """Step size of a round, counted from 1."""
+        return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """What a step of the pipeline may know.
+
+    Attributes:
+        seed: seed of the run.
+        round: round number, from 1.
+        client: stable name of the client whose payload this is; empty while a
+            sum over clients is decoded.
+        layout: of the model.
+        num_examples: samples the client trained on; 0 on the server.
+    """
+
+    seed: int
+    round: int
+    client: str
+    layout: Layout
+    num_examples: int = 0
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is sent: named arrays, and the weight they count with.
+
+    The array `"values"` is what the next step works on; other arrays are what
+    earlier steps need in order to undo themselves.
+    """
+
+    arrays: Arrays
+    weight: float = 1.0
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The array that the next step works on."""
+        return self.arrays["values"]
+
+    def replace(self, values: NDArray[Any], **others: NDArray[Any]) -> "Payload":
+        """A payload with new values, and with other arrays added."""
+        return Payload({**self.arrays, "values": values, **others}, self.weight)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What local training returns.
+
+    Attributes:
+        delta: `(d,) float32`, new parameters minus old.
+        buffers: `(b,) float32`, the buffers after training.
+        num_examples: samples trained on.
+        metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
+    """
+
+    delta: Vector
+    buffers: Vector
+    num_examples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """All that the server carries from one round to the next.
+
+    Attributes:
+        round: rounds done.
+        model: the global model.
+        update: state of the server update (momenta), named float arrays.
+    """
+
+    round: int
+    model: Model
+    update: Arrays = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What happened in one round.
+
+    Attributes:
+        state: the server's state after the round.
+        cohort: stable names of the clients that were asked, sorted.
+        dropped: `{client: reason}` for each asked client that does not count.
+        failed: why the round changed nothing, or an empty text.
+        bytes_up: `{client: bytes}` of each reply that arrived, as serialised.
+        bytes_down: `{client: bytes}` of each message sent, as serialised.
+        metrics: means over the clients that count, weighted by examples.
+        evaluation: of the global model, on the server; empty when not asked for.
+        seconds: wall time of the round, with evaluation.
+    """
+
+    state: ServerState
+    cohort: tuple[str, ...]
+    dropped: Mapping[str, str]
+    failed: str
+    bytes_up: Mapping[str, int]
+    bytes_down: Mapping[str, int]
+    metrics: Mapping[str, float]
+    evaluation: Mapping[str, float]
+    seconds: float
+
+    @property
+    def round(self) -> int:
+        """Number of the round, from 1."""
+        return self.state.round

@@ -1,0 +1,158 @@
+"""The private Flower names that Hedgerow uses exist and behave, on the installed version."""
+
+import inspect
+import re
+import time
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
+from flwr.app.message import make_message
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.server.superlink.linkstate.utils import (
+    create_message_error_unavailable_ins_message,
+    create_message_error_unavailable_res_message,
+)
+from flwr.serverapp import Grid
+from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+import hedgerow.simulation
+from hedgerow.simulation import flower
+
+PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
+
+
+def message(node_id: int = 7, ttl: float | None = None) -> Message:
+    return Message(RecordDict(), node_id, "train", ttl=ttl)
+
+
+def test_only_one_file_of_the_simulation_imports_private_flower_names() -> None:
+    files = sorted(Path(inspect.getfile(hedgerow.simulation)).parent.glob("*.py"))
+    assert len(files) >= 4
+    private = {}
+    for file in files:
+        names = re.findall(r"^\s*(?:from|import) (flwr[\w.]*)", file.read_text(), re.MULTILINE)
+        private[file.name] = {n for n in names if n not in PUBLIC}
+    assert [name for name, found in private.items() if found] == ["flower.py"]
+
+
+def test_a_message_cannot_be_made_without_the_identity_of_a_task() -> None:
+    with pytest.raises(RuntimeError, match="is not set"):
+        message()
+
+
+def test_the_identity_names_run_and_sender_and_is_put_back() -> None:
+    with flower.task_identity(5):
+        made = message()
+        assert (made.metadata.run_id, made.metadata.src_node_id) == (5, SUPERLINK_NODE_ID)
+    with pytest.raises(RuntimeError, match=r"TaskIdentity\.run_id is not set"):
+        _ = TaskIdentity.run_id
+    with pytest.raises(RuntimeError, match=r"TaskIdentity\.task_id is not set"):
+        _ = TaskIdentity.task_id
+
+
+def test_the_identity_is_put_back_after_an_exception_and_cannot_be_taken_twice() -> None:
+    twice = pytest.raises(RuntimeError, match="already in a Flower run")
+    with twice, flower.task_identity(5), flower.task_identity(6):
+        pytest.fail("two runs in one process")
+    with flower.task_identity(6):
+        assert TaskIdentity.run_id == 6
+
+
+def test_a_message_has_no_id_until_it_is_given_one() -> None:
+    with flower.task_identity(1):
+        made = message()
+    assert made.metadata.message_id == ""
+    flower.set_message_id(made, "a")
+    assert made.metadata.message_id == "a"
+    assert Message(RecordDict(), reply_to=made).metadata.reply_to_message_id == "a"
+
+
+def test_a_message_with_other_content_has_metadata_of_its_own() -> None:
+    with flower.task_identity(1):
+        made = message()
+    records = RecordDict({"config": ConfigRecord({"a": 1})})
+    other = flower.with_content(made, records)
+    assert other.content is records
+    assert other.metadata == made.metadata
+    other.metadata.ttl = 1
+    assert made.metadata.ttl != 1
+    assert len(made.content) == 0
+
+
+def test_the_client_error_is_worded_as_a_supernode_words_it() -> None:
+    with flower.task_identity(1):
+        made = message()
+    reply = flower.client_error(made, ZeroDivisionError("division by zero"))
+    # The format is written down in flwr.supernode.runtime.run_clientapp.
+    assert reply.error.reason == "<class 'ZeroDivisionError'>:<'division by zero'>"
+    assert reply.error.code == ErrorCode.CLIENT_APP_RAISED_EXCEPTION == 2
+    assert (reply.metadata.src_node_id, reply.metadata.dst_node_id) == (7, SUPERLINK_NODE_ID)
+
+
+def test_an_absent_node_gives_the_reply_that_the_superlink_gives() -> None:
+    with flower.task_identity(1):
+        made = message()
+    flower.set_message_id(made, "a")
+    ours = flower.node_unavailable(made)
+    theirs = create_message_error_unavailable_res_message(made.metadata, "node_unavail")
+    assert_alike(ours, theirs)
+    assert ours.error.code == ErrorCode.NODE_UNAVAILABLE
+
+
+def test_an_absent_message_gives_the_reply_that_the_superlink_gives() -> None:
+    ours = flower.message_unavailable("a", run_id=1)
+    theirs = create_message_error_unavailable_ins_message("a", 1)
+    assert_alike(ours, theirs)
+    assert ours.error.code == ErrorCode.MESSAGE_UNAVAILABLE
+    assert ours.metadata.message_type == SYSTEM_MESSAGE_TYPE
+
+
+def assert_alike(ours: Message, theirs: Message) -> None:
+    """Equal but for the message's own id, the time and the wording of the reason."""
+    assert ours.error.code == theirs.error.code
+    assert (ours.error.reason or "").split(" - ")[0].split(" — ")[0] in (theirs.error.reason or "")
+    differ = {"_message_id", "_created_at", "_ttl"}
+    mine, flowers = vars(ours.metadata), vars(theirs.metadata)
+    assert mine.keys() == flowers.keys()
+    for key in mine.keys() - differ:
+        assert mine[key] == flowers[key], key
+    assert ours.metadata.ttl == pytest.approx(theirs.metadata.ttl, abs=1)
+    assert ours.metadata.created_at == pytest.approx(theirs.metadata.created_at, abs=1)
+
+
+def test_time_to_live_counts_seconds_from_when_a_message_was_made() -> None:
+    with flower.task_identity(1):
+        short, long = message(ttl=10), message(ttl=1000)
+    assert not flower.is_expired(short)
+    for made in (short, long):
+        made.metadata.created_at = time.time() - 11
+    assert flower.is_expired(short)
+    assert not flower.is_expired(long)
+
+
+def test_an_empty_run_is_what_a_grid_must_return() -> None:
+    run = flower.empty_run(9)
+    assert isinstance(run, Run)
+    assert run.run_id == 9
+    assert inspect.signature(Grid.set_run).parameters["run"].annotation in (Run, "Run")
+
+
+def test_a_grid_has_the_abstract_methods_that_ours_implements() -> None:
+    assert Grid.__abstractmethods__ == {
+        "set_run",
+        "run",
+        "create_message",
+        "get_node_ids",
+        "push_messages",
+        "pull_messages",
+        "send_and_receive",
+    }
+
+
+def test_a_message_is_made_from_metadata_and_either_content_or_error() -> None:
+    metadata = Metadata(1, "a", 2, 3, "b", "", time.time(), 60.0, "train.stage")
+    assert make_message(metadata, content=RecordDict()).has_content()
+    assert make_message(metadata, error=Error(2, "no")).has_error()

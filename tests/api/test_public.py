@@ -1,0 +1,98 @@
+"""What the package offers, and what importing it does not load."""
+
+import subprocess
+import sys
+
+import pytest
+
+import hedgerow
+
+PUBLIC = [
+    "Dataset",
+    "Federation",
+    "InProcessGrid",
+    "Layout",
+    "LocalTraining",
+    "Model",
+    "Payload",
+    "RoundResult",
+    "Samples",
+    "ServerState",
+    "Strategy",
+    "Task",
+    "TorchTrainer",
+    "begin",
+    "chain",
+    "client_app",
+    "clip",
+    "dirichlet",
+    "error_feedback",
+    "fedadagrad",
+    "fedadam",
+    "fedavg",
+    "fedavgm",
+    "fedprox",
+    "fedyogi",
+    "float32",
+    "from_arrays",
+    "iid",
+    "load_dataset",
+    "mean",
+    "natural",
+    "parse_pipeline",
+    "quantity_skew",
+    "quantize",
+    "random_k",
+    "rounds",
+    "server_app",
+    "shards",
+    "simulate",
+    "top_k",
+    "train",
+    "uniform",
+    "weight_by_examples",
+]
+
+
+def test_the_public_names_are_these():
+    assert hedgerow.__all__ == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(hedgerow, name).__doc__.strip()
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'fedvag'"):
+        _ = hedgerow.fedvag
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_hedgerow_loads_nothing_heavy():
+    heavy = {
+        "numpy",
+        "flwr",
+        "torch",
+        "pydantic",
+        "typer",
+        "rich",
+        "matplotlib",
+        "plotly",
+        "pyarrow",
+        "PIL",
+        "ray",
+    }
+    assert not heavy & loaded_by("import hedgerow")
+
+
+@pytest.mark.parametrize("module", ["client.app", "client.state", "strategies", "records", "server.app"])
+def test_a_device_loads_no_torch(module):
+    loaded = loaded_by(f"import hedgerow.{module}")
+    assert "numpy" in loaded
+    assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray"} & loaded

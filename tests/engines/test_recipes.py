@@ -1,0 +1,97 @@
+"""Every recipe in the package runs: found by discovery, shortened, on its own data and model."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from hedgerow.experiments import recipe
+from hedgerow.experiments.config import Experiment, to_toml
+from hedgerow.experiments.grid import Cell
+from hedgerow.experiments.recipe import load, load_sweep, recipe_summary, recipe_text, recipes
+from hedgerow.experiments.run import run_experiment
+from hedgerow.experiments.store import RunFolder
+
+FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
+NAMES = recipes()
+
+
+def test_there_are_eight_recipes_and_each_is_found() -> None:
+    files = {file.stem for file in (Path(recipe.__file__).parent / "recipes").glob("*.toml")}
+    assert files == set(NAMES)
+    assert len(NAMES) == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_teaches(name: str) -> None:
+    text = recipe_text(name)
+    assert text.startswith("# "), "the first line says what the recipe shows; `hedgerow list` prints it"
+    assert 30 < len(recipe_summary(name)) <= 120
+    assert load_sweep(name).name == name
+    comments = [line for line in text.splitlines() if line.startswith("#") or "  # " in line]
+    assert len(comments) >= 4
+
+
+def test_recipes_are_no_copies_of_each_other() -> None:
+    bodies = {}
+    for name in NAMES:
+        lines = (line.partition("  #")[0].strip() for line in recipe_text(name).splitlines())
+        bodies[name] = {line for line in lines if line and not line.startswith(("#", "["))}
+    for one in NAMES:
+        for other in NAMES:
+            if one < other:
+                shared = len(bodies[one] & bodies[other]) / min(len(bodies[one]), len(bodies[other]))
+                assert shared <= 0.6, f"{one} and {other} share {shared:.0%} of their lines"
+
+
+def short(experiment: Experiment, folder: Path) -> Experiment:
+    """Two rounds of two clients, whatever the recipe asks for; embedded data where it would fetch some."""
+    overrides = ["rounds=2", "local.epochs=1", "evaluation.every=1", "strategy.clients_per_round=2"]
+    if experiment.data.partition.name == "natural":
+        overrides.append("data.partition.clients=3")
+    if experiment.data.name in FETCHED:  # tests reach no network
+        overrides.append("data.name=fashion-mnist")
+    file = folder / "short.toml"
+    file.write_text(to_toml(experiment), encoding="utf-8")
+    shortened = load(file, overrides)
+    assert isinstance(shortened, Experiment)
+    return shortened
+
+
+def cells() -> list[tuple[str, Cell]]:
+    """One seed of each way of running each recipe."""
+    found = []
+    for name in NAMES:
+        seen: set[str] = set()
+        for cell in load_sweep(name).cells:
+            if cell.experiment.label not in seen:
+                seen.add(cell.experiment.label)
+                found.append((name, cell))
+    return found
+
+
+CELLS = cells()
+
+
+def test_every_recipe_is_run_below() -> None:
+    assert {name for name, _ in CELLS} == set(NAMES)
+    assert len(CELLS) == 14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "cell"), CELLS, ids=[f"{name}-{cell.folder}" for name, cell in CELLS])
+def test_a_recipe_runs(name: str, cell: Cell, tmp_path: Path) -> None:
+    experiment = short(cell.experiment, tmp_path)
+    run_experiment(experiment, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert run.finished
+    assert load(tmp_path / "run") == experiment
+    lines = run.rounds()
+    assert [line["round"] for line in lines] == [1, 2]
+    for line in lines:
+        assert not line["failed"]
+        assert not line["dropped"]
+        assert len(line["clients"]) == 2
+        assert line["bytes_up"] > 0
+        assert math.isfinite(line["evaluation"]["loss"])
+        assert 0 <= line["evaluation"]["accuracy"] <= 1

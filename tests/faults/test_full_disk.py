@@ -1,0 +1,136 @@
+"""A disk that fills up: the run goes on, and nothing that was saved is lost.
+
+A real limit of the operating system stands in for the full disk: no file may
+grow past a size, and `write` fails as it does when the disk is full.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from hedgerow.client.app import client_app
+from hedgerow.experiments.store import RunFolder, line_of
+from hedgerow.server.app import train
+from hedgerow.server.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.strategies import fedavg, uniform
+from tests.support import MeanTrainer, clients
+
+TRAINER, DATA = MeanTrainer(), clients(4)
+STRATEGY = fedavg(sampling=uniform(2))
+
+
+@contextmanager
+def full_disk():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def run(folder, num_rounds, full_from=None, full_to=None):
+    """Train and store; the disk is full after round `full_from` and until round `full_to`."""
+    store = RunFolder.create(folder, "seed = 0\n")
+    with InProcessGrid(client_app(TRAINER, DATA, STRATEGY), 4, names=lambda i: DATA.names[i]) as grid:
+        results = train(
+            grid, STRATEGY, TRAINER.initial(0), TRAINER.layout, num_rounds=num_rounds, folder=folder
+        )
+        for result in results:
+            if result.round == full_from:
+                full = full_disk()
+                full.__enter__()
+            if result.round == full_to:
+                full.__exit__(None, None, None)
+            store.append(line_of(result))
+    return store
+
+
+def test_while_the_disk_is_full_the_run_goes_on_and_catches_up(tmp_path, caplog):
+    undisturbed = run(tmp_path / "a", 8)
+    disturbed = run(tmp_path / "b", 8, full_from=3, full_to=6)
+    assert disturbed.model.read_bytes() == undisturbed.model.read_bytes()
+    assert [line["round"] for line in disturbed.rounds()] == list(range(1, 9))
+    for number in (3, 4, 5):
+        assert f"round {number} is not saved" in caplog.text
+        assert f"round {number} is not in metrics.jsonl yet" in caplog.text
+    assert not list((tmp_path / "b").rglob("*.partial"))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    run(tmp_path, 3)
+    state = load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=0)
+    before = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        save_checkpoint(tmp_path / "checkpoints", state, TRAINER.layout, seed=0)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == before
+    again = load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=0)
+    assert again.model.parameters.tobytes() == state.model.parameters.tobytes()
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    run(tmp_path, 3)
+    newest = tmp_path / "checkpoints" / "round-000003.safetensors"
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=0).round == 2
+    (tmp_path / "checkpoints" / "round-000002.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read .*start in another folder"):
+        load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=0)
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    run(tmp_path, 2)
+    with pytest.raises(CheckpointError, match="has seed 0, this run has 1; it is of another run"):
+        load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=1)
+
+
+def test_a_torn_line_counts_as_not_there_and_spoils_no_other(tmp_path):
+    store = run(tmp_path, 3)
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(file.read_bytes()[:-40])
+    assert [line["round"] for line in store.rounds()] == [1, 2]
+    store.append({"round": 3, "seconds": 1.0})
+    assert [line["round"] for line in store.rounds()] == [1, 2, 3]
+    assert store.rounds()[2]["seconds"] == 1.0
+
+
+def test_a_round_that_was_run_again_counts_once(tmp_path):
+    store = run(tmp_path, 3)
+    store.append({"round": 2, "seconds": 9.0})
+    assert [line["round"] for line in store.rounds()] == [1, 2, 3]
+    assert store.rounds()[1]["seconds"] == 9.0
+
+
+def test_a_loss_that_overflows_does_not_end_the_run(tmp_path):
+    class Overflowing(MeanTrainer):
+        def evaluate(self, model, data):
+            return {"loss": float("inf")}
+
+    trainer, store = Overflowing(), RunFolder.create(tmp_path, "seed = 0\n")
+    with InProcessGrid(client_app(trainer, DATA, STRATEGY), 4, names=lambda i: DATA.names[i]) as grid:
+        for result in train(
+            grid, STRATEGY, trainer.initial(0), trainer.layout,
+            num_rounds=2, evaluate=lambda model: trainer.evaluate(model, DATA.samples("client-000")),
+        ):  # fmt: skip
+            store.append(line_of(result))
+    assert [line["evaluation"] for line in store.rounds()] == [{"loss": None}] * 2
+    assert np.isfinite(result.state.model.parameters).all()
+
+
+def test_what_is_saved_is_plain_json_and_safetensors(tmp_path):
+    run(tmp_path, 2)
+    assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    read = "import sys; from safetensors.numpy import load_file; print(sorted(load_file(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", read, tmp_path / "model.safetensors"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['a', 'b']"

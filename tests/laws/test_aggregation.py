@@ -1,0 +1,63 @@
+"""The mean does not depend on order, is as exact as it says, and refuses what it cannot hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hedgerow.strategies.aggregation import FRACTION_BITS, FixedPointMean, mean
+from hedgerow.types import PayloadError
+
+values = hnp.arrays(np.float32, 7, elements=st.floats(-50, 50, width=32))
+cohorts = st.lists(st.tuples(values, st.integers(1, 1000)), min_size=1, max_size=20)
+
+
+@given(cohorts, st.randoms(use_true_random=False))
+def test_the_order_of_arrival_never_shows(cohort, random):
+    first = FixedPointMean(7, len(cohort))
+    for vector, weight in cohort:
+        first.add(vector, weight)
+    shuffled = list(cohort)
+    random.shuffle(shuffled)
+    second = FixedPointMean(7, len(cohort))
+    for vector, weight in shuffled:
+        second.add(vector, weight)
+    assert first.result().tobytes() == second.result().tobytes()
+
+
+@given(cohorts)
+def test_it_is_the_weighted_mean_within_its_stated_error(cohort):
+    total = mean().start(7, len(cohort))
+    for vector, weight in cohort:
+        total.add(vector, weight)
+    weights = np.array([w for _, w in cohort], np.float64)
+    exact = np.average([v.astype(np.float64) for v, _ in cohort], axis=0, weights=weights)
+    # Half a step a client, and the rounding of the result to float32.
+    allowed = len(cohort) * 2.0 ** -(FRACTION_BITS + 1) / weights.sum() + np.abs(exact) * 2.0**-23
+    assert (np.abs(total.result() - exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_what_cannot_be_held_is_refused_and_changes_nothing(bad):
+    total = FixedPointMean(2, 3)
+    total.add(np.array([1, 2], np.float32), 1)
+    with pytest.raises(PayloadError):
+        total.add(np.array([0, bad], np.float32), 1)
+    assert total.result().tolist() == [1, 2]
+    assert total.weight == 1
+
+
+@given(st.integers(1, 1000))
+def test_a_full_cohort_at_the_limit_does_not_overflow(clients):
+    largest = np.float32(2.0**26 / clients * (1 - 1e-6))
+    total = FixedPointMean(1, clients)
+    for _ in range(clients):
+        total.add(np.array([largest]), 1)
+    assert total.result()[0] == pytest.approx(largest, rel=1e-6)
+    assert -total.result()[0] < 0
+
+
+def test_there_is_no_mean_of_nothing():
+    with pytest.raises(ValueError, match="total weight is 0"):
+        FixedPointMean(2, 3).result()

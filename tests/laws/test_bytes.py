@@ -1,0 +1,61 @@
+"""The bytes in the ledger are the bytes of the record that was sent."""
+
+import numpy as np
+import pytest
+from flwr.common.serde import recorddict_to_proto
+
+from hedgerow import rng
+from hedgerow.client.app import client_app
+from hedgerow.server.rounds import begin, rounds
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.strategies import TRANSFORMS, fedavg, parse_pipeline, uniform
+from hedgerow.types import Fit
+from tests.support import MeanTrainer, clients
+
+PIPELINES = {
+    "float32": "float32()",
+    "chain": "chain(clip(1.0), random_k(0.3), quantize(4))",
+    "quantize": "quantize(5)",
+    "top_k": "top_k(0.1)",
+    "random_k": "random_k(0.1)",
+    "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
+    "clip": "clip(0.5)",
+    "weight_by_examples": "weight_by_examples()",
+}
+
+
+class RandomTrainer(MeanTrainer):
+    """Sends random deltas, so that every payload differs."""
+
+    def fit(self, model, data, local, *, seed, round, client):
+        random = rng.generator(seed, "delta", round=round, client=client)
+        delta = random.standard_t(2, size=self.layout.dimension).astype(np.float32)
+        return Fit(delta, np.empty(0, np.float32), len(data), {"loss": float(random.normal())})
+
+
+def test_every_transform_is_here():
+    assert sorted(PIPELINES) == sorted(TRANSFORMS.names())
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_bytes_up_are_those_of_the_serialised_reply(name):
+    strategy = fedavg(pipeline=parse_pipeline(PIPELINES[name]), sampling=uniform(100))
+    trainer, data = RandomTrainer(), clients(100)
+    app = client_app(trainer, data, strategy)
+    up, down = {}, {}
+
+    def wire(message, context):
+        """Serialises both directions as Flower does, on the client's side."""
+        reply = app(message, context)
+        client = data.names[int(context.node_config["partition-id"])]
+        down[client] = len(recorddict_to_proto(message.content).SerializeToString())
+        up[client] = len(recorddict_to_proto(reply.content).SerializeToString())
+        return reply
+
+    with InProcessGrid(wire, 100, names=lambda i: data.names[i]) as grid:
+        state = begin(strategy, trainer.initial(0))
+        (result,) = rounds(grid, strategy, state, trainer.layout, num_rounds=1)
+    assert not result.dropped
+    assert result.bytes_up == up
+    assert result.bytes_down == down
+    assert len(up) == 100

@@ -1,0 +1,318 @@
+"""What every step of the pipeline promises."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
+from hedgerow.strategies.clipping import l2_norm
+from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
+
+PIPELINES = (
+    "float32()",
+    "weight_by_examples()",
+    "clip(1.5)",
+    *(f"quantize({bits})" for bits in range(1, 17)),
+    *(f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 3, 8, 16)),
+    "quantize(4, block=3)",
+    "quantize(1, rounding='nearest', block=5)",
+    "top_k(0.3)",
+    "random_k(0.3)",
+    "random_k(0.3, unbiased=False)",
+    "chain(top_k(0.3), quantize(8))",
+    "chain(random_k(0.3), quantize(5, block=2))",
+    "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
+    "chain(weight_by_examples(), error_feedback(top_k(0.3), quantize(8)))",
+    "error_feedback(top_k(0.3))",
+    "error_feedback(random_k(0.3, unbiased=False))",
+    "error_feedback(quantize(2, rounding='nearest'))",
+)
+SUMMABLE = (
+    "float32()",
+    "weight_by_examples()",
+    "clip(1.5)",
+    "random_k(0.3)",
+    "random_k(0.3, unbiased=False)",
+    "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
+    "error_feedback(random_k(0.3, unbiased=False))",
+)
+pipelines = st.sampled_from(PIPELINES)
+relaxed = settings(deadline=None, max_examples=150)
+
+
+def context_for(*sizes: int, seed: int = 1, round: int = 1, client: str = "ann") -> RoundContext:
+    layout = Layout(tuple(Tensor(f"t{i}", (size,)) for i, size in enumerate(sizes)))
+    return RoundContext(seed, round, client, layout, num_examples=20)
+
+
+@st.composite
+def cases(draw: st.DrawFn, largest: float = 2.0**100) -> tuple[Vector, RoundContext]:
+    sizes = draw(st.lists(st.integers(0, 30), min_size=1, max_size=4))
+    values = st.floats(-largest, largest, width=32) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0**-149])
+    vector = draw(arrays(np.float32, sum(sizes), elements=values))
+    return vector, context_for(*sizes, seed=draw(st.integers(0, 9)), round=draw(st.integers(1, 9)))
+
+
+def there_and_back(text: str, x: Vector, context: RoundContext) -> Vector:
+    pipeline = parse_pipeline(text)
+    return decode(pipeline, encode(pipeline, x, {}, context)[0], context)
+
+
+def test_every_registered_transform_is_under_these_laws() -> None:
+    names = TRANSFORMS.names()
+    assert len(names) == 8
+    assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == []
+
+
+@given(pipelines, cases())
+@relaxed
+def test_a_payload_decodes_to_finite_float32_of_the_models_length(
+    text: str, case: tuple[Vector, RoundContext]
+) -> None:
+    x, context = case
+    kept = x.copy()
+    pipeline = parse_pipeline(text)
+    payload, state = encode(pipeline, x, {}, context)
+    decoded = decode(pipeline, payload, context)
+    assert decoded.dtype == np.float32
+    assert decoded.shape == x.shape
+    assert np.isfinite(decoded).all()
+    assert np.array_equal(x, kept), "encoding must not write into what it was given"
+    assert bool(state) == pipeline.stateful
+    if "quantize" not in pipeline.kinds:
+        assert len(payload.values) == pipeline.length(len(x))
+
+
+@given(pipelines, cases())
+@relaxed
+def test_equal_contexts_give_equal_bytes(text: str, case: tuple[Vector, RoundContext]) -> None:
+    x, context = case
+    first, second = (encode(parse_pipeline(text), x, {}, context)[0] for _ in range(2))
+    assert first.weight == second.weight
+    assert {k: v.tobytes() for k, v in first.arrays.items()} == {
+        k: v.tobytes() for k, v in second.arrays.items()
+    }
+
+
+@given(pipelines, cases())
+@relaxed
+def test_the_norm_stays_within_the_declared_sensitivity(text: str, case: tuple[Vector, RoundContext]) -> None:
+    x, context = case
+    pipeline = parse_pipeline(text)
+    bound = pipeline.sensitivity(l2_norm(x)) if len(x) else math.inf
+    assert l2_norm(there_and_back(text, x, context)) <= bound * (1 + 1e-6) + 1e-40
+
+
+def block_scales(x: Vector, context: RoundContext, block: int | None, use_mean: bool) -> Vector:
+    parts = context.layout.slices()
+    if block is not None:
+        parts = tuple(slice(i, i + block) for i in range(0, len(x), block))
+    scale = np.zeros(len(x))
+    for part in parts:
+        size = np.abs(x[part].astype(np.float64))
+        scale[part] = (size.mean() if use_mean else size.max(initial=0)) if size.size else 0
+    return scale
+
+
+@given(
+    cases(largest=float(np.finfo(np.float32).max)),
+    st.integers(1, 16),
+    st.booleans(),
+    st.none() | st.integers(1, 40),
+)
+@relaxed
+def test_quantize_errs_by_less_than_a_step_and_takes_its_bits(
+    case: tuple[Vector, RoundContext], bits: int, nearest: bool, block: int | None
+) -> None:
+    x, context = case
+    how = ", rounding='nearest'" * nearest + (f", block={block}" if block else "")
+    pipeline = parse_pipeline(f"quantize({bits}{how})")
+    payload, _ = encode(pipeline, x, {}, context)
+    assert payload.values.nbytes == math.ceil(len(x) * bits / 8)
+    groups = math.ceil(len(x) / block) if block else sum(t.size > 0 for t in context.layout.parameters)
+    assert payload.arrays["scales"].shape == (groups,)
+    decoded = decode(pipeline, payload, context).astype(np.float64)
+    scale = block_scales(x, context, block, use_mean=bits == 1 and nearest)
+    float_error = 1e-6 * scale + 2.0**-148
+    if bits == 1:
+        assert (np.abs(np.abs(decoded) - scale) <= float_error).all()
+        if nearest:
+            assert (decoded * x >= 0).all()
+    else:
+        step = scale / (2 ** (bits - 1) - 1)
+        error = np.abs(decoded - x)
+        assert (error <= step * (0.5 if nearest else 1) + float_error).all()
+        levels = decoded / np.where(step > 0, step, 1)
+        settled = step > 2.0**-120
+        assert (np.abs(levels - np.rint(levels))[settled] < 0.01).all()
+
+
+def test_quantize_gives_each_tensor_its_own_scale_and_sent_values_one() -> None:
+    context = context_for(2, 0, 2)
+    x = np.array([1, 0.5, 100, -50], np.float32)
+    dense, _ = encode(parse_pipeline("quantize(8)"), x, {}, context)
+    assert dense.arrays["scales"].tolist() == [1, 100]
+    sparse, _ = encode(parse_pipeline("chain(top_k(0.5), quantize(8))"), x, {}, context)
+    assert sparse.arrays["scales"].tolist() == [100]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8, 16])
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_quantize_keeps_zero_blocks_zero_and_denormals_finite(bits: int, rounding: str) -> None:
+    text = f"quantize({bits}, rounding='{rounding}')"
+    x = np.array([0.0, -0.0, 0.0, 2.0**-149, -(2.0**-149)], np.float32)
+    decoded = there_and_back(text, x, context_for(3, 2))
+    assert (decoded[:3] == 0).all()
+    assert decoded[3:].tolist() == x[3:].tolist()
+
+
+def test_stochastic_rounding_differs_between_clients_rounds_and_seeds() -> None:
+    x = np.linspace(-1, 1, 500, dtype=np.float32)
+    contexts = [context_for(500, **other) for other in ({}, {"client": "bob"}, {"round": 2}, {"seed": 2})]
+    assert len({there_and_back("quantize(2)", x, c).tobytes() for c in contexts}) == 4
+
+
+@given(cases(), st.floats(0.001, 1))
+@relaxed
+def test_top_k_sends_the_largest_and_of_equal_ones_the_first(
+    case: tuple[Vector, RoundContext], fraction: float
+) -> None:
+    x, context = case
+    order = sorted(range(len(x)), key=lambda i: (-abs(float(x[i])), i))
+    k = min(len(x), max(1, math.floor(fraction * len(x) + 0.5)))
+    expected = np.zeros_like(x)
+    expected[order[:k]] = x[order[:k]]
+    pipeline = parse_pipeline(f"top_k({fraction!r})")
+    payload, _ = encode(pipeline, x, {}, context)
+    assert payload.values.tolist() == x[sorted(order[:k])].tolist()
+    assert len(payload.arrays["indices"]) <= 1 + math.ceil(len(x) / 8)
+    assert decode(pipeline, payload, context).tolist() == expected.tolist()
+
+
+def test_random_k_sends_the_same_positions_for_all_clients_and_others_next_round() -> None:
+    x = np.arange(1, 1001, dtype=np.float32)
+    ann, bob, later = (
+        there_and_back("random_k(0.05)", x, context_for(1000, **other))
+        for other in ({}, {"client": "bob"}, {"round": 2})
+    )
+    sent = np.flatnonzero(ann)
+    assert len(sent) == 50
+    assert ann[sent].tolist() == (x[sent] * 20).tolist()
+    assert np.array_equal(np.flatnonzero(bob), sent)
+    assert len(set(np.flatnonzero(later)) & set(sent)) < 20
+
+
+@given(cases(largest=float(np.finfo(np.float32).max)), st.floats(1e-6, 1e6))
+@relaxed
+def test_clip_never_exceeds_its_norm_and_keeps_the_direction(
+    case: tuple[Vector, RoundContext], norm: float
+) -> None:
+    x, context = case
+    clipped = there_and_back(f"clip({norm!r})", x, context)
+    assert l2_norm(clipped) <= norm
+    if l2_norm(x) <= norm:
+        assert clipped.tolist() == x.tolist()
+    else:
+        assert l2_norm(clipped) >= norm * (1 - 1e-6)
+        assert np.allclose(clipped / np.float64(norm), x.astype(np.float64) / l2_norm(x), atol=1e-6)
+
+
+def test_clip_holds_its_norm_in_a_long_vector() -> None:
+    x = np.random.default_rng(3).standard_normal(300_000).astype(np.float32)
+    for norm in np.random.default_rng(4).uniform(0.1, 10, 20).tolist():
+        clipped = there_and_back(f"clip({norm!r})", x, context_for(300_000))
+        assert norm * (1 - 1e-6) <= l2_norm(clipped) <= norm
+
+
+def test_weight_is_the_number_of_examples_up_to_the_largest() -> None:
+    for text, weight in [("weight_by_examples()", 20), ("weight_by_examples(7)", 7), ("float32()", 1)]:
+        payload, _ = encode(parse_pipeline(text), np.zeros(2, np.float32), {}, context_for(2))
+        assert payload.weight == weight
+    nobody = replace(context_for(2), num_examples=0)
+    with pytest.raises(ValueError, match="'ann' trained on 0 samples"):
+        encode(parse_pipeline("weight_by_examples()"), np.zeros(2, np.float32), {}, nobody)
+
+
+def test_only_these_pipelines_are_summable() -> None:
+    assert tuple(text for text in PIPELINES if parse_pipeline(text).summable) == SUMMABLE
+
+
+@given(st.sampled_from(SUMMABLE), st.integers(1, 5), st.data())
+@relaxed
+def test_the_sum_commutes_with_decode_where_it_says_so(text: str, clients: int, data: st.DataObject) -> None:
+    pipeline = parse_pipeline(text)
+    context = context_for(7, 13)
+    values = arrays(np.float32, 20, elements=st.floats(-100, 100, width=32))
+    encoded_sum, decoded_sum = np.zeros(pipeline.length(20)), np.zeros(20)
+    for client in range(clients):
+        mine = replace(context, client=f"c{client}")
+        payload, _ = encode(pipeline, data.draw(values), {}, mine)
+        weight = data.draw(st.integers(1, 9))
+        encoded_sum += weight * payload.values.astype(np.float64)
+        decoded_sum += weight * decode(pipeline, payload, mine).astype(np.float64)
+    total = Payload({"values": encoded_sum}, weight=30.0)
+    at_once = decode(pipeline, total, replace(context, client="", num_examples=0))
+    assert np.allclose(at_once, decoded_sum, rtol=1e-6, atol=1e-3)
+
+
+@given(pipelines, st.integers(0, 4), st.sampled_from([math.nan, math.inf, -math.inf]))
+@relaxed
+def test_a_value_that_is_not_finite_is_refused_by_name(text: str, position: int, bad: float) -> None:
+    x = np.ones(5, np.float32)
+    x[position] = bad
+    with pytest.raises(ValueError, match=rf"the first is {bad} at position {position}"):
+        encode(parse_pipeline(text), x, {}, context_for(5))
+    pipeline = parse_pipeline(text)
+    if pipeline.kinds not in [(), ("weight",)]:
+        with pytest.raises(ValueError, match=r"\): 1 of 5 values are not finite"):
+            pipeline.encode(Payload({"values": x}), {}, context_for(5))
+
+
+def test_scaling_past_float32_is_refused_by_name() -> None:
+    x = np.full(10, 3e38, np.float32)
+    with pytest.raises(ValueError, match=r"random_k\(0.1\): 1 of 1 values are not finite"):
+        encode(parse_pipeline("random_k(0.1)"), x, {}, context_for(10))
+
+
+@pytest.mark.parametrize("delta", [np.zeros(3), np.zeros(4, np.float32), np.zeros((3, 1), np.float32)])
+def test_a_delta_of_another_dtype_or_shape_is_refused(delta: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"it must be float32 \(3,\)"):
+        encode(parse_pipeline("float32()"), delta, {}, context_for(3))
+
+
+@given(cases(), pipelines)
+@relaxed
+def test_without_a_step_or_with_one_a_chain_is_that_step(
+    case: tuple[Vector, RoundContext], text: str
+) -> None:
+    x, context = case
+    alone, chained = there_and_back(text, x, context), there_and_back(f"chain(float32(), {text})", x, context)
+    assert alone.tobytes() == chained.tobytes()
+    assert there_and_back("chain()", x, context).tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("quantize(0)", "bits is 0; it must be a whole number from 1 to 16"),
+        ("quantize(17)", "bits is 17; it must be a whole number from 1 to 16"),
+        ("quantize(8, rounding='up')", "rounding is 'up'; it must be one of 'stochastic', 'nearest'"),
+        ("quantize(8, block='layer')", "block is 'layer'; it must be 'tensor' or a number of values"),
+        ("quantize(8, block=0)", "block is 0; it must be a whole number of at least 1"),
+        ("top_k(0)", "fraction is 0; it must be a number above 0 and at most 1"),
+        ("top_k(1.5)", "fraction is 1.5"),
+        ("random_k(-1)", "fraction is -1"),
+        ("random_k(0.1, unbiased='no')", "unbiased is 'no'; it must be True or False"),
+        ("clip(0)", "norm is 0; it must be a number above 0"),
+        ("weight_by_examples(0)", "max_weight is 0; it must be a whole number of at least 1"),
+    ],
+)
+def test_an_argument_out_of_range_says_what_is_allowed(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says.replace("(", r"\(")) as caught:
+        parse_pipeline(text)
+    assert not isinstance(caught.value, PayloadError)

@@ -1,0 +1,114 @@
+"""What calls itself unbiased is, and the test would notice if it were not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hedgerow.strategies import Transform, decode, encode, parse_pipeline
+from hedgerow.types import Layout, RoundContext, Vector
+
+ROUNDS = 2000
+# None so small that it would round up too seldom for its mean to be nearly normal.
+X = np.array([0.9, -0.73, 0.5, 0.31, -0.2, 0.11, 0.07, -0.05, 0.03, -0.37, 0.0, 1.0], np.float32)
+UNBIASED = (
+    "quantize(1)",
+    "quantize(2)",
+    "quantize(3, block=5)",
+    "quantize(4)",
+    "quantize(8)",
+    "quantize(16)",
+    "random_k(0.25)",
+    "random_k(0.5)",
+    "chain(random_k(0.5), quantize(2))",
+)
+
+Decoder = Callable[[RoundContext], Vector]
+
+
+def context(round: int) -> RoundContext:
+    return RoundContext(20, round, "ann", Layout.flat(len(X)))
+
+
+def through(pipeline: Transform) -> Decoder:
+    return lambda c: decode(pipeline, encode(pipeline, X, {}, c)[0], c)
+
+
+def standardised_bias(decoder: Decoder) -> float:
+    """Largest |mean error| of a value, in standard errors of that mean."""
+    errors = np.stack([decoder(context(r)).astype(np.float64) for r in range(1, ROUNDS + 1)]) - X
+    # A value that rounds without any spread may be off by float32 rounding, not more.
+    spread = np.maximum(errors.std(axis=0) / np.sqrt(ROUNDS), 2.0**-24)
+    return float(np.abs(errors.mean(axis=0) / spread).max())
+
+
+# 12 values and 9 pipelines: above 5 standard errors by chance in 6e-5 of all seeds.
+LIMIT = 5.0
+
+
+@pytest.mark.parametrize("text", UNBIASED)
+def test_the_mean_of_what_is_decoded_is_what_was_encoded(text: str) -> None:
+    pipeline = parse_pipeline(text)
+    assert pipeline.unbiased
+    assert standardised_bias(through(pipeline)) < LIMIT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "quantize(1, rounding='nearest')",
+        "quantize(4, rounding='nearest')",
+        "quantize(8, rounding='nearest')",
+        "top_k(0.5)",
+        "random_k(0.5, unbiased=False)",
+        "clip(1.0)",
+    ],
+)
+def test_what_is_biased_says_so_and_is_noticed(text: str) -> None:
+    pipeline = parse_pipeline(text)
+    assert not pipeline.unbiased
+    assert standardised_bias(through(pipeline)) > LIMIT
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8, 16])
+def test_rounding_up_six_percent_too_often_is_noticed(bits: int) -> None:
+    honest = through(parse_pipeline(f"quantize({bits})"))
+    step = 2.0 if bits == 1 else 1 / (2 ** (bits - 1) - 1)
+
+    def biased(c: RoundContext) -> Vector:
+        up = np.random.default_rng(c.round).random(len(X)) < 0.06
+        return (honest(c) + step * up).astype(np.float32)
+
+    assert standardised_bias(honest) < LIMIT < standardised_bias(biased)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.2])
+def test_random_k_scaled_by_another_factor_is_noticed(factor: float) -> None:
+    honest = through(parse_pipeline("random_k(0.5)"))
+    assert standardised_bias(lambda c: np.float32(factor) * honest(c)) > LIMIT
+
+
+def test_random_k_sends_every_position_equally_often() -> None:
+    pipeline = parse_pipeline("random_k(0.25)")
+    ones = np.ones(len(X), np.float32)
+    sent = np.stack(
+        [
+            decode(pipeline, encode(pipeline, ones, {}, context(r))[0], context(r)) > 0
+            for r in range(1, ROUNDS + 1)
+        ]
+    )
+    assert (sent.sum(axis=1) == 3).all()
+    expected, spread = ROUNDS / 4, np.sqrt(ROUNDS * 0.25 * 0.75)
+    assert (np.abs(sent.sum(axis=0) - expected) < 4.5 * spread).all()
+
+
+def test_stochastic_rounding_is_independent_between_values() -> None:
+    flat = np.full(20_000, 0.3, np.float32)
+    flat[0] = 1.0
+    c = RoundContext(20, 1, "ann", Layout.flat(len(flat)))
+    pipeline = parse_pipeline("quantize(2)")
+    up = decode(pipeline, encode(pipeline, flat, {}, c)[0], c)[1:] > 0
+    spread = np.sqrt(0.3 * 0.7 / len(up))
+    assert abs(up.mean() - 0.3) < 4.5 * spread
+    together = (up[1:] & up[:-1]).mean()
+    assert abs(together - 0.09) < 0.015
