@@ -120,8 +120,9 @@ def page(results: dict[str, Any]) -> str:
         "# The FedAvg paper on MNIST\n\n"
         "McMahan et al. 2017 (arXiv:1602.05629), tables 1 and 2: rounds to a test accuracy; 100 clients"
         " of 600 images, ten a round. The paper's figures are for the best learning rate of a grid, ours for"
-        " the one shown."
-        " `make papers` writes this page.\n\n"
+        " the one shown. Seconds are wall time with as many runs at once as there are cores, on a shared"
+        " machine.\n\n"
+        "`make papers` writes this page.\n\n"
         "| model | target | the paper's rounds | ours, by seed | best accuracy in these rounds, by seed"
         " | learning rate | seconds a run |\n|---|---|---|---|---|---|---|\n"
     )
