@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers clean
+.PHONY: demo test test-fast check papers bench-engines clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
@@ -25,6 +25,9 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 
 papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmarks/papers)
 	$(BIN)/python benchmarks/papers/run.py
+
+bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
+	$(PYTHON) benchmarks/engines/run.py
 
 clean:  ## remove what was installed and made
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache

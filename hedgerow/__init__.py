@@ -19,8 +19,8 @@ _PLACES = {
         "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
     ],
     "hedgerow.datasets": [
-        "Dataset", "Federation", "dirichlet", "from_arrays", "iid", "load_dataset", "natural",
-        "quantity_skew", "shards",
+        "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
+        "natural", "quantity_skew", "shards",
     ],
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.task": ["Task"],
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hedgerow.datasets import Federation as Federation
     from hedgerow.datasets import dirichlet as dirichlet
     from hedgerow.datasets import from_arrays as from_arrays
+    from hedgerow.datasets import from_function as from_function
     from hedgerow.datasets import iid as iid
     from hedgerow.datasets import load_dataset as load_dataset
     from hedgerow.datasets import natural as natural

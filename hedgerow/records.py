@@ -18,10 +18,13 @@ form above raises `PayloadError`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.constant import SType
 from flwr.common.serde import recorddict_to_proto
 from numpy.typing import NDArray
 
@@ -30,6 +33,9 @@ from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
 _KEY = "hedgerow"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
+_REMEMBERED, _LONG = 64, 10_000
+_sizes: dict[Any, int] = {}
+_PLAIN = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,37 @@ class Reply:
 
 
 def measure(content: RecordDict) -> int:
-    """Bytes of a record as Flower serialises it."""
-    return int(recorddict_to_proto(content).ByteSize())
+    """Bytes of a record as Flower serialises it.
+
+    Its parts are serialised one by one, and add up. Of parts that differ only
+    in numbers that always take the same room, the first alone is.
+    """
+    size = 0
+    for key, record in content.items():
+        form = key, type(record), tuple((name, *_form(value)) for name, value in record.items())
+        known = _sizes.get(form)
+        if known is None:
+            known = int(recorddict_to_proto(RecordDict({key: record})).ByteSize())
+            data = sum(len(value.data) for value in record.values() if isinstance(value, Array))
+            if known - data < _LONG:  # what may come from outside is not remembered where it is long
+                if len(_sizes) >= _REMEMBERED:
+                    _sizes.clear()
+                _sizes[form] = known
+        size += known
+    return size
+
+
+def _form(value: Any) -> tuple[Any, ...]:
+    """What decides how many bytes a value takes."""
+    if isinstance(value, Array):
+        return value.dtype, value.shape, value.stype, len(value.data)
+    if isinstance(value, float):
+        return (float,)
+    if isinstance(value, str | bytes):
+        return type(value), len(value.encode() if isinstance(value, str) else value)
+    if isinstance(value, list):
+        return list, *map(type, value[:1]), *value
+    return type(value), value
 
 
 def pack_identity(client: str, num_examples: int) -> RecordDict:
@@ -142,25 +177,59 @@ def pack_state(state: Arrays) -> ArrayRecord:
 
 
 def unpack_state(record: ArrayRecord) -> Arrays:
-    """The state that `pack_state` packed."""
-    return {name: array.numpy() for name, array in record.items()}
+    """The state that `pack_state` packed; the arrays are read-only."""
+    return {name: _read(array) for name, array in record.items()}
+
+
+@lru_cache(maxsize=64)
+def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What numpy writes in front of the numbers of a plain array (the `.npy` format, version 1.0)."""
+    head = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    )
+    return head.getvalue()
 
 
 def _pack_arrays(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(values)) for name, values in arrays.items()})
+    record = ArrayRecord()
+    for name, values in arrays.items():
+        record[name] = _pack(np.ascontiguousarray(values))
+    return record
+
+
+def _pack(values: NDArray[Any]) -> Array:
+    """The same as `Array(values)`, with one copy in place of four."""
+    dtype = str(values.dtype)
+    if dtype not in _PLAIN:
+        return Array(values)
+    data = b"".join((_head(dtype, values.shape), values.reshape(-1).view(np.uint8).data))
+    return Array(dtype=dtype, shape=values.shape, stype=SType.NUMPY, data=data)
 
 
 def _unpack_arrays(content: RecordDict, key: str) -> Arrays:
+    """Read-only arrays."""
     arrays = {}
     for name, array in _record(content, key, ArrayRecord).items():
         try:
-            values = array.numpy()
+            values = _read(array)
         except Exception as error:  # whatever numpy makes of bytes from outside
             raise PayloadError(f"array {name!r} of {key!r} cannot be read: {error}") from error
         if not isinstance(values, np.ndarray) or values.dtype.hasobject:
             raise PayloadError(f"array {name!r} of {key!r} holds no plain numbers")
         arrays[name] = values
     return arrays
+
+
+def _read(array: Array) -> NDArray[Any]:
+    """The same as `array.numpy()`, without a copy where the bytes are those that numpy writes."""
+    if array.stype == SType.NUMPY and array.dtype in _PLAIN and len(array.shape) == 1:
+        head, dtype = _head(array.dtype, array.shape), np.dtype(array.dtype)
+        if array.data.startswith(head) and len(array.data) == len(head) + array.shape[0] * dtype.itemsize:
+            return np.frombuffer(array.data, dtype, offset=len(head))
+    values: NDArray[Any] = array.numpy()
+    values.flags.writeable = False
+    return values
 
 
 def _float_vector(arrays: Arrays, name: str, size: int) -> NDArray[np.float32]:

@@ -14,9 +14,11 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hedgerow.files import write_whole
+
+T = TypeVar("T")
 
 STAGES = ("train", "encode", "records", "aggregate", "evaluate", "save")
 """What a round is made of; the rest of its time is waiting."""
@@ -69,6 +71,18 @@ def span(name: str) -> AbstractContextManager[None]:
     """Measure what is done inside."""
     spans = _recording.get()
     return nullcontext() if spans is None else _measured(name, spans)
+
+
+def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
+    """The same items, with the making of each measured."""
+    made = iter(items)
+    while True:
+        with span(name):
+            try:
+                item = next(made)
+            except StopIteration:
+                return
+        yield item
 
 
 def seconds_by_stage(spans: Iterable[Span]) -> dict[str, float]:

@@ -6,10 +6,12 @@ tensor lies where. A `Payload` is what a client sends.
 """
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,17 @@ class Layout:
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """Number of trainable values, `d`."""
         return sum(t.size for t in self.parameters)
 
-    @property
+    @cached_property
     def buffer_size(self) -> int:
         """Number of buffer values, `b`."""
         return sum(t.size for t in self.buffers)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that two layouts share only if they are equal."""
         text = repr([(t.name, t.shape) for t in (*self.parameters, None, *self.buffers) if t is not None])
@@ -120,6 +122,50 @@ class Samples:
     def take(self, index: NDArray[Any]) -> "Samples":
         """The samples at these positions."""
         return Samples(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class ClientNames(Sequence[str]):
+    """Stable names of numbered clients, made when they are looked up.
+
+    They are padded with zeros to one length, and so in sorted order.
+
+    >>> names = ClientNames(1_000_000)
+    >>> names[7], names.index("client-000123")
+    ('client-000007', 123)
+    """
+
+    number: int
+
+    def __len__(self) -> int:
+        return self.number
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(self._name(i) for i in range(self.number)[place])
+        return self._name(range(self.number)[place])
+
+    def index(self, name: Any, start: int = 0, stop: int | None = None) -> int:
+        """The client's number; raises `ValueError` where there is no such client."""
+        digits = str(name).removeprefix("client-")
+        place = int(digits) if digits.isdecimal() and digits.isascii() else -1
+        if place not in range(self.number)[start:stop] or self._name(place) != name:
+            raise ValueError(f"there is no client {name!r}; there are {self.number}, from {self[0]!r} on")
+        return place
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self.index(name)
+        except ValueError:
+            return False
+        return True
+
+    def _name(self, number: int) -> str:
+        return f"client-{number:0{max(4, len(str(self.number - 1)))}d}"
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,25 @@
 """A Flower `ClientApp` from a task, a client's data and a strategy."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Trainer
-from hedgerow.records import pack_identity, pack_reply, unpack_train
+from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.records import TrainRequest, pack_identity, pack_reply, unpack_train
+from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import encode
-from hedgerow.types import RoundContext, Samples
+from hedgerow.types import Fit, RoundContext, Samples
+
+_SEVERAL = 32
+"""Clients that a trainer is given at once, where it does not say how many it wants."""
 
 
 class ClientData(Protocol):
@@ -51,41 +56,140 @@ def client_app(
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on.
     """
-    app = ClientApp()
+    return FederatedClient(task, data, strategy, state_folder)
 
-    @cache
-    def trainer() -> Trainer:
-        return _trainer(task)
 
-    @cache
-    def federation() -> ClientData:
-        return data() if callable(data) else data
+@final
+class FederatedClient(ClientApp):
+    """What `client_app` makes: a Flower `ClientApp`, which can also train several clients at once."""
 
-    @app.query()
-    def identify(message: Message, context: Context) -> Message:
-        name = client_name(context, federation().names)
-        return Message(pack_identity(name, len(federation().samples(name))), reply_to=message)
+    def __init__(
+        self,
+        task: Task | Trainer,
+        data: ClientData | Callable[[], ClientData],
+        strategy: Strategy,
+        state_folder: Path | None,
+    ) -> None:
+        super().__init__()
+        self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
+        self.query()(self._identify)
+        self.train()(self._train)
 
-    @app.train()
-    def train(message: Message, context: Context) -> Message:
-        name = client_name(context, federation().names)
-        layout = trainer().layout
-        request = unpack_train(message.content, layout)
-        samples = federation().samples(name)
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return _trainer(self._task)
+
+    @cached_property
+    def _data(self) -> ClientData:
+        return self._given() if callable(self._given) else self._given
+
+    @property
+    def at_once(self) -> int:
+        """How many clients `train_many` is best given; 1 where one after another is better."""
+        if not self._trains_many:
+            return 1
+        choice = self._trainer.choice if isinstance(self._trainer, Chooses) else None
+        return _SEVERAL if choice is None else choice.at_once
+
+    @cached_property
+    def _trains_many(self) -> bool:
+        return isinstance(self._trainer, TrainsMany)
+
+    def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> None:
+        """Choose how to train, if that is to be chosen: once, before other processes do it differently.
+
+        Args:
+            message: to any client.
+            contexts: of some clients.
+        """
+        trainer = self._trainer
+        if not isinstance(trainer, Chooses) or trainer.choice is not None:
+            return
+        request = unpack_train(message.content, trainer.layout)
+        clients = []
+        for context in contexts():
+            # What cannot be loaded now fails by name when that client trains.
+            with suppress(Exception):
+                clients.append(self._client(context))
+        trainer.choose(request.model, clients, self._strategy.local, seed=request.seed, round=request.round)
+
+    def train_many(
+        self, messages: Sequence[Message], contexts: Sequence[Context]
+    ) -> Iterator[tuple[int, Message | Exception]]:
+        """Train several clients at once, for a simulation.
+
+        Args:
+            messages: to different clients, all with the content of the first.
+            contexts: of these clients.
+
+        Yields:
+            `(position, reply)` for each message, in any order; an exception
+            where that client failed.
+        """
+        trainer = self._trainer
+        assert isinstance(trainer, TrainsMany)
+        request = unpack_train(messages[0].content, trainer.layout)
+        positions: dict[str, int] = {}
+        clients = []
+        for position, context in enumerate(contexts):
+            try:
+                name, samples = self._client(context)
+                if name in positions:
+                    raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
+            except (
+                Exception
+            ) as error:  # whatever the data's loader raises: that client's, and not the others'
+                yield position, error
+                continue
+            positions[name] = position
+            clients.append((name, samples))
+        fits = trainer.fit_many(
+            request.model, clients, self._strategy.local, seed=request.seed, round=request.round
+        )
+        for name, fit in spanned("train", fits):
+            position = positions[name]
+            if isinstance(fit, Exception):
+                yield position, fit
+                continue
+            try:
+                yield position, self._reply(messages[position], contexts[position], request, name, fit)
+            except Exception as error:  # whatever a plug-in's encode raises
+                yield position, error
+
+    def _identify(self, message: Message, context: Context) -> Message:
+        name = client_name(context, self._data.names)
+        return Message(pack_identity(name, len(self._data.samples(name))), reply_to=message)
+
+    def _train(self, message: Message, context: Context) -> Message:
+        request = unpack_train(message.content, self._trainer.layout)
+        name, samples = self._client(context)
+        with span("train"):
+            fit = self._trainer.fit(
+                request.model, samples, self._strategy.local,
+                seed=request.seed, round=request.round, client=name,
+            )  # fmt: skip
+        return self._reply(message, context, request, name, fit)
+
+    def _client(self, context: Context) -> tuple[str, Samples]:
+        name = client_name(context, self._data.names)
+        samples = self._data.samples(name)
         if len(samples) == 0:
             raise ValueError(f"client {name!r} has no samples to train on")
-        fit = trainer().fit(
-            request.model, samples, strategy.local, seed=request.seed, round=request.round, client=name
-        )
-        where = RoundContext(request.seed, request.round, name, layout, fit.num_examples)
-        kept = _state(context, state_folder, name)
-        before = kept.load(request.round) if strategy.pipeline.stateful else {}
-        payload, after = encode(strategy.pipeline, fit.delta, before, where)
-        if strategy.pipeline.stateful:
-            kept.save(request.round, after)
-        return Message(pack_reply(payload, fit, round=request.round, client=name), reply_to=message)
+        return name, samples
 
-    return app
+    def _reply(
+        self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
+    ) -> Message:
+        pipeline, folder = self._strategy.pipeline, self._state_folder
+        where = RoundContext(request.seed, request.round, name, self._trainer.layout, fit.num_examples)
+        kept: ClientState = ContextState(context) if folder is None else FolderState(folder, name)
+        with span("encode"):
+            before = kept.load(request.round) if pipeline.stateful else {}
+            payload, after = encode(pipeline, fit.delta, before, where)
+            if pipeline.stateful:
+                kept.save(request.round, after)
+        with span("records"):
+            return Message(pack_reply(payload, fit, round=request.round, client=name), reply_to=message)
 
 
 def client_name(context: Context, names: Sequence[str]) -> str:
@@ -114,7 +218,3 @@ def _trainer(task: Task | Trainer) -> Trainer:
 
         return TorchTrainer(task)
     return task
-
-
-def _state(context: Context, folder: Path | None, client: str) -> ClientState:
-    return ContextState(context) if folder is None else FolderState(folder, client)

@@ -6,6 +6,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ class TorchTrainer:
 
     The optimizer starts afresh in every `fit`: no momentum is carried over.
     Images `(n, channels, height, width)` reach the model in torch's
-    channels-last memory format, which is faster and computes the same thing.
+    channels-last memory format, which is faster and computes the same thing,
+    unless the model cannot take it.
     In a batch of a single sample there is nothing to normalise by: BatchNorm
     then uses its running statistics, and leaves them as they are.
 
@@ -64,6 +66,18 @@ class TorchTrainer:
         self._evaluation_batch = evaluation_batch
         self._net = FlatModule(self._build(0, "constants"), self._device)
         self._loss = task.loss or nn.functional.cross_entropy
+        self._channels_last: bool | None = None
+
+    def __reduce__(self) -> Any:
+        """For another process: made there anew, which gives the same trainer."""
+        make = partial(
+            TorchTrainer,
+            self._task,
+            threads=self._threads,
+            device=str(self._device),
+            evaluation_batch=self._evaluation_batch,
+        )
+        return make, ()
 
     @property
     def layout(self) -> Layout:
@@ -166,13 +180,30 @@ class TorchTrainer:
         raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
 
     def _batch(self, data: Samples, index: Any) -> tuple[Tensor, Tensor]:
-        x = torch.from_numpy(np.take(data.x, index, axis=0)).to(self._device)
+        if self._channels_last is None and data.x.ndim == 4:
+            self._channels_last = self._takes_channels_last(data)
+        # `clone` puts it into memory that torch aligns: MKL gives other bits for other alignments.
+        x = torch.from_numpy(np.take(data.x, index, axis=0)).clone().to(self._device)
         y = torch.from_numpy(np.take(data.y, index, axis=0)).to(self._device)
-        if x.dim() == 4 and x.is_floating_point():
-            _, c, h, w = x.shape
-            # The strides are spelt out because torch cannot tell the two formats apart for one channel.
-            x = x.permute(0, 2, 3, 1).contiguous().as_strided(x.shape, (h * w * c, 1, w * c, c))
+        if x.dim() == 4 and x.is_floating_point() and self._channels_last:
+            x = _in_channels_last(x)
         return x, y
+
+    def _takes_channels_last(self, data: Samples) -> bool:
+        """Whether the model works in that format; `view` after a convolution does not.
+
+        It is tried on a module of its own, so that the attempt leaves no trace.
+        """
+        x = torch.from_numpy(data.x[:1].copy()).to(self._device)
+        module = self._build(0, "constants").to(self._device).eval()
+        try:
+            with _seeded(0, self._device), torch.no_grad():
+                module(_in_channels_last(x))
+        except RuntimeError as error:
+            return "view size is not compatible" not in str(error)
+        except Exception:  # whatever else is wrong will be told where it matters
+            return True
+        return True
 
     def _build(self, seed: int, purpose: str) -> nn.Module:
         with _threads(self._threads), _seeded(integer_seed(seed, purpose), self._device):
@@ -180,6 +211,12 @@ class TorchTrainer:
         if isinstance(module, nn.Module):
             return module
         raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
+
+
+def _in_channels_last(x: Tensor) -> Tensor:
+    _, c, h, w = x.shape
+    # The strides are spelt out because torch cannot tell the two formats apart for one channel.
+    return x.permute(0, 2, 3, 1).contiguous().as_strided(x.shape, (h * w * c, 1, w * c, c))
 
 
 def _stepper(local: LocalTraining, learning_rate: float, parameters: list[Tensor], start: Tensor) -> Step:

@@ -1,6 +1,7 @@
 """What can train and evaluate a model on a client's data."""
 
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
 
@@ -48,4 +49,70 @@ class Trainer(Protocol):
         Raises:
             ValueError: there are no samples, or they do not fit the model.
         """
+        ...
+
+
+@runtime_checkable
+class TrainsMany(Protocol):
+    """A trainer that trains several clients at once, faster than one after another."""
+
+    def fit_many(
+        self,
+        model: Model,
+        clients: Sequence[tuple[str, Samples]],
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+    ) -> Iterator[tuple[str, Fit | Exception]]:
+        """`fit` for each of these clients, in any order; an exception in place of a fit that failed.
+
+        The same call gives the same bits. Who else is there may show in the
+        last bits of a client's fit, never more than 1e-5.
+        """
+        ...
+
+
+class Way(Protocol):
+    """How clients are trained, and why so."""
+
+    @property
+    def method(self) -> str:
+        """In a word."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """For a person."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many are trained side by side; 1 for one after another."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON can hold, and the trainer's module can read again."""
+        ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A trainer that has to choose how it trains, once for all processes of a run."""
+
+    @property
+    def choice(self) -> Way | None:
+        """What was chosen; `None` before that."""
+        ...
+
+    def choose(
+        self,
+        model: Model,
+        clients: Sequence[tuple[str, Samples]],
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+    ) -> Way:
+        """Choose, by training some of these clients, unless it is chosen."""
         ...

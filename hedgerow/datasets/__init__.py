@@ -5,6 +5,7 @@ from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.federation import Federation
 from hedgerow.datasets.flower import from_flower
 from hedgerow.datasets.folder import from_folder
+from hedgerow.datasets.generated import Generated, from_function
 from hedgerow.datasets.loading import DATASETS, load_dataset
 from hedgerow.datasets.packing import DataFileError
 from hedgerow.datasets.partitions import PARTITIONS, Partition, dirichlet, iid, natural, quantity_skew, shards
@@ -16,12 +17,14 @@ __all__ = [
     "DataFileError",
     "Dataset",
     "Federation",
+    "Generated",
     "Partition",
     "dirichlet",
     "from_arrays",
     "from_csv",
     "from_flower",
     "from_folder",
+    "from_function",
     "from_npz",
     "from_parquet",
     "iid",

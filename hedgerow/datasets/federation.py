@@ -1,6 +1,7 @@
 """A data set that lies with clients."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,15 +60,18 @@ class Federation:
         Raises:
             ValueError: no client has that name; the error names the nearest.
         """
-        try:
-            place = self.names.index(name)
-        except ValueError:
+        place = self._places.get(name)
+        if place is None:
             near = did_you_mean(name, self.names)
             raise ValueError(
                 f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
                 f" {self.names[-1]!r}.{near}"
-            ) from None
+            )
         return self.dataset.train.take(self.indices[place])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
     def sizes(self) -> NDArray[np.int64]:
         """Samples of each client, `(clients,) int64`."""

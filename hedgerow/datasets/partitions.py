@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hedgerow import checks
 from hedgerow.registry import Registry
 from hedgerow.rng import generator
+from hedgerow.types import ClientNames
 
 if TYPE_CHECKING:
     from hedgerow.datasets.dataset import Dataset
@@ -218,7 +219,7 @@ def client_names(clients: int) -> tuple[str, ...]:
     >>> client_names(2)
     ('client-0000', 'client-0001')
     """
-    return tuple(f"client-{k:04d}" for k in range(clients))
+    return tuple(ClientNames(clients))
 
 
 def _balls(alpha: float) -> int:

@@ -55,6 +55,13 @@ class Kind(StrEnum):
     transforms = "transforms"
 
 
+class Engine(StrEnum):
+    """What `simulate` runs a Flower app on."""
+
+    hedgerow = "hedgerow"
+    flower = "flower"
+
+
 def main() -> None:
     """The `hedgerow` command."""
     app(prog_name="hedgerow")
@@ -81,6 +88,7 @@ def run(
     source: SourceArgument,
     overrides: OverridesArgument = None,
     out: OutOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -103,7 +111,48 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, json)
+    _run(experiment, folder, workers, json)
+
+
+@app.command(rich_help_panel="Run")
+def simulate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A Flower app: the folder with its pyproject.toml.")
+    ],
+    clients: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of clients.", show_default="the app's federation options"),
+    ] = None,
+    workers: WorkersOption = None,
+    run_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run-config",
+            "-c",
+            metavar="'KEY=VALUE ...'",
+            help="Change the app's run config, as for 'flwr run'.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Hedgerow's, or Flower's own simulation on Ray, to compare.")
+    ] = Engine.hedgerow,
+) -> None:
+    """Run any Flower app, unchanged, on this machine: no Ray, no SuperLink.
+
+    The exit code is 1 when the app fails, or when no client answers.
+    """
+    from hedgerow.experiments.own_process import run_module
+
+    options = {
+        "folder": str(folder),
+        "run_config": run_config or [],
+        "clients": clients,
+        "workers": workers,
+        "engine": engine.value,
+    }
+    code = run_module("hedgerow.experiments.simulate_app", options)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command(rich_help_panel="Run")
@@ -143,7 +192,7 @@ def resume(
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, json)
+    _run(experiment, folder, workers, json)
 
 
 @app.command(rich_help_panel="Run")
@@ -230,12 +279,13 @@ def data(
     catalogue.print_data(name, options or [], partition, clients, seed, json)
 
 
-def _run(experiment: "Experiment", folder: Path, json: bool) -> None:
+def _run(experiment: "Experiment", folder: Path, workers: int | None, json: bool) -> None:
+    from hedgerow.experiments.own_process import cores
     from hedgerow.experiments.run import run_experiment
     from hedgerow.experiments.sweep import rounds_done
 
     with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
-        run_experiment(experiment, folder, on_round)
+        run_experiment(experiment, folder, on_round, workers=workers or cores())
     terminal.print_rows([folder], json)
     terminal.write_report(folder, [folder])
 

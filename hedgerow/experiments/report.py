@@ -17,7 +17,7 @@ from hedgerow.experiments import compare, pictures
 from hedgerow.experiments.compare import Row
 from hedgerow.experiments.errors import show
 from hedgerow.experiments.groups import Group, differing, load_groups
-from hedgerow.experiments.sweep import cores
+from hedgerow.experiments.own_process import cores
 from hedgerow.experiments.words import count, human_bytes
 from hedgerow.files import write_whole
 

@@ -1,4 +1,4 @@
-"""Run one experiment into its folder, in this process or on any Flower grid."""
+"""Run one experiment into its folder, on this machine or on any Flower grid."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ def run_experiment(
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
+    workers: int = 1,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -26,8 +27,9 @@ def run_experiment(
         experiment: what to run.
         folder: the run's folder, made where it is not there.
         on_round: is called with the result of each round.
-        grid: where the clients are; `None` simulates them in this process. On
+        grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
+        workers: processes that simulate clients; their number shows in no result.
 
     Raises:
         StoreError: another run lies in the folder.
@@ -37,14 +39,14 @@ def run_experiment(
     run = RunFolder.create(folder, to_toml(experiment))
     if run.finished:
         return run
-    for result in _simulated(experiment, run) if grid is None else _served(experiment, run, grid):
+    for result in _simulated(experiment, run, workers) if grid is None else _served(experiment, run, grid):
         run.append(line_of(result))
         if on_round is not None:
             on_round(result)
     return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder) -> Iterator[RoundResult]:
+def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator[RoundResult]:
     federation = experiment.federation()
     return simulate(
         experiment.task(),
@@ -55,6 +57,7 @@ def _simulated(experiment: Experiment, run: RunFolder) -> Iterator[RoundResult]:
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
+        workers=workers,
     )
 
 

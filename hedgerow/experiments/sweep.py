@@ -1,7 +1,6 @@
 """Run the experiments of a sweep in parallel processes."""
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Literal
 from hedgerow import checks
 from hedgerow.experiments.config import to_toml
 from hedgerow.experiments.grid import Cell, Sweep
+from hedgerow.experiments.own_process import cores
 from hedgerow.experiments.store import RunFolder, StoreError
 from hedgerow.files import write_whole
 from hedgerow.types import RoundResult
@@ -69,13 +69,6 @@ def run_sweep(sweep: Sweep, folder: Path, workers: int | None = None) -> Iterato
         else:
             todo.append(cell)
     yield from _Pool(folder, todo, min(workers, len(todo))).run()
-
-
-def cores() -> int:
-    """Number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def rounds_done(folder: Path, *, finished: bool = False) -> int:

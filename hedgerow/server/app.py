@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
+from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult
 
@@ -60,7 +61,8 @@ def train(
         yield result
         if folder:
             try:
-                save_checkpoint(folder / "checkpoints", state, layout, seed=seed)
+                with span("save"):
+                    save_checkpoint(folder / "checkpoints", state, layout, seed=seed)
             except OSError as error:
                 log.warning("round %d is not saved: %s; the run goes on", state.round, error)
     if folder:

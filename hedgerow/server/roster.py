@@ -6,7 +6,7 @@ client's stable name instead; the roster knows the node behind each name.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 
 from hedgerow.records import unpack_identity
 from hedgerow.server.exchange import exchange
-from hedgerow.types import PayloadError
+from hedgerow.types import ClientNames, PayloadError
 
 log = logging.getLogger("hedgerow")
 
@@ -23,8 +23,8 @@ log = logging.getLogger("hedgerow")
 class KnowsNames(Protocol):
     """A grid that can name its nodes without asking them, as the simulation's can."""
 
-    def node_names(self) -> Mapping[int, str] | None:
-        """`{node id: stable client name}`."""
+    def client_names(self) -> Sequence[str] | None:
+        """Stable name of each node, in the order of `get_node_ids`; always the same ones."""
 
 
 class Roster:
@@ -36,9 +36,10 @@ class Roster:
     """
 
     def __init__(self) -> None:
-        self._nodes: dict[str, int] = {}
-        self._names: tuple[str, ...] = ()
-        self._seen: frozenset[int] = frozenset()
+        self._nodes: Mapping[str, int] = {}
+        self._names: Sequence[str] = ()
+        self._seen: Iterable[int] = ()
+        self._known: Sequence[str] | None = None
 
     @property
     def names(self) -> Sequence[str]:
@@ -51,18 +52,32 @@ class Roster:
 
     def refresh(self, grid: Grid, *, timeout: float = 60.0) -> None:
         """Bring the roster up to date; waits up to `timeout` seconds for new nodes to say who they are."""
+        if isinstance(grid, KnowsNames) and (known := grid.client_names()) is not None:
+            if known is not self._known:
+                self._take_over(known, grid.get_node_ids())
+            return
         ids = frozenset(grid.get_node_ids())
         if ids == self._seen and len(self._nodes) == len(ids):
             return
-        self._nodes = {name: node for name, node in self._nodes.items() if node in ids}
-        known = set(self._nodes.values())
-        for node, name in self._ask(grid, sorted(ids - known), timeout):
-            if name in self._nodes:
+        nodes = {name: node for name, node in self._nodes.items() if node in ids}
+        self._add(nodes, self._ask(grid, sorted(ids - set(nodes.values())), timeout))
+        self._seen = ids
+
+    def _take_over(self, known: Sequence[str], ids: Iterable[int]) -> None:
+        if isinstance(known, ClientNames) and isinstance(ids, range):
+            # Sorted as they are, and both can be looked up: a million of them need not be gone through.
+            self._names, self._nodes = known, _Numbered(known, ids)
+        else:
+            self._add({}, zip(ids, known, strict=True))
+        self._known = known
+
+    def _add(self, nodes: dict[str, int], found: Iterable[tuple[int, str]]) -> None:
+        for node, name in found:
+            if name in nodes:
                 log.warning("node %d says it is client %r, which is connected already: left out", node, name)
             else:
-                self._nodes[name] = node
-        self._names = tuple(sorted(self._nodes))
-        self._seen = ids
+                nodes[name] = node
+        self._nodes, self._names = nodes, tuple(sorted(nodes))
 
     def wait(self, grid: Grid, clients: int, *, timeout: float | None = None, pause: float = 1.0) -> None:
         """Wait until that many clients are there.
@@ -82,10 +97,6 @@ class Roster:
             time.sleep(pause)
 
     def _ask(self, grid: Grid, nodes: Sequence[int], timeout: float) -> Iterator[tuple[int, str]]:
-        names = grid.node_names() if isinstance(grid, KnowsNames) else None
-        if names is not None:
-            yield from ((node, names[node]) for node in nodes)
-            return
         questions = [Message(RecordDict(), dst_node_id=node, message_type="query") for node in nodes]
         for node, reply in exchange(grid, questions, timeout):
             if reply is None or reply.has_error():
@@ -95,6 +106,23 @@ class Roster:
                 yield node, unpack_identity(reply.content)[0]
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
+
+
+class _Numbered(Mapping[str, int]):
+    def __init__(self, names: ClientNames, nodes: range) -> None:
+        self._names, self._numbers = names, nodes
+
+    def __getitem__(self, name: str) -> int:
+        try:
+            return self._numbers[self._names.index(name)]
+        except ValueError as error:
+            raise KeyError(name) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _why(reply: Message | None) -> str:

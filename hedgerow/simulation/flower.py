@@ -8,12 +8,18 @@ installed version.
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from flwr.app import Error, Message, Metadata, RecordDict
+import click
+from flwr.app import DEFAULT_TTL, Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
+from flwr.clientapp import ClientApp
+from flwr.common.config import flatten_dict, parse_config_args, validate_fields_in_config
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -21,11 +27,18 @@ from flwr.supercore.task_identity import TaskIdentity
 __all__ = [
     "SUPERLINK_NODE_ID",
     "Run",
+    "app_mistakes",
+    "client_died",
     "client_error",
     "empty_run",
+    "flat_config",
+    "instruction",
     "is_expired",
     "message_unavailable",
     "node_unavailable",
+    "nodes_by_partition",
+    "parsed_run_config",
+    "run_on_ray",
     "set_message_id",
     "task_identity",
     "with_content",
@@ -74,6 +87,24 @@ def set_message_id(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
+def instruction(
+    run_id: int, message_id: str, node_id: int, content: RecordDict, *, message_type: str, group_id: str
+) -> Message:
+    """A message from the server to a node, also where this process has no identity to make one with."""
+    metadata = Metadata(
+        run_id=run_id,
+        message_id=message_id,
+        src_node_id=SUPERLINK_NODE_ID,
+        dst_node_id=node_id,
+        reply_to_message_id="",
+        group_id=group_id,
+        created_at=time.time(),
+        ttl=DEFAULT_TTL,
+        message_type=message_type,
+    )
+    return make_message(metadata, content=content)
+
+
 def with_content(message: Message, content: RecordDict) -> Message:
     """The same message, with metadata of its own and other records."""
     return make_message(copy.copy(message.metadata), content=content)
@@ -83,6 +114,11 @@ def client_error(message: Message, error: BaseException) -> Message:
     """The error reply of a client that raised, worded as a SuperNode words it."""
     reason = f"{type(error)}:<'{error}'>"
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def client_died(message: Message, reason: str) -> Message:
+    """The error reply of a client whose process ended."""
+    return Message(Error(ErrorCode.CLIENT_APP_CRASHED, reason), reply_to=message)
 
 
 def node_unavailable(message: Message) -> Message:
@@ -117,3 +153,76 @@ def message_unavailable(message_id: str, run_id: int) -> Message:
 def is_expired(message: Message) -> bool:
     """Whether a message's time to live, counted from when it was made, has run out."""
     return message.metadata.created_at + message.metadata.ttl <= time.time()
+
+
+def app_mistakes(pyproject: Mapping[str, Any]) -> list[str]:
+    """What Flower would refuse in an app's `pyproject.toml`; empty where it is right."""
+    try:
+        return validate_fields_in_config(dict(pyproject))[1]
+    except ValueError as error:  # a value of a type that a run config cannot hold
+        return [str(error)]
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, bool | float | int | str]:
+    """A run config without nesting: the key of a table comes before its keys, with a dot."""
+    return flatten_dict(dict(config))
+
+
+def parsed_run_config(texts: Iterable[str]) -> dict[str, bool | float | int | str]:
+    """Overrides of a run config as `flwr run --run-config` reads them.
+
+    Raises:
+        ValueError: a text is not what Flower can read.
+        OSError: a TOML file cannot be read.
+    """
+    try:
+        return parse_config_args(list(texts))
+    except click.ClickException as error:
+        raise ValueError(error.message) from None
+
+
+def nodes_by_partition(grid: Grid) -> list[int]:
+    """Node ids of Flower's in-memory grid, which gives them in no order, in that of their partitions."""
+    return [node.node_id for node in grid.state.get_node_info()]  # type: ignore[attr-defined]
+
+
+def run_on_ray(
+    server_app: ServerApp,
+    client_app: ClientApp,
+    num_clients: int,
+    *,
+    folder: Path,
+    run_config: Mapping[str, bool | float | int | str],
+    overrides: Mapping[str, bool | float | int | str],
+    workers: int,
+) -> None:
+    """Run apps on Flower's own simulation: what `flwr run` does, without a SuperLink and a bundle.
+
+    Clients get the run config of the app in `folder`, changed by `overrides`.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+        Exception: whatever the server app raises.
+    """
+    import ray  # noqa: F401  # else Flower ends the process
+    from flwr.simulation.run_simulation import _run_simulation
+    from flwr.supercore.constant import NOOP_FEDERATION_ID
+    from flwr.supercore.telemetry import EventType
+
+    run = Run.create_empty(1)
+    run.primary_task_id = 1
+    run.federation_id = NOOP_FEDERATION_ID
+    run.override_config = dict(overrides)
+    context = Context(run.run_id, SUPERLINK_NODE_ID, {}, RecordDict(), dict(run_config))
+    with task_identity(run.run_id):
+        _run_simulation(
+            num_supernodes=num_clients,
+            client_app=client_app,
+            server_app=server_app,
+            backend_config={"client_resources": {"num_cpus": 1}, "init_args": {"num_cpus": workers}},
+            app_dir=str(folder),
+            is_app=True,
+            run=run,
+            server_app_context=context,
+            exit_event=EventType.FLWR_SIMULATION_RUN_LEAVE,
+        )

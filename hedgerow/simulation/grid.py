@@ -1,37 +1,42 @@
-"""A Flower `Grid` whose clients run in this process, one after another.
+"""A Flower `Grid` whose clients run in this process, or in worker processes on this machine.
 
 Any Flower `ServerApp` and `ClientApp` run on it unchanged, without Ray and
 without a SuperLink.
 """
 
 import itertools
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Self, TypeAlias, final
+from typing import Any, Self, final
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
+from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow import checks
 from hedgerow.simulation import flower
+from hedgerow.simulation.clients import (
+    App,
+    Clients,
+    Config,
+    MadeNames,
+    Request,
+    batches,
+    copied,
+    few,
+    keep,
+)
+from hedgerow.simulation.processes import default_method
 from hedgerow.simulation.replies import Replies
-
-Config: TypeAlias = Mapping[str, bool | float | int | str]
-
-# Real node ids are random 64-bit numbers, which float64 and int64 cannot hold:
-# code that puts them there must fail here too.
-FIRST_NODE_ID = 2**63 + 1
+from hedgerow.simulation.worker import Start
+from hedgerow.simulation.workers import Workers
 
 _RUN_ID = 1
-_log = logging.getLogger(__name__)
 
 
 @final
 class InProcessGrid(Grid):
-    """Clients in this process, run one after another as their replies are pulled.
+    """Clients on this machine, run one after another or in several processes as their replies are pulled.
 
     It is entered with `with`, because Flower allows one run a process.
 
@@ -45,9 +50,19 @@ class InProcessGrid(Grid):
         - An exception in a client, `SystemExit` too, becomes the error reply a
           SuperNode would send, and the run goes on. `KeyboardInterrupt` ends
           the run, and the message stays unanswered.
-        - Replies come in the order in which they are asked for.
+        - Replies come in the order in which they are asked for, also where they
+          are made in another.
         - A message's time to live counts from when it was made, as in Flower,
           so waiting for the clients before it counts too.
+
+    With more than one worker, or a time limit, clients run in processes that
+    are started when they are first needed and end with the `with` block. Each
+    has its own copy of what lies in memory; of what a client changes there,
+    the others see nothing. A client whose process ends (killed, `os._exit`, no
+    memory) is run once more, and then fails by name; so does one that takes
+    longer than its time. Where processes can be forked, they share the data
+    that are in memory; elsewhere the app is pickled (with cloudpickle), and a
+    script needs `if __name__ == "__main__":`.
 
     Args:
         client_app: what every client runs.
@@ -55,12 +70,19 @@ class InProcessGrid(Grid):
         run_config: the run's configuration, the same for the server and all clients.
         node_config: extra node configuration of client `i`, beside Flower's
             `partition-id` (`i`) and `num-partitions`.
-        names: stable name of client `i`; lets a roster do without asking.
+        names: stable names, in the order of the clients, or a function of `i`
+            that gives them; let a roster do without asking.
+        workers: processes, one thread each; 1 runs the clients in this process.
+        client_timeout: seconds a client may take; `None` for no limit.
+        start_method: `"fork"` or `"spawn"`; by default the first on Linux
+            where no GPU is in use, else the second.
 
     Raises:
-        ValueError: `num_clients` is not a whole number above 0.
+        ValueError: `num_clients` or `workers` is not a whole number above 0,
+            or another argument is not one of those allowed.
 
-    >>> from flwr.app import Message, RecordDict
+    >>> from flwr.app import Context, Message, MetricRecord, RecordDict
+    >>> from flwr.clientapp import ClientApp
     >>> app = ClientApp()
     >>> @app.query()
     ... def number(message: Message, context: Context) -> Message:
@@ -74,24 +96,34 @@ class InProcessGrid(Grid):
 
     def __init__(
         self,
-        client_app: ClientApp,
+        client_app: App,
         num_clients: int,
         *,
         run_config: Config | None = None,
         node_config: Callable[[int], Config] | None = None,
-        names: Callable[[int], str] | None = None,
+        names: Sequence[str] | Callable[[int], str] | None = None,
+        workers: int = 1,
+        client_timeout: float | None = None,
+        start_method: str | None = None,
     ) -> None:
-        checks.whole(1, num_clients=num_clients)
+        checks.whole(1, num_clients=num_clients, workers=workers)
         self.run_config: Config = dict(run_config or {})
-        self._client_app = client_app
-        self._node_ids = range(FIRST_NODE_ID, FIRST_NODE_ID + int(num_clients))
-        self._node_config = node_config
-        self._names = names
         self._run = flower.empty_run(_RUN_ID)
+        self._clients = Clients(client_app, int(num_clients), _RUN_ID, self.run_config, node_config)
+        self._names = MadeNames(int(num_clients), names) if callable(names) else names
+        if self._names is not None and len(self._names) != num_clients:
+            raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._pending: dict[str, Message] = {}
         self._states: dict[int, RecordDict] = {}
         self._message_numbers = itertools.count(1)
         self._identity: AbstractContextManager[None] | None = None
+        self._workers: Workers | None = None
+        if client_timeout is not None:
+            checks.positive(client_timeout=client_timeout)
+        method = default_method() if start_method is None else start_method
+        checks.one_of(["fork", "spawn"], start_method=method)
+        if workers > 1 or client_timeout is not None:
+            self._workers = Workers(self._clients, self._states, int(workers), client_timeout, method)
 
     def __enter__(self) -> Self:
         """Start the run: from here on this process can make messages.
@@ -105,7 +137,9 @@ class InProcessGrid(Grid):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the run. States stay, so that the grid can be entered again."""
+        """End the run, and all processes. States stay, so that the grid can be entered again."""
+        if self._workers is not None:
+            self._workers.close()
         if self._identity is not None:
             self._identity.__exit__(None, None, None)
             self._identity = None
@@ -132,11 +166,11 @@ class InProcessGrid(Grid):
 
     def get_node_ids(self) -> range:
         """Ids of all nodes, in the order of their partitions; takes no memory."""
-        return self._node_ids
+        return self._clients.node_ids
 
-    def node_names(self) -> Mapping[int, str] | None:
-        """Stable name of each node id, made when looked up; None without `names`."""
-        return None if self._names is None else _NodeNames(self._node_ids, self._names)
+    def client_names(self) -> Sequence[str] | None:
+        """Stable names in the order of the nodes, made when looked up; None without `names`."""
+        return self._names
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Take messages in; their clients run when the replies are pulled.
@@ -161,7 +195,7 @@ class InProcessGrid(Grid):
                 )
             if id(message.content) not in copies:
                 kept.append(message.content)  # so that its id is not given to another record
-                copies[id(message.content)] = _copied(message.content)
+                copies[id(message.content)] = copied(message.content)
             flower.set_message_id(message, self._new_id())
             taken.append(flower.with_content(message, copies[id(message.content)]))
         self._pending.update((message.metadata.message_id, message) for message in taken)
@@ -173,7 +207,8 @@ class InProcessGrid(Grid):
         Not going through all of them loses nothing: what was not reached can be
         pulled later. A message that was answered already is unavailable.
         """
-        return Replies(list(message_ids), self._reply)
+        wanted = list(message_ids)
+        return Replies(wanted, self._reply if self._workers is None else self._ahead(wanted, self._workers))
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Push messages and collect the replies, in order.
@@ -182,57 +217,109 @@ class InProcessGrid(Grid):
         messages left over can still be pulled.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        ids = self.push_messages(messages)
+        reply = self._reply if self._workers is None else self._ahead(ids, self._workers, deadline)
         replies = []
-        for message_id in self.push_messages(messages):
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            replies.append(self._reply(message_id))
+        for message_id in ids:
+            started = self._workers is not None and message_id in self._workers.in_hand()
+            if started or deadline is None or time.monotonic() < deadline:
+                replies.append(reply(message_id))
         return replies
 
+    def reduce(
+        self,
+        start: Start,
+        arguments: tuple[Any, ...],
+        asked: Sequence[tuple[str, int]],
+        content: RecordDict,
+        *,
+        message_type: str,
+        group_id: str,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
+        """Send one record to clients and count their replies in where they are made.
+
+        Args:
+            start: `start(*arguments)` makes a collector, with `add(name, reply)`;
+                a reply is `None` where there was no time to ask for it.
+            arguments: small, and can be pickled.
+            asked: `(name, node id)` of each client.
+            content: what each is sent.
+            timeout: seconds after which no further client is started.
+
+        Yields:
+            What each collector has `collected`. A collector's sum must not
+            depend on which replies it is given, or in which order.
+        """
+        request = Request(content, message_type, group_id)
+        self._clients.settle(request, [node for _, node in asked])
+        if self._workers is not None:
+            yield from self._workers.reduce(start, arguments, asked, request, timeout)
+            return
+        collector = start(*arguments)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        at_once = self._clients.at_once(message_type)
+        for part in batches(len(asked), at_once) if at_once > 1 else few(len(asked)):
+            names, nodes = zip(*asked[part], strict=True)
+            if deadline is not None and time.monotonic() > deadline:
+                for name in names:
+                    collector.add(name, None)
+                continue
+            for position, reply, state in self._clients.answer_each(request, nodes, self._states):
+                collector.add(names[position], reply)
+                keep(self._states, nodes[position], copied(state))
+        yield collector.collected
+
     def _reply(self, message_id: str) -> Message:
+        return self._answered(message_id, self._run_client)
+
+    def _ahead(
+        self, message_ids: Sequence[str], workers: Workers, deadline: float | None = None
+    ) -> Callable[[str], Message]:
+        """Makes the replies to these messages in order, while workers are at the next ones already."""
+        upcoming = iter(message_ids)
+
+        def run(message: Message) -> Message:
+            workers.submit(message)
+            return workers.take(message.metadata.message_id)
+
+        def reply(message_id: str) -> Message:
+            # As many as keep the workers busy, and few enough to hold their replies.
+            while len(workers.in_hand()) < 4 * workers.number:
+                following = next(upcoming, None)
+                if following is None or (deadline is not None and time.monotonic() >= deadline):
+                    break
+                message = self._pending.get(following)
+                if message is not None and not flower.is_expired(message) and self._is_there(message):
+                    workers.submit(message)
+            return self._answered(message_id, run)
+
+        return reply
+
+    def _answered(self, message_id: str, run: Callable[[Message], Message]) -> Message:
         message = self._pending.get(message_id)
         if message is None or flower.is_expired(message):
             reply = flower.message_unavailable(message_id, self._run.run_id)
-        elif message.metadata.dst_node_id not in self._node_ids:
+        elif not self._is_there(message):
             reply = flower.node_unavailable(message)
         else:
-            reply = self._run_client(message)
+            reply = run(message)
             if flower.is_expired(message):
                 reply = flower.message_unavailable(message_id, self._run.run_id)
         self._pending.pop(message_id, None)
         flower.set_message_id(reply, self._new_id())
         return reply
 
-    def _run_client(self, message: Message) -> Message:
-        node_id = message.metadata.dst_node_id
-        partition = node_id - FIRST_NODE_ID
-        try:
-            context = self._context(node_id, partition)
-            reply = self._client_app(flower.with_content(message, _copied(message.content)), context)
-            _check_reply(reply, message)
-            # Flower on Ray and in a federation sends copies; so the client may
-            # keep and change what it answered and what it put into its state.
-            if reply.has_content():
-                reply = flower.with_content(reply, _copied(reply.content))
-            state = _copied(context.state)
-        except (Exception, SystemExit) as error:
-            _log.warning("client %d failed: %s", partition, error, exc_info=True)
-            return flower.client_error(message, error)
-        if state:
-            self._states[node_id] = state
-        else:
-            self._states.pop(node_id, None)
-        return reply
+    def _is_there(self, message: Message) -> bool:
+        return message.metadata.dst_node_id in self._clients.node_ids
 
-    def _context(self, node_id: int, partition: int) -> Context:
-        extra = self._node_config(partition) if self._node_config else {}
-        return Context(
-            run_id=self._run.run_id,
-            node_id=node_id,
-            node_config={"partition-id": partition, "num-partitions": len(self._node_ids), **extra},
-            state=_copied(self._states.get(node_id, RecordDict())),
-            run_config=dict(self.run_config),
-        )
+    def _run_client(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
+        reply, state = self._clients.answer(message, self._states.get(node, RecordDict()))
+        keep(self._states, node, copied(state))
+        # Flower on Ray and in a federation sends copies; so the client may
+        # keep and change what it answered and what it put into its state.
+        return flower.with_content(reply, copied(reply.content)) if reply.has_content() else reply
 
     def _new_id(self) -> str:
         return f"message-{next(self._message_numbers)}"
@@ -258,44 +345,3 @@ def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:
     with grid:
         server_app(grid, context)
     return context
-
-
-@final
-class _NodeNames(Mapping[int, str]):
-    def __init__(self, node_ids: range, names: Callable[[int], str]) -> None:
-        self._node_ids = node_ids
-        self._names = names
-
-    def __getitem__(self, node_id: int) -> str:
-        if node_id not in self._node_ids:
-            raise KeyError(node_id)
-        return self._names(node_id - FIRST_NODE_ID)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._node_ids)
-
-    def __len__(self) -> int:
-        return len(self._node_ids)
-
-
-def _check_reply(reply: object, message: Message) -> None:
-    if not isinstance(reply, Message):
-        raise TypeError(f"the client app returned {type(reply).__name__}; it must return a Message")
-    if reply.metadata.reply_to_message_id != message.metadata.message_id:
-        raise ValueError(
-            "the client app returned a message that does not answer the one it was given; "
-            "make it with Message(content, reply_to=message)"
-        )
-
-
-def _copied(records: RecordDict) -> RecordDict:
-    """Records that share nothing that can be changed; the arrays' bytes are shared."""
-    copy: dict[str, ArrayRecord | ConfigRecord | MetricRecord] = {}
-    for name, record in records.items():
-        if isinstance(record, ArrayRecord):
-            copy[name] = ArrayRecord(dict(record))
-        elif isinstance(record, ConfigRecord):
-            copy[name] = ConfigRecord({k: list(v) if isinstance(v, list) else v for k, v in record.items()})  # type: ignore[misc]
-        else:
-            copy[name] = MetricRecord({k: list(v) if isinstance(v, list) else v for k, v in record.items()})
-    return RecordDict(copy)

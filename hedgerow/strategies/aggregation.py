@@ -9,7 +9,7 @@ floating-point addition is not.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -24,12 +24,28 @@ WEIGHT_BITS = 20
 
 _RANGE_BITS = 62
 
+# Adding this to a double below 2**51 in size leaves, in its low bits, the whole number nearest to it (ties to
+# even, as rint): doubles from 2**52 to 2**53 are the whole numbers.
+_WHOLE = 1.5 * 2.0**52
+_WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
+
+# Values added at a time: what is computed between two of them stays in a core's cache.
+_BLOCK = 32768
+
 
 class Accumulator(Protocol):
     """Takes the deltas of one round, then gives their aggregate."""
 
     def add(self, values: Vector, weight: float) -> None:
         """Count one client's values in. Raises `PayloadError` and stays as it was if they cannot be."""
+
+    def merge(self, other: Self) -> None:
+        """Count in all that another accumulator of the same round was given.
+
+        In whatever order and in however many accumulators clients are counted,
+        the result is the same, bit for bit. Accumulators are pickled between
+        processes.
+        """
 
     def result(self) -> Vector:
         """The aggregate `(n,) float32` of what was added."""
@@ -81,8 +97,6 @@ class FixedPointMean:
         self._sum = np.zeros(n, np.int64)
         self._weight = 0
         self._clients = clients
-        self._scaled: np.ndarray[Any, np.dtype[np.float64]] = np.empty(n, np.float64)
-        self._rounded = np.empty(n, np.int64)
 
     @property
     def weight(self) -> float:
@@ -91,7 +105,7 @@ class FixedPointMean:
 
     def check(self, values: Vector, weight: float) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""
-        self._scale(values, weight)
+        self._largest(values, _fixed(weight))
 
     def add(self, values: Vector, weight: float) -> None:
         """Count `values` `(n,) float32` in with a weight of zero or more.
@@ -100,31 +114,57 @@ class FixedPointMean:
             PayloadError: a value is not finite, or `weight * value` is larger
                 than the range holds. Nothing is added then.
         """
-        fixed_weight = self._scale(values, weight)
-        self._scaled *= 2.0**FRACTION_BITS
-        np.rint(self._scaled, out=self._scaled)
-        np.copyto(self._rounded, self._scaled, casting="unsafe")
-        self._sum += self._rounded
+        fixed_weight = _fixed(weight)
+        largest = self._largest(values, fixed_weight) * 2.0**FRACTION_BITS
+        # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
+        factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
+        scaled = np.empty(min(_BLOCK, len(values)), np.float64)
+        whole = scaled.view(np.int64)
+        for first in range(0, len(values), _BLOCK):
+            total = self._sum[first : first + _BLOCK]
+            part, bits = scaled[: len(total)], whole[: len(total)]
+            np.copyto(part, values[first : first + _BLOCK])
+            np.multiply(part, factor, out=part)
+            if largest < 2.0**51:
+                np.add(part, _WHOLE, out=part)
+                np.subtract(bits, _WHOLE_BITS, out=bits)
+            else:
+                np.copyto(bits, np.rint(part), casting="unsafe")
+            np.add(total, bits, out=total)
         self._weight += fixed_weight
 
-    def _scale(self, values: Vector, weight: float) -> int:
+    def merge(self, other: Self) -> None:
+        """Count in what was added to another mean of the same cohort."""
+        if (other._sum.shape, other._clients) != (self._sum.shape, self._clients):
+            raise ValueError("the two means are not of one cohort and model; only such can be merged")
+        self._sum += other._sum
+        self._weight += other._weight
+
+    def _largest(self, values: Vector, fixed_weight: int) -> float:
+        """The largest size of `weight * value`; raises `PayloadError` where it is out of range."""
         if values.shape != self._sum.shape:
             raise PayloadError(f"it has values of shape {values.shape}; {self._sum.shape} is allowed")
-        fixed_weight: int = round(weight * 2**WEIGHT_BITS)
-        np.multiply(values, fixed_weight / 2**WEIGHT_BITS, out=self._scaled, dtype=np.float64)
-        if self._scaled.size:
-            largest = max(float(self._scaled.max()), -float(self._scaled.min()))
-            if not np.isfinite(largest):
-                raise PayloadError("a value is not finite; only finite numbers are allowed")
-            if largest > self._limit:
-                raise PayloadError(
-                    f"its largest weighted value is {largest:.3g};"
-                    f" at most {self._limit:.3g} is allowed in a cohort of {self._clients}"
-                )
-        return fixed_weight
+        if not values.size:
+            return 0.0
+        # Rounding keeps order, so that the largest value gives the largest product. NaN is kept by both.
+        largest: float = max(float(values.max()), -float(values.min())) * (fixed_weight / 2**WEIGHT_BITS)
+        if not np.isfinite(largest):
+            raise PayloadError("a value is not finite; only finite numbers are allowed")
+        if largest > self._limit:
+            raise PayloadError(
+                f"its largest weighted value is {largest:.3g};"
+                f" at most {self._limit:.3g} is allowed in a cohort of {self._clients}"
+            )
+        return largest
 
     def result(self) -> Vector:
         """The mean `(n,) float32`; raises `ValueError` where the total weight is zero."""
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
         return (self._sum * (2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight)).astype(np.float32)
+
+
+def _fixed(weight: float) -> int:
+    """A weight in multiples of 2**-20."""
+    fixed: int = round(weight * 2**WEIGHT_BITS)
+    return fixed

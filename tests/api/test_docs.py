@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,10 +29,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 4
+    assert len(PAGES) == 5
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 2
-    assert len(blocks("sh")) == 4
+    assert len(blocks("sh")) == 5
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -63,6 +64,7 @@ def test_the_readme_shows_the_example_as_it_is():
 @pytest.mark.parametrize(("page", "text"), [b for b in blocks("sh") if "hedgerow " in b[1]])
 def test_commands_in_a_page_run(page, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "tests" / "engines" / "tiny-app", tmp_path / "my-app")
     commands = [
         shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("hedgerow ")
     ]

@@ -1,6 +1,7 @@
 """The private Flower names that Hedgerow uses exist and behave, on the installed version."""
 
 import inspect
+import pickle
 import re
 import time
 from pathlib import Path
@@ -9,14 +10,21 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.server.superlink.fleet.vce.vce_api import _register_nodes
+from flwr.server.superlink.linkstate import LinkStateFactory
 from flwr.server.superlink.linkstate.utils import (
     create_message_error_unavailable_ins_message,
     create_message_error_unavailable_res_message,
 )
 from flwr.serverapp import Grid
-from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
+from flwr.simulation.run_simulation import _run_simulation
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, SYSTEM_MESSAGE_TYPE
+from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supercore.telemetry import EventType
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import InMemoryGrid
 
 import hedgerow.simulation
 from hedgerow.simulation import flower
@@ -156,3 +164,74 @@ def test_a_message_is_made_from_metadata_and_either_content_or_error() -> None:
     metadata = Metadata(1, "a", 2, 3, "b", "", time.time(), 60.0, "train.stage")
     assert make_message(metadata, content=RecordDict()).has_content()
     assert make_message(metadata, error=Error(2, "no")).has_error()
+
+
+APP = {
+    "project": {"name": "a", "version": "1"},
+    "tool": {"flwr": {"app": {"publisher": "p", "components": {"serverapp": "a:s", "clientapp": "a:c"}}}},
+}
+
+
+def test_flower_says_what_is_wrong_with_an_app() -> None:
+    assert flower.app_mistakes(APP) == []
+    assert flower.app_mistakes({}) == ["Missing [project] section", "Missing [tool.flwr.app] section"]
+    config = {"tool": {"flwr": {"app": {**APP["tool"]["flwr"]["app"], "config": {"a": [1]}}}}}
+    assert "key a needs to be of type" in flower.app_mistakes({**APP, **config})[0]
+
+
+def test_run_configs_are_flat_and_read_as_flower_reads_them() -> None:
+    assert flower.flat_config({"a": {"b": {"c": 1}}, "d": "x"}) == {"a.b.c": 1, "d": "x"}
+    given = flower.parsed_run_config(["a=1 b.c=0.5", "d='two words' e=true"])
+    assert given == {"a": 1, "b.c": 0.5, "d": "two words", "e": True}
+    assert flower.parsed_run_config([]) == {}
+    with pytest.raises(ValueError, match="invalid format"):
+        flower.parsed_run_config(["a=text"])
+    # What it cannot read it passes over; `read_app` refuses that before.
+    assert flower.parsed_run_config(["nonsense"]) == {}
+
+
+def test_flowers_grid_knows_its_nodes_in_the_order_in_which_they_were_made() -> None:
+    factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
+    nodes = list(_register_nodes(20, factory))
+    assert flower.nodes_by_partition(InMemoryGrid(factory)) == nodes
+    assert set(nodes) != set(range(20))
+
+
+def test_flowers_simulation_takes_what_we_give_it() -> None:
+    names = inspect.signature(_run_simulation).parameters
+    assert {
+        "num_supernodes", "client_app", "server_app", "backend_config", "app_dir", "is_app", "run",
+        "server_app_context", "exit_event",
+    } <= names.keys()  # fmt: skip
+    run = flower.empty_run(1)
+    assert (run.primary_task_id, run.override_config, run.federation_id) == (None, {}, "")
+    assert EventType.FLWR_SIMULATION_RUN_LEAVE
+
+
+def test_an_instruction_is_what_the_server_would_make_and_needs_no_identity() -> None:
+    ours = flower.instruction(1, "a", 7, RecordDict(), message_type="train", group_id="3")
+    with flower.task_identity(1):
+        theirs = Message(RecordDict(), 7, "train", group_id="3")
+    differ = {"_message_id", "_created_at", "_src_task_id"}
+    mine, flowers = vars(ours.metadata), vars(theirs.metadata)
+    assert mine.keys() == flowers.keys()
+    for key in mine.keys() - differ:
+        assert mine[key] == flowers[key], key
+    assert ours.metadata.message_id == "a"
+
+
+def test_the_error_of_a_client_whose_process_ended_is_flowers_own() -> None:
+    asked = flower.instruction(1, "a", 7, RecordDict(), message_type="train", group_id="3")
+    reply = flower.client_died(asked, "killed")
+    assert (reply.error.code, reply.error.reason) == (ErrorCode.CLIENT_APP_CRASHED, "killed")
+    assert ErrorCode.CLIENT_APP_CRASHED == 8
+    assert (reply.metadata.src_node_id, reply.metadata.reply_to_message_id) == (7, "a")
+
+
+def test_messages_travel_between_processes_as_they_are() -> None:
+    asked = flower.instruction(
+        1, "a", 7, RecordDict({"c": ConfigRecord({"k": 1})}), message_type="train", group_id="3"
+    )
+    again = pickle.loads(pickle.dumps(asked))
+    assert again.content == asked.content
+    assert vars(again.metadata) == vars(asked.metadata)

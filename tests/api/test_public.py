@@ -35,6 +35,7 @@ PUBLIC = [
     "fedyogi",
     "float32",
     "from_arrays",
+    "from_function",
     "iid",
     "load_dataset",
     "mean",

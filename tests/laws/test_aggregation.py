@@ -1,5 +1,8 @@
 """The mean does not depend on order, is as exact as it says, and refuses what it cannot hold."""
 
+import pickle
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,3 +64,51 @@ def test_a_full_cohort_at_the_limit_does_not_overflow(clients):
 def test_there_is_no_mean_of_nothing():
     with pytest.raises(ValueError, match="total weight is 0"):
         FixedPointMean(2, 3).result()
+
+
+@given(cohorts, st.integers(0, 20), st.randoms(use_true_random=False))
+def test_sums_made_apart_and_merged_are_the_sum_made_in_one_place(cohort, parts, random):
+    whole = FixedPointMean(7, len(cohort))
+    for vector, weight in cohort:
+        whole.add(vector, weight)
+    shares = [FixedPointMean(7, len(cohort)) for _ in range(parts + 1)]
+    for vector, weight in cohort:
+        random.choice(shares).add(vector, weight)
+    random.shuffle(shares)
+    total, *others = (pickle.loads(pickle.dumps(share)) for share in shares)
+    for other in others:
+        total.merge(other)
+    assert total.result().tobytes() == whole.result().tobytes()
+    assert total.weight == whole.weight
+
+
+@pytest.mark.parametrize("other", [FixedPointMean(3, 5), FixedPointMean(2, 4)])
+def test_only_means_of_one_cohort_and_model_are_merged(other):
+    with pytest.raises(ValueError, match="not of one cohort and model"):
+        FixedPointMean(2, 5).merge(other)
+
+
+@given(
+    hnp.arrays(np.float32, 9, elements=st.floats(-(2.0**24), 2.0**24, width=32)),
+    st.integers(1, 2**22).map(lambda n: n / 2**20),
+)
+def test_each_product_is_rounded_to_the_nearest_multiple_ties_to_even(vector, weight):
+    """Also where values are so large that a faster way of rounding would not do."""
+    total = FixedPointMean(9, 1)
+    try:
+        total.add(vector, weight)
+    except PayloadError:
+        assert np.abs(vector.astype(np.float64) * weight).max() > 2.0**26
+        return
+    exact = [round(Fraction(float(np.float64(v) * weight)) * 2**FRACTION_BITS) for v in vector]
+    assert total._sum.tolist() == exact
+
+
+def test_a_long_vector_is_added_block_by_block():
+    random = np.random.default_rng(1)
+    total, pieces = FixedPointMean(100_003, 2), []
+    for weight in (3.0, 5.0):
+        values = random.normal(size=100_003).astype(np.float32)
+        total.add(values, weight)
+        pieces.append([round(float(np.float64(v) * weight) * 2**FRACTION_BITS) for v in values])
+    assert total._sum.tolist() == [a + b for a, b in zip(*pieces, strict=True)]

@@ -495,3 +495,47 @@ def test_the_layout_is_in_the_order_of_the_vector():
         loss = nn.functional.cross_entropy(module(torch.from_numpy(data.x)), torch.from_numpy(data.y))
     assert trainer.evaluate(model, data)["loss"] == pytest.approx(loss.item(), rel=1e-5)
     assert isinstance(trainer.layout, Layout)
+
+
+class _Viewing(nn.Module):
+    """Flattens with `view`, as most examples do: torch refuses that in the channels-last format."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.linear = nn.Linear(4 * 5 * 5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.max_pool2d(torch.relu(self.norm(self.convolution(x))), 2)
+        return self.linear(torch.nn.functional.dropout(hidden.view(-1, 4 * 5 * 5), 0.3, self.training))
+
+
+def test_a_model_that_flattens_with_view_trains_and_evaluates() -> None:
+    random = generator(0, "samples")
+    data = Samples(random.normal(size=(12, 1, 12, 12)).astype(np.float32), random.integers(0, 3, 12))
+    fresh, used = TorchTrainer(Task(_Viewing)), TorchTrainer(Task(_Viewing))
+    model, local = fresh.initial(0), LocalTraining(batch_size=4)
+    assert np.isfinite(used.evaluate(model, data)["loss"])
+    used.fit(model, data, local, seed=0, round=1, client="other")
+    one, other = (t.fit(model, data, local, seed=0, round=1, client="a") for t in (fresh, used))
+    assert one.delta.tobytes() == other.delta.tobytes(), "finding the format out must leave no trace"
+    assert one.buffers.tobytes() == other.buffers.tobytes()
+
+
+def test_samples_reach_the_model_aligned_whatever_their_number() -> None:
+    """MKL gives other bits for other alignments, so that a process's heap must not decide them."""
+    pointers = []
+
+    class Looking(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            pointers.append(x.data_ptr() % 64)
+            return super().forward(x)
+
+    trainer = TorchTrainer(Task(lambda: Looking(37, 2)))
+    random = generator(0, "samples")
+    for n in range(1, 20):
+        data = Samples(random.normal(size=(n, 37)).astype(np.float32), random.integers(0, 2, n))
+        trainer.fit(trainer.initial(0), data, LocalTraining(batch_size=3), seed=0, round=1, client="a")
+    assert len(pointers) > 50
+    assert set(pointers) == {0}

@@ -1,0 +1,36 @@
+"""Dropout with the masks that each client would draw alone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hedgerow.client.cohort.step import Step
+
+DROPOUTS: dict[type[nn.Module], bool] = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True}
+"""Dropout layers, and whether they drop whole channels."""
+
+
+def dropout(step: Step, x: Tensor, p: float, order: Sequence[int], *, channels: bool = False) -> Tensor:
+    """Zero values with probability `p`, and scale the others by `1 / (1 - p)`.
+
+    Args:
+        step: whose generators are drawn from, one value a sample and position.
+        x: `(clients, batch, ...)`.
+        p: probability.
+        order: dimensions of one client's tensor from the outermost in memory to
+            the innermost, as they lie when the client is alone: torch draws in
+            the order of memory.
+        channels: drop whole channels of `(clients, batch, channels, ...)`.
+    """
+    shape = list(x.shape[1:])
+    if channels:
+        shape[2:] = [1] * len(shape[2:])
+        order = range(len(shape))
+    masks = torch.ones(len(x), *shape, device=x.device)
+    for mask, samples, generator in zip(masks, step.samples, step.generators, strict=True):
+        if generator is not None and samples:
+            ordered = torch.empty([samples if d == 0 else shape[d] for d in order], device=x.device)
+            drawn = ordered.permute([list(order).index(d) for d in range(len(shape))])
+            mask[:samples] = drawn.bernoulli_(1 - p, generator=generator)
+    return x * masks.div_(1 - p)

@@ -1,0 +1,73 @@
+"""How long a round would take, from the time of a step and the steps of its clients."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+UNLIMITED = 2**31
+"""More steps than any client takes."""
+
+
+def batch_seconds(steps: Sequence[int], at_once: int, step_seconds: Mapping[int, float]) -> float:
+    """Time to train clients side by side, as `Batch` does it: the longest first, and nobody waits.
+
+    Args:
+        steps: of each client.
+        at_once: slots.
+        step_seconds: of a step of so many clients together, for some numbers.
+
+    >>> batch_seconds([5, 5, 5, 5], 2, {2: 1.0, 4: 1.5})
+    10.0
+    >>> batch_seconds([10, 1], 2, {2: 1.0, 4: 1.5})
+    10.0
+    """
+    ends: list[int] = []
+    for count in sorted(steps, reverse=True):
+        start = heapq.heappop(ends) if len(ends) == at_once else 0
+        heapq.heappush(ends, start + count)
+    total, now = 0.0, 0
+    for done, end in enumerate(sorted(ends)):
+        # The last client is not alone: its batch has two slots.
+        total += (end - now) * _interpolated(max(2, len(ends) - done), step_seconds)
+        now = end
+    return total
+
+
+def best_plan(
+    steps: Sequence[int], alone: float, client_step_seconds: Mapping[int, float]
+) -> tuple[int, int, float]:
+    """How many at once, and up to how many steps; the time relative to that of the loop.
+
+    Args:
+        steps: of each client.
+        alone: seconds of a step in the loop.
+        client_step_seconds: of one client's step among so many at once.
+
+    Clients with more steps than the others can end up alone in a batch, where
+    a step takes longer than in the loop.
+
+    >>> best_plan([5] * 100, 1.0, {4: 0.8, 10: 0.5}) == (10, UNLIMITED, 0.5)
+    True
+    >>> best_plan([5] * 100 + [500], 1.0, {4: 0.8, 10: 0.5})
+    (10, 5, 0.75)
+    """
+    together = {n: n * each for n, each in client_step_seconds.items()}
+    plans = []
+    for limit in sorted({int(np.quantile(steps, q, method="lower")) for q in (0.5, 0.8, 0.9, 0.95, 0.99, 1)}):
+        short = [s for s in steps if s <= limit]
+        rest = alone * (sum(steps) - sum(short))
+        plans += [(rest + batch_seconds(short, n, together), limit, n) for n in together]
+    seconds, limit, at_once = min(plans)
+    most_steps = limit if limit < max(steps) else UNLIMITED
+    return at_once, most_steps, seconds / (alone * sum(steps))
+
+
+def _interpolated(clients: int, seconds: Mapping[int, float]) -> float:
+    """Between the measured numbers of clients, and from the first two on for fewer."""
+    known = sorted(seconds)
+    first = known[0]
+    slope = (seconds[known[1]] - seconds[first]) / (known[1] - first) if len(known) > 1 else 0.0
+    if clients < first:
+        return max(seconds[first] - (first - clients) * slope, seconds[first] * clients / first)
+    return float(np.interp(clients, known, [seconds[n] for n in known]))

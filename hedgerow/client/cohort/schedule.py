@@ -1,0 +1,77 @@
+"""Which clients train side by side, and the batches of each.
+
+All clients of a group take batches of the same number of rows. A batch with
+fewer samples is filled up, and what fills it up has no weight in the loss.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.types import LocalTraining, Samples
+
+
+@dataclass(frozen=True)
+class Group:
+    """Clients that can train side by side.
+
+    Attributes:
+        rows: of every batch.
+        clients: with their data; those with the most steps first, so that few
+            are left alone at the end.
+    """
+
+    rows: int
+    clients: tuple[tuple[str, Samples], ...]
+
+
+def groups(clients: Sequence[tuple[str, Samples]], local: LocalTraining) -> list[Group]:
+    """Put clients together that have samples of one shape and batches of one size.
+
+    The rows of a client's batches depend on its own data alone: what is
+    computed for it must not depend on who else is there.
+    """
+    found: dict[Any, list[tuple[str, Samples]]] = {}
+    for name, data in clients:
+        rows = batch_rows(len(data), local.batch_size)
+        found.setdefault((rows, data.x.shape[1:], data.x.dtype), []).append((name, data))
+    return [
+        Group(key[0], tuple(sorted(together, key=lambda client: -steps(len(client[1]), local))))
+        for key, together in found.items()
+    ]
+
+
+def batch_rows(samples: int, batch_size: int) -> int:
+    """Rows of a client's batches: the batch size, or a little more than the samples if they are fewer.
+
+    The sizes of small clients are rounded up to one of four in each octave, so
+    that few groups come of many sizes and at most a quarter of a batch is filled up.
+
+    >>> [batch_rows(n, 10) for n in (1, 7, 9, 10, 500)]
+    [1, 7, 10, 10, 10]
+    >>> [batch_rows(n, 0) for n in (9, 100, 129)]
+    [10, 112, 160]
+    """
+    if 0 < batch_size <= samples:
+        return batch_size
+    unit = 1 << max(0, (samples - 1).bit_length() - 3)
+    rounded = -(-samples // unit) * unit
+    return min(rounded, batch_size) if batch_size else rounded
+
+
+def steps(samples: int, local: LocalTraining) -> int:
+    """Steps of a client in one round."""
+    size = local.batch_size or samples
+    return local.epochs * -(-samples // size)
+
+
+def batches(samples: int, local: LocalTraining, shuffle: np.random.Generator) -> Iterator[NDArray[Any]]:
+    """The samples of each step: as in `TorchTrainer`, a permutation for each epoch, cut in pieces."""
+    size = local.batch_size or samples
+    for _ in range(local.epochs):
+        order = shuffle.permutation(samples)
+        for first in range(0, samples, size):
+            yield order[first : first + size]

@@ -1,0 +1,216 @@
+"""The parameters, buffers and optimizer state of several models, one above the other."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hedgerow.types import Layout, LocalTraining, Model, Vector
+from hedgerow.types import Tensor as Slot
+
+_ALIGNMENT = 64
+"""Floats. A matrix product's last bits depend on where in a cache line (16 floats) its operands begin, and
+those of an elementwise function on whether a value is in a last, incomplete pair of vector registers."""
+
+
+class Room:
+    """Memory that is used again: to get new pages for every round takes longer than to fill them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+
+    def take(self, key: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """A tensor of any content; it is gone when the same key is taken again."""
+        size = math.prod(shape)
+        kept = self._kept.get(key)
+        if kept is None or len(kept) < size or (kept.dtype, kept.device) != (dtype, device):
+            self._kept[key] = torch.empty(size, dtype=dtype, device=device)
+        return self._kept[key][:size].view(shape)
+
+
+class Rows:
+    """Flat vectors of one layout, one a client, each tensor on an aligned place.
+
+    Args:
+        tensors: what a vector consists of.
+        values: memory for them, `(rows, width(tensors))`.
+    """
+
+    def __init__(self, tensors: Sequence[Slot], values: Tensor) -> None:
+        self.values = values
+        self._tensors = tensors
+        self._starts, self._sizes = _starts(tensors), [t.size for t in tensors]
+        self._views: dict[int, dict[str, Tensor]] = {}
+
+    @staticmethod
+    def width(tensors: Sequence[Slot]) -> int:
+        """Floats that a vector takes here."""
+        return _starts(tensors)[-1]
+
+    def views(self, rows: int) -> dict[str, Tensor]:
+        """The tensors of the first rows, by name: `(rows, *shape)` each, sharing memory."""
+        if rows not in self._views:
+            self._views[rows] = {
+                t.name: self.values[:rows, start : start + size].view(rows, *t.shape)
+                for t, start, size in zip(self._tensors, self._starts, self._sizes, strict=False)
+            }
+        return self._views[rows]
+
+    def spread(self, vector: Vector) -> Tensor:
+        """A vector in `Layout` order as a row, on the CPU; what lies between the tensors is zero."""
+        row = np.zeros(self._starts[-1], np.float32)
+        for mine, theirs in self._places():
+            row[mine] = vector[theirs]
+        return torch.from_numpy(row)
+
+    def gather(self, row: int, minus: Tensor | None = None) -> Vector:
+        """A row as a vector in `Layout` order, less another row, which lies on the CPU."""
+        values = self.values[row].cpu().numpy()
+        vector = np.empty(sum(self._sizes), np.float32)
+        for mine, theirs in self._places():
+            if minus is None:
+                vector[theirs] = values[mine]
+            else:
+                np.subtract(values[mine], minus.numpy()[mine], out=vector[theirs])
+        return vector
+
+    def _places(self) -> Iterator[tuple[slice, slice]]:
+        offset = 0
+        for start, size in zip(self._starts, self._sizes, strict=False):
+            yield slice(start, start + size), slice(offset, offset + size)
+            offset += size
+
+
+class Stack:
+    """Several copies of a model in training; each has to be `reset` before it is used.
+
+    Args:
+        room: memory; it belongs to the stack as long as the stack is used.
+        layout: of the model.
+        model: what every copy starts from.
+        copies: how many.
+        local: how they are trained.
+        learning_rate: of this round.
+        device: where they are.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        layout: Layout,
+        model: Model,
+        copies: int,
+        local: LocalTraining,
+        learning_rate: float,
+        device: torch.device,
+    ) -> None:
+        def rows(key: str, tensors: Sequence[Slot]) -> Rows:
+            shape = (copies, Rows.width(tensors))
+            return Rows(tensors, room.take(key, shape, torch.float32, device))
+
+        self._local, self.learning_rate = local, learning_rate
+        self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.buffers)
+        self._start = self._weights.spread(model.parameters)
+        self._first_weights = self._start.to(device)
+        self._first_buffers = self._buffers.spread(model.buffers).to(device)
+        self._gradients = rows("gradients", () if self.plain else layout.parameters)
+        self._gradients.values.zero_()
+        moments = 2 if local.optimizer == "adam" else 1 if local.momentum else 0
+        self._moments = [rows(f"moment {i}", layout.parameters).values for i in range(moments)]
+        self._steps = torch.zeros(copies, 1, dtype=torch.float64, device=device)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is `w = keep * w - learning_rate * g`, each value for itself."""
+        local = self._local
+        return local.optimizer == "sgd" and not (local.momentum or local.proximal or local.clip_gradient)
+
+    @property
+    def keep(self) -> float:
+        """What weight decay leaves of a value in a plain step."""
+        return 1 - self.learning_rate * self._local.weight_decay
+
+    def parameters(self, width: int) -> dict[str, Tensor]:
+        """The first `width` copies' parameters, `(width, *shape)` each."""
+        return self._weights.views(width)
+
+    def buffers(self, width: int) -> dict[str, Tensor]:
+        """The first `width` copies' buffers, `(width, *shape)` each."""
+        return self._buffers.views(width)
+
+    def reset(self, copy: int) -> None:
+        """Start a copy afresh."""
+        self._weights.values[copy] = self._first_weights
+        self._buffers.values[copy] = self._first_buffers
+        for state in (*self._moments, self._steps):
+            state[copy] = 0
+
+    def move(self, source: int, target: int) -> None:
+        """Put one copy in the place of another."""
+        for state in (self._weights.values, self._buffers.values, *self._moments, self._steps):
+            state[target] = state[source]
+
+    def results(self, copy: int) -> tuple[Vector, Vector]:
+        """Change of a copy's parameters, `(d,)`, and its buffers, `(b,)`."""
+        return self._weights.gather(copy, self._start), self._buffers.gather(copy)
+
+    def step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
+        """One step of the first `width` copies, in the order of `TorchTrainer`.
+
+        Args:
+            gradients: by name, `(width, *shape)` each. `None` is zeros.
+            width: copies that step.
+        """
+        if self.plain:
+            self._plain_step(gradients, width)
+            return
+        local = self._local
+        views = self._gradients.views(width)
+        for name, gradient in gradients.items():
+            if gradient is None:
+                views[name].zero_()
+            else:
+                views[name].copy_(gradient)
+        g, w = self._gradients.values[:width], self._weights.values[:width]
+        if local.proximal:
+            g.add_(w - self._first_weights, alpha=local.proximal)
+        if local.clip_gradient:
+            norm = torch.linalg.vector_norm(g, dim=1, keepdim=True)
+            g.mul_((local.clip_gradient / (norm + 1e-6)).clamp_(max=1.0))
+        if local.weight_decay:
+            g.add_(w, alpha=local.weight_decay)
+        if local.optimizer == "adam":
+            self._adam_step(g, w, width)
+        elif self._moments:
+            velocity = self._moments[0][:width].mul_(local.momentum).add_(g)
+            w.add_(velocity, alpha=-self.learning_rate)
+        else:
+            w.add_(g, alpha=-self.learning_rate)
+
+    def _plain_step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
+        weights = self._weights.views(width)
+        if self.keep != 1:
+            torch._foreach_mul_([weights[name] for name in gradients], self.keep)
+        used = {name: g for name, g in gradients.items() if g is not None}
+        if used:
+            torch._foreach_add_(
+                [weights[name] for name in used], list(used.values()), alpha=-self.learning_rate
+            )
+
+    def _adam_step(self, g: Tensor, w: Tensor, width: int) -> None:
+        """As in `TorchTrainer`; the copies may be at different steps."""
+        beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+        first, second = (m[:width] for m in self._moments)
+        t = self._steps[:width].add_(1)
+        first.lerp_(g, 1 - beta1)
+        second.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        scale = second.sqrt().div_((1 - beta2**t).sqrt_().float()).add_(epsilon)
+        w.sub_((first / scale).mul_((self.learning_rate / (1 - beta1**t)).float()))
+
+
+def _starts(tensors: Sequence[Slot]) -> list[int]:
+    """Where each tensor begins, and after them where the next row does."""
+    return [0, *itertools.accumulate(-(-t.size // _ALIGNMENT) * _ALIGNMENT for t in tensors)]

@@ -1,0 +1,69 @@
+"""What the layers of several models side by side share in one step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+class CannotBatch(ValueError):
+    """A model that cannot be computed for many clients at once; the message says why."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Whatever torch says about a model that it cannot batch becomes a `CannotBatch`."""
+    try:
+        yield
+    except CannotBatch:
+        raise
+    except Exception as error:
+        first = (str(error).strip() or "no reason given").splitlines()[0]
+        raise CannotBatch(f"{type(error).__name__}: {first}") from error
+
+
+@dataclass(frozen=True)
+class Fused:
+    """An update that a layer makes itself in its backward pass: `w = keep * w - learning_rate * g`."""
+
+    learning_rate: float
+    keep: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of several clients.
+
+    Attributes:
+        tensors: parameters and buffers by name, `(clients, *shape)` each.
+        samples: how many rows of each client's batch are samples, not filling.
+        rows: of every batch.
+        generators: of each client's dropout, in the same order; a row that
+            belongs to no client has `None`.
+        fused: the update of the parameters named in `fuse`.
+        fuse: names of parameters that their layers update.
+    """
+
+    tensors: Mapping[str, Tensor]
+    samples: Sequence[int]
+    rows: int
+    generators: Sequence[torch.Generator | None]
+    fused: Fused | None = None
+    fuse: frozenset[str] = frozenset()
+    counts: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        device = next(iter(self.tensors.values())).device
+        object.__setattr__(self, "counts", torch.tensor(self.samples, dtype=torch.float32, device=device))
+
+    @property
+    def full(self) -> bool:
+        """Whether every row of every batch is a sample."""
+        return min(self.samples) == self.rows
+
+    def mask(self) -> Tensor:
+        """1 for a sample and 0 for filling, `(clients, rows)`."""
+        index = torch.arange(self.rows, device=self.counts.device)
+        return (index < self.counts[:, None]).float()

@@ -1,0 +1,300 @@
+"""Many clients' local training as one computation."""
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from hedgerow import checks
+from hedgerow.client.cohort.batch import Batch, Work, finite
+from hedgerow.client.cohort.choice import Choice, Clients, choose
+from hedgerow.client.cohort.graph import BatchedModule
+from hedgerow.client.cohort.losses import losses_of
+from hedgerow.client.cohort.schedule import Group, groups, steps
+from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.step import CannotBatch, explained
+from hedgerow.client.task import Task
+from hedgerow.client.torch_trainer import TorchTrainer, _threads
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+
+_WIDTHS = {"cpu": (4, 10, 25)}
+_MEMORY_FLOATS = 2**27
+"""Of parameters, gradients and moments in one batch: half a GiB."""
+
+
+class CohortTrainer:
+    """A `Trainer` that can also train many clients at once, with `fit_many`.
+
+    `fit_many` gives what `fit` gives, client by client, up to rounding: at most
+    about 1e-7 a value after a local epoch, more where a rounding decides a
+    maximum or the sign before a ReLU. Its own results are the same bits for the
+    same arguments and the same `choice`, whoever else is trained with a client,
+    and in which order.
+
+    Layers with a form for many clients: Linear, Conv1d and Conv2d, their
+    pooling, GroupNorm, LayerNorm, BatchNorm (each client with the statistics
+    of its own batch), Embedding, GRU and LSTM (one direction), dropout (with
+    the masks that each client draws alone), and the usual elementwise ones.
+    Others go through `torch.vmap`. A model for which neither works, or that
+    does not compute in a batch what it computes alone, is trained in a loop:
+    `choice.why` gives the reason.
+
+    Args:
+        task: what is learned.
+        threads: of torch, while it works here.
+        device: such as `"cuda"`; `None` is the CPU. On a GPU bits may differ.
+        mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
+            `fit_many` and take what is faster.
+        at_once: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
+        choice: an earlier trainer's, in place of `mode` and `at_once`.
+
+    Raises:
+        ValueError: as for `TorchTrainer`, or `mode` or `at_once` is not what
+            it must be.
+
+    >>> task = Task(lambda: torch.nn.Linear(2, 2))
+    >>> clients = [(n, Samples(np.eye(2, dtype=np.float32), np.arange(2))) for n in ("a", "b")]
+    >>> trainer = CohortTrainer(task, mode="batch", at_once=2)
+    >>> model, local = trainer.initial(0), LocalTraining()
+    >>> sorted(name for name, fit in trainer.fit_many(model, clients, local, seed=1, round=1))
+    ['a', 'b']
+    >>> trainer.choice.method, trainer.choice.at_once
+    ('batch', 2)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        threads: int = 1,
+        device: str | None = None,
+        mode: str = "auto",
+        at_once: int | None = None,
+        choice: Choice | None = None,
+    ) -> None:
+        checks.one_of(["auto", "loop", "batch"], mode=mode)
+        if at_once is not None:
+            checks.whole(2, at_once=at_once)
+        self._task = task
+        self._inner = TorchTrainer(task, threads=threads, device=device)
+        self._threads, self._device = threads, torch.device(device or "cpu")
+        self._mode, self._at_once = mode, at_once
+        self._losses = losses_of(task.loss)
+        self._module: BatchedModule | None = None
+        self._rooms: list[Room] = []
+        self._choice = Choice("loop", "asked for") if mode == "loop" and choice is None else choice
+
+    def __reduce__(self) -> Any:
+        """For another process: made there anew, with the choice that was made here."""
+        options: dict[str, Any] = {"threads": self._threads, "device": str(self._device), "mode": self._mode}
+        options |= {"at_once": self._at_once, "choice": self._choice}
+        return partial(CohortTrainer, self._task, **options), ()
+
+    @property
+    def layout(self) -> Layout:
+        """Which tensor of the model lies where."""
+        return self._inner.layout
+
+    @property
+    def choice(self) -> Choice | None:
+        """What was chosen; `None` before the first `choose` or `fit_many`."""
+        return self._choice
+
+    def initial(self, seed: int) -> Model:
+        """The model before the first round."""
+        return self._inner.initial(seed)
+
+    def fit(
+        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+    ) -> Fit:
+        """Train a copy of the model on one client's data, alone."""
+        return self._inner.fit(model, data, local, seed=seed, round=round, client=client)
+
+    def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
+        """Loss and metrics of a model: means over the samples."""
+        return self._inner.evaluate(model, data)
+
+    def fit_many(
+        self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
+    ) -> Iterator[tuple[str, Fit | Exception]]:
+        """Train copies of the model, each on one client's data.
+
+        Args:
+            model: the global model; it is not changed.
+            clients: stable names, each once, and data.
+            local: how to train.
+            seed: seed of the run.
+            round: round number, from 1.
+
+        Yields:
+            Name and result of every client, in any order: its `Fit`, or the
+            error that `fit` raises for it. Memory is that of `at_once` clients.
+
+        Raises:
+            ValueError: `mode` is `"batch"` and the model cannot be batched.
+        """
+        choice = self.choose(model, clients, local, seed=seed, round=round)
+        together = [c for c in clients if choice.method == "batch" and _usable(c[1])]
+        together = [c for c in together if steps(len(c[1]), local) <= choice.most_steps]
+        if not self._prepare(together):
+            together = []
+        names = {name for name, _ in together}
+        for name, data in clients:
+            if name not in names:
+                yield name, self._alone(model, name, data, local, seed, round)
+        with self._room() as room:
+            for group in groups(together, local):
+                work = self._work(model, local, seed, round, room)
+                for name, data, fit in self._train(work, group, choice):
+                    yield name, fit or self._alone(model, name, data, local, seed, round)
+
+    def choose(
+        self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
+    ) -> Choice:
+        """Decide how to train, unless it is decided; `fit_many` does it with its own arguments.
+
+        It takes a second at most for a small model, and a round's time of some
+        25 clients for a large one. The time counts, and so the choice is not
+        the same every time: keep it, and give it to other processes of a run.
+
+        Raises:
+            ValueError: `mode` is `"batch"` and the model cannot be batched.
+        """
+        if self._choice is None:
+            some = self._healthy(model, clients, local, seed, round)
+            if not some:
+                return Choice("loop", "there was no client to measure")
+            counts = [steps(len(data), local) for _, data in clients if len(data)]
+            self._choice = self._choose(model, some, counts, local, seed, round)
+        return self._choice
+
+    def _choose(
+        self, model: Model, some: Clients, counts: list[int], local: LocalTraining, seed: int, round: int
+    ) -> Choice:
+        def loop(clients: Clients, local: LocalTraining) -> dict[str, Fit]:
+            return {n: self.fit(model, d, local, seed=seed, round=round, client=n) for n, d in clients}
+
+        def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
+            work = self._work(model, local, seed, round, room)
+            choice, fits = Choice("batch", "", at_once, narrowest), {}
+            for group in groups(clients, local):
+                for name, _, fit in self._train(work, group, choice, careful=False):
+                    if fit is None:
+                        raise CannotBatch("training diverges in a batch")
+                    fits[name] = fit
+            return fits
+
+        memory = _MEMORY_FLOATS // (4 * self.layout.dimension)
+        widths = [w for w in _WIDTHS.get(self._device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]
+        if self._at_once or self._mode == "batch":
+            widths = [self._at_once or 10]
+        try:
+            with self._room() as room, explained():
+                self._prepare(some)
+                on_cpu = self._device.type == "cpu"
+                # What else the machine does must not count; but of several threads only one's time is known.
+                clock = time.thread_time if on_cpu and self._threads == 1 else time.perf_counter
+                timed = self._mode == "auto"
+                return choose(some, counts, local, loop, batch, widths, timed=timed, bits=on_cpu, clock=clock)
+        except CannotBatch as error:
+            if self._mode == "batch":
+                raise ValueError(
+                    f"mode is 'batch', but the model cannot be trained so: {error}; "
+                    f"take mode 'auto' or 'loop'"
+                ) from error
+            return Choice("loop", f"the model cannot be trained in a batch: {error}")
+
+    def _healthy(
+        self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
+    ) -> list[tuple[str, Samples]]:
+        """Two large clients on whose data the model works."""
+        found: list[tuple[str, Samples]] = []
+        short = replace(local, epochs=1)
+        for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
+            few = data.take(np.arange(min(len(data), local.batch_size or len(data))))
+            same_shape = not found or data.x.shape[1:] == found[0][1].x.shape[1:]
+            if len(found) < 2 and _usable(data) and same_shape:
+                fit = self._alone(model, name, few, short, seed, round)
+                found += [(name, data)] if isinstance(fit, Fit) else []
+        return found
+
+    def _prepare(self, clients: Clients) -> bool:
+        """Make the batched module, and show it the data of a client on which the model works."""
+        for _, data in clients:
+            if self._module is not None:
+                break
+            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self.layout)
+            x, _ = self._inner._batch(data, np.arange(min(2, len(data))))
+            try:
+                module.observe(x)
+            except Exception:  # of the user's model, on this client's data
+                continue
+            self._module = module
+        return self._module is not None
+
+    def _work(self, model: Model, local: LocalTraining, seed: int, round: int, room: Room) -> Work:
+        assert self._module is not None
+        return Work(self._module, self._losses, self.layout, model, local, seed, round, self._device, room)
+
+    def _train(
+        self, work: Work, group: Group, choice: Choice, *, careful: bool = True
+    ) -> Iterator[tuple[str, Samples, Fit | None]]:
+        """Train a group; `None` for a client that fails.
+
+        Args:
+            careful: where a batch fails, train each of its clients without the others.
+        """
+        data = dict(group.clients)
+        batch = Batch(work, group, choice.at_once, choice.narrowest)
+        while batch.clients:
+            try:
+                with _threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "There is a performance drop")
+                    batch.step()
+            except Exception:  # of the user's model or loss, on some client's data
+                if not careful:
+                    raise
+                yield from self._apart(work, batch, group, choice)
+                return
+            for name, fit in batch.collect():
+                yield name, data[name], fit if finite(fit) else None
+
+    def _apart(
+        self, work: Work, batch: Batch, group: Group, choice: Choice
+    ) -> Iterator[tuple[str, Samples, Fit | None]]:
+        failed, waiting = batch.clients, batch.waiting
+        if len(failed) == 1:
+            yield *failed[0], None
+        else:
+            for client in failed:
+                yield from self._train(work, Group(group.rows, (client,)), choice)
+        if waiting:
+            yield from self._train(work, Group(group.rows, tuple(waiting)), choice)
+
+    def _alone(
+        self, model: Model, name: str, data: Samples, local: LocalTraining, seed: int, round: int
+    ) -> Fit | Exception:
+        try:
+            return self.fit(model, data, local, seed=seed, round=round, client=name)
+        except Exception as error:
+            return error
+
+    @contextmanager
+    def _room(self) -> Iterator[Room]:
+        """Memory from the last round, unless a round is still going on."""
+        room = self._rooms.pop() if self._rooms else Room()
+        try:
+            yield room
+        finally:
+            self._rooms.append(room)
+
+
+def _usable(data: Samples) -> bool:
+    """Whether a client can be in a batch; what is wrong with another one, the loop says."""
+    return len(data) > 0 and data.x.dtype in (np.float32, np.int64) and not (data.y < 0).any()

@@ -1,0 +1,47 @@
+"""Clients whose data are made when they are asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hedgerow import checks
+from hedgerow.types import ClientNames, Samples
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Numbered clients; each one's samples come from a function of its number.
+
+    Attributes:
+        names: stable names.
+        make: `number -> samples`, always the same ones for the same number.
+    """
+
+    names: ClientNames
+    make: Callable[[int], Samples]
+
+    def samples(self, name: str) -> Samples:
+        """The training samples of one client; raises `ValueError` where no client has that name."""
+        return self.make(self.names.index(name))
+
+
+def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
+    """So many clients, of which none costs anything until it is sampled.
+
+    Args:
+        clients: how many; a million start as fast as ten.
+        samples: `number -> samples`, with numbers from 0; always the same ones
+            for the same number.
+
+    Raises:
+        ValueError: `clients` is not a whole number above 0.
+
+    >>> import numpy as np
+    >>> def samples(number):
+    ...     random = np.random.default_rng(number)
+    ...     return Samples(random.normal(size=(5, 2)).astype("float32"), random.integers(2, size=5))
+    >>> federation = from_function(1_000_000, samples)
+    >>> len(federation.names), len(federation.samples("client-123456"))
+    (1000000, 5)
+    """
+    checks.whole(1, clients=clients)
+    return Generated(ClientNames(int(clients)), samples)

@@ -1,0 +1,190 @@
+"""The replies of a round, summed as they arrive, in one place or in several."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from flwr.app import Message, RecordDict
+
+from hedgerow import records
+from hedgerow.spans import span
+from hedgerow.strategies.aggregation import Accumulator, FixedPointMean
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transform import check_payload, decode
+from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
+
+
+@dataclass
+class Collected:
+    """What has been made of some of a round's replies; small enough to be sent between processes.
+
+    Attributes:
+        deltas: of the clients that count, added up.
+        buffers: of the same clients.
+        metrics: `{metric: {client: (examples, value)}}`.
+        dropped: `{client: reason}`.
+        bytes_up: `{client: bytes}` of each reply that arrived.
+        counted: clients that count.
+    """
+
+    deltas: Accumulator
+    buffers: FixedPointMean
+    metrics: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    counted: int = 0
+
+    def merge(self, other: "Collected") -> None:
+        """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        self.deltas.merge(other.deltas)
+        self.buffers.merge(other.buffers)
+        for name, by_client in other.metrics.items():
+            self.metrics.setdefault(name, {}).update(by_client)
+        self.dropped.update(other.dropped)
+        self.bytes_up.update(other.bytes_up)
+        self.counted += other.counted
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the clients that sent it, weighted by examples."""
+        means = {}
+        for name, by_client in sorted(self.metrics.items()):
+            # Sorted by client, so that arrival order does not show in the last bit.
+            pairs = [by_client[client] for client in sorted(by_client)]
+            means[name] = sum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
+        return means
+
+
+class Collector:
+    """Checks the replies of one round and counts them into `collected`.
+
+    Args:
+        seed: of the run.
+        round: number of the round.
+        clients: size of the whole cohort, also where others count in a part of it.
+    """
+
+    def __init__(self, strategy: Strategy, layout: Layout, seed: int, round: int, clients: int) -> None:
+        self._strategy, self._layout, self._seed, self._round = strategy, layout, seed, round
+        # Decoded once, on the sum, where the pipeline allows it.
+        self._on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
+        size = strategy.pipeline.length(layout.dimension) if self._on_sum else layout.dimension
+        self.collected = Collected(
+            strategy.aggregate.start(size, max(1, clients)),
+            FixedPointMean(layout.buffer_size, max(1, clients)),
+        )
+
+    def add(self, client: str, reply: Message | None) -> None:
+        """Count a client's reply in, or drop the client by name; `None` is no reply in time."""
+        try:
+            self._count_in(client, reply)
+        except PayloadError as error:
+            self.collected.dropped[client] = str(error)
+        # A plug-in's decode met bytes it did not expect: the client's fault, not the run's.
+        except Exception as error:
+            reason = f"its reply cannot be decoded: {type(error).__name__}: {error}"
+            self.collected.dropped[client] = reason
+
+    def delta(self) -> Vector:
+        """The aggregate `(d,) float32` of what was counted in."""
+        values = self.collected.deltas.result()
+        if self._on_sum:
+            return decode(self._strategy.pipeline, Payload({"values": values}), self._context(""))
+        return values
+
+    def _count_in(self, client: str, message: Message | None) -> None:
+        if message is None:
+            raise PayloadError("it did not reply in time")
+        if message.has_error():
+            raise PayloadError(f"it failed: {_reason(message.error.reason)}")
+        collected = self.collected
+        with span("records"):
+            collected.bytes_up[client] = records.measure(message.content)
+            reply = records.unpack_reply(
+                message.content,
+                self._layout,
+                round=self._round,
+                client=client,
+                max_weight=self._strategy.max_weight,
+            )
+        with span("aggregate"):
+            # Buffers first into a trial: both are counted, or neither.
+            collected.buffers.check(reply.buffers, reply.payload.weight)
+            self._add(reply.payload, self._context(client))
+            collected.buffers.add(reply.buffers, reply.payload.weight)
+        for name, value in reply.metrics.items():
+            collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
+        collected.counted += 1
+
+    def _add(self, payload: Payload, where: RoundContext) -> None:
+        """Count a payload in; raises `PayloadError` and stays as it was where it does not fit."""
+        deltas, pipeline = self.collected.deltas, self._strategy.pipeline
+        if self._on_sum:
+            check_payload(pipeline, payload, where)
+            deltas.add(payload.values, payload.weight)
+            return
+        delta = decode(pipeline, payload, where)
+        bound = self._strategy.max_norm
+        if bound is not None and not (norm := float(np.linalg.norm(delta.astype(np.float64)))) <= bound:
+            raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
+        deltas.add(delta, payload.weight)
+
+    def _context(self, client: str) -> RoundContext:
+        return RoundContext(self._seed, self._round, client, self._layout)
+
+
+@dataclass(frozen=True)
+class StartCollector:
+    """Makes the collectors of a run's rounds: `start(round, clients)`.
+
+    Two are equal where they would make the same ones, so that processes that
+    have one know whether it is the one that is asked for.
+    """
+
+    strategy: Strategy
+    layout: Layout
+    seed: int
+
+    def __call__(self, round: int, clients: int) -> Collector:
+        """A collector for one round of a cohort of so many clients."""
+        return Collector(self.strategy, self.layout, self.seed, round, clients)
+
+
+@runtime_checkable
+class Reduces(Protocol):
+    """A grid that counts replies in where they are made, as the simulation's can.
+
+    Only sums then travel and lie in memory, not one reply a client. What comes
+    out is the same as with one collector for all.
+    """
+
+    def reduce(
+        self,
+        start: StartCollector,
+        arguments: tuple[Any, ...],
+        asked: Sequence[tuple[str, int]],
+        content: RecordDict,
+        *,
+        message_type: str,
+        group_id: str,
+        timeout: float | None,
+    ) -> Iterable[Collected]:
+        """Send one record to clients, and yield what collectors made of the replies.
+
+        Args:
+            start: makes a collector, from `arguments`.
+            arguments: small, and can be pickled.
+            asked: `(stable name, node id)` of each client.
+            content: what each is sent.
+            timeout: seconds after which no further client is started; those
+                left over count as without a reply.
+        """
+
+
+def _reason(text: str | None) -> str:
+    """What a client's error reply says; Flower writes `<class 'E'>:<'text'>`."""
+    text = (text or "").strip() or "no reason given"
+    if raised := re.fullmatch(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>", text, re.DOTALL):
+        text = f"{raised[1]}: {raised[2]}"
+    return text[:500]

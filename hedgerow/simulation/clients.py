@@ -1,0 +1,216 @@
+"""The clients of one app, run where they are asked to: in this process or in a worker's."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias, final
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+
+from hedgerow.simulation import flower
+
+Config: TypeAlias = Mapping[str, bool | float | int | str]
+App: TypeAlias = Callable[[Message, Context], Message]
+
+# Real node ids are random 64-bit numbers, which float64 and int64 cannot hold:
+# code that puts them there must fail here too.
+FIRST_NODE_ID = 2**63 + 1
+
+_SOME = 32
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What several clients are sent: one content, in a message for each."""
+
+    content: RecordDict
+    message_type: str
+    group_id: str
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Runs the clients of one app.
+
+    An app whose `at_once` is above 1 is given the messages of about so many
+    clients at once: `train_many(messages, contexts)` yields `(position, reply or
+    exception)` for each, in any order. The messages share one content, which it
+    must not change. Before its first training, and before processes are made,
+    its `settle(message, contexts)` is called, if it has one.
+
+    Attributes:
+        app: what every client runs.
+        number: how many there are.
+        run_id: of the run.
+        run_config: of the run.
+        node_config: extra configuration of client `i`.
+    """
+
+    app: App
+    number: int
+    run_id: int
+    run_config: Config
+    node_config: Callable[[int], Config] | None = None
+
+    @property
+    def node_ids(self) -> range:
+        """Ids of all nodes, in the order of their partitions."""
+        return range(FIRST_NODE_ID, FIRST_NODE_ID + self.number)
+
+    def at_once(self, message_type: str) -> int:
+        """How many such messages are best answered at once."""
+        return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
+
+    def settle(self, request: Request, nodes: Sequence[int]) -> None:
+        """Let the app choose how it trains, in the process that has all the others."""
+        app: Any = self.app
+        if request.message_type == "train" and hasattr(app, "settle"):
+            some = nodes[:_SOME]
+            app.settle(
+                self._message(request, nodes[0]),
+                lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
+            )
+
+    def answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
+        """A client's reply, and its state after it; an error reply, and the state as it was, where it fails.
+
+        What the client is given is its own copy; what it gives may still be in its hands.
+        """
+        partition = message.metadata.dst_node_id - FIRST_NODE_ID
+        try:
+            context = self._context(partition, state)
+            reply = self.app(flower.with_content(message, copied(message.content)), context)
+            _check_reply(reply, message)
+        except (Exception, SystemExit) as error:
+            return failed(message, error), state
+        return reply, context.state
+
+    def answer_each(
+        self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
+    ) -> Iterator[tuple[int, Message, RecordDict]]:
+        """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
+        messages = [self._message(request, node) for node in nodes]
+        left = dict(enumerate(messages))
+        if self.at_once(request.message_type) > 1:
+            for position, reply, state in self._answer_together(messages, states):
+                if left.pop(position, None) is not None:
+                    yield position, reply, state
+        for position, message in left.items():
+            yield position, *self.answer(message, states.get(nodes[position], RecordDict()))
+
+    def _answer_together(
+        self, messages: Sequence[Message], states: Mapping[int, RecordDict]
+    ) -> Iterator[tuple[int, Message, RecordDict]]:
+        app: Any = self.app
+        nodes = [message.metadata.dst_node_id for message in messages]
+        try:
+            before = [states.get(node, RecordDict()) for node in nodes]
+            contexts = [
+                self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
+            ]
+            for position, reply in app.train_many(messages, contexts):
+                message = messages[position]
+                if isinstance(reply, BaseException):
+                    yield position, failed(message, reply), before[position]
+                else:
+                    _check_reply(reply, message)
+                    yield position, reply, contexts[position].state
+        except (Exception, SystemExit):
+            _log.warning("%d clients at once failed; they run one by one", len(messages), exc_info=True)
+
+    def _message(self, request: Request, node: int) -> Message:
+        return flower.instruction(
+            self.run_id, f"{request.group_id}-{node}", node, request.content,
+            message_type=request.message_type, group_id=request.group_id,
+        )  # fmt: skip
+
+    def _context(self, partition: int, state: RecordDict) -> Context:
+        extra = self.node_config(partition) if self.node_config else {}
+        return Context(
+            run_id=self.run_id,
+            node_id=FIRST_NODE_ID + partition,
+            node_config={"partition-id": partition, "num-partitions": self.number, **extra},
+            state=copied(state),
+            run_config=dict(self.run_config),
+        )
+
+
+@final
+class MadeNames(Sequence[str]):
+    """Names that are made when they are looked up."""
+
+    def __init__(self, number: int, name: Callable[[int], str]) -> None:
+        self._numbers, self._name = range(number), name
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._name(number) for number in self._numbers[place]]
+        return self._name(self._numbers[place])
+
+
+def batches(clients: int, at_once: int) -> list[slice]:
+    """How so many clients are split where about so many are trained at once.
+
+    It depends on nothing else, so that the number of workers never shows: who
+    trains beside a client may show in the last bits of its result.
+
+    >>> [part.stop - part.start for part in batches(100, 25)]
+    [25, 25, 25, 25]
+    >>> [part.stop - part.start for part in batches(10, 25)]
+    [2, 3, 2, 3]
+    """
+    parts = -(-clients // at_once)
+    # A few parts at least, so that several workers have something to do; two workers want an even number.
+    parts = min(clients, max(4, parts + parts % 2))
+    ends = [clients * part // parts for part in range(parts + 1)]
+    return [slice(first, last) for first, last in pairwise(ends)]
+
+
+def few(clients: int) -> Iterator[slice]:
+    """A few at a time, where they run one after another."""
+    return (slice(first, first + 8) for first in range(0, clients, 8))
+
+
+def copied(records: RecordDict) -> RecordDict:
+    """Records that share nothing that can be changed; the arrays' bytes are shared."""
+    if not records:
+        return RecordDict()
+    copy: dict[str, ArrayRecord | ConfigRecord | MetricRecord] = {}
+    for name, record in records.items():
+        if isinstance(record, ArrayRecord):
+            copy[name] = ArrayRecord(dict(record))
+        elif isinstance(record, ConfigRecord):
+            copy[name] = ConfigRecord({k: list(v) if isinstance(v, list) else v for k, v in record.items()})  # type: ignore[misc]
+        else:
+            copy[name] = MetricRecord({k: list(v) if isinstance(v, list) else v for k, v in record.items()})
+    return RecordDict(copy)
+
+
+def keep(states: MutableMapping[int, RecordDict], node: int, state: RecordDict) -> None:
+    """Keep a client's state; an empty one takes no room."""
+    if state:
+        states[node] = state
+    else:
+        states.pop(node, None)
+
+
+def failed(message: Message, error: BaseException) -> Message:
+    """The error reply of a client that raised; it is logged too."""
+    partition = message.metadata.dst_node_id - FIRST_NODE_ID
+    _log.warning("client %d failed: %s", partition, error, exc_info=error)
+    return flower.client_error(message, error)
+
+
+def _check_reply(reply: object, message: Message) -> None:
+    if not isinstance(reply, Message):
+        raise TypeError(f"the client app returned {type(reply).__name__}; it must return a Message")
+    if reply.metadata.reply_to_message_id != message.metadata.message_id:
+        raise ValueError(
+            "the client app returned a message that does not answer the one it was given; "
+            "make it with Message(content, reply_to=message)"
+        )

@@ -1,0 +1,267 @@
+"""Worker processes on this machine: they are started, listened to, replaced and ended here."""
+
+import atexit
+import logging
+import multiprocessing
+import pickle
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeAlias, final
+
+from hedgerow.simulation.clients import Clients
+from hedgerow.simulation.worker import (
+    IDLE,
+    Answered,
+    Area,
+    Block,
+    Done,
+    Finish,
+    Links,
+    Parcel,
+    Ready,
+    Single,
+    Start,
+    Summed,
+    work,
+)
+
+Task: TypeAlias = Single | Block | Finish
+
+_FALSE_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker is gone.
+
+    Attributes:
+        why: in words.
+        position: of the client in the block that ran, or no position in it.
+        hung: it was ended, because it took too long.
+    """
+
+    why: str
+    position: int
+    hung: bool = False
+
+
+Outcome: TypeAlias = Answered | Done | Summed | Lost
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, and what it is doing.
+
+    Attributes:
+        outbox: where it lays down what it collected.
+        task: what it does; `None` while it waits.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    outbox: Area
+    position: Any
+    task: Task | None = None
+    ready: bool = False
+    since: float = 0.0
+    seen: int = IDLE
+
+
+@final
+class Processes:
+    """So many processes for one app and one kind of collector.
+
+    Args:
+        clients: for the processes to run.
+        start: makes their collectors.
+        number: of processes.
+        client_timeout: seconds a client has; `None` for no limit.
+        method: `"fork"`, which shares the memory that is there; or `"spawn"`,
+            for which app and collector are pickled.
+        inbox: bytes of shared memory for what all are told; for `"fork"`.
+        outbox: bytes of shared memory for what each has collected.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        start: Start | None,
+        number: int,
+        client_timeout: float | None,
+        method: str,
+        *,
+        inbox: int = 0,
+        outbox: int = 0,
+    ) -> None:
+        self.start = start
+        self._client_timeout = client_timeout
+        self._context: Any = multiprocessing.get_context(method)
+        self._forks = method == "fork"
+        self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
+        self.inbox = Area(inbox if self._forks else 0)
+        self._outbox = outbox if self._forks else 0
+        self._false_starts = 0
+        self._workers: list[Worker] = []
+        # Before multiprocessing waits for them, which it does at the end of Python.
+        atexit.register(self.close)
+        for _ in range(number):
+            self._workers.append(self._started())
+
+    def idle(self) -> list[Worker]:
+        """The workers that wait."""
+        return [worker for worker in self._workers if worker.task is None]
+
+    def busy(self) -> list[Worker]:
+        """The workers that have a task."""
+        return [worker for worker in self._workers if worker.task is not None]
+
+    def tell(self, worker: Worker, parcel: Parcel) -> bool:
+        """Have a worker read what lies in the inbox; False where the worker is gone."""
+        return _sent(worker, parcel)
+
+    def give(self, worker: Worker, task: Task) -> bool:
+        """Hand a task over; False where the worker is gone."""
+        if not _sent(worker, task):
+            return False
+        worker.task, worker.since, worker.seen = task, time.monotonic(), IDLE
+        return True
+
+    def outcomes(self) -> Iterator[tuple[Worker, Outcome]]:
+        """What the busy workers have to say, once at least one of them has; they keep their tasks.
+
+        Also nothing, from time to time, and where none is busy.
+        """
+        busy, limit = self.busy(), self._client_timeout
+        if not busy:
+            return
+        handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
+        ready = set(wait(handles, None if limit is None else max(0.01, min(1.0, limit / 10))))
+        for worker in busy:
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                outcome = self._heard(worker)
+                if outcome is not None:
+                    yield worker, outcome
+            elif limit is not None and _hangs(worker, limit):
+                position = worker.position[0]
+                worker.process.kill()
+                yield worker, Lost(f"it was stopped: it took longer than {limit:g} s", position, hung=True)
+
+    def replace(self, worker: Worker) -> None:
+        """Start another process in place of one that is gone.
+
+        Raises:
+            RuntimeError: processes end before they can do anything.
+        """
+        place = self._workers.index(worker)
+        # Not to be given to the new one: the pipe of the one that is gone.
+        del self._workers[place]
+        worker.pipe.close()
+        code = _ended(worker.process)
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts > _FALSE_STARTS:
+                raise RuntimeError(f"the worker processes do not start: {death(code)}; see the log")
+        self._workers.insert(place, self._started())
+
+    def close(self) -> None:
+        """End all processes: those that wait on their own, the others at once."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.pipe.close()
+            if worker.task is not None:
+                worker.process.kill()
+        for worker in workers:
+            _ended(worker.process)
+        atexit.unregister(self.close)
+
+    def _started(self) -> Worker:
+        mine, its = self._context.Pipe()
+        outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE])
+        links = Links(its, self.inbox, outbox, position)
+        others = [mine, *(worker.pipe for worker in self._workers)] if self._forks else []
+        process = self._context.Process(target=work, args=(*self._given, links, others))
+        with warnings.catch_warnings():
+            # Python warns of forks beside threads; what a worker does after the fork is safe beside them.
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            process.start()
+        its.close()
+        return Worker(process, mine, outbox, position)
+
+    def _heard(self, worker: Worker) -> Outcome | None:
+        try:
+            while worker.pipe.poll():
+                heard = worker.pipe.recv()
+                if isinstance(heard, logging.LogRecord):
+                    logging.getLogger(heard.name).handle(heard)
+                elif isinstance(heard, Ready):
+                    worker.ready, self._false_starts = True, 0
+                elif isinstance(heard, Answered | Done | Summed):
+                    return heard
+            if worker.process.is_alive():
+                return None
+        except (EOFError, OSError, pickle.UnpicklingError):  # also torn in the middle
+            worker.process.kill()
+        worker.process.join()
+        return Lost(death(worker.process.exitcode), worker.position[0])
+
+
+def default_method() -> str:
+    """How processes are best started here."""
+    # What a GPU has been told does not survive a fork.
+    torch = sys.modules.get("torch")
+    gpu = torch is not None and torch.cuda.is_initialized()
+    return "fork" if sys.platform == "linux" and not gpu else "spawn"
+
+
+def death(code: int | None) -> str:
+    """How a process ended, in words.
+
+    >>> death(3)
+    'its process ended with exit code 3'
+    """
+    if code is not None and code < 0:
+        return f"its process was killed ({signal.Signals(-code).name}), perhaps for lack of memory"
+    return f"its process ended with exit code {code}"
+
+
+def _hangs(worker: Worker, limit: float) -> bool:
+    if isinstance(worker.task, Finish):
+        return False
+    if worker.position[0] != worker.seen:
+        worker.seen, worker.since = worker.position[0], time.monotonic()
+    # Clients that run together have their times together.
+    together = isinstance(worker.task, Block) and worker.seen < 0
+    clients = len(worker.task.nodes) if isinstance(worker.task, Block) and together else 1
+    return time.monotonic() - worker.since > limit * clients
+
+
+def _sent(worker: Worker, what: Any) -> bool:
+    try:
+        worker.pipe.send(what)
+    except OSError:
+        return False
+    return True
+
+
+def _ended(process: BaseProcess) -> int | None:
+    """End a process that should be at its end already, and take it off the system's list; its exit code."""
+    process.join(1)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    code = process.exitcode
+    process.close()
+    return code
+
+
+def _pickled(clients: Clients, start: Start | None) -> bytes:
+    import cloudpickle  # only here: what is forked needs none
+
+    data: bytes = cloudpickle.dumps((clients, start))
+    return data

@@ -1,0 +1,102 @@
+"""What goes through a grid, counted."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from flwr.app import Message
+
+
+@dataclass
+class Tally:
+    """What went through a grid so far.
+
+    Attributes:
+        sent: messages to clients.
+        answered: replies, with or without an error.
+        failed: replies with an error, by the client's partition; -1 for a node that is not there.
+        reasons: the first such error of each client.
+        round: the server's own number of its round, None where it gives none.
+        round_began: when that round's first message was sent, in seconds after the run's first.
+        seconds: from the first message to the latest reply.
+    """
+
+    sent: int = 0
+    answered: int = 0
+    failed: Counter[int] = field(default_factory=Counter)
+    reasons: dict[int, str] = field(default_factory=dict)
+    round: int | None = None
+    round_began: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def clients_per_second(self) -> float:
+        """Replies for each second from the first message to the latest reply."""
+        return self.answered / self.seconds if self.seconds else 0.0
+
+
+@final
+class Counting:
+    """Keeps a tally, and which messages were not answered yet.
+
+    Args:
+        nodes: gives the node ids, in the order of their partitions.
+        tally: where to count.
+        on_change: is called with the tally after each push and each reply.
+    """
+
+    def __init__(
+        self, nodes: Callable[[], Sequence[int]], tally: Tally, on_change: Callable[[Tally], None]
+    ) -> None:
+        self._nodes = nodes
+        self._tally = tally
+        self._on_change = on_change
+        self._waiting: dict[str, int] = {}
+        self._began: float | None = None
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """The node of each message that was not answered yet, in the order in which they were sent."""
+        return self._waiting
+
+    def sending(self, messages: Sequence[Message]) -> None:
+        """Messages that are about to be sent."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        round_ = _round(messages[0]) if messages else None
+        if round_ is not None and round_ != self._tally.round:
+            self._tally.round, self._tally.round_began = round_, now - self._began
+        self._tally.sent += len(messages)
+        self._on_change(self._tally)
+
+    def sent(self, messages: Iterable[Message]) -> None:
+        """The same messages, now that the grid has given them their ids."""
+        self._waiting |= {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
+
+    def answered(self, reply: Message) -> None:
+        """A reply that came; one that came before counts once."""
+        node = self._waiting.pop(reply.metadata.reply_to_message_id, None)
+        if node is None:
+            return
+        tally = self._tally
+        tally.answered += 1
+        tally.seconds = time.monotonic() - (self._began or 0.0)
+        if reply.has_error():
+            nodes = self._nodes()
+            client = nodes.index(node) if node in nodes else -1
+            tally.failed[client] += 1
+            tally.reasons.setdefault(client, str(reply.error.reason))
+        self._on_change(tally)
+
+
+def _round(message: Message) -> int | None:
+    """The round, as Flower's strategies tell it to clients, or as its older API groups messages."""
+    for record in message.content.config_records.values():
+        told = record.get("server-round")
+        if isinstance(told, int):
+            return told
+    group = message.metadata.group_id
+    return int(group) if group.isdecimal() else None

@@ -1,0 +1,160 @@
+"""What an app written for Flower's own grids expects of ours, and what is counted on the way."""
+
+import random
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from hedgerow.simulation.app_grid import AppGrid
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.randomness import OwnRandomness, undisturbed
+from hedgerow.simulation.tally import Tally
+
+
+def counting_app() -> ClientApp:
+    """Clients that count their messages in their state; partition 1 fails when it is told to."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        if "fail" in message.content and context.node_config["partition-id"] == 1:
+            raise ZeroDivisionError("no data")
+        count = int(context.state.get("count", {"n": 0})["n"]) + 1
+        context.state["count"] = MetricRecord({"n": count})
+        return Message(RecordDict({"count": MetricRecord({"n": count})}), reply_to=message)
+
+    return app
+
+
+def around(grid: InProcessGrid, tally: Tally | None = None, seen: list[int] | None = None) -> AppGrid:
+    noted: list[int] = [] if seen is None else seen
+    return AppGrid(
+        grid, grid.get_node_ids, Tally() if tally is None else tally, lambda t: noted.append(t.answered)
+    )
+
+
+def messages(grid: InProcessGrid, content: RecordDict | None = None, group: str = "") -> list[Message]:
+    content = RecordDict() if content is None else content
+    return [Message(content, node, "train", group_id=group) for node in grid.get_node_ids()]
+
+
+def numbers(replies: list[Message]) -> list[int]:
+    return [int(reply.content["count"]["n"]) for reply in replies]
+
+
+def test_a_message_that_nobody_asks_a_reply_for_reaches_its_client_before_the_next() -> None:
+    tally = Tally()
+    with InProcessGrid(counting_app(), 2) as grid:
+        app_grid = around(grid, tally)
+        forgotten = app_grid.push_messages(messages(grid))
+        assert tally.answered == 0
+        assert numbers(app_grid.send_and_receive(messages(grid))) == [2, 2]
+        assert numbers(list(app_grid.pull_messages(forgotten))) == [1, 1]  # they can still be had
+        app_grid.push_messages(messages(grid))
+        app_grid.finish()
+        assert numbers(app_grid.send_and_receive(messages(grid))) == [4, 4]
+    assert (tally.sent, tally.answered) == (8, 8)
+
+
+def test_replies_asked_for_with_a_set_come_in_the_order_of_their_messages() -> None:
+    with InProcessGrid(counting_app(), 20) as grid:
+        app_grid = around(grid)
+        ids = app_grid.push_messages(messages(grid))
+        replies = app_grid.pull_messages(set(ids))
+        assert len(replies) == 20  # type: ignore[arg-type]
+        assert [reply.metadata.reply_to_message_id for reply in replies] == ids
+
+
+def test_what_passes_is_counted_and_failed_clients_are_named() -> None:
+    tally, seen = Tally(), list[int]()
+    with InProcessGrid(counting_app(), 3) as grid:
+        app_grid = around(grid, tally, seen)
+        app_grid.send_and_receive(messages(grid, group="1"))
+        fail = RecordDict({"fail": MetricRecord({"n": 0})})
+        replies = app_grid.send_and_receive(messages(grid, fail, group="2"))
+        absent = Message(RecordDict(), max(grid.get_node_ids()) + 5, "train")
+        app_grid.send_and_receive([absent])
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert (tally.sent, tally.answered, tally.round) == (7, 7, 2)
+    assert tally.failed == Counter({1: 1, -1: 1})
+    assert "ZeroDivisionError" in tally.reasons[1]
+    assert seen == [0, 1, 2, 3, 3, 4, 5, 6, 6, 7]
+    assert 0 < tally.round_began < tally.seconds
+    assert tally.clients_per_second == pytest.approx(7 / tally.seconds)
+
+
+def test_after_a_timeout_the_rest_runs_before_the_next_message() -> None:
+    with InProcessGrid(counting_app(), 2) as grid:
+        app_grid = around(grid)
+        assert app_grid.send_and_receive(messages(grid), timeout=0) == []
+        assert numbers(app_grid.send_and_receive(messages(grid))) == [2, 2]
+
+
+def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
+    """As Flower's older API does, with a thread for each client."""
+    app, go = counting_app(), threading.Event()
+
+    @app.query()
+    def wait(message: Message, context: Context) -> Message:
+        assert go.wait(30)
+        return Message(RecordDict(), reply_to=message)
+
+    tally, replies, sent = Tally(), list[Message](), list[int]()
+    with InProcessGrid(app, 9) as grid:
+        app_grid = AppGrid(grid, grid.get_node_ids, tally, lambda t: sent.append(t.sent))
+        first = Message(RecordDict(), grid.get_node_ids()[8], "query")
+        blocking = threading.Thread(target=app_grid.send_and_receive, args=([first],))
+        threads = [
+            threading.Thread(target=lambda m=message: replies.extend(app_grid.send_and_receive([m])))
+            for message in messages(grid)[:8]
+        ]
+        blocking.start()
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)  # for them all to have come to where they wait
+        go.set()
+        for thread in (blocking, *threads):
+            thread.join()
+    assert sorted({*sent}) == [1, 9]
+    assert numbers(replies) == [1] * 8
+    assert tally.answered == 9
+
+
+def test_what_cannot_be_sent_is_the_senders_error() -> None:
+    with InProcessGrid(counting_app(), 1) as grid:
+        app_grid = around(grid)
+        reply = app_grid.send_and_receive(messages(grid))[0]
+        with pytest.raises(ValueError, match="answers no message"):
+            app_grid.send_and_receive([reply])
+        assert numbers(app_grid.send_and_receive(messages(grid))) == [2]
+
+
+def test_a_client_that_seeds_global_generators_does_not_change_what_the_server_draws() -> None:
+    app = ClientApp()
+    drawn: list[tuple[float, float]] = []
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        if context.node_config["partition-id"] == 0:
+            random.seed(0)
+            np.random.seed(0)  # noqa: NPY002
+        drawn.append((random.random(), float(np.random.random())))  # noqa: NPY002
+        return Message(RecordDict(), reply_to=message)
+
+    with undisturbed():
+        random.seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        expected = [random.random(), float(np.random.random())]  # noqa: NPY002
+        random.seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        with InProcessGrid(OwnRandomness(app), 2) as grid:
+            grid.send_and_receive(messages(grid))
+        assert [random.random(), float(np.random.random())] == expected  # noqa: NPY002
+    # Clients share theirs, as those of one process do: the second goes on where the first stopped.
+    own_random, own_numpy = random.Random(0), np.random.RandomState(0)
+    assert drawn == [(own_random.random(), float(own_numpy.random_sample())) for _ in range(2)]

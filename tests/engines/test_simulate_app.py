@@ -1,0 +1,188 @@
+"""`hedgerow simulate`: an unchanged Flower app, on our grid and on Flower's Ray engine."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+TINY, CNN = HERE / "tiny-app", HERE / "cnn-app"
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_DEDUP_LOGS": "0"}
+
+
+def simulate(
+    folder: Path, *options: str, cwd: Path, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    command = "from hedgerow.experiments.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", command, "simulate", str(folder), *options],
+        cwd=cwd,
+        env={**os.environ, **QUIET, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def result(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    return json.loads(line.removeprefix("RESULT "))
+
+
+def changed_copy(folder: Path, old: str, new: str) -> Path:
+    """The tiny app with one change."""
+    shutil.copytree(TINY, folder)
+    text = (folder / "tiny.py").read_text()
+    assert old in text
+    (folder / "tiny.py").write_text(text.replace(old, new))
+    return folder
+
+
+def test_an_app_runs_and_its_last_line_says_what_it_took(tmp_path: Path) -> None:
+    done = simulate(TINY, "--clients", "3", "--workers", "1", cwd=tmp_path)
+    assert result(done) == {"values": [4.5, 3.0], "word": "hello"}
+    assert done.stdout.splitlines()[-1].startswith("done; ")
+    assert done.stdout.rstrip().endswith("clients a second, no client failed")
+    assert " 6 messages, " in done.stdout
+    assert "[ROUND 2/2]" in done.stderr  # Flower's log
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_config_is_changed_as_with_flwr_run(tmp_path: Path) -> None:
+    done = simulate(TINY, "--clients", "3", "--run-config", "rounds=3 word='two words'", cwd=tmp_path)
+    assert result(done) == {"values": [6.75, 6.0], "word": "two words"}
+
+
+def test_a_failing_app_gives_exit_code_1_and_its_own_lines(tmp_path: Path) -> None:
+    done = simulate(TINY, "--clients", "3", "-c", "fail=true", cwd=tmp_path)
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    assert told[0].startswith("  tiny.py:")
+    assert told[0].endswith(" in main")
+    assert told[1:3] == ['    raise RuntimeError("asked to fail")', "RuntimeError: asked to fail"]
+    assert told[3].startswith("failed; ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_failing_client_is_named_and_the_run_goes_on(tmp_path: Path, workers: str) -> None:
+    app = changed_copy(
+        tmp_path / "app", "    record = context", "    assert client < 3, 'no data'\n    record = context"
+    )
+    done = simulate(app, "--clients", "4", "--workers", workers, cwd=tmp_path)
+    assert result(done)["values"] == [4.5, 3.0]
+    assert done.stdout.rstrip().endswith("clients a second, failed: client 3 (2x)")
+    told = done.stderr[done.stderr.index("client 3 failed: no data") :].splitlines()
+    assert told[1].endswith(" in train")
+    assert told[2:4] == ["    assert client < 3, 'no data'", "AssertionError: no data"]
+    assert done.stderr.count("\nAssertionError: no data") == 1  # the second time it is only counted
+
+
+def test_a_run_in_which_no_client_answers_has_failed(tmp_path: Path) -> None:
+    app = changed_copy(tmp_path / "app", "result.arrays.to_numpy_ndarrays()[0].tolist()", "[]")
+    code = (app / "tiny.py").read_text()
+    (app / "tiny.py").write_text(
+        code.replace("    record = context", "    import absent_module\n    record = context")
+    )
+    done = simulate(app, "--clients", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "failed, no client answered" in done.stderr.splitlines()[-1]
+    assert "client 0 (2x), client 1 (2x), client 2 (2x)" in done.stderr
+
+
+def test_a_process_that_dies_is_a_failure(tmp_path: Path) -> None:
+    app = changed_copy(
+        tmp_path / "app",
+        "    strategy =",
+        "    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n    strategy =",
+    )
+    done = simulate(app, "--clients", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "its process was ended by signal 9" in done.stderr
+
+
+def test_a_server_app_that_exits_with_a_code_has_failed_and_without_one_has_not(tmp_path: Path) -> None:
+    app = changed_copy(
+        tmp_path / "app",
+        "    strategy =",
+        "    import sys\n    sys.exit(int(context.run_config['rounds']))\n    strategy =",
+    )
+    done = simulate(app, "--clients", "3", "-c", "rounds=7", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the server app ended itself with exit code 7" in done.stderr
+    assert simulate(app, "--clients", "3", "-c", "rounds=0", cwd=tmp_path).returncode == 0
+
+
+def test_mistakes_in_a_command_give_exit_code_2_and_one_message(tmp_path: Path) -> None:
+    for options, told in (
+        ([str(tmp_path)], f"{tmp_path} is no Flower app: it has no pyproject.toml"),
+        ([str(TINY)], f"{TINY} does not say how many clients it has; give it: --clients 10"),
+        ([str(TINY), "-c", "roundz=3"], "the app has no such key"),
+    ):
+        done = simulate(Path(options[0]), *options[1:], cwd=tmp_path)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_app_writes_where_it_was_started_and_finds_its_own_modules_first(tmp_path: Path) -> None:
+    """As under `flwr run`, whose processes keep the folder in which they were started."""
+    (tmp_path / "tiny.py").write_text("raise ImportError('not the app')")
+    app = changed_copy(
+        tmp_path / "app", "    strategy =", "    open('written.txt', 'w').write(__file__)\n    strategy ="
+    )
+    done = simulate(app, "--clients", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "written.txt").read_text() == str(app / "tiny.py")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_an_unchanged_app_gives_the_same_model_on_ray_bit_for_bit(tmp_path: Path) -> None:
+    """Half of the clients are sampled each round, with `random`; every client reseeds it."""
+    models = {}
+    for name, options in {
+        "one": ("--workers", "1"),
+        "two": ("--workers", "2"),
+        "ray": ("--engine", "flower", "--workers", "2"),
+    }.items():
+        done = simulate(CNN, *options, "-c", f"out='{name}.npz' num-server-rounds=3", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert " 9 messages, " in done.stdout
+        models[name] = dict(np.load(tmp_path / f"{name}.npz"))
+    assert len(models["one"]) == 8 + 3
+    for name in ("two", "ray"):
+        assert models[name].keys() == models["one"].keys()
+        for key, value in models["one"].items():
+            assert value.tobytes() == models[name][key].tobytes(), (name, key)
+    # Not all in every round, and not the same in every round: sampling was at work.
+    asked = [float(models["one"][f"metrics {r}"][-1]) for r in (1, 2, 3)]
+    assert asked[0] == 1.0
+    assert 1.0 < asked[2] < 3.0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_on_flowers_engine_a_failing_app_gives_exit_code_1_too(tmp_path: Path) -> None:
+    done = simulate(TINY, "--clients", "3", "-c", "fail=true", "--engine", "flower", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "RuntimeError: asked to fail" in done.stderr
+
+
+def test_without_ray_flowers_engine_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['ray'] = None\n"  # what `import ray` then raises is ModuleNotFoundError
+    )
+    options = ("--clients", "3", "--engine", "flower")
+    done = simulate(TINY, *options, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert 'ray is not installed; install it with: pip install "hedgerow[ray]"' in done.stderr
