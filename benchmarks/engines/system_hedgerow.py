@@ -58,7 +58,7 @@ def main() -> None:
         local=hr.LocalTraining(learning_rate=w.LEARNING_RATE, epochs=w.EPOCHS, batch_size=w.BATCH),
     )
     task = hr.Task(model=partial(w.make_model, workload))
-    engine: dict[str, Any] = {}  # what `simulate` takes for speed, such as workers=given.processes
+    engine: dict[str, Any] = {"workers": given.processes, "trainer": "auto"}
     for result in hr.simulate(task, Data(workload), strategy, rounds=given.rounds, **engine):
         if result.failed or result.dropped:
             raise RuntimeError(f"round {result.round}: {result.failed or dict(result.dropped)}")
