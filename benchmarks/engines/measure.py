@@ -67,7 +67,10 @@ class Recorder:
         """Print the line, after all rounds."""
         import workload as w  # not at the top: the watcher must stay small
 
-        peak = json.loads(self._watcher.communicate("end\n")[0])
+        watched = self._watcher.communicate("end\n")[0]
+        if self._watcher.returncode:
+            raise RuntimeError(f"the watcher of the memory ended with status {self._watcher.returncode}")
+        peak = json.loads(watched)
         workload = w.WORKLOADS[self._given.workload]
         # The first number is no round's but the time until the first had ended.
         steady = self._seconds[1:]
