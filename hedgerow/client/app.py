@@ -88,23 +88,27 @@ class FederatedClient(ClientApp):
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
-        choice = self._trainer.choice if isinstance(self._trainer, Chooses) else None
-        return _SEVERAL if choice is None else choice.at_once
+        if not isinstance(self._trainer, Chooses):
+            return _SEVERAL
+        return 1 if self._trainer.choice is None else self._trainer.choice.at_once
 
     @cached_property
     def _trains_many(self) -> bool:
         return isinstance(self._trainer, TrainsMany)
 
-    def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> None:
+    def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
 
         Args:
             message: to any client.
             contexts: of some clients.
+
+        Returns:
+            Whether it was chosen now.
         """
         trainer = self._trainer
         if not isinstance(trainer, Chooses) or trainer.choice is not None:
-            return
+            return False
         request = unpack_train(message.content, trainer.layout)
         clients = []
         for context in contexts():
@@ -112,6 +116,7 @@ class FederatedClient(ClientApp):
             with suppress(Exception):
                 clients.append(self._client(context))
         trainer.choose(request.model, clients, self._strategy.local, seed=request.seed, round=request.round)
+        return trainer.choice is not None
 
     def train_many(
         self, messages: Sequence[Message], contexts: Sequence[Context]

@@ -38,7 +38,8 @@ class Clients:
     clients at once: `train_many(messages, contexts)` yields `(position, reply or
     exception)` for each, in any order. The messages share one content, which it
     must not change. Before its first training, and before processes are made,
-    its `settle(message, contexts)` is called, if it has one.
+    its `settle(message, contexts)` is called, if it has one; it tells whether
+    anything was settled now.
 
     Attributes:
         app: what every client runs.
@@ -63,15 +64,18 @@ class Clients:
         """How many such messages are best answered at once."""
         return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
 
-    def settle(self, request: Request, nodes: Sequence[int]) -> None:
-        """Let the app choose how it trains, in the process that has all the others."""
+    def settle(self, request: Request, nodes: Sequence[int]) -> bool:
+        """Let the app choose how it trains; True where it did, and processes made before do not know it."""
         app: Any = self.app
-        if request.message_type == "train" and hasattr(app, "settle"):
-            some = nodes[:_SOME]
+        if request.message_type != "train" or not hasattr(app, "settle"):
+            return False
+        some = nodes[:_SOME]
+        return bool(
             app.settle(
                 self._message(request, nodes[0]),
                 lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
             )
+        )
 
     def answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
         """A client's reply, and its state after it; an error reply, and the state as it was, where it fails.

@@ -252,7 +252,10 @@ class InProcessGrid(Grid):
             depend on which replies it is given, or in which order.
         """
         request = Request(content, message_type, group_id)
-        self._clients.settle(request, [node for _, node in asked])
+        if not asked:
+            return
+        if self._clients.settle(request, [node for _, node in asked]) and self._workers is not None:
+            self._workers.close()
         if self._workers is not None:
             yield from self._workers.reduce(start, arguments, asked, request, timeout)
             return
