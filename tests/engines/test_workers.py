@@ -338,7 +338,8 @@ from flwr.app import Message, RecordDict
 from hedgerow.simulation.grid import InProcessGrid
 
 def app(message, context):
-    print(os.getpid(), flush=True)
+    # In one piece: print may write the line's end apart, and the other worker's number between.
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(600)
 
 with InProcessGrid(app, 2, workers=2) as grid:
