@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -29,6 +29,8 @@ from flwr.common.serde import recorddict_to_proto
 from numpy.typing import NDArray
 
 from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
+
+R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord, RecordDict)
 
 _KEY = "hedgerow"
 _METRIC = "metric."
@@ -130,14 +132,15 @@ def pack_reply(payload: Payload, fit: Fit, *, round: int, client: str) -> Record
     metrics = {_METRIC + name: float(value) for name, value in fit.metrics.items()}
     content: dict[str, Any] = {
         "payload": _pack_arrays(payload.arrays),
-        _KEY + ".metrics": MetricRecord(
-            {"weight": float(payload.weight), "num-examples": fit.num_examples, **metrics}
+        _KEY + ".metrics": _filled(
+            MetricRecord(),
+            {"weight": float(payload.weight), "num-examples": int(fit.num_examples), **metrics},
         ),
-        _KEY: ConfigRecord({"round": round, "client": client}),
+        _KEY: _filled(ConfigRecord(), {"round": round, "client": client}),
     }
     if fit.buffers.size:
         content["buffers"] = _pack_arrays({"buffers": fit.buffers})
-    return RecordDict(content)
+    return _filled(RecordDict(), content)
 
 
 def unpack_reply(content: RecordDict, layout: Layout, *, round: int, client: str, max_weight: float) -> Reply:
@@ -192,9 +195,14 @@ def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _pack_arrays(arrays: Arrays) -> ArrayRecord:
-    record = ArrayRecord()
-    for name, values in arrays.items():
-        record[name] = _pack(np.ascontiguousarray(values))
+    packed = {name: _pack(np.ascontiguousarray(values)) for name, values in arrays.items()}
+    return _filled(ArrayRecord(), packed)
+
+
+def _filled(record: R, items: Mapping[str, Any]) -> R:
+    """The record with items whose types are known to be right: to have each checked takes longer than to
+    pack them."""
+    record.__dict__["_data"].update(items)
     return record
 
 
