@@ -37,7 +37,12 @@ _METRIC = "metric."
 _ALLOWED_METRICS = 64
 _REMEMBERED, _LONG = 64, 10_000
 _sizes: dict[Any, int] = {}
-_PLAIN = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))
+_PLAIN = {
+    np.dtype(f"{kind}{bits}"): f"{kind}{bits}"
+    for kind in ("int", "uint", "float")
+    for bits in (8, 16, 32, 64)
+    if (kind, bits) != ("float", 8)
+}
 
 
 @dataclass(frozen=True)
@@ -208,8 +213,8 @@ def _filled(record: R, items: Mapping[str, Any]) -> R:
 
 def _pack(values: NDArray[Any]) -> Array:
     """The same as `Array(values)`, with one copy in place of four."""
-    dtype = str(values.dtype)
-    if dtype not in _PLAIN:
+    dtype = _PLAIN.get(values.dtype)
+    if dtype is None:
         return Array(values)
     data = b"".join((_head(dtype, values.shape), values.reshape(-1).view(np.uint8).data))
     return Array(dtype=dtype, shape=values.shape, stype=SType.NUMPY, data=data)
@@ -231,7 +236,7 @@ def _unpack_arrays(content: RecordDict, key: str) -> Arrays:
 
 def _read(array: Array) -> NDArray[Any]:
     """The same as `array.numpy()`, without a copy where the bytes are those that numpy writes."""
-    if array.stype == SType.NUMPY and array.dtype in _PLAIN and len(array.shape) == 1:
+    if array.stype == SType.NUMPY and array.dtype in _PLAIN.values() and len(array.shape) == 1:
         head, dtype = _head(array.dtype, array.shape), np.dtype(array.dtype)
         if array.data.startswith(head) and len(array.data) == len(head) + array.shape[0] * dtype.itemsize:
             return np.frombuffer(array.data, dtype, offset=len(head))

@@ -23,7 +23,7 @@ from hedgerow.client.task import Task
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
 
-_WIDTHS = {"cpu": (4, 10, 25)}
+_WIDTHS = {"cpu": (4, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
 """Of parameters, gradients and moments in one batch: half a GiB."""
 
@@ -149,7 +149,7 @@ class CohortTrainer:
             if name not in names:
                 yield name, self._alone(model, name, data, local, seed, round)
         with self._room() as room:
-            for group in groups(together, local):
+            for group in groups(together, local, self._module.first_layer if self._module else None):
                 work = self._work(model, local, seed, round, room)
                 for name, data, fit in self._train(work, group, choice):
                     yield name, fit or self._alone(model, name, data, local, seed, round)
@@ -183,7 +183,7 @@ class CohortTrainer:
         def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
             work = self._work(model, local, seed, round, room)
             choice, fits = Choice("batch", "", at_once, narrowest), {}
-            for group in groups(clients, local):
+            for group in groups(clients, local, work.module.first_layer):
                 for name, _, fit in self._train(work, group, choice, careful=False):
                     if fit is None:
                         raise CannotBatch("training diverges in a batch")
@@ -273,9 +273,9 @@ class CohortTrainer:
             yield *failed[0], None
         else:
             for client in failed:
-                yield from self._train(work, Group(group.rows, (client,)), choice)
+                yield from self._train(work, replace(group, clients=(client,)), choice)
         if waiting:
-            yield from self._train(work, Group(group.rows, tuple(waiting)), choice)
+            yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
 
     def _alone(
         self, model: Model, name: str, data: Samples, local: LocalTraining, seed: int, round: int
