@@ -19,6 +19,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 
 from hedgerow.simulation.clients import Clients, Request
+from hedgerow.simulation.heap import keep_freed_memory
 from hedgerow.spans import Span, record
 
 TOGETHER, IDLE = -1, -2
@@ -250,6 +251,7 @@ class _Sender:
 
 def _settle_in(sender: _Sender) -> None:
     """Let go of what belongs to the parent."""
+    keep_freed_memory()
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

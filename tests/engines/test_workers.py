@@ -478,3 +478,22 @@ def test_a_flower_client_that_dies_or_hangs_is_an_error_reply():
 def test_impossible_arguments_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         InProcessGrid(ClientApp(), 3, **options)
+
+
+def faults(message: Message, context: Context) -> Message:
+    """Pages that the kernel had to clear for a large array that is made and freed again and again."""
+    counts = []
+    for _ in range(20):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.ones(2**22)  # 32 MiB: more than the C library keeps by itself
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return Message(
+        RecordDict({"faults": MetricRecord({"first": counts[0], "last": counts[-1]})}), reply_to=message
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of other systems has no such setting")
+def test_a_worker_keeps_the_memory_that_a_step_frees_for_the_next():
+    with InProcessGrid(faults, 1, workers=2) as grid:
+        (reply,) = grid.send_and_receive([Message(RecordDict(), n, "train") for n in grid.get_node_ids()])
+    assert reply.content["faults"]["last"] < 100 < reply.content["faults"]["first"]

@@ -1,4 +1,4 @@
-"""torch's own transformer layer, for several clients side by side."""
+"""torch's own transformer layers, for several clients side by side."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +40,27 @@ def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
             return x + feed(norm("norm2", x))
         x = norm("norm1", x + attend(x))
         return norm("norm2", x + feed(x))
+
+    return layer
+
+
+def encoders(module: nn.TransformerEncoder) -> Layer | None:
+    """Such layers one after another, and a norm after the last if there is one."""
+    each = [encoder(m) if type(m) is nn.TransformerEncoderLayer else None for m in module.layers]
+    last = module.norm
+    if not all(each) or type(last) not in (nn.LayerNorm, type(None)):
+        return None
+
+    def layer(step: Step, names: dict[str, str], x: Tensor) -> Tensor:
+        for place, one in enumerate(each):
+            front = f"layers.{place}."
+            own = {n.removeprefix(front): full for n, full in names.items() if n.startswith(front)}
+            assert one is not None
+            x = one(step, own, x)
+        if isinstance(last, nn.LayerNorm):
+            w, b = (step.tensors[names[n]] if n in names else None for n in ("norm.weight", "norm.bias"))
+            x = normalize(x, last, w, b)
+        return x
 
     return layer
 

@@ -23,6 +23,8 @@ def dropout(step: Step, x: Tensor, p: float, order: Sequence[int], *, channels: 
             the order of memory.
         channels: drop whole channels of `(clients, batch, channels, ...)`.
     """
+    if not p:
+        return x  # as torch does, without a draw
     shape = list(x.shape[1:])
     if channels:
         shape[2:] = [1] * len(shape[2:])

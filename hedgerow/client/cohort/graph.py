@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from hedgerow.client.cohort.attention import encoder
+from hedgerow.client.cohort.attention import encoder, encoders
 from hedgerow.client.cohort.dropout import DROPOUTS, dropout
 from hedgerow.client.cohort.functions import ATTRIBUTES, FACTS, FUNCTIONS
 from hedgerow.client.cohort.layers import LAYERS, Layer
@@ -26,6 +26,7 @@ _LAYERS: dict[type[nn.Module], Any] = {
     nn.GRU: recurrent,
     nn.LSTM: recurrent,
     nn.TransformerEncoderLayer: encoder,
+    nn.TransformerEncoder: encoders,
 }
 _IMAGES = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 
