@@ -155,6 +155,11 @@ def _watch(root: int) -> None:
     print(json.dumps(line))
 
 
+def memory_of_tree(root: int, without: int = 0) -> float:
+    """Proportional sizes of a process and all below it, added up, MiB: a page that several share counts once."""
+    return sum(map(_pss, _tree(root, without)))
+
+
 def _pss(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -1,0 +1,181 @@
+"""Memory of a run on one machine: against the size of the cohort, and over many rounds.
+
+    python benchmarks/memory/run.py [--only NAME ...]
+
+The model is LeNet (5x5x32, 5x5x64, 512: 582,026 parameters); clients have 20
+samples each, batch 10, one epoch. What is counted is the proportional set size
+of the whole tree of processes: a page that several of them share counts once.
+Every case runs in processes of its own. Writes results.json and README.md beside this file.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "engines")]
+
+import about  # noqa: E402
+import measure  # noqa: E402
+
+CLIENTS, SAMPLES = 2000, 20
+LATE, LAST = 120, 200
+"""Rounds whose memory is compared: by the first, whatever is kept once is there."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    name: str
+    workers: int
+    trainer: str
+    cohort: int
+    rounds: int
+    feedback: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How clients are trained, in words."""
+        return f"{self.workers} worker{'s' * (self.workers > 1)}, {self.trainer}"
+
+
+WAYS = [(workers, trainer) for workers in (1, 2) for trainer in ("loop", "batch")]
+CASES = {
+    case.name: case
+    for case in (
+        # As many clients in all, so that the watcher sees as much of each.
+        *(Case(f"cohort-{w}-{t}-{n}", w, t, n, 2000 // n) for w, t in WAYS for n in (10, 100, 1000)),
+        *(Case(f"rounds-{w}-{t}", w, t, 10, LAST) for w, t in WAYS),
+        Case("feedback-1-loop", 1, "loop", 10, LAST, feedback=True),
+        Case("feedback-2-loop", 2, "loop", 10, LAST, feedback=True),
+    )
+}
+
+
+def run_case(case: Case) -> None:
+    """Run the rounds, in this process, and print what it took."""
+    watcher = subprocess.Popen(
+        [sys.executable, "-S", "-E", measure.__file__, str(os.getpid())],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    import numpy as np
+    import torch
+    from torch import nn
+
+    import hedgerow as hr
+
+    def lenet() -> nn.Module:
+        return nn.Sequential(
+            *(nn.Conv2d(1, 32, 5), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(32, 64, 5), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 10)),
+        )
+
+    def samples(number: int) -> hr.Samples:
+        rng = np.random.default_rng(number)
+        x = rng.normal(size=(SAMPLES, 1, 28, 28)).astype(np.float32)
+        return hr.Samples(x, rng.integers(10, size=SAMPLES))
+
+    torch.set_num_threads(1)
+    # With error feedback every client keeps a residual of the model's size: few clients, so that all have one.
+    clients = hr.from_function(20 if case.feedback else CLIENTS, samples)
+    pipeline = hr.error_feedback(hr.top_k(0.01), hr.quantize(8)) if case.feedback else hr.float32()
+    strategy = hr.fedavg(
+        sampling=hr.uniform(case.cohort),
+        local=hr.LocalTraining(learning_rate=0.05, epochs=1, batch_size=10),
+        pipeline=pipeline,
+    )
+    after: dict[int, float] = {}
+    for result in hr.simulate(
+        hr.Task(lenet), clients, strategy,
+        rounds=case.rounds, workers=case.workers, trainer=case.trainer,
+    ):  # fmt: skip
+        if result.dropped or result.failed:
+            raise RuntimeError(f"round {result.round}: {result.failed or dict(result.dropped)}")
+        if result.round in (1, LATE, LAST, case.rounds):
+            after[result.round] = round(measure.memory_of_tree(os.getpid(), watcher.pid), 1)
+    watched = watcher.communicate("end\n")[0]
+    if watcher.returncode:
+        raise RuntimeError(f"the watcher of the memory ended with status {watcher.returncode}")
+    found = json.loads(watched)
+    found["peak_pss_mib"] = round(max(found["peak_pss_mib"], *after.values()))
+    print(json.dumps({**asdict(case), "pss_mib_after_round": after, **found}))
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results as a page."""
+    lines = {line["name"]: line for line in results["lines"]}
+    cohorts, rounds = [], []
+    for workers, trainer in WAYS:
+        peaks = [lines[f"cohort-{workers}-{trainer}-{n}"]["peak_pss_mib"] for n in (10, 100, 1000)]
+        kind = CASES[f"cohort-{workers}-{trainer}-10"].kind
+        cohorts.append(
+            f"| {kind} | {peaks[0]:,} | {peaks[1]:,} | {peaks[2]:,} | {peaks[2] / peaks[0]:.2f}x |"
+        )
+    for name in [name for name in CASES if not name.startswith("cohort")]:
+        line = lines[name]
+        after = {int(k): v for k, v in line["pss_mib_after_round"].items()}
+        what = CASES[name].kind + (", 20 clients with error feedback" if CASES[name].feedback else "")
+        rounds.append(
+            f"| {what} | {after[1]:,.0f} | {after[LATE]:,.1f} | {after[LAST]:,.1f}"
+            f" | {(after[LAST] - after[LATE]) * 1024 / (LAST - LATE):+.1f} KiB |"
+        )
+    return f"""# Memory
+
+Proportional set size (a page that several processes share counts once) of the whole tree of processes, MiB, with
+LeNet (582,026 parameters: 2.2 MiB) and clients of {SAMPLES} samples. A reply that were kept would be 2.2 MiB a client.
+
+## Against the cohort: the peak of rounds with 2,000 clients in all
+
+| | 10 clients a round | 100 | 1,000 | 1,000 against 10 |
+|---|---|---|---|---|
+{chr(10).join(cohorts)}
+
+## Over the rounds: after each, 10 clients a round
+
+| | after round 1 | after {LATE} | after {LAST} | a round, from {LATE} to {LAST} |
+|---|---|---|---|---|
+{chr(10).join(rounds)}
+
+{about.line(results)}
+`python benchmarks/memory/run.py` writes this page.
+"""
+
+
+def measured(name: str) -> dict[str, Any]:
+    """One case in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--case", name], stdout=subprocess.PIPE, text=True, check=True
+    )
+    line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(line, flush=True)
+    return line
+
+
+def main() -> None:
+    """Measure and write."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--only", nargs="+", choices=CASES, help="print these; write nothing")
+    options.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.case:
+        run_case(CASES[given.case])
+        return
+    lines = [measured(name) for name in given.only or CASES]
+    if given.only:
+        return
+    results = {**about.about("torch", "numpy"), "lines": lines}
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "README.md").write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()
