@@ -156,7 +156,7 @@ def _watch(root: int) -> None:
 
 
 def memory_of_tree(root: int, without: int = 0) -> float:
-    """Proportional sizes of a process and all below it, added up, MiB: a page that several share counts once."""
+    """MiB of a process and all below it: a page that several of them share counts once."""
     return sum(map(_pss, _tree(root, without)))
 
 

@@ -90,20 +90,26 @@ def page(results: dict[str, Any]) -> str:
     for number in NUMBERS:
         lines = [line for line in results["lines"] if line["clients"] == number]
         start, first, each, cpu, memory = (statistics.median(line[key] for line in lines) for key in keys)
-        rows.append(
-            f"| {number:,} | {start * 1e3:.0f} ms | {first:.2f} s | {each:.3f} s | {cpu:.1f} s | {memory:.0f} MiB |"
-        )
+        cells = [
+            f"{start * 1e3:.0f} ms",
+            f"{first:.2f} s",
+            f"{each:.3f} s",
+            f"{cpu:.1f} s",
+            f"{memory:.0f} MiB",
+        ]
+        rows.append(f"| {number:,} | {' | '.join(cells)} |")
     return f"""# Registered clients
 
-One run of {ROUNDS} rounds; each asks {COHORT} of the clients registered, whose data come from a function of their
-number (`hr.from_function`). 784-76-10, {SAMPLES} samples a client, two workers. Medians of {results["repeats"]} runs in
-turns, each in a process of its own; imports come before.
+One run of {ROUNDS} rounds; each asks {COHORT} of the clients registered, whose data come from a
+function of their number (`hr.from_function`). 784-76-10, {SAMPLES} samples a client, two workers. Medians
+of {results["repeats"]} runs in turns, each in a process of its own; imports come before.
 
-| clients | from nothing to the first round's begin | first round | a round | CPU, whole run | memory of the run |
+| clients | until the first round begins | first round | a round | CPU, whole run | memory of the run |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-Memory is the proportional set size of all processes at the last round, less that before the clients were made.
+Memory is the proportional set size of all processes at the last round, less that before the clients
+were made.
 
 {about.line(results)}
 `python benchmarks/scale/run.py` writes this page.

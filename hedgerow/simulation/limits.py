@@ -22,7 +22,9 @@ def check_memory_limit(memory_limit: int | None) -> None:
         return
     checks.whole(1, memory_limit=memory_limit)
     if sys.platform != "linux":
-        raise ValueError(f"memory_limit is {memory_limit}; only Linux can limit a process's memory: leave it out")
+        raise ValueError(
+            f"memory_limit is {memory_limit}; only Linux can limit a process's memory: leave it out"
+        )
 
 
 def limit_memory(more: int | None) -> None:
