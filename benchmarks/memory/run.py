@@ -173,10 +173,11 @@ def main() -> None:
     if given.case:
         run_case(CASES[given.case])
         return
+    where = about.about("torch", "numpy")
     lines = [measured(name) for name in given.only or CASES]
     if given.only:
         return
-    results = {**about.about("torch", "numpy"), "lines": lines}
+    results = {**where, "lines": lines}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "README.md").write_text(page(results))
 

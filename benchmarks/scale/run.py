@@ -127,6 +127,7 @@ def main() -> None:
     if given.case:
         run_case(given.case)
         return
+    where = about.about("torch", "numpy")
     lines = []
     for _ in range(given.repeats):
         for number in NUMBERS:
@@ -136,7 +137,7 @@ def main() -> None:
             )  # fmt: skip
             lines.append(json.loads(done.stdout.splitlines()[-1]))
             print(lines[-1], flush=True)
-    results = {**about.about("torch", "numpy"), "repeats": given.repeats, "lines": lines}
+    results = {**where, "repeats": given.repeats, "lines": lines}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "README.md").write_text(page(results))
 

@@ -19,8 +19,8 @@ from hedgerow.experiments.options import profiled
 from hedgerow.experiments.own_process import cores
 from hedgerow.simulation import flower
 from hedgerow.simulation.app_grid import AppGrid, RayGrid
-from hedgerow.simulation.flower_app import AppError, FlowerApp, load_app, read_app
 from hedgerow.simulation.clients import App
+from hedgerow.simulation.flower_app import AppError, FlowerApp, load_app, read_app
 from hedgerow.simulation.grid import InProcessGrid, run_server_app
 from hedgerow.simulation.randomness import OwnRandomness
 from hedgerow.simulation.tally import Tally

@@ -19,9 +19,9 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 import numpy as np
 from flwr.app import Message, RecordDict
 
+from hedgerow import spans
 from hedgerow.simulation.clients import Clients, Request
 from hedgerow.simulation.limits import OutOfMemory, lift_memory_limit, limit_memory
-from hedgerow import spans
 
 TOGETHER, IDLE = -1, -2
 """In place of the position of the client that runs: several do, or none does."""

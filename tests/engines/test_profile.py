@@ -31,15 +31,12 @@ class Together(MeanTrainer):
             yield name, self.fit(model, data, local, seed=seed, round=round, client=name)
 
 
-def run(trainer: MeanTrainer, workers: int) -> list[bytes]:
+def run(trainer: MeanTrainer, workers: int) -> list[tuple[object, ...]]:
     data = clients(20)
     strategy = hr.fedavg(sampling=hr.uniform(10), pipeline=hr.error_feedback(hr.top_k(0.2), hr.quantize(8)))
     test = data.samples("client-003")
     results = hr.simulate(trainer, data, strategy, rounds=4, test=test, workers=workers)
-    return [
-        b"".join((r.state.model.parameters.tobytes(), json.dumps(dict(r.evaluation)).encode(), *map(str.encode, r.cohort)))
-        for r in results
-    ]  # fmt: skip
+    return [(r.state.model.parameters.tobytes(), r.cohort, dict(r.evaluation), r.bytes_up) for r in results]
 
 
 @linux
