@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, final
 
 from hedgerow.files import write_whole
 
@@ -80,7 +80,7 @@ def add(spans: Iterable[Span]) -> None:
 
 def span(name: str) -> AbstractContextManager[None]:
     """Measure what is done inside."""
-    return nullcontext() if _recording is None else _measured(name, _recording)
+    return nullcontext() if _recording is None else _Measured(name, _recording)
 
 
 def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
@@ -105,18 +105,18 @@ def own_seconds(spans: Iterable[Span], first: int, last: int) -> dict[str, float
     >>> {name: round(s * 1e9) for name, s in own_seconds([inner, outer], 1, 9).items()}
     {'train': 5, 'encode': 3}
     """
-    clipped = [s._replace(start=max(s.start, first), end=min(s.end, last)) for s in spans]
+    inside = [s for s in spans if s.start < last and s.end > first and s.start < s.end]
     # Of those that begin together, the longest is the outer one.
-    places = sorted((s.start, -s.end, i) for i, s in enumerate(clipped) if s.start < s.end)
-    edges = [(start, 1, rank, i) for rank, (start, _, i) in enumerate(places)]
-    edges += [(clipped[i].end, 0, rank, i) for rank, (_, _, i) in enumerate(places)]
+    inside.sort(key=lambda s: (s.start, -s.end))
+    edges = [(max(s.start, first), 1, i) for i, s in enumerate(inside)]
+    edges += [(min(s.end, last), 0, i) for i, s in enumerate(inside)]
     totals: dict[str, int] = {}
     opened, closed, before = list[int](), set[int](), first
-    for moment, begins, _, i in sorted(edges):
+    for moment, begins, i in sorted(edges):
         while opened and opened[-1] in closed:
             opened.pop()
         if opened:
-            name = clipped[opened[-1]].name
+            name = inside[opened[-1]].name
             totals[name] = totals.get(name, 0) + moment - before
         opened.append(i) if begins else closed.add(i)
         before = moment
@@ -157,10 +157,17 @@ def _ended(name: str, start: int) -> Span:
     return Span(name, start, time.perf_counter_ns(), os.getpid(), threading.get_native_id())
 
 
-@contextmanager
-def _measured(name: str, spans: list[Span]) -> Iterator[None]:
-    start = time.perf_counter_ns()
-    try:
-        yield
-    finally:
-        spans.append(_ended(name, start))
+@final
+class _Measured:
+    """What `contextmanager` would make, in less time."""
+
+    __slots__ = ("_name", "_spans", "_start")
+
+    def __init__(self, name: str, spans: list[Span]) -> None:
+        self._name, self._spans = name, spans
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter_ns()
+
+    def __exit__(self, *exception: object) -> None:
+        self._spans.append(_ended(self._name, self._start))
