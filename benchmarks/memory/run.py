@@ -3,8 +3,8 @@
     python benchmarks/memory/run.py [--only NAME ...]
 
 The model is LeNet (5x5x32, 5x5x64, 512: 582,026 parameters); clients have 20
-samples each, batch 10, one epoch. What is counted is the proportional set size
-of the whole tree of processes: a page that several of them share counts once.
+samples each, batch 10, one epoch. What is counted is what the whole tree of
+processes has allocated: a page that several of them share counts once.
 Every case runs in processes of its own. Writes results.json and README.md beside this file.
 """
 
@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,7 @@ CASES = {
 
 
 def run_case(case: Case) -> None:
-    """Run the rounds, in this process, and print what it took."""
-    watcher = subprocess.Popen(
-        [sys.executable, "-S", "-E", measure.__file__, str(os.getpid())],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    """Run the rounds, in this process, and print the memory between them."""
     import numpy as np
     import torch
     from torch import nn
@@ -100,13 +97,8 @@ def run_case(case: Case) -> None:
         if result.dropped or result.failed:
             raise RuntimeError(f"round {result.round}: {result.failed or dict(result.dropped)}")
         if result.round % EVERY == 0 or result.round == case.rounds:
-            after[result.round] = round(measure.memory_of_tree(os.getpid(), watcher.pid), 1)
-    watched = watcher.communicate("end\n")[0]
-    if watcher.returncode:
-        raise RuntimeError(f"the watcher of the memory ended with status {watcher.returncode}")
-    found = json.loads(watched)
-    found["peak_pss_mib"] = round(max(found["peak_pss_mib"], *after.values()))
-    print(json.dumps({**asdict(case), "pss_mib_after_round": after, **found}))
+            after[result.round] = round(measure.allocated_by_tree(os.getpid()), 1)
+    print(json.dumps({**asdict(case), "mib_after_round": after}))
 
 
 def page(results: dict[str, Any]) -> str:
@@ -114,14 +106,14 @@ def page(results: dict[str, Any]) -> str:
     lines = {line["name"]: line for line in results["lines"]}
     cohorts, rounds = [], []
     for workers, trainer in WAYS:
-        peaks = [lines[f"cohort-{workers}-{trainer}-{n}"]["peak_pss_mib"] for n in (10, 100, 1000)]
+        peaks = [lines[f"cohort-{workers}-{trainer}-{n}"]["peak_mib"] for n in (10, 100, 1000)]
         kind = CASES[f"cohort-{workers}-{trainer}-10"].kind
         cohorts.append(
-            f"| {kind} | {peaks[0]:,} | {peaks[1]:,} | {peaks[2]:,} | {peaks[2] / peaks[0]:.2f}x |"
+            f"| {kind} | {peaks[0]:,.0f} | {peaks[1]:,.0f} | {peaks[2]:,.0f} | {peaks[2] / peaks[0]:.2f}x |"
         )
     for name in [name for name in CASES if not name.startswith("cohort")]:
         line = lines[name]
-        after = {int(k): v for k, v in line["pss_mib_after_round"].items()}
+        after = {int(k): v for k, v in line["mib_after_round"].items()}
         size = LAST // PARTS
         parts = [
             statistics.median(v for k, v in after.items() if part * size < k <= (part + 1) * size)
@@ -131,9 +123,10 @@ def page(results: dict[str, Any]) -> str:
         rounds.append(f"| {what} | {' | '.join(f'{part:,.0f}' for part in parts)} |")
     return f"""# Memory
 
-Proportional set size (a page that several processes share counts once) of the whole tree of processes,
-MiB, with LeNet (582,026 parameters: 2.2 MiB) and clients of {SAMPLES} samples. Replies that were kept would
-take 2.2 MiB each: 2.2 GiB for a round of 1,000, and 4.3 GiB for 200 rounds of 10.
+What all processes of a run have allocated, in MiB (proportional set size: a page that several of them
+share counts once; libraries and other mapped files are left out), with LeNet (582,026 parameters: 2.2 MiB)
+and clients of {SAMPLES} samples. Replies that were kept would take 2.2 MiB each: 2.2 GiB for a round of
+1,000, and 4.3 GiB for 200 rounds of 10.
 
 ## Against the cohort: the peak of rounds with 2,000 clients in all
 
@@ -153,11 +146,17 @@ take 2.2 MiB each: 2.2 GiB for a round of 1,000, and 4.3 GiB for 200 rounds of 1
 
 
 def measured(name: str) -> dict[str, Any]:
-    """One case in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", name], stdout=subprocess.PIPE, text=True, check=True
-    )
-    line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    """One case in a process of its own, whose memory is read ten times a second."""
+    command, peak = [sys.executable, __file__, "--case", name], 0.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            peak = max(peak, measure.allocated_by_tree(process.pid))
+            time.sleep(0.1)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    if process.returncode:
+        raise SystemExit(f"{name} ended with status {process.returncode}")
+    line: dict[str, Any] = {**json.loads(printed.splitlines()[-1]), "peak_mib": round(peak, 1)}
     print(line, flush=True)
     return line
 

@@ -48,7 +48,7 @@ def run_case(number: int) -> None:
     torch.set_num_threads(1)
     simulate, task = hr.simulate, hr.Task(mlp)  # imported before the clock starts
     local = hr.LocalTraining(learning_rate=0.05, epochs=1, batch_size=10)
-    before = measure.memory_of_tree(os.getpid())
+    before = measure.allocated_by_tree(os.getpid())
     began, cpu = time.perf_counter(), _cpu_seconds()
     clients = hr.from_function(number, samples)
     strategy = hr.fedavg(sampling=hr.uniform(COHORT), local=local)
@@ -61,7 +61,7 @@ def run_case(number: int) -> None:
             raise RuntimeError(f"round {result.round}: {result.failed or dict(result.dropped)}")
         seconds.append(result.seconds)
         if result.round == ROUNDS:  # while the workers are there
-            memory = measure.memory_of_tree(os.getpid())
+            memory = measure.allocated_by_tree(os.getpid())
     line = {
         "clients": number,
         "start_seconds": round(to_first - first.seconds, 4),
@@ -69,7 +69,7 @@ def run_case(number: int) -> None:
         "cpu_seconds_to_the_first_round": round(cpu_first, 4),
         "seconds_a_round": round(statistics.median(seconds), 4),
         "cpu_seconds": round(_cpu_seconds(children=True) - cpu, 3),
-        "pss_mib_of_the_run": round(memory - before, 1),
+        "mib_of_the_run": round(memory - before, 1),
     }
     print(json.dumps(line))
 
@@ -84,7 +84,7 @@ def _cpu_seconds(*, children: bool = False) -> float:
 def page(results: dict[str, Any]) -> str:
     """The results as a page."""
     keys = (
-        "start_seconds", "first_round_seconds", "seconds_a_round", "cpu_seconds", "pss_mib_of_the_run",
+        "start_seconds", "first_round_seconds", "seconds_a_round", "cpu_seconds", "mib_of_the_run",
     )  # fmt: skip
     rows = []
     for number in NUMBERS:
@@ -108,8 +108,8 @@ of {results["repeats"]} runs in turns, each in a process of its own; imports com
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-Memory is the proportional set size of all processes at the last round, less that before the clients
-were made.
+Memory is what all processes have allocated at the last round, less that before the clients were made (a
+page that several share counts once; mapped files are left out).
 
 {about.line(results)}
 `python benchmarks/scale/run.py` writes this page.
