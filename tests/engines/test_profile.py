@@ -1,6 +1,10 @@
 """Where the time of a run goes: measured on every way of running clients, and changing nothing."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ import hedgerow as hr
 from hedgerow import spans
 from hedgerow.experiments.cli import app
 from hedgerow.experiments.profile import Profile
-from hedgerow.experiments.terminal import profile_table
+from hedgerow.experiments.terminal import Pace, profile_table
 from hedgerow.types import Fit
 from tests.laws.test_spans import check_trace
 from tests.support import MeanTrainer, clients
@@ -82,6 +86,8 @@ def test_run_shows_a_table_and_writes_a_trace(options, tmp_path, monkeypatch):
     assert "where the time went: 3 rounds in" in done.stdout
     assert "train" in done.stdout
     assert "before the first client:" in done.stdout
+    for number in (1, 2, 3):
+        assert re.search(rf"^round {number} of 3  [\d.]+ clients/s", done.stderr, re.MULTILINE)
     assert "imports" in done.stdout
     assert "trace: mine/trace.json" in done.stderr
     names = {event["name"] for event in check_trace(Path("mine/trace.json"))}
@@ -124,6 +130,38 @@ def test_a_flower_app_is_profiled_by_the_type_of_its_messages(workers, tmp_path)
     events = check_trace(tmp_path / "trace.json")
     assert {"imports", "server app", "train"} <= {event["name"] for event in events}
     assert len({event["pid"] for event in events}) == (3 if workers == "2" else 1)
+
+
+@linux
+def test_on_a_terminal_progress_is_a_live_line(tmp_path):
+    mine, its = pty.openpty()
+    command = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()", "run", "heart"]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*command, "rounds=60", "--workers", "1"], cwd=tmp_path, env=env,
+        stdin=its, stdout=subprocess.DEVNULL, stderr=its,
+    ) as process:  # fmt: skip
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # so a terminal ends
+            while part := os.read(mine, 65536):
+                shown += part
+    os.close(mine)
+    assert process.returncode == 0
+    text = re.sub(rb"\x1b\[[\d;?]*[A-Za-z]", b"", shown).decode()
+    assert re.search(r"heart .*\b0/60", text)
+    assert re.search(r"60/60 +[\d.]+ clients/s", text)
+    assert not re.search(r"^round \d+ of 60", text, re.MULTILINE)
+
+
+def test_the_pace_is_that_of_the_last_rounds():
+    pace = Pace(rounds=1000)
+    for number in range(1, 30):
+        pace.after(number, clients=10, seconds=100.0)
+    for number in range(30, 60):
+        said = pace.after(number, clients=10, seconds=2.0)
+    assert said == "5.0 clients/s, 31:22 to go"
+    assert pace.after(1000, clients=10, seconds=2.0) == "5.0 clients/s"
 
 
 def test_the_table_shows_shares_that_add_up():
