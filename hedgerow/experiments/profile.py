@@ -108,7 +108,7 @@ class Profile:
 def profile() -> Iterator[Profile]:
     """Record where the time of the runs inside goes; it changes nothing in them.
 
-    It costs a few microseconds a client and round. `times()` and `write_trace(file)`
+    It takes some tens of microseconds a client and round. `times()` and `write_trace(file)`
     of what it gives tell about a run once that has ended.
 
     >>> with profile() as found:
