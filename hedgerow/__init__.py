@@ -29,6 +29,7 @@ _PLACES = {
     "hedgerow.server.rounds": ["begin", "rounds"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
     "hedgerow.experiments.simulate": ["simulate"],
+    "hedgerow.experiments.profile": ["profile"],
 }  # fmt: skip
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from hedgerow.datasets import natural as natural
     from hedgerow.datasets import quantity_skew as quantity_skew
     from hedgerow.datasets import shards as shards
+    from hedgerow.experiments.profile import profile as profile
     from hedgerow.experiments.simulate import simulate as simulate
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train

@@ -2,7 +2,8 @@
 
 `span("train")` costs a fraction of a microsecond while nobody records. What
 is recorded are plain tuples, so that a worker process can send its own back
-with its results: the clock is one for all processes of a machine.
+with its results: the clock is one for all processes of a machine. One process
+records one thing at a time, whichever of its threads does the work.
 """
 
 import json
@@ -10,18 +11,22 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, final
 
 from hedgerow.files import write_whole
 
 T = TypeVar("T")
 
-STAGES = ("train", "encode", "records", "aggregate", "evaluate", "save")
-"""What a round is made of; the rest of its time is waiting."""
+STAGES = ("train", "evaluate", "query", "data", "encode", "records", "aggregate", "save", "server app")
+"""What a round is made of; the rest of its time is other work, or waiting."""
+
+STARTING = ("imports", "load data", "make model", "choose trainer", "start workers")
+"""What comes before the first round, or in it before the first client."""
+
+CLIENTS, ROUND, IDLE, WORKER = "clients", "round", "idle", "worker"
+"""Around what clients do; around a round; waiting; and the life of a worker process."""
 
 
 class Span(NamedTuple):
@@ -34,12 +39,12 @@ class Span(NamedTuple):
     thread: int
 
 
-_recording: ContextVar[list[Span] | None] = ContextVar("hedgerow spans", default=None)
+_recording: list[Span] | None = None
 
 
 @contextmanager
 def record() -> Iterator[list[Span]]:
-    """Record the spans of this context, in order of their end.
+    """Record the spans of this process, in order of their end.
 
     >>> with record() as spans:
     ...     with span("train"):
@@ -47,66 +52,75 @@ def record() -> Iterator[list[Span]]:
     >>> [s.name for s in spans]
     ['train']
     """
-    spans: list[Span] = []
-    token = _recording.set(spans)
+    global _recording
+    before, spans = _recording, list[Span]()
+    _recording = spans
     try:
         yield spans
     finally:
-        _recording.reset(token)
+        _recording = before
+
+
+def stop() -> None:
+    """Record nothing more, as in a process that was forked from one that records."""
+    global _recording
+    _recording = None
 
 
 def recording() -> bool:
     """Whether spans are recorded here."""
-    return _recording.get() is not None
+    return _recording is not None
 
 
 def add(spans: Iterable[Span]) -> None:
     """Add spans that another process recorded."""
-    own = _recording.get()
-    if own is not None:
-        own.extend(Span(*s) for s in spans)
+    if _recording is not None:
+        _recording.extend(Span(*s) for s in spans)
 
 
 def span(name: str) -> AbstractContextManager[None]:
     """Measure what is done inside."""
-    spans = _recording.get()
-    return nullcontext() if spans is None else _measured(name, spans)
+    return nullcontext() if _recording is None else _Measured(name, _recording)
 
 
 def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
     """The same items, with the making of each measured."""
     made = iter(items)
     while True:
-        with span(name):
-            try:
-                item = next(made)
-            except StopIteration:
-                return
+        start = time.perf_counter_ns()
+        try:
+            item = next(made)
+        except StopIteration:
+            return
+        add([_ended(name, start)])
         yield item
 
 
-def seconds_by_stage(spans: Iterable[Span]) -> dict[str, float]:
-    """Seconds of each stage, a span's own time only: what lies in a span inside it counts there.
+def own_seconds(spans: Iterable[Span], first: int, last: int) -> dict[str, float]:
+    """Seconds by name between two moments, of one process: each moment is that of the span that began last.
+
+    So they add up to the time in which any span was open.
 
     >>> inner, outer = Span("encode", 2, 5, 1, 1), Span("train", 0, 10, 1, 1)
-    >>> [round(s * 1e9) for s in seconds_by_stage([inner, outer]).values()]
-    [7, 3]
+    >>> {name: round(s * 1e9) for name, s in own_seconds([inner, outer], 1, 9).items()}
+    {'train': 5, 'encode': 3}
     """
-    totals: dict[str, float] = {}
-    lanes: dict[tuple[int, int], list[Span]] = {}
-    for s in spans:
-        lanes.setdefault((s.process, s.thread), []).append(s)
-    for lane in lanes.values():
-        open_spans: list[Span] = []
-        for s in sorted(lane, key=lambda s: (s.start, -s.end)):
-            while open_spans and open_spans[-1].end <= s.start:
-                open_spans.pop()
-            if open_spans:
-                outer = open_spans[-1].name
-                totals[outer] = totals.get(outer, 0.0) - (s.end - s.start) / 1e9
-            totals[s.name] = totals.get(s.name, 0.0) + (s.end - s.start) / 1e9
-            open_spans.append(s)
-    return totals
+    inside = [s for s in spans if s.start < last and s.end > first and s.start < s.end]
+    # Of those that begin together, the longest is the outer one.
+    inside.sort(key=lambda s: (s.start, -s.end))
+    edges = [(max(s.start, first), 1, i) for i, s in enumerate(inside)]
+    edges += [(min(s.end, last), 0, i) for i, s in enumerate(inside)]
+    totals: dict[str, int] = {}
+    opened, closed, before = list[int](), set[int](), first
+    for moment, begins, i in sorted(edges):
+        while opened and opened[-1] in closed:
+            opened.pop()
+        if opened:
+            name = inside[opened[-1]].name
+            totals[name] = totals.get(name, 0) + moment - before
+        opened.append(i) if begins else closed.add(i)
+        before = moment
+    return {name: nanoseconds / 1e9 for name, nanoseconds in totals.items()}
 
 
 def write_trace(file: Path, spans: Iterable[Span]) -> None:
@@ -117,8 +131,9 @@ def write_trace(file: Path, spans: Iterable[Span]) -> None:
     """
     ordered = sorted(spans, key=lambda s: s.start)
     origin = ordered[0].start if ordered else 0
-    processes = {s.process for s in ordered}
-    events: list[dict[str, Any]] = [_named(process, processes) for process in sorted(processes)]
+    workers = list(dict.fromkeys(s.process for s in ordered if s.process != os.getpid()))
+    events: list[dict[str, Any]] = [_named(os.getpid(), "server")]
+    events += [_named(process, f"worker {number}") for number, process in enumerate(workers, 1)]
     events += [
         {
             "name": s.name,
@@ -133,15 +148,26 @@ def write_trace(file: Path, spans: Iterable[Span]) -> None:
     write_whole(file, json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}).encode())
 
 
-def _named(process: int, processes: AbstractSet[int]) -> dict[str, Any]:
-    name = "server" if process == os.getpid() else f"worker {sorted(processes).index(process)}"
-    return {"name": "process_name", "ph": "M", "pid": process, "tid": 0, "args": {"name": name}}
+def _named(process: int, name: str) -> dict[str, Any]:
+    return {"name": "process_name", "ph": "M", "pid": process, "tid": process, "args": {"name": name}}
 
 
-@contextmanager
-def _measured(name: str, spans: list[Span]) -> Iterator[None]:
-    start = time.perf_counter_ns()
-    try:
-        yield
-    finally:
-        spans.append(Span(name, start, time.perf_counter_ns(), os.getpid(), threading.get_ident()))
+def _ended(name: str, start: int) -> Span:
+    # The system's number of the thread: Perfetto reads 32 bits.
+    return Span(name, start, time.perf_counter_ns(), os.getpid(), threading.get_native_id())
+
+
+@final
+class _Measured:
+    """What `contextmanager` would make, in less time."""
+
+    __slots__ = ("_name", "_spans", "_start")
+
+    def __init__(self, name: str, spans: list[Span]) -> None:
+        self._name, self._spans = name, spans
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter_ns()
+
+    def __exit__(self, *exception: object) -> None:
+        self._spans.append(_ended(self._name, self._start))

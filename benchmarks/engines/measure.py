@@ -155,12 +155,20 @@ def _watch(root: int) -> None:
     print(json.dumps(line))
 
 
-def _pss(pid: int) -> float:
+def allocated_by_tree(root: int) -> float:
+    """MiB that a process and all below it have allocated: a page that several of them share counts once.
+
+    Files that are mapped, such as libraries, are left out: others on the machine share them.
+    """
+    return sum(_pss(pid, ("Pss_Anon:", "Pss_Shmem:")) for pid in _tree(root, 0))
+
+
+def _pss(pid: int, fields: tuple[str, ...] = ("Pss:",)) -> float:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(fields)) / 1024
 
 
 if __name__ == "__main__":

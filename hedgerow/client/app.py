@@ -115,7 +115,10 @@ class FederatedClient(ClientApp):
             # What cannot be loaded now fails by name when that client trains.
             with suppress(Exception):
                 clients.append(self._client(context))
-        trainer.choose(request.model, clients, self._strategy.local, seed=request.seed, round=request.round)
+        with span("choose trainer"):
+            trainer.choose(
+                request.model, clients, self._strategy.local, seed=request.seed, round=request.round
+            )
         return trainer.choice is not None
 
     def train_many(
@@ -133,7 +136,8 @@ class FederatedClient(ClientApp):
         """
         trainer = self._trainer
         assert isinstance(trainer, TrainsMany)
-        request = unpack_train(messages[0].content, trainer.layout)
+        with span("records"):
+            request = unpack_train(messages[0].content, trainer.layout)
         positions: dict[str, int] = {}
         clients = []
         for position, context in enumerate(contexts):
@@ -166,7 +170,8 @@ class FederatedClient(ClientApp):
         return Message(pack_identity(name, len(self._data.samples(name))), reply_to=message)
 
     def _train(self, message: Message, context: Context) -> Message:
-        request = unpack_train(message.content, self._trainer.layout)
+        with span("records"):
+            request = unpack_train(message.content, self._trainer.layout)
         name, samples = self._client(context)
         with span("train"):
             fit = self._trainer.fit(
@@ -177,7 +182,8 @@ class FederatedClient(ClientApp):
 
     def _client(self, context: Context) -> tuple[str, Samples]:
         name = client_name(context, self._data.names)
-        samples = self._data.samples(name)
+        with span("data"):
+            samples = self._data.samples(name)
         if len(samples) == 0:
             raise ValueError(f"client {name!r} has no samples to train on")
         return name, samples

@@ -10,10 +10,20 @@ import typer
 
 from hedgerow.experiments import terminal
 from hedgerow.experiments.errors import CommandError
+from hedgerow.experiments.options import (
+    ClientTimeoutOption,
+    Limits,
+    MemoryLimitOption,
+    ProfileOption,
+    WorkersOption,
+    profiled,
+)
+from hedgerow.spans import span
 
 if TYPE_CHECKING:
     from hedgerow.experiments.config import Experiment
     from hedgerow.experiments.grid import Sweep
+    from hedgerow.experiments.profile import Profile
 
 app = typer.Typer(
     name="hedgerow",
@@ -37,9 +47,6 @@ OverridesArgument = Annotated[
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -85,22 +92,28 @@ def options(
 
 @app.command(rich_help_panel="Run")
 def run(
+    context: typer.Context,
     source: SourceArgument,
     overrides: OverridesArgument = None,
     out: OutOption = None,
     workers: WorkersOption = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: ProfileOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
 
     The folder then holds the resolved configuration, one line a round, checkpoints and the final model.
     """
-    from hedgerow.experiments.config import to_toml
-    from hedgerow.experiments.grid import Sweep, slug
-    from hedgerow.experiments.recipe import load
-    from hedgerow.experiments.store import RunFolder
+    measured = context.with_resource(profiled(profile))
+    with span("imports"):
+        from hedgerow.experiments.config import to_toml
+        from hedgerow.experiments.grid import Sweep, slug
+        from hedgerow.experiments.recipe import load
+        from hedgerow.experiments.store import RunFolder
 
-    experiment = load(source, overrides or ())
+        experiment = load(source, overrides or ())
     if isinstance(experiment, Sweep):
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
@@ -111,7 +124,7 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), json, measured)
 
 
 @app.command(rich_help_panel="Run")
@@ -133,6 +146,12 @@ def simulate(
             help="Change the app's run config, as for 'flwr run'.",
         ),
     ] = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Show where the time went; write a trace for Perfetto to a file."),
+    ] = None,
     engine: Annotated[
         Engine, typer.Option(help="Hedgerow's, or Flower's own simulation on Ray, to compare.")
     ] = Engine.hedgerow,
@@ -143,11 +162,15 @@ def simulate(
     """
     from hedgerow.experiments.own_process import run_module
 
+    limits = Limits(workers, client_timeout, memory_limit)
     options = {
         "folder": str(folder),
         "run_config": run_config or [],
         "clients": clients,
         "workers": workers,
+        "client_timeout": client_timeout,
+        "memory_limit": limits.memory_limit,
+        "trace": profile and str(profile),
         "engine": engine.value,
     }
     code = run_module("hedgerow.experiments.simulate_app", options)
@@ -177,22 +200,32 @@ def sweep(
 
 @app.command(rich_help_panel="Run")
 def resume(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
     workers: WorkersOption = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: ProfileOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
-    from hedgerow.experiments.grid import Sweep
-    from hedgerow.experiments.recipe import load, load_sweep
+    measured = context.with_resource(profiled(profile))
+    with span("imports"):
+        from hedgerow.experiments.grid import Sweep
+        from hedgerow.experiments.recipe import load, load_sweep
 
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
+        if profile or client_timeout or memory_limit:
+            raise CommandError(
+                f"{folder} is a sweep; --profile, --client-timeout and --memory-limit are for single runs"
+            )
         _sweep(load_sweep(folder), folder, workers, json)
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), json, measured)
 
 
 @app.command(rich_help_panel="Run")
@@ -279,14 +312,26 @@ def data(
     catalogue.print_data(name, options or [], partition, clients, seed, json)
 
 
-def _run(experiment: "Experiment", folder: Path, workers: int | None, json: bool) -> None:
-    from hedgerow.experiments.own_process import cores
-    from hedgerow.experiments.run import run_experiment
-    from hedgerow.experiments.sweep import rounds_done
+def _run(
+    experiment: "Experiment", folder: Path, limits: Limits, json: bool, profile: "Profile | None"
+) -> None:
+    with span("imports"):
+        from hedgerow.experiments.own_process import cores
+        from hedgerow.experiments.run import run_experiment
+        from hedgerow.experiments.sweep import rounds_done
 
     with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
-        run_experiment(experiment, folder, on_round, workers=workers or cores())
+        run_experiment(
+            experiment,
+            folder,
+            on_round,
+            workers=limits.workers or cores(),
+            client_timeout=limits.client_timeout,
+            memory_limit=limits.memory_limit,
+        )
     terminal.print_rows([folder], json)
+    if profile is not None:
+        terminal.print_profile(profile, folder / "trace.json", on_stderr=json)
     terminal.write_report(folder, [folder])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from flwr.serverapp import Grid
 
@@ -10,6 +11,7 @@ from hedgerow.experiments.config import Experiment, to_toml
 from hedgerow.experiments.simulate import simulate
 from hedgerow.experiments.store import RunFolder, line_of
 from hedgerow.server.app import train
+from hedgerow.spans import span
 from hedgerow.types import RoundResult
 
 
@@ -20,6 +22,8 @@ def run_experiment(
     *,
     grid: Grid | None = None,
     workers: int = 1,
+    client_timeout: float | None = None,
+    memory_limit: int | None = None,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -30,6 +34,8 @@ def run_experiment(
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
         workers: processes that simulate clients; their number shows in no result.
+        client_timeout: seconds a simulated client may take; `None` for no limit.
+        memory_limit: bytes that a simulated client's process may allocate; `None` for no limit.
 
     Raises:
         StoreError: another run lies in the folder.
@@ -39,17 +45,21 @@ def run_experiment(
     run = RunFolder.create(folder, to_toml(experiment))
     if run.finished:
         return run
-    for result in _simulated(experiment, run, workers) if grid is None else _served(experiment, run, grid):
+    limits = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
+    for result in _simulated(experiment, run, limits) if grid is None else _served(experiment, run, grid):
         run.append(line_of(result))
         if on_round is not None:
             on_round(result)
     return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator[RoundResult]:
-    federation = experiment.federation()
+def _simulated(experiment: Experiment, run: RunFolder, limits: dict[str, Any]) -> Iterator[RoundResult]:
+    with span("load data"):
+        federation = experiment.federation()
+    with span("make model"):
+        task = experiment.task()
     return simulate(
-        experiment.task(),
+        task,
         federation,
         experiment.strategy(),
         rounds=experiment.rounds,
@@ -57,7 +67,7 @@ def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
-        workers=workers,
+        **limits,
     )
 
 

@@ -13,6 +13,7 @@ from hedgerow.client.trainer import Chooses, Trainer
 from hedgerow.files import write_whole
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Model, RoundResult, Samples
 
@@ -34,6 +35,7 @@ def simulate(
     workers: int = 1,
     trainer: str = "loop",
     client_timeout: float | None = None,
+    memory_limit: int | None = None,
 ) -> Iterator[RoundResult]:
     """Yield the result of each round, with the clients on this machine.
 
@@ -52,12 +54,16 @@ def simulate(
             and batch agree to rounding only, and so do two runs with `"auto"`; a
             run in a folder keeps what it chose.
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
+        memory_limit: bytes that a client's process may allocate beyond what it
+            starts with, before the client is dropped; `None` for no limit. Linux only.
 
     The same apps run unchanged on Flower's own engines: `client_app` and
     `train` are all that is used here.
     """
     chosen = folder / "trainer.json" if folder else None
-    learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
+    with span("make model"):
+        learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
+        initial = learner.initial(seed)
     app = client_app(learner, clients, strategy, state_folder=folder / "clients" if folder else None)
 
     def evaluate(model: Model) -> dict[str, float]:
@@ -65,12 +71,13 @@ def simulate(
         return learner.evaluate(model, test)
 
     with InProcessGrid(
-        app, len(clients.names), names=clients.names, workers=workers, client_timeout=client_timeout
-    ) as grid:
+        app, len(clients.names), names=clients.names,
+        workers=workers, client_timeout=client_timeout, memory_limit=memory_limit,
+    ) as grid:  # fmt: skip
         for result in train(
             grid,
             strategy,
-            learner.initial(seed),
+            initial,
             learner.layout,
             num_rounds=rounds,
             seed=seed,

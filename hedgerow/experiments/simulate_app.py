@@ -8,20 +8,23 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, final
 
-from flwr.app import Context
+from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow import checks
 from hedgerow.experiments import app_progress, terminal
+from hedgerow.experiments.options import profiled
 from hedgerow.experiments.own_process import cores
 from hedgerow.simulation import flower
 from hedgerow.simulation.app_grid import AppGrid, RayGrid
+from hedgerow.simulation.clients import App
 from hedgerow.simulation.flower_app import AppError, FlowerApp, load_app, read_app
 from hedgerow.simulation.grid import InProcessGrid, run_server_app
 from hedgerow.simulation.randomness import OwnRandomness
 from hedgerow.simulation.tally import Tally
+from hedgerow.spans import span
 
 ENGINES = ("hedgerow", "flower")
 _SECONDS_TO_END = 10.0
@@ -32,6 +35,8 @@ def simulate_app(
     *,
     clients: int | None = None,
     workers: int | None = None,
+    client_timeout: float | None = None,
+    memory_limit: int | None = None,
     engine: str = "hedgerow",
     tally: Tally | None = None,
     on_change: Callable[[Tally], None] = lambda tally: None,
@@ -45,6 +50,8 @@ def simulate_app(
         clients: how many supernodes; None takes the app's federation options.
         workers: how many clients run at a time, each in a process of its own; 1 runs them in this
             process, None in as many as there are cores.
+        client_timeout: seconds a client may take; None for no limit. Not for Flower's engine.
+        memory_limit: bytes that a client's process may allocate; None for no limit. Not for Flower's engine.
         engine: `hedgerow`, or `flower` for Flower's own simulation on Ray. Both
             give the server its nodes in the order of their partitions, and
             replies in the order of their messages.
@@ -63,7 +70,12 @@ def simulate_app(
     num_clients = _num_clients(app, clients)
     if engine == "flower":
         _need_ray()
-    server_app, client_app = load_app(app)
+        if client_timeout is not None or memory_limit is not None:
+            raise AppError(
+                "Flower's engine has no limits for clients: leave them out, or use --engine hedgerow"
+            )
+    with span("imports"):
+        server_app, client_app = load_app(app)
     tally = Tally() if tally is None else tally
     watching = ServerApp()
 
@@ -72,8 +84,9 @@ def simulate_app(
         try:
             if isinstance(grid, InProcessGrid):
                 around = AppGrid(grid, grid.get_node_ids, tally, on_change)
-                server_app(around, context)
-                around.finish()
+                with span("server app"):
+                    server_app(around, context)
+                    around.finish()
             else:
                 nodes = partial(flower.nodes_by_partition, grid)
                 server_app(RayGrid(grid, nodes, tally, on_change), context)
@@ -93,23 +106,50 @@ def simulate_app(
         )
     else:
         grid = InProcessGrid(
-            OwnRandomness(client_app), num_clients, run_config=app.run_config, workers=workers
-        )
+            _Measured(OwnRandomness(client_app)), num_clients, run_config=app.run_config,
+            workers=workers, client_timeout=client_timeout, memory_limit=memory_limit,
+        )  # fmt: skip
         run_server_app(watching, grid)
     return tally
 
 
-def _main(folder: Path, run_config: list[str], clients: int | None, workers: int | None, engine: str) -> int:
+@final
+class _Measured:
+    """A client app whose work is recorded under the type of its message."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        with span(message.metadata.message_type.partition(".")[0]):
+            return self._app(message, context)
+
+
+def _main(
+    folder: Path,
+    run_config: list[str],
+    clients: int | None,
+    workers: int | None,
+    client_timeout: float | None,
+    memory_limit: int | None,
+    trace: str | None,
+    engine: str,
+) -> int:
     began = time.perf_counter()
     tally = Tally()
     try:
+        if trace is not None and engine == "flower":
+            raise AppError(
+                "Flower's engine cannot be profiled: leave --profile out, or use --engine hedgerow"
+            )
         app = read_app(folder, run_config)
         sys.argv = [str(app.folder)]
         app_progress.log_clients(app.folder)
-        with app_progress.show(app) as on_change:
+        with profiled(trace is not None) as profile, app_progress.show(app) as on_change:
             simulate_app(
-                app, clients=clients, workers=workers, engine=engine, tally=tally, on_change=on_change
-            )
+                app, clients=clients, workers=workers, client_timeout=client_timeout,
+                memory_limit=memory_limit, engine=engine, tally=tally, on_change=on_change,
+            )  # fmt: skip
     except AppError as error:
         terminal.complain(str(error))
         return 2
@@ -125,6 +165,8 @@ def _main(folder: Path, run_config: list[str], clients: int | None, workers: int
         terminal.complain(f"failed, no client answered; {line}")
         return 1
     terminal.say(f"done; {line}")
+    if trace is not None and profile is not None:
+        terminal.print_profile(profile, Path(trace))
     return 0
 
 

@@ -10,7 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
-from hedgerow.spans import span
+from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult
 
@@ -52,11 +52,12 @@ def train(
     state = state or begin(strategy, initial)
     roster = Roster()
     roster.wait(grid, min_clients)
-    for result in rounds(
+    results = rounds(
         grid, strategy, state, layout,
         num_rounds=num_rounds, seed=seed, roster=roster,
         evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout,
-    ):  # fmt: skip
+    )  # fmt: skip
+    for result in spanned(ROUND, results):
         state = result.state
         yield result
         if folder:

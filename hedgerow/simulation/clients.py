@@ -1,14 +1,17 @@
 """The clients of one app, run where they are asked to: in this process or in a worker's."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from hedgerow.simulation import flower
+from hedgerow.simulation.limits import OutOfMemory, ran_out_of_memory
 
 Config: TypeAlias = Mapping[str, bool | float | int | str]
 App: TypeAlias = Callable[[Message, Context], Message]
@@ -47,6 +50,8 @@ class Clients:
         run_id: of the run.
         run_config: of the run.
         node_config: extra configuration of client `i`.
+        memory_limit: bytes that a client's process may allocate; where there is a limit, a client
+            that runs out of memory raises `OutOfMemory`, which is for its process to handle.
     """
 
     app: App
@@ -54,6 +59,8 @@ class Clients:
     run_id: int
     run_config: Config
     node_config: Callable[[int], Config] | None = None
+    memory_limit: int | None = None
+    _left_threads: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def node_ids(self) -> range:
@@ -85,9 +92,12 @@ class Clients:
         partition = message.metadata.dst_node_id - FIRST_NODE_ID
         try:
             context = self._context(partition, state)
-            reply = self.app(flower.with_content(message, copied(message.content)), context)
+            with self._threads_named(f"client {partition}"):
+                reply = self.app(flower.with_content(message, copied(message.content)), context)
             _check_reply(reply, message)
         except (Exception, SystemExit) as error:
+            if self.memory_limit is not None and ran_out_of_memory(error):
+                raise OutOfMemory from error
             return failed(message, error), state
         return reply, context.state
 
@@ -114,15 +124,31 @@ class Clients:
             contexts = [
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
-            for position, reply in app.train_many(messages, contexts):
-                message = messages[position]
-                if isinstance(reply, BaseException):
-                    yield position, failed(message, reply), before[position]
-                else:
-                    _check_reply(reply, message)
-                    yield position, reply, contexts[position].state
+            with self._threads_named(f"{len(nodes)} clients at once"):
+                for position, reply in app.train_many(messages, contexts):
+                    message = messages[position]
+                    if not isinstance(reply, BaseException):
+                        _check_reply(reply, message)
+                        yield position, reply, contexts[position].state
+                    elif self.memory_limit is None or not ran_out_of_memory(reply):
+                        yield position, failed(message, reply), before[position]
         except (Exception, SystemExit):
             _log.warning("%d clients at once failed; they run one by one", len(messages), exc_info=True)
+
+    @contextmanager
+    def _threads_named(self, who: str) -> Iterator[None]:
+        """Tell of threads that outlive a client: they do no harm, but they may slow down the next ones."""
+        before = threading.active_count()
+        try:
+            yield
+        finally:
+            # Beside another thread, what is new may be the server's: Flower's older API has one a client.
+            alone = threading.current_thread() is threading.main_thread()
+            left = threading.active_count() - before if alone else 0
+            if left > 0 and who not in self._left_threads:
+                self._left_threads.add(who)
+                names = ", ".join(thread.name for thread in threading.enumerate()[-left:])
+                _log.warning("%s left %d thread%s behind: %s", who, left, "s" * (left > 1), names)
 
     def _message(self, request: Request, node: int) -> Message:
         return flower.instruction(

@@ -26,10 +26,12 @@ from hedgerow.simulation.clients import (
     few,
     keep,
 )
+from hedgerow.simulation.limits import check_memory_limit
 from hedgerow.simulation.processes import default_method
 from hedgerow.simulation.replies import Replies
 from hedgerow.simulation.worker import Start
 from hedgerow.simulation.workers import Workers
+from hedgerow.spans import CLIENTS, span
 
 _RUN_ID = 1
 
@@ -55,14 +57,14 @@ class InProcessGrid(Grid):
         - A message's time to live counts from when it was made, as in Flower,
           so waiting for the clients before it counts too.
 
-    With more than one worker, or a time limit, clients run in processes that
-    are started when they are first needed and end with the `with` block. Each
-    has its own copy of what lies in memory; of what a client changes there,
-    the others see nothing. A client whose process ends (killed, `os._exit`, no
-    memory) is run once more, and then fails by name; so does one that takes
-    longer than its time. Where processes can be forked, they share the data
-    that are in memory; elsewhere the app is pickled (with cloudpickle), and a
-    script needs `if __name__ == "__main__":`.
+    With more than one worker, or a limit, clients run in processes that are
+    started when they are first needed and end with the `with` block. Each has
+    its own copy of what lies in memory; of what a client changes there, the
+    others see nothing. A client whose process ends (killed, `os._exit`, out of
+    memory) is run once more, and then fails by name; one that takes longer
+    than its time fails at once. Where processes can be forked, they share the
+    data that are in memory; elsewhere the app is pickled (with cloudpickle),
+    and a script needs `if __name__ == "__main__":`.
 
     Args:
         client_app: what every client runs.
@@ -74,6 +76,8 @@ class InProcessGrid(Grid):
             that gives them; let a roster do without asking.
         workers: processes, one thread each; 1 runs the clients in this process.
         client_timeout: seconds a client may take; `None` for no limit.
+        memory_limit: bytes that a client's process may allocate beyond what it
+            starts with; `None` for no limit. Linux only.
         start_method: `"fork"` or `"spawn"`; by default the first on Linux
             where no GPU is in use, else the second.
 
@@ -104,12 +108,16 @@ class InProcessGrid(Grid):
         names: Sequence[str] | Callable[[int], str] | None = None,
         workers: int = 1,
         client_timeout: float | None = None,
+        memory_limit: int | None = None,
         start_method: str | None = None,
     ) -> None:
         checks.whole(1, num_clients=num_clients, workers=workers)
         self.run_config: Config = dict(run_config or {})
         self._run = flower.empty_run(_RUN_ID)
-        self._clients = Clients(client_app, int(num_clients), _RUN_ID, self.run_config, node_config)
+        check_memory_limit(memory_limit)
+        self._clients = Clients(
+            client_app, int(num_clients), _RUN_ID, self.run_config, node_config, memory_limit
+        )
         self._names = MadeNames(int(num_clients), names) if callable(names) else names
         if self._names is not None and len(self._names) != num_clients:
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
@@ -122,7 +130,7 @@ class InProcessGrid(Grid):
             checks.positive(client_timeout=client_timeout)
         method = default_method() if start_method is None else start_method
         checks.one_of(["fork", "spawn"], start_method=method)
-        if workers > 1 or client_timeout is not None:
+        if workers > 1 or client_timeout is not None or memory_limit is not None:
             self._workers = Workers(self._clients, self._states, int(workers), client_timeout, method)
 
     def __enter__(self) -> Self:
@@ -268,9 +276,10 @@ class InProcessGrid(Grid):
                 for name in names:
                     collector.add(name, None)
                 continue
-            for position, reply, state in self._clients.answer_each(request, nodes, self._states):
-                collector.add(names[position], reply)
-                keep(self._states, nodes[position], copied(state))
+            with span(CLIENTS):
+                for position, reply, state in self._clients.answer_each(request, nodes, self._states):
+                    collector.add(names[position], reply)
+                    keep(self._states, nodes[position], copied(state))
         yield collector.collected
 
     def _reply(self, message_id: str) -> Message:
@@ -318,7 +327,8 @@ class InProcessGrid(Grid):
 
     def _run_client(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
-        reply, state = self._clients.answer(message, self._states.get(node, RecordDict()))
+        with span(CLIENTS):
+            reply, state = self._clients.answer(message, self._states.get(node, RecordDict()))
         keep(self._states, node, copied(state))
         # Flower on Ray and in a federation sends copies; so the client may
         # keep and change what it answered and what it put into its state.

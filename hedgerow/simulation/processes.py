@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias, final
 
+from hedgerow import spans
 from hedgerow.simulation.clients import Clients
 from hedgerow.simulation.worker import (
     IDLE,
@@ -21,6 +22,7 @@ from hedgerow.simulation.worker import (
     Area,
     Block,
     Done,
+    Exhausted,
     Finish,
     Links,
     Parcel,
@@ -43,7 +45,7 @@ class Lost:
     Attributes:
         why: in words.
         position: of the client in the block that ran, or no position in it.
-        hung: it was ended, because it took too long.
+        hung: it was ended, because it took too long, and that is its own doing.
     """
 
     why: str
@@ -61,6 +63,7 @@ class Worker:
     Attributes:
         outbox: where it lays down what it collected.
         task: what it does; `None` while it waits.
+        began: when it was started, on the clock of spans.
     """
 
     process: BaseProcess
@@ -70,6 +73,7 @@ class Worker:
     task: Task | None = None
     ready: bool = False
     since: float = 0.0
+    began: int = 0
     seen: int = IDLE
 
 
@@ -100,7 +104,7 @@ class Processes:
         outbox: int = 0,
     ) -> None:
         self.start = start
-        self._client_timeout = client_timeout
+        self._client_timeout, self._memory_limit = client_timeout, clients.memory_limit
         self._context: Any = multiprocessing.get_context(method)
         self._forks = method == "fork"
         self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
@@ -110,8 +114,9 @@ class Processes:
         self._workers: list[Worker] = []
         # Before multiprocessing waits for them, which it does at the end of Python.
         atexit.register(self.close)
-        for _ in range(number):
-            self._workers.append(self._started())
+        with spans.span("start workers"):
+            for _ in range(number):
+                self._workers.append(self._started())
 
     def idle(self) -> list[Worker]:
         """The workers that wait."""
@@ -141,16 +146,19 @@ class Processes:
         if not busy:
             return
         handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
-        ready = set(wait(handles, None if limit is None else max(0.01, min(1.0, limit / 10))))
+        with spans.span(spans.IDLE):
+            ready = set(wait(handles, None if limit is None else max(0.01, min(1.0, limit / 10))))
         for worker in busy:
             if worker.pipe in ready or worker.process.sentinel in ready:
                 outcome = self._heard(worker)
                 if outcome is not None:
                     yield worker, outcome
             elif limit is not None and _hangs(worker, limit):
-                position = worker.position[0]
+                position, crowded = worker.position
                 worker.process.kill()
-                yield worker, Lost(f"it was stopped: it took longer than {limit:g} s", position, hung=True)
+                # Threads of the clients before it may have slowed it down: it has another go without them.
+                why = f"it was stopped: it took longer than {limit:g} s"
+                yield worker, Lost(why, position, hung=not crowded)
 
     def replace(self, worker: Worker) -> None:
         """Start another process in place of one that is gone.
@@ -162,7 +170,7 @@ class Processes:
         # Not to be given to the new one: the pipe of the one that is gone.
         del self._workers[place]
         worker.pipe.close()
-        code = _ended(worker.process)
+        code = _ended(worker)
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts > _FALSE_STARTS:
@@ -177,21 +185,22 @@ class Processes:
             if worker.task is not None:
                 worker.process.kill()
         for worker in workers:
-            _ended(worker.process)
+            _ended(worker)
         atexit.unregister(self.close)
 
     def _started(self) -> Worker:
         mine, its = self._context.Pipe()
-        outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE])
+        outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE, 0])
         links = Links(its, self.inbox, outbox, position)
         others = [mine, *(worker.pipe for worker in self._workers)] if self._forks else []
         process = self._context.Process(target=work, args=(*self._given, links, others))
+        began = time.perf_counter_ns()
         with warnings.catch_warnings():
             # Python warns of forks beside threads; what a worker does after the fork is safe beside them.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             process.start()
         its.close()
-        return Worker(process, mine, outbox, position)
+        return Worker(process, mine, outbox, position, began=began)
 
     def _heard(self, worker: Worker) -> Outcome | None:
         try:
@@ -201,6 +210,9 @@ class Processes:
                     logging.getLogger(heard.name).handle(heard)
                 elif isinstance(heard, Ready):
                     worker.ready, self._false_starts = True, 0
+                elif isinstance(heard, Exhausted):
+                    worker.process.join()
+                    return Lost(_took_too_much(self._memory_limit), worker.position[0])
                 elif isinstance(heard, Answered | Done | Summed):
                     return heard
             if worker.process.is_alive():
@@ -230,6 +242,11 @@ def death(code: int | None) -> str:
     return f"its process ended with exit code {code}"
 
 
+def _took_too_much(limit: int | None) -> str:
+    assert limit is not None
+    return f"it needs more memory than the {limit / 1e6:,.0f} MB allowed"
+
+
 def _hangs(worker: Worker, limit: float) -> bool:
     if isinstance(worker.task, Finish):
         return False
@@ -249,13 +266,17 @@ def _sent(worker: Worker, what: Any) -> bool:
     return True
 
 
-def _ended(process: BaseProcess) -> int | None:
+def _ended(worker: Worker) -> int | None:
     """End a process that should be at its end already, and take it off the system's list; its exit code."""
+    process = worker.process
     process.join(1)
     if process.is_alive():
         process.kill()
         process.join()
-    code = process.exitcode
+    code, pid = process.exitcode, process.pid
+    assert pid is not None
+    # On Linux a process has the number of its first thread: what that one did lies inside of its life.
+    spans.add([spans.Span(spans.WORKER, worker.began, time.perf_counter_ns(), pid, pid)])
     process.close()
     return code
 

@@ -10,7 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -18,9 +19,10 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 import numpy as np
 from flwr.app import Message, RecordDict
 
+from hedgerow import spans
 from hedgerow.simulation.clients import Clients, Request
 from hedgerow.simulation.heap import keep_freed_memory
-from hedgerow.spans import Span, record
+from hedgerow.simulation.limits import OutOfMemory, lift_memory_limit, limit_memory
 
 TOGETHER, IDLE = -1, -2
 """In place of the position of the client that runs: several do, or none does."""
@@ -70,6 +72,7 @@ class Single:
 
     message: Message
     state: RecordDict
+    recording: bool
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Answered:
-    """The reply to a message; `state` is `None` where it did not change."""
+    """The reply to a message; `state` is `None` where it did not change. And the spans of the work."""
 
     reply: Message
     state: RecordDict | None
+    spans: list[spans.Span]
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,12 @@ class Summed:
     """What the worker collected since it was last asked, pickled; and the spans of its work."""
 
     parcel: Parcel
-    spans: list[Span]
+    spans: list[spans.Span]
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """The worker ends: a client ran out of memory."""
 
 
 class Area:
@@ -137,7 +146,8 @@ class Links:
         pipe: the worker's end.
         inbox: what all workers are told.
         outbox: what this one answers.
-        position: one number: the client of the block that runs now, or `TOGETHER`, or `IDLE`.
+        position: two numbers: the client of the block that runs now, or `TOGETHER`, or `IDLE`;
+            and whether clients have left threads behind.
     """
 
     pipe: Connection
@@ -165,9 +175,13 @@ def work(
         if isinstance(clients, bytes):
             clients, start = pickle.loads(clients)
         assert isinstance(clients, Clients)
+        limit_memory(clients.memory_limit)
         sender.send(Ready())
         _Worker(clients, start, links, sender).run()
         code = 0
+    except OutOfMemory:
+        lift_memory_limit()
+        sender.send(Exhausted())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         code = 0
     except BaseException:
@@ -182,9 +196,10 @@ def work(
 class _Worker:
     def __init__(self, clients: Clients, start: Start | None, links: Links, sender: "_Sender") -> None:
         self._clients, self._start, self._links, self._sender = clients, start, links, sender
+        self._threads = threading.active_count()
         self._round: Round | None = None
         self._collector: Collector | None = None
-        self._spans: list[Span] = []
+        self._spans: list[spans.Span] = []
 
     def run(self) -> None:
         """Do what the parent asks, until it closes the pipe."""
@@ -193,20 +208,31 @@ class _Worker:
             if isinstance(order, Single):
                 self._single(order)
             elif isinstance(order, Block):
-                with record() as spans:
+                assert self._round is not None
+                with self._recorded(self._round.recording), spans.span(spans.CLIENTS):
                     self._block(order)
-                self._spans += spans
             elif isinstance(order, Finish):
                 self._finish()
             else:
                 self._round, self._collector = self._links.inbox.get(order), None
             sys.stdout.flush()
 
+    @contextmanager
+    def _recorded(self, wanted: bool) -> Iterator[None]:
+        if not wanted:
+            yield
+            return
+        with spans.record() as found:
+            yield
+        self._spans += found
+
     def _single(self, order: Single) -> None:
         self._links.position[0] = 0
-        reply, state = self._clients.answer(order.message, order.state)
-        self._links.position[0] = IDLE
-        self._sender.send(Answered(reply, None if state == order.state else state))
+        with self._recorded(order.recording), spans.span(spans.CLIENTS):
+            reply, state = self._clients.answer(order.message, order.state)
+        self._links.position[:] = IDLE, self._crowded()
+        done, self._spans = self._spans, []
+        self._sender.send(Answered(reply, None if state == order.state else state, done))
 
     def _block(self, order: Block) -> None:
         assert self._round is not None
@@ -221,18 +247,22 @@ class _Worker:
             self._collector.add(order.names[place], reply)
             if state != order.states.get(order.nodes[place], {}):
                 changed[order.nodes[place]] = state
-            if not together:
-                position[0] = place + 1
+            position[:] = TOGETHER if together else place + 1, self._crowded()
         position[0] = IDLE
         self._sender.send(Done(changed))
+
+    def _crowded(self) -> bool:
+        return threading.active_count() > self._threads
 
     def _finish(self) -> None:
         assert self._collector is not None
         assert self._round is not None
-        data = pickle.dumps(self._collector.collected, pickle.HIGHEST_PROTOCOL)
-        spans = self._spans if self._round.recording else []
-        self._sender.send(Summed(self._links.outbox.put(data), spans))
-        self._collector, self._spans = None, []
+        with self._recorded(self._round.recording), spans.span("records"):
+            data = pickle.dumps(self._collector.collected, pickle.HIGHEST_PROTOCOL)
+            parcel = self._links.outbox.put(data)
+        done, self._spans = self._spans, []
+        self._sender.send(Summed(parcel, done))
+        self._collector = None
 
 
 class _Sender:
@@ -252,6 +282,7 @@ class _Sender:
 def _settle_in(sender: _Sender) -> None:
     """Let go of what belongs to the parent."""
     keep_freed_memory()
+    spans.stop()
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -98,6 +98,7 @@ class Workers:
                 single, worker.task = worker.task, None
                 assert isinstance(single, Single)
                 if isinstance(outcome, Answered):
+                    spans.add(outcome.spans)
                     self._replies[single.message.metadata.message_id] = outcome.reply
                     if outcome.state is not None:
                         keep(self._states, single.message.metadata.dst_node_id, outcome.state)
@@ -124,7 +125,7 @@ class Workers:
             free = [message for message in self._queue if message.metadata.dst_node_id not in taken]
             if free:
                 state = self._states.get(free[0].metadata.dst_node_id, RecordDict())
-                if processes.give(worker, Single(free[0], state)):
+                if processes.give(worker, Single(free[0], state, spans.recording())):
                     self._queue.remove(free[0])
                 else:
                     processes.replace(worker)
@@ -144,7 +145,8 @@ class Workers:
         while self._queue or self._running():
             self._listen()
         own = start(*arguments)
-        told = pickle.dumps(Round(arguments, request, spans.recording()), pickle.HIGHEST_PROTOCOL)
+        with spans.span("records"):
+            told = pickle.dumps(Round(arguments, request, spans.recording()), pickle.HIGHEST_PROTOCOL)
         processes = self._processes
         if processes is None or processes.start != start:
             outbox = len(pickle.dumps(own.collected, pickle.HIGHEST_PROTOCOL))
@@ -167,7 +169,9 @@ class Workers:
                         for node, state in share.handed_over(worker).items():
                             keep(self._states, node, state)
                         spans.add(outcome.spans)
-                        yield worker.outbox.get(outcome.parcel)
+                        with spans.span("records"):
+                            part = worker.outbox.get(outcome.parcel)
+                        yield part
         except BaseException:
             self.close()
             raise
@@ -237,7 +241,8 @@ class _Share:
             suspect = (suspect[lost.position],)
         self._deaths[suspect] += 1
         if not lost.hung and self._deaths[suspect] < _ATTEMPTS:
-            self._queue.appendleft(task)
+            # First the suspect, alone in the new process: nobody before it can then be to blame.
+            self._queue.extendleft(_suspect_first(task, suspect))
         elif len(suspect) == 1:
             node = task.nodes[task.names.index(suspect[0])]
             self._own.add(suspect[0], self._error(node, lost.why))
@@ -278,6 +283,13 @@ def _shrinking(clients: int, workers: int) -> Iterator[slice]:
         size = max(1, min(64, (clients - first) // (2 * workers)))
         yield slice(first, first + size)
         first += size
+
+
+def _suspect_first(block: Block, suspect: tuple[str, ...]) -> list[Block]:
+    """The parts of a block, the last one to be run first."""
+    if len(suspect) == len(block.names):
+        return [block]
+    return [_without(block, suspect[0]), _only(block, block.names.index(suspect[0]))]
 
 
 def _only(block: Block, place: int) -> Block:

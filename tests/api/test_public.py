@@ -41,6 +41,7 @@ PUBLIC = [
     "mean",
     "natural",
     "parse_pipeline",
+    "profile",
     "quantity_skew",
     "quantize",
     "random_k",

@@ -471,6 +471,7 @@ def test_a_flower_client_that_dies_or_hangs_is_an_error_reply():
     [
         ({"workers": 0}, "workers is 0"),
         ({"client_timeout": -1}, "client_timeout is -1"),
+        ({"memory_limit": 0}, "memory_limit is 0"),
         ({"start_method": "forkserver"}, "start_method is 'forkserver'"),
         ({"names": ["a"]}, "there are 1 names and 3 clients"),
     ],
