@@ -25,6 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+class Place(StrEnum):
+    """Where `run` has its clients."""
+
+    local = "local"
+    ray = "ray"
+
+
 SourceArgument = Annotated[
     str,
     typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name (see 'hedgerow list'), or a TOML file."),
@@ -40,6 +48,17 @@ OutOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
+]
+PlaceOption = Annotated[
+    Place, typer.Option("--engine", help="Where clients run: this machine, or a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="Of the Ray cluster.",
+        show_default="a Ray of its own, here",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -89,6 +108,8 @@ def run(
     overrides: OverridesArgument = None,
     out: OutOption = None,
     workers: WorkersOption = None,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -111,7 +132,7 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, workers, engine, address, json)
 
 
 @app.command(rich_help_panel="Run")
@@ -179,6 +200,8 @@ def sweep(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
     workers: WorkersOption = None,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
@@ -188,11 +211,15 @@ def resume(
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
+        if engine is not Place.local or address is not None:
+            raise CommandError(
+                f"{folder} is a sweep, which runs on this machine; leave out --engine and --address"
+            )
         _sweep(load_sweep(folder), folder, workers, json)
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, workers, engine, address, json)
 
 
 @app.command(rich_help_panel="Run")
@@ -279,13 +306,24 @@ def data(
     catalogue.print_data(name, options or [], partition, clients, seed, json)
 
 
-def _run(experiment: "Experiment", folder: Path, workers: int | None, json: bool) -> None:
+def _run(
+    experiment: "Experiment",
+    folder: Path,
+    workers: int | None,
+    engine: Place,
+    address: str | None,
+    json: bool,
+) -> None:
     from hedgerow.experiments.own_process import cores
     from hedgerow.experiments.run import run_experiment
     from hedgerow.experiments.sweep import rounds_done
 
+    if address is not None and engine is not Place.ray:
+        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
+    if workers is None and engine is Place.local:
+        workers = cores()
     with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
-        run_experiment(experiment, folder, on_round, workers=workers or cores())
+        run_experiment(experiment, folder, on_round, workers=workers, engine=engine.value, address=address)
     terminal.print_rows([folder], json)
     terminal.write_report(folder, [folder])
 

@@ -1,7 +1,8 @@
-"""Run one experiment into its folder, on this machine or on any Flower grid."""
+"""Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from flwr.serverapp import Grid
 
@@ -19,7 +20,9 @@ def run_experiment(
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -30,23 +33,31 @@ def run_experiment(
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
         workers: processes that simulate clients; their number shows in no result.
+            By default 1, on a cluster as many as it has CPUs.
+        engine: `"local"` or `"ray"`, as for `simulate`.
+        address: of the Ray cluster.
 
     Raises:
         StoreError: another run lies in the folder.
         ValueError: the data or the model cannot be had as configured.
+        ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
     run = RunFolder.create(folder, to_toml(experiment))
     if run.finished:
         return run
-    for result in _simulated(experiment, run, workers) if grid is None else _served(experiment, run, grid):
+    if grid is None:
+        results = _simulated(experiment, run, workers=workers, engine=engine, address=address)
+    else:
+        results = _served(experiment, run, grid)
+    for result in results:
         run.append(line_of(result))
         if on_round is not None:
             on_round(result)
     return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator[RoundResult]:
+def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterator[RoundResult]:
     federation = experiment.federation()
     return simulate(
         experiment.task(),
@@ -57,7 +68,7 @@ def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
-        workers=workers,
+        **options,
     )
 
 

@@ -1,11 +1,8 @@
-"""Workers as Ray actors: they are started, listened to, replaced and ended here, and this is what they do."""
+"""Workers as Ray actors: they are started, listened to, replaced and ended here."""
 
 import contextlib
-import gc
 import logging
-import logging.handlers
 import re
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,23 +10,20 @@ from typing import Any, final
 
 import numpy as np
 
+from hedgerow.simulation.actor import Actor, clock_difference
 from hedgerow.simulation.clients import Clients
 from hedgerow.simulation.runner import (
     TOGETHER,
     UNKNOWN,
     Absorb,
-    Absorbed,
     Block,
-    Finish,
     Lost,
     Outcome,
-    Runner,
     Single,
     Start,
     Summed,
     Task,
 )
-from hedgerow.spans import Span
 
 _FALSE_STARTS = 3
 _SECONDS_TO_PLACE = 30.0
@@ -38,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Actor:
+class Worker:
     """One actor, and what it is doing.
 
     Attributes:
@@ -93,18 +87,18 @@ class Actors:
         self._ray: Any = ray
         self._client_timeout = client_timeout
         options = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD", **resources}
-        self._class = self._ray.remote(**options)(ActorWorker)
+        self._class = self._ray.remote(**options)(Actor)
         self._given = ray.put((clients, start))
-        self._clock = _clock()
+        self._clock = clock_difference()
         self._rounds, self._false_starts = 0, 0
         self._began, self._warned = time.monotonic(), False
         self._workers = [self._started() for _ in range(number)]
 
-    def idle(self) -> list[Actor]:
+    def idle(self) -> list[Worker]:
         """The actors that wait."""
         return [worker for worker in self._workers if worker.ready and worker.task is None]
 
-    def busy(self) -> list[Actor]:
+    def busy(self) -> list[Worker]:
         """The actors that have a task."""
         return [worker for worker in self._workers if worker.task is not None]
 
@@ -113,12 +107,12 @@ class Actors:
         self._rounds += 1
         return self._rounds, self._ray.put(np.frombuffer(told, np.uint8))
 
-    def tell(self, worker: Actor, parcel: Any) -> bool:
+    def tell(self, worker: Worker, parcel: Any) -> bool:
         """Have an actor read what was laid down, with its next task."""
         worker.told = parcel
         return True
 
-    def give(self, worker: Actor, task: Task) -> bool:
+    def give(self, worker: Worker, task: Task) -> bool:
         """Hand a task over; where the actor is gone, it is lost."""
         if isinstance(task, Absorb):
             # In a list, so that the actor fetches it, and not Ray: it may be lost.
@@ -128,13 +122,13 @@ class Actors:
         worker.task, worker.since = task, time.monotonic()
         return True
 
-    def outcomes(self) -> Iterator[tuple[Actor, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[Worker, Outcome]]:
         """What the busy actors have to say, once at least one of them has; they keep their tasks.
 
         Also nothing: from time to time, and where one has become ready.
 
         Raises:
-            RuntimeError: actors end before they can do anything.
+            ChildProcessError: actors end before they can do anything.
         """
         waited = {worker.answer: worker for worker in self._workers if worker.answer is not None}
         if not waited:
@@ -156,11 +150,11 @@ class Actors:
                 )
         self._warn()
 
-    def read(self, worker: Actor, summed: Summed) -> Any:
+    def read(self, worker: Worker, summed: Summed) -> Any:
         """What an actor has collected."""
         return summed.parcel
 
-    def replace(self, worker: Actor) -> None:
+    def replace(self, worker: Worker) -> None:
         """Start another actor in place of one that is gone, wherever the cluster has room."""
         self._kill(worker)
         self._workers[self._workers.index(worker)] = self._started()
@@ -171,16 +165,16 @@ class Actors:
         for worker in workers:
             self._kill(worker)
 
-    def _started(self) -> Actor:
+    def _started(self) -> Worker:
         handle = self._class.remote(self._given, self._clock)
-        return Actor(handle, handle.ready.remote())
+        return Worker(handle, handle.ready.remote())
 
-    def _kill(self, worker: Actor) -> None:
+    def _kill(self, worker: Worker) -> None:
         # Ray may be at its end itself.
         with contextlib.suppress(Exception):
             self._ray.kill(worker.handle)
 
-    def _heard(self, worker: Actor) -> Outcome | None:
+    def _heard(self, worker: Worker) -> Outcome | None:
         answer, worker.answer = worker.answer, None
         try:
             heard = self._ray.get(answer)
@@ -197,11 +191,11 @@ class Actors:
             logging.getLogger(record.name).handle(record)
         return outcome
 
-    def _failed(self, worker: Actor, error: Exception) -> Outcome | None:
+    def _failed(self, worker: Worker, error: Exception) -> Outcome | None:
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts > _FALSE_STARTS:
-                raise RuntimeError(f"the actors do not start on the cluster: {error}")
+                raise ChildProcessError(f"the actors do not start on the cluster: {error}")
             self.replace(worker)
             return None
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
@@ -217,7 +211,7 @@ class Actors:
         gone = worker.node not in {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         return Lost(_words(error, gone), _position(worker), blameless=gone)
 
-    def _hangs(self, worker: Actor) -> bool:
+    def _hangs(self, worker: Worker) -> bool:
         limit, task = self._client_timeout, worker.task
         if limit is None or not isinstance(task, Single | Block) or worker.missing_since is not None:
             return False
@@ -237,97 +231,7 @@ class Actors:
             )
 
 
-@final
-class ActorWorker:
-    """What an actor does: what a worker process does.
-
-    Args:
-        given: the clients, and what makes their collectors.
-        clock: the difference between wall clock and spans' clock where the run is led from.
-    """
-
-    def __init__(self, given: tuple[Clients, Start | None], clock: int) -> None:
-        self._records: list[logging.LogRecord] = []
-        _settle_in(_Records(self._records))
-        self._shift = _clock() - clock
-        self._number = 0
-        self._runner = Runner(*given, at=lambda position: None)
-
-    def ready(self) -> str:
-        """The node that it is on."""
-        import ray
-
-        return str(ray.get_runtime_context().get_node_id())
-
-    node = ready
-
-    def do(
-        self, task: Single | Block | Finish, number: int, told: Any
-    ) -> tuple[Outcome, list[logging.LogRecord]]:
-        """Do a task of a round, of which each task says which it is."""
-        if number != self._number:
-            self._runner.tell(told.data)
-            self._number = number
-        outcome: Outcome
-        if isinstance(task, Single):
-            outcome = self._runner.single(task)
-        elif isinstance(task, Block):
-            outcome = self._runner.block(task)
-        else:
-            outcome = Summed(*self.finish())
-        return outcome, self._logged()
-
-    def finish(self) -> tuple[Any, list[Span]]:
-        """Give away what was collected."""
-        collected, spans = self._runner.finish()
-        return collected, [s._replace(start=s.start + self._shift, end=s.end + self._shift) for s in spans]
-
-    def absorb(self, other: list[Any]) -> tuple[Absorbed, list[logging.LogRecord]]:
-        """Add what another actor gives away, if it can be had."""
-        import ray
-
-        try:
-            collected, spans = ray.get(other[0])
-        except ray.exceptions.RayError:
-            return Absorbed(False), self._logged()
-        self._runner.absorb(
-            collected, [s._replace(start=s.start - self._shift, end=s.end - self._shift) for s in spans]
-        )
-        return Absorbed(True), self._logged()
-
-    def _logged(self) -> list[logging.LogRecord]:
-        records = self._records[:]
-        del self._records[: len(records)]
-        return records
-
-
-class _Records(logging.handlers.QueueHandler):
-    """Keeps log records, made fit to be sent."""
-
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__(records)  # type: ignore[arg-type]
-        self._kept = records
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self._kept.append(record)
-
-
-def _settle_in(forward: logging.Handler) -> None:
-    for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger) and not logger.name.startswith("ray"):
-            logger.handlers = [] if logger.propagate else [forward]
-    logging.root.handlers = [forward]
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
-    gc.freeze()
-
-
-def _clock() -> int:
-    """What wall clock and spans' clock differ by: machines share the first, where their clocks are set."""
-    return time.time_ns() - time.perf_counter_ns()
-
-
-def _position(worker: Actor) -> int:
+def _position(worker: Worker) -> int:
     task = worker.task
     if isinstance(task, Block):
         return TOGETHER if task.together else 0 if len(task.names) == 1 else UNKNOWN

@@ -6,7 +6,7 @@ without a SuperLink.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self, final
 
@@ -79,6 +79,7 @@ class InProcessGrid(Grid):
         start_method: `"fork"` or `"spawn"`; by default the first on Linux
             where no GPU is in use, else the second.
         cluster: where the workers are; `None` for this machine.
+        states: of the clients that have one, by node id, kept up to date; in memory by default.
 
     Raises:
         ValueError: `num_clients` or `workers` is not a whole number above 0,
@@ -109,6 +110,7 @@ class InProcessGrid(Grid):
         client_timeout: float | None = None,
         start_method: str | None = None,
         cluster: RayCluster | None = None,
+        states: MutableMapping[int, RecordDict] | None = None,
     ) -> None:
         checks.whole(1, num_clients=num_clients)
         if workers is not None:
@@ -120,7 +122,7 @@ class InProcessGrid(Grid):
         if self._names is not None and len(self._names) != num_clients:
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._pending: dict[str, Message] = {}
-        self._states: dict[int, RecordDict] = {}
+        self._states: MutableMapping[int, RecordDict] = {} if states is None else states
         self._message_numbers = itertools.count(1)
         self._entered = ExitStack()
         self._workers: Workers | None = None

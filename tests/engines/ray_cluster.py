@@ -1,6 +1,6 @@
 """A Ray cluster of several nodes on this machine, in processes of its own: `python -m tests.engines.ray_cluster`.
 
-It prints its address, ends a node for each id that it reads, and ends with its input.
+It prints its address and its head, replaces the node of each id that it reads, and ends with its input.
 """
 
 import contextlib
@@ -23,20 +23,19 @@ class RayNodes:
     """A cluster of `NODES` nodes with one CPU each, the first of which is its head."""
 
     address: str
+    head: str
     process: subprocess.Popen[str]
 
     def remove(self, node: str) -> None:
-        """Kill all processes of a node, as when its power fails."""
+        """Kill all processes of a node, as when its power fails; a new one takes its place seconds later."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{node}\n")
         self.process.stdin.flush()
-        assert self._line() == "removed"
+        assert _line(self.process) == "removed"
 
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], _SECONDS)[0]:
-            raise TimeoutError("the cluster does not answer")
-        return self.process.stdout.readline().strip()
+    def wait(self) -> None:
+        """Wait until a new node is there."""
+        assert _line(self.process) == "added"
 
 
 @contextlib.contextmanager
@@ -55,9 +54,8 @@ def ray_nodes() -> Iterator[RayNodes]:
         start_new_session=True,
     ) as process:
         try:
-            address = RayNodes("", process)._line()
-            assert ":" in address, address
-            yield RayNodes(address, process)
+            address, head = _line(process).split()
+            yield RayNodes(address, head, process)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -67,17 +65,26 @@ def ray_nodes() -> Iterator[RayNodes]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    if not select.select([process.stdout], [], [], _SECONDS)[0]:
+        raise TimeoutError("the cluster does not answer")
+    return process.stdout.readline().strip()
+
+
 def _main() -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(NODES - 1):
         cluster.add_node(num_cpus=1)
-    print(cluster.address, flush=True)
+    print(cluster.address, cluster.head_node.node_id, flush=True)
     for line in sys.stdin:
         (node,) = [node for node in cluster.worker_nodes if node.node_id == line.strip()]
         cluster.remove_node(node, allow_graceful=False)
         print("removed", flush=True)
+        cluster.add_node(num_cpus=1)
+        print("added", flush=True)
     cluster.shutdown()
 
 
