@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, in processes of its own: `python -m tests.engines.ray_cluster`.
+"""A Ray cluster of several nodes on this machine: `python -m tests.engines.ray_cluster`.
 
 It prints its address and its head, replaces the node of each id that it reads, and ends with its input.
 """
