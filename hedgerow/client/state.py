@@ -41,7 +41,7 @@ class ContextState:
 
     def load(self, round: int) -> Arrays:
         """The newest state from before `round`."""
-        earlier = [r for r in self._rounds() if r < round]
+        earlier = [r for r in self.rounds() if r < round]
         if not earlier:
             return {}
         record = self._records[self._PREFIX + str(max(earlier))]
@@ -50,13 +50,14 @@ class ContextState:
 
     def save(self, round: int, state: Arrays) -> None:
         """Keep the state of `round` and the one before it."""
-        keep = [r for r in self._rounds() if r < round][-1:]
-        for other in self._rounds():
+        keep = [r for r in self.rounds() if r < round][-1:]
+        for other in self.rounds():
             if other not in keep:
                 del self._records[self._PREFIX + str(other)]
         self._records[self._PREFIX + str(round)] = pack_state(state)
 
-    def _rounds(self) -> list[int]:
+    def rounds(self) -> list[int]:
+        """The rounds whose states are here, in order."""
         return sorted(int(k.removeprefix(self._PREFIX)) for k in self._records if k.startswith(self._PREFIX))
 
 
@@ -90,6 +91,15 @@ class FolderState:
         for other, path in self._files().items():
             if other not in keep:
                 path.unlink()
+
+    def rounds(self) -> list[int]:
+        """The rounds whose states are here, in order."""
+        return sorted(self._files())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for path in self._files().values():
+            path.unlink()
 
     def _files(self) -> dict[int, Path]:
         if not self._folder.is_dir():

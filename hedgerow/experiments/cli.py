@@ -35,6 +35,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+class Place(StrEnum):
+    """Where `run` has its clients."""
+
+    local = "local"
+    ray = "ray"
+
+
 SourceArgument = Annotated[
     str,
     typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name (see 'hedgerow list'), or a TOML file."),
@@ -47,6 +55,17 @@ OverridesArgument = Annotated[
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
+]
+PlaceOption = Annotated[
+    Place, typer.Option("--engine", help="Where clients run: this machine, or a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="Of the Ray cluster.",
+        show_default="a Ray of its own, here",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -100,6 +119,8 @@ def run(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -124,7 +145,7 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), json, measured)
+    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), engine, address, json, measured)
 
 
 @app.command(rich_help_panel="Run")
@@ -206,6 +227,8 @@ def resume(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
@@ -217,15 +240,16 @@ def resume(
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
-        if profile or client_timeout or memory_limit:
+        if profile or client_timeout or memory_limit or engine is not Place.local or address is not None:
             raise CommandError(
-                f"{folder} is a sweep; --profile, --client-timeout and --memory-limit are for single runs"
+                f"{folder} is a sweep, which runs on this machine; "
+                "--profile, --client-timeout, --memory-limit, --engine and --address are for single runs"
             )
         _sweep(load_sweep(folder), folder, workers, json)
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), json, measured)
+    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), engine, address, json, measured)
 
 
 @app.command(rich_help_panel="Run")
@@ -313,21 +337,32 @@ def data(
 
 
 def _run(
-    experiment: "Experiment", folder: Path, limits: Limits, json: bool, profile: "Profile | None"
+    experiment: "Experiment",
+    folder: Path,
+    limits: Limits,
+    engine: Place,
+    address: str | None,
+    json: bool,
+    profile: "Profile | None",
 ) -> None:
     with span("imports"):
         from hedgerow.experiments.own_process import cores
         from hedgerow.experiments.run import run_experiment
         from hedgerow.experiments.sweep import rounds_done
 
+    if address is not None and engine is not Place.ray:
+        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
+    workers = limits.workers or (cores() if engine is Place.local else None)
     with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
         run_experiment(
             experiment,
             folder,
             on_round,
-            workers=limits.workers or cores(),
+            workers=workers,
             client_timeout=limits.client_timeout,
             memory_limit=limits.memory_limit,
+            engine=engine.value,
+            address=address,
         )
     terminal.print_rows([folder], json)
     if profile is not None:

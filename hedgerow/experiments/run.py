@@ -1,4 +1,4 @@
-"""Run one experiment into its folder, on this machine or on any Flower grid."""
+"""Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +21,11 @@ def run_experiment(
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     client_timeout: float | None = None,
     memory_limit: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -34,26 +36,34 @@ def run_experiment(
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
         workers: processes that simulate clients; their number shows in no result.
+            By default 1, on a cluster as many as it has CPUs.
         client_timeout: seconds a simulated client may take; `None` for no limit.
         memory_limit: bytes that a simulated client's process may allocate; `None` for no limit.
+        engine: `"local"` or `"ray"`, as for `simulate`.
+        address: of the Ray cluster.
 
     Raises:
         StoreError: another run lies in the folder.
         ValueError: the data or the model cannot be had as configured.
+        ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
     run = RunFolder.create(folder, to_toml(experiment))
     if run.finished:
         return run
-    limits = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
-    for result in _simulated(experiment, run, limits) if grid is None else _served(experiment, run, grid):
+    if grid is None:
+        options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
+        results = _simulated(experiment, run, **options, engine=engine, address=address)
+    else:
+        results = _served(experiment, run, grid)
+    for result in results:
         run.append(line_of(result))
         if on_round is not None:
             on_round(result)
     return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder, limits: dict[str, Any]) -> Iterator[RoundResult]:
+def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterator[RoundResult]:
     with span("load data"):
         federation = experiment.federation()
     with span("make model"):
@@ -67,7 +77,7 @@ def _simulated(experiment: Experiment, run: RunFolder, limits: dict[str, Any]) -
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
-        **limits,
+        **options,
     )
 
 

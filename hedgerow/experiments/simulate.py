@@ -1,4 +1,4 @@
-"""Train a federation on this machine."""
+"""Train a federation on this machine, or on a Ray cluster."""
 
 import json
 import logging
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from hedgerow import checks
 from hedgerow.client.app import ClientData, client_app
+from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
 from hedgerow.files import write_whole
 from hedgerow.server.app import train
+from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.ray import RayCluster
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Model, RoundResult, Samples
@@ -20,6 +23,7 @@ from hedgerow.types import Model, RoundResult, Samples
 log = logging.getLogger("hedgerow")
 
 TRAINERS = ("loop", "batch", "auto")
+ENGINES = ("local", "ray")
 
 
 def simulate(
@@ -32,12 +36,15 @@ def simulate(
     seed: int = 0,
     folder: Path | None = None,
     evaluate_every: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
     trainer: str = "loop",
     client_timeout: float | None = None,
     memory_limit: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    gpus: float = 0.0,
 ) -> Iterator[RoundResult]:
-    """Yield the result of each round, with the clients on this machine.
+    """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
     Args:
         task: what is learned, or a `Trainer` that learns it.
@@ -49,6 +56,7 @@ def simulate(
         folder: where to save after each round, and to resume from; `None` saves nothing.
         evaluate_every: measure after every so many rounds, and the last.
         workers: processes, one thread each; their number never shows in a result.
+            By default 1, on a cluster as many as it has CPUs.
         trainer: of a `Task`: `"loop"` trains one client after another, `"batch"`
             several as one computation, and `"auto"` measures what is faster. Loop
             and batch agree to rounding only, and so do two runs with `"auto"`; a
@@ -56,23 +64,39 @@ def simulate(
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
         memory_limit: bytes that a client's process may allocate beyond what it
             starts with, before the client is dropped; `None` for no limit. Linux only.
+        engine: `"local"`, or `"ray"` for workers on a Ray cluster.
+        address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`;
+            `None` for a Ray of its own on this machine.
+        gpus: that a worker on a cluster asks for; 0.25 lets four share one.
+
+    Raises:
+        ValueError: `engine` or `trainer` is not one of those allowed, or an
+            address or GPUs are given for this machine.
+        ModuleNotFoundError: Ray is asked for and not installed.
+        ConnectionError: there is no cluster at the address.
 
     The same apps run unchanged on Flower's own engines: `client_app` and
     `train` are all that is used here.
     """
+    cluster = _cluster(engine, address, gpus)
     chosen = folder / "trainer.json" if folder else None
     with span("make model"):
         learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
         initial = learner.initial(seed)
-    app = client_app(learner, clients, strategy, state_folder=folder / "clients" if folder else None)
+    kept = folder / "clients" if folder else None
+    app = client_app(learner, clients, strategy, state_folder=None if cluster else kept)
+    # The nodes of a cluster have no folder in common.
+    states = (
+        FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
+    )
 
     def evaluate(model: Model) -> dict[str, float]:
         assert test is not None
         return learner.evaluate(model, test)
 
     with InProcessGrid(
-        app, len(clients.names), names=clients.names,
-        workers=workers, client_timeout=client_timeout, memory_limit=memory_limit,
+        app, len(clients.names), names=clients.names, workers=workers,
+        client_timeout=client_timeout, memory_limit=memory_limit, cluster=cluster, states=states,
     ) as grid:  # fmt: skip
         for result in train(
             grid,
@@ -88,6 +112,16 @@ def simulate(
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)
             yield result
+
+
+def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None:
+    checks.one_of(ENGINES, engine=engine)
+    if engine == "ray":
+        return RayCluster(address, gpus=gpus)
+    if address is not None or gpus:
+        given = f"the address {address!r}" if address is not None else f"gpus={gpus:g}"
+        raise ValueError(f"{given} is for workers on a cluster; choose engine='ray', or leave it out")
+    return None
 
 
 def _trainer(task: Task, kind: str, chosen: Path | None) -> Trainer:

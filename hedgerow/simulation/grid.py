@@ -6,8 +6,8 @@ without a SuperLink.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Self, final
 
 from flwr.app import Context, Message, RecordDict
@@ -27,9 +27,10 @@ from hedgerow.simulation.clients import (
     keep,
 )
 from hedgerow.simulation.limits import check_memory_limit
-from hedgerow.simulation.processes import default_method
+from hedgerow.simulation.processes import Machine, default_method
+from hedgerow.simulation.ray import RayCluster
 from hedgerow.simulation.replies import Replies
-from hedgerow.simulation.worker import Start
+from hedgerow.simulation.runner import Start
 from hedgerow.simulation.workers import Workers
 from hedgerow.spans import CLIENTS, span
 
@@ -74,12 +75,15 @@ class InProcessGrid(Grid):
             `partition-id` (`i`) and `num-partitions`.
         names: stable names, in the order of the clients, or a function of `i`
             that gives them; let a roster do without asking.
-        workers: processes, one thread each; 1 runs the clients in this process.
+        workers: processes, one thread each; 1 runs the clients in this process. By
+            default 1, or as many as a cluster has room for.
         client_timeout: seconds a client may take; `None` for no limit.
         memory_limit: bytes that a client's process may allocate beyond what it
             starts with; `None` for no limit. Linux only.
         start_method: `"fork"` or `"spawn"`; by default the first on Linux
             where no GPU is in use, else the second.
+        cluster: where the workers are; `None` for this machine.
+        states: of the clients that have one, by node id, kept up to date; in memory by default.
 
     Raises:
         ValueError: `num_clients` or `workers` is not a whole number above 0,
@@ -106,12 +110,16 @@ class InProcessGrid(Grid):
         run_config: Config | None = None,
         node_config: Callable[[int], Config] | None = None,
         names: Sequence[str] | Callable[[int], str] | None = None,
-        workers: int = 1,
+        workers: int | None = None,
         client_timeout: float | None = None,
         memory_limit: int | None = None,
         start_method: str | None = None,
+        cluster: RayCluster | None = None,
+        states: MutableMapping[int, RecordDict] | None = None,
     ) -> None:
-        checks.whole(1, num_clients=num_clients, workers=workers)
+        checks.whole(1, num_clients=num_clients)
+        if workers is not None:
+            checks.whole(1, workers=workers)
         self.run_config: Config = dict(run_config or {})
         self._run = flower.empty_run(_RUN_ID)
         check_memory_limit(memory_limit)
@@ -122,35 +130,38 @@ class InProcessGrid(Grid):
         if self._names is not None and len(self._names) != num_clients:
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._pending: dict[str, Message] = {}
-        self._states: dict[int, RecordDict] = {}
+        self._states: MutableMapping[int, RecordDict] = {} if states is None else states
         self._message_numbers = itertools.count(1)
-        self._identity: AbstractContextManager[None] | None = None
+        self._entered = ExitStack()
         self._workers: Workers | None = None
         if client_timeout is not None:
             checks.positive(client_timeout=client_timeout)
         method = default_method() if start_method is None else start_method
         checks.one_of(["fork", "spawn"], start_method=method)
-        if workers > 1 or client_timeout is not None or memory_limit is not None:
-            self._workers = Workers(self._clients, self._states, int(workers), client_timeout, method)
+        if cluster is not None and memory_limit is not None:
+            raise ValueError("memory_limit is for workers of this machine; on a cluster, Ray limits memory")
+        limited = client_timeout is not None or memory_limit is not None
+        if cluster is not None or (workers or 1) > 1 or limited:
+            place = Machine(method) if cluster is None else cluster
+            self._workers = Workers(self._clients, self._states, workers, client_timeout, place)
 
     def __enter__(self) -> Self:
         """Start the run: from here on this process can make messages.
 
         Raises:
             RuntimeError: this process is in a Flower run already.
+            ModuleNotFoundError, ConnectionError: the cluster cannot be had.
         """
-        identity = flower.task_identity(self._run.run_id)
-        identity.__enter__()
-        self._identity = identity
+        with ExitStack() as entered:
+            entered.enter_context(flower.task_identity(self._run.run_id))
+            if self._workers is not None:
+                entered.enter_context(self._workers)
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """End the run, and all processes. States stay, so that the grid can be entered again."""
-        if self._workers is not None:
-            self._workers.close()
-        if self._identity is not None:
-            self._identity.__exit__(None, None, None)
-            self._identity = None
+        self._entered.close()
 
     def set_run(self, run: flower.Run) -> None:
         """Replace the description of the run."""

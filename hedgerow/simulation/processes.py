@@ -9,51 +9,31 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 from hedgerow import spans
 from hedgerow.simulation.clients import Clients
-from hedgerow.simulation.worker import (
+from hedgerow.simulation.runner import (
     IDLE,
     Answered,
-    Area,
     Block,
     Done,
     Exhausted,
     Finish,
-    Links,
-    Parcel,
+    Lost,
+    Outcome,
     Ready,
-    Single,
     Start,
     Summed,
-    work,
+    Task,
 )
-
-Task: TypeAlias = Single | Block | Finish
+from hedgerow.simulation.worker import Area, Links, Parcel, work
 
 _FALSE_STARTS = 3
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A worker is gone.
-
-    Attributes:
-        why: in words.
-        position: of the client in the block that ran, or no position in it.
-        hung: it was ended, because it took too long, and that is its own doing.
-    """
-
-    why: str
-    position: int
-    hung: bool = False
-
-
-Outcome: TypeAlias = Answered | Done | Summed | Lost
 
 
 @dataclass(eq=False)
@@ -75,11 +55,12 @@ class Worker:
     since: float = 0.0
     began: int = 0
     seen: int = IDLE
+    node: str = ""
 
 
 @final
 class Processes:
-    """So many processes for one app and one kind of collector.
+    """So many processes for one app and one kind of collector: a `Pool`.
 
     Args:
         clients: for the processes to run.
@@ -91,6 +72,8 @@ class Processes:
         inbox: bytes of shared memory for what all are told; for `"fork"`.
         outbox: bytes of shared memory for what each has collected.
     """
+
+    merges, watches = False, True
 
     def __init__(
         self,
@@ -108,7 +91,7 @@ class Processes:
         self._context: Any = multiprocessing.get_context(method)
         self._forks = method == "fork"
         self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
-        self.inbox = Area(inbox if self._forks else 0)
+        self._inbox = Area(inbox if self._forks else 0)
         self._outbox = outbox if self._forks else 0
         self._false_starts = 0
         self._workers: list[Worker] = []
@@ -126,9 +109,18 @@ class Processes:
         """The workers that have a task."""
         return [worker for worker in self._workers if worker.task is not None]
 
+    def lay_down(self, told: bytes) -> Parcel:
+        """Lay down what all workers are to be told."""
+        return self._inbox.put(told)
+
     def tell(self, worker: Worker, parcel: Parcel) -> bool:
-        """Have a worker read what lies in the inbox; False where the worker is gone."""
+        """Have a worker read what was laid down; False where the worker is gone."""
         return _sent(worker, parcel)
+
+    def read(self, worker: Worker, summed: Summed) -> Any:
+        """What a worker has collected."""
+        with worker.outbox.read(summed.parcel) as data:
+            return pickle.loads(data)
 
     def give(self, worker: Worker, task: Task) -> bool:
         """Hand a task over; False where the worker is gone."""
@@ -191,7 +183,7 @@ class Processes:
     def _started(self) -> Worker:
         mine, its = self._context.Pipe()
         outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE, 0])
-        links = Links(its, self.inbox, outbox, position)
+        links = Links(its, self._inbox, outbox, position)
         others = [mine, *(worker.pipe for worker in self._workers)] if self._forks else []
         process = self._context.Process(target=work, args=(*self._given, links, others))
         began = time.perf_counter_ns()
@@ -221,6 +213,34 @@ class Processes:
             worker.process.kill()
         worker.process.join()
         return Lost(death(worker.process.exitcode), worker.position[0])
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine, as a place for workers.
+
+    Attributes:
+        method: `"fork"` or `"spawn"`, see `Processes`.
+    """
+
+    method: str
+
+    def session(self, number: int | None) -> AbstractContextManager[int]:
+        """How many workers there are, one where it is not said."""
+        return nullcontext(1 if number is None else number)
+
+    def pool(
+        self,
+        clients: Clients,
+        start: Start | None,
+        number: int,
+        client_timeout: float | None,
+        *,
+        inbox: int = 0,
+        outbox: int = 0,
+    ) -> Processes:
+        """Start processes."""
+        return Processes(clients, start, number, client_timeout, self.method, inbox=inbox, outbox=outbox)
 
 
 def default_method() -> str:

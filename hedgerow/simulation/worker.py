@@ -1,4 +1,4 @@
-"""What a worker process does: it runs clients, and counts in what they reply."""
+"""The life of a worker process."""
 
 import gc
 import logging
@@ -10,108 +10,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from flwr.app import Message, RecordDict
 
 from hedgerow import spans
-from hedgerow.simulation.clients import Clients, Request
+from hedgerow.simulation.clients import Clients
 from hedgerow.simulation.heap import keep_freed_memory
 from hedgerow.simulation.limits import OutOfMemory, lift_memory_limit, limit_memory
-
-TOGETHER, IDLE = -1, -2
-"""In place of the position of the client that runs: several do, or none does."""
+from hedgerow.simulation.runner import Block, Exhausted, Finish, Ready, Runner, Single, Start, Summed
 
 Parcel: TypeAlias = bytes | int
-
-
-class Collector(Protocol):
-    """Counts replies in; what it has `collected` is small and goes back to the server."""
-
-    collected: Any
-
-    def add(self, client: str, reply: Message | None) -> None:
-        """Count a client's reply in; never raises for what is in it."""
-
-
-Start: TypeAlias = Callable[..., Collector]
-
-
-@dataclass(frozen=True)
-class Round:
-    """What a worker is told once in a round.
-
-    Attributes:
-        arguments: for `start`, which makes its collector.
-        request: what its clients are sent.
-        recording: whether spans of its work are wanted.
-    """
-
-    arguments: tuple[Any, ...]
-    request: Request
-    recording: bool
-
-
-@dataclass(frozen=True)
-class Block:
-    """Clients to run: their names, nodes, and the states of those that have one."""
-
-    names: tuple[str, ...]
-    nodes: tuple[int, ...]
-    states: dict[int, RecordDict]
-
-
-@dataclass(frozen=True)
-class Single:
-    """One message, to be answered with a reply."""
-
-    message: Message
-    state: RecordDict
-    recording: bool
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Ask for what was collected."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The worker has started."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """A block is counted in; `states` has those that changed."""
-
-    states: dict[int, RecordDict]
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The reply to a message; `state` is `None` where it did not change. And the spans of the work."""
-
-    reply: Message
-    state: RecordDict | None
-    spans: list[spans.Span]
-
-
-@dataclass(frozen=True)
-class Summed:
-    """What the worker collected since it was last asked, pickled; and the spans of its work."""
-
-    parcel: Parcel
-    spans: list[spans.Span]
-
-
-@dataclass(frozen=True)
-class Exhausted:
-    """The worker ends: a client ran out of memory."""
 
 
 class Area:
@@ -130,12 +43,14 @@ class Area:
         self._memory[: len(data)] = data
         return len(data)
 
-    def get(self, parcel: Parcel) -> Any:
-        """Unpickle what was put."""
+    @contextmanager
+    def read(self, parcel: Parcel) -> Iterator[bytes | memoryview]:
+        """What was put, where it lies."""
         if isinstance(parcel, bytes):
-            return pickle.loads(parcel)
+            yield parcel
+            return
         with memoryview(self._memory) as view, view[:parcel] as part:
-            return pickle.loads(part)
+            yield part
 
 
 @dataclass(frozen=True)
@@ -195,74 +110,29 @@ def work(
 
 class _Worker:
     def __init__(self, clients: Clients, start: Start | None, links: Links, sender: "_Sender") -> None:
-        self._clients, self._start, self._links, self._sender = clients, start, links, sender
-        self._threads = threading.active_count()
-        self._round: Round | None = None
-        self._collector: Collector | None = None
-        self._spans: list[spans.Span] = []
+        def at(position: int, crowded: bool) -> None:
+            links.position[:] = position, crowded
+
+        def pack(collected: Any) -> Parcel:
+            return links.outbox.put(pickle.dumps(collected, pickle.HIGHEST_PROTOCOL))
+
+        self._links, self._sender, self._pack = links, sender, pack
+        self._runner = Runner(clients, start, at)
 
     def run(self) -> None:
         """Do what the parent asks, until it closes the pipe."""
         while True:
             order = self._links.pipe.recv()
             if isinstance(order, Single):
-                self._single(order)
+                self._sender.send(self._runner.single(order))
             elif isinstance(order, Block):
-                assert self._round is not None
-                with self._recorded(self._round.recording), spans.span(spans.CLIENTS):
-                    self._block(order)
+                self._sender.send(self._runner.block(order))
             elif isinstance(order, Finish):
-                self._finish()
+                self._sender.send(Summed(*self._runner.finish(self._pack)))
             else:
-                self._round, self._collector = self._links.inbox.get(order), None
+                with self._links.inbox.read(order) as told:
+                    self._runner.tell(told)
             sys.stdout.flush()
-
-    @contextmanager
-    def _recorded(self, wanted: bool) -> Iterator[None]:
-        if not wanted:
-            yield
-            return
-        with spans.record() as found:
-            yield
-        self._spans += found
-
-    def _single(self, order: Single) -> None:
-        self._links.position[0] = 0
-        with self._recorded(order.recording), spans.span(spans.CLIENTS):
-            reply, state = self._clients.answer(order.message, order.state)
-        self._links.position[:] = IDLE, self._crowded()
-        done, self._spans = self._spans, []
-        self._sender.send(Answered(reply, None if state == order.state else state, done))
-
-    def _block(self, order: Block) -> None:
-        assert self._round is not None
-        assert self._start is not None
-        request, position = self._round.request, self._links.position
-        if self._collector is None:
-            self._collector = self._start(*self._round.arguments)
-        together = self._clients.at_once(request.message_type) > 1
-        position[0] = TOGETHER if together else 0
-        changed = {}
-        for place, reply, state in self._clients.answer_each(request, order.nodes, order.states):
-            self._collector.add(order.names[place], reply)
-            if state != order.states.get(order.nodes[place], {}):
-                changed[order.nodes[place]] = state
-            position[:] = TOGETHER if together else place + 1, self._crowded()
-        position[0] = IDLE
-        self._sender.send(Done(changed))
-
-    def _crowded(self) -> bool:
-        return threading.active_count() > self._threads
-
-    def _finish(self) -> None:
-        assert self._collector is not None
-        assert self._round is not None
-        with self._recorded(self._round.recording), spans.span("records"):
-            data = pickle.dumps(self._collector.collected, pickle.HIGHEST_PROTOCOL)
-            parcel = self._links.outbox.put(data)
-        done, self._spans = self._spans, []
-        self._sender.send(Summed(parcel, done))
-        self._collector = None
 
 
 class _Sender:
