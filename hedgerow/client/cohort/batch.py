@@ -4,7 +4,7 @@ When a client has done its steps, the next one takes over its slot, so that all
 slots work until no client waits. Then the batch grows narrower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,17 @@ from torch import Tensor
 
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import Losses
-from hedgerow.client.cohort.schedule import Group, batches, steps
+from hedgerow.client.cohort.samples import ClippedSamples
+from hedgerow.client.cohort.schedule import Group, batches
 from hedgerow.client.cohort.stack import Room, Stack
 from hedgerow.client.cohort.step import Fused, Step
 from hedgerow.rng import generator, integer_seed
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all clients of a round have in common."""
+    """What all clients of a round have in common, and the correction of each, if there are any."""
 
     module: BatchedModule
     losses: Losses
@@ -35,6 +36,7 @@ class Work:
     round: int
     device: torch.device
     room: Room
+    corrections: Mapping[str, Vector] | None = None
 
 
 @dataclass
@@ -65,7 +67,15 @@ class Batch:
         self._slots: list[_Client] = []
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
-        self._stack = Stack(work.room, work.layout, work.model, copies, local, learning_rate, work.device)
+        self._stack = Stack(
+            work.room, work.layout, work.model, copies, local, learning_rate, work.device,
+            corrected=work.corrections is not None,
+        )  # fmt: skip
+        self._clipped: ClippedSamples | None = None
+        if local.clip_samples:
+            self._clipped = ClippedSamples(
+                work.module, work.losses, work.layout, work.room, local.clip_samples
+            )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
         self._fuse = work.module.fusable if self._stack.plain else frozenset()
         self._fused = Fused(learning_rate, self._stack.keep)
@@ -112,7 +122,7 @@ class Batch:
     def _next(self, slot: int) -> _Client:
         name, data = self._waiting.pop()
         work = self._work
-        self._stack.reset(slot)
+        self._stack.reset(slot, None if work.corrections is None else work.corrections[name])
         self._totals[slot] = 0
         shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
         dropout = None
@@ -120,7 +130,7 @@ class Batch:
             dropout = torch.Generator(work.device)
             dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
         order = batches(len(data), work.local, shuffle)
-        return _Client(name, data, order, steps(len(data), work.local), dropout)
+        return _Client(name, data, order, work.local.steps(len(data)), dropout)
 
     def _result(self, slot: int) -> Fit:
         samples = len(self._slots[slot].data)
@@ -132,9 +142,26 @@ class Batch:
         """One step of every slot."""
         width = max(len(self._slots), self._narrowest)
         x, y, samples = self._inputs(width)
+        generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
+        gradients: Mapping[str, Tensor | None]
+        if self._clipped is None:
+            losses, gradients = self._gradients(x, y, samples, generators)
+        else:
+            losses, gradients = self._clipped(self._stack, x, y, samples, generators)
+        with torch.no_grad():
+            self._stack.step(gradients, width)
+            counts = torch.tensor(samples, dtype=torch.float64, device=losses.device)
+            self._totals[:width].add_(losses.detach().double() * counts)
+        for client in self._slots:
+            client.steps_left -= 1
+
+    def _gradients(
+        self, x: Tensor, y: Tensor, samples: Sequence[int], generators: Sequence[torch.Generator | None]
+    ) -> tuple[Tensor, Mapping[str, Tensor | None]]:
+        """Each slot's loss, and the gradients of those parameters that are not changed on the way."""
+        width = len(samples)
         # `data`, unlike `detach`, lets autograd count the changes of each tensor apart from the others'.
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
-        generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
         tensors = {**parameters, **self._stack.buffers(width)}
         step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse)
         losses = self._work.losses(step, self._work.module(step, x), y)
@@ -142,11 +169,7 @@ class Batch:
         # The layers of `fuse` change their parameters on the way, if there is a gradient to find.
         inputs = list(learned.values()) or list(parameters.values())
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
-        with torch.no_grad():
-            self._stack.step(dict(zip(learned, found, strict=False)), width)
-            self._totals[:width].add_(losses.detach().double() * step.counts)
-        for client in self._slots:
-            client.steps_left -= 1
+        return losses, dict(zip(learned, found, strict=False))
 
     def _inputs(self, width: int) -> tuple[Tensor, Tensor, list[int]]:
         """The next batch of each slot, filled up to the same number of rows."""

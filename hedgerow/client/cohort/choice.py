@@ -128,7 +128,9 @@ def choose(
 
 def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) -> None:
     """Batch and loop give the same up to rounding, with the plain optimizer, which does not amplify it."""
-    plain = LocalTraining(learning_rate=local.learning_rate, batch_size=local.batch_size)
+    plain = LocalTraining(
+        learning_rate=local.learning_rate, batch_size=local.batch_size, clip_samples=local.clip_samples
+    )
     theirs, ours = loop(some, plain), batch(some, plain, 2, 2)
     for name, expected in theirs.items():
         got = ours[name]

@@ -44,6 +44,8 @@ class Step:
             belongs to no client has `None`.
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
+        drawn: where each row of a batch stands here as a client of its own, the
+            samples of each client that has a generator; else `None`.
     """
 
     tensors: Mapping[str, Tensor]
@@ -52,6 +54,7 @@ class Step:
     generators: Sequence[torch.Generator | None]
     fused: Fused | None = None
     fuse: frozenset[str] = frozenset()
+    drawn: Sequence[int] | None = None
     counts: Tensor = field(init=False)
 
     def __post_init__(self) -> None:

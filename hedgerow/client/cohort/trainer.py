@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,12 +16,13 @@ from hedgerow.client.cohort.batch import Batch, Work, finite
 from hedgerow.client.cohort.choice import Choice, Clients, choose
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import losses_of
-from hedgerow.client.cohort.schedule import Group, groups, steps
+from hedgerow.client.cohort.schedule import Group, batch_rows, groups
 from hedgerow.client.cohort.stack import Room
 from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
+from hedgerow.client.torch_samples import SIDE_BY_SIDE
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 _WIDTHS = {"cpu": (4, 10, 25)}
 _MEMORY_FLOATS = 2**27
@@ -111,17 +112,34 @@ class CohortTrainer:
         return self._inner.initial(seed)
 
     def fit(
-        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
     ) -> Fit:
         """Train a copy of the model on one client's data, alone."""
-        return self._inner.fit(model, data, local, seed=seed, round=round, client=client)
+        return self._inner.fit(
+            model, data, local, seed=seed, round=round, client=client, correction=correction
+        )
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples."""
         return self._inner.evaluate(model, data)
 
     def fit_many(
-        self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
+        self,
+        model: Model,
+        clients: Clients,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        corrections: Mapping[str, Vector] | None = None,
     ) -> Iterator[tuple[str, Fit | Exception]]:
         """Train copies of the model, each on one client's data.
 
@@ -131,6 +149,7 @@ class CohortTrainer:
             local: how to train.
             seed: seed of the run.
             round: round number, from 1.
+            corrections: added to every step's gradient, `(d,)` for each client.
 
         Yields:
             Name and result of every client, in any order: its `Fit`, or the
@@ -141,18 +160,24 @@ class CohortTrainer:
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
         together = [c for c in clients if choice.method == "batch" and _usable(c[1])]
-        together = [c for c in together if steps(len(c[1]), local) <= choice.most_steps]
+        together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
+        if local.clip_samples:
+            together = [c for c in together if self._side_by_side(len(c[1]), local)]
         if not self._prepare(together):
             together = []
         names = {name for name, _ in together}
+
+        def alone(name: str, data: Samples) -> Fit | Exception:
+            return self._alone(model, name, data, local, seed, round, corrections)
+
         for name, data in clients:
             if name not in names:
-                yield name, self._alone(model, name, data, local, seed, round)
+                yield name, alone(name, data)
         with self._room() as room:
             for group in groups(together, local):
-                work = self._work(model, local, seed, round, room)
+                work = self._work(model, local, seed, round, room, corrections)
                 for name, data, fit in self._train(work, group, choice):
-                    yield name, fit or self._alone(model, name, data, local, seed, round)
+                    yield name, fit or alone(name, data)
 
     def choose(
         self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
@@ -170,7 +195,7 @@ class CohortTrainer:
             some = self._healthy(model, clients, local, seed, round)
             if not some:
                 return Choice("loop", "there was no client to measure")
-            counts = [steps(len(data), local) for _, data in clients if len(data)]
+            counts = [local.steps(len(data)) for _, data in clients if len(data)]
             self._choice = self._choose(model, some, counts, local, seed, round)
         return self._choice
 
@@ -238,9 +263,24 @@ class CohortTrainer:
             self._module = module
         return self._module is not None
 
-    def _work(self, model: Model, local: LocalTraining, seed: int, round: int, room: Room) -> Work:
+    def _side_by_side(self, samples: int, local: LocalTraining) -> bool:
+        """Whether the gradients of a batch's samples find room; else the loop takes one after another."""
+        return batch_rows(samples, local.batch_size) * self.layout.dimension <= SIDE_BY_SIDE
+
+    def _work(
+        self,
+        model: Model,
+        local: LocalTraining,
+        seed: int,
+        round: int,
+        room: Room,
+        corrections: Mapping[str, Vector] | None = None,
+    ) -> Work:
         assert self._module is not None
-        return Work(self._module, self._losses, self.layout, model, local, seed, round, self._device, room)
+        device = self._device
+        return Work(
+            self._module, self._losses, self.layout, model, local, seed, round, device, room, corrections
+        )
 
     def _train(
         self, work: Work, group: Group, choice: Choice, *, careful: bool = True
@@ -278,10 +318,18 @@ class CohortTrainer:
             yield from self._train(work, Group(group.rows, tuple(waiting)), choice)
 
     def _alone(
-        self, model: Model, name: str, data: Samples, local: LocalTraining, seed: int, round: int
+        self,
+        model: Model,
+        name: str,
+        data: Samples,
+        local: LocalTraining,
+        seed: int,
+        round: int,
+        corrections: Mapping[str, Vector] | None = None,
     ) -> Fit | Exception:
+        correction = corrections[name] if corrections else None
         try:
-            return self.fit(model, data, local, seed=seed, round=round, client=name)
+            return self.fit(model, data, local, seed=seed, round=round, client=name, correction=correction)
         except Exception as error:
             return error
 
