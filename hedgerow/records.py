@@ -4,13 +4,13 @@
 |---|---|
 | `query` reply | config `hedgerow`: client, num-examples |
 | `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since |
-| `train` reply | arrays `payload`, `buffers`, `control`; config `hedgerow`: round, client; and `hedgerow.metrics` |
+| `train` reply | arrays `payload`, `buffers`, `control`; config `hedgerow`: round, client; metrics (below) |
 
 `model` holds the array `parameters`, and `buffers` where the model has some;
 only then has a reply `buffers`. With control variates, `model` holds `control`
 too, and a reply has `control`; `uncounted` names clients of the cohort whose
-last ones did not reach the server, where there are any. The metrics are the weight, num-examples, and
-one `metric.NAME` for each metric.
+last ones did not count, where there are any. The metrics, `hedgerow.metrics`,
+are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
 measured once. What arrives is not trusted: whatever does not have exactly the
@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -32,12 +32,19 @@ from numpy.typing import NDArray
 
 from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
 
+R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord, RecordDict)
+
 _KEY = "hedgerow"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
 _REMEMBERED, _LONG = 64, 10_000
 _sizes: dict[Any, int] = {}
-_PLAIN = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))
+_PLAIN = {
+    np.dtype(f"{kind}{bits}"): f"{kind}{bits}"
+    for kind in ("int", "uint", "float")
+    for bits in (8, 16, 32, 64)
+    if (kind, bits) != ("float", 8)
+}
 
 
 @dataclass(frozen=True)
@@ -161,16 +168,17 @@ def pack_reply(
     metrics = {_METRIC + name: float(value) for name, value in fit.metrics.items()}
     content: dict[str, Any] = {
         "payload": _pack_arrays(payload.arrays),
-        _KEY + ".metrics": MetricRecord(
-            {"weight": float(payload.weight), "num-examples": fit.num_examples, **metrics}
+        _KEY + ".metrics": _filled(
+            MetricRecord(),
+            {"weight": float(payload.weight), "num-examples": int(fit.num_examples), **metrics},
         ),
-        _KEY: ConfigRecord({"round": round, "client": client}),
+        _KEY: _filled(ConfigRecord(), {"round": round, "client": client}),
     }
     if fit.buffers.size:
         content["buffers"] = _pack_arrays({"buffers": fit.buffers})
     if control is not None:
         content["control"] = _pack_arrays({"control": control})
-    return RecordDict(content)
+    return _filled(RecordDict(), content)
 
 
 def unpack_reply(
@@ -237,16 +245,21 @@ def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _pack_arrays(arrays: Arrays) -> ArrayRecord:
-    record = ArrayRecord()
-    for name, values in arrays.items():
-        record[name] = _pack(np.ascontiguousarray(values))
+    packed = {name: _pack(np.ascontiguousarray(values)) for name, values in arrays.items()}
+    return _filled(ArrayRecord(), packed)
+
+
+def _filled(record: R, items: Mapping[str, Any]) -> R:
+    """The record with items whose types are known to be right: to have each checked takes longer than to
+    pack them."""
+    record.__dict__["_data"].update(items)
     return record
 
 
 def _pack(values: NDArray[Any]) -> Array:
     """The same as `Array(values)`, with one copy in place of four."""
-    dtype = str(values.dtype)
-    if dtype not in _PLAIN:
+    dtype = _PLAIN.get(values.dtype)
+    if dtype is None:
         return Array(values)
     data = b"".join((_head(dtype, values.shape), values.reshape(-1).view(np.uint8).data))
     return Array(dtype=dtype, shape=values.shape, stype=SType.NUMPY, data=data)
@@ -268,7 +281,7 @@ def _unpack_arrays(content: RecordDict, key: str) -> Arrays:
 
 def _read(array: Array) -> NDArray[Any]:
     """The same as `array.numpy()`, without a copy where the bytes are those that numpy writes."""
-    if array.stype == SType.NUMPY and array.dtype in _PLAIN and len(array.shape) == 1:
+    if array.stype == SType.NUMPY and array.dtype in _PLAIN.values() and len(array.shape) == 1:
         head, dtype = _head(array.dtype, array.shape), np.dtype(array.dtype)
         if array.data.startswith(head) and len(array.data) == len(head) + array.shape[0] * dtype.itemsize:
             return np.frombuffer(array.data, dtype, offset=len(head))

@@ -144,7 +144,7 @@ class FederatedClient(ClientApp):
                 name, samples = self._client(context)
                 if name in positions:
                     raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-                corrections |= {name: c for c in self._correction(request, context, name).values()}
+                corrections.update(dict.fromkeys([name], *self._correction(request, context, name).values()))
             except (
                 Exception
             ) as error:  # whatever the data's loader raises: that client's, and not the others'

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.types import PayloadError, Vector
@@ -25,7 +26,8 @@ WEIGHT_BITS = 20
 _RANGE_BITS = 62
 
 # Adding this to a double below 2**51 in size leaves, in its low bits, the whole number nearest to it (ties to
-# even, as rint): doubles from 2**52 to 2**53 are the whole numbers.
+# even, as rint): doubles from 2**52 to 2**53 are the whole numbers. Its own bits are counted and taken off
+# once, at the end: int64 wraps round, so that nothing is lost on the way.
 _WHOLE = 1.5 * 2.0**52
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 
@@ -97,11 +99,19 @@ class FixedPointMean:
         self._sum = np.zeros(n, np.int64)
         self._weight = 0
         self._clients = clients
+        self._biased = 0
 
     @property
     def weight(self) -> float:
         """Total weight added."""
         return float(self._weight / 2**WEIGHT_BITS)
+
+    @property
+    def fixed(self) -> NDArray[np.int64]:
+        """What was added, `(n,) int64` in multiples of 2**-36."""
+        bias = (self._biased * _WHOLE_BITS + 2**63) % 2**64 - 2**63
+        fixed: NDArray[np.int64] = self._sum - np.int64(bias)
+        return fixed
 
     def check(self, values: Vector, weight: float) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""
@@ -118,6 +128,7 @@ class FixedPointMean:
         largest = self._largest(values, fixed_weight) * 2.0**FRACTION_BITS
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
+        biased = largest < 2.0**51
         scaled = np.empty(min(_BLOCK, len(values)), np.float64)
         whole = scaled.view(np.int64)
         for first in range(0, len(values), _BLOCK):
@@ -125,13 +136,13 @@ class FixedPointMean:
             part, bits = scaled[: len(total)], whole[: len(total)]
             np.copyto(part, values[first : first + _BLOCK])
             np.multiply(part, factor, out=part)
-            if largest < 2.0**51:
+            if biased:
                 np.add(part, _WHOLE, out=part)
-                np.subtract(bits, _WHOLE_BITS, out=bits)
             else:
                 np.copyto(bits, np.rint(part), casting="unsafe")
             np.add(total, bits, out=total)
         self._weight += fixed_weight
+        self._biased += biased
 
     def merge(self, other: Self) -> None:
         """Count in what was added to another mean of the same cohort."""
@@ -139,6 +150,7 @@ class FixedPointMean:
             raise ValueError("the two means are not of one cohort and model; only such can be merged")
         self._sum += other._sum
         self._weight += other._weight
+        self._biased += other._biased
 
     def _largest(self, values: Vector, fixed_weight: int) -> float:
         """The largest size of `weight * value`; raises `PayloadError` where it is out of range."""
@@ -161,7 +173,7 @@ class FixedPointMean:
         """The mean `(n,) float32`; raises `ValueError` where the total weight is zero."""
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
-        return (self._sum * (2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight)).astype(np.float32)
+        return (self.fixed * (2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight)).astype(np.float32)
 
 
 def _fixed(weight: float) -> int:

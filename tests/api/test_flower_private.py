@@ -6,10 +6,12 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, Metadata, MetricRecord, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.common.serde import recorddict_to_proto
 from flwr.server.superlink.fleet.vce.vce_api import _register_nodes
 from flwr.server.superlink.linkstate import LinkStateFactory
 from flwr.server.superlink.linkstate.utils import (
@@ -27,6 +29,7 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import InMemoryGrid
 
 import hedgerow.simulation
+from hedgerow.records import _filled
 from hedgerow.simulation import flower
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
@@ -235,3 +238,21 @@ def test_messages_travel_between_processes_as_they_are() -> None:
     again = pickle.loads(pickle.dumps(asked))
     assert again.content == asked.content
     assert vars(again.metadata) == vars(asked.metadata)
+
+
+@pytest.mark.parametrize(
+    ("kind", "items"),
+    [
+        (ArrayRecord, {"values": Array(np.arange(3, dtype=np.float32))}),
+        (ConfigRecord, {"round": 3, "client": "a"}),
+        (MetricRecord, {"weight": 1.5, "num-examples": 2}),
+        (RecordDict, {"config": ConfigRecord({"round": 3})}),
+    ],
+)
+def test_a_record_that_is_filled_at_once_is_one_that_was_filled_item_by_item(kind, items) -> None:
+    filled, usual = _filled(kind(), items), kind(items)
+    assert filled == usual
+    assert list(filled.items()) == list(usual.items())
+    records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (filled, usual)]
+    first, second = (recorddict_to_proto(r).SerializeToString(deterministic=True) for r in records)
+    assert first == second

@@ -101,7 +101,7 @@ def test_each_product_is_rounded_to_the_nearest_multiple_ties_to_even(vector, we
         assert np.abs(vector.astype(np.float64) * weight).max() > 2.0**26
         return
     exact = [round(Fraction(float(np.float64(v) * weight)) * 2**FRACTION_BITS) for v in vector]
-    assert total._sum.tolist() == exact
+    assert total.fixed.tolist() == exact
 
 
 def test_a_long_vector_is_added_block_by_block():
@@ -111,4 +111,4 @@ def test_a_long_vector_is_added_block_by_block():
         values = random.normal(size=100_003).astype(np.float32)
         total.add(values, weight)
         pieces.append([round(float(np.float64(v) * weight) * 2**FRACTION_BITS) for v in values])
-    assert total._sum.tolist() == [a + b for a, b in zip(*pieces, strict=True)]
+    assert total.fixed.tolist() == [a + b for a, b in zip(*pieces, strict=True)]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hedgerow.client.cohort.first_layer import FirstStep, Products
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import Losses
 from hedgerow.client.cohort.samples import ClippedSamples
@@ -67,8 +68,10 @@ class Batch:
         self._slots: list[_Client] = []
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
+        self._first = self._products(copies, group.first_rows, learning_rate)
+        without = {self._first.layer.weight} if self._first else frozenset[str]()
         self._stack = Stack(
-            work.room, work.layout, work.model, copies, local, learning_rate, work.device,
+            work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
             corrected=work.corrections is not None,
         )  # fmt: skip
         self._clipped: ClippedSamples | None = None
@@ -83,7 +86,7 @@ class Batch:
             if self._waiting:
                 self._slots.append(self._next(slot))
             else:
-                self._stack.reset(slot)
+                self._clear(slot)
 
     @property
     def clients(self) -> list[tuple[str, Samples]]:
@@ -115,14 +118,24 @@ class Batch:
         if slot < end:
             self._slots[slot] = last
             self._stack.move(end, slot)
+            if self._first:
+                self._first.move(end, slot)
             self._totals[slot] = self._totals[end]
-        # What is left where no client is must stay finite: it is computed with.
-        self._stack.reset(end)
+        if end < self._narrowest:
+            self._clear(end)
+
+    def _clear(self, slot: int) -> None:
+        """What is left where no client is must stay finite: it is computed with."""
+        self._stack.reset(slot)
+        if self._first:
+            self._first.clear(slot)
 
     def _next(self, slot: int) -> _Client:
         name, data = self._waiting.pop()
         work = self._work
         self._stack.reset(slot, None if work.corrections is None else work.corrections[name])
+        if self._first:
+            self._first.load(slot, data)
         self._totals[slot] = 0
         shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
         dropout = None
@@ -136,18 +149,24 @@ class Batch:
         samples = len(self._slots[slot].data)
         loss = self._totals[slot].item() / (self._work.local.epochs * samples)
         delta, buffers = self._stack.results(slot)
+        if self._first:
+            self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
         return Fit(delta, buffers, samples, {"loss": loss})
 
     def step(self) -> None:
         """One step of every slot."""
         width = max(len(self._slots), self._narrowest)
-        x, y, samples = self._inputs(width)
+        indices = [next(client.batches) for client in self._slots]
+        samples = [len(index) for index in indices] + [0] * (width - len(indices))
         generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
+        x = self._samples(width, indices) if self._first is None else None
+        y = self._targets(width, indices)
         gradients: Mapping[str, Tensor | None]
-        if self._clipped is None:
-            losses, gradients = self._gradients(x, y, samples, generators)
-        else:
+        if self._clipped is not None and x is not None:
             losses, gradients = self._clipped(self._stack, x, y, samples, generators)
+        else:
+            first = self._first.at(indices, width, self._rows) if self._first else None
+            losses, gradients = self._gradients(x, y, samples, generators, first)
         with torch.no_grad():
             self._stack.step(gradients, width)
             counts = torch.tensor(samples, dtype=torch.float64, device=losses.device)
@@ -156,29 +175,30 @@ class Batch:
             client.steps_left -= 1
 
     def _gradients(
-        self, x: Tensor, y: Tensor, samples: Sequence[int], generators: Sequence[torch.Generator | None]
+        self,
+        x: Tensor | None,
+        y: Tensor,
+        samples: Sequence[int],
+        generators: Sequence[torch.Generator | None],
+        first: FirstStep | None,
     ) -> tuple[Tensor, Mapping[str, Tensor | None]]:
         """Each slot's loss, and the gradients of those parameters that are not changed on the way."""
         width = len(samples)
         # `data`, unlike `detach`, lets autograd count the changes of each tensor apart from the others'.
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
         tensors = {**parameters, **self._stack.buffers(width)}
-        step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse)
+        step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first=first)
         losses = self._work.losses(step, self._work.module(step, x), y)
-        learned = {n: p for n, p in parameters.items() if n not in self._fuse}
-        # The layers of `fuse` change their parameters on the way, if there is a gradient to find.
-        inputs = list(learned.values()) or list(parameters.values())
+        # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
+        inputs = [*parameters.values(), *([first.anchor] if first else [])]
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
-        return losses, dict(zip(learned, found, strict=False))
+        gradients = dict(zip(parameters, found, strict=False))
+        return losses, {n: g for n, g in gradients.items() if n not in self._fuse}
 
-    def _inputs(self, width: int) -> tuple[Tensor, Tensor, list[int]]:
+    def _samples(self, width: int, indices: Sequence[NDArray[Any]]) -> Tensor:
         """The next batch of each slot, filled up to the same number of rows."""
-        first = self._slots[0].data
-        x, y = self._room("x", width, first.x), self._room("y", width, first.y)
-        samples = [0] * width
-        for slot, client in enumerate(self._slots):
-            index = next(client.batches)
-            samples[slot] = len(index)
+        x = self._room("x", width, self._slots[0].data.x)
+        for slot, (client, index) in enumerate(zip(self._slots, indices, strict=True)):
             if len(index) < self._rows:
                 # With a sample of its own: what is computed from it is finite if the rest is.
                 index = np.concatenate([index, np.repeat(index[:1], self._rows - len(index))])
@@ -186,11 +206,27 @@ class Batch:
                 np.take(client.data.x, index, axis=0, out=x[slot], mode="clip")
             else:
                 x[slot] = client.data.x[index]
-            y[slot] = client.data.y[index]
-        for slot in range(len(self._slots), width):
-            x[slot], y[slot] = x[0], y[0]
-        device = self._work.device
-        return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), samples
+        x[len(self._slots) :] = x[0]
+        return torch.from_numpy(x).to(self._work.device)
+
+    def _targets(self, width: int, indices: Sequence[NDArray[Any]]) -> Tensor:
+        y = self._room("y", width, self._slots[0].data.y)
+        for slot, (client, index) in enumerate(zip(self._slots, indices, strict=True)):
+            y[slot, : len(index)] = client.data.y[index]
+            y[slot, len(index) :] = y[slot, 0]
+        y[len(self._slots) :] = y[0]
+        return torch.from_numpy(y).to(self._work.device)
+
+    def _products(self, copies: int, rows: int, learning_rate: float) -> Products | None:
+        layer, work = self._work.module.first_layer, self._work
+        if layer is None or not rows:
+            return None
+        names = [t.name for t in work.layout.parameters]
+        self._place = work.layout.slices()[names.index(layer.weight)]
+        weight = torch.from_numpy(np.require(work.model.parameters[self._place], requirements="W"))
+        return Products(
+            layer, weight.view(layer.shape).to(work.device), copies, rows, learning_rate, work.room
+        )
 
     def _room(self, key: str, width: int, like: NDArray[Any]) -> NDArray[Any]:
         """An array for a batch; for images with (rows, height, width, clients, channels) in memory."""
@@ -205,5 +241,10 @@ class Batch:
 
 def finite(fit: Fit) -> bool:
     """Whether training did not diverge."""
-    arrays = (fit.delta, fit.buffers)
-    return bool(np.isfinite(fit.metrics["loss"]) and all(np.isfinite(a).all() for a in arrays))
+    return bool(np.isfinite(fit.metrics["loss"])) and _finite(fit.delta) and _finite(fit.buffers)
+
+
+def _finite(values: Vector) -> bool:
+    # The square of a vector is finite where its values are, unless they are huge.
+    vector = torch.from_numpy(values)
+    return bool(np.isfinite(torch.dot(vector, vector).item()) or np.isfinite(values).all())

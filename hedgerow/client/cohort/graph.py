@@ -15,10 +15,10 @@ from torch import Tensor, fx, nn
 from hedgerow.client.cohort.attention import encoder
 from hedgerow.client.cohort.dropout import DROPOUTS, dropout
 from hedgerow.client.cohort.functions import ATTRIBUTES, FACTS, FUNCTIONS
-from hedgerow.client.cohort.layers import LAYERS
+from hedgerow.client.cohort.layers import LAYERS, Layer
 from hedgerow.client.cohort.recurrent import recurrent
 from hedgerow.client.cohort.step import Step
-from hedgerow.client.cohort.tracing import first_names, tensors, trace, used_once
+from hedgerow.client.cohort.tracing import first_layer, first_names, tensors, trace, used_once
 from hedgerow.types import Layout
 
 _LAYERS: dict[type[nn.Module], Any] = {
@@ -65,12 +65,15 @@ class BatchedModule:
         """Whether the model's first layers want images in the order `convolve` has."""
         self.fusable = used_once(self._graph, nn.Linear) & self._stacked
         """Parameters that their layers can update themselves."""
+        self.first_layer, self._before_first = first_layer(self._graph, self._names, self.fusable)
+        """The linear layer that the data go to, if there is one."""
 
-    def __call__(self, step: Step, x: Tensor) -> Any:
+    def __call__(self, step: Step, x: Tensor | None) -> Any:
         """Outputs of all clients, `(clients, rows, ...)`."""
         values: Values = {}
         for node, run in self._runs.items():
-            values[node] = x if node.op == "placeholder" else run(step, values)
+            given = node.op == "placeholder" or (step.first is not None and node in self._before_first)
+            values[node] = x if given else run(step, values)
         return values[node]
 
     def observe(self, x: Tensor) -> None:
@@ -111,6 +114,8 @@ class BatchedModule:
             if self._dropout(node):
                 return self._drop(node, cast(float, module.p), DROPOUTS[type(module)])
             layer = _LAYERS[type(module)](module) if type(module) in _LAYERS else None
+            if layer is not None and type(module) is nn.Linear:
+                return lambda step, values: self._linear(step, names, values[x], layer)
             if layer is not None:
                 return lambda step, values: layer(step, names, values[x])
 
@@ -118,6 +123,13 @@ class BatchedModule:
             return torch.func.functional_call(module, own, args, kwargs)
 
         return self._through_vmap(node, inputs, call, names)
+
+    def _linear(self, step: Step, names: dict[str, str], x: Tensor | None, layer: Layer) -> Tensor:
+        if step.first is not None and self.first_layer and names["weight"] == self.first_layer.weight:
+            x = step.first(step.tensors[names["bias"]] if "bias" in names else None)
+        else:
+            x = layer(step, names, cast(Tensor, x))
+        return cast(Tensor, x)
 
     def _function(self, node: fx.Node, inputs: list[fx.Node]) -> Run:
         target: Any = node.target

@@ -51,8 +51,7 @@ class ClippedSamples:
         """
         width, rows = x.shape[:2]
         weights, buffers = stack.rows(width)
-        shape = (width, weights.shape[1])
-        means = Rows(self._layout.parameters, self._room.take("means", shape, torch.float32, x.device))
+        means = self._rows("means", width, x.device)
         # Never one client alone, where there are several: its bits would be others.
         chunks = -(-width // max(3, _AT_ONCE // (rows * weights.shape[1])))
         losses = []
@@ -87,15 +86,15 @@ class ClippedSamples:
         losses = self._losses(step, outputs, y.reshape(copies, 1, *y.shape[2:]))
         found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
         with torch.no_grad():
-            shape = (copies, weights.shape[1])
-            g = Rows(self._layout.parameters, self._room.take("of samples", shape, torch.float32, x.device))
+            g = self._rows("of samples", copies, x.device)
             g.values.zero_()
             for view, gradient in zip(g.views(copies).values(), found, strict=True):
                 if gradient is not None:
                     view.copy_(gradient)
             norms = torch.linalg.vector_norm(g.values, dim=1).view(clients, rows)
-            counts = torch.tensor(samples, dtype=torch.float32, device=x.device).clamp(min=1).unsqueeze(1)
+            counts = torch.tensor(samples, dtype=torch.float32, device=x.device).unsqueeze(1)
             counted = torch.arange(rows, device=x.device) < counts
+            counts.clamp_(min=1)
             scale = (self._largest / norms.clamp(min=self._largest)).where(counted, 0.0) / counts
             torch.sum(g.values.mul_(scale.view(-1, 1)).view(clients, rows, -1), 1, out=means)
             return (losses.view(clients, rows) * counted).sum(1) / counts.squeeze(1)
@@ -103,7 +102,14 @@ class ClippedSamples:
     def _copied(self, kind: str, values: Tensor, rows: int) -> dict[str, Tensor]:
         """A copy of each client's tensors for each row, by name."""
         clients, size = values.shape
-        copies = self._room.take(f"copies of {kind}", (clients * rows, size), torch.float32, values.device)
-        copies.view(clients, rows, size).copy_(values.unsqueeze(1))
-        tensors = self._layout.parameters if kind == "parameters" else self._layout.buffers
-        return Rows(tensors, copies).views(clients * rows)
+        copies = self._rows(kind, clients * rows, values.device)
+        copies.values.view(clients, rows, size).copy_(values.unsqueeze(1))
+        return copies.views(clients * rows)
+
+    def _rows(self, kind: str, number: int, device: torch.device) -> Rows:
+        tensors = self._layout.buffers if kind == "buffers" else self._layout.parameters
+
+        def room(shape: tuple[int, ...]) -> Tensor:
+            return self._room.take(f"samples: {kind}", shape, torch.float32, device)
+
+        return Rows(tensors, frozenset(), number, room)

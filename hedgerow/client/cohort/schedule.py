@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.client.cohort.first_layer import FirstLayer, plain
 from hedgerow.types import LocalTraining, Samples
 
 
@@ -20,26 +21,31 @@ class Group:
 
     Attributes:
         rows: of every batch.
+        first_rows: of the products of each client, where the model's first layer has no weights; else 0.
         clients: with their data; those with the most steps first, so that few
             are left alone at the end.
     """
 
     rows: int
+    first_rows: int
     clients: tuple[tuple[str, Samples], ...]
 
 
-def groups(clients: Sequence[tuple[str, Samples]], local: LocalTraining) -> list[Group]:
+def groups(
+    clients: Sequence[tuple[str, Samples]], local: LocalTraining, first: FirstLayer | None = None
+) -> list[Group]:
     """Put clients together that have samples of one shape and batches of one size.
 
     The rows of a client's batches depend on its own data alone: what is
     computed for it must not depend on who else is there.
     """
+    first = first if plain(local) else None
     found: dict[Any, list[tuple[str, Samples]]] = {}
     for name, data in clients:
-        rows = batch_rows(len(data), local.batch_size)
+        rows = batch_rows(len(data), local.batch_size), first.rows(data, local) if first else 0
         found.setdefault((rows, data.x.shape[1:], data.x.dtype), []).append((name, data))
     return [
-        Group(key[0], tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
+        Group(key[0][0], key[0][1], tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
         for key, together in found.items()
     ]
 

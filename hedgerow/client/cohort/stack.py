@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 import torch
@@ -36,26 +37,32 @@ class Rows:
 
     Args:
         tensors: what a vector consists of.
-        values: memory for them, `(rows, width(tensors))`.
+        without: names of tensors that are not kept here.
+        room: gives memory of a shape.
+        copies: rows.
     """
 
-    def __init__(self, tensors: Sequence[Slot], values: Tensor) -> None:
-        self.values = values
-        self._tensors = tensors
-        self._starts, self._sizes = _starts(tensors), [t.size for t in tensors]
+    def __init__(
+        self,
+        tensors: Sequence[Slot],
+        without: AbstractSet[str],
+        copies: int,
+        room: Callable[[tuple[int, ...]], Tensor],
+    ) -> None:
+        ends = itertools.accumulate((t.size for t in tensors), initial=0)
+        placed = [(t, offset) for t, offset in zip(tensors, ends, strict=False) if t.name not in without]
+        self._size = sum(t.size for t in tensors)
+        self._tensors, self._offsets = [t for t, _ in placed], [offset for _, offset in placed]
+        self._starts = _starts(self._tensors)
+        self.values = room((copies, self._starts[-1]))
         self._views: dict[int, dict[str, Tensor]] = {}
-
-    @staticmethod
-    def width(tensors: Sequence[Slot]) -> int:
-        """Floats that a vector takes here."""
-        return _starts(tensors)[-1]
 
     def views(self, rows: int) -> dict[str, Tensor]:
         """The tensors of the first rows, by name: `(rows, *shape)` each, sharing memory."""
         if rows not in self._views:
             self._views[rows] = {
-                t.name: self.values[:rows, start : start + size].view(rows, *t.shape)
-                for t, start, size in zip(self._tensors, self._starts, self._sizes, strict=False)
+                t.name: self.values[:rows, start : start + t.size].view(rows, *t.shape)
+                for t, start in zip(self._tensors, self._starts, strict=False)
             }
         return self._views[rows]
 
@@ -67,9 +74,12 @@ class Rows:
         return torch.from_numpy(row)
 
     def gather(self, row: int, minus: Tensor | None = None) -> Vector:
-        """A row as a vector in `Layout` order, less another row, which lies on the CPU."""
+        """A row as a vector in `Layout` order, less another row, which lies on the CPU.
+
+        Where tensors are not kept here, the vector holds anything.
+        """
         values = self.values[row].cpu().numpy()
-        vector = np.empty(sum(self._sizes), np.float32)
+        vector: Vector = torch.empty(self._size).numpy()  # torch's memory begins on a cache line
         for mine, theirs in self._places():
             if minus is None:
                 vector[theirs] = values[mine]
@@ -78,10 +88,8 @@ class Rows:
         return vector
 
     def _places(self) -> Iterator[tuple[slice, slice]]:
-        offset = 0
-        for start, size in zip(self._starts, self._sizes, strict=False):
-            yield slice(start, start + size), slice(offset, offset + size)
-            offset += size
+        for t, start, offset in zip(self._tensors, self._starts, self._offsets, strict=False):
+            yield slice(start, start + t.size), slice(offset, offset + t.size)
 
 
 class Stack:
@@ -95,6 +103,7 @@ class Stack:
         local: how they are trained.
         learning_rate: of this round.
         device: where they are.
+        without: names of parameters that are kept elsewhere.
         corrected: whether each copy has a correction of its own, which is added
             to its gradients.
     """
@@ -108,12 +117,12 @@ class Stack:
         local: LocalTraining,
         learning_rate: float,
         device: torch.device,
+        without: AbstractSet[str] = frozenset(),
         *,
         corrected: bool = False,
     ) -> None:
         def rows(key: str, tensors: Sequence[Slot]) -> Rows:
-            shape = (copies, Rows.width(tensors))
-            return Rows(tensors, room.take(key, shape, torch.float32, device))
+            return Rows(tensors, without, copies, lambda shape: room.take(key, shape, torch.float32, device))
 
         self._local, self.learning_rate = local, learning_rate
         self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.buffers)

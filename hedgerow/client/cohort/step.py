@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class Step:
             belongs to no client has `None`.
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
+        first: the model's first layer, where it has no weights of its own here.
         drawn: where each row of a batch stands here as a client of its own, the
             samples of each client that has a generator; else `None`.
     """
@@ -54,6 +56,7 @@ class Step:
     generators: Sequence[torch.Generator | None]
     fused: Fused | None = None
     fuse: frozenset[str] = frozenset()
+    first: Any = None
     drawn: Sequence[int] | None = None
     counts: Tensor = field(init=False)
 

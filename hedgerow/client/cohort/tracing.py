@@ -1,11 +1,13 @@
 """A user's module as a graph, and what can be said of it before anything is computed."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
+from hedgerow.client.cohort.first_layer import FirstLayer
 from hedgerow.client.cohort.step import CannotBatch
 
 _IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem}
@@ -78,6 +80,42 @@ def used_once(graph: fx.GraphModule, layer: type[nn.Module]) -> frozenset[str]:
         for name in used:
             uses[name] = uses.get(name, 0) + 1
     return frozenset(name for name in candidates if uses[name] == 1)
+
+
+def first_layer(
+    graph: fx.GraphModule, names: Mapping[str, str], free: frozenset[str]
+) -> tuple[FirstLayer | None, frozenset[fx.Node]]:
+    """The linear layer that the data go to, flattened at most, and the nodes before it.
+
+    Args:
+        graph: of the model.
+        names: first names of its tensors.
+        free: names of tensors that nothing else uses.
+    """
+    node = next(n for n in graph.graph.nodes if n.op == "placeholder")
+    before = []
+    while len(node.users) == 1:
+        before.append(node)
+        node = next(iter(node.users))
+        if node.op == "call_module" and type(graph.get_submodule(str(node.target))) is nn.Linear:
+            layer = graph.get_submodule(str(node.target))
+            own = {n: names[f"{node.target}.{n}"] for n, _ in tensors(layer)}
+            if not free.issuperset(own.values()) or node.kwargs:
+                break
+            sizes = layer.in_features, layer.out_features
+            found = FirstLayer(own["weight"], own.get("bias"), *sizes, flattens=len(before) > 1)  # type: ignore[arg-type]
+            return found, frozenset(before)
+        if not _flattens(graph, node):
+            break
+    return None, frozenset()
+
+
+def _flattens(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node makes each sample a vector, and does nothing else."""
+    if node.op == "call_module":
+        module = graph.get_submodule(str(node.target))
+        return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+    return node.target in (torch.flatten, "flatten") and node.args[1:] == (1,) and not node.kwargs
 
 
 def _whole() -> fx.Graph:

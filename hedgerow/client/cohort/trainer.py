@@ -24,7 +24,7 @@ from hedgerow.client.torch_samples import SIDE_BY_SIDE
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
-_WIDTHS = {"cpu": (4, 10, 25)}
+_WIDTHS = {"cpu": (4, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
 """Of parameters, gradients and moments in one batch: half a GiB."""
 
@@ -174,7 +174,9 @@ class CohortTrainer:
             if name not in names:
                 yield name, alone(name, data)
         with self._room() as room:
-            for group in groups(together, local):
+            # A first layer without weights of its own takes nothing but the gradients.
+            first = self._module.first_layer if self._module and corrections is None else None
+            for group in groups(together, local, first):
                 work = self._work(model, local, seed, round, room, corrections)
                 for name, data, fit in self._train(work, group, choice):
                     yield name, fit or alone(name, data)
@@ -208,7 +210,7 @@ class CohortTrainer:
         def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
             work = self._work(model, local, seed, round, room)
             choice, fits = Choice("batch", "", at_once, narrowest), {}
-            for group in groups(clients, local):
+            for group in groups(clients, local, work.module.first_layer):
                 for name, _, fit in self._train(work, group, choice, careful=False):
                     if fit is None:
                         raise CannotBatch("training diverges in a batch")
@@ -313,9 +315,9 @@ class CohortTrainer:
             yield *failed[0], None
         else:
             for client in failed:
-                yield from self._train(work, Group(group.rows, (client,)), choice)
+                yield from self._train(work, replace(group, clients=(client,)), choice)
         if waiting:
-            yield from self._train(work, Group(group.rows, tuple(waiting)), choice)
+            yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
 
     def _alone(
         self,
