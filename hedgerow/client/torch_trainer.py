@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hedgerow import checks
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_module import FlatModule
 from hedgerow.client.torch_samples import SampleGradients
 from hedgerow.client.torch_step import Step, stepper
@@ -40,7 +41,7 @@ class TorchTrainer:
 
     Raises:
         ValueError: the factory does not give a module with trainable float32
-            parameters.
+            parameters, or there is no such device here.
 
     A trainer is not safe to use from two threads at once.
 
@@ -60,7 +61,7 @@ class TorchTrainer:
         checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
         self._task = task
         self._threads = threads
-        self._device = torch.device(device or "cpu")
+        self._device = find_device(device)
         self._evaluation_batch = evaluation_batch
         self._net = FlatModule(self._build(0, "constants"), self._device)
         self._loss = task.loss or nn.functional.cross_entropy

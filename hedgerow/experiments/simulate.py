@@ -8,6 +8,7 @@ from pathlib import Path
 from hedgerow import checks
 from hedgerow.client.app import ClientData, client_app
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import best_device
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
 from hedgerow.files import write_whole
@@ -33,6 +34,7 @@ def simulate(
     evaluate_every: int = 1,
     workers: int = 1,
     trainer: str = "loop",
+    device: str | None = None,
     client_timeout: float | None = None,
 ) -> Iterator[RoundResult]:
     """Yield the result of each round, with the clients on this machine.
@@ -51,13 +53,26 @@ def simulate(
             several as one computation, and `"auto"` measures what is faster. Loop
             and batch agree to rounding only, and so do two runs with `"auto"`; a
             run in a folder keeps what it chose.
+        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a
+            GPU for `"batch"` and `"auto"` in one process, where there is one, and
+            else the CPU; a run in a folder keeps it. On a GPU two runs may differ
+            in their last bits.
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
 
     The same apps run unchanged on Flower's own engines: `client_app` and
     `train` are all that is used here.
+
+    Raises:
+        ValueError: there is no such device, it is not for a `Task`, or several
+            processes would have to share it.
     """
     chosen = folder / "trainer.json" if folder else None
-    learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
+    if isinstance(task, Task):
+        learner = _trainer(task, trainer, chosen, device, workers)
+    elif device is not None:
+        raise ValueError(f"device is {device!r}, and the task is a trainer already; make it on that device")
+    else:
+        learner = task
     app = client_app(learner, clients, strategy, state_folder=folder / "clients" if folder else None)
 
     def evaluate(model: Model) -> dict[str, float]:
@@ -83,15 +98,31 @@ def simulate(
             yield result
 
 
-def _trainer(task: Task, kind: str, chosen: Path | None) -> Trainer:
+def _trainer(task: Task, kind: str, chosen: Path | None, device: str | None, workers: int) -> Trainer:
     checks.one_of(TRAINERS, trainer=kind)
     if kind == "loop":
-        return TorchTrainer(task)
+        _refuse_shared(device, workers)
+        return TorchTrainer(task, device=device)
     from hedgerow.client.cohort import Choice, CohortTrainer
 
-    if chosen is None or not chosen.exists():
-        return CohortTrainer(task, mode=kind)
-    return CohortTrainer(task, mode=kind, choice=Choice(**json.loads(chosen.read_text(encoding="utf-8"))))
+    choice = None
+    if chosen is not None and chosen.exists():
+        choice = Choice(**json.loads(chosen.read_text(encoding="utf-8")))
+    if device is None and choice is not None:
+        device = choice.device
+    elif device is None:
+        device = best_device() if workers == 1 else "cpu"
+    _refuse_shared(device, workers)
+    log.info("clients are trained on %s", device)
+    return CohortTrainer(task, mode=kind, device=device, choice=choice)
+
+
+def _refuse_shared(device: str | None, workers: int) -> None:
+    if device not in (None, "cpu") and workers > 1:
+        raise ValueError(
+            f"device is {device!r} and workers is {workers}; a GPU belongs to one process:"
+            " take workers=1, or device='cpu'"
+        )
 
 
 def _keep_choice(trainer: Trainer, file: Path) -> None:

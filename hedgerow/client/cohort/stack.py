@@ -216,7 +216,7 @@ class Stack:
 
     def _plain_step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
         weights = self._weights.views(width)
-        if self.keep != 1:
+        if self.keep != 1 and gradients:  # layers that update themselves decay their weights too
             torch._foreach_mul_([weights[name] for name in gradients], self.keep)
         used = {name: g for name, g in gradients.items() if g is not None}
         if used:

@@ -1,5 +1,6 @@
 """Many clients' local training as one computation."""
 
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from hedgerow.client.cohort.schedule import Group, batch_rows, groups
 from hedgerow.client.cohort.stack import Room
 from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_samples import SIDE_BY_SIDE
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
@@ -49,7 +51,8 @@ class CohortTrainer:
     Args:
         task: what is learned.
         threads: of torch, while it works here.
-        device: such as `"cuda"`; `None` is the CPU. On a GPU bits may differ.
+        device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a
+            GPU bits may differ.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
             `fit_many` and take what is faster.
         at_once: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
@@ -83,13 +86,16 @@ class CohortTrainer:
         if at_once is not None:
             checks.whole(2, at_once=at_once)
         self._task = task
-        self._inner = TorchTrainer(task, threads=threads, device=device)
-        self._threads, self._device = threads, torch.device(device or "cpu")
+        self._device = find_device(device or (choice.device if choice else None))
+        self._inner = TorchTrainer(task, threads=threads, device=str(self._device))
+        self._threads = threads
         self._mode, self._at_once = mode, at_once
         self._losses = losses_of(task.loss)
         self._module: BatchedModule | None = None
         self._rooms: list[Room] = []
-        self._choice = Choice("loop", "asked for") if mode == "loop" and choice is None else choice
+        if mode == "loop" and choice is None:
+            choice = Choice("loop", "asked for", device=str(self._device))
+        self._choice = choice
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, with the choice that was made here."""
@@ -159,10 +165,8 @@ class CohortTrainer:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
-        together = [c for c in clients if choice.method == "batch" and _usable(c[1])]
+        together = self._together(clients, local) if choice.method == "batch" else []
         together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
-        if local.clip_samples:
-            together = [c for c in together if self._side_by_side(len(c[1]), local)]
         if not self._prepare(together):
             together = []
         names = {name for name, _ in together}
@@ -194,11 +198,12 @@ class CohortTrainer:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
         if self._choice is None:
-            some = self._healthy(model, clients, local, seed, round)
+            some = self._healthy(model, self._together(clients, local), local, seed, round)
             if not some:
                 return Choice("loop", "there was no client to measure")
             counts = [local.steps(len(data)) for _, data in clients if len(data)]
-            self._choice = self._choose(model, some, counts, local, seed, round)
+            chosen = self._choose(model, some, counts, local, seed, round)
+            self._choice = replace(chosen, device=str(self._device))
         return self._choice
 
     def _choose(
@@ -246,7 +251,7 @@ class CohortTrainer:
         for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
             few = data.take(np.arange(min(len(data), local.batch_size or len(data))))
             same_shape = not found or data.x.shape[1:] == found[0][1].x.shape[1:]
-            if len(found) < 2 and _usable(data) and same_shape:
+            if len(found) < 2 and same_shape:
                 fit = self._alone(model, name, few, short, seed, round)
                 found += [(name, data)] if isinstance(fit, Fit) else []
         return found
@@ -265,9 +270,11 @@ class CohortTrainer:
             self._module = module
         return self._module is not None
 
-    def _side_by_side(self, samples: int, local: LocalTraining) -> bool:
-        """Whether the gradients of a batch's samples find room; else the loop takes one after another."""
-        return batch_rows(samples, local.batch_size) * self.layout.dimension <= SIDE_BY_SIDE
+    def _together(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
+        """Clients that can be in a batch: with `clip_samples`, the gradients of its samples must find room."""
+        most = SIDE_BY_SIDE // self.layout.dimension if local.clip_samples else sys.maxsize
+        usable = [client for client in clients if _usable(client[1])]
+        return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
 
     def _work(
         self,
