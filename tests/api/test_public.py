@@ -45,6 +45,7 @@ PUBLIC = [
     "quantize",
     "random_k",
     "rounds",
+    "scaffold",
     "server_app",
     "shards",
     "simulate",

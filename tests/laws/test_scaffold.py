@@ -1,7 +1,7 @@
 """SCAFFOLD is the paper's algorithm, reaches the optimum where FedAvg does not, and outlives lost replies."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_it_is_the_papers_algorithm_with_partial_participation(trainer):
 class Quadratic:
     """`a / 2 (w - b)^2`, where `x` is the one pair `(a, b)` of a client."""
 
-    layout: Layout = Layout.flat(1)
+    layout: Layout = field(default_factory=lambda: Layout.flat(1))
 
     def initial(self, seed):
         return Model(np.zeros(1, np.float32))
@@ -122,9 +122,7 @@ class Failing(Quadratic):
     lost: frozenset = frozenset({("flat", 2), ("flat", 3), ("steep", 5)})
 
     def fit(self, model, data, local, *, seed, round, client, correction=None):
-        fit = super().fit(
-            model, data, local, seed=seed, round=round, client=client, correction=correction
-        )
+        fit = super().fit(model, data, local, seed=seed, round=round, client=client, correction=correction)
         # Not a number of metrics: the server drops the reply, when the client has kept its state.
         return replace(fit, metrics={"loss": np.nan}) if (client, round) in self.lost else fit
 
@@ -193,5 +191,7 @@ def test_two_sides_of_another_mind_say_so():
         state = hr.begin(one, trainer.initial(0))
         (result,) = hr.rounds(grid, one, state, trainer.layout, num_rounds=1)
         assert "sent a control variate, and this client's strategy has none" in result.dropped["client-0"]
-        with pytest.raises(ValueError, match="the state has no control variate, and the strategy scaffold has one"):
+        with pytest.raises(
+            ValueError, match="the state has no control variate, and the strategy scaffold has one"
+        ):
             next(hr.rounds(grid, one, hr.begin(other, trainer.initial(0)), trainer.layout, num_rounds=1))
