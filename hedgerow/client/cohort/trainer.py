@@ -271,7 +271,7 @@ class CohortTrainer:
         return self._module is not None
 
     def _together(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
-        """Clients that can be in a batch: with `clip_samples`, the gradients of its samples must find room."""
+        """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
         most = SIDE_BY_SIDE // self.layout.dimension if local.clip_samples else sys.maxsize
         usable = [client for client in clients if _usable(client[1])]
         return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
