@@ -16,7 +16,7 @@ _PLACES = {
     "hedgerow.strategies": [
         "Strategy", "chain", "clip", "error_feedback", "float32", "mean", "parse_pipeline", "quantize",
         "random_k", "top_k", "uniform", "weight_by_examples",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import parse_pipeline as parse_pipeline
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
+    from hedgerow.strategies import scaffold as scaffold
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples

@@ -3,12 +3,14 @@
 | message | content |
 |---|---|
 | `query` reply | config `hedgerow`: client, num-examples |
-| `train` | arrays `model`; config `hedgerow`: round, seed, layout |
-| `train` reply | arrays `payload`, `buffers`; config `hedgerow`: round, client; metrics `hedgerow.metrics` |
+| `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since |
+| `train` reply | arrays `payload`, `buffers`, `control`; config `hedgerow`: round, client; metrics (below) |
 
 `model` holds the array `parameters`, and `buffers` where the model has some;
-only then has a reply `buffers`. The metrics are the weight, num-examples, and
-one `metric.NAME` for each metric.
+only then has a reply `buffers`. With control variates, `model` holds `control`
+too, and a reply has `control`; `uncounted` names clients of the cohort whose
+last ones did not count, where there are any. The metrics, `hedgerow.metrics`,
+are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
 measured once. What arrives is not trusted: whatever does not have exactly the
@@ -47,11 +49,13 @@ _PLAIN = {
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the server asks of a client in one round."""
+    """What the server asks of a client in one round; without control variates, `control` is empty."""
 
     model: Model
     round: int
     seed: int
+    control: NDArray[np.float32]
+    uncounted: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Reply:
     buffers: NDArray[np.float32]
     num_examples: int
     metrics: Mapping[str, float]
+    control: NDArray[np.float32]
 
 
 def measure(content: RecordDict) -> int:
@@ -109,12 +114,29 @@ def unpack_identity(content: RecordDict) -> tuple[str, int]:
     return _text(config, "client"), _whole(config, "num-examples")
 
 
-def pack_train(model: Model, layout: Layout, *, round: int, seed: int) -> RecordDict:
-    """The request of a round, the same for every client."""
+def pack_train(
+    model: Model,
+    layout: Layout,
+    *,
+    round: int,
+    seed: int,
+    control: NDArray[np.float32] | None = None,
+    uncounted: Mapping[str, int] | None = None,
+) -> RecordDict:
+    """The request of a round, the same for every client.
+
+    Args:
+        control: the server's control variate, `(d,)`; `None` or empty for none.
+        uncounted: of clients of this cohort, as in `ServerState`.
+    """
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
+    if control is not None and control.size:
+        arrays["control"] = control
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
+    if uncounted:
+        config["uncounted"], config["uncounted-since"] = list(uncounted), list(uncounted.values())
     return RecordDict({"model": _pack_arrays(arrays), _KEY: config})
 
 
@@ -129,11 +151,20 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     arrays = _unpack_arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
-    return TrainRequest(Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"))
+    control = _float_vector(arrays, "control", layout.dimension if "control" in arrays else 0)
+    names, since = config.get("uncounted", []), config.get("uncounted-since", [])
+    if not (isinstance(names, list) and isinstance(since, list) and len(names) == len(since)):
+        raise PayloadError("uncounted and uncounted-since must be lists of one length")
+    uncounted = dict(zip(names, since, strict=True))
+    return TrainRequest(
+        Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"), control, uncounted
+    )
 
 
-def pack_reply(payload: Payload, fit: Fit, *, round: int, client: str) -> RecordDict:
-    """A client's answer to a round."""
+def pack_reply(
+    payload: Payload, fit: Fit, *, round: int, client: str, control: NDArray[np.float32] | None = None
+) -> RecordDict:
+    """A client's answer to a round; `control` is the change of its control variate, if it has one."""
     metrics = {_METRIC + name: float(value) for name, value in fit.metrics.items()}
     content: dict[str, Any] = {
         "payload": _pack_arrays(payload.arrays),
@@ -145,16 +176,27 @@ def pack_reply(payload: Payload, fit: Fit, *, round: int, client: str) -> Record
     }
     if fit.buffers.size:
         content["buffers"] = _pack_arrays({"buffers": fit.buffers})
+    if control is not None:
+        content["control"] = _pack_arrays({"control": control})
     return _filled(RecordDict(), content)
 
 
-def unpack_reply(content: RecordDict, layout: Layout, *, round: int, client: str, max_weight: float) -> Reply:
+def unpack_reply(
+    content: RecordDict,
+    layout: Layout,
+    *,
+    round: int,
+    client: str,
+    max_weight: float,
+    control: bool = False,
+) -> Reply:
     """Read a reply and check all of it but the payload's arrays, which the pipeline checks.
 
     Raises:
         PayloadError: with what was given and what is allowed.
     """
-    wanted = {"payload", _KEY, _KEY + ".metrics"} | ({"buffers"} if layout.buffer_size else set())
+    wanted = {"payload", _KEY, _KEY + ".metrics"}
+    wanted |= ({"buffers"} if layout.buffer_size else set()) | ({"control"} if control else set())
     if set(content) != wanted:
         raise PayloadError(f"the reply has records {sorted(content)}; it must have {sorted(wanted)}")
     config = _config(content)
@@ -176,7 +218,10 @@ def unpack_reply(content: RecordDict, layout: Layout, *, round: int, client: str
     buffers = np.empty(0, np.float32)
     if layout.buffer_size:
         buffers = _float_vector(_unpack_arrays(content, "buffers"), "buffers", layout.buffer_size)
-    return Reply(payload, buffers, examples, _checked_metrics(metrics))
+    change = np.empty(0, np.float32)
+    if control:
+        change = _float_vector(_unpack_arrays(content, "control"), "control", layout.dimension)
+    return Reply(payload, buffers, examples, _checked_metrics(metrics), change)
 
 
 def pack_state(state: Arrays) -> ArrayRecord:

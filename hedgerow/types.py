@@ -186,6 +186,9 @@ class LocalTraining:
         proximal: FedProx's mu; adds `mu / 2 * |w - w_global|^2` to the loss
             (arXiv:1812.06127, equation 2).
         clip_gradient: largest l2 norm of a step's gradient, 0 for no clipping.
+        clip_samples: largest l2 norm of one sample's gradient, 0 for no
+            clipping; a step's gradient is the mean of the samples' clipped
+            gradients (arXiv:1607.00133, algorithm 1, without its noise).
     """
 
     optimizer: str = "sgd"
@@ -197,6 +200,7 @@ class LocalTraining:
     weight_decay: float = 0.0
     proximal: float = 0.0
     clip_gradient: float = 0.0
+    clip_samples: float = 0.0
 
     def __post_init__(self) -> None:
         checks.one_of(["sgd", "adam"], optimizer=self.optimizer)
@@ -209,13 +213,20 @@ class LocalTraining:
             raise ValueError(
                 f"momentum is {self.momentum}; adam has its own: leave it out, or take optimizer 'sgd'"
             )
-        checks.not_negative(
-            weight_decay=self.weight_decay, proximal=self.proximal, clip_gradient=self.clip_gradient
-        )
+        checks.not_negative(weight_decay=self.weight_decay, proximal=self.proximal)
+        checks.not_negative(clip_gradient=self.clip_gradient, clip_samples=self.clip_samples)
 
     def learning_rate_at(self, round: int) -> float:
         """Step size of a round, counted from 1."""
         return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
+
+    def steps(self, num_examples: int) -> int:
+        """Steps in a round of a client with so many samples.
+
+        >>> LocalTraining(epochs=2, batch_size=10).steps(25)
+        6
+        """
+        return self.epochs * -(-num_examples // (self.batch_size or num_examples))
 
 
 @dataclass(frozen=True)
@@ -284,11 +295,17 @@ class ServerState:
         round: rounds done.
         model: the global model.
         update: state of the server update (momenta), named float arrays.
+        control: the server's control variate, `(d,) float32`; empty where the
+            strategy has none.
+        uncounted: `{client: round}`, for each client whose control variate was
+            asked for and did not count: the first such round since one that did.
     """
 
     round: int
     model: Model
     update: Arrays = field(default_factory=dict)
+    control: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+    uncounted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Protocol, final
 
@@ -14,9 +15,10 @@ from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.records import TrainRequest, pack_identity, pack_reply, unpack_train
 from hedgerow.spans import span, spanned
+from hedgerow.strategies import control
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import encode
-from hedgerow.types import Fit, RoundContext, Samples
+from hedgerow.types import Arrays, Fit, PayloadError, RoundContext, Samples, Vector
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -139,12 +141,14 @@ class FederatedClient(ClientApp):
         with span("records"):
             request = unpack_train(messages[0].content, trainer.layout)
         positions: dict[str, int] = {}
+        corrections: dict[str, Vector] = {}
         clients = []
         for position, context in enumerate(contexts):
             try:
                 name, samples = self._client(context)
                 if name in positions:
                     raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
+                corrections.update(dict.fromkeys([name], *self._correction(request, context, name).values()))
             except (
                 Exception
             ) as error:  # whatever the data's loader raises: that client's, and not the others'
@@ -152,8 +156,9 @@ class FederatedClient(ClientApp):
                 continue
             positions[name] = position
             clients.append((name, samples))
+        extra = {"corrections": corrections} if self._strategy.control_variates else {}
         fits = trainer.fit_many(
-            request.model, clients, self._strategy.local, seed=request.seed, round=request.round
+            request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
         )
         for name, fit in spanned("train", fits):
             position = positions[name]
@@ -173,10 +178,11 @@ class FederatedClient(ClientApp):
         with span("records"):
             request = unpack_train(message.content, self._trainer.layout)
         name, samples = self._client(context)
+        extra = self._correction(request, context, name)
         with span("train"):
             fit = self._trainer.fit(
                 request.model, samples, self._strategy.local,
-                seed=request.seed, round=request.round, client=name,
+                seed=request.seed, round=request.round, client=name, **extra,
             )  # fmt: skip
         return self._reply(message, context, request, name, fit)
 
@@ -188,19 +194,56 @@ class FederatedClient(ClientApp):
             raise ValueError(f"client {name!r} has no samples to train on")
         return name, samples
 
+    def _kept(self, context: Context, name: str) -> ClientState:
+        folder = self._state_folder
+        return ContextState(context) if folder is None else FolderState(folder, name)
+
+    def _correction(self, request: TrainRequest, context: Context, name: str) -> dict[str, Vector]:
+        """The trainer's argument `correction`, where the strategy has control variates."""
+        wanted = self._strategy.control_variates
+        if bool(request.control.size) != wanted:
+            has, wants = ("no", "one") if wanted else ("a", "none")
+            raise PayloadError(
+                f"the server sent {has} control variate, and this client's strategy has {wants};"
+                " both must be started from the same configuration"
+            )
+        if not wanted:
+            return {}
+        if "correction" not in signature(self._trainer.fit).parameters:
+            raise ValueError(
+                f"{type(self._trainer).__name__}.fit takes no correction, which control variates need;"
+                " train with TorchTrainer or CohortTrainer, or take another strategy"
+            )
+        kept = self._kept(context, name).load(request.round)
+        return {"correction": control.correction(request.control, kept)}
+
     def _reply(
         self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
     ) -> Message:
-        pipeline, folder = self._strategy.pipeline, self._state_folder
+        strategy = self._strategy
         where = RoundContext(request.seed, request.round, name, self._trainer.layout, fit.num_examples)
-        kept: ClientState = ContextState(context) if folder is None else FolderState(folder, name)
+        kept = self._kept(context, name)
+        change: Vector | None = None
         with span("encode"):
-            before = kept.load(request.round) if pipeline.stateful else {}
-            payload, after = encode(pipeline, fit.delta, before, where)
-            if pipeline.stateful:
+            before = kept.load(request.round) if strategy.stateful else {}
+            residuals = {key: value for key, value in before.items() if key not in control.STATE}
+            payload, after = encode(strategy.pipeline, fit.delta, residuals, where)
+            if strategy.control_variates:
+                change, own = self._advance(request, before, name, fit)
+                after = {**after, **own}
+            if strategy.stateful:
                 kept.save(request.round, after)
         with span("records"):
-            return Message(pack_reply(payload, fit, round=request.round, client=name), reply_to=message)
+            content = pack_reply(payload, fit, round=request.round, client=name, control=change)
+            return Message(content, reply_to=message)
+
+    def _advance(self, request: TrainRequest, before: Arrays, name: str, fit: Fit) -> tuple[Vector, Arrays]:
+        local = self._strategy.local
+        return control.advance(
+            request.control, before, fit.delta,
+            steps=local.steps(fit.num_examples), learning_rate=local.learning_rate_at(request.round),
+            round=request.round, uncounted_since=request.uncounted.get(name, 0),
+        )  # fmt: skip
 
 
 def client_name(context: Context, names: Sequence[str]) -> str:

@@ -101,6 +101,11 @@ class FlatModule:
             p.grad = None
         return gradients
 
+    @property
+    def batch_norms(self) -> list[str]:
+        """Names of the layers whose training statistics mix the samples of a batch."""
+        return [name for name, m in self.module.named_modules() if m in self._norms]
+
     @contextmanager
     def lone_sample(self) -> Iterator[None]:
         """BatchNorm uses its running statistics."""

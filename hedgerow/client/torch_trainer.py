@@ -3,8 +3,7 @@
 `torch_module` says which tensors of a module are sent and which are not.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 
 from hedgerow import checks
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_module import FlatModule
+from hedgerow.client.torch_samples import SampleGradients
+from hedgerow.client.torch_step import Step, stepper
 from hedgerow.rng import generator, integer_seed
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
-
-Step = Callable[[list[Tensor]], None]
-"""Changes the parameters, from their gradients."""
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
 class TorchTrainer:
@@ -42,7 +41,7 @@ class TorchTrainer:
 
     Raises:
         ValueError: the factory does not give a module with trainable float32
-            parameters.
+            parameters, or there is no such device here.
 
     A trainer is not safe to use from two threads at once.
 
@@ -62,10 +61,11 @@ class TorchTrainer:
         checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
         self._task = task
         self._threads = threads
-        self._device = torch.device(device or "cpu")
+        self._device = find_device(device)
         self._evaluation_batch = evaluation_batch
         self._net = FlatModule(self._build(0, "constants"), self._device)
         self._loss = task.loss or nn.functional.cross_entropy
+        self._samples = SampleGradients(self._net, self._scalar_loss)
         self._channels_last: bool | None = None
 
     def __reduce__(self) -> Any:
@@ -98,30 +98,46 @@ class TorchTrainer:
         return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
 
     def fit(
-        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
     ) -> Fit:
         """Train a copy of the model on one client's data.
 
-        The gradient of a step is that of the loss plus `proximal * (w - w_global)`;
-        it is clipped, then `weight_decay * w` is added, then the optimizer
-        steps. `"loss"` in the metrics is the mean over all samples of all
-        epochs, as seen while training.
+        The gradient of a step is that of the loss (or, with `clip_samples`, the
+        mean of the samples' clipped gradients) plus `proximal * (w - w_global)`;
+        it is clipped, then `weight_decay * w` and the correction are added,
+        then the optimizer steps. `"loss"` in the metrics is the mean over all
+        samples of all epochs, as seen while training.
+
+        With `clip_samples`, a sample's gradient is that of the loss of a batch
+        of this sample alone, and dropout draws for each sample apart.
 
         Raises:
-            ValueError: there are no samples, they do not fit the model, or
-                training diverged. The error names the client.
+            ValueError: there are no samples, they do not fit the model,
+                training diverged, or `clip_samples` is asked of a model with
+                BatchNorm. The error names the client.
         """
         who = f"client {client!r}, round {round}"
         _check(data, who)
+        if local.clip_samples:
+            self._samples.check(who)
         dropout = integer_seed(seed, "dropout", round=round, client=client)
         shuffle = generator(seed, "shuffle", round=round, client=client)
         with _threads(self._threads), _seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.module.train()
-            step = _stepper(local, local.learning_rate_at(round), self._net.parameters, start)
+            extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
+            step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
             for _ in range(local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local.batch_size, step, who)
+                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
         loss = total / (local.epochs * len(data))
@@ -157,26 +173,37 @@ class TorchTrainer:
                         totals[name] += _total(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
 
-    def _epoch(self, data: Samples, order: Any, batch_size: int, step: Step, who: str) -> float:
+    def _epoch(self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str) -> float:
         """One pass over the data in this order; the sum of the samples' losses."""
-        size = batch_size or len(order)
+        size = local.batch_size or len(order)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batch(data, index)
             with _explained(who, x, y):
-                with self._net.lone_sample() if len(index) == 1 else nullcontext():
-                    _, loss = self._forward(x, y)
-                loss.backward()  # type: ignore[no-untyped-call]
-            step(self._net.take_gradients())
+                if local.clip_samples:
+                    loss, gradients = self._samples(x, y, local.clip_samples)
+                else:
+                    loss, gradients = self._gradients(x, y)
+            step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
 
+    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The batch's loss and its gradients."""
+        with self._net.lone_sample() if len(x) == 1 else nullcontext():
+            _, loss = self._forward(x, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss, self._net.take_gradients()
+
     def _forward(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         outputs = self._net.module(x)
+        return outputs, self._scalar_loss(outputs, y)
+
+    def _scalar_loss(self, outputs: Any, y: Tensor) -> Tensor:
         loss = self._loss(outputs, y)
         if isinstance(loss, Tensor) and loss.dim() == 0:
-            return outputs, loss
+            return loss
         raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
 
     def _batch(self, data: Samples, index: Any) -> tuple[Tensor, Tensor]:
@@ -217,61 +244,6 @@ def _in_channels_last(x: Tensor) -> Tensor:
     _, c, h, w = x.shape
     # The strides are spelt out because torch cannot tell the two formats apart for one channel.
     return x.permute(0, 2, 3, 1).contiguous().as_strided(x.shape, (h * w * c, 1, w * c, c))
-
-
-def _stepper(local: LocalTraining, learning_rate: float, parameters: list[Tensor], start: Tensor) -> Step:
-    """One step of local training; it may change the gradients it is given."""
-    move = (_sgd if local.optimizer == "sgd" else _adam)(local, learning_rate, parameters)
-    parts = torch.split(start, [p.numel() for p in parameters])
-    anchors = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
-
-    def step(gradients: list[Tensor]) -> None:
-        with torch.no_grad():
-            if local.proximal:
-                torch._foreach_add_(gradients, torch._foreach_sub(parameters, anchors), alpha=local.proximal)
-            if local.clip_gradient:
-                norm = nn.utils.get_total_norm(gradients)
-                torch._foreach_mul_(gradients, (local.clip_gradient / (norm + 1e-6)).clamp(max=1.0))
-            if local.weight_decay:
-                torch._foreach_add_(gradients, parameters, alpha=local.weight_decay)
-            move(gradients)
-
-    return step
-
-
-def _sgd(local: LocalTraining, learning_rate: float, parameters: list[Tensor]) -> Step:
-    """SGD as in torch.optim: `v = momentum * v + g; w -= learning_rate * v`."""
-    velocity: list[Tensor] = []
-
-    def step(gradients: list[Tensor]) -> None:
-        if local.momentum and velocity:
-            torch._foreach_mul_(velocity, local.momentum)
-            torch._foreach_add_(velocity, gradients)
-        elif local.momentum:
-            velocity.extend(gradients)
-        torch._foreach_add_(parameters, velocity or gradients, alpha=-learning_rate)
-
-    return step
-
-
-def _adam(local: LocalTraining, learning_rate: float, parameters: list[Tensor]) -> Step:
-    """Adam (arXiv:1412.6980, algorithm 1) with the paper's constants, as in torch.optim."""
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-    first = [torch.zeros_like(p) for p in parameters]
-    second = [torch.zeros_like(p) for p in parameters]
-    steps = itertools.count(1)
-
-    def step(gradients: list[Tensor]) -> None:
-        t = next(steps)
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
-        scale = torch._foreach_sqrt(second)
-        torch._foreach_div_(scale, (1 - beta2**t) ** 0.5)
-        torch._foreach_add_(scale, epsilon)
-        torch._foreach_addcdiv_(parameters, first, scale, value=-learning_rate / (1 - beta1**t))
-
-    return step
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """What can train and evaluate a model on a client's data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
 class Trainer(Protocol):
@@ -24,9 +24,17 @@ class Trainer(Protocol):
         ...
 
     def fit(
-        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
     ) -> Fit:
-        """Train a copy of the model on one client's data.
+        """Train a copy of the model on one client's data, in `local.steps(len(data))` steps.
 
         Args:
             model: the global model; it is not changed.
@@ -36,6 +44,8 @@ class Trainer(Protocol):
             round: round number, from 1.
             client: stable name of the client. With `seed` and `round` it
                 decides the order of the samples and all other randomness.
+            correction: added to every step's gradient, `(d,)`. Only a strategy
+                with control variates gives one.
 
         Raises:
             ValueError: there are no samples, they do not fit the model, or
@@ -64,6 +74,7 @@ class TrainsMany(Protocol):
         *,
         seed: int,
         round: int,
+        corrections: Mapping[str, Vector] | None = None,
     ) -> Iterator[tuple[str, Fit | Exception]]:
         """`fit` for each of these clients, in any order; an exception in place of a fit that failed.
 

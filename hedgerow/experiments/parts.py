@@ -138,7 +138,7 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
             common["pipeline"] = str(parse_pipeline(common["pipeline"]))
         except ValueError as error:
             found.append(Mistake("strategy.pipeline", str(error), common["pipeline"]))
-    return {**common, **_options(resolved)}, found
+    return {**_options(resolved), **common}, found  # what a preset has another default for is in both
 
 
 def _local(given: Table) -> tuple[Table, list[Mistake]]:

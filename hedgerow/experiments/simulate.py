@@ -9,6 +9,7 @@ from hedgerow import checks
 from hedgerow.client.app import ClientData, client_app
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import best_device
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
 from hedgerow.files import write_whole
@@ -38,6 +39,7 @@ def simulate(
     evaluate_every: int = 1,
     workers: int | None = None,
     trainer: str = "loop",
+    device: str | None = None,
     client_timeout: float | None = None,
     memory_limit: int | None = None,
     engine: str = "local",
@@ -61,6 +63,10 @@ def simulate(
             several as one computation, and `"auto"` measures what is faster. Loop
             and batch agree to rounding only, and so do two runs with `"auto"`; a
             run in a folder keeps what it chose.
+        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a
+            GPU for `"batch"` and `"auto"` in one process, where there is one, and
+            else the CPU; a run in a folder keeps it. On a GPU two runs may differ
+            in their last bits.
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
         memory_limit: bytes that a client's process may allocate beyond what it
             starts with, before the client is dropped; `None` for no limit. Linux only.
@@ -70,8 +76,10 @@ def simulate(
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
 
     Raises:
-        ValueError: `engine` or `trainer` is not one of those allowed, or an
-            address or GPUs are given for this machine.
+        ValueError: `engine` or `trainer` is not one of those allowed; an
+            address or GPUs are given for this machine; there is no such
+            device, it is not for a `Task`, or several processes would have to
+            share it.
         ModuleNotFoundError: Ray is asked for and not installed.
         ConnectionError: there is no cluster at the address.
 
@@ -81,7 +89,14 @@ def simulate(
     cluster = _cluster(engine, address, gpus)
     chosen = folder / "trainer.json" if folder else None
     with span("make model"):
-        learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
+        if isinstance(task, Task):
+            learner = _trainer(task, trainer, chosen, device, here=None if cluster else workers or 1)
+        elif device is not None:
+            raise ValueError(
+                f"device is {device!r}, and the task is a trainer already; make it on that device"
+            )
+        else:
+            learner = task
         initial = learner.initial(seed)
     kept = folder / "clients" if folder else None
     app = client_app(learner, clients, strategy, state_folder=None if cluster else kept)
@@ -124,15 +139,32 @@ def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None
     return None
 
 
-def _trainer(task: Task, kind: str, chosen: Path | None) -> Trainer:
+def _trainer(task: Task, kind: str, chosen: Path | None, device: str | None, here: int | None) -> Trainer:
+    """A trainer of this kind; `here` is the number of processes on this machine, `None` on a cluster."""
     checks.one_of(TRAINERS, trainer=kind)
     if kind == "loop":
-        return TorchTrainer(task)
+        _refuse_shared(device, here)
+        return TorchTrainer(task, device=device)
     from hedgerow.client.cohort import Choice, CohortTrainer
 
-    if chosen is None or not chosen.exists():
-        return CohortTrainer(task, mode=kind)
-    return CohortTrainer(task, mode=kind, choice=Choice(**json.loads(chosen.read_text(encoding="utf-8"))))
+    choice = None
+    if chosen is not None and chosen.exists():
+        choice = Choice(**json.loads(chosen.read_text(encoding="utf-8")))
+    if device is None and choice is not None:
+        device = choice.device
+    elif device is None:
+        device = best_device() if here == 1 else "cpu"
+    _refuse_shared(device, here)
+    log.info("clients are trained on %s", device)
+    return CohortTrainer(task, mode=kind, device=device, choice=choice)
+
+
+def _refuse_shared(device: str | None, workers: int | None) -> None:
+    if device not in (None, "cpu") and workers is not None and workers > 1:
+        raise ValueError(
+            f"device is {device!r} and workers is {workers}; a GPU belongs to one process:"
+            " take workers=1, or device='cpu'"
+        )
 
 
 def _keep_choice(trainer: Trainer, file: Path) -> None:

@@ -36,7 +36,9 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
-    header = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
+    header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
+    if state.control.size:
+        arrays["control"], header["uncounted"] = state.control, dict(state.uncounted)
     path = folder / f"round-{state.round:06d}.safetensors"
     write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}))
     for other in _checkpoints(folder)[:-_KEPT]:
@@ -69,7 +71,9 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
                     " it is of another run: use another folder"
                 )
         update = {k.removeprefix(_UPDATE): v for k, v in arrays.items() if k.startswith(_UPDATE)}
-        return ServerState(header["round"], Model(arrays["parameters"], arrays["buffers"]), update)
+        model = Model(arrays["parameters"], arrays["buffers"])
+        control = arrays.get("control", np.empty(0, np.float32))
+        return ServerState(header["round"], model, update, control, header.get("uncounted", {}))
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"

@@ -23,6 +23,7 @@ class Collected:
     Attributes:
         deltas: of the clients that count, added up.
         buffers: of the same clients.
+        controls: changes of their control variates, each counted once.
         metrics: `{metric: {client: (examples, value)}}`.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
@@ -31,6 +32,7 @@ class Collected:
 
     deltas: Accumulator
     buffers: FixedPointMean
+    controls: FixedPointMean
     metrics: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Collected:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
         self.deltas.merge(other.deltas)
         self.buffers.merge(other.buffers)
+        self.controls.merge(other.controls)
         for name, by_client in other.metrics.items():
             self.metrics.setdefault(name, {}).update(by_client)
         self.dropped.update(other.dropped)
@@ -73,6 +76,7 @@ class Collector:
         self.collected = Collected(
             strategy.aggregate.start(size, max(1, clients)),
             FixedPointMean(layout.buffer_size, max(1, clients)),
+            FixedPointMean(layout.dimension if strategy.control_variates else 0, max(1, clients)),
         )
 
     def add(self, client: str, reply: Message | None) -> None:
@@ -107,12 +111,15 @@ class Collector:
                 round=self._round,
                 client=client,
                 max_weight=self._strategy.max_weight,
+                control=self._strategy.control_variates,
             )
         with span("aggregate"):
-            # Buffers first into a trial: both are counted, or neither.
+            # The others first into a trial: all are counted, or none.
             collected.buffers.check(reply.buffers, reply.payload.weight)
+            collected.controls.check(reply.control, 1)
             self._add(reply.payload, self._context(client))
             collected.buffers.add(reply.buffers, reply.payload.weight)
+            collected.controls.add(reply.control, 1)
         for name, value in reply.metrics.items():
             collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
         collected.counted += 1

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import Message, RecordDict
@@ -12,6 +13,7 @@ from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
 from hedgerow.server.roster import Roster
 from hedgerow.spans import span
+from hedgerow.strategies import control
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
@@ -20,7 +22,9 @@ Evaluate = Callable[[Model], Mapping[str, float]]
 
 def begin(strategy: Strategy, model: Model) -> ServerState:
     """The server's state before the first round."""
-    return ServerState(0, model, strategy.server_update.init(len(model.parameters)))
+    d = len(model.parameters)
+    control = np.zeros(d if strategy.control_variates else 0, np.float32)
+    return ServerState(0, model, strategy.server_update.init(d), control)
 
 
 def rounds(
@@ -56,7 +60,17 @@ def rounds(
     A reply that is malformed, stale, not finite or over its bound is dropped
     and named in `RoundResult.dropped`; it never ends a run. Under the
     strategy's quorum the round is `failed` and the model stays as it was.
+
+    Raises:
+        ValueError: the state has a control variate and the strategy has none,
+            or the other way round.
     """
+    if bool(state.control.size) != strategy.control_variates:
+        has, wants = ("a", "none") if state.control.size else ("no", "one")
+        raise ValueError(
+            f"the state has {has} control variate, and the strategy {strategy.name} has {wants};"
+            " go on with the strategy it was begun with, or begin anew"
+        )
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
     while state.round < num_rounds:
@@ -66,12 +80,17 @@ def rounds(
         cohort = strategy.sampling.choose(roster.names, seed, number) if roster.names else ()
         asked = [(name, roster.node(name)) for name in cohort]
         with span("records"):
-            content = records.pack_train(state.model, layout, round=number, seed=seed)
+            lost = {name: state.uncounted[name] for name in cohort if name in state.uncounted}
+            content = records.pack_train(
+                state.model, layout, round=number, seed=seed, control=state.control, uncounted=lost
+            )
         collector = start(number, len(asked))
         if asked:
             _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
         with span("aggregate"):
             state, failed = _update(strategy, state, collector, len(cohort))
+            if strategy.control_variates:
+                state = _control(state, collector, cohort, len(roster.names), failed=bool(failed))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
@@ -119,7 +138,7 @@ def _collect(
 def _update(
     strategy: Strategy, state: ServerState, collector: Collector, clients: int
 ) -> tuple[ServerState, str]:
-    unchanged = ServerState(state.round + 1, state.model, state.update)
+    unchanged = replace(state, round=state.round + 1)
     if clients == 0:
         return unchanged, "no client is connected"
     collected = collector.collected
@@ -130,4 +149,19 @@ def _update(
     if not np.isfinite(parameters).all():
         return unchanged, "the new model would not be finite; the server's learning rate may be too large"
     buffers = collected.buffers.result() if len(state.model.buffers) else state.model.buffers
-    return ServerState(state.round + 1, Model(parameters, buffers), update), ""
+    return replace(unchanged, model=Model(parameters, buffers), update=update), ""
+
+
+def _control(
+    state: ServerState, collector: Collector, cohort: tuple[str, ...], clients: int, *, failed: bool
+) -> ServerState:
+    """The state after a round, with the control variate that follows from it."""
+    collected = collector.collected
+    lost = frozenset(cohort if failed else collected.dropped)
+    uncounted = control.uncounted(state.uncounted, cohort, lost, state.round)
+    if failed:
+        return replace(state, uncounted=uncounted)
+    mean = collected.controls.result()
+    return replace(
+        state, control=control.moved(state.control, mean, collected.counted, clients), uncounted=uncounted
+    )

@@ -13,6 +13,7 @@ from hedgerow.strategies.presets import (
     fedavgm,
     fedprox,
     fedyogi,
+    scaffold,
 )
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate
@@ -46,6 +47,7 @@ __all__ = [
     "parse_pipeline",
     "quantize",
     "random_k",
+    "scaffold",
     "top_k",
     "uniform",
     "weight_by_examples",

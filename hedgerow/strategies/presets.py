@@ -17,25 +17,29 @@ PRESETS = Registry(
     "hedgerow.strategies",
     {
         name: f"hedgerow.strategies.presets:{name}"
-        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
+        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "scaffold")
     },
 )
 
 
-class Parts(TypedDict, total=False):
+class Unweighted(TypedDict, total=False):
     """What every preset takes beside its own arguments.
 
-    `pipeline` is how a delta is sent; clients are weighted by their examples
-    unless `weighted` is false. The others are those of `Strategy`.
+    `pipeline` is how a delta is sent. The others are those of `Strategy`.
     """
 
     sampling: Sampling
     local: LocalTraining
     pipeline: Transform
-    weighted: bool
     quorum: float
     max_weight: float
     max_norm: float | None
+
+
+class Parts(Unweighted, total=False):
+    """The same, where clients are weighted by their examples unless `weighted` is false."""
+
+    weighted: bool
 
 
 def fedavg(**parts: Unpack[Parts]) -> Strategy:
@@ -81,6 +85,22 @@ def fedyogi(
 def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: Unpack[Parts]) -> Strategy:
     """Adagrad on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
     return _strategy("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
+
+
+def scaffold(
+    server_learning_rate: float = 1.0, weighted: bool = False, **parts: Unpack[Unweighted]
+) -> Strategy:
+    """SCAFFOLD, Karimireddy et al. 2020 (arXiv:1910.06378, algorithm 1, option II).
+
+    Control variates correct the drift of local steps on clients whose data are
+    unlike. Each reply and each message is as long as two models. All clients
+    count alike, as in the paper: `weighted=True` is refused.
+
+    >>> scaffold(server_learning_rate=0.5).server_update.name
+    'sgd(0.5)'
+    """
+    update = server_update.sgd(server_learning_rate)
+    return replace(_strategy("scaffold", update, {**parts, "weighted": weighted}), control_variates=True)
 
 
 def _strategy(name: str, update: server_update.ServerUpdate, parts: Parts) -> Strategy:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from hedgerow import checks
+from hedgerow.strategies import control
 from hedgerow.strategies.aggregation import Aggregate, mean
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
@@ -26,6 +27,9 @@ class Strategy:
         max_weight: a reply with a larger weight is dropped.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
+        control_variates: whether local steps are corrected by SCAFFOLD's
+            control variates. They are sent as they are, in float32: the
+            pipeline is for the delta.
 
     Raises:
         ValueError: the parts do not fit together; with the reason and a remedy.
@@ -40,12 +44,20 @@ class Strategy:
     quorum: float = 0.5
     max_weight: float = 1e6
     max_norm: float | None = None
+    control_variates: bool = False
+
+    @property
+    def stateful(self) -> bool:
+        """Whether clients keep something from one round to the next."""
+        return self.pipeline.stateful or self.control_variates
 
     def __post_init__(self) -> None:
         checks.fraction(quorum=self.quorum)
         checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
+        if self.control_variates:
+            control.refuse(self.local, self.pipeline, self.aggregate, self.max_norm)
         if self.pipeline.only_sum and not self.aggregate.linear:
             raise ValueError(
                 f"{self.aggregate.name} needs each client's update, and {self.pipeline.name} lets the server"

@@ -46,6 +46,7 @@ PUBLIC = [
     "quantize",
     "random_k",
     "rounds",
+    "scaffold",
     "server_app",
     "shards",
     "simulate",

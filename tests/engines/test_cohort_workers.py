@@ -118,3 +118,17 @@ def test_a_run_in_a_folder_keeps_what_was_chosen(tmp_path):
 def test_an_unknown_trainer_is_refused():
     with pytest.raises(ValueError, match="trainer is 'fast'"):
         next(hr.simulate(task(), hr.from_function(3, samples), hr.fedavg(), rounds=1, trainer="fast"))
+
+
+def test_a_run_keeps_its_device_and_several_workers_share_none(tmp_path):
+    clients, strategy = hr.from_function(12, samples), hr.fedavg(sampling=hr.uniform(6))
+
+    def go(**options):
+        return list(hr.simulate(task(), clients, strategy, rounds=1, trainer="batch", **options))
+
+    go(folder=tmp_path, device="cpu")
+    assert json.loads((tmp_path / "trainer.json").read_text())["device"] == "cpu"
+    with pytest.raises(ValueError, match="a GPU belongs to one process: take workers=1"):
+        go(workers=2, device="cuda")
+    with pytest.raises(ValueError, match="make it on that device"):
+        next(hr.simulate(hr.TorchTrainer(task()), clients, strategy, rounds=1, device="cpu"))

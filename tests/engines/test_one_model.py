@@ -16,10 +16,11 @@ from tests.engines.federation import federation
 ROOT = Path(__file__).parents[2]
 CLIENTS = 3
 RECIPE = "fashion-mnist"
-# Two of three clients are drawn in each round, and each carries a residual from round to round.
+# Two of three clients are drawn in each round, and each carries a residual and a control variate along.
 OVERRIDES = [
     "rounds=3",
     f"data.partition.clients={CLIENTS}",
+    "strategy.name=scaffold",
     "strategy.clients_per_round=2",
     "strategy.pipeline=error_feedback(top_k(0.05), quantize(8))",
     "local.epochs=1",

@@ -67,15 +67,26 @@ SHIPPED = {
     "lstm-char": shipped("lstm-char", (6,), words=CLASSES, embedding=3, hidden=7),
 }
 
-OPTIONS = {
+OPTIMIZERS = {
     "sgd": LocalTraining(learning_rate=0.05),
-    "weight decay": LocalTraining(learning_rate=0.05, weight_decay=0.1),
-    "momentum": LocalTraining(learning_rate=0.02, momentum=0.9, weight_decay=0.01),
-    "proximal": LocalTraining(learning_rate=0.05, proximal=0.5),
-    "clipping": LocalTraining(learning_rate=0.05, clip_gradient=0.3),
-    "adam": LocalTraining(optimizer="adam", learning_rate=0.001, weight_decay=0.01),
-    "decay": LocalTraining(learning_rate=0.05, learning_rate_decay=0.5, momentum=0.5, clip_gradient=1.0),
+    "momentum": LocalTraining(learning_rate=0.02, momentum=0.9),
+    "adam": LocalTraining(optimizer="adam", learning_rate=0.001),
 }
+
+# Of local training; the correction is an argument of each fit.
+OPTIONS = {
+    "plain": {},
+    "weight decay": {"weight_decay": 0.1},
+    "proximal": {"proximal": 0.5},
+    "clipped gradient": {"clip_gradient": 0.3},
+    "clipped samples": {"clip_samples": 0.5},
+    "correction": {},
+    "everything": {
+        "weight_decay": 0.01, "proximal": 0.1, "clip_gradient": 0.4, "clip_samples": 0.6,
+        "learning_rate_decay": 0.5,
+    },
+}  # fmt: skip
+CORRECTED = ("correction", "everything")
 
 
 class Dropping(nn.Module):
@@ -99,10 +110,10 @@ class Norms(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2)
         self.norm = nn.BatchNorm2d(4, momentum=0.3)
-        self.linear = nn.Linear(4 * 9, 6)
-        self.flat = nn.BatchNorm1d(6, affine=False)
-        self.groups, self.layer = nn.GroupNorm(2, 6), nn.LayerNorm(6)
-        self.out = nn.Linear(6, CLASSES)
+        self.linear = nn.Linear(4 * 9, 24)
+        self.flat = nn.BatchNorm1d(24, affine=False)
+        self.groups, self.layer = nn.GroupNorm(2, 24), nn.LayerNorm(24)
+        self.out = nn.Linear(24, CLASSES)
 
     def forward(self, x):
         x = F.avg_pool2d(F.gelu(self.norm(self.conv(x))), 1)
@@ -117,7 +128,10 @@ class Attention(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(CLASSES, 8)
         self.position = nn.Embedding(6, 8)
-        self.encoder = nn.TransformerEncoderLayer(8, 2, 11, dropout, batch_first=True, norm_first=norm_first)
+        # No ReLU: a rounding may decide its side, and then a value differs by more than a rounding.
+        self.encoder = nn.TransformerEncoderLayer(
+            8, 2, 11, dropout, F.gelu, batch_first=True, norm_first=norm_first
+        )
         self.qkv = nn.Linear(8, 24)
         self.scale = nn.Parameter(torch.full((8,), 0.7), requires_grad=False)
         self.unused = nn.Parameter(torch.ones(3))
@@ -170,6 +184,10 @@ OWN = {
     "branching": Case(Branching, (2, 3)),
 }
 
+NORMS_TOLERANCE = 2e-5
+"""Three or four values are divided by their spread, which may be small: 4.1e-6 apart at most in 350 fits.
+The loop in float32 is as far from itself in float64 as from the batch."""
+
 
 @cache
 def trainer_of(name: str, at_once: int = 3) -> tuple[CohortTrainer, Model]:
@@ -178,15 +196,41 @@ def trainer_of(name: str, at_once: int = 3) -> tuple[CohortTrainer, Model]:
     return trainer, trainer.initial(2)
 
 
-def compare(name, sizes, local, round=1, tolerance=1e-6):
+def corrections_of(trainer, clients):
+    rng = np.random.default_rng(5)
+    return {
+        name: rng.normal(scale=0.05, size=trainer.layout.dimension).astype(np.float32) for name, _ in clients
+    }
+
+
+def close_but_for_tiny_gradients(got, alone):
+    """To 1e-6, but for few values whose gradient is near Adam's epsilon, 1e-8, and so mostly rounding.
+
+    Adam divides a gradient by its own size: 1e-9 more of it is a tenth of a step more. Measured in 2,900
+    fits of the shipped models: 4.5e-5 at most, where a step is 1e-3, and every value of SGD within 5e-7.
+    """
+    apart = np.abs(got - alone)
+    assert np.mean(apart > 1e-6) < 0.01
+    assert apart.max() < 2e-4
+
+
+def compare(name, sizes, local, round=1, tolerance=1e-6, corrected=False):
     trainer, model = trainer_of(name)
     clients = {**SHIPPED, **OWN}[name].clients(sizes)
-    got = dict(trainer.fit_many(model, clients, local, seed=4, round=round))
+    corrections = corrections_of(trainer, clients) if corrected else None
+    trainer.choose(model, clients, local, seed=4, round=round)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainer, "_alone", None)  # a batch that fails would be made up for in the loop
+        got = dict(trainer.fit_many(model, clients, local, seed=4, round=round, corrections=corrections))
     assert got.keys() == {client for client, _ in clients}
     assert trainer.choice.method == "batch"
     for client, data in clients:
-        alone = trainer.fit(model, data, local, seed=4, round=round, client=client)
-        np.testing.assert_allclose(got[client].delta, alone.delta, rtol=0, atol=tolerance)
+        correction = corrections[client] if corrections else None
+        alone = trainer.fit(model, data, local, seed=4, round=round, client=client, correction=correction)
+        if local.optimizer == "adam":
+            close_but_for_tiny_gradients(got[client].delta, alone.delta)
+        else:
+            np.testing.assert_allclose(got[client].delta, alone.delta, rtol=0, atol=tolerance)
         np.testing.assert_allclose(got[client].buffers, alone.buffers, rtol=0, atol=tolerance)
         assert got[client].metrics == {"loss": pytest.approx(alone.metrics["loss"], rel=2e-6, abs=2e-6)}
         assert got[client].num_examples == len(data)
@@ -198,29 +242,43 @@ def test_every_shipped_model_is_here():
 
 
 @pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", SHIPPED)
-@settings(max_examples=3, deadline=None, derandomize=True)
-@given(
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6),
-    batch_size=st.sampled_from([0, 3, 4, 10]),
-    epochs=st.integers(1, 2),
-)
-def test_a_client_in_a_batch_gets_what_it_gets_alone(name, option, sizes, batch_size, epochs):
-    local = dataclasses.replace(OPTIONS[option], batch_size=batch_size, epochs=epochs)
-    compare(name, sizes, local, round=3)
+@settings(max_examples=2, deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), batch_size=st.sampled_from([0, 3, 4, 10]))
+def test_a_client_in_a_batch_gets_what_it_gets_alone(name, optimizer, option, sizes, batch_size):
+    local = dataclasses.replace(OPTIMIZERS[optimizer], batch_size=batch_size, **OPTIONS[option])
+    compare(name, sizes, local, round=3, corrected=option in CORRECTED)
 
 
-@pytest.mark.parametrize("option", ["sgd", "momentum"])
+# BatchNorm has no gradient of one sample; what cannot be traced has other last bits in other company there.
+UNCLIPPED = ("norms", "branching")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 @pytest.mark.parametrize("name", OWN)
-@settings(max_examples=3, deadline=None, derandomize=True)
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6), batch_size=st.sampled_from([0, 1, 4]))
-def test_a_users_own_model_too(name, option, sizes, batch_size):
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    batch_size=st.sampled_from([0, 1, 4]),
+    option=st.sampled_from(["plain", "clipped samples", "everything"]),
+)
+def test_a_users_own_model_too(name, optimizer, sizes, batch_size, option):
     tolerance = 1e-6
+    if name in UNCLIPPED:
+        option = "correction"
     if name == "norms":
         # Of two samples BatchNorm makes +1 and -1, whatever they are: its gradient is mostly rounding.
-        sizes, tolerance = [n + (n % 4 == 2) for n in sizes], 1e-5
-    local = dataclasses.replace(OPTIONS[option], batch_size=batch_size, epochs=2)
-    compare(name, sizes, local, tolerance=tolerance)
+        sizes, tolerance = [n + (n % 4 == 2) for n in sizes], NORMS_TOLERANCE
+    local = dataclasses.replace(OPTIMIZERS[optimizer], batch_size=batch_size, **OPTIONS[option])
+    compare(name, sizes, local, tolerance=tolerance, corrected=option in CORRECTED)
+
+
+COMPANY = {
+    "sgd": OPTIMIZERS["sgd"],
+    "adam": OPTIMIZERS["adam"],
+    "clipped samples": LocalTraining(momentum=0.5, clip_samples=0.3),
+}
 
 
 def the_same(a: Fit, b: Fit) -> bool:
@@ -229,9 +287,9 @@ def the_same(a: Fit, b: Fit) -> bool:
     )
 
 
-@pytest.mark.parametrize("local", [OPTIONS["sgd"], OPTIONS["adam"]], ids=["sgd", "adam"])
+@pytest.mark.parametrize("local", COMPANY.values(), ids=COMPANY)
 @pytest.mark.parametrize("name", [*SHIPPED, *OWN])
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(1, 11), min_size=2, max_size=8),
     batch_size=st.sampled_from([0, 1, 4, 10]),
@@ -239,11 +297,13 @@ def the_same(a: Fit, b: Fit) -> bool:
 )
 def test_company_order_and_place_do_not_change_a_bit(name, local, sizes, batch_size, data):
     trainer, model = trainer_of(name, 5)
-    local = dataclasses.replace(local, batch_size=batch_size)
+    clipped = local.clip_samples if name not in UNCLIPPED else 0.0
+    local = dataclasses.replace(local, batch_size=batch_size, clip_samples=clipped)
     clients = {**SHIPPED, **OWN}[name].clients(sizes)
-    everyone = dict(trainer.fit_many(model, clients, local, seed=1, round=1))
+    corrections = corrections_of(trainer, clients) if local.optimizer == "adam" else None
+    everyone = dict(trainer.fit_many(model, clients, local, seed=1, round=1, corrections=corrections))
     for some in (data.draw(st.permutations(clients)), data.draw(st.permutations(clients))[:2], clients[:1]):
-        for client, fit in trainer.fit_many(model, some, local, seed=1, round=1):
+        for client, fit in trainer.fit_many(model, some, local, seed=1, round=1, corrections=corrections):
             assert the_same(fit, everyone[client])
 
 
@@ -258,6 +318,7 @@ def test_the_place_does_not_matter_for_sizes_that_are_no_multiple_of_anything(na
         LocalTraining(),
         LocalTraining(momentum=0.9, clip_gradient=0.1),
         LocalTraining(batch_size=0),
+        LocalTraining(clip_samples=0.1),
     ):
         together = dict(trainer.fit_many(model, clients, local, seed=1, round=1))
         for client in clients:
@@ -271,7 +332,7 @@ def digest() -> str:
         case = {**SHIPPED, **OWN}[name]
         trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", at_once=3, narrowest=2))
         model, clients = trainer.initial(1), case.clients([7, 13, 1, 22, 8])
-        fits = dict(trainer.fit_many(model, clients, OPTIONS["momentum"], seed=1, round=1))
+        fits = dict(trainer.fit_many(model, clients, OPTIMIZERS["momentum"], seed=1, round=1))
         found.update(b"".join(fits[client].delta.tobytes() for client, _ in clients))
     return found.hexdigest()
 

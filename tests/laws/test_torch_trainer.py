@@ -338,6 +338,71 @@ def test_a_step_is_never_longer_than_the_clipped_gradient_allows():
     assert np.linalg.norm(delta) == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
+def each_clipped(model: Model, data: Samples, largest: float, factory) -> np.ndarray:
+    """The mean of the clipped gradients, from one backward pass for each sample."""
+    torch.manual_seed(0)
+    module = factory()
+    nn.utils.vector_to_parameters(torch.from_numpy(model.parameters.copy()), module.parameters())
+    total = np.zeros(len(model.parameters))
+    for x, y in zip(torch.from_numpy(data.x), torch.from_numpy(data.y), strict=True):
+        module.zero_grad()
+        nn.functional.cross_entropy(module(x[None]), y[None]).backward()
+        gradient = nn.utils.parameters_to_vector([p.grad for p in module.parameters()]).double().numpy()
+        total += gradient * min(1.0, largest / np.linalg.norm(gradient))
+    return total / len(data)
+
+
+@pytest.mark.parametrize("name", ["mlp-2nn", "cnn-small", "gru-char"])
+@pytest.mark.parametrize("largest", [0.05, 1.5, 1e6])
+def test_a_step_is_the_mean_of_the_samples_clipped_gradients(name, largest):
+    words = name == "gru-char"  # whose samples go one after another: torch.func cannot take its GRU
+    shape = (6,) if words else (1, 16, 16)
+    factory = build(name, input_shape=shape, num_classes=10, hidden=9)
+    trainer, data = TorchTrainer(Task(factory)), images(7, shape=shape)
+    if words:
+        data = Samples(np.random.default_rng(0).integers(10, size=(7, 6)), data.y)
+    model = trainer.initial(0)
+    local = LocalTraining(learning_rate=0.5, batch_size=0, clip_samples=largest)
+    got = fit(trainer, data, local, model)
+    expected = -0.5 * each_clipped(model, data, largest, factory)
+    np.testing.assert_allclose(got.delta, expected, rtol=0, atol=3e-7)
+    loss = fit(trainer, data, LocalTraining(batch_size=0), model).metrics["loss"]
+    assert got.metrics["loss"] == pytest.approx(loss, rel=1e-6)
+
+
+def test_dropout_is_drawn_for_each_sample_apart_when_samples_are_clipped():
+    trainer, data = TorchTrainer(Task(dropout_net)), images(1)
+    twins = Samples(np.repeat(data.x, 2, 0), np.repeat(data.y, 2))
+    local = LocalTraining(batch_size=0, clip_samples=1e6)
+    model = trainer.initial(0)
+    one, two = (fit(trainer, d, local, model).delta for d in (data, twins))
+    assert np.abs(one - two).max() > 1e-4
+    assert np.array_equal(fit(trainer, twins, local, model).delta, two)
+
+
+def test_samples_that_batchnorm_mixes_cannot_be_clipped():
+    with pytest.raises(
+        ValueError, match=r"client 'a', round 1: clip_samples.*BatchNorm layer '2'.*GroupNorm"
+    ):
+        fit(TorchTrainer(Task(norm_net)), images(5), LocalTraining(clip_samples=1.0))
+
+
+def test_a_correction_is_added_to_every_gradient():
+    trainer, data = cnn_trainer(), images(20)
+    model, local = trainer.initial(0), LocalTraining(learning_rate=1e-6, batch_size=5)
+    correction = np.linspace(-1, 1, trainer.layout.dimension, dtype=np.float32)
+    plain = trainer.fit(model, data, local, seed=1, round=1, client="a").delta
+    moved = trainer.fit(model, data, local, seed=1, round=1, client="a", correction=correction).delta
+    np.testing.assert_allclose(moved - plain, -4e-6 * correction, rtol=0, atol=1e-7)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_refused_with_what_to_do():
+    for name in ("cuda", "cuda:7", "warp"):
+        with pytest.raises(ValueError, match=f"device is '{name}'; torch finds 'cpu'.*leave device out"):
+            cnn_trainer(device=name)
+
+
 def test_the_proximal_term_holds_the_model_nearer():
     far = fit(cnn_trainer(), images(40), LocalTraining(epochs=5)).delta
     near = fit(cnn_trainer(), images(40), LocalTraining(epochs=5, proximal=2.0)).delta

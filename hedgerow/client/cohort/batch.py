@@ -4,7 +4,7 @@ When a client has done its steps, the next one takes over its slot, so that all
 slots work until no client waits. Then the batch grows narrower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hedgerow.client.cohort.first_layer import Products
+from hedgerow.client.cohort.first_layer import FirstStep, Products
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import Losses
-from hedgerow.client.cohort.schedule import Group, batches, steps
+from hedgerow.client.cohort.samples import ClippedSamples
+from hedgerow.client.cohort.schedule import Group, batches
 from hedgerow.client.cohort.stack import Room, Stack
 from hedgerow.client.cohort.step import Fused, Step
 from hedgerow.rng import generator, integer_seed
@@ -25,7 +26,7 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 @dataclass(frozen=True)
 class Work:
-    """What all clients of a round have in common."""
+    """What all clients of a round have in common, and the correction of each, if there are any."""
 
     module: BatchedModule
     losses: Losses
@@ -36,6 +37,7 @@ class Work:
     round: int
     device: torch.device
     room: Room
+    corrections: Mapping[str, Vector] | None = None
 
 
 @dataclass
@@ -69,8 +71,14 @@ class Batch:
         self._first = self._products(copies, group.first_rows, learning_rate)
         without = {self._first.layer.weight} if self._first else frozenset[str]()
         self._stack = Stack(
-            work.room, work.layout, work.model, copies, local, learning_rate, work.device, without
-        )
+            work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
+            corrected=work.corrections is not None,
+        )  # fmt: skip
+        self._clipped: ClippedSamples | None = None
+        if local.clip_samples:
+            self._clipped = ClippedSamples(
+                work.module, work.losses, work.layout, work.room, local.clip_samples
+            )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
         self._fuse = work.module.fusable if self._stack.plain else frozenset()
         self._fused = Fused(learning_rate, self._stack.keep)
@@ -125,7 +133,7 @@ class Batch:
     def _next(self, slot: int) -> _Client:
         name, data = self._waiting.pop()
         work = self._work
-        self._stack.reset(slot)
+        self._stack.reset(slot, None if work.corrections is None else work.corrections[name])
         if self._first:
             self._first.load(slot, data)
         self._totals[slot] = 0
@@ -135,7 +143,7 @@ class Batch:
             dropout = torch.Generator(work.device)
             dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
         order = batches(len(data), work.local, shuffle)
-        return _Client(name, data, order, steps(len(data), work.local), dropout)
+        return _Client(name, data, order, work.local.steps(len(data)), dropout)
 
     def _result(self, slot: int) -> Fit:
         samples = len(self._slots[slot].data)
@@ -149,25 +157,43 @@ class Batch:
         """One step of every slot."""
         width = max(len(self._slots), self._narrowest)
         indices = [next(client.batches) for client in self._slots]
+        samples = [len(index) for index in indices] + [0] * (width - len(indices))
+        generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
         x = self._samples(width, indices) if self._first is None else None
-        y, samples = self._targets(width, indices), [len(index) for index in indices]
-        samples += [0] * (width - len(samples))
-        first = self._first.at(indices, width, self._rows) if self._first else None
+        y = self._targets(width, indices)
+        gradients: Mapping[str, Tensor | None]
+        if self._clipped is not None and x is not None:
+            losses, gradients = self._clipped(self._stack, x, y, samples, generators)
+        else:
+            first = self._first.at(indices, width, self._rows) if self._first else None
+            losses, gradients = self._gradients(x, y, samples, generators, first)
+        with torch.no_grad():
+            self._stack.step(gradients, width)
+            counts = torch.tensor(samples, dtype=torch.float64, device=losses.device)
+            self._totals[:width].add_(losses.detach().double() * counts)
+        for client in self._slots:
+            client.steps_left -= 1
+
+    def _gradients(
+        self,
+        x: Tensor | None,
+        y: Tensor,
+        samples: Sequence[int],
+        generators: Sequence[torch.Generator | None],
+        first: FirstStep | None,
+    ) -> tuple[Tensor, Mapping[str, Tensor | None]]:
+        """Each slot's loss, and the gradients of those parameters that are not changed on the way."""
+        width = len(samples)
         # `data`, unlike `detach`, lets autograd count the changes of each tensor apart from the others'.
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
-        generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
         tensors = {**parameters, **self._stack.buffers(width)}
-        step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first)
+        step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first=first)
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
         inputs = [*parameters.values(), *([first.anchor] if first else [])]
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
         gradients = dict(zip(parameters, found, strict=False))
-        with torch.no_grad():
-            self._stack.step({n: g for n, g in gradients.items() if n not in self._fuse}, width)
-            self._totals[:width].add_(losses.detach().double() * step.counts)
-        for client in self._slots:
-            client.steps_left -= 1
+        return losses, {n: g for n, g in gradients.items() if n not in self._fuse}
 
     def _samples(self, width: int, indices: Sequence[NDArray[Any]]) -> Tensor:
         """The next batch of each slot, filled up to the same number of rows."""

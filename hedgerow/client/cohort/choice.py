@@ -39,12 +39,14 @@ class Choice:
             loop all the same: it would be left alone in its batch.
         milliseconds: measured for one client's step, by the number of clients
             at once; `"1"` is the loop. Empty where nothing was measured.
+        device: of torch, that they are trained on.
 
     A run that is resumed must keep its choice: loop and batch, and two
     machines, agree to rounding only. `Choice(**choice.to_json())` is equal.
 
-    >>> Choice(**Choice("loop", "asked for").to_json())
-    Choice(method='loop', why='asked for', at_once=1, narrowest=1, most_steps=2147483648, milliseconds={})
+    >>> choice = Choice("batch", "asked for", at_once=10, narrowest=2)
+    >>> Choice(**choice.to_json()) == choice
+    True
     """
 
     method: str
@@ -53,6 +55,7 @@ class Choice:
     narrowest: int = 1
     most_steps: int = UNLIMITED
     milliseconds: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         checks.one_of(["loop", "batch"], method=self.method)
@@ -133,7 +136,9 @@ def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) ->
     Where a rounding decides a maximum or a ReLU, one client's training takes
     another way; an error in the model's batched form shows in every client.
     """
-    plain = LocalTraining(learning_rate=local.learning_rate, batch_size=local.batch_size)
+    plain = LocalTraining(
+        learning_rate=local.learning_rate, batch_size=local.batch_size, clip_samples=local.clip_samples
+    )
     theirs, ours = loop(some, plain), batch(some, plain, 2, 2)
     apart = {name: _apart(ours[name], fit) for name, fit in theirs.items()}
     least, most = (pick(apart.values(), key=lambda far: far[0]) for pick in (min, max))

@@ -25,14 +25,18 @@ def dropout(step: Step, x: Tensor, p: float, order: Sequence[int], *, channels: 
     """
     if not p:
         return x  # as torch does, without a draw
-    shape = list(x.shape[1:])
+    counts = step.samples if step.drawn is None else step.drawn
+    # One tensor a generator: the rows of its client, also where each is a client of its own here.
+    shape = [x.shape[0] * x.shape[1] // len(counts), *x.shape[2:]]
+    if step.drawn is not None:
+        order = range(len(shape))  # as `SampleGradients` has them: one sample behind another
     if channels:
         shape[2:] = [1] * len(shape[2:])
         order = range(len(shape))
-    masks = torch.ones(len(x), *shape, device=x.device)
-    for mask, samples, generator in zip(masks, step.samples, step.generators, strict=True):
+    masks = torch.ones(len(counts), *shape, device=x.device)
+    for mask, samples, generator in zip(masks, counts, step.generators, strict=True):
         if generator is not None and samples:
             ordered = torch.empty([samples if d == 0 else shape[d] for d in order], device=x.device)
             drawn = ordered.permute([list(order).index(d) for d in range(len(shape))])
             mask[:samples] = drawn.bernoulli_(1 - p, generator=generator)
-    return x * masks.div_(1 - p)
+    return x * masks.div_(1 - p).view(*x.shape[:2], *shape[1:])

@@ -45,7 +45,7 @@ def groups(
         rows = batch_rows(len(data), local.batch_size), first.rows(data, local) if first else 0
         found.setdefault((rows, data.x.shape[1:], data.x.dtype), []).append((name, data))
     return [
-        Group(key[0][0], key[0][1], tuple(sorted(together, key=lambda client: -steps(len(client[1]), local))))
+        Group(key[0][0], key[0][1], tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
         for key, together in found.items()
     ]
 
@@ -66,12 +66,6 @@ def batch_rows(samples: int, batch_size: int) -> int:
     unit = 1 << max(0, (samples - 1).bit_length() - 3)
     rounded = -(-samples // unit) * unit
     return min(rounded, batch_size) if batch_size else rounded
-
-
-def steps(samples: int, local: LocalTraining) -> int:
-    """Steps of a client in one round."""
-    size = local.batch_size or samples
-    return local.epochs * -(-samples // size)
 
 
 def batches(samples: int, local: LocalTraining, shuffle: np.random.Generator) -> Iterator[NDArray[Any]]:

@@ -104,6 +104,8 @@ class Stack:
         learning_rate: of this round.
         device: where they are.
         without: names of parameters that are kept elsewhere.
+        corrected: whether each copy has a correction of its own, which is added
+            to its gradients.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Stack:
         learning_rate: float,
         device: torch.device,
         without: AbstractSet[str] = frozenset(),
+        *,
+        corrected: bool = False,
     ) -> None:
         def rows(key: str, tensors: Sequence[Slot]) -> Rows:
             return Rows(tensors, without, copies, lambda shape: room.take(key, shape, torch.float32, device))
@@ -129,6 +133,7 @@ class Stack:
         self._gradients.values.zero_()
         moments = 2 if local.optimizer == "adam" else 1 if local.momentum else 0
         self._moments = [rows(f"moment {i}", layout.parameters).values for i in range(moments)]
+        self._corrections = rows("corrections", layout.parameters) if corrected else None
         self._steps = torch.zeros(copies, 1, dtype=torch.float64, device=device)
 
     @property
@@ -146,21 +151,29 @@ class Stack:
         """The first `width` copies' parameters, `(width, *shape)` each."""
         return self._weights.views(width)
 
+    def rows(self, width: int) -> tuple[Tensor, Tensor]:
+        """The first `width` copies' parameters and buffers as they lie, `(width, ...)`."""
+        return self._weights.values[:width], self._buffers.values[:width]
+
     def buffers(self, width: int) -> dict[str, Tensor]:
         """The first `width` copies' buffers, `(width, *shape)` each."""
         return self._buffers.views(width)
 
-    def reset(self, copy: int) -> None:
-        """Start a copy afresh."""
+    def reset(self, copy: int, correction: Vector | None = None) -> None:
+        """Start a copy afresh; without a correction, it is zeros."""
         self._weights.values[copy] = self._first_weights
         self._buffers.values[copy] = self._first_buffers
         for state in (*self._moments, self._steps):
             state[copy] = 0
+        if self._corrections is not None:
+            self._corrections.values[copy] = 0 if correction is None else self._corrections.spread(correction)
 
     def move(self, source: int, target: int) -> None:
         """Put one copy in the place of another."""
         for state in (self._weights.values, self._buffers.values, *self._moments, self._steps):
             state[target] = state[source]
+        if self._corrections is not None:
+            self._corrections.values[target] = self._corrections.values[source]
 
     def results(self, copy: int) -> tuple[Vector, Vector]:
         """Change of a copy's parameters, `(d,)`, and its buffers, `(b,)`."""
@@ -191,6 +204,8 @@ class Stack:
             g.mul_((local.clip_gradient / (norm + 1e-6)).clamp_(max=1.0))
         if local.weight_decay:
             g.add_(w, alpha=local.weight_decay)
+        if self._corrections is not None:
+            g.add_(self._corrections.values[:width])
         if local.optimizer == "adam":
             self._adam_step(g, w, width)
         elif self._moments:
@@ -201,13 +216,16 @@ class Stack:
 
     def _plain_step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
         weights = self._weights.views(width)
-        if self.keep != 1:
+        if self.keep != 1 and gradients:  # layers that update themselves decay their weights too
             torch._foreach_mul_([weights[name] for name in gradients], self.keep)
         used = {name: g for name, g in gradients.items() if g is not None}
         if used:
             torch._foreach_add_(
                 [weights[name] for name in used], list(used.values()), alpha=-self.learning_rate
             )
+        if self._corrections is not None:
+            corrections = self._corrections.values[:width]
+            self._weights.values[:width].add_(corrections, alpha=-self.learning_rate)
 
     def _adam_step(self, g: Tensor, w: Tensor, width: int) -> None:
         """As in `TorchTrainer`; the copies may be at different steps."""

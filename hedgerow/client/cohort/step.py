@@ -46,6 +46,8 @@ class Step:
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
         first: the model's first layer, where it has no weights of its own here.
+        drawn: where each row of a batch stands here as a client of its own, the
+            samples of each client that has a generator; else `None`.
     """
 
     tensors: Mapping[str, Tensor]
@@ -55,6 +57,7 @@ class Step:
     fused: Fused | None = None
     fuse: frozenset[str] = frozenset()
     first: Any = None
+    drawn: Sequence[int] | None = None
     counts: Tensor = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """Many clients' local training as one computation."""
 
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,12 +17,14 @@ from hedgerow.client.cohort.batch import Batch, Work, finite
 from hedgerow.client.cohort.choice import Choice, Clients, choose
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import losses_of
-from hedgerow.client.cohort.schedule import Group, groups, steps
+from hedgerow.client.cohort.schedule import Group, batch_rows, groups
 from hedgerow.client.cohort.stack import Room
 from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
+from hedgerow.client.torch_device import find_device
+from hedgerow.client.torch_samples import SIDE_BY_SIDE
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 _WIDTHS = {"cpu": (4, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
@@ -48,7 +51,8 @@ class CohortTrainer:
     Args:
         task: what is learned.
         threads: of torch, while it works here.
-        device: such as `"cuda"`; `None` is the CPU. On a GPU bits may differ.
+        device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a
+            GPU bits may differ.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
             `fit_many` and take what is faster.
         at_once: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
@@ -82,13 +86,16 @@ class CohortTrainer:
         if at_once is not None:
             checks.whole(2, at_once=at_once)
         self._task = task
-        self._inner = TorchTrainer(task, threads=threads, device=device)
-        self._threads, self._device = threads, torch.device(device or "cpu")
+        self._device = find_device(device or (choice.device if choice else None))
+        self._inner = TorchTrainer(task, threads=threads, device=str(self._device))
+        self._threads = threads
         self._mode, self._at_once = mode, at_once
         self._losses = losses_of(task.loss)
         self._module: BatchedModule | None = None
         self._rooms: list[Room] = []
-        self._choice = Choice("loop", "asked for") if mode == "loop" and choice is None else choice
+        if mode == "loop" and choice is None:
+            choice = Choice("loop", "asked for", device=str(self._device))
+        self._choice = choice
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, with the choice that was made here."""
@@ -111,17 +118,34 @@ class CohortTrainer:
         return self._inner.initial(seed)
 
     def fit(
-        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
     ) -> Fit:
         """Train a copy of the model on one client's data, alone."""
-        return self._inner.fit(model, data, local, seed=seed, round=round, client=client)
+        return self._inner.fit(
+            model, data, local, seed=seed, round=round, client=client, correction=correction
+        )
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples."""
         return self._inner.evaluate(model, data)
 
     def fit_many(
-        self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
+        self,
+        model: Model,
+        clients: Clients,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        corrections: Mapping[str, Vector] | None = None,
     ) -> Iterator[tuple[str, Fit | Exception]]:
         """Train copies of the model, each on one client's data.
 
@@ -131,6 +155,7 @@ class CohortTrainer:
             local: how to train.
             seed: seed of the run.
             round: round number, from 1.
+            corrections: added to every step's gradient, `(d,)` for each client.
 
         Yields:
             Name and result of every client, in any order: its `Fit`, or the
@@ -140,19 +165,25 @@ class CohortTrainer:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
-        together = [c for c in clients if choice.method == "batch" and _usable(c[1])]
-        together = [c for c in together if steps(len(c[1]), local) <= choice.most_steps]
+        together = self._together(clients, local) if choice.method == "batch" else []
+        together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
         if not self._prepare(together):
             together = []
         names = {name for name, _ in together}
+
+        def alone(name: str, data: Samples) -> Fit | Exception:
+            return self._alone(model, name, data, local, seed, round, corrections)
+
         for name, data in clients:
             if name not in names:
-                yield name, self._alone(model, name, data, local, seed, round)
+                yield name, alone(name, data)
         with self._room() as room:
-            for group in groups(together, local, self._module.first_layer if self._module else None):
-                work = self._work(model, local, seed, round, room)
+            # A first layer without weights of its own takes nothing but the gradients.
+            first = self._module.first_layer if self._module and corrections is None else None
+            for group in groups(together, local, first):
+                work = self._work(model, local, seed, round, room, corrections)
                 for name, data, fit in self._train(work, group, choice):
-                    yield name, fit or self._alone(model, name, data, local, seed, round)
+                    yield name, fit or alone(name, data)
 
     def choose(
         self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
@@ -167,11 +198,12 @@ class CohortTrainer:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
         if self._choice is None:
-            some = self._healthy(model, clients, local, seed, round)
+            some = self._healthy(model, self._together(clients, local), local, seed, round)
             if not some:
                 return Choice("loop", "there was no client to measure")
-            counts = [steps(len(data), local) for _, data in clients if len(data)]
-            self._choice = self._choose(model, some, counts, local, seed, round)
+            counts = [local.steps(len(data)) for _, data in clients if len(data)]
+            chosen = self._choose(model, some, counts, local, seed, round)
+            self._choice = replace(chosen, device=str(self._device))
         return self._choice
 
     def _choose(
@@ -219,7 +251,7 @@ class CohortTrainer:
         for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
             few = data.take(np.arange(min(len(data), local.batch_size or len(data))))
             same_shape = not found or data.x.shape[1:] == found[0][1].x.shape[1:]
-            if len(found) < 2 and _usable(data) and same_shape:
+            if len(found) < 2 and same_shape:
                 fit = self._alone(model, name, few, short, seed, round)
                 found += [(name, data)] if isinstance(fit, Fit) else []
         return found
@@ -238,9 +270,26 @@ class CohortTrainer:
             self._module = module
         return self._module is not None
 
-    def _work(self, model: Model, local: LocalTraining, seed: int, round: int, room: Room) -> Work:
+    def _together(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
+        """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
+        most = SIDE_BY_SIDE // self.layout.dimension if local.clip_samples else sys.maxsize
+        usable = [client for client in clients if _usable(client[1])]
+        return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
+
+    def _work(
+        self,
+        model: Model,
+        local: LocalTraining,
+        seed: int,
+        round: int,
+        room: Room,
+        corrections: Mapping[str, Vector] | None = None,
+    ) -> Work:
         assert self._module is not None
-        return Work(self._module, self._losses, self.layout, model, local, seed, round, self._device, room)
+        device = self._device
+        return Work(
+            self._module, self._losses, self.layout, model, local, seed, round, device, room, corrections
+        )
 
     def _train(
         self, work: Work, group: Group, choice: Choice, *, careful: bool = True
@@ -278,10 +327,18 @@ class CohortTrainer:
             yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
 
     def _alone(
-        self, model: Model, name: str, data: Samples, local: LocalTraining, seed: int, round: int
+        self,
+        model: Model,
+        name: str,
+        data: Samples,
+        local: LocalTraining,
+        seed: int,
+        round: int,
+        corrections: Mapping[str, Vector] | None = None,
     ) -> Fit | Exception:
+        correction = corrections[name] if corrections else None
         try:
-            return self.fit(model, data, local, seed=seed, round=round, client=name)
+            return self.fit(model, data, local, seed=seed, round=round, client=name, correction=correction)
         except Exception as error:
             return error
 

@@ -1,0 +1,35 @@
+"""Which device torch works on."""
+
+import torch
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; `None` is the CPU.
+
+    Raises:
+        ValueError: there is none here; with those that there are.
+
+    >>> find_device(None)
+    device(type='cpu')
+    """
+    if name is None:
+        return torch.device("cpu")
+    there = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or not any(device == torch.device(d) or name == d.partition(":")[0] for d in there):
+        listed = ", ".join(repr(d) for d in there)
+        raise ValueError(
+            f"device is {name!r}; torch finds {listed} here: take one of these, or leave device out."
+            " Where there is a GPU and torch does not find it, install torch with support for it"
+            " (https://pytorch.org/get-started)"
+        )
+    return device
+
+
+def best_device() -> str:
+    """`"cuda"` where torch finds such a GPU, else `"cpu"`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
