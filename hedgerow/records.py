@@ -3,8 +3,10 @@
 | message | content |
 |---|---|
 | `query` reply | config `hedgerow`: client, num-examples |
-| `train` | arrays `model`; config `hedgerow`: round, seed, layout |
+| `train` | arrays `model`; config `hedgerow`: round, seed, layout, and under a mask clients |
 | `train` reply | arrays `payload`, `buffers`; config `hedgerow`: round, client; metrics `hedgerow.metrics` |
+| `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
+| reply with a ring vector | arrays `vector`; config `secure`: message |
 
 `model` holds the array `parameters`, and `buffers` where the model has some;
 only then has a reply `buffers`. The metrics are the weight, num-examples, and
@@ -30,7 +32,7 @@ from numpy.typing import NDArray
 
 from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
 
-_KEY = "hedgerow"
+_KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
 _REMEMBERED, _LONG = 64, 10_000
@@ -45,6 +47,7 @@ class TrainRequest:
     model: Model
     round: int
     seed: int
+    clients: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,14 @@ def unpack_identity(content: RecordDict) -> tuple[str, int]:
     return _text(config, "client"), _whole(config, "num-examples")
 
 
-def pack_train(model: Model, layout: Layout, *, round: int, seed: int) -> RecordDict:
-    """The request of a round, the same for every client."""
+def pack_train(model: Model, layout: Layout, *, round: int, seed: int, clients: int = 0) -> RecordDict:
+    """The request of a round, the same for every client; `clients` is the size of a cohort under a mask."""
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
+    if clients:
+        config["clients"] = clients
     return RecordDict({"model": _pack_arrays(arrays), _KEY: config})
 
 
@@ -122,7 +127,8 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     arrays = _unpack_arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
-    return TrainRequest(Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"))
+    clients = _whole(config, "clients") if "clients" in config else 0
+    return TrainRequest(Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"), clients)
 
 
 def pack_reply(payload: Payload, fit: Fit, *, round: int, client: str) -> RecordDict:
@@ -169,6 +175,31 @@ def unpack_reply(content: RecordDict, layout: Layout, *, round: int, client: str
     if layout.buffer_size:
         buffers = _float_vector(_unpack_arrays(content, "buffers"), "buffers", layout.buffer_size)
     return Reply(payload, buffers, examples, _checked_metrics(metrics))
+
+
+def pack_stage(message: bytes, request: RecordDict | None = None) -> RecordDict:
+    """A message of a secure aggregation; with the request to train where it asks for that."""
+    return RecordDict({**(request or {}), _SECURE: ConfigRecord({"message": message})})
+
+
+def unpack_stage(content: RecordDict) -> bytes:
+    """Undo `pack_stage`, but for the request; raises `PayloadError`."""
+    message = _record(content, _SECURE, ConfigRecord).get("message")
+    if not isinstance(message, bytes):
+        raise PayloadError(f"the message is {type(message).__name__}; it must be bytes")
+    return message
+
+
+def pack_vector(arrays: Arrays, message: bytes) -> RecordDict:
+    """A client's ring vector, masked or (in a simulation) not."""
+    return RecordDict({"vector": _pack_arrays(arrays), _SECURE: ConfigRecord({"message": message})})
+
+
+def unpack_vector(content: RecordDict) -> Arrays:
+    """The arrays of a ring vector; raises `PayloadError`."""
+    if set(content) != {"vector", _SECURE}:
+        raise PayloadError(f"the reply has records {sorted(content)}; it must have ['secure', 'vector']")
+    return _unpack_arrays(content, "vector")
 
 
 def pack_state(state: Arrays) -> ArrayRecord:

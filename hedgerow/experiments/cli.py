@@ -41,6 +41,10 @@ OutOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
 ]
+MasksOption = Annotated[
+    bool,
+    typer.Option("--masks", help="Simulate secure aggregation as a whole, and not only what it adds up."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -89,6 +93,7 @@ def run(
     overrides: OverridesArgument = None,
     out: OutOption = None,
     workers: WorkersOption = None,
+    masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -111,7 +116,7 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, workers, masks, json)
 
 
 @app.command(rich_help_panel="Run")
@@ -179,6 +184,7 @@ def sweep(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
     workers: WorkersOption = None,
+    masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
@@ -192,7 +198,7 @@ def resume(
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, workers, json)
+    _run(experiment, folder, workers, masks, json)
 
 
 @app.command(rich_help_panel="Run")
@@ -279,13 +285,13 @@ def data(
     catalogue.print_data(name, options or [], partition, clients, seed, json)
 
 
-def _run(experiment: "Experiment", folder: Path, workers: int | None, json: bool) -> None:
+def _run(experiment: "Experiment", folder: Path, workers: int | None, masks: bool, json: bool) -> None:
     from hedgerow.experiments.own_process import cores
     from hedgerow.experiments.run import run_experiment
     from hedgerow.experiments.sweep import rounds_done
 
     with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
-        run_experiment(experiment, folder, on_round, workers=workers or cores())
+        run_experiment(experiment, folder, on_round, workers=workers or cores(), masks=masks)
     terminal.print_rows([folder], json)
     terminal.write_report(folder, [folder])
 

@@ -1,6 +1,6 @@
 """Run one experiment into its folder, on this machine or on any Flower grid."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -20,6 +20,8 @@ def run_experiment(
     *,
     grid: Grid | None = None,
     workers: int = 1,
+    masks: bool = False,
+    register: Mapping[str, bytes] | None = None,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -30,6 +32,8 @@ def run_experiment(
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
         workers: processes that simulate clients; their number shows in no result.
+        masks: run secure aggregation as a whole also where clients are simulated, see `simulate`.
+        register: identity keys of clients, pinned by the server of a grid too.
 
     Raises:
         StoreError: another run lies in the folder.
@@ -39,14 +43,18 @@ def run_experiment(
     run = RunFolder.create(folder, to_toml(experiment))
     if run.finished:
         return run
-    for result in _simulated(experiment, run, workers) if grid is None else _served(experiment, run, grid):
+    for result in (
+        _simulated(experiment, run, workers, masks)
+        if grid is None
+        else _served(experiment, run, grid, register)
+    ):
         run.append(line_of(result))
         if on_round is not None:
             on_round(result)
     return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator[RoundResult]:
+def _simulated(experiment: Experiment, run: RunFolder, workers: int, masks: bool) -> Iterator[RoundResult]:
     federation = experiment.federation()
     return simulate(
         experiment.task(),
@@ -58,10 +66,13 @@ def _simulated(experiment: Experiment, run: RunFolder, workers: int) -> Iterator
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
         workers=workers,
+        masks=masks,
     )
 
 
-def _served(experiment: Experiment, run: RunFolder, grid: Grid) -> Iterator[RoundResult]:
+def _served(
+    experiment: Experiment, run: RunFolder, grid: Grid, register: Mapping[str, bytes] | None
+) -> Iterator[RoundResult]:
     trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
     return train(
         grid,
@@ -74,4 +85,5 @@ def _served(experiment: Experiment, run: RunFolder, grid: Grid) -> Iterator[Roun
         evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
+        register=register,
     )

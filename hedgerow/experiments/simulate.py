@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from hedgerow import checks
 from hedgerow.client.app import ClientData, client_app
+from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.client.task import Task
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
@@ -34,6 +36,7 @@ def simulate(
     workers: int = 1,
     trainer: str = "loop",
     client_timeout: float | None = None,
+    masks: bool = False,
 ) -> Iterator[RoundResult]:
     """Yield the result of each round, with the clients on this machine.
 
@@ -52,13 +55,22 @@ def simulate(
             and batch agree to rounding only, and so do two runs with `"auto"`; a
             run in a folder keeps what it chose.
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
+        masks: where the pipeline masks, run the whole protocol. Without, the same
+            numbers are added in the clear: faster, and the same bits. Each
+            `RoundResult` says which it was.
 
     The same apps run unchanged on Flower's own engines: `client_app` and
     `train` are all that is used here.
     """
     chosen = folder / "trainer.json" if folder else None
     learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
-    app = client_app(learner, clients, strategy, state_folder=folder / "clients" if folder else None)
+    # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
+    identities = SimulatedEnrolments(os.urandom(32))
+    app = client_app(
+        learner, clients, strategy,
+        state_folder=folder / "clients" if folder else None,
+        enrolment=identities.enrolment, unmasked=not masks,
+    )  # fmt: skip
 
     def evaluate(model: Model) -> dict[str, float]:
         assert test is not None
@@ -77,6 +89,7 @@ def simulate(
             folder=folder,
             evaluate=evaluate if test is not None else None,
             evaluate_every=evaluate_every,
+            masks=masks,
         ):
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)

@@ -1,5 +1,6 @@
 """The training loop, as a generator of what happened in each round."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -10,8 +11,11 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
+from hedgerow.server.masked import MaskedCollected, MaskedCollector
 from hedgerow.server.roster import Roster
+from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.spans import span
+from hedgerow.strategies.masking import model_hash
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
@@ -35,6 +39,8 @@ def rounds(
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     timeout: float | None = None,
+    masks: bool = True,
+    register: Mapping[str, bytes] | None = None,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -51,7 +57,11 @@ def rounds(
         roster: who is there; a new one by default.
         evaluate: measures the global model after a round.
         evaluate_every: measures it after every so many rounds, and the last.
-        timeout: seconds a cohort has for its replies; `None` waits for ever.
+        timeout: seconds a cohort has for its replies, in each stage of a secure
+            aggregation; `None` waits for ever.
+        masks: run the whole protocol where the pipeline masks. Without, the
+            same sum is computed in the clear: only simulated clients do that.
+        register: identity keys of clients, pinned by the server too.
 
     A reply that is malformed, stale, not finite or over its bound is dropped
     and named in `RoundResult.dropped`; it never ends a run. Under the
@@ -59,17 +69,33 @@ def rounds(
     """
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
+    secure, run = strategy.pipeline.secure, secrets.token_hex(16)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
         roster.refresh(grid)
         cohort = strategy.sampling.choose(roster.names, seed, number) if roster.names else ()
         asked = [(name, roster.node(name)) for name in cohort]
+        refused = refusal(strategy, layout, len(cohort)) if secure and cohort else ""
         with span("records"):
-            content = records.pack_train(state.model, layout, round=number, seed=seed)
-        collector = start(number, len(asked))
-        if asked:
+            content = records.pack_train(
+                state.model, layout, round=number, seed=seed, clients=len(cohort) if secure else 0
+            )
+        collector = start(number, 0 if refused else len(asked))
+        if refused:
+            collector.collected.failed = refused
+        elif asked and secure and masks:
+            assert isinstance(collector, MaskedCollector)
+            setup = set_up(
+                secure, collector.shape, cohort, run, number, model_hash(state.model, layout, seed, number)
+            )
+            aggregate(
+                grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout
+            )
+        elif asked:
             _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+            if secure:
+                collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
         with span("aggregate"):
             state, failed = _update(strategy, state, collector, len(cohort))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
@@ -82,10 +108,11 @@ def rounds(
             dropped=dict(sorted(collected.dropped.items())),
             failed=failed,
             bytes_up=dict(sorted(collected.bytes_up.items())),
-            bytes_down=dict.fromkeys(cohort, records.measure(content)),
+            bytes_down=_bytes_down(collector, cohort, content),
             metrics=collected.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,
+            secure="" if secure is None else "masked" if masks else "unmasked",
         )
 
 
@@ -94,7 +121,7 @@ def _collect(
     asked: Sequence[tuple[str, int]],
     content: RecordDict,
     start: StartCollector,
-    collector: Collector,
+    collector: Collector | MaskedCollector,
     *,
     number: int,
     timeout: float | None,
@@ -116,18 +143,30 @@ def _collect(
         collector.add(clients[node], message)
 
 
+def _bytes_down(
+    collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict
+) -> dict[str, int]:
+    """What each was sent: all the same, but in a secure aggregation."""
+    collected = collector.collected
+    if isinstance(collected, MaskedCollected) and (collected.bytes_down or collected.failed):
+        return {name: collected.bytes_down.get(name, 0) for name in cohort}
+    return dict.fromkeys(cohort, records.measure(content))
+
+
 def _update(
-    strategy: Strategy, state: ServerState, collector: Collector, clients: int
+    strategy: Strategy, state: ServerState, collector: Collector | MaskedCollector, clients: int
 ) -> tuple[ServerState, str]:
     unchanged = ServerState(state.round + 1, state.model, state.update)
     if clients == 0:
         return unchanged, "no client is connected"
     collected = collector.collected
+    if collected.failed:
+        return unchanged, collected.failed
     needed = max(1, int(np.ceil(strategy.quorum * clients - 1e-9)))
     if collected.counted < needed:
         return unchanged, f"{collected.counted} of {clients} clients count; {needed} are needed"
     parameters, update = strategy.server_update.apply(state.model.parameters, collector.delta(), state.update)
     if not np.isfinite(parameters).all():
         return unchanged, "the new model would not be finite; the server's learning rate may be too large"
-    buffers = collected.buffers.result() if len(state.model.buffers) else state.model.buffers
+    buffers = collected.mean_buffers() if len(state.model.buffers) else state.model.buffers
     return ServerState(state.round + 1, Model(parameters, buffers), update), ""

@@ -4,6 +4,7 @@ from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.clipping import clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.feedback import error_feedback
+from hedgerow.strategies.masking import mask
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
 from hedgerow.strategies.presets import (
     PRESETS,
@@ -13,6 +14,7 @@ from hedgerow.strategies.presets import (
     fedavgm,
     fedprox,
     fedyogi,
+    secure_fedavg,
 )
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate
@@ -42,10 +44,12 @@ __all__ = [
     "fedprox",
     "fedyogi",
     "float32",
+    "mask",
     "mean",
     "parse_pipeline",
     "quantize",
     "random_k",
+    "secure_fedavg",
     "top_k",
     "uniform",
     "weight_by_examples",

@@ -46,6 +46,18 @@ class Strategy:
         checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
+        whole = self.pipeline.whole(0)
+        if self.pipeline.only_sum and not whole:
+            raise ValueError(
+                f"{self.pipeline.name} masks values that are not whole numbers, and masks cancel only in"
+                " whole numbers of one scale; put a quantiser with a range before the mask, such as"
+                " quantize(8, range=0.1)"
+            )
+        if whole and not self.pipeline.only_sum:
+            raise ValueError(
+                f"{self.pipeline.name} has a range, and sends whole numbers for a mask to sum;"
+                " put mask() after it, or leave out the range"
+            )
         if self.pipeline.only_sum and not self.aggregate.linear:
             raise ValueError(
                 f"{self.aggregate.name} needs each client's update, and {self.pipeline.name} lets the server"
