@@ -60,6 +60,7 @@ def error_feedback(*steps: Transform) -> Transform:
         stateful=True,
         # What was clipped before may pile up in the residual.
         sensitivity=lambda bound: math.inf,
+        whole=inner.whole,
     )
 
 
