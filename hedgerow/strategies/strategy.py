@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hedgerow import checks
 from hedgerow.strategies.aggregation import Aggregate, mean
+from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.transform import Transform, float32
@@ -58,6 +59,9 @@ class Strategy:
                 f"{self.pipeline.name} has a range, and sends whole numbers for a mask to sum;"
                 " put mask() after it, or leave out the range"
             )
+        if self.pipeline.secure:
+            # For the smallest cohort; each round checks its own.
+            ring_for(self.pipeline.secure.min_clients, self.pipeline.max_weight, whole)
         if self.pipeline.only_sum and not self.aggregate.linear:
             raise ValueError(
                 f"{self.aggregate.name} needs each client's update, and {self.pipeline.name} lets the server"
