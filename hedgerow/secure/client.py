@@ -60,7 +60,7 @@ def _check_plan(party: Party, setup: Setup) -> None:
             f"the cohort has {clients} clients; at least {secure.min_clients} must be in"
         )
     try:
-        plan, shape = secure.plan(clients), party.shape(clients)
+        shape, plan = party.shape(clients), secure.plan(clients)
     except ValueError as error:
         raise errors.CohortTooSmall(str(error)) from error
     if not plan.neighbours <= setup.neighbours < clients:

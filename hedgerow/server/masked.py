@@ -42,8 +42,8 @@ class MaskedCollected:
         self.counted += other.counted
 
     def means(self) -> Mapping[str, float]:
-        """Each metric's mean, weighted by examples."""
-        return self.sum.metrics()
+        """Each metric's mean, weighted by examples; none where the round has failed."""
+        return {} if self.failed else self.sum.metrics()
 
     def mean_buffers(self) -> Vector:
         """The weighted mean of the buffers, `(b,) float32`."""

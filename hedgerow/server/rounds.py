@@ -76,19 +76,18 @@ def rounds(
         roster.refresh(grid)
         cohort = strategy.sampling.choose(roster.names, seed, number) if roster.names else ()
         asked = [(name, roster.node(name)) for name in cohort]
-        refused = refusal(strategy, layout, len(cohort)) if secure and cohort else ""
         with span("records"):
             content = records.pack_train(
                 state.model, layout, round=number, seed=seed, clients=len(cohort) if secure else 0
             )
+        refused = refusal(strategy, layout, len(cohort)) if secure and cohort else ""
         collector = start(number, 0 if refused else len(asked))
         if refused:
             collector.collected.failed = refused
         elif asked and secure and masks:
             assert isinstance(collector, MaskedCollector)
-            setup = set_up(
-                secure, collector.shape, cohort, run, number, model_hash(state.model, layout, seed, number)
-            )
+            model = model_hash(state.model, layout, seed, number)
+            setup = set_up(secure, collector.shape, cohort, run, number, model)
             aggregate(
                 grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout
             )
@@ -108,7 +107,7 @@ def rounds(
             dropped=dict(sorted(collected.dropped.items())),
             failed=failed,
             bytes_up=dict(sorted(collected.bytes_up.items())),
-            bytes_down=_bytes_down(collector, cohort, content),
+            bytes_down=_bytes_down(collector, cohort, content, refused),
             metrics=collected.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,
@@ -144,13 +143,12 @@ def _collect(
 
 
 def _bytes_down(
-    collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict
+    collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict, refused: str
 ) -> dict[str, int]:
-    """What each was sent: all the same, but in a secure aggregation."""
+    """What each was sent: all the same, but in a secure aggregation; nothing where the round was refused."""
+    sent = dict.fromkeys(cohort, 0 if refused else records.measure(content))
     collected = collector.collected
-    if isinstance(collected, MaskedCollected) and (collected.bytes_down or collected.failed):
-        return {name: collected.bytes_down.get(name, 0) for name in cohort}
-    return dict.fromkeys(cohort, records.measure(content))
+    return sent | collected.bytes_down if isinstance(collected, MaskedCollected) else sent
 
 
 def _update(

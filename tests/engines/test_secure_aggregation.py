@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from hedgerow.client.app import client_app
 from hedgerow.client.enrolment import SimulatedEnrolments, enrol
+from hedgerow.experiments import cli
 from hedgerow.experiments.recipe import load
 from hedgerow.experiments.run import run_experiment
 from hedgerow.experiments.simulate import simulate
@@ -16,7 +18,7 @@ from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, parse_pipeline, secure_fedavg, uniform
 from hedgerow.types import Fit, Layout, Model, Tensor
 from tests.engines.federation import federation
-from tests.support import DIMENSION, MeanTrainer, clients
+from tests.support import DIMENSION, Clients, MeanTrainer, clients
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = {
@@ -105,8 +107,8 @@ class Unwell:
 def round_with(stage: str, ill: int):
     data, trainer = clients(12), MeanTrainer()
     strategy = fedavg(pipeline=parse_pipeline(PIPELINES["weighted"]), sampling=uniform(12), weighted=False)
-    app = client_app(trainer, data, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment)
-    unwell = Unwell(app, stage, set(data.names[:ill]))
+    honest = client_app(trainer, data, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment)
+    unwell = Unwell(honest, stage, set(data.names[:ill]))
     with InProcessGrid(
         unwell, 12, names=data.names, node_config=lambda i: {"client-name": data.names[i]}
     ) as grid:
@@ -140,6 +142,43 @@ def test_a_cohort_that_is_too_small_is_refused_and_the_run_goes_on():
         assert [r.failed for r in results] == [
             "secure aggregation needs a cohort of 10; 9 clients are there"
         ] * 2
+
+
+class Ill(MeanTrainer):
+    """Half of the clients cannot train."""
+
+    def fit(self, model, data, local, *, seed, round, client):
+        if int(client[-3:]) < 6:
+            raise RuntimeError("the battery is empty")
+        return super().fit(model, data, local, seed=seed, round=round, client=client)
+
+
+def test_without_masks_a_round_fails_where_it_would_fail_with_them():
+    strategy = fedavg(pipeline=parse_pipeline(PIPELINES["weighted"]), sampling=uniform(12), weighted=False)
+    data = clients(12)
+    named = Clients({f"client-{i:03d}": data.samples(name) for i, name in enumerate(data.names)})
+    plain, masked = (next(simulate(Ill(), named, strategy, rounds=1, masks=masks)) for masks in (False, True))
+    assert plain.failed == masked.failed
+    assert "TooFewSurvivors: 6 of 12 clients have sent masked vectors; 8 are needed" in plain.failed
+    assert plain.metrics == masked.metrics == {}
+    assert list(plain.dropped) == list(masked.dropped) == [f"client-{i:03d}" for i in range(6)]
+    assert all(plain.bytes_down.values())
+
+
+def test_the_command_line_says_which_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["rounds=1", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0"]
+    for masks in ([], ["--masks"]):
+        done = CliRunner().invoke(
+            cli.app, ["run", "heart", *small, "--out", "".join(["run", *masks]), *masks]
+        )
+        assert done.exit_code == 0, done.output
+    (plain,), (masked,) = (
+        [x for x in RunFolder(Path(n)).rounds() if x["round"]] for n in ("run", "run--masks")
+    )
+    assert (plain.pop("secure"), masked.pop("secure")) == ("unmasked", "masked")
+    assert plain["evaluation"] == masked["evaluation"]
+    assert Path("run/model.safetensors").read_bytes() == Path("run--masks/model.safetensors").read_bytes()
 
 
 def test_a_run_with_masks_goes_on_where_it_was(tmp_path):
