@@ -80,21 +80,10 @@ def rounds(
             content = records.pack_train(
                 state.model, layout, round=number, seed=seed, clients=len(cohort) if secure else 0
             )
-        refused = refusal(strategy, layout, len(cohort)) if secure and cohort else ""
-        collector = start(number, 0 if refused else len(asked))
-        if refused:
-            collector.collected.failed = refused
-        elif asked and secure and masks:
-            assert isinstance(collector, MaskedCollector)
-            model = model_hash(state.model, layout, seed, number)
-            setup = set_up(secure, collector.shape, cohort, run, number, model)
-            aggregate(
-                grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout
-            )
-        elif asked:
-            _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
-            if secure:
-                collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
+        collector, refused = _ask(
+            grid, start, state, cohort, asked, content,
+            masked_as=run if masks else "", register=register, timeout=timeout,
+        )  # fmt: skip
         with span("aggregate"):
             state, failed = _update(strategy, state, collector, len(cohort))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
@@ -113,6 +102,41 @@ def rounds(
             seconds=time.monotonic() - started,
             secure="" if secure is None else "masked" if masks else "unmasked",
         )
+
+
+def _ask(
+    grid: Grid,
+    start: StartCollector,
+    state: ServerState,
+    cohort: Sequence[str],
+    asked: Sequence[tuple[str, int]],
+    content: RecordDict,
+    *,
+    masked_as: str,
+    register: Mapping[str, bytes] | None,
+    timeout: float | None,
+) -> tuple[Collector | MaskedCollector, str]:
+    """What came of asking a cohort; and why it was not asked at all, where its sum cannot be masked.
+
+    Args:
+        masked_as: name of this run in a secure aggregation; empty where masks are left out.
+    """
+    secure, number = start.strategy.pipeline.secure, state.round + 1
+    if secure and cohort and (refused := refusal(start.strategy, start.layout, len(cohort))):
+        collector = start(number, 0)
+        collector.collected.failed = refused
+        return collector, refused
+    collector = start(number, len(asked))
+    if secure and asked and masked_as:
+        assert isinstance(collector, MaskedCollector)
+        model = model_hash(state.model, start.layout, start.seed, number)
+        setup = set_up(secure, collector.shape, cohort, masked_as, number, model)
+        aggregate(grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout)
+    elif asked:
+        _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+        if secure:
+            collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
+    return collector, ""
 
 
 def _collect(
