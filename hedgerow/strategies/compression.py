@@ -42,10 +42,10 @@ def quantize(
         block: values that share a scale: so many in a row, or `"tensor"` for
             one scale a tensor (one for all values after a sparsifier).
         range: `s` of all clients and values, known in advance, as a mask needs
-            it; larger values are cut to it. The payload's `"values"` are then
-            whole numbers, `(n,) int32` from `-L` to `L`, and can be summed; the
-            ring of the mask decides how many bits are sent. Takes 2 bits or
-            more, and no `block`.
+            it; what lies beyond is cut, and what lies within is unbiased. The
+            payload's `"values"` are then whole numbers, `(n,) int32` from `-L`
+            to `L`, and can be summed; the ring of the mask decides how many
+            bits are sent. Takes 2 bits or more, and no `block`.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not
