@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers bench-engines clean
+.PHONY: demo test test-fast check papers secure-long bench-engines clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
@@ -25,6 +25,9 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 
 papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmarks/papers)
 	$(BIN)/python benchmarks/papers/run.py
+
+secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients that leave at any stage (minutes)
+	HEDGEROW_SECURE_ROUNDS=10000 $(BIN)/pytest tests/laws/test_secure_rounds.py --hypothesis-show-statistics
 
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py

@@ -14,9 +14,9 @@ _PLACES = {
         "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "Samples", "ServerState",
     ],
     "hedgerow.strategies": [
-        "Strategy", "chain", "clip", "error_feedback", "float32", "mean", "parse_pipeline", "quantize",
-        "random_k", "top_k", "uniform", "weight_by_examples",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold",
+        "Strategy", "chain", "clip", "error_feedback", "float32", "mask", "mean", "parse_pipeline",
+        "quantize", "random_k", "top_k", "uniform", "weight_by_examples",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold", "secure_fedavg",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -67,11 +67,13 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedprox as fedprox
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
+    from hedgerow.strategies import mask as mask
     from hedgerow.strategies import mean as mean
     from hedgerow.strategies import parse_pipeline as parse_pipeline
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
     from hedgerow.strategies import scaffold as scaffold
+    from hedgerow.strategies import secure_fedavg as secure_fedavg
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples

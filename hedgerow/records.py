@@ -3,13 +3,16 @@
 | message | content |
 |---|---|
 | `query` reply | config `hedgerow`: client, num-examples |
-| `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since |
+| `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since, clients |
 | `train` reply | arrays `payload`, `buffers`, `control`; config `hedgerow`: round, client; metrics (below) |
+| `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
+| reply with a ring vector | arrays `vector`; config `secure`: message |
 
 `model` holds the array `parameters`, and `buffers` where the model has some;
 only then has a reply `buffers`. With control variates, `model` holds `control`
 too, and a reply has `control`; `uncounted` names clients of the cohort whose
-last ones did not count, where there are any. The metrics, `hedgerow.metrics`,
+last ones did not count, where there are any; under a mask, `clients` is the
+size of the cohort. The metrics, `hedgerow.metrics`,
 are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
@@ -34,7 +37,7 @@ from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
 
 R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord, RecordDict)
 
-_KEY = "hedgerow"
+_KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
 _REMEMBERED, _LONG = 64, 10_000
@@ -56,6 +59,7 @@ class TrainRequest:
     seed: int
     control: NDArray[np.float32]
     uncounted: Mapping[str, int]
+    clients: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,14 @@ def pack_train(
     seed: int,
     control: NDArray[np.float32] | None = None,
     uncounted: Mapping[str, int] | None = None,
+    clients: int = 0,
 ) -> RecordDict:
     """The request of a round, the same for every client.
 
     Args:
         control: the server's control variate, `(d,)`; `None` or empty for none.
         uncounted: of clients of this cohort, as in `ServerState`.
+        clients: size of a cohort under a mask.
     """
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
@@ -137,6 +143,8 @@ def pack_train(
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
     if uncounted:
         config["uncounted"], config["uncounted-since"] = list(uncounted), list(uncounted.values())
+    if clients:
+        config["clients"] = clients
     return RecordDict({"model": _pack_arrays(arrays), _KEY: config})
 
 
@@ -155,9 +163,13 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     names, since = config.get("uncounted", []), config.get("uncounted-since", [])
     if not (isinstance(names, list) and isinstance(since, list) and len(names) == len(since)):
         raise PayloadError("uncounted and uncounted-since must be lists of one length")
-    uncounted = dict(zip(names, since, strict=True))
     return TrainRequest(
-        Model(parameters, buffers), _whole(config, "round"), _whole(config, "seed"), control, uncounted
+        Model(parameters, buffers),
+        _whole(config, "round"),
+        _whole(config, "seed"),
+        control,
+        dict(zip(names, since, strict=True)),
+        _whole(config, "clients") if "clients" in config else 0,
     )
 
 
@@ -222,6 +234,31 @@ def unpack_reply(
     if control:
         change = _float_vector(_unpack_arrays(content, "control"), "control", layout.dimension)
     return Reply(payload, buffers, examples, _checked_metrics(metrics), change)
+
+
+def pack_stage(message: bytes, request: RecordDict | None = None) -> RecordDict:
+    """A message of a secure aggregation; with the request to train where it asks for that."""
+    return RecordDict({**(request or {}), _SECURE: ConfigRecord({"message": message})})
+
+
+def unpack_stage(content: RecordDict) -> bytes:
+    """Undo `pack_stage`, but for the request; raises `PayloadError`."""
+    message = _record(content, _SECURE, ConfigRecord).get("message")
+    if not isinstance(message, bytes):
+        raise PayloadError(f"the message is {type(message).__name__}; it must be bytes")
+    return message
+
+
+def pack_vector(arrays: Arrays, message: bytes) -> RecordDict:
+    """A client's ring vector, masked or (in a simulation) not."""
+    return RecordDict({"vector": _pack_arrays(arrays), _SECURE: ConfigRecord({"message": message})})
+
+
+def unpack_vector(content: RecordDict) -> Arrays:
+    """The arrays of a ring vector; raises `PayloadError`."""
+    if set(content) != {"vector", _SECURE}:
+        raise PayloadError(f"the reply has records {sorted(content)}; it must have ['secure', 'vector']")
+    return _unpack_arrays(content, "vector")
 
 
 def pack_state(state: Arrays) -> ArrayRecord:

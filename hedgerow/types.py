@@ -322,6 +322,9 @@ class RoundResult:
         metrics: means over the clients that count, weighted by examples.
         evaluation: of the global model, on the server; empty when not asked for.
         seconds: wall time of the round, with evaluation.
+        secure: how a masked sum was computed: `"masked"` by the whole protocol,
+            `"unmasked"` where a simulation added the same numbers without
+            masks; empty where no mask is in the pipeline.
     """
 
     state: ServerState
@@ -333,6 +336,7 @@ class RoundResult:
     metrics: Mapping[str, float]
     evaluation: Mapping[str, float]
     seconds: float
+    secure: str = ""
 
     @property
     def round(self) -> int:

@@ -5,20 +5,23 @@ from contextlib import suppress
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
-from hedgerow.records import TrainRequest, pack_identity, pack_reply, unpack_train
+from hedgerow.records import TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies import control
+from hedgerow.strategies.masking import RingVector, Shape, open_payload, to_ring
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import encode
-from hedgerow.types import Arrays, Fit, PayloadError, RoundContext, Samples, Vector
+from hedgerow.types import Arrays, Fit, Payload, PayloadError, RoundContext, Samples, Vector
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -41,6 +44,8 @@ def client_app(
     strategy: Strategy,
     *,
     state_folder: Path | None = None,
+    enrolment: Enrol = node_enrolment,
+    unmasked: bool = False,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -52,13 +57,17 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals). `None` keeps it in Flower's context: in memory, and
-            lost when the node ends.
+            (residuals), and which secure rounds they have answered. `None`
+            keeps it in Flower's context: in memory, and lost when the node ends.
+        enrolment: gives a client its identity where the pipeline masks; by
+            default, the folder `enrolment` of the node configuration.
+        unmasked: let a pipeline with a mask be summed without it. Only for a
+            simulation, where all clients are in one hand.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on.
     """
-    return FederatedClient(task, data, strategy, state_folder)
+    return FederatedClient(task, data, strategy, state_folder, enrolment, unmasked=unmasked)
 
 
 @final
@@ -71,11 +80,22 @@ class FederatedClient(ClientApp):
         data: ClientData | Callable[[], ClientData],
         strategy: Strategy,
         state_folder: Path | None,
+        enrolment: Enrol = node_enrolment,
+        *,
+        unmasked: bool = False,
     ) -> None:
         super().__init__()
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
+        self._unmasked = unmasked
         self.query()(self._identify)
         self.train()(self._train)
+        if strategy.pipeline.only_sum:
+            secure = SecureClient(
+                strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
+                enrolment, state_folder,
+            )  # fmt: skip
+            for stage in STAGES:
+                self.train(stage)(getattr(secure, stage))
 
     @cached_property
     def _trainer(self) -> Trainer:
@@ -174,17 +194,34 @@ class FederatedClient(ClientApp):
         name = client_name(context, self._data.names)
         return Message(pack_identity(name, len(self._data.samples(name))), reply_to=message)
 
+    def _named(self, context: Context) -> str:
+        # The data need not be loaded to know a name that is given.
+        given = context.node_config.get("client-name")
+        return str(given) if given else client_name(context, self._data.names)
+
+    def _fit_in_ring(self, context: Context, name: str, request: TrainRequest, shape: Shape) -> RingVector:
+        """Train one client, and put its encoded update into the ring of its cohort."""
+        fit = self._fit(request, name, self._client(context)[1])
+        return self._in_ring(context, request, name, fit, shape)
+
     def _train(self, message: Message, context: Context) -> Message:
         with span("records"):
             request = unpack_train(message.content, self._trainer.layout)
+        self._refuse_in_the_clear()
         name, samples = self._client(context)
         extra = self._correction(request, context, name)
+        return self._reply(message, context, request, name, self._fit(request, name, samples, **extra))
+
+    def _fit(self, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
         with span("train"):
-            fit = self._trainer.fit(
+            return self._trainer.fit(
                 request.model, samples, self._strategy.local,
                 seed=request.seed, round=request.round, client=name, **extra,
             )  # fmt: skip
-        return self._reply(message, context, request, name, fit)
+
+    def _refuse_in_the_clear(self) -> None:
+        if self._strategy.pipeline.only_sum and not self._unmasked:
+            raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
 
     def _client(self, context: Context) -> tuple[str, Samples]:
         name = client_name(context, self._data.names)
@@ -220,6 +257,26 @@ class FederatedClient(ClientApp):
     def _reply(
         self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
     ) -> Message:
+        if self._strategy.pipeline.only_sum:
+            self._refuse_in_the_clear()
+            shape = Shape.of(self._strategy.pipeline, self._trainer.layout, request.clients)
+            vector = self._in_ring(context, request, name, fit, shape)
+            return Message(pack_vector(open_payload(vector, shape), b""), reply_to=message)
+        payload, change = self._encode(context, request, name, fit)
+        with span("records"):
+            content = pack_reply(payload, fit, round=request.round, client=name, control=change)
+            return Message(content, reply_to=message)
+
+    def _in_ring(
+        self, context: Context, request: TrainRequest, name: str, fit: Fit, shape: Shape
+    ) -> RingVector:
+        payload, _ = self._encode(context, request, name, fit)
+        return to_ring(payload, fit, shape, self._strategy.pipeline)
+
+    def _encode(
+        self, context: Context, request: TrainRequest, name: str, fit: Fit
+    ) -> tuple[Payload, Vector | None]:
+        """What is sent of a fit, and the change of the control variate; the client's state is kept."""
         strategy = self._strategy
         where = RoundContext(request.seed, request.round, name, self._trainer.layout, fit.num_examples)
         kept = self._kept(context, name)
@@ -233,9 +290,7 @@ class FederatedClient(ClientApp):
                 after = {**after, **own}
             if strategy.stateful:
                 kept.save(request.round, after)
-        with span("records"):
-            content = pack_reply(payload, fit, round=request.round, client=name, control=change)
-            return Message(content, reply_to=message)
+        return payload, change
 
     def _advance(self, request: TrainRequest, before: Arrays, name: str, fit: Fit) -> tuple[Vector, Arrays]:
         local = self._strategy.local

@@ -1,7 +1,8 @@
 """Any recipe as a Flower app: the same experiment in a real federation, or on Flower's own engine.
 
 The run config says which: `recipe` (a name or a file), `overrides` (as on the
-command line, separated by spaces) and `out` (the run's folder, on the server).
+command line, separated by spaces), `out` (the run's folder, on the server) and
+`register` (a file of the clients' identity keys, on the server, for masks).
 
     flwr run . --run-config 'recipe="heart" out="runs/heart"'
 """
@@ -15,6 +16,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.client import app as client
+from hedgerow.client.enrolment import load_register
+from hedgerow.client.secure import STAGES
 from hedgerow.experiments.config import Experiment
 from hedgerow.experiments.recipe import load_sweep
 from hedgerow.experiments.run import run_experiment
@@ -28,7 +31,8 @@ def main(grid: Grid, context: Context) -> None:
     """Run the experiment that the run config names, on the clients that are connected."""
     experiment = _experiment(*_asked(context))
     folder = Path(str(context.run_config.get("out") or Path("runs") / experiment.name))
-    run_experiment(experiment, folder, grid=grid)
+    file = str(context.run_config.get("register") or "")
+    run_experiment(experiment, folder, grid=grid, register=load_register(Path(file)) if file else None)
 
 
 @client_app.train()
@@ -41,6 +45,10 @@ def train(message: Message, context: Context) -> Message:
 def query(message: Message, context: Context) -> Message:
     """Say which client this node is."""
     return _client(*_asked(context))(message, context)
+
+
+for stage in STAGES:  # of a secure aggregation
+    client_app.train(stage)(train)
 
 
 def _asked(context: Context) -> tuple[str, str]:

@@ -120,14 +120,15 @@ def refused(
     needed = _required(constructor, inner)
     # 1 stands in for a needed argument that is missing or refused, so that the others can be tried.
     values = {**dict.fromkeys(needed, 1), **python_values(constructor, fit, inner=inner)}
+    together = _call(constructor, values, given, path)
+    if together is None:
+        return []  # a value may be out of range beside the defaults, and right beside the others given
     found: dict[str, Mistake] = {}
     for key in sorted(fit, key=lambda k: k not in needed):
         tried = {k: 1 if k in found else values[k] for k in needed} | {key: values[key]}
         if mistake := _call(constructor, tried, fit, path, key):
             found[mistake.path.removeprefix(f"{path}.")] = mistake
-    if not found and not wrong and (mistake := _call(constructor, values, given, path)):
-        return [mistake]
-    return list(found.values())
+    return list(found.values()) or ([] if wrong else [together])
 
 
 def translate(

@@ -67,6 +67,10 @@ AddressOption = Annotated[
         show_default="a Ray of its own, here",
     ),
 ]
+MasksOption = Annotated[
+    bool,
+    typer.Option("--masks", help="Simulate secure aggregation as a whole, and not only what it adds up."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -121,6 +125,7 @@ def run(
     profile: ProfileOption = False,
     engine: PlaceOption = Place.local,
     address: AddressOption = None,
+    masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -145,7 +150,8 @@ def run(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
         )
-    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), engine, address, json, measured)
+    limits = Limits(workers, client_timeout, memory_limit)
+    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
 
 
 @app.command(rich_help_panel="Run")
@@ -229,6 +235,7 @@ def resume(
     profile: ProfileOption = False,
     engine: PlaceOption = Place.local,
     address: AddressOption = None,
+    masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
@@ -249,7 +256,8 @@ def resume(
         return
     experiment = load(folder)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    _run(experiment, folder, Limits(workers, client_timeout, memory_limit), engine, address, json, measured)
+    limits = Limits(workers, client_timeout, memory_limit)
+    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
 
 
 @app.command(rich_help_panel="Run")
@@ -340,10 +348,12 @@ def _run(
     experiment: "Experiment",
     folder: Path,
     limits: Limits,
-    engine: Place,
-    address: str | None,
     json: bool,
     profile: "Profile | None",
+    *,
+    engine: Place,
+    address: str | None,
+    masks: bool,
 ) -> None:
     with span("imports"):
         from hedgerow.experiments.own_process import cores
@@ -363,6 +373,7 @@ def _run(
             memory_limit=limits.memory_limit,
             engine=engine.value,
             address=address,
+            masks=masks,
         )
     terminal.print_rows([folder], json)
     if profile is not None:

@@ -1,6 +1,6 @@
 """Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ def run_experiment(
     memory_limit: int | None = None,
     engine: str = "local",
     address: str | None = None,
+    masks: bool = False,
+    register: Mapping[str, bytes] | None = None,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -41,6 +43,8 @@ def run_experiment(
         memory_limit: bytes that a simulated client's process may allocate; `None` for no limit.
         engine: `"local"` or `"ray"`, as for `simulate`.
         address: of the Ray cluster.
+        masks: run secure aggregation as a whole also where clients are simulated, see `simulate`.
+        register: identity keys of clients, pinned by the server of a grid too.
 
     Raises:
         StoreError: another run lies in the folder.
@@ -53,9 +57,9 @@ def run_experiment(
         return run
     if grid is None:
         options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
-        results = _simulated(experiment, run, **options, engine=engine, address=address)
+        results = _simulated(experiment, run, **options, engine=engine, address=address, masks=masks)
     else:
-        results = _served(experiment, run, grid)
+        results = _served(experiment, run, grid, register)
     for result in results:
         run.append(line_of(result))
         if on_round is not None:
@@ -81,7 +85,9 @@ def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterat
     )
 
 
-def _served(experiment: Experiment, run: RunFolder, grid: Grid) -> Iterator[RoundResult]:
+def _served(
+    experiment: Experiment, run: RunFolder, grid: Grid, register: Mapping[str, bytes] | None
+) -> Iterator[RoundResult]:
     trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
     return train(
         grid,
@@ -94,4 +100,5 @@ def _served(experiment: Experiment, run: RunFolder, grid: Grid) -> Iterator[Roun
         evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
+        register=register,
     )

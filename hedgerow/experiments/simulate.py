@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from hedgerow import checks
 from hedgerow.client.app import ClientData, client_app
+from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.torch_device import best_device
@@ -45,6 +47,7 @@ def simulate(
     engine: str = "local",
     address: str | None = None,
     gpus: float = 0.0,
+    masks: bool = False,
 ) -> Iterator[RoundResult]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -68,6 +71,9 @@ def simulate(
             else the CPU; a run in a folder keeps it. On a GPU two runs may differ
             in their last bits.
         client_timeout: seconds a client may take before it is dropped; `None` for no limit.
+        masks: where the pipeline masks, run the whole protocol. Without, the same
+            numbers are added in the clear: faster, and the same bits. Each
+            `RoundResult` says which it was.
         memory_limit: bytes that a client's process may allocate beyond what it
             starts with, before the client is dropped; `None` for no limit. Linux only.
         engine: `"local"`, or `"ray"` for workers on a Ray cluster.
@@ -99,7 +105,12 @@ def simulate(
             learner = task
         initial = learner.initial(seed)
     kept = folder / "clients" if folder else None
-    app = client_app(learner, clients, strategy, state_folder=None if cluster else kept)
+    # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
+    identities = SimulatedEnrolments(os.urandom(32))
+    app = client_app(
+        learner, clients, strategy, state_folder=None if cluster else kept,
+        enrolment=identities.enrolment, unmasked=not masks,
+    )  # fmt: skip
     # The nodes of a cluster have no folder in common.
     states = (
         FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
@@ -123,6 +134,7 @@ def simulate(
             folder=folder,
             evaluate=evaluate if test is not None else None,
             evaluate_every=evaluate_every,
+            masks=masks,
         ):
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)

@@ -139,6 +139,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "clients": clients,
         "dropped": dict(result.dropped),
         "failed": result.failed,
+        **({"secure": result.secure} if result.secure else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow; JSON has no word for it but null.
         "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},

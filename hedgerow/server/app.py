@@ -1,7 +1,7 @@
 """A training run that saves itself, and a Flower `ServerApp` of it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from flwr.app import Context
@@ -30,6 +30,8 @@ def train(
     evaluate_every: int = 1,
     min_clients: int = 1,
     timeout: float | None = None,
+    masks: bool = True,
+    register: Mapping[str, bytes] | None = None,
 ) -> Iterator[RoundResult]:
     """`rounds`, saved after each round and resumed from where it was.
 
@@ -44,6 +46,8 @@ def train(
         folder: where to save; `None` saves nothing.
         min_clients: wait for so many clients before the first round.
 
+    The others are those of `rounds`.
+
     Raises:
         CheckpointError: the folder holds another run's checkpoint.
         OSError: the final model cannot be written; the last checkpoint stays.
@@ -55,7 +59,7 @@ def train(
     results = rounds(
         grid, strategy, state, layout,
         num_rounds=num_rounds, seed=seed, roster=roster,
-        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout,
+        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
     )  # fmt: skip
     for result in spanned(ROUND, results):
         state = result.state
@@ -80,6 +84,7 @@ def server_app(
     evaluate: Evaluate | None = None,
     min_clients: int = 1,
     timeout: float | None = None,
+    register: Mapping[str, bytes] | None = None,
     on_round: Callable[[RoundResult], None] | None = None,
 ) -> ServerApp:
     """Make a Flower `ServerApp` that trains, for a Flower project of your own.
@@ -99,7 +104,7 @@ def server_app(
         for result in train(
             grid, strategy, model, layout,
             num_rounds=num_rounds, seed=seed, folder=folder,
-            evaluate=evaluate, min_clients=min_clients, timeout=timeout,
+            evaluate=evaluate, min_clients=min_clients, timeout=timeout, register=register,
         ):  # fmt: skip
             if on_round is not None:
                 on_round(result)

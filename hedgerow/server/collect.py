@@ -1,6 +1,5 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +8,8 @@ import numpy as np
 from flwr.app import Message, RecordDict
 
 from hedgerow import records
+from hedgerow.server.masked import MaskedCollector
+from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.aggregation import Accumulator, FixedPointMean
 from hedgerow.strategies.strategy import Strategy
@@ -28,6 +29,7 @@ class Collected:
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
         counted: clients that count.
+        failed: why they cannot count, whatever they replied.
     """
 
     deltas: Accumulator
@@ -37,6 +39,7 @@ class Collected:
     dropped: dict[str, str] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
     counted: int = 0
+    failed: str = ""
 
     def merge(self, other: "Collected") -> None:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
@@ -57,6 +60,10 @@ class Collected:
             pairs = [by_client[client] for client in sorted(by_client)]
             means[name] = sum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
         return means
+
+    def mean_buffers(self) -> Vector:
+        """The weighted mean of the buffers, `(b,) float32`."""
+        return self.buffers.result()
 
 
 class Collector:
@@ -101,7 +108,7 @@ class Collector:
         if message is None:
             raise PayloadError("it did not reply in time")
         if message.has_error():
-            raise PayloadError(f"it failed: {_reason(message.error.reason)}")
+            raise PayloadError(f"it failed: {reason(message.error.reason)}")
         collected = self.collected
         with span("records"):
             collected.bytes_up[client] = records.measure(message.content)
@@ -153,8 +160,10 @@ class StartCollector:
     layout: Layout
     seed: int
 
-    def __call__(self, round: int, clients: int) -> Collector:
+    def __call__(self, round: int, clients: int) -> Collector | MaskedCollector:
         """A collector for one round of a cohort of so many clients."""
+        if self.strategy.pipeline.only_sum:
+            return MaskedCollector(self.strategy, self.layout, self.seed, round, clients)
         return Collector(self.strategy, self.layout, self.seed, round, clients)
 
 
@@ -176,7 +185,7 @@ class Reduces(Protocol):
         message_type: str,
         group_id: str,
         timeout: float | None,
-    ) -> Iterable[Collected]:
+    ) -> Iterable[Any]:
         """Send one record to clients, and yield what collectors made of the replies.
 
         Args:
@@ -187,11 +196,3 @@ class Reduces(Protocol):
             timeout: seconds after which no further client is started; those
                 left over count as without a reply.
         """
-
-
-def _reason(text: str | None) -> str:
-    """What a client's error reply says; Flower writes `<class 'E'>:<'text'>`."""
-    text = (text or "").strip() or "no reason given"
-    if raised := re.fullmatch(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>", text, re.DOTALL):
-        text = f"{raised[1]}: {raised[2]}"
-    return text[:500]

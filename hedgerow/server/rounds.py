@@ -1,5 +1,6 @@
 """The training loop, as a generator of what happened in each round."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +12,12 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
+from hedgerow.server.masked import MaskedCollected, MaskedCollector
 from hedgerow.server.roster import Roster
+from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.spans import span
 from hedgerow.strategies import control
+from hedgerow.strategies.masking import model_hash
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
@@ -39,6 +43,8 @@ def rounds(
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     timeout: float | None = None,
+    masks: bool = True,
+    register: Mapping[str, bytes] | None = None,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -55,7 +61,11 @@ def rounds(
         roster: who is there; a new one by default.
         evaluate: measures the global model after a round.
         evaluate_every: measures it after every so many rounds, and the last.
-        timeout: seconds a cohort has for its replies; `None` waits for ever.
+        timeout: seconds a cohort has for its replies, in each stage of a secure
+            aggregation; `None` waits for ever.
+        masks: run the whole protocol where the pipeline masks. Without, the
+            same sum is computed in the clear: only simulated clients do that.
+        register: identity keys of clients, pinned by the server too.
 
     A reply that is malformed, stale, not finite or over its bound is dropped
     and named in `RoundResult.dropped`; it never ends a run. Under the
@@ -73,6 +83,7 @@ def rounds(
         )
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
+    secure, run = strategy.pipeline.secure, secrets.token_hex(16)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
@@ -82,14 +93,16 @@ def rounds(
         with span("records"):
             lost = {name: state.uncounted[name] for name in cohort if name in state.uncounted}
             content = records.pack_train(
-                state.model, layout, round=number, seed=seed, control=state.control, uncounted=lost
-            )
-        collector = start(number, len(asked))
-        if asked:
-            _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+                state.model, layout, round=number, seed=seed, control=state.control, uncounted=lost,
+                clients=len(cohort) if secure else 0,
+            )  # fmt: skip
+        collector, refused = _ask(
+            grid, start, state, cohort, asked, content,
+            masked_as=run if masks else "", register=register, timeout=timeout,
+        )  # fmt: skip
         with span("aggregate"):
             state, failed = _update(strategy, state, collector, len(cohort))
-            if strategy.control_variates:
+            if isinstance(collector, Collector) and strategy.control_variates:
                 state = _control(state, collector, cohort, len(roster.names), failed=bool(failed))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
@@ -101,11 +114,47 @@ def rounds(
             dropped=dict(sorted(collected.dropped.items())),
             failed=failed,
             bytes_up=dict(sorted(collected.bytes_up.items())),
-            bytes_down=dict.fromkeys(cohort, records.measure(content)),
+            bytes_down=_bytes_down(collector, cohort, content, refused),
             metrics=collected.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,
+            secure="" if secure is None else "masked" if masks else "unmasked",
         )
+
+
+def _ask(
+    grid: Grid,
+    start: StartCollector,
+    state: ServerState,
+    cohort: Sequence[str],
+    asked: Sequence[tuple[str, int]],
+    content: RecordDict,
+    *,
+    masked_as: str,
+    register: Mapping[str, bytes] | None,
+    timeout: float | None,
+) -> tuple[Collector | MaskedCollector, str]:
+    """What came of asking a cohort; and why it was not asked at all, where its sum cannot be masked.
+
+    Args:
+        masked_as: name of this run in a secure aggregation; empty where masks are left out.
+    """
+    secure, number = start.strategy.pipeline.secure, state.round + 1
+    if secure and cohort and (refused := refusal(start.strategy, start.layout, len(cohort))):
+        collector = start(number, 0)
+        collector.collected.failed = refused
+        return collector, refused
+    collector = start(number, len(asked))
+    if secure and asked and masked_as:
+        assert isinstance(collector, MaskedCollector)
+        model = model_hash(state.model, start.layout, start.seed, number)
+        setup = set_up(secure, collector.shape, cohort, masked_as, number, model)
+        aggregate(grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout)
+    elif asked:
+        _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+        if secure:
+            collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
+    return collector, ""
 
 
 def _collect(
@@ -113,7 +162,7 @@ def _collect(
     asked: Sequence[tuple[str, int]],
     content: RecordDict,
     start: StartCollector,
-    collector: Collector,
+    collector: Collector | MaskedCollector,
     *,
     number: int,
     timeout: float | None,
@@ -135,20 +184,31 @@ def _collect(
         collector.add(clients[node], message)
 
 
+def _bytes_down(
+    collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict, refused: str
+) -> dict[str, int]:
+    """What each was sent: all the same, but in a secure aggregation; nothing where the round was refused."""
+    sent = dict.fromkeys(cohort, 0 if refused else records.measure(content))
+    collected = collector.collected
+    return sent | collected.bytes_down if isinstance(collected, MaskedCollected) else sent
+
+
 def _update(
-    strategy: Strategy, state: ServerState, collector: Collector, clients: int
+    strategy: Strategy, state: ServerState, collector: Collector | MaskedCollector, clients: int
 ) -> tuple[ServerState, str]:
     unchanged = replace(state, round=state.round + 1)
     if clients == 0:
         return unchanged, "no client is connected"
     collected = collector.collected
+    if collected.failed:
+        return unchanged, collected.failed
     needed = max(1, int(np.ceil(strategy.quorum * clients - 1e-9)))
     if collected.counted < needed:
         return unchanged, f"{collected.counted} of {clients} clients count; {needed} are needed"
     parameters, update = strategy.server_update.apply(state.model.parameters, collector.delta(), state.update)
     if not np.isfinite(parameters).all():
         return unchanged, "the new model would not be finite; the server's learning rate may be too large"
-    buffers = collected.buffers.result() if len(state.model.buffers) else state.model.buffers
+    buffers = collected.mean_buffers() if len(state.model.buffers) else state.model.buffers
     return replace(unchanged, model=Model(parameters, buffers), update=update), ""
 
 

@@ -4,6 +4,7 @@ from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.clipping import clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.feedback import error_feedback
+from hedgerow.strategies.masking import mask
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
 from hedgerow.strategies.presets import (
     PRESETS,
@@ -14,6 +15,7 @@ from hedgerow.strategies.presets import (
     fedprox,
     fedyogi,
     scaffold,
+    secure_fedavg,
 )
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate
@@ -43,11 +45,13 @@ __all__ = [
     "fedprox",
     "fedyogi",
     "float32",
+    "mask",
     "mean",
     "parse_pipeline",
     "quantize",
     "random_k",
     "scaffold",
+    "secure_fedavg",
     "top_k",
     "uniform",
     "weight_by_examples",

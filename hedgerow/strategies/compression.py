@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.rng import generator
+from hedgerow.strategies.fixed_range import quantize_within
 from hedgerow.strategies.packing import pack, pack_indices, unpack, unpack_indices
 from hedgerow.strategies.transform import Transform, require_finite, take
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
@@ -17,6 +18,7 @@ def quantize(
     bits: int = 8,
     rounding: Literal["stochastic", "nearest"] = "stochastic",
     block: Literal["tensor"] | int = "tensor",
+    range: float | None = None,
 ) -> Transform:
     """Round each value to one of a few levels, and send `bits` bits a value.
 
@@ -39,6 +41,11 @@ def quantize(
         rounding: `"stochastic"` or `"nearest"` (ties to even).
         block: values that share a scale: so many in a row, or `"tensor"` for
             one scale a tensor (one for all values after a sparsifier).
+        range: `s` of all clients and values, known in advance, as a mask needs
+            it; what lies beyond is cut, and what lies within is unbiased. The
+            payload's `"values"` are then whole numbers, `(n,) int32` from `-L`
+            to `L`, and can be summed; the ring of the mask decides how many
+            bits are sent. Takes 2 bits or more, and no `block`.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not
@@ -61,6 +68,8 @@ def quantize(
         checks.whole(1, block=block)
         block = int(block)
     bits = int(bits)
+    if range is not None:
+        return quantize_within(range, bits, rounding, block)
     how = "" if rounding == "stochastic" else f", rounding={rounding!r}"
     name = f"quantize({bits}{how}" + (")" if block == "tensor" else f", block={block})")
 
@@ -96,6 +105,7 @@ def quantize(
         # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
         expands=rounding == "stochastic" and bits <= 2,
         sensitivity=lambda bound: _quantized_bound(bound, bits, rounding),
+        whole=lambda largest: 0,
     )
 
 

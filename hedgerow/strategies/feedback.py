@@ -60,6 +60,7 @@ def error_feedback(*steps: Transform) -> Transform:
         stateful=True,
         # What was clipped before may pile up in the residual.
         sensitivity=lambda bound: math.inf,
+        whole=inner.whole,
     )
 
 
@@ -75,7 +76,11 @@ def _refuse_inside(step: Transform) -> None:
             " later round can make up for; put it before or after error_feedback(...)"
         )
     if step.expands:
-        remedy = "unbiased=False" if "sparsify" in step.kinds else "rounding='nearest' or at least 3 bits"
+        remedy = "rounding='nearest'"
+        if "sparsify" in step.kinds:
+            remedy = "unbiased=False"
+        elif not step.whole(0):
+            remedy += " or at least 3 bits"
         raise ValueError(
             f"{step.name} cannot stand inside error_feedback: its error can exceed what it compresses, so"
             f" that the residual would grow from round to round; use {remedy}"

@@ -21,6 +21,7 @@ TRANSFORMS = Registry(
         "top_k": "hedgerow.strategies.compression:top_k",
         "random_k": "hedgerow.strategies.compression:random_k",
         "quantize": "hedgerow.strategies.compression:quantize",
+        "mask": "hedgerow.strategies.masking:mask",
     },
 )
 """Steps that a configuration may name."""
@@ -42,7 +43,8 @@ def parse_pipeline(text: str) -> Transform:
     Traceback (most recent call last):
     ...
     ValueError: at 'topk(0.01)' (character 7): there is no transform 'topk'; there is 'float32', 'chain', \
-'weight_by_examples', 'clip', 'error_feedback', 'top_k', 'random_k', 'quantize'. Did you mean 'top_k'?
+'weight_by_examples', 'clip', 'error_feedback', 'top_k', 'random_k', 'quantize', \
+'mask'. Did you mean 'top_k'?
     """
     source = " ".join(text.split())
     try:

@@ -6,6 +6,9 @@ from typing import TypedDict, Unpack
 from hedgerow import checks
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
+from hedgerow.strategies.clipping import clip
+from hedgerow.strategies.compression import quantize
+from hedgerow.strategies.masking import mask
 from hedgerow.strategies.sampling import Sampling
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
@@ -17,7 +20,10 @@ PRESETS = Registry(
     "hedgerow.strategies",
     {
         name: f"hedgerow.strategies.presets:{name}"
-        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "scaffold")
+        for name in (
+            *("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad"),
+            *("scaffold", "secure_fedavg"),
+        )
     },
 )
 
@@ -101,6 +107,36 @@ def scaffold(
     """
     update = server_update.sgd(server_learning_rate)
     return replace(_strategy("scaffold", update, {**parts, "weighted": weighted}), control_variates=True)
+
+
+def secure_fedavg(
+    clip_norm: float = 10.0, bits: int = 12, value_range: float | None = None, max_examples: int = 1000,
+    corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10, metrics: str = "loss",
+    **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """FedAvg under secure aggregation: the server sees only the sum, Bell et al. 2020 (eprint 2020/704).
+
+    Updates are clipped and quantised to `bits` bits within `value_range` (by
+    default the clip norm, which no value exceeds), and weighted by at most
+    `max_examples`; all of them and the size of the cohort decide how many bits
+    are sent, see `quantize` and `mask`. A `pipeline`, such as `random_k(0.1)`,
+    comes before the quantiser.
+
+    >>> secure_fedavg(clip_norm=1.0, bits=8).pipeline.name
+    'chain(weight_by_examples(1000), clip(1.0), quantize(8, range=1.0), mask())'
+    """
+    pipeline = parts.get("pipeline", float32())
+    weights = [weight_by_examples(max_examples)] if parts.get("weighted", True) else []
+    masked = chain(
+        *([] if "weight" in pipeline.kinds else weights),
+        clip(clip_norm),
+        *([pipeline] if pipeline.kinds else []),
+        quantize(bits, range=clip_norm if value_range is None else value_range),
+        mask(corrupt, dropout, min_clients, metrics=metrics),
+    )
+    return _strategy(
+        "secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False}
+    )
 
 
 def _strategy(name: str, update: server_update.ServerUpdate, parts: Parts) -> Strategy:

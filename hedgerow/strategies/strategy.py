@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hedgerow import checks
 from hedgerow.strategies import control
 from hedgerow.strategies.aggregation import Aggregate, mean
+from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.transform import Transform, float32
@@ -58,6 +59,21 @@ class Strategy:
             checks.positive(max_norm=self.max_norm)
         if self.control_variates:
             control.refuse(self.local, self.pipeline, self.aggregate, self.max_norm)
+        whole = self.pipeline.whole(0)
+        if self.pipeline.only_sum and not whole:
+            raise ValueError(
+                f"{self.pipeline.name} masks values that are not whole numbers, and masks cancel only in"
+                " whole numbers of one scale; put a quantiser with a range before the mask, such as"
+                " quantize(8, range=0.1)"
+            )
+        if whole and not self.pipeline.only_sum:
+            raise ValueError(
+                f"{self.pipeline.name} has a range, and sends whole numbers for a mask to sum;"
+                " put mask() after it, or leave out the range"
+            )
+        if self.pipeline.secure:
+            # For the smallest cohort; each round checks its own.
+            ring_for(self.pipeline.secure.min_clients, self.pipeline.max_weight, whole)
         if self.pipeline.only_sum and not self.aggregate.linear:
             raise ValueError(
                 f"{self.aggregate.name} needs each client's update, and {self.pipeline.name} lets the server"

@@ -9,12 +9,13 @@ right to left, and refuses an order that cannot work when it is built.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 
 Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]
@@ -47,6 +48,11 @@ class Transform:
             so that error feedback would not settle.
         sensitivity: the l2 bound after the step, from the bound before it
             (infinity where there is none).
+        whole: the largest size of the whole numbers after the step, from that
+            before it; 0 where the values are not whole numbers. The ring of a
+            mask follows from it.
+        max_weight: the largest weight that the step gives.
+        secure: what clients insist on, where the step masks.
     """
 
     name: str
@@ -60,6 +66,9 @@ class Transform:
     stateful: bool = False
     expands: bool = False
     sensitivity: Callable[[float], float] = lambda bound: bound
+    whole: Callable[[int], int] = lambda largest: largest
+    max_weight: int = 1
+    secure: SecureAggregation | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -146,6 +155,11 @@ def chain(*steps: Transform) -> Transform:
             bound = step.sensitivity(bound)
         return bound
 
+    def whole(largest: int) -> int:
+        for step in steps:
+            largest = step.whole(largest)
+        return largest
+
     return Transform(
         name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
         kinds=tuple(kind for step in steps for kind in step.kinds),
@@ -158,6 +172,9 @@ def chain(*steps: Transform) -> Transform:
         stateful=any(s.stateful for s in steps),
         expands=any(s.expands for s in steps),
         sensitivity=sensitivity,
+        whole=whole,
+        max_weight=prod(s.max_weight for s in steps),
+        secure=next((s.secure for s in steps if s.secure), None),
     )
 
 
@@ -216,8 +233,8 @@ def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) 
     if "weight" not in pipeline.kinds and payload.weight != 1:
         raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
     if pipeline.summable:
-        ring_or_real = np.integer if pipeline.only_sum else np.float32
-        _check_values(payload, pipeline.length(context.layout.dimension), ring_or_real)
+        whole_or_real = np.integer if pipeline.only_sum or pipeline.whole(0) else np.float32
+        _check_values(payload, pipeline.length(context.layout.dimension), whole_or_real)
 
 
 def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
@@ -284,11 +301,11 @@ def _refuse_impossible(steps: tuple[Transform, ...]) -> None:
         )
     for step in steps[: max((i for i, s in enumerate(steps) if "mask" in s.kinds), default=0)]:
         if not step.summable:
-            remedy = (
-                "use random_k, which all clients draw alike"
-                if "sparsify" in step.kinds
-                else "use steps that are summable"
-            )
+            remedy = "use steps that are summable"
+            if "sparsify" in step.kinds:
+                remedy = "use random_k, which all clients draw alike"
+            elif "quantize" in step.kinds:
+                remedy = "give it a range that all clients share, such as quantize(8, range=0.1)"
             raise ValueError(
                 f"{step.name} cannot come before a mask: clients would encode differently, and masks only"
                 f" cancel in a sum that can be decoded as one; {remedy}"

@@ -49,4 +49,5 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
         decode=decode,
         summable=True,
         sensitivity=lambda bound: bound * largest,
+        max_weight=largest,
     )

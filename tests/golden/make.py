@@ -26,6 +26,8 @@ PIPELINES = {
     **{f"quantize-{bits:02}": f"quantize({bits})" for bits in range(1, 17)},
     **{f"quantize-{bits:02}-nearest": f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 8, 16)},
     "quantize-block": "quantize(4, block=64)",
+    "quantize-range": "quantize(6, range=0.5)",
+    "quantize-range-nearest": "chain(random_k(0.5), quantize(4, rounding='nearest', range=0.5))",
     "top-k-rice": "top_k(0.05)",
     "top-k-bitmap": "top_k(0.5)",
     "random-k": "random_k(0.1)",

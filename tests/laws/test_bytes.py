@@ -6,6 +6,7 @@ from flwr.common.serde import recorddict_to_proto
 
 from hedgerow import rng
 from hedgerow.client.app import client_app
+from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import TRANSFORMS, fedavg, parse_pipeline, uniform
@@ -21,6 +22,7 @@ PIPELINES = {
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
     "weight_by_examples": "weight_by_examples()",
+    "mask": "chain(clip(1.0), quantize(4, range=1.0), mask())",
 }
 
 
@@ -41,15 +43,16 @@ def test_every_transform_is_here():
 def test_bytes_up_are_those_of_the_serialised_reply(name):
     strategy = fedavg(pipeline=parse_pipeline(PIPELINES[name]), sampling=uniform(100))
     trainer, data = RandomTrainer(), clients(100)
-    app = client_app(trainer, data, strategy)
+    app = client_app(trainer, data, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment)
     up, down = {}, {}
 
     def wire(message, context):
         """Serialises both directions as Flower does, on the client's side."""
         reply = app(message, context)
         client = data.names[int(context.node_config["partition-id"])]
-        down[client] = len(recorddict_to_proto(message.content).SerializeToString())
-        up[client] = len(recorddict_to_proto(reply.content).SerializeToString())
+        # A secure aggregation has several messages.
+        down[client] = down.get(client, 0) + len(recorddict_to_proto(message.content).SerializeToString())
+        up[client] = up.get(client, 0) + len(recorddict_to_proto(reply.content).SerializeToString())
         return reply
 
     with InProcessGrid(wire, 100, names=lambda i: data.names[i]) as grid:

@@ -113,7 +113,9 @@ def test_a_step_that_clients_do_differently_is_refused_before_a_mask(step: Trans
 
 
 def test_scales_of_each_client_are_refused_before_a_mask() -> None:
-    with pytest.raises(ValueError, match=r"quantize\(8\) cannot come before a mask.*steps that are summable"):
+    with pytest.raises(
+        ValueError, match=r"quantize\(8\) cannot come before a mask.*a range that all clients"
+    ):
         chain(quantize(8), bare("mask"))
 
 

@@ -1,0 +1,247 @@
+"""A client's part in a round of secure aggregation: five answers, each from the state the last one left.
+
+Nothing a server can send makes a client reveal a share that does not belong to
+the one list of survivors it has signed, or take part with less than it insists
+on itself. What it refuses, it refuses with a `Refused` error.
+"""
+
+from hedgerow.secure import errors
+from hedgerow.secure.codec import decode, encode
+from hedgerow.secure.lists import check_names
+from hedgerow.secure.masks import Masker, box_key, pair_key, self_key
+from hedgerow.secure.messages import (
+    Advert,
+    Adverts,
+    Box,
+    Commitments,
+    Delivery,
+    Masked,
+    Names,
+    Opened,
+    Received,
+    Revealed,
+    Setup,
+    Share,
+    Shares,
+    Signed,
+    Survivors,
+    Unmask,
+    commitment,
+    seed_commitment,
+)
+from hedgerow.secure.primitives import Agreement, open_sealed, seal, sign, verify
+from hedgerow.secure.register import Party, sample
+from hedgerow.secure.shamir import split
+from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
+from hedgerow.strategies.masking import RingVector
+
+
+def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
+    """Stage `keys`: check what the server plans, and answer with fresh keys."""
+    check_names(setup.members, "members")
+    if party.name not in setup.members:
+        raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
+    party.register.require(setup.members)
+    _check_plan(party, setup)
+    mask_secret, share_secret = party.random(32), party.random(32)
+    unsigned = Advert(
+        party.name, party.identity, Agreement(mask_secret).public, Agreement(share_secret).public, bytes(64)
+    )
+    signature = sign(party.secret, unsigned.signed(setup.session))
+    advert = Advert(party.name, unsigned.identity, unsigned.mask_key, unsigned.share_key, signature)
+    return advert, Joined(setup, advert, mask_secret, share_secret)
+
+
+def _check_plan(party: Party, setup: Setup) -> None:
+    """Refuse what is weaker than this client's own settings, or does not fit its vector."""
+    clients, secure = len(setup.members), party.secure
+    if clients < secure.min_clients:
+        raise errors.CohortTooSmall(
+            f"the cohort has {clients} clients; at least {secure.min_clients} must be in"
+        )
+    try:
+        shape, plan = party.shape(clients), secure.plan(clients)
+    except ValueError as error:
+        raise errors.CohortTooSmall(str(error)) from error
+    if not plan.neighbours <= setup.neighbours < clients:
+        raise errors.TooFewNeighbours(
+            f"neighbours is {setup.neighbours}; it must be {plan.neighbours} or more"
+        )
+    if not plan.threshold <= setup.threshold <= setup.neighbours:
+        raise errors.ThresholdTooLow(
+            f"the threshold is {setup.threshold}; it must be {plan.threshold} or more"
+        )
+    if not plan.survivors <= setup.survivors <= clients:
+        raise errors.SurvivorFloorTooLow(
+            f"survivors is {setup.survivors}; it must be {plan.survivors} or more"
+        )
+    wanted = shape.ring.bits, shape.length, shape.words
+    if (setup.bits, setup.length, setup.words) != wanted:
+        raise errors.WrongShape(
+            f"the server's bits, length and words are {(setup.bits, setup.length, setup.words)}, this"
+            f" client's {wanted}; both must be started from the same configuration"
+        )
+
+
+def share(party: Party, state: Joined, message: Adverts) -> tuple[Shares, Shared]:
+    """Stage `shares`: choose neighbours, and give each a share of two secrets."""
+    _check_adverts(party, state, message)
+    places = {advert.name: place for place, advert in enumerate(message.adverts, 1)}
+    others = [name for name in places if name != party.name]
+    chosen = sample(others, min(state.setup.neighbours, len(others)), party.random)
+    neighbours = tuple(message.adverts[places[name] - 1] for name in chosen)
+    for advert in neighbours:
+        verify(advert.identity, advert.signature, advert.signed(state.setup.session), advert.name)
+    seed, keys = party.random(32), message.keys
+    at = [places[name] for name in chosen]
+    seed_shares = split(seed, at, state.setup.threshold, party.random)
+    key_shares = split(state.mask_secret, at, state.setup.threshold, party.random)
+    boxes, own = [], Agreement(state.share_secret)
+    for advert, of_seed, of_key in zip(neighbours, seed_shares, key_shares, strict=True):
+        opened = Opened(party.name, advert.name, places[advert.name], of_seed, of_key)
+        key = box_key(own, advert.share_key, keys, party.name, advert.name)
+        committed = Commitments(
+            commitment(keys, party.name, advert.name, "self mask", of_seed),
+            commitment(keys, party.name, advert.name, "mask key", of_key),
+        )
+        boxes.append(Box(advert.name, seal(key, encode(opened), keys), committed))
+    answer = Shares(keys, seed_commitment(keys, party.name, seed), tuple(boxes))
+    after = Shared(state.setup, state.advert, state.mask_secret, state.share_secret, seed, keys, neighbours)
+    return answer, after
+
+
+def _check_adverts(party: Party, state: Joined, message: Adverts) -> None:
+    setup = state.setup
+    if message.session != setup.session:
+        raise errors.StaleRound("the keys are of another run, round, cohort or model than this client joined")
+    names = tuple(advert.name for advert in message.adverts)
+    check_names(names, "adverts", among=setup.members)
+    if state.advert not in message.adverts:
+        raise errors.KeysChanged(f"the keys of {party.name!r} are not those that it sent")
+    if len(names) < setup.survivors or len(names) <= setup.threshold:
+        raise errors.TooFewSurvivors(f"{len(names)} clients have sent keys; {setup.survivors} are needed")
+    for advert in message.adverts:
+        party.register.check(advert.name, advert.identity)
+    used = [key for advert in message.adverts for key in (advert.mask_key, advert.share_key)]
+    if len(set(used)) != len(used) or len({advert.identity for advert in message.adverts}) != len(names):
+        raise errors.KeysChanged("two clients have one key; each must have its own")
+
+
+def contribute(
+    party: Party, state: Shared, message: Delivery, vector: RingVector
+) -> tuple[Masked, RingVector, Contributed]:
+    """Stage `masked`: take in the others' shares, and mask the vector, in place."""
+    neighbours = check_delivery(party, state, message)
+    held, complaints, own = [], [], Agreement(state.share_secret)
+    verified = set(state.neighbours)
+    publics = {advert.name: advert.mask_key for advert in state.neighbours if advert.name in neighbours}
+    for received in message.received:
+        sender = received.sender
+        party.register.check(sender.name, sender.identity)
+        if sender not in verified:
+            verify(sender.identity, sender.signature, sender.signed(state.setup.session), sender.name)
+        publics.setdefault(sender.name, sender.mask_key)
+        try:
+            held.append(_open(party, state, own, received))
+        except errors.BadShare:
+            complaints.append(sender.name)
+    shape = party.shape(len(state.setup.members))
+    masker, mine = Masker(shape), Agreement(state.mask_secret)
+    for name, public in sorted(publics.items()):
+        key = pair_key(mine, public, state.keys, party.name, name)
+        masker.pair(vector, key, party.name, name)
+    masker.add(vector, self_key(state.seed, state.keys, party.name))
+    shape.ring.reduced(vector.values)
+    after = Contributed(
+        state.setup, party.name, state.keys, message.sharers, tuple(sorted(neighbours)), tuple(held)
+    )
+    return Masked(state.keys, tuple(complaints)), vector, after
+
+
+def check_delivery(party: Party, state: Shared, message: Delivery) -> set[str]:
+    """Refuse a delivery that leaves this client alone; returns its own neighbours that have shared.
+
+    It is checked before a client trains, and again before it masks.
+    """
+    setup = state.setup
+    _check_keys(message.keys, state.keys)
+    check_names(message.sharers, "sharers", among=setup.members, having=party.name)
+    if len(message.sharers) < setup.survivors:
+        raise errors.TooFewSurvivors(
+            f"{len(message.sharers)} clients have shared; {setup.survivors} are needed"
+        )
+    check_names(tuple(r.sender.name for r in message.received), "senders", among=message.sharers)
+    if party.name in [received.sender.name for received in message.received]:
+        raise errors.NotAMember(f"{party.name!r} has sent itself no shares")
+    return set(_near(tuple(a.name for a in state.neighbours), message.sharers, setup.threshold))
+
+
+def _open(party: Party, state: Shared, own: Agreement, received: Received) -> Held:
+    sender, box = received.sender, received.box
+    key = box_key(own, sender.share_key, state.keys, sender.name, party.name)
+    opened = decode(Opened, open_sealed(key, box.sealed, state.keys, sender.name))
+    committed = Commitments(
+        commitment(state.keys, sender.name, party.name, "self mask", opened.self_mask),
+        commitment(state.keys, sender.name, party.name, "mask key", opened.mask_key),
+    )
+    if (opened.sender, opened.recipient, committed) != (sender.name, party.name, box.committed):
+        raise errors.BadShare(
+            f"the shares of {sender.name!r} are for another client, or not what it committed to"
+        )
+    return Held(sender.name, opened.self_mask, opened.mask_key)
+
+
+def confirm(party: Party, state: Contributed, message: Survivors) -> tuple[Signed, Confirmed]:
+    """Stage `survivors`: sign the one list that shares will be revealed for."""
+    setup = state.setup
+    _check_keys(message.keys, state.keys)
+    check_names(message.alive, "alive")
+    check_names(message.dead, "dead")
+    both = sorted(set(message.alive) & set(message.dead))
+    if both:
+        raise errors.AliveAndDead(f"{both[0]!r} is said to be alive and dead")
+    if set(message.alive) | set(message.dead) != set(state.sharers):
+        raise errors.NotAMember("the living and the dead are not those who have shared")
+    if party.name not in message.alive:
+        raise errors.NotAMember(f"{party.name!r} has sent its vector, and is not said to be alive")
+    if len(message.alive) < setup.survivors:
+        raise errors.TooFewSurvivors(f"{len(message.alive)} clients are alive; {setup.survivors} are needed")
+    _near(state.neighbours, message.alive, setup.threshold)
+    signature = sign(party.secret, message.signed())
+    return Signed(state.keys, signature), Confirmed(state, message, signature)
+
+
+def reveal(party: Party, state: Confirmed, message: Unmask) -> Revealed:
+    """Stage `unmask`: reveal one share for each client, as the signed list says; nothing is left after it."""
+    before = state.contributed
+    if message.survivors != state.survivors:
+        raise errors.SplitView("the list of survivors is not the one that this client has signed")
+    check_names(tuple(signer.name for signer in message.signers), "signers", among=state.survivors.alive)
+    if len(message.signers) < before.setup.survivors:
+        raise errors.TooFewSurvivors(
+            f"{len(message.signers)} survivors have signed the list; {before.setup.survivors} are needed"
+        )
+    signed = state.survivors.signed()
+    for signer in message.signers:
+        verify(party.register.key(signer.name), signer.signature, signed, signer.name)
+    dead = set(state.survivors.dead)
+    shares = [
+        Share(held.owner, 1, held.mask_key) if held.owner in dead else Share(held.owner, 0, held.self_mask)
+        for held in before.held
+    ]
+    return Revealed(before.keys, tuple(shares))
+
+
+def _check_keys(theirs: bytes, ours: bytes) -> None:
+    if theirs != ours:
+        raise errors.StaleRound("the message is of another run, round, model or set of keys")
+
+
+def _near(neighbours: Names, among: Names, threshold: int) -> list[str]:
+    left = set(among)
+    near = [name for name in neighbours if name in left]
+    if len(near) < threshold:
+        raise errors.Isolated(
+            f"{len(near)} of this client's {len(neighbours)} neighbours are left; {threshold} are needed"
+        )
+    return near

@@ -1,0 +1,218 @@
+"""What server and clients say to each other in a round of secure aggregation.
+
+| stage | server to client | client to server |
+|---|---|---|
+| keys | `Setup` | `Advert` |
+| shares | `Adverts` | `Shares` |
+| masked | `Delivery`, and the model | `Masked`, and the masked vector |
+| survivors | `Survivors` | `Signed` |
+| unmask | `Unmask` | `Revealed` |
+
+Every name is a client's stable name; every list of names is sorted.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, TypeAlias
+
+from hedgerow.secure.codec import encode
+from hedgerow.secure.primitives import digest
+
+PROTOCOL = "hedgerow secure aggregation 1"
+
+Key: TypeAlias = Annotated[bytes, 32]
+Digest: TypeAlias = Annotated[bytes, 32]
+Signature: TypeAlias = Annotated[bytes, 64]
+Names: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A round, as the server announces it.
+
+    Attributes:
+        run: a text that no other run has.
+        round: number of the round, from 1.
+        members: the cohort.
+        neighbours, threshold, survivors: see `Plan`.
+        bits, length, words: of the vectors, see `Shape`.
+        model: hash of the model and of all that training depends on.
+    """
+
+    run: str
+    round: int
+    members: Names
+    neighbours: int
+    threshold: int
+    survivors: int
+    bits: int
+    length: int
+    words: int
+    model: Digest
+
+    @cached_property
+    def session(self) -> bytes:
+        """What the keys of a round are bound to: all of the above."""
+        return digest(encode((PROTOCOL, "setup", encode(self))))
+
+
+@dataclass(frozen=True)
+class Advert:
+    """A client's keys of one round, signed by its identity."""
+
+    name: str
+    identity: Key
+    mask_key: Key
+    share_key: Key
+    signature: Signature
+
+    def signed(self, session: bytes) -> bytes:
+        """What the signature is of."""
+        return encode((PROTOCOL, "keys", session, self.name, self.mask_key, self.share_key))
+
+
+@dataclass(frozen=True)
+class Adverts:
+    """The keys of all clients that are in."""
+
+    session: Digest
+    adverts: tuple[Advert, ...]
+
+    @cached_property
+    def keys(self) -> bytes:
+        """What all later stages are bound to: the session, and everybody's keys."""
+        return digest(encode((PROTOCOL, "adverts", encode(self))))
+
+
+@dataclass(frozen=True)
+class Commitments:
+    """Hashes of two shares."""
+
+    self_mask: Digest
+    mask_key: Digest
+
+
+@dataclass(frozen=True)
+class Box:
+    """Two shares, sealed for one neighbour, and what they are."""
+
+    recipient: str
+    sealed: bytes
+    committed: Commitments
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A client's shares for its neighbours.
+
+    Attributes:
+        self_mask: hash of the seed of its own mask.
+    """
+
+    keys: Digest
+    self_mask: Digest
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is in a box; names and place are there so that it fits no other."""
+
+    sender: str
+    recipient: str
+    place: int
+    self_mask: bytes
+    mask_key: bytes
+
+
+@dataclass(frozen=True)
+class Received:
+    """A box, and the keys of who sent it."""
+
+    sender: Advert
+    box: Box
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a client is given before it masks: who has shared, and the shares for it."""
+
+    keys: Digest
+    sharers: Names
+    received: tuple[Received, ...]
+
+
+@dataclass(frozen=True)
+class Masked:
+    """What a client says beside its masked vector.
+
+    Attributes:
+        complaints: senders whose boxes are not what they committed to.
+    """
+
+    keys: Digest
+    complaints: Names
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Who has sent a masked vector, and who has shared and not."""
+
+    keys: Digest
+    alive: Names
+    dead: Names
+
+    def signed(self) -> bytes:
+        """What survivors sign."""
+        return encode((PROTOCOL, "survivors", encode(self)))
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A survivor's signature of the list."""
+
+    keys: Digest
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A survivor and its signature."""
+
+    name: str
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Unmask:
+    """The list, and the signatures of so many survivors that no other list can have as many."""
+
+    survivors: Survivors
+    signers: tuple[Signer, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of somebody's self mask (of a survivor) or mask key (of a dead client)."""
+
+    owner: str
+    of_dead: int
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """The shares that a client holds, one for each client that gave it some."""
+
+    keys: Digest
+    shares: tuple[Share, ...]
+
+
+def commitment(keys: bytes, owner: str, recipient: str, what: str, share: bytes) -> bytes:
+    """Hash of a share; shares are random, so it tells nothing about them."""
+    return digest(encode((PROTOCOL, "share", keys, owner, recipient, what, share)))
+
+
+def seed_commitment(keys: bytes, owner: str, seed: bytes) -> bytes:
+    """Hash of the seed of a self mask."""
+    return digest(encode((PROTOCOL, "self mask", keys, owner, seed)))

@@ -1,0 +1,114 @@
+"""Who is who: the identity keys of enrolled clients."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from hedgerow.secure.errors import Malformed, UnknownIdentity, WrongIdentity
+from hedgerow.secure.primitives import Random, identity_key
+from hedgerow.strategies.masking import Shape
+from hedgerow.strategies.secrecy import SecureAggregation
+
+
+@final
+class Register:
+    """Pinned Ed25519 keys by client name.
+
+    Args:
+        pinned: from enrolment.
+        trust_on_first_use: take the key that a client shows first, where none
+            is pinned. Whoever controls the network then can stand in for a
+            client that has never been seen.
+        learned: is told each key that is taken so.
+    """
+
+    def __init__(
+        self,
+        pinned: Mapping[str, bytes],
+        *,
+        trust_on_first_use: bool = False,
+        learned: Callable[[str, bytes], None] = lambda name, key: None,
+    ) -> None:
+        self._pinned, self._first = pinned, trust_on_first_use
+        self._new: dict[str, bytes] = {}
+        self._learned = learned
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse names that were not enrolled: `UnknownIdentity`."""
+        if self._first:
+            return
+        unknown = [name for name in names if name not in self._pinned]
+        if unknown:
+            raise UnknownIdentity(
+                f"{unknown[0]!r} is not enrolled, as {len(unknown)} are not; add its key to the register, or"
+                " ask for trust_on_first_use"
+            )
+
+    def check(self, name: str, key: bytes) -> None:
+        """Refuse a key that is not the client's own: `WrongIdentity`, `UnknownIdentity`."""
+        known = self._pinned.get(name) or self._new.get(name)
+        if known is None:
+            self.require([name])
+            self._new[name] = key
+            self._learned(name, key)
+        elif known != key:
+            raise WrongIdentity(
+                f"the key of {name!r} is {key.hex()[:16]}..., enrolled is {known.hex()[:16]}..."
+            )
+
+    def key(self, name: str) -> bytes:
+        """The key of a client that was checked before; raises `UnknownIdentity`."""
+        known = self._pinned.get(name) or self._new.get(name)
+        if known is None:
+            raise UnknownIdentity(f"{name!r} is not enrolled")
+        return known
+
+
+@dataclass(frozen=True)
+class Party:
+    """What one client knows and insists on, whatever the server says.
+
+    Attributes:
+        name: its stable name.
+        secret: of its Ed25519 identity, 32 bytes.
+        register: of the others.
+        secure: what it insists on.
+        shape: of its own vector, from the size of the cohort.
+        random: where secrets come from.
+    """
+
+    name: str
+    secret: bytes = field(repr=False)
+    register: Register
+    secure: SecureAggregation
+    shape: Callable[[int], Shape]
+    random: Random = os.urandom
+
+    @property
+    def identity(self) -> bytes:
+        """Its public identity key."""
+        return identity_key(self.secret)
+
+
+def sample(items: list[str], number: int, random: Random) -> list[str]:
+    """So many of the items, uniformly at random, sorted."""
+    pool = list(items)
+    for place in range(number):
+        # 16 bytes: the remainder is uniform to 2**-100 for any cohort.
+        other = place + int.from_bytes(random(16), "big") % (len(pool) - place)
+        pool[place], pool[other] = pool[other], pool[place]
+    return sorted(pool[:number])
+
+
+def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
+    """`{name: 64 hex digits}` as keys; raises `Malformed`."""
+    keys = {}
+    for name, text in table.items():
+        try:
+            keys[name] = bytes.fromhex(text)
+        except (ValueError, TypeError):
+            keys[name] = b""
+        if len(keys[name]) != 32:
+            raise Malformed(f"the key of {name!r} is {text!r}; it must be 64 hex digits")
+    return keys

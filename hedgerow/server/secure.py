@@ -1,0 +1,204 @@
+"""The conversation of a secure aggregation, around one round, on any Flower grid."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, final
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from hedgerow import records
+from hedgerow.secure.codec import decode, encode
+from hedgerow.secure.errors import Refused
+from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
+from hedgerow.secure.register import Register
+from hedgerow.secure.server import SecureRound
+from hedgerow.server.exchange import exchange
+from hedgerow.server.masked import MaskedCollected
+from hedgerow.server.replies import reason
+from hedgerow.spans import span
+from hedgerow.strategies.masking import Shape, read_vector
+from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Layout, PayloadError
+
+log = logging.getLogger("hedgerow")
+
+_FAREWELL_SECONDS = 15.0
+
+
+def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
+    """Why a cohort of this size cannot be summed securely; an empty text where it can."""
+    secure = strategy.pipeline.secure
+    assert secure is not None
+    if clients < secure.min_clients:
+        return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
+    try:
+        secure.plan(clients)
+        Shape.of(strategy.pipeline, layout, clients)
+    except ValueError as error:
+        return f"secure aggregation is not possible: {error}"
+    return ""
+
+
+def shortfall(secure: SecureAggregation, counted: int, clients: int) -> str:
+    """Why so few clients fail a round that is summed without masks: as they would fail it with them."""
+    needed = secure.plan(clients).survivors
+    if counted >= needed:
+        return ""
+    error = f"{counted} of {clients} clients have sent masked vectors; {needed} are needed"
+    return f"secure aggregation failed: TooFewSurvivors: {error}"
+
+
+def set_up(
+    secure: SecureAggregation, shape: Shape, members: Sequence[str], run: str, round: int, model: bytes
+) -> Setup:
+    """The announcement of a round; `model` is the hash of the model."""
+    plan = secure.plan(len(members))
+    return Setup(
+        run, round, tuple(sorted(members)), plan.neighbours, plan.threshold, plan.survivors,
+        shape.ring.bits, shape.length, shape.words, model,
+    )  # fmt: skip
+
+
+def aggregate(
+    grid: Grid,
+    setup: Setup,
+    request: RecordDict,
+    nodes: Mapping[str, int],
+    collected: MaskedCollected,
+    *,
+    register: Mapping[str, bytes] | None,
+    timeout: float | None,
+) -> None:
+    """Run the five stages; the sum, or why there is none, is in `collected` afterwards.
+
+    Whoever does not answer a stage, or answers what does not hold, leaves the
+    round by name. Who leaves after it has sent its masked vector counts all the
+    same.
+
+    Args:
+        setup: of the round.
+        request: to train, with the model.
+        nodes: `{client: node id}` of the cohort.
+        register: pinned identities; `None` leaves it to the clients to know each other.
+        timeout: seconds that each stage has; `None` waits for ever.
+    """
+    known = None if register is None else Register(register)
+    round_ = SecureRound(setup, collected.sum.shape, known)
+    talk = _Conversation(grid, nodes, collected, str(setup.round), timeout)
+    try:
+        _stages(round_, setup, request, talk)
+    except Refused as error:
+        collected.failed = f"secure aggregation failed: {type(error).__name__}: {error}"
+        collected.counted = 0
+        log.warning("round %d: %s", setup.round, collected.failed)
+        talk.say_it_failed(collected.failed)
+
+
+def _stages(round_: SecureRound, setup: Setup, request: RecordDict, talk: "_Conversation") -> None:
+    collected, shape = talk.collected, round_.sum.shape
+    announced = records.pack_stage(encode(setup))
+    talk.stage(
+        "keys", dict.fromkeys(setup.members, announced),
+        lambda name, reply: round_.add_advert(name, decode(Advert, records.unpack_stage(reply))),
+    )  # fmt: skip
+    adverts = records.pack_stage(encode(round_.adverts))
+    talk.stage(
+        "shares", dict.fromkeys(talk.there, adverts),
+        lambda name, reply: round_.add_shares(name, decode(Shares, records.unpack_stage(reply))),
+    )  # fmt: skip
+
+    def masked(name: str, reply: RecordDict) -> None:
+        vector = read_vector(records.unpack_vector(reply), shape)
+        said = decode(Masked, records.unpack_stage(reply))
+        with span("aggregate"):
+            round_.add_masked(name, said, vector)
+        for sender in said.complaints[: len(setup.members)]:
+            log.warning("client %s says that the shares of client %s do not hold", name, sender)
+
+    talk.stage(
+        "masked",
+        {name: records.pack_stage(encode(round_.delivery(name)), request) for name in round_.sharers},
+        masked,
+    )
+    survivors = round_.survivors
+    talk.counts = set(survivors.alive)
+    listed = records.pack_stage(encode(survivors))
+    talk.stage(
+        "survivors", dict.fromkeys(talk.there, listed),
+        lambda name, reply: round_.add_signature(name, decode(Signed, records.unpack_stage(reply))),
+    )  # fmt: skip
+    signed = records.pack_stage(encode(round_.unmask))
+    talk.stage(
+        "unmask", dict.fromkeys(talk.there, signed),
+        lambda name, reply: round_.add_revealed(name, decode(Revealed, records.unpack_stage(reply))),
+    )  # fmt: skip
+    with span("aggregate"):
+        collected.sum = round_.unmasked()
+    collected.counted = len(survivors.alive)
+
+
+@final
+class _Conversation:
+    """Asks those who are still there, and keeps the ledger of who left and what it took."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        collected: MaskedCollected,
+        group: str,
+        timeout: float | None,
+    ) -> None:
+        self._grid, self._nodes, self._group, self._timeout = grid, nodes, group, timeout
+        self.collected = collected
+        self.there = sorted(nodes)
+        self.counts: set[str] = set()
+
+    def stage(
+        self, stage: str, contents: Mapping[str, RecordDict], take: Callable[[str, RecordDict], Any]
+    ) -> None:
+        """Send each its message, and take the replies; who fails leaves."""
+        answered = []
+        for name, message in self._exchange(stage, contents, self._timeout):
+            try:
+                if message is None:
+                    raise PayloadError("it did not reply in time")
+                if message.has_error():
+                    raise PayloadError(f"it failed: {reason(message.error.reason)}")
+                size = records.measure(message.content)
+                self.collected.bytes_up[name] = self.collected.bytes_up.get(name, 0) + size
+                take(name, message.content)
+                answered.append(name)
+            except PayloadError as error:
+                self._left(name, f"{stage}: {error}")
+            except Refused as error:
+                self._left(name, f"{stage}: {type(error).__name__}: {error}")
+        self.there = sorted(answered)
+
+    def say_it_failed(self, why: str) -> None:
+        """Tell those who are still there, so that they forget the round's secrets."""
+        farewell = dict.fromkeys(self.there, records.pack_stage(why.encode()))
+        for _ in self._exchange(
+            "failed", farewell, min(self._timeout or _FAREWELL_SECONDS, _FAREWELL_SECONDS)
+        ):
+            pass
+
+    def _exchange(
+        self, stage: str, contents: Mapping[str, RecordDict], timeout: float | None
+    ) -> Iterator[tuple[str, Message | None]]:
+        names = {self._nodes[name]: name for name in contents}
+        messages = []
+        for name, content in contents.items():
+            size = records.measure(content)
+            self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
+            messages.append(Message(content, self._nodes[name], f"train.{stage}", group_id=self._group))
+        for node, message in exchange(self._grid, messages, timeout):
+            yield names[node], message
+
+    def _left(self, name: str, why: str) -> None:
+        if name in self.counts:
+            log.warning("client %s counts, and has left: %s", name, why)
+        else:
+            self.collected.dropped[name] = why

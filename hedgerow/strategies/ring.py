@@ -1,0 +1,102 @@
+"""Whole numbers modulo a power of two: sums that are exact, and on which masks cancel."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks
+from hedgerow.strategies.packing import Bytes, pack, packed_bytes, unpack
+from hedgerow.types import PayloadError
+
+MOST_BITS = 32
+"""Of the widest ring."""
+
+Lanes = NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The integers modulo `2**bits`.
+
+    Numbers lie in unsigned lanes of 8, 16 or 32 bits, the narrowest that holds
+    them. Lanes wrap by themselves, and `2**bits` divides what they wrap at: so
+    numbers are added lane by lane, and reduced once, at the end.
+
+    >>> ring = Ring(9)
+    >>> total = ring.put(np.array([-3, 200])) + ring.put(np.array([1, 55]))
+    >>> ring.signed(total).tolist()
+    [-2, 255]
+    """
+
+    bits: int
+
+    def __post_init__(self) -> None:
+        checks.whole(1, MOST_BITS, bits=self.bits)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a lane."""
+        return np.dtype("u1" if self.bits <= 8 else "<u2" if self.bits <= 16 else "<u4")
+
+    def put(self, numbers: NDArray[np.signedinteger[Any]]) -> Lanes:
+        """Whole numbers, negative ones too, as lanes."""
+        return numbers.astype(self.dtype)
+
+    def reduced(self, lanes: Lanes) -> Lanes:
+        """The lanes modulo `2**bits`, in place."""
+        if self.bits < 8 * self.dtype.itemsize:
+            lanes &= self.dtype.type((1 << self.bits) - 1)
+        return lanes
+
+    def signed(self, lanes: Lanes) -> NDArray[np.int64]:
+        """Lanes as whole numbers from `-2**(bits - 1)` up to, but not including, `2**(bits - 1)`."""
+        free = 8 * self.dtype.itemsize - self.bits
+        shifted = (lanes << self.dtype.type(free)).view(f"<i{self.dtype.itemsize}")
+        numbers: NDArray[np.int64] = (shifted >> free).astype(np.int64)
+        return numbers
+
+    def pack(self, lanes: Lanes) -> Bytes:
+        """Reduced lanes in `bits` bits each, little-endian."""
+        if self.bits == 8 * self.dtype.itemsize:
+            return lanes.view(np.uint8)
+        return pack(lanes, self.bits)
+
+    def unpack(self, packed: Bytes, count: int) -> Lanes:
+        """Undo `pack`.
+
+        Raises:
+            PayloadError: it is not the packing of so many numbers.
+        """
+        if len(packed) != packed_bytes(count, self.bits):
+            raise PayloadError(
+                f"there are {len(packed)} bytes; {count} numbers of {self.bits} bits take"
+                f" {packed_bytes(count, self.bits)}"
+            )
+        if self.bits == 8 * self.dtype.itemsize:
+            return packed.view(self.dtype) if packed.flags.aligned else packed.copy().view(self.dtype)
+        return unpack(packed, self.bits, count)
+
+
+def ring_for(clients: int, weight: int, largest: int) -> Ring:
+    """The smallest ring in which a sum cannot overflow.
+
+    A sum of `clients` numbers, each of size at most `weight * largest`, lies
+    between `-n w l` and `n w l`: so many different numbers fit into the ring.
+
+    Raises:
+        ValueError: it would be wider than 32 bits.
+
+    >>> ring_for(clients=100, weight=1, largest=7).bits
+    11
+    """
+    checks.whole(1, clients=clients, weight=weight, largest=largest)
+    bits = (2 * clients * weight * largest).bit_length()
+    if bits > MOST_BITS:
+        raise ValueError(
+            f"the sum of {clients} clients of weight {weight} at most and values up to {largest} needs a ring"
+            f" of {bits} bits; {MOST_BITS} are allowed: quantize to fewer bits, lower the largest weight"
+            " (weight_by_examples(max_weight=...)), or ask fewer clients"
+        )
+    return Ring(bits)

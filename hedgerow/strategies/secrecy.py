@@ -1,0 +1,111 @@
+"""What clients insist on before they answer in a masked round: neighbours, thresholds, smallest cohorts."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, comb
+
+from hedgerow import checks
+
+_LEAST_NEIGHBOURS = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Numbers of one secure aggregation.
+
+    Attributes:
+        clients: size of the cohort, `n`.
+        neighbours: clients that each client gives shares to, `k`.
+        threshold: shares that give a secret back, `t`.
+        survivors: clients that must be left, and must have signed one and the
+            same list of survivors, before a client reveals a share.
+    """
+
+    clients: int
+    neighbours: int
+    threshold: int
+    survivors: int
+
+
+@dataclass(frozen=True)
+class SecureAggregation:
+    """Assumptions of secure aggregation, and what follows from them.
+
+    Attributes:
+        corrupt: largest share of a cohort that works together with the server.
+        dropout: largest share of a cohort that leaves before the end.
+        min_clients: smallest cohort a client takes part in.
+        failure_bits: with `b` bits, the chance that some client has too many
+            corrupt neighbours is at most `2**-b`, and so is the chance that one
+            has too few left.
+        metrics: names of the metrics that are summed under the mask.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    corrupt: float = 0.2
+    dropout: float = 0.2
+    min_clients: int = 10
+    failure_bits: int = 40
+    metrics: tuple[str, ...] = ("loss",)
+
+    def __post_init__(self) -> None:
+        checks.probability(corrupt=self.corrupt, dropout=self.dropout)
+        checks.whole(3, min_clients=self.min_clients)
+        checks.whole(20, 128, failure_bits=self.failure_bits)
+        self.plan(self.min_clients)
+
+    def plan(self, clients: int) -> Plan:
+        """The smallest safe numbers for a cohort (Bell et al. 2020, section 3.2 and appendix B).
+
+        With at most `C = ceil(corrupt * n)` corrupt clients and `D = ceil(dropout
+        * n)` that leave, a client draws its `k` neighbours at random: so the
+        corrupt and the leaving ones among them follow hypergeometric tails. `k` is
+        the smallest number (but at least 40, or all) for which `t` shares are
+        more than the corrupt neighbours have, and not more than are left.
+
+        The survivors' list is signed by more than `(n + C) / 2` clients, so that
+        no two lists can both be.
+
+        Raises:
+            ValueError: the cohort is too small for these shares.
+
+        >>> SecureAggregation().plan(100)
+        Plan(clients=100, neighbours=41, threshold=21, survivors=61)
+        >>> SecureAggregation().plan(1000)
+        Plan(clients=1000, neighbours=121, threshold=61, survivors=601)
+        """
+        return _plan(clients, self.corrupt, self.dropout, self.failure_bits)
+
+
+@lru_cache(maxsize=256)
+def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int) -> Plan:
+    bad, leaving = _share(corrupt, clients), _share(dropout, clients)
+    survivors = (clients + bad) // 2 + 1
+    for k in range(min(clients - 1, _LEAST_NEIGHBOURS), clients):
+        most_bad = _bound(clients, bad, k, failure_bits)
+        most_left = k - _bound(clients, leaving, k, failure_bits)
+        if most_bad < most_left and survivors <= clients - leaving:
+            # As many survive among the neighbours as in the cohort, or nearly.
+            threshold = max(most_bad + 1, min(most_left, k * survivors // clients))
+            return Plan(clients, k, threshold, survivors)
+    raise ValueError(
+        f"a cohort of {clients} cannot stand {bad} corrupt clients and {leaving} that leave;"
+        " take a larger cohort, or lower corrupt or dropout"
+    )
+
+
+def _share(share: float, clients: int) -> int:
+    return ceil(share * clients - 1e-9)
+
+
+def _bound(clients: int, marked: int, drawn: int, failure_bits: int) -> int:
+    """The smallest `b` for which more than `b` of those drawn are marked with a chance of `2**-bits / n`."""
+    others = clients - 1
+    allowed, tail = comb(others, drawn), 0
+    for found in range(min(marked, drawn), 0, -1):
+        tail += comb(marked, found) * comb(others - marked, drawn - found)
+        if tail * clients << failure_bits > allowed:
+            return found
+    return 0
