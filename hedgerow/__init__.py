@@ -13,10 +13,11 @@ _PLACES = {
     "hedgerow.types": [
         "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "Samples", "ServerState",
     ],
+    "hedgerow.privacy.accounting": ["Budget"],
     "hedgerow.strategies": [
-        "Strategy", "chain", "clip", "error_feedback", "float32", "mean", "parse_pipeline", "quantize",
-        "random_k", "top_k", "uniform", "weight_by_examples",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
+        "Strategy", "adaptive_clip", "chain", "clip", "error_feedback", "float32", "gaussian_noise", "mean",
+        "parse_pipeline", "poisson", "quantize", "random_k", "top_k", "uniform", "weight_by_examples",
+        "dp_fedavg", "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -49,14 +50,17 @@ if TYPE_CHECKING:
     from hedgerow.datasets import quantity_skew as quantity_skew
     from hedgerow.datasets import shards as shards
     from hedgerow.experiments.simulate import simulate as simulate
+    from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid
     from hedgerow.strategies import Strategy as Strategy
+    from hedgerow.strategies import adaptive_clip as adaptive_clip
     from hedgerow.strategies import chain as chain
     from hedgerow.strategies import clip as clip
+    from hedgerow.strategies import dp_fedavg as dp_fedavg
     from hedgerow.strategies import error_feedback as error_feedback
     from hedgerow.strategies import fedadagrad as fedadagrad
     from hedgerow.strategies import fedadam as fedadam
@@ -65,8 +69,10 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedprox as fedprox
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
+    from hedgerow.strategies import gaussian_noise as gaussian_noise
     from hedgerow.strategies import mean as mean
     from hedgerow.strategies import parse_pipeline as parse_pipeline
+    from hedgerow.strategies import poisson as poisson
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
     from hedgerow.strategies import top_k as top_k

@@ -284,11 +284,14 @@ class ServerState:
         round: rounds done.
         model: the global model.
         update: state of the server update (momenta), named float arrays.
+        private: state of a private strategy (an adaptive clip norm, noise to
+            come), named arrays; empty where nothing is private.
     """
 
     round: int
     model: Model
     update: Arrays = field(default_factory=dict)
+    private: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -302,9 +305,12 @@ class RoundResult:
         failed: why the round changed nothing, or an empty text.
         bytes_up: `{client: bytes}` of each reply that arrived, as serialised.
         bytes_down: `{client: bytes}` of each message sent, as serialised.
-        metrics: means over the clients that count, weighted by examples.
+        metrics: means over the clients that count, weighted by examples;
+            empty in a private round.
         evaluation: of the global model, on the server; empty when not asked for.
         seconds: wall time of the round, with evaluation.
+        epsilon: what the run has revealed of any client so far, for the
+            budget's delta; `None` where the strategy is not private.
     """
 
     state: ServerState
@@ -316,6 +322,7 @@ class RoundResult:
     metrics: Mapping[str, float]
     evaluation: Mapping[str, float]
     seconds: float
+    epsilon: float | None = None
 
     @property
     def round(self) -> int:

@@ -77,6 +77,7 @@ def simulate(
             folder=folder,
             evaluate=evaluate if test is not None else None,
             evaluate_every=evaluate_every,
+            seeded_noise=True,
         ):
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)

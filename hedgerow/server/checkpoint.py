@@ -20,7 +20,7 @@ from hedgerow.files import write_whole
 from hedgerow.types import Layout, Model, ServerState
 
 _KEPT = 2
-_UPDATE = "update."
+_UPDATE, _PRIVATE = "update.", "private."
 
 
 class CheckpointError(ValueError):
@@ -36,6 +36,7 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
+    arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     header = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     path = folder / f"round-{state.round:06d}.safetensors"
     write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}))
@@ -68,8 +69,11 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
                     f"{path} has {name} {header[name]!r}, this run has {wanted!r};"
                     " it is of another run: use another folder"
                 )
-        update = {k.removeprefix(_UPDATE): v for k, v in arrays.items() if k.startswith(_UPDATE)}
-        return ServerState(header["round"], Model(arrays["parameters"], arrays["buffers"]), update)
+        update, private = (
+            {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
+            for part in (_UPDATE, _PRIVATE)
+        )
+        return ServerState(header["round"], Model(arrays["parameters"], arrays["buffers"]), update, private)
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"

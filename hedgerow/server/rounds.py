@@ -1,5 +1,7 @@
 """The training loop, as a generator of what happened in each round."""
 
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -10,17 +12,20 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
+from hedgerow.server.privacy import Ledger, PrivateRounds, begin_private
 from hedgerow.server.roster import Roster
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
+
+log = logging.getLogger("hedgerow")
 
 Evaluate = Callable[[Model], Mapping[str, float]]
 
 
 def begin(strategy: Strategy, model: Model) -> ServerState:
     """The server's state before the first round."""
-    return ServerState(0, model, strategy.server_update.init(len(model.parameters)))
+    return ServerState(0, model, strategy.server_update.init(len(model.parameters)), begin_private(strategy))
 
 
 def rounds(
@@ -35,6 +40,8 @@ def rounds(
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     timeout: float | None = None,
+    ledger: Ledger | None = None,
+    seeded_noise: bool = False,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -52,6 +59,12 @@ def rounds(
         evaluate: measures the global model after a round.
         evaluate_every: measures it after every so many rounds, and the last.
         timeout: seconds a cohort has for its replies; `None` waits for ever.
+        ledger: of a private strategy; one in memory by default.
+        seeded_noise: the seed decides a private strategy's noise and cohorts:
+            for simulations only. Else the operating system's generator does,
+            and no two runs are alike.
+
+    A private strategy's rounds end before its budget would be passed.
 
     A reply that is malformed, stale, not finite or over its bound is dropped
     and named in `RoundResult.dropped`; it never ends a run. Under the
@@ -59,19 +72,31 @@ def rounds(
     """
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
+    private = None
+    if strategy.budget is not None:
+        private = PrivateRounds(strategy, seed, ledger or Ledger(strategy.budget), seeded_noise)
+        private.check(layout, state)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
+        if private is not None and (why := private.exhausted()):
+            log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
+            return
         roster.refresh(grid)
-        cohort = strategy.sampling.choose(roster.names, seed, number) if roster.names else ()
+        sampling_seed = seed if private is None else private.sampling_seed
+        cohort = strategy.sampling.choose(roster.names, sampling_seed, number) if roster.names else ()
         asked = [(name, roster.node(name)) for name in cohort]
         with span("records"):
             content = records.pack_train(state.model, layout, round=number, seed=seed)
-        collector = start(number, len(asked))
+        arguments = (number, len(asked), math.inf if private is None else private.clip_norm(state))
+        collector = start(*arguments)
         if asked:
-            _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+            _collect(grid, asked, content, start, collector, arguments, timeout=timeout)
         with span("aggregate"):
-            state, failed = _update(strategy, state, collector, len(cohort))
+            if private is not None and roster.names:
+                state, failed = private.update(state, collector)
+            else:
+                state, failed = _update(strategy, state, collector, len(cohort))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
@@ -86,6 +111,7 @@ def rounds(
             metrics=collected.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,
+            epsilon=None if private is None else private.ledger.epsilon,
         )
 
 
@@ -95,15 +121,15 @@ def _collect(
     content: RecordDict,
     start: StartCollector,
     collector: Collector,
+    arguments: tuple[int, int, float],
     *,
-    number: int,
     timeout: float | None,
 ) -> None:
     """Ask the clients for their part of a round, and count what they reply into the collector."""
-    group = str(number)
+    group = str(arguments[0])
     if isinstance(grid, Reduces):
         parts = grid.reduce(
-            start, (number, len(asked)), asked, content,
+            start, arguments, asked, content,
             message_type="train", group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:
@@ -119,7 +145,7 @@ def _collect(
 def _update(
     strategy: Strategy, state: ServerState, collector: Collector, clients: int
 ) -> tuple[ServerState, str]:
-    unchanged = ServerState(state.round + 1, state.model, state.update)
+    unchanged = ServerState(state.round + 1, state.model, state.update, state.private)
     if clients == 0:
         return unchanged, "no client is connected"
     collected = collector.collected
@@ -130,4 +156,4 @@ def _update(
     if not np.isfinite(parameters).all():
         return unchanged, "the new model would not be finite; the server's learning rate may be too large"
     buffers = collected.buffers.result() if len(state.model.buffers) else state.model.buffers
-    return ServerState(state.round + 1, Model(parameters, buffers), update), ""
+    return ServerState(state.round + 1, Model(parameters, buffers), update, state.private), ""

@@ -1,12 +1,14 @@
 """What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
-from hedgerow.strategies.clipping import clip
+from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.feedback import error_feedback
+from hedgerow.strategies.noise import gaussian_noise
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
 from hedgerow.strategies.presets import (
     PRESETS,
+    dp_fedavg,
     fedadagrad,
     fedadam,
     fedavg,
@@ -14,7 +16,7 @@ from hedgerow.strategies.presets import (
     fedprox,
     fedyogi,
 )
-from hedgerow.strategies.sampling import Sampling, uniform
+from hedgerow.strategies.sampling import Sampling, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, check_payload, decode, encode, float32
@@ -29,10 +31,12 @@ __all__ = [
     "ServerUpdate",
     "Strategy",
     "Transform",
+    "adaptive_clip",
     "chain",
     "check_payload",
     "clip",
     "decode",
+    "dp_fedavg",
     "encode",
     "error_feedback",
     "fedadagrad",
@@ -42,8 +46,10 @@ __all__ = [
     "fedprox",
     "fedyogi",
     "float32",
+    "gaussian_noise",
     "mean",
     "parse_pipeline",
+    "poisson",
     "quantize",
     "random_k",
     "top_k",

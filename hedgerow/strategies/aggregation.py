@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.types import PayloadError, Vector
@@ -102,6 +103,11 @@ class FixedPointMean:
     def weight(self) -> float:
         """Total weight added."""
         return float(self._weight / 2**WEIGHT_BITS)
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """The sum `(n,) int64`, in multiples of 2**-36."""
+        return self._sum
 
     def check(self, values: Vector, weight: float) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""

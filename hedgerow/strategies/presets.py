@@ -4,9 +4,12 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from hedgerow import checks
+from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
-from hedgerow.strategies.sampling import Sampling
+from hedgerow.strategies.clipping import adaptive_clip, clip
+from hedgerow.strategies.noise import gaussian_noise
+from hedgerow.strategies.sampling import Sampling, poisson
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
 from hedgerow.strategies.weighting import weight_by_examples
@@ -17,9 +20,13 @@ PRESETS = Registry(
     "hedgerow.strategies",
     {
         name: f"hedgerow.strategies.presets:{name}"
-        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
+        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "dp_fedavg")
     },
 )
+
+
+PRIVATE = ("dp_fedavg",)
+"""Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
 class Parts(TypedDict, total=False):
@@ -83,9 +90,51 @@ def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: U
     return _strategy("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
 
 
-def _strategy(name: str, update: server_update.ServerUpdate, parts: Parts) -> Strategy:
+def dp_fedavg(
+    clip_norm: float = 0.5, noise_multiplier: float = 1.0, delta: float = 1e-5, epsilon: float | None = None,
+    clip_quantile: float | None = None, clip_share: float = 0.01, clip_learning_rate: float = 0.2,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """FedAvg with client-level differential privacy, McMahan et al. 2018 (arXiv:1710.06963, algorithm 1).
+
+    Each delta is clipped, all count the same, the server adds noise to their
+    sum once, and divides by the expected cohort. `delta` and `epsilon` are
+    those of a `Budget`. With `clip_quantile` the norm starts at `clip_norm` and
+    follows that quantile of the clients' norms (`adaptive_clip`). `pipeline`
+    may compress what is sent, after the clip.
+
+    >>> from hedgerow.strategies import poisson
+    >>> dp_fedavg(0.3, 1.1, sampling=poisson(20, population=1000)).pipeline.name
+    'chain(clip(0.3), gaussian_noise(1.1))'
+    """
+    if parts.get("weighted", False):
+        raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
+    bound = (
+        clip(clip_norm)
+        if clip_quantile is None
+        else adaptive_clip(clip_norm, clip_quantile, clip_learning_rate, clip_share)
+    )
+    compressed = parts.get("pipeline", float32())
+    pipeline = chain(bound, gaussian_noise(noise_multiplier), *([compressed] if compressed.kinds else []))
+    update = (
+        server_update.momentum(server_learning_rate, server_momentum)
+        if server_momentum
+        else server_update.sgd(server_learning_rate)
+    )
+    private: Parts = {
+        "sampling": poisson(10, population=100),
+        **parts,
+        "pipeline": pipeline,
+        "weighted": False,
+    }
+    return _strategy("dp_fedavg", update, private, budget=Budget(delta, epsilon))
+
+
+def _strategy(
+    name: str, update: server_update.ServerUpdate, parts: Parts, *, budget: Budget | None = None
+) -> Strategy:
     pipeline, weighted = parts.get("pipeline", float32()), parts.get("weighted", True)
     if weighted and "weight" not in pipeline.kinds:
         pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
     others = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
-    return Strategy(name=name, pipeline=pipeline, server_update=update, **others)  # type: ignore[arg-type]
+    return Strategy(name=name, pipeline=pipeline, server_update=update, budget=budget, **others)  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from hedgerow import checks
+from hedgerow.privacy.accounting import Budget
 from hedgerow.strategies.aggregation import Aggregate, mean
+from hedgerow.strategies.release import Release
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.transform import Transform, float32
@@ -26,6 +28,12 @@ class Strategy:
         max_weight: a reply with a larger weight is dropped.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
+        budget: of a pipeline with noise: what a run may reveal of a client.
+
+    A pipeline with noise makes the strategy `private`. Its rounds release a
+    noised sum over the expected cohort, however many clients count: `quorum`
+    has no say, because a round that fails would tell who was there. Nor are
+    the clients' metrics released.
 
     Raises:
         ValueError: the parts do not fit together; with the reason and a remedy.
@@ -40,6 +48,21 @@ class Strategy:
     quorum: float = 0.5
     max_weight: float = 1e6
     max_norm: float | None = None
+    budget: Budget | None = None
+
+    @property
+    def private(self) -> bool:
+        """Whether its rounds are differentially private."""
+        return self.pipeline.noise is not None
+
+    @property
+    def release(self) -> Release:
+        """What a private round does with the sum of its deltas."""
+        bounding, noise, expected = self.pipeline.bounding, self.pipeline.noise, self.sampling.expected
+        assert bounding is not None
+        assert noise is not None
+        assert expected is not None
+        return Release(bounding, noise, expected)
 
     def __post_init__(self) -> None:
         checks.fraction(quorum=self.quorum)
@@ -56,3 +79,55 @@ class Strategy:
                 f"max_norm needs each client's update, and {self.pipeline.name} lets the server see only"
                 " their sum; clip on the clients instead"
             )
+        if self.private:
+            _refuse_unprotected(self)
+        elif self.pipeline.bounding and self.pipeline.bounding.share:
+            raise ValueError(
+                f"{self.pipeline.name} tells the clients' norms without noise; add gaussian_noise(...)"
+            )
+        elif self.budget:
+            raise ValueError(
+                f"there is a privacy budget, and {self.pipeline.name} adds no noise; use dp_fedavg, or add"
+                " gaussian_noise(...) after a clip(...)"
+            )
+
+
+def _refuse_unprotected(strategy: Strategy) -> None:
+    """What would make the ledger of a private strategy untrue."""
+    pipeline, sampling = strategy.pipeline, strategy.sampling
+    refused = [
+        (
+            pipeline.bounding is None,
+            f"{pipeline.name} has noise and no clip: nothing bounds what a client says; put clip(...) first",
+        ),
+        (
+            "weight" in pipeline.kinds,
+            f"{pipeline.name} weights clients: a weight scales a clipped update past its bound; leave it out,"
+            " with weighted=False, so that all clients count the same",
+        ),
+        (
+            pipeline.stateful,
+            f"{pipeline.name} keeps something on the clients from round to round, which shows in rounds that"
+            " are counted as without them; leave out error_feedback",
+        ),
+        (
+            sampling.rate is None or sampling.expected is None,
+            f"the accounting does not hold for {sampling.name}: it needs each client drawn independently and"
+            " a cohort whose expected size is public; use poisson(clients, population=...)",
+        ),
+        (
+            strategy.aggregate.name != mean().name,
+            f"noise is measured for a sum, and {strategy.aggregate.name} is not one; use mean()",
+        ),
+        (
+            strategy.quorum != Strategy.quorum,
+            "a quorum would tell how many clients were there; leave it out: a private round always counts",
+        ),
+        (
+            strategy.budget is None,
+            "delta is not chosen: give budget=Budget(delta=...), well below 1 / clients",
+        ),
+    ]
+    for holds, reason in refused:
+        if holds:
+            raise ValueError(reason)

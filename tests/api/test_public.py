@@ -8,6 +8,7 @@ import pytest
 import hedgerow
 
 PUBLIC = [
+    "Budget",
     "Dataset",
     "Federation",
     "InProcessGrid",
@@ -21,11 +22,13 @@ PUBLIC = [
     "Strategy",
     "Task",
     "TorchTrainer",
+    "adaptive_clip",
     "begin",
     "chain",
     "client_app",
     "clip",
     "dirichlet",
+    "dp_fedavg",
     "error_feedback",
     "fedadagrad",
     "fedadam",
@@ -36,11 +39,13 @@ PUBLIC = [
     "float32",
     "from_arrays",
     "from_function",
+    "gaussian_noise",
     "iid",
     "load_dataset",
     "mean",
     "natural",
     "parse_pipeline",
+    "poisson",
     "quantity_skew",
     "quantize",
     "random_k",
@@ -88,6 +93,8 @@ def test_importing_hedgerow_loads_nothing_heavy():
         "pyarrow",
         "PIL",
         "ray",
+        "scipy",
+        "dp_accounting",
     }
     assert not heavy & loaded_by("import hedgerow")
 
@@ -96,4 +103,4 @@ def test_importing_hedgerow_loads_nothing_heavy():
 def test_a_device_loads_no_torch(module):
     loaded = loaded_by(f"import hedgerow.{module}")
     assert "numpy" in loaded
-    assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray"} & loaded
+    assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray", "scipy"} & loaded

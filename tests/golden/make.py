@@ -23,6 +23,7 @@ PIPELINES = {
     "weight": "weight_by_examples()",
     "weight-capped": "weight_by_examples(10)",
     "clip": "clip(0.75)",
+    "private": "chain(adaptive_clip(0.75), gaussian_noise(1.0), quantize(8))",
     **{f"quantize-{bits:02}": f"quantize({bits})" for bits in range(1, 17)},
     **{f"quantize-{bits:02}-nearest": f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 8, 16)},
     "quantize-block": "quantize(4, block=64)",

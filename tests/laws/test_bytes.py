@@ -6,9 +6,10 @@ from flwr.common.serde import recorddict_to_proto
 
 from hedgerow import rng
 from hedgerow.client.app import client_app
+from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import TRANSFORMS, fedavg, parse_pipeline, uniform
+from hedgerow.strategies import TRANSFORMS, Strategy, fedavg, parse_pipeline, poisson, uniform
 from hedgerow.types import Fit
 from tests.support import MeanTrainer, clients
 
@@ -20,6 +21,8 @@ PIPELINES = {
     "random_k": "random_k(0.1)",
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
+    "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
+    "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",
 }
 
@@ -33,13 +36,20 @@ class RandomTrainer(MeanTrainer):
         return Fit(delta, np.empty(0, np.float32), len(data), {"loss": float(random.normal())})
 
 
+def private(pipeline):
+    return Strategy(pipeline=pipeline, sampling=poisson(100, population=100), budget=Budget(delta=1e-3))
+
+
 def test_every_transform_is_here():
     assert sorted(PIPELINES) == sorted(TRANSFORMS.names())
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_bytes_up_are_those_of_the_serialised_reply(name):
-    strategy = fedavg(pipeline=parse_pipeline(PIPELINES[name]), sampling=uniform(100))
+    pipeline = parse_pipeline(PIPELINES[name])
+    strategy = (
+        fedavg(pipeline=pipeline, sampling=uniform(100)) if pipeline.noise is None else private(pipeline)
+    )
     trainer, data = RandomTrainer(), clients(100)
     app = client_app(trainer, data, strategy)
     up, down = {}, {}

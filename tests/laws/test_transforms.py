@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
-from hedgerow.strategies.clipping import l2_norm
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
 
 PIPELINES = (
     "float32()",
     "weight_by_examples()",
     "clip(1.5)",
+    "adaptive_clip(1.5)",
+    "chain(clip(1.5), gaussian_noise(1.0))",
     *(f"quantize({bits})" for bits in range(1, 17)),
     *(f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 3, 8, 16)),
     "quantize(4, block=3)",
@@ -36,6 +38,8 @@ SUMMABLE = (
     "float32()",
     "weight_by_examples()",
     "clip(1.5)",
+    "adaptive_clip(1.5)",
+    "chain(clip(1.5), gaussian_noise(1.0))",
     "random_k(0.3)",
     "random_k(0.3, unbiased=False)",
     "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
@@ -65,7 +69,7 @@ def there_and_back(text: str, x: Vector, context: RoundContext) -> Vector:
 
 def test_every_registered_transform_is_under_these_laws() -> None:
     names = TRANSFORMS.names()
-    assert len(names) == 8
+    assert len(names) == 10
     assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == []
 
 

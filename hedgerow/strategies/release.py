@@ -1,0 +1,150 @@
+"""The one thing that leaves a private round: a noised sum.
+
+A clip and a noise in the pipeline have a half that runs on the server. It
+bounds what each client adds to the sum, adds noise to the sum once, and says
+to the ledger what it has done. All other steps of the pipeline, and the
+server's update, see either one client's values or the noised sum.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
+from hedgerow.privacy.events import Event, Gaussian, PoissonSampled
+from hedgerow.rng import Words
+from hedgerow.strategies.aggregation import FRACTION_BITS
+from hedgerow.strategies.norms import clipped, l2_norm
+from hedgerow.strategies.sampling import Sampling
+from hedgerow.types import Arrays, Vector
+
+UNIT = 2.0**-FRACTION_BITS
+"""Sums are whole multiples of this."""
+
+
+@dataclass(frozen=True)
+class Bounding:
+    """The server's half of a clip.
+
+    Attributes:
+        norm: of a round, from the server's state: the l2 bound of a client's
+            delta.
+        init: the state before the first round.
+        share: of the squared sensitivity that each client's answer to "is
+            your delta within the norm?" takes; 0 where it is not asked.
+        update: `(state, noised share of clients within the norm) -> state`.
+    """
+
+    norm: Callable[[Arrays], float]
+    init: Callable[[], Arrays] = dict
+    share: float = 0.0
+    update: Callable[[Arrays, float], Arrays] = lambda state, within: state
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The server's half of a noise.
+
+    Attributes:
+        multiplier: standard deviation, divided by the l2 sensitivity of the sum.
+    """
+
+    multiplier: float
+
+    def event(self, sampling: Sampling) -> Event:
+        """What one round is to the ledger."""
+        gaussian = Gaussian(self.multiplier)
+        return gaussian if sampling.rate in (None, 1) else PoissonSampled(float(sampling.rate or 0), gaussian)
+
+
+@dataclass(frozen=True)
+class Released:
+    """A noised sum, and all that may be derived from it.
+
+    Attributes:
+        delta: `(d,) float32`: the noised sum over the expected cohort.
+        state: the server's private state after the round.
+        digest: 32 hex digits that two releases share only if they are equal, bit for bit.
+    """
+
+    delta: Vector
+    state: Arrays = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Makes a cohort's deltas into a noised sum.
+
+    Attributes:
+        bounding: what a client may add.
+        noise: what is added to the sum.
+        expected: clients in a cohort, on average. The sum is divided by it:
+            dividing by the clients that were there would tell their number.
+    """
+
+    bounding: Bounding
+    noise: Noise
+    expected: float
+
+    @property
+    def extra(self) -> int:
+        """Values of a contribution beside the delta's."""
+        return 1 if self.bounding.share else 0
+
+    def contribution(self, delta: Vector, norm: float) -> Vector:
+        """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `reach(norm)`.
+
+        A delta is clipped here too where the client has done so: what was
+        compressed after the clip may be longer, and a client may lie.
+        """
+        bounded = clipped(delta, norm)
+        if not self.extra:
+            return bounded
+        half = np.float32(self._half_answer(norm))
+        within = half if l2_norm(delta) <= norm else -half
+        return np.concatenate([bounded, [within]], dtype=np.float32)
+
+    def reach(self, norm: float) -> float:
+        """The most by which one client can change the sum (l2), before it is rounded to whole units."""
+        return math.hypot(norm, float(np.float32(self._half_answer(norm))))
+
+    def sigma(self, norm: float, n: int) -> int:
+        """Standard deviation of the noise on `n` values, in units.
+
+        Rounding a contribution to whole units may lengthen it by half a unit a
+        value; that, and the last digits of a norm, are covered too.
+        """
+        sensitivity = self.reach(norm) * (1 + 1e-9) / UNIT + math.sqrt(n)
+        return math.ceil(self.noise.multiplier * sensitivity)
+
+    def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> Released:
+        """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
+
+        Raises:
+            ValueError: the noise would not fit beside the sum; with a remedy.
+        """
+        norm = self.bounding.norm(state)
+        sigma = self.sigma(norm, len(total))
+        if sigma > LARGEST_SIGMA:
+            raise ValueError(
+                f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
+                " is allowed: take a smaller clip norm or noise multiplier"
+            )
+        noised = total + discrete_gaussian(sigma, len(total), words)
+        digest = hashlib.blake2b(noised.tobytes(), digest_size=16).hexdigest()
+        mean = noised * (UNIT / self.expected)
+        if self.extra:
+            half = float(np.float32(self._half_answer(norm)))
+            within = min(1.0, max(0.0, 0.5 + 0.5 * float(mean[-1]) / half))
+            state = self.bounding.update(state, within)
+        return Released(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
+
+    def _half_answer(self, norm: float) -> float:
+        """ "Yes" adds this to the sum and "no" takes it off; its square is its share of the whole."""
+        share = self.bounding.share
+        return norm * math.sqrt(share / (1 - share))
