@@ -83,8 +83,8 @@ def _sampling(config: StrategyConfig) -> Sampling:
     if config.name not in PRIVATE:
         if config.population is not None:
             raise ValueError(
-                f"population is {config.population}, and {config.name} samples from those that are"
-                " there; leave it out"
+                f"population is {config.population}; it must be left out: {config.name} samples from the"
+                " clients that are there"
             )
         return uniform(config.clients_per_round, fraction=config.fraction)
     if config.population is None:

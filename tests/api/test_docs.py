@@ -29,10 +29,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 5
+    assert len(PAGES) == 6
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 2
-    assert len(blocks("sh")) == 5
+    assert len(blocks("python")) == 3
+    assert len(blocks("sh")) == 6
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
