@@ -15,9 +15,10 @@ _PLACES = {
     ],
     "hedgerow.privacy.accounting": ["Budget"],
     "hedgerow.strategies": [
-        "Strategy", "adaptive_clip", "chain", "clip", "error_feedback", "float32", "gaussian_noise", "mean",
-        "parse_pipeline", "poisson", "quantize", "random_k", "top_k", "uniform", "weight_by_examples",
-        "dp_fedavg", "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
+        "Strategy", "adaptive_clip", "banded_noise", "chain", "clip", "cyclic", "error_feedback",
+        "float32", "gaussian_noise", "mean", "parse_pipeline", "poisson", "quantize", "random_k",
+        "top_k", "uniform", "weight_by_examples",
+        "dp_fedavg", "dp_ftrl", "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -58,9 +59,12 @@ if TYPE_CHECKING:
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid
     from hedgerow.strategies import Strategy as Strategy
     from hedgerow.strategies import adaptive_clip as adaptive_clip
+    from hedgerow.strategies import banded_noise as banded_noise
     from hedgerow.strategies import chain as chain
     from hedgerow.strategies import clip as clip
+    from hedgerow.strategies import cyclic as cyclic
     from hedgerow.strategies import dp_fedavg as dp_fedavg
+    from hedgerow.strategies import dp_ftrl as dp_ftrl
     from hedgerow.strategies import error_feedback as error_feedback
     from hedgerow.strategies import fedadagrad as fedadagrad
     from hedgerow.strategies import fedadam as fedadam

@@ -27,7 +27,7 @@ from hedgerow.models import MODELS, build
 from hedgerow.registry import Registry
 from hedgerow.strategies.pipeline import parse_pipeline
 from hedgerow.strategies.presets import PRESETS, PRIVATE
-from hedgerow.strategies.sampling import Sampling, poisson, uniform
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
@@ -92,7 +92,8 @@ def _sampling(config: StrategyConfig) -> Sampling:
             f"{config.name} needs population, the number of clients there are meant to be: the chance of"
             " each to be drawn must not depend on who is there"
         )
-    return poisson(config.clients_per_round or (config.fraction or 0) * config.population, config.population)
+    clients = config.clients_per_round or (config.fraction or 0) * config.population
+    return (cyclic if config.name == "dp_ftrl" else poisson)(clients, config.population)
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:

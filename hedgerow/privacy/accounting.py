@@ -5,14 +5,14 @@ rounds. `epsilon` uses privacy loss distributions, which are tight; the Renyi
 accountant gives an independent upper bound.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.privacy.events import Event, Gaussian, PoissonSampled
+from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled
 
 INSTALL = 'pip install "hedgerow[privacy]"'
 
@@ -49,7 +49,7 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     >>> round(epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     0.882
     """
-    counts = Counter(events)
+    counts = _counted(events)
     if not counts:
         return 0.0
     composed: Any = None
@@ -68,13 +68,34 @@ def renyi_epsilon(events: Iterable[Event], delta: float) -> float:
     dp = _dp_accounting()
     # Orders below 2 fail to converge for some rates and are seldom the best.
     accountant = dp.rdp.RdpAccountant([*range(2, 64), 80, 96, 128, 192, 256, 512, 1024])
-    for event, count in Counter(events).items():
+    for event, count in _counted(events).items():
         accountant.compose(_dp_event(event), count)
     return float(accountant.get_epsilon(delta))
 
 
+def _counted(events: Iterable[Event]) -> Counter[Gaussian | PoissonSampled]:
+    """Equal events with their number; cyclic ones as what the client suffers who is in most of them.
+
+    A round that was released again shows also the clients of the rounds that
+    its noise is correlated with, by less than a participation: it counts as
+    one, for every client.
+    """
+    counts: Counter[Gaussian | PoissonSampled] = Counter()
+    rounds: dict[tuple[float, int], list[int]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, Cyclic):
+            rounds[event.noise_multiplier, event.groups].append(event.round)
+        else:
+            counts[event] += 1
+    for (noise_multiplier, groups), numbers in rounds.items():
+        different = set(numbers)
+        participations = max(Counter(number % groups for number in different).values())
+        counts[Gaussian(noise_multiplier)] += participations + len(numbers) - len(different)
+    return counts
+
+
 @lru_cache(maxsize=256)
-def _composed(event: Event, count: int) -> Any:
+def _composed(event: Gaussian | PoissonSampled, count: int) -> Any:
     if isinstance(event, Gaussian):  # exactly: noise adds up in squares
         return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5))
     one = _loss_distribution(event)
@@ -82,14 +103,14 @@ def _composed(event: Event, count: int) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _loss_distribution(event: Event) -> Any:
+def _loss_distribution(event: Gaussian | PoissonSampled) -> Any:
     pld = _dp_accounting().pld.privacy_loss_distribution
     if isinstance(event, PoissonSampled):
         return pld.from_gaussian_mechanism(event.event.noise_multiplier, sampling_prob=event.rate)
     return pld.from_gaussian_mechanism(event.noise_multiplier)
 
 
-def _dp_event(event: Event) -> Any:
+def _dp_event(event: Gaussian | PoissonSampled) -> Any:
     dp = _dp_accounting()
     if isinstance(event, PoissonSampled):
         return dp.PoissonSampledDpEvent(event.rate, _dp_event(event.event))

@@ -42,9 +42,33 @@ class PoissonSampled:
         checks.fraction(rate=self.rate)
 
 
-Event: TypeAlias = Gaussian | PoissonSampled
+@dataclass(frozen=True)
+class Cyclic:
+    """A release in a run in which a client takes part every so many rounds, at most.
 
-_KINDS: dict[str, type[Any]] = {"gaussian": Gaussian, "poisson sampled": PoissonSampled}
+    The noise of a round may be correlated with that of the last `groups - 1`
+    rounds, never of more.
+
+    Attributes:
+        noise_multiplier: standard deviation of the noise, divided by the most
+            that one participation can change all releases together by (l2).
+        groups: rounds from one participation to the next.
+        round: number of the round.
+    """
+
+    noise_multiplier: float
+    groups: int
+    round: int
+
+    def __post_init__(self) -> None:
+        checks.positive(noise_multiplier=self.noise_multiplier)
+        checks.whole(1, groups=self.groups)
+        checks.whole(0, round=self.round)
+
+
+Event: TypeAlias = Gaussian | PoissonSampled | Cyclic
+
+_KINDS: dict[str, type[Any]] = {"gaussian": Gaussian, "poisson sampled": PoissonSampled, "cyclic": Cyclic}
 
 
 def to_json(event: Event) -> dict[str, Any]:

@@ -148,17 +148,17 @@ class PrivateRounds:
                 " was changed or removed. Restore it from a copy, or start a new run"
             )
 
-    def exhausted(self) -> str:
+    def exhausted(self, state: ServerState) -> str:
         """Why the run stops before its next round, or an empty text."""
-        event = self.strategy.release.noise.event(self.strategy.sampling)
-        if self.ledger.allows(event):
+        if self.ledger.allows(self._event(state.round + 1)):
             return ""
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
     @property
     def sampling_seed(self) -> int:
-        """Decides who is in the next cohort; in a real run nobody can guess it, nor draw it again."""
-        return self.seed if self.seeded else rng.secret_seed()
+        """Decides who is in the next cohort; where that is drawn in a real run, nobody can guess it."""
+        fixed = self.seeded or self.strategy.sampling.groups is not None
+        return self.seed if fixed else rng.secret_seed()
 
     def clip_norm(self, state: ServerState) -> float:
         """This round's bound of a client's delta."""
@@ -172,10 +172,9 @@ class PrivateRounds:
         assert isinstance(deltas, FixedPointMean)
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words
         released = strategy.release(deltas.total, state.private, words)
-        event = strategy.release.noise.event(strategy.sampling)
         noise = "seeded: a simulation" if self.seeded else "system"
         try:
-            self.ledger.record(number, event, released.digest, noise=noise)
+            self.ledger.record(number, self._event(number), released.digest, noise=noise)
         except OSError as error:
             return unchanged, f"the ledger cannot be written ({error}), so that nothing is released"
         private = {**released.state, _RELEASES: state.private[_RELEASES] + 1}
@@ -187,12 +186,15 @@ class PrivateRounds:
             return ServerState(number, state.model, state.update, private), why
         return ServerState(number, Model(parameters, state.model.buffers), update, private), ""
 
+    def _event(self, round: int) -> Event:
+        return self.strategy.release.noise.event(self.strategy.sampling, round)
 
-def begin_private(strategy: Strategy) -> Mapping[str, Any]:
+
+def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:
     """The private part of the server's state before the first round; empty where nothing is private."""
     if not strategy.private:
         return {}
-    return {**strategy.release.bounding.init(), _RELEASES: np.zeros(1, np.int64)}
+    return {**strategy.release.init(dimension), _RELEASES: np.zeros(1, np.int64)}
 
 
 def _append_durably(file: Path, text: str) -> None:

@@ -25,7 +25,8 @@ Evaluate = Callable[[Model], Mapping[str, float]]
 
 def begin(strategy: Strategy, model: Model) -> ServerState:
     """The server's state before the first round."""
-    return ServerState(0, model, strategy.server_update.init(len(model.parameters)), begin_private(strategy))
+    d = len(model.parameters)
+    return ServerState(0, model, strategy.server_update.init(d), begin_private(strategy, d))
 
 
 def rounds(
@@ -79,7 +80,7 @@ def rounds(
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
-        if private is not None and (why := private.exhausted()):
+        if private is not None and (why := private.exhausted(state)):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
         roster.refresh(grid)

@@ -4,11 +4,12 @@ from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.feedback import error_feedback
-from hedgerow.strategies.noise import gaussian_noise
+from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
 from hedgerow.strategies.presets import (
     PRESETS,
     dp_fedavg,
+    dp_ftrl,
     fedadagrad,
     fedadam,
     fedavg,
@@ -16,7 +17,7 @@ from hedgerow.strategies.presets import (
     fedprox,
     fedyogi,
 )
-from hedgerow.strategies.sampling import Sampling, poisson, uniform
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, check_payload, decode, encode, float32
@@ -32,11 +33,14 @@ __all__ = [
     "Strategy",
     "Transform",
     "adaptive_clip",
+    "banded_noise",
     "chain",
     "check_payload",
     "clip",
+    "cyclic",
     "decode",
     "dp_fedavg",
+    "dp_ftrl",
     "encode",
     "error_feedback",
     "fedadagrad",

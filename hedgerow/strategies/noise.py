@@ -1,6 +1,9 @@
 """Noise on what a round reveals."""
 
+from dataclasses import replace
+
 from hedgerow import checks
+from hedgerow.privacy.bands import optimal_bands
 from hedgerow.strategies.release import Noise
 from hedgerow.strategies.transform import Transform
 from hedgerow.types import Arrays, Payload, RoundContext
@@ -35,6 +38,34 @@ def gaussian_noise(multiplier: float) -> Transform:
         summable=True,
         noise=Noise(float(multiplier)),
     )
+
+
+def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
+    """Like `gaussian_noise`, with noise that later rounds take off again: DP-FTRL by banded factorisation.
+
+    For cohorts that take turns (`cyclic`): a client is in at most one of
+    `bands` rounds in a row. For the same epsilon without random cohorts, the
+    model carries far less noise: of 100 rounds with 8 bands, on average a
+    fifth of the variance (Choquette-Choo et al. 2023, arXiv:2306.08153). The
+    server keeps the noise of the last `bands - 1` rounds in its checkpoint.
+
+    Args:
+        multiplier: standard deviation, divided by the l2 norm of all that one
+            participation changes. With `k` participations, epsilon is that of
+            `k` rounds of `gaussian_noise(multiplier)` with every client.
+        bands: rounds over which noise is correlated.
+        rounds: that the factorisation is made for; others work too.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    >>> banded_noise(1.0, bands=2, rounds=100).noise.bands
+    (1.0, 0.7615)
+    """
+    checks.positive(multiplier=multiplier)
+    column = optimal_bands(bands, rounds)
+    name = f"banded_noise({float(multiplier)!r}, {bands}, {rounds})"
+    return replace(gaussian_noise(multiplier), name=name, noise=Noise(float(multiplier), column))
 
 
 def _unchanged(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:

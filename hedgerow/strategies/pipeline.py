@@ -19,6 +19,7 @@ TRANSFORMS = Registry(
         "clip": "hedgerow.strategies.clipping:clip",
         "adaptive_clip": "hedgerow.strategies.clipping:adaptive_clip",
         "gaussian_noise": "hedgerow.strategies.noise:gaussian_noise",
+        "banded_noise": "hedgerow.strategies.noise:banded_noise",
         "error_feedback": "hedgerow.strategies.feedback:error_feedback",
         "top_k": "hedgerow.strategies.compression:top_k",
         "random_k": "hedgerow.strategies.compression:random_k",

@@ -8,8 +8,8 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
 from hedgerow.strategies.clipping import adaptive_clip, clip
-from hedgerow.strategies.noise import gaussian_noise
-from hedgerow.strategies.sampling import Sampling, poisson
+from hedgerow.strategies.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
 from hedgerow.strategies.weighting import weight_by_examples
@@ -20,12 +20,21 @@ PRESETS = Registry(
     "hedgerow.strategies",
     {
         name: f"hedgerow.strategies.presets:{name}"
-        for name in ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "dp_fedavg")
+        for name in (
+            "fedavg",
+            "fedprox",
+            "fedavgm",
+            "fedadam",
+            "fedyogi",
+            "fedadagrad",
+            "dp_fedavg",
+            "dp_ftrl",
+        )
     },
 )
 
 
-PRIVATE = ("dp_fedavg",)
+PRIVATE = ("dp_fedavg", "dp_ftrl")
 """Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
@@ -107,27 +116,48 @@ def dp_fedavg(
     >>> dp_fedavg(0.3, 1.1, sampling=poisson(20, population=1000)).pipeline.name
     'chain(clip(0.3), gaussian_noise(1.1))'
     """
-    if parts.get("weighted", False):
-        raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
     bound = (
         clip(clip_norm)
         if clip_quantile is None
         else adaptive_clip(clip_norm, clip_quantile, clip_learning_rate, clip_share)
     )
+    steps, budget = (bound, gaussian_noise(noise_multiplier)), Budget(delta, epsilon)
+    sampled: Parts = {"sampling": poisson(10, population=100), **parts}
+    return _private("dp_fedavg", steps, budget, _step(server_learning_rate, server_momentum), sampled)
+
+
+def dp_ftrl(
+    clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
+    bands: int = 8, horizon: int = 100,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """Client-level privacy without random cohorts: DP-FTRL with banded noise (arXiv:2306.08153).
+
+    Cohorts take turns (`cyclic`), and noise that a round adds is taken off
+    again over the next `bands` rounds; `horizon` is the number of rounds for
+    which that is optimised (`banded_noise`). The rest is as in `dp_fedavg`.
+
+    >>> from hedgerow.strategies import cyclic
+    >>> dp_ftrl(0.3, 2.0, bands=4, sampling=cyclic(20, population=100)).pipeline.name
+    'chain(clip(0.3), banded_noise(2.0, 4, 100))'
+    """
+    steps, budget = (clip(clip_norm), banded_noise(noise_multiplier, bands, horizon)), Budget(delta, epsilon)
+    sampled: Parts = {"sampling": cyclic(10, population=100), **parts}
+    return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
+
+
+def _private(
+    name: str, steps: tuple[Transform, ...], budget: Budget, update: server_update.ServerUpdate, parts: Parts
+) -> Strategy:
+    if parts.get("weighted", False):
+        raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
     compressed = parts.get("pipeline", float32())
-    pipeline = chain(bound, gaussian_noise(noise_multiplier), *([compressed] if compressed.kinds else []))
-    update = (
-        server_update.momentum(server_learning_rate, server_momentum)
-        if server_momentum
-        else server_update.sgd(server_learning_rate)
-    )
-    private: Parts = {
-        "sampling": poisson(10, population=100),
-        **parts,
-        "pipeline": pipeline,
-        "weighted": False,
-    }
-    return _strategy("dp_fedavg", update, private, budget=Budget(delta, epsilon))
+    pipeline = chain(*steps, *([compressed] if compressed.kinds else []))
+    return _strategy(name, update, {**parts, "pipeline": pipeline, "weighted": False}, budget=budget)
+
+
+def _step(learning_rate: float, momentum: float) -> server_update.ServerUpdate:
+    return server_update.momentum(learning_rate, momentum) if momentum else server_update.sgd(learning_rate)
 
 
 def _strategy(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
-from hedgerow.privacy.events import Event, Gaussian, PoissonSampled
+from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled
 from hedgerow.rng import Words
 from hedgerow.strategies.aggregation import FRACTION_BITS
 from hedgerow.strategies.norms import clipped, l2_norm
@@ -50,15 +50,58 @@ class Noise:
     """The server's half of a noise.
 
     Attributes:
-        multiplier: standard deviation, divided by the l2 sensitivity of the sum.
+        multiplier: standard deviation, divided by the l2 sensitivity of the
+            sum; of all the sums that one participation shows in, where the
+            noise of rounds is correlated.
+        bands: first column of the matrix that correlates them, from 1 on (see
+            `hedgerow.privacy.bands`).
     """
 
     multiplier: float
+    bands: tuple[float, ...] = (1.0,)
 
-    def event(self, sampling: Sampling) -> Event:
+    def event(self, sampling: Sampling, round: int) -> Event:
         """What one round is to the ledger."""
+        if sampling.groups is not None:
+            return Cyclic(self.multiplier, sampling.groups, round)
         gaussian = Gaussian(self.multiplier)
-        return gaussian if sampling.rate in (None, 1) else PoissonSampled(float(sampling.rate or 0), gaussian)
+        return gaussian if sampling.rate == 1 else PoissonSampled(float(sampling.rate or 0), gaussian)
+
+    def init(self, n: int) -> Arrays:
+        """The state before the first round: the noise of earlier ones, `(bands - 1, n) int64`."""
+        return {"noise": np.zeros((len(self.bands) - 1, n), np.int64)} if len(self.bands) > 1 else {}
+
+    def sigma(self, reach: float, n: int) -> int:
+        """Standard deviation of what is drawn for `n` values, in units.
+
+        Rounding a contribution to whole units may lengthen it by half a unit a
+        value. Where bands are taken off, each round's rounding of them may
+        differ by a unit a value more. Both are covered, and so are the last
+        digits of a norm.
+        """
+        length = math.sqrt(math.fsum(band**2 for band in self.bands))
+        rounded = math.sqrt(n) * (1 + math.sqrt(len(self.bands)) * (len(self.bands) > 1))
+        sensitivity = length * (reach * (1 + 1e-9) / UNIT + rounded)
+        return math.ceil(self.multiplier * sensitivity)
+
+    def draw(self, sigma: int, n: int, state: Arrays, words: Words) -> tuple[NDArray[np.int64], Arrays]:
+        """The noise of a round, `(n,) int64` in units, and the state with it.
+
+        With `z` whole and exactly Gaussian, and `e` the noise of the rounds
+        before, it is `z - round(sum_j bands[j] e[j])`: `C^-1 z`, but for the
+        rounding. Given what was released before, the rounded part is a whole
+        number that the deltas decide, so that a release is a sum of whole
+        numbers with exact noise, as without bands.
+        """
+        drawn = discrete_gaussian(sigma, n, words)
+        if len(self.bands) == 1:
+            return drawn, {}
+        past = state["noise"]
+        taken_off = np.zeros(n)
+        for band, earlier in zip(self.bands[1:], past, strict=True):
+            taken_off += band * earlier
+        noise = drawn - np.rint(taken_off).astype(np.int64)
+        return noise, {"noise": np.concatenate([noise[None], past[:-1]])}
 
 
 @dataclass(frozen=True)
@@ -114,13 +157,12 @@ class Release:
         return math.hypot(norm, float(np.float32(self._half_answer(norm))))
 
     def sigma(self, norm: float, n: int) -> int:
-        """Standard deviation of the noise on `n` values, in units.
+        """Standard deviation of the noise that is drawn for `n` values, in units."""
+        return self.noise.sigma(self.reach(norm), n)
 
-        Rounding a contribution to whole units may lengthen it by half a unit a
-        value; that, and the last digits of a norm, are covered too.
-        """
-        sensitivity = self.reach(norm) * (1 + 1e-9) / UNIT + math.sqrt(n)
-        return math.ceil(self.noise.multiplier * sensitivity)
+    def init(self, d: int) -> Arrays:
+        """The private state before the first round of a model of `d` values."""
+        return {**self.bounding.init(), **self.noise.init(d + self.extra)}
 
     def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> Released:
         """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
@@ -135,7 +177,8 @@ class Release:
                 f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
                 " is allowed: take a smaller clip norm or noise multiplier"
             )
-        noised = total + discrete_gaussian(sigma, len(total), words)
+        noise, kept = self.noise.draw(sigma, len(total), state, words)
+        noised, state = total + noise, {**state, **kept}
         digest = hashlib.blake2b(noised.tobytes(), digest_size=16).hexdigest()
         mean = noised * (UNIT / self.expected)
         if self.extra:

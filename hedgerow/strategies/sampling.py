@@ -17,6 +17,8 @@ class Sampling:
         choose: `(sorted client names, seed, round) -> sorted cohort`.
         rate: the probability with which each client is in a cohort,
             independently of the others; `None` where they are not independent.
+        groups: rounds from one of a client's to the next, at least; `None`
+            where two may follow each other.
         expected: clients in a cohort on average, known without looking at who
             is there; `None` where it is not.
     """
@@ -25,6 +27,7 @@ class Sampling:
     choose: Callable[[Sequence[str], int, int], tuple[str, ...]]
     rate: float | None = None
     expected: float | None = None
+    groups: int | None = None
 
 
 def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sampling:
@@ -92,3 +95,36 @@ def poisson(clients: float, population: int) -> Sampling:
         return tuple(names[i] for i in chosen.tolist()) if rate < 1 else tuple(names)
 
     return Sampling(f"poisson({clients:g}, population={population})", choose, rate, float(clients))
+
+
+def cyclic(clients: float, population: int) -> Sampling:
+    """Each client every so many rounds, for deployments that cannot draw at random.
+
+    The clients are dealt to `population // clients` groups, each by its own
+    name and the seed alone, and the groups take turns. So two rounds of a
+    client are at least so many rounds apart, whoever joins or leaves.
+
+    Args:
+        clients: in a cohort on average, at least.
+        population: how many clients there are meant to be.
+
+    Raises:
+        ValueError: `population` is not a whole number of at least 1, or
+            `clients` not a number above 0 and at most `population`.
+
+    >>> rule = cyclic(1, population=3)
+    >>> [rule.choose(["a", "b", "c", "d"], 0, r) for r in range(1, 5)]
+    [(), ('a', 'b', 'c'), ('d',), ()]
+    """
+    checks.whole(1, population=population)
+    checks.positive(clients=clients)
+    if clients > population:
+        raise ValueError(f"clients is {clients:g}; it must be at most the population, {population}")
+    groups = int(population // clients)
+
+    def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
+        turn = round % groups
+        return tuple(n for n in names if rng.integer_seed(seed, "group", client=n) % groups == turn)
+
+    name = f"cyclic({clients:g}, population={population})"
+    return Sampling(name, choose, expected=population / groups, groups=groups)

@@ -95,6 +95,7 @@ class Strategy:
 def _refuse_unprotected(strategy: Strategy) -> None:
     """What would make the ledger of a private strategy untrue."""
     pipeline, sampling = strategy.pipeline, strategy.sampling
+    bands = len(pipeline.noise.bands) if pipeline.noise else 1
     refused = [
         (
             pipeline.bounding is None,
@@ -111,9 +112,18 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             " are counted as without them; leave out error_feedback",
         ),
         (
-            sampling.rate is None or sampling.expected is None,
+            (sampling.rate is None and sampling.groups is None) or sampling.expected is None,
             f"the accounting does not hold for {sampling.name}: it needs each client drawn independently and"
-            " a cohort whose expected size is public; use poisson(clients, population=...)",
+            " a cohort whose expected size is public; use poisson(...) or cyclic(...)",
+        ),
+        (
+            bands > (sampling.groups or 1),
+            f"noise is taken off again over {bands} rounds, and {sampling.name} lets a client be in two;"
+            f" use cyclic(clients, population=...) with a population of at least {bands} times the clients",
+        ),
+        (
+            bands > 1 and pipeline.bounding is not None and pipeline.bounding.share > 0,
+            f"correlated noise needs the same norm in every round, and {pipeline.name} adapts it; use clip",
         ),
         (
             strategy.aggregate.name != mean().name,

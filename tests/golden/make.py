@@ -24,6 +24,7 @@ PIPELINES = {
     "weight-capped": "weight_by_examples(10)",
     "clip": "clip(0.75)",
     "private": "chain(adaptive_clip(0.75), gaussian_noise(1.0), quantize(8))",
+    "banded": "chain(clip(0.75), banded_noise(1.0, 2, 10), top_k(0.1))",
     **{f"quantize-{bits:02}": f"quantize({bits})" for bits in range(1, 17)},
     **{f"quantize-{bits:02}-nearest": f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 8, 16)},
     "quantize-block": "quantize(4, block=64)",

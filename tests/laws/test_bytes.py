@@ -22,6 +22,7 @@ PIPELINES = {
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
     "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
+    "banded_noise": "chain(clip(0.5), banded_noise(1.0, 1, 10))",
     "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",
 }

@@ -19,6 +19,7 @@ PIPELINES = (
     "clip(1.5)",
     "adaptive_clip(1.5)",
     "chain(clip(1.5), gaussian_noise(1.0))",
+    "chain(clip(1.5), banded_noise(1.0, 3, 10))",
     *(f"quantize({bits})" for bits in range(1, 17)),
     *(f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 3, 8, 16)),
     "quantize(4, block=3)",
@@ -40,6 +41,7 @@ SUMMABLE = (
     "clip(1.5)",
     "adaptive_clip(1.5)",
     "chain(clip(1.5), gaussian_noise(1.0))",
+    "chain(clip(1.5), banded_noise(1.0, 3, 10))",
     "random_k(0.3)",
     "random_k(0.3, unbiased=False)",
     "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
@@ -69,7 +71,7 @@ def there_and_back(text: str, x: Vector, context: RoundContext) -> Vector:
 
 def test_every_registered_transform_is_under_these_laws() -> None:
     names = TRANSFORMS.names()
-    assert len(names) == 10
+    assert len(names) == 11
     assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == []
 
 
