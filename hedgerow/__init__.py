@@ -18,7 +18,8 @@ _PLACES = {
         "Strategy", "adaptive_clip", "banded_noise", "chain", "clip", "cyclic", "error_feedback",
         "float32", "gaussian_noise", "mean", "parse_pipeline", "poisson", "quantize", "random_k",
         "top_k", "uniform", "weight_by_examples",
-        "dp_fedavg", "dp_ftrl", "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
+        "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import poisson as poisson
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
+    from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples

@@ -229,6 +229,8 @@ class RoundContext:
             sum over clients is decoded.
         layout: of the model.
         num_examples: samples the client trained on; 0 on the server.
+        seeded_noise: noise that clients add follows from the seed: in a
+            simulation only.
     """
 
     seed: int
@@ -236,6 +238,7 @@ class RoundContext:
     client: str
     layout: Layout
     num_examples: int = 0
+    seeded_noise: bool = False
 
 
 @dataclass(frozen=True)

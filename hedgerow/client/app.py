@@ -39,6 +39,7 @@ def client_app(
     strategy: Strategy,
     *,
     state_folder: Path | None = None,
+    seeded_noise: bool = False,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -52,11 +53,14 @@ def client_app(
         state_folder: where clients keep what they carry from round to round
             (residuals). `None` keeps it in Flower's context: in memory, and
             lost when the node ends.
+        seeded_noise: noise that a client adds follows from the run's seed, so
+            that a simulation can be repeated. Whoever knows the seed can take
+            it off.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on.
     """
-    return FederatedClient(task, data, strategy, state_folder)
+    return FederatedClient(task, data, strategy, state_folder, seeded_noise)
 
 
 @final
@@ -69,8 +73,10 @@ class FederatedClient(ClientApp):
         data: ClientData | Callable[[], ClientData],
         strategy: Strategy,
         state_folder: Path | None,
+        seeded_noise: bool,
     ) -> None:
         super().__init__()
+        self._seeded_noise = seeded_noise
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self.query()(self._identify)
         self.train()(self._train)
@@ -186,7 +192,9 @@ class FederatedClient(ClientApp):
         self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
     ) -> Message:
         pipeline, folder = self._strategy.pipeline, self._state_folder
-        where = RoundContext(request.seed, request.round, name, self._trainer.layout, fit.num_examples)
+        where = RoundContext(
+            request.seed, request.round, name, self._trainer.layout, fit.num_examples, self._seeded_noise
+        )
         kept: ClientState = ContextState(context) if folder is None else FolderState(folder, name)
         with span("encode"):
             before = kept.load(request.round) if pipeline.stateful else {}

@@ -93,7 +93,7 @@ def _sampling(config: StrategyConfig) -> Sampling:
             " each to be drawn must not depend on who is there"
         )
     clients = config.clients_per_round or (config.fraction or 0) * config.population
-    return (cyclic if config.name == "dp_ftrl" else poisson)(clients, config.population)
+    return (poisson if config.name == "dp_fedavg" else cyclic)(clients, config.population)
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:

@@ -58,7 +58,8 @@ def simulate(
     """
     chosen = folder / "trainer.json" if folder else None
     learner = _trainer(task, trainer, chosen) if isinstance(task, Task) else task
-    app = client_app(learner, clients, strategy, state_folder=folder / "clients" if folder else None)
+    kept = folder / "clients" if folder else None
+    app = client_app(learner, clients, strategy, state_folder=kept, seeded_noise=True)
 
     def evaluate(model: Model) -> dict[str, float]:
         assert test is not None

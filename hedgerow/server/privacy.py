@@ -168,6 +168,10 @@ class PrivateRounds:
         """The state after a round, and why it released nothing, or an empty text."""
         number, strategy = state.round + 1, self.strategy
         unchanged = ServerState(number, state.model, state.update, state.private)
+        fewest = strategy.release.noise.fewest
+        if collector.collected.counted < fewest:
+            counted = collector.collected.counted
+            return unchanged, f"{counted} clients count, and the noise of {fewest} makes a sum private"
         deltas = collector.collected.deltas
         assert isinstance(deltas, FixedPointMean)
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words

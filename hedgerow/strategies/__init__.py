@@ -3,6 +3,7 @@
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
+from hedgerow.strategies.distributed import distributed_noise, lattice
 from hedgerow.strategies.feedback import error_feedback
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
@@ -16,6 +17,7 @@ from hedgerow.strategies.presets import (
     fedavgm,
     fedprox,
     fedyogi,
+    secure_dp_fedavg,
 )
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
@@ -39,6 +41,7 @@ __all__ = [
     "clip",
     "cyclic",
     "decode",
+    "distributed_noise",
     "dp_fedavg",
     "dp_ftrl",
     "encode",
@@ -51,11 +54,13 @@ __all__ = [
     "fedyogi",
     "float32",
     "gaussian_noise",
+    "lattice",
     "mean",
     "parse_pipeline",
     "poisson",
     "quantize",
     "random_k",
+    "secure_dp_fedavg",
     "top_k",
     "uniform",
     "weight_by_examples",

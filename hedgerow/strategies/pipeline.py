@@ -19,6 +19,8 @@ TRANSFORMS = Registry(
         "clip": "hedgerow.strategies.clipping:clip",
         "adaptive_clip": "hedgerow.strategies.clipping:adaptive_clip",
         "gaussian_noise": "hedgerow.strategies.noise:gaussian_noise",
+        "lattice": "hedgerow.strategies.distributed:lattice",
+        "distributed_noise": "hedgerow.strategies.distributed:distributed_noise",
         "banded_noise": "hedgerow.strategies.noise:banded_noise",
         "error_feedback": "hedgerow.strategies.feedback:error_feedback",
         "top_k": "hedgerow.strategies.compression:top_k",

@@ -8,6 +8,7 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
 from hedgerow.strategies.clipping import adaptive_clip, clip
+from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.strategy import Strategy
@@ -34,7 +35,7 @@ PRESETS = Registry(
 )
 
 
-PRIVATE = ("dp_fedavg", "dp_ftrl")
+PRIVATE = ("dp_fedavg", "dp_ftrl", "secure_dp_fedavg")
 """Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
@@ -144,6 +145,42 @@ def dp_ftrl(
     steps, budget = (clip(clip_norm), banded_noise(noise_multiplier, bands, horizon)), Budget(delta, epsilon)
     sampled: Parts = {"sampling": cyclic(10, population=100), **parts}
     return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
+
+
+def secure_dp_fedavg(
+    clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
+    missing: float = 0.2, bits: int = 16,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """FedAvg whose clients add the noise, under what sums them: arXiv:2102.06387, algorithm 1.
+
+    Cohorts take turns (`cyclic`), because whoever sums knows who takes part.
+    At most the share `missing` of a cohort drops out or works together against
+    the others; a round with fewer clients left releases nothing. What is sent
+    are whole numbers of `bits` bits; a mask, put last, adds room for their sum.
+
+    >>> from hedgerow.strategies import cyclic
+    >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
+    'chain(clip(1.0), lattice(0.000244140625, 1.0), distributed_noise(2.0, 1.0, 0.000244140625, 40, 16))'
+    """
+    checks.probability(missing=missing)
+    if parts.get("pipeline", float32()).kinds:
+        raise ValueError(
+            f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
+        )
+    sampling = parts.get("sampling", cyclic(10, population=100))
+    expected = sampling.expected or 1.0
+    fewest = max(1, int(expected * (1 - missing)))
+    unit = unit_for(clip_norm, noise_multiplier, fewest, bits)
+    steps = (
+        clip(clip_norm),
+        lattice(unit, clip_norm),
+        distributed_noise(noise_multiplier, clip_norm, unit, fewest, bits),
+    )
+    update = _step(server_learning_rate, server_momentum)
+    return _private(
+        "secure_dp_fedavg", steps, Budget(delta, epsilon), update, {**parts, "sampling": sampling}
+    )
 
 
 def _private(

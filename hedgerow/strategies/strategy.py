@@ -117,6 +117,17 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             " a cohort whose expected size is public; use poisson(...) or cyclic(...)",
         ),
         (
+            pipeline.noise is not None and pipeline.noise.fewest > 0 and sampling.groups is None,
+            f"noise from the clients protects them from whoever sums, who knows whom {sampling.name} drew;"
+            " use cyclic(clients, population=...), and no chance is counted on",
+        ),
+        (
+            pipeline.bounding is not None
+            and pipeline.bounding.share > 0
+            and "discrete noise" in pipeline.kinds,
+            f"{pipeline.name} adapts its norm to single clients, which nobody must see; use clip(...)",
+        ),
+        (
             bands > (sampling.groups or 1),
             f"noise is taken off again over {bands} rounds, and {sampling.name} lets a client be in two;"
             f" use cyclic(clients, population=...) with a population of at least {bands} times the clients",

@@ -48,6 +48,8 @@ class Transform:
             so that error feedback would not settle.
         sensitivity: the l2 bound after the step, from the bound before it
             (infinity where there is none).
+        whole: the largest size of the whole numbers after the step, from that
+            before it; 0 where the values are not whole numbers.
         bounding: of a clip, its half on the server.
         noise: of a noise, its half on the server: what is added to a sum, and
             the event that this is to the ledger.
@@ -64,6 +66,7 @@ class Transform:
     stateful: bool = False
     expands: bool = False
     sensitivity: Callable[[float], float] = lambda bound: bound
+    whole: Callable[[int], int] = lambda largest: largest
     bounding: Bounding | None = None
     noise: Noise | None = None
 
@@ -165,6 +168,11 @@ def chain(*steps: Transform) -> Transform:
             bound = step.sensitivity(bound)
         return bound
 
+    def whole(largest: int) -> int:
+        for step in steps:
+            largest = step.whole(largest)
+        return largest
+
     return Transform(
         name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
         kinds=tuple(kind for step in steps for kind in step.kinds),
@@ -177,6 +185,7 @@ def chain(*steps: Transform) -> Transform:
         stateful=any(s.stateful for s in steps),
         expands=any(s.expands for s in steps),
         sensitivity=sensitivity,
+        whole=whole,
         # The last clip is the one that the noise is measured against.
         bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
         noise=next((s.noise for s in steps if s.noise), None),
@@ -238,7 +247,7 @@ def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) 
     if "weight" not in pipeline.kinds and payload.weight != 1:
         raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
     if pipeline.summable:
-        ring_or_real = np.integer if pipeline.only_sum else np.float32
+        ring_or_real = np.integer if pipeline.only_sum or pipeline.whole(0) else np.float32
         _check_values(payload, pipeline.length(context.layout.dimension), ring_or_real)
 
 

@@ -53,6 +53,7 @@ PUBLIC = [
     "quantize",
     "random_k",
     "rounds",
+    "secure_dp_fedavg",
     "server_app",
     "shards",
     "simulate",

@@ -9,7 +9,7 @@ from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import TRANSFORMS, Strategy, fedavg, parse_pipeline, poisson, uniform
+from hedgerow.strategies import TRANSFORMS, Strategy, cyclic, fedavg, parse_pipeline, poisson, uniform
 from hedgerow.types import Fit
 from tests.support import MeanTrainer, clients
 
@@ -22,6 +22,8 @@ PIPELINES = {
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
     "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
+    "lattice": "chain(clip(0.5), lattice(0.0625, 0.5), distributed_noise(9.0, 0.5, 0.0625, 60))",
+    "distributed_noise": "chain(clip(0.5), lattice(0.125, 0.5), distributed_noise(20.0, 0.5, 0.125, 60, 32))",
     "banded_noise": "chain(clip(0.5), banded_noise(1.0, 1, 10))",
     "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",
@@ -38,7 +40,8 @@ class RandomTrainer(MeanTrainer):
 
 
 def private(pipeline):
-    return Strategy(pipeline=pipeline, sampling=poisson(100, population=100), budget=Budget(delta=1e-3))
+    sampling = cyclic(100, population=100) if pipeline.noise.fewest else poisson(100, population=100)
+    return Strategy(pipeline=pipeline, sampling=sampling, budget=Budget(delta=1e-3))
 
 
 def test_every_transform_is_here():
