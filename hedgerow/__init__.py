@@ -13,9 +13,12 @@ _PLACES = {
     "hedgerow.types": [
         "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "Samples", "ServerState",
     ],
+    "hedgerow.privacy.accounting": ["Budget"],
     "hedgerow.strategies": [
-        "Strategy", "chain", "clip", "error_feedback", "float32", "mask", "mean", "parse_pipeline",
-        "quantize", "random_k", "top_k", "uniform", "weight_by_examples",
+        "Strategy", "adaptive_clip", "banded_noise", "chain", "clip", "cyclic", "error_feedback",
+        "float32", "gaussian_noise", "mask", "mean", "parse_pipeline", "poisson", "quantize", "random_k",
+        "top_k", "uniform", "weight_by_examples",
+        "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
         "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold", "secure_fedavg",
     ],
     "hedgerow.datasets": [
@@ -51,14 +54,20 @@ if TYPE_CHECKING:
     from hedgerow.datasets import shards as shards
     from hedgerow.experiments.profile import profile as profile
     from hedgerow.experiments.simulate import simulate as simulate
+    from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid
     from hedgerow.strategies import Strategy as Strategy
+    from hedgerow.strategies import adaptive_clip as adaptive_clip
+    from hedgerow.strategies import banded_noise as banded_noise
     from hedgerow.strategies import chain as chain
     from hedgerow.strategies import clip as clip
+    from hedgerow.strategies import cyclic as cyclic
+    from hedgerow.strategies import dp_fedavg as dp_fedavg
+    from hedgerow.strategies import dp_ftrl as dp_ftrl
     from hedgerow.strategies import error_feedback as error_feedback
     from hedgerow.strategies import fedadagrad as fedadagrad
     from hedgerow.strategies import fedadam as fedadam
@@ -68,12 +77,15 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
     from hedgerow.strategies import mask as mask
+    from hedgerow.strategies import gaussian_noise as gaussian_noise
     from hedgerow.strategies import mean as mean
     from hedgerow.strategies import parse_pipeline as parse_pipeline
+    from hedgerow.strategies import poisson as poisson
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
     from hedgerow.strategies import scaffold as scaffold
     from hedgerow.strategies import secure_fedavg as secure_fedavg
+    from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples

@@ -37,6 +37,11 @@ def probability(**values: float) -> None:
     _each(values, lambda v: 0 <= v < 1, "a number from 0 up to, but not including, 1")
 
 
+def inside(**values: float) -> None:
+    """Each value is above zero and below one."""
+    _each(values, lambda v: 0 < v < 1, "a number above 0 and below 1")
+
+
 def whole(minimum: int, maximum: int | None = None, **values: int) -> None:
     """Each value is a whole number between the bounds, both included."""
     allowed = (

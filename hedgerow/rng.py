@@ -7,8 +7,12 @@ which things happen.
 """
 
 import hashlib
+import os
+import secrets
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def generator(seed: int, purpose: str, *, round: int = 0, client: str = "") -> np.random.Generator:
@@ -43,3 +47,35 @@ def _digest(seed: int, purpose: str, round: int, client: str) -> int:
     # The fields are joined with their lengths, so that no two calls share a text.
     text = "".join(f"{len(field)}:{field}" for field in (str(int(seed)), purpose, str(int(round)), client))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+
+
+Words = Callable[[int], NDArray[np.uint64]]
+"""`n -> (n,) uint64`, uniform and independent: the next words of a stream."""
+
+
+def system_words(n: int) -> NDArray[np.uint64]:
+    """Words from the operating system's generator, for what an adversary must not guess.
+
+    >>> system_words(2).dtype
+    dtype('uint64')
+    """
+    return np.frombuffer(os.urandom(8 * n), np.uint64)
+
+
+def seeded_words(seed: int, purpose: str, *, round: int = 0, client: str = "") -> Words:
+    """A stream of words that the seed decides: for simulations only, where noise must be drawn twice alike.
+
+    >>> seeded_words(7, "noise")(2).tolist() == seeded_words(7, "noise")(2).tolist()
+    True
+    """
+    source = generator(seed, purpose, round=round, client=client).bit_generator
+    return lambda n: np.asarray(source.random_raw(n), np.uint64)
+
+
+def secret_seed() -> int:
+    """A seed that nobody can guess, from the operating system's generator.
+
+    >>> secret_seed() != secret_seed()
+    True
+    """
+    return secrets.randbits(63)

@@ -240,6 +240,8 @@ class RoundContext:
             sum over clients is decoded.
         layout: of the model.
         num_examples: samples the client trained on; 0 on the server.
+        seeded_noise: noise that clients add follows from the seed: in a
+            simulation only.
     """
 
     seed: int
@@ -247,6 +249,7 @@ class RoundContext:
     client: str
     layout: Layout
     num_examples: int = 0
+    seeded_noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -299,6 +302,8 @@ class ServerState:
             strategy has none.
         uncounted: `{client: round}`, for each client whose control variate was
             asked for and did not count: the first such round since one that did.
+        private: state of a private strategy (an adaptive clip norm, noise to
+            come), named arrays; empty where nothing is private.
     """
 
     round: int
@@ -306,6 +311,7 @@ class ServerState:
     update: Arrays = field(default_factory=dict)
     control: Vector = field(default_factory=lambda: np.empty(0, np.float32))
     uncounted: Mapping[str, int] = field(default_factory=dict)
+    private: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -319,12 +325,15 @@ class RoundResult:
         failed: why the round changed nothing, or an empty text.
         bytes_up: `{client: bytes}` of each reply that arrived, as serialised.
         bytes_down: `{client: bytes}` of each message sent, as serialised.
-        metrics: means over the clients that count, weighted by examples.
+        metrics: means over the clients that count, weighted by examples;
+            empty in a private round.
         evaluation: of the global model, on the server; empty when not asked for.
         seconds: wall time of the round, with evaluation.
         secure: how a masked sum was computed: `"masked"` by the whole protocol,
             `"unmasked"` where a simulation added the same numbers without
             masks; empty where no mask is in the pipeline.
+        epsilon: what the run has revealed of any client so far, for the
+            budget's delta; `None` where the strategy is not private.
     """
 
     state: ServerState
@@ -337,6 +346,7 @@ class RoundResult:
     evaluation: Mapping[str, float]
     seconds: float
     secure: str = ""
+    epsilon: float | None = None
 
     @property
     def round(self) -> int:

@@ -46,6 +46,7 @@ def client_app(
     state_folder: Path | None = None,
     enrolment: Enrol = node_enrolment,
     unmasked: bool = False,
+    seeded_noise: bool = False,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -63,11 +64,16 @@ def client_app(
             default, the folder `enrolment` of the node configuration.
         unmasked: let a pipeline with a mask be summed without it. Only for a
             simulation, where all clients are in one hand.
+        seeded_noise: noise that a client adds follows from the run's seed, so
+            that a simulation can be repeated. Whoever knows the seed can take
+            it off.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on.
     """
-    return FederatedClient(task, data, strategy, state_folder, enrolment, unmasked=unmasked)
+    return FederatedClient(
+        task, data, strategy, state_folder, enrolment, unmasked=unmasked, seeded_noise=seeded_noise
+    )
 
 
 @final
@@ -83,8 +89,10 @@ class FederatedClient(ClientApp):
         enrolment: Enrol = node_enrolment,
         *,
         unmasked: bool = False,
+        seeded_noise: bool = False,
     ) -> None:
         super().__init__()
+        self._seeded_noise = seeded_noise
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
         self.query()(self._identify)
@@ -278,7 +286,9 @@ class FederatedClient(ClientApp):
     ) -> tuple[Payload, Vector | None]:
         """What is sent of a fit, and the change of the control variate; the client's state is kept."""
         strategy = self._strategy
-        where = RoundContext(request.seed, request.round, name, self._trainer.layout, fit.num_examples)
+        where = RoundContext(
+            request.seed, request.round, name, self._trainer.layout, fit.num_examples, self._seeded_noise
+        )
         kept = self._kept(context, name)
         change: Vector | None = None
         with span("encode"):

@@ -344,6 +344,25 @@ def data(
     catalogue.print_data(name, options or [], partition, clients, seed, json)
 
 
+@app.command(rich_help_panel="Look")
+def privacy(
+    epsilon: Annotated[float | None, typer.Option(help="In all rounds together.")] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="Probability with which epsilon may fail: well below 1 / clients.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Number of rounds.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Noise multiplier: sigma / clip norm.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Chance of a client to be in a round; 1: always is.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg."""
+    from hedgerow.experiments import plan
+
+    plan.print_plan(epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise, rate=rate, json=json)
+
+
 def _run(
     experiment: "Experiment",
     folder: Path,

@@ -41,6 +41,9 @@ class Row:
         reached: number of seeds that reached it.
         bytes_to_target: bytes up and down until the first round measured at or
             above the target, mean over the seeds that reached it.
+        epsilon: what the runs have revealed of any client at most, of all
+            seeds the largest; None where they are not private.
+        delta: of that epsilon.
         seconds: wall time of all rounds, mean over seeds.
         notes: what a reader must know before comparing this row.
     """
@@ -60,6 +63,8 @@ class Row:
     target: float | None
     reached: int
     bytes_to_target: float | None
+    epsilon: float | None
+    delta: float | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -114,6 +119,8 @@ def row(group: Group) -> Row:
         target=group.target,
         reached=len(costs),
         bytes_to_target=_mean(costs),
+        epsilon=max((r.epsilon for r in runs if r.epsilon is not None), default=None),
+        delta=group.settings.get("strategy.delta"),
         seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
         notes=_notes(group),
     )
@@ -152,9 +159,12 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     """
     targets = {r.target for r in rows if r.target is not None}
     target = f"{100 * targets.pop():g} %" if len(targets) == 1 else "target"
+    deltas = {r.delta for r in rows if r.delta is not None}
+    delta = f"δ {deltas.pop():g}" if len(deltas) == 1 else "δ"
     shown = [
         _plain("", rows, lambda r: r.label),
         _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy),
+        _ranked(f"epsilon\n({delta})", rows, _epsilon, lambda r: r.epsilon),
         _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client),
         _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client),
         _bytes("up\ntotal", rows, lambda r: r.bytes_up),
@@ -164,6 +174,8 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     ]
     if all(r.target is None for r in rows):
         del shown[-2]
+    if all(r.epsilon is None for r in rows):
+        del shown[2]
     if len({r.rounds for r in rows}) > 1:
         shown.insert(1, _plain("rounds", rows, lambda r: str(r.rounds)))
     if len({len(r.seeds) for r in rows}) > 1:
@@ -185,6 +197,8 @@ def caption(rows: Sequence[Row]) -> list[str]:
         lines.append(
             "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
         )
+    if any(r.epsilon is not None for r in rows):
+        lines.append("Epsilon: for adding or removing one client; the largest of all seeds. -: not private.")
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows had unequal numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
@@ -226,6 +240,10 @@ def _accuracy(r: Row) -> str:
     return f"{100 * r.accuracy:.1f}{spread}"
 
 
+def _epsilon(r: Row) -> str:
+    return "-" if r.epsilon is None else f"{r.epsilon:.2f}"
+
+
 def _to_target(r: Row) -> str:
     if r.target is None:
         return "-"
@@ -264,11 +282,13 @@ def _notes(group: Group) -> tuple[str, ...]:
     dropped = sum(len(line.get("dropped", {})) for line in lines)
     failed = sum(bool(line.get("failed")) for line in lines)
     last = {max(r.accuracies(), default=None) for r in group.runs}
+    stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
     notes = [
         (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
         (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),
         (None in last and group.first.done > 0, "accuracy was not measured in every run"),
+        (stopped, "ended early: one more round would have passed the privacy budget"),
         (repeated > 0, f"{count(repeated, 'run')} left out: same seed and settings as one that is in"),
     ]  # fmt: skip
     return tuple(text for holds, text in notes if holds)

@@ -83,10 +83,15 @@ class ModelConfig(_Named):
 
 
 class StrategyConfig(_Named):
-    """`[strategy]`: a preset, its arguments, and what every preset takes."""
+    """`[strategy]`: a preset, its arguments, and what every preset takes.
+
+    `population` is how many clients there are meant to be, for sampling that
+    must not depend on who is there (private presets).
+    """
 
     clients_per_round: Count | None = None
     fraction: Fraction | None = None
+    population: Count | None = None
     pipeline: str = "float32()"
     weighted: bool = True
     quorum: Fraction = Strategy.quorum

@@ -55,6 +55,11 @@ class Run:
         """Rounds it has had so far."""
         return max((int(line["round"]) for line in self.lines), default=0)
 
+    @property
+    def epsilon(self) -> float | None:
+        """What the run has revealed of any client so far; None where it is not private."""
+        return max((float(x["epsilon"]) for x in self.lines if x.get("epsilon") is not None), default=None)
+
     def accuracies(self) -> dict[int, float]:
         """Accuracy after each round in which it was measured."""
         found = ((int(x["round"]), x.get("evaluation", {}).get("accuracy")) for x in self.lines)

@@ -26,8 +26,8 @@ from hedgerow.experiments.errors import MISSING, Mistake
 from hedgerow.models import MODELS, build
 from hedgerow.registry import Registry
 from hedgerow.strategies.pipeline import parse_pipeline
-from hedgerow.strategies.presets import PRESETS
-from hedgerow.strategies.sampling import uniform
+from hedgerow.strategies.presets import PRESETS, PRIVATE
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
@@ -68,7 +68,7 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
     """
     preset = PRESETS.get(config.name)
     return preset(  # type: ignore[no-any-return]
-        sampling=uniform(config.clients_per_round, fraction=config.fraction),
+        sampling=_sampling(config),
         local=local,
         pipeline=parse_pipeline(config.pipeline),
         weighted=config.weighted,
@@ -77,6 +77,23 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
         max_norm=config.max_norm,
         **python_values(preset, config.options, inner=_INNER),
     )
+
+
+def _sampling(config: StrategyConfig) -> Sampling:
+    if config.name not in PRIVATE:
+        if config.population is not None:
+            raise ValueError(
+                f"population is {config.population}; it must be left out: {config.name} samples from the"
+                " clients that are there"
+            )
+        return uniform(config.clients_per_round, fraction=config.fraction)
+    if config.population is None:
+        raise ValueError(
+            f"{config.name} needs population, the number of clients there are meant to be: the chance of"
+            " each to be drawn must not depend on who is there"
+        )
+    clients = config.clients_per_round or (config.fraction or 0) * config.population
+    return (poisson if config.name == "dp_fedavg" else cyclic)(clients, config.population)
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:
@@ -124,6 +141,8 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
     common = {key: value for key, value in given.items() if key in StrategyConfig.model_fields}
     own = {key: value for key, value in given.items() if key not in StrategyConfig.model_fields}
     common.setdefault("name", "fedavg")
+    if common["name"] in PRIVATE:
+        common.setdefault("weighted", False)
     beside = list(StrategyConfig.model_fields)[1:]
     named = {"name": common["name"], **own}
     resolved, found = _named("strategy", named, PRESETS, inner=_INNER, beside=beside)

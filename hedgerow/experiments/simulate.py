@@ -109,7 +109,7 @@ def simulate(
     identities = SimulatedEnrolments(os.urandom(32))
     app = client_app(
         learner, clients, strategy, state_folder=None if cluster else kept,
-        enrolment=identities.enrolment, unmasked=not masks,
+        enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True,
     )  # fmt: skip
     # The nodes of a cluster have no folder in common.
     states = (
@@ -135,6 +135,7 @@ def simulate(
             evaluate=evaluate if test is not None else None,
             evaluate_every=evaluate_every,
             masks=masks,
+            seeded_noise=True,
         ):
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)

@@ -2,6 +2,7 @@
 
 config.toml         the resolved configuration
 metrics.jsonl       one line a round, only ever appended to
+privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
 clients/            what clients carry from round to round (residuals)
 model.safetensors   the final model; it is there when the run is finished
@@ -131,6 +132,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         name: {"bytes_up": result.bytes_up.get(name, 0), "bytes_down": result.bytes_down.get(name, 0)}
         for name in result.cohort
     }
+    spent = {} if result.epsilon is None else {"epsilon": result.epsilon}
     return {
         "round": result.round,
         "seconds": round(result.seconds, 4),
@@ -143,4 +145,5 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "metrics": dict(result.metrics),
         # A loss can overflow; JSON has no word for it but null.
         "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},
+        **spent,
     }

@@ -8,6 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.privacy import Ledger
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
 from hedgerow.spans import ROUND, span, spanned
@@ -32,6 +33,7 @@ def train(
     timeout: float | None = None,
     masks: bool = True,
     register: Mapping[str, bytes] | None = None,
+    seeded_noise: bool = False,
 ) -> Iterator[RoundResult]:
     """`rounds`, saved after each round and resumed from where it was.
 
@@ -45,21 +47,28 @@ def train(
         initial: the model of round 0.
         folder: where to save; `None` saves nothing.
         min_clients: wait for so many clients before the first round.
+        seeded_noise: see `rounds`. A private strategy's ledger is `folder/privacy.jsonl`.
 
     The others are those of `rounds`.
 
     Raises:
         CheckpointError: the folder holds another run's checkpoint.
+        LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
     state = load_checkpoint(folder / "checkpoints", layout, seed=seed) if folder else None
     state = state or begin(strategy, initial)
+    ledger = None
+    if folder and strategy.budget is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(strategy.budget, folder / "privacy.jsonl")
     roster = Roster()
     roster.wait(grid, min_clients)
     results = rounds(
         grid, strategy, state, layout,
         num_rounds=num_rounds, seed=seed, roster=roster,
         evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
+        ledger=ledger, seeded_noise=seeded_noise,
     )  # fmt: skip
     for result in spanned(ROUND, results):
         state = result.state

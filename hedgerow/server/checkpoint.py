@@ -20,7 +20,7 @@ from hedgerow.files import write_whole
 from hedgerow.types import Layout, Model, ServerState
 
 _KEPT = 2
-_UPDATE = "update."
+_UPDATE, _PRIVATE = "update.", "private."
 
 
 class CheckpointError(ValueError):
@@ -36,6 +36,7 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
+    arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.control.size:
         arrays["control"], header["uncounted"] = state.control, dict(state.uncounted)
@@ -70,10 +71,13 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
                     f"{path} has {name} {header[name]!r}, this run has {wanted!r};"
                     " it is of another run: use another folder"
                 )
-        update = {k.removeprefix(_UPDATE): v for k, v in arrays.items() if k.startswith(_UPDATE)}
+        update, private = (
+            {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
+            for part in (_UPDATE, _PRIVATE)
+        )
         model = Model(arrays["parameters"], arrays["buffers"])
         control = arrays.get("control", np.empty(0, np.float32))
-        return ServerState(header["round"], model, update, control, header.get("uncounted", {}))
+        return ServerState(header["round"], model, update, control, header.get("uncounted", {}), private)
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -73,13 +74,23 @@ class Collector:
         seed: of the run.
         round: number of the round.
         clients: size of the whole cohort, also where others count in a part of it.
+        clip_norm: of a private strategy, the l2 bound of what a client adds.
     """
 
-    def __init__(self, strategy: Strategy, layout: Layout, seed: int, round: int, clients: int) -> None:
+    def __init__(
+        self, strategy: Strategy, layout: Layout, seed: int, round: int, clients: int, clip_norm: float
+    ) -> None:
         self._strategy, self._layout, self._seed, self._round = strategy, layout, seed, round
-        # Decoded once, on the sum, where the pipeline allows it.
-        self._on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
+        self._release, self._clip_norm = strategy.release if strategy.private else None, clip_norm
+        # Decoded once, on the sum, where the pipeline allows it and each is not bounded here.
+        self._on_sum = (
+            strategy.pipeline.summable
+            and strategy.aggregate.linear
+            and strategy.max_norm is None
+            and self._release is None
+        )
         size = strategy.pipeline.length(layout.dimension) if self._on_sum else layout.dimension
+        size += self._release.extra if self._release else 0
         self.collected = Collected(
             strategy.aggregate.start(size, max(1, clients)),
             FixedPointMean(layout.buffer_size, max(1, clients)),
@@ -127,7 +138,8 @@ class Collector:
             self._add(reply.payload, self._context(client))
             collected.buffers.add(reply.buffers, reply.payload.weight)
             collected.controls.add(reply.control, 1)
-        for name, value in reply.metrics.items():
+        # A mean of the clients' metrics would be a release without noise.
+        for name, value in reply.metrics.items() if self._release is None else ():
             collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
         collected.counted += 1
 
@@ -142,6 +154,8 @@ class Collector:
         bound = self._strategy.max_norm
         if bound is not None and not (norm := float(np.linalg.norm(delta.astype(np.float64)))) <= bound:
             raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
+        if self._release is not None:
+            delta = self._release.contribution(delta, self._clip_norm)
         deltas.add(delta, payload.weight)
 
     def _context(self, client: str) -> RoundContext:
@@ -150,7 +164,7 @@ class Collector:
 
 @dataclass(frozen=True)
 class StartCollector:
-    """Makes the collectors of a run's rounds: `start(round, clients)`.
+    """Makes the collectors of a run's rounds: `start(round, clients, clip_norm)`.
 
     Two are equal where they would make the same ones, so that processes that
     have one know whether it is the one that is asked for.
@@ -160,11 +174,11 @@ class StartCollector:
     layout: Layout
     seed: int
 
-    def __call__(self, round: int, clients: int) -> Collector | MaskedCollector:
+    def __call__(self, round: int, clients: int, clip_norm: float = inf) -> Collector | MaskedCollector:
         """A collector for one round of a cohort of so many clients."""
         if self.strategy.pipeline.only_sum:
             return MaskedCollector(self.strategy, self.layout, self.seed, round, clients)
-        return Collector(self.strategy, self.layout, self.seed, round, clients)
+        return Collector(self.strategy, self.layout, self.seed, round, clients, clip_norm)
 
 
 @runtime_checkable

@@ -1,5 +1,7 @@
 """The training loop, as a generator of what happened in each round."""
 
+import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from hedgerow import records
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
 from hedgerow.server.masked import MaskedCollected, MaskedCollector
+from hedgerow.server.privacy import Ledger, PrivateRounds, begin_private
 from hedgerow.server.roster import Roster
 from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.spans import span
@@ -21,6 +24,8 @@ from hedgerow.strategies.masking import model_hash
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
+log = logging.getLogger("hedgerow")
+
 Evaluate = Callable[[Model], Mapping[str, float]]
 
 
@@ -28,7 +33,8 @@ def begin(strategy: Strategy, model: Model) -> ServerState:
     """The server's state before the first round."""
     d = len(model.parameters)
     control = np.zeros(d if strategy.control_variates else 0, np.float32)
-    return ServerState(0, model, strategy.server_update.init(d), control)
+    update, private = strategy.server_update.init(d), begin_private(strategy, d)
+    return ServerState(0, model, update, control, private=private)
 
 
 def rounds(
@@ -45,6 +51,8 @@ def rounds(
     timeout: float | None = None,
     masks: bool = True,
     register: Mapping[str, bytes] | None = None,
+    ledger: Ledger | None = None,
+    seeded_noise: bool = False,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -66,6 +74,12 @@ def rounds(
         masks: run the whole protocol where the pipeline masks. Without, the
             same sum is computed in the clear: only simulated clients do that.
         register: identity keys of clients, pinned by the server too.
+        ledger: of a private strategy; one in memory by default.
+        seeded_noise: the seed decides a private strategy's noise and cohorts:
+            for simulations only. Else the operating system's generator does,
+            and no two runs are alike.
+
+    A private strategy's rounds end before its budget would be passed.
 
     A reply that is malformed, stale, not finite or over its bound is dropped
     and named in `RoundResult.dropped`; it never ends a run. Under the
@@ -84,11 +98,19 @@ def rounds(
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
     secure, run = strategy.pipeline.secure, secrets.token_hex(16)
+    private = None
+    if strategy.budget is not None:
+        private = PrivateRounds(strategy, seed, ledger or Ledger(strategy.budget), seeded_noise)
+        private.check(layout, state)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
+        if private is not None and (why := private.exhausted(state)):
+            log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
+            return
         roster.refresh(grid)
-        cohort = strategy.sampling.choose(roster.names, seed, number) if roster.names else ()
+        sampling_seed = seed if private is None else private.sampling_seed
+        cohort = strategy.sampling.choose(roster.names, sampling_seed, number) if roster.names else ()
         asked = [(name, roster.node(name)) for name in cohort]
         with span("records"):
             lost = {name: state.uncounted[name] for name in cohort if name in state.uncounted}
@@ -98,10 +120,14 @@ def rounds(
             )  # fmt: skip
         collector, refused = _ask(
             grid, start, state, cohort, asked, content,
+            clip_norm=math.inf if private is None else private.clip_norm(state),
             masked_as=run if masks else "", register=register, timeout=timeout,
         )  # fmt: skip
         with span("aggregate"):
-            state, failed = _update(strategy, state, collector, len(cohort))
+            if isinstance(collector, Collector) and private is not None and roster.names:
+                state, failed = private.update(state, collector)
+            else:
+                state, failed = _update(strategy, state, collector, len(cohort))
             if isinstance(collector, Collector) and strategy.control_variates:
                 state = _control(state, collector, cohort, len(roster.names), failed=bool(failed))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
@@ -119,6 +145,7 @@ def rounds(
             evaluation=evaluation,
             seconds=time.monotonic() - started,
             secure="" if secure is None else "masked" if masks else "unmasked",
+            epsilon=None if private is None else private.ledger.epsilon,
         )
 
 
@@ -130,6 +157,7 @@ def _ask(
     asked: Sequence[tuple[str, int]],
     content: RecordDict,
     *,
+    clip_norm: float,
     masked_as: str,
     register: Mapping[str, bytes] | None,
     timeout: float | None,
@@ -137,6 +165,7 @@ def _ask(
     """What came of asking a cohort; and why it was not asked at all, where its sum cannot be masked.
 
     Args:
+        clip_norm: of a private strategy, the l2 bound of what a client adds.
         masked_as: name of this run in a secure aggregation; empty where masks are left out.
     """
     secure, number = start.strategy.pipeline.secure, state.round + 1
@@ -144,14 +173,15 @@ def _ask(
         collector = start(number, 0)
         collector.collected.failed = refused
         return collector, refused
-    collector = start(number, len(asked))
+    arguments = (number, len(asked), clip_norm)
+    collector = start(*arguments)
     if secure and asked and masked_as:
         assert isinstance(collector, MaskedCollector)
         model = model_hash(state.model, start.layout, start.seed, number)
         setup = set_up(secure, collector.shape, cohort, masked_as, number, model)
         aggregate(grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout)
     elif asked:
-        _collect(grid, asked, content, start, collector, number=number, timeout=timeout)
+        _collect(grid, asked, content, start, collector, arguments, timeout=timeout)
         if secure:
             collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
     return collector, ""
@@ -163,15 +193,15 @@ def _collect(
     content: RecordDict,
     start: StartCollector,
     collector: Collector | MaskedCollector,
+    arguments: tuple[int, int, float],
     *,
-    number: int,
     timeout: float | None,
 ) -> None:
     """Ask the clients for their part of a round, and count what they reply into the collector."""
-    group = str(number)
+    group = str(arguments[0])
     if isinstance(grid, Reduces):
         parts = grid.reduce(
-            start, (number, len(asked)), asked, content,
+            start, arguments, asked, content,
             message_type="train", group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:

@@ -1,13 +1,17 @@
 """What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
-from hedgerow.strategies.clipping import clip
+from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
+from hedgerow.strategies.distributed import distributed_noise, lattice
 from hedgerow.strategies.feedback import error_feedback
 from hedgerow.strategies.masking import mask
+from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
 from hedgerow.strategies.presets import (
     PRESETS,
+    dp_fedavg,
+    dp_ftrl,
     fedadagrad,
     fedadam,
     fedavg,
@@ -15,9 +19,10 @@ from hedgerow.strategies.presets import (
     fedprox,
     fedyogi,
     scaffold,
+    secure_dp_fedavg,
     secure_fedavg,
 )
-from hedgerow.strategies.sampling import Sampling, uniform
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, check_payload, decode, encode, float32
@@ -32,10 +37,16 @@ __all__ = [
     "ServerUpdate",
     "Strategy",
     "Transform",
+    "adaptive_clip",
+    "banded_noise",
     "chain",
     "check_payload",
     "clip",
+    "cyclic",
     "decode",
+    "distributed_noise",
+    "dp_fedavg",
+    "dp_ftrl",
     "encode",
     "error_feedback",
     "fedadagrad",
@@ -45,12 +56,16 @@ __all__ = [
     "fedprox",
     "fedyogi",
     "float32",
+    "gaussian_noise",
+    "lattice",
     "mask",
     "mean",
     "parse_pipeline",
+    "poisson",
     "quantize",
     "random_k",
     "scaffold",
+    "secure_dp_fedavg",
     "secure_fedavg",
     "top_k",
     "uniform",

@@ -1,11 +1,15 @@
 """Bound how much one client can say."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.strategies.norms import clipped
+from hedgerow.strategies.release import Bounding
 from hedgerow.strategies.transform import Transform, require_finite
-from hedgerow.types import Arrays, Payload, RoundContext, Vector
+from hedgerow.types import Arrays, Payload, RoundContext
+
+SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4
+"""Bounds of an adaptive norm: within them, sums in whole multiples of 2**-36 are fine and do not overflow."""
 
 
 def clip(norm: float) -> Transform:
@@ -42,25 +46,65 @@ def clip(norm: float) -> Transform:
         summable=True,
         unbiased=False,
         sensitivity=lambda before: min(before, bound),
+        bounding=Bounding(norm=lambda state: bound),
     )
 
 
-def l2_norm(values: NDArray[np.float32]) -> float:
-    """The l2 norm, summed in float64 without BLAS, whose order of adding depends on its threads.
+def adaptive_clip(
+    initial: float = 0.1, quantile: float = 0.5, learning_rate: float = 0.2, share: float = 0.01
+) -> Transform:
+    """Clip to a norm that follows a quantile of the clients' norms.
 
-    >>> l2_norm(np.array([3, 4], np.float32))
-    5.0
+    After a round with a share `b` of the clients within the norm `C`, the next
+    norm is `C exp(-learning_rate (b - quantile))` (Andrew et al. 2021,
+    arXiv:1905.03871, algorithm 1). `b` is noised: each client's answer is one
+    more value of its contribution, under the same noise, and takes `share` of
+    the squared sensitivity. With noise multiplier `z` the delta has
+    `z / sqrt(1 - share)` and the answer, of sensitivity 1/2, a noise of
+    `z / (2 sqrt(share))`: theorem 1 there, with both in one release.
+
+    The server clips, because it alone knows the norm in central differential
+    privacy, where it is trusted with single updates; under a mask use `clip`.
+
+    Args:
+        initial: norm of the first round.
+        quantile: share of the clients that should be within the norm.
+        learning_rate: of the norm's logarithm.
+        share: of the squared sensitivity that goes to the answers.
+
+    Raises:
+        ValueError: an argument is out of range; when encoding, a value is not
+            finite.
+
+    >>> adaptive_clip(0.5).bounding.norm(adaptive_clip(0.5).bounding.init())
+    0.5
     """
-    return float(np.sqrt(np.square(values, dtype=np.float64).sum()))
+    checks.positive(initial=initial, learning_rate=learning_rate)
+    checks.inside(quantile=quantile, share=share)
+    if not SMALLEST_NORM <= initial <= LARGEST_NORM:
+        raise ValueError(f"initial is {initial}; it must be from {SMALLEST_NORM:g} to {LARGEST_NORM:g}")
+    given = ", ".join(repr(float(x)) for x in (initial, quantile, learning_rate, share))
+    name = f"adaptive_clip({given})"
 
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        require_finite(name, payload.values)
+        return payload, {}
 
-def clipped(values: Vector, bound: float) -> Vector:
-    """The values, scaled down to an l2 norm of at most `bound` where they exceed it."""
-    length = l2_norm(values)
-    if length <= bound:
-        return values
-    scaled = np.multiply(values, bound / length, dtype=np.float64).astype(np.float32)
-    # Rounding to float32 may have gone up; each step below is one unit in the last place.
-    while l2_norm(scaled) > bound:
-        scaled = np.nextafter(scaled, np.float32(0))
-    return scaled
+    def update(state: Arrays, within: float) -> Arrays:
+        norm = float(state["clip_norm"][0]) * float(np.exp(-learning_rate * (within - quantile)))
+        return {**state, "clip_norm": np.array([min(LARGEST_NORM, max(SMALLEST_NORM, norm))])}
+
+    return Transform(
+        name=name,
+        kinds=("clip",),
+        encode=encode,
+        decode=lambda payload, n, context: payload,
+        summable=True,
+        unbiased=False,
+        bounding=Bounding(
+            norm=lambda state: float(state["clip_norm"][0]),
+            init=lambda: {"clip_norm": np.array([float(initial)])},
+            share=float(share),
+            update=update,
+        ),
+    )

@@ -4,12 +4,15 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from hedgerow import checks
+from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
-from hedgerow.strategies.clipping import clip
+from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize
+from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
 from hedgerow.strategies.masking import mask
-from hedgerow.strategies.sampling import Sampling
+from hedgerow.strategies.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
 from hedgerow.strategies.weighting import weight_by_examples
@@ -22,10 +25,14 @@ PRESETS = Registry(
         name: f"hedgerow.strategies.presets:{name}"
         for name in (
             *("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad"),
-            *("scaffold", "secure_fedavg"),
+            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl"),
         )
     },
 )
+
+
+PRIVATE = ("dp_fedavg", "dp_ftrl", "secure_dp_fedavg")
+"""Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
 class Unweighted(TypedDict, total=False):
@@ -139,9 +146,108 @@ def secure_fedavg(
     )
 
 
-def _strategy(name: str, update: server_update.ServerUpdate, parts: Parts) -> Strategy:
+def dp_fedavg(
+    clip_norm: float = 0.5, noise_multiplier: float = 1.0, delta: float = 1e-5, epsilon: float | None = None,
+    clip_quantile: float | None = None, clip_share: float = 0.01, clip_learning_rate: float = 0.2,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """FedAvg with client-level differential privacy, McMahan et al. 2018 (arXiv:1710.06963, algorithm 1).
+
+    Each delta is clipped, all count the same, the server adds noise to their
+    sum once, and divides by the expected cohort. `delta` and `epsilon` are
+    those of a `Budget`. With `clip_quantile` the norm starts at `clip_norm` and
+    follows that quantile of the clients' norms (`adaptive_clip`). `pipeline`
+    may compress what is sent, after the clip.
+
+    >>> from hedgerow.strategies import poisson
+    >>> dp_fedavg(0.3, 1.1, sampling=poisson(20, population=1000)).pipeline.name
+    'chain(clip(0.3), gaussian_noise(1.1))'
+    """
+    bound = (
+        clip(clip_norm)
+        if clip_quantile is None
+        else adaptive_clip(clip_norm, clip_quantile, clip_learning_rate, clip_share)
+    )
+    steps, budget = (bound, gaussian_noise(noise_multiplier)), Budget(delta, epsilon)
+    sampled: Parts = {"sampling": poisson(10, population=100), **parts}
+    return _private("dp_fedavg", steps, budget, _step(server_learning_rate, server_momentum), sampled)
+
+
+def dp_ftrl(
+    clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
+    bands: int = 8, horizon: int = 100,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """Client-level privacy without random cohorts: DP-FTRL with banded noise (arXiv:2306.08153).
+
+    Cohorts take turns (`cyclic`), and noise that a round adds is taken off
+    again over the next `bands` rounds; `horizon` is the number of rounds for
+    which that is optimised (`banded_noise`). The rest is as in `dp_fedavg`.
+
+    >>> from hedgerow.strategies import cyclic
+    >>> dp_ftrl(0.3, 2.0, bands=4, sampling=cyclic(20, population=100)).pipeline.name
+    'chain(clip(0.3), banded_noise(2.0, 4, 100))'
+    """
+    steps, budget = (clip(clip_norm), banded_noise(noise_multiplier, bands, horizon)), Budget(delta, epsilon)
+    sampled: Parts = {"sampling": cyclic(10, population=100), **parts}
+    return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
+
+
+def secure_dp_fedavg(
+    clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
+    missing: float = 0.2, bits: int = 16,
+    server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
+) -> Strategy:  # fmt: skip
+    """FedAvg whose clients add the noise, under what sums them: arXiv:2102.06387, algorithm 1.
+
+    Cohorts take turns (`cyclic`), because whoever sums knows who takes part.
+    At most the share `missing` of a cohort drops out or works together against
+    the others; a round with fewer clients left releases nothing. What is sent
+    are whole numbers of `bits` bits; a mask, put last, adds room for their sum.
+
+    >>> from hedgerow.strategies import cyclic
+    >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
+    'chain(clip(1.0), lattice(0.000244140625, 1.0), distributed_noise(2.0, 1.0, 0.000244140625, 40, 16))'
+    """
+    checks.probability(missing=missing)
+    if parts.get("pipeline", float32()).kinds:
+        raise ValueError(
+            f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
+        )
+    sampling = parts.get("sampling", cyclic(10, population=100))
+    expected = sampling.expected or 1.0
+    fewest = max(1, int(expected * (1 - missing)))
+    unit = unit_for(clip_norm, noise_multiplier, fewest, bits)
+    steps = (
+        clip(clip_norm),
+        lattice(unit, clip_norm),
+        distributed_noise(noise_multiplier, clip_norm, unit, fewest, bits),
+    )
+    update = _step(server_learning_rate, server_momentum)
+    return _private(
+        "secure_dp_fedavg", steps, Budget(delta, epsilon), update, {**parts, "sampling": sampling}
+    )
+
+
+def _private(
+    name: str, steps: tuple[Transform, ...], budget: Budget, update: server_update.ServerUpdate, parts: Parts
+) -> Strategy:
+    if parts.get("weighted", False):
+        raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
+    compressed = parts.get("pipeline", float32())
+    pipeline = chain(*steps, *([compressed] if compressed.kinds else []))
+    return _strategy(name, update, {**parts, "pipeline": pipeline, "weighted": False}, budget=budget)
+
+
+def _step(learning_rate: float, momentum: float) -> server_update.ServerUpdate:
+    return server_update.momentum(learning_rate, momentum) if momentum else server_update.sgd(learning_rate)
+
+
+def _strategy(
+    name: str, update: server_update.ServerUpdate, parts: Parts, *, budget: Budget | None = None
+) -> Strategy:
     pipeline, weighted = parts.get("pipeline", float32()), parts.get("weighted", True)
     if weighted and "weight" not in pipeline.kinds:
         pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
     others = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
-    return Strategy(name=name, pipeline=pipeline, server_update=update, **others)  # type: ignore[arg-type]
+    return Strategy(name=name, pipeline=pipeline, server_update=update, budget=budget, **others)  # type: ignore[arg-type]

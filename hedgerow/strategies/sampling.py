@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from hedgerow import checks, rng
 
 
@@ -13,10 +15,19 @@ class Sampling:
     Attributes:
         name: as written in a configuration.
         choose: `(sorted client names, seed, round) -> sorted cohort`.
+        rate: the probability with which each client is in a cohort,
+            independently of the others; `None` where they are not independent.
+        groups: rounds from one of a client's to the next, at least; `None`
+            where two may follow each other.
+        expected: clients in a cohort on average, known without looking at who
+            is there; `None` where it is not.
     """
 
     name: str
     choose: Callable[[Sequence[str], int, int], tuple[str, ...]]
+    rate: float | None = None
+    expected: float | None = None
+    groups: int | None = None
 
 
 def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sampling:
@@ -49,3 +60,71 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
         return tuple(names[i] for i in sorted(positions.tolist()))
 
     return Sampling(f"uniform({clients})" if clients else f"uniform(fraction={fraction})", choose)
+
+
+def poisson(clients: float, population: int) -> Sampling:
+    """Each client independently, with probability `clients / population`.
+
+    The sampling that privacy amplification is proved for (Abadi et al. 2016,
+    arXiv:1607.00133). A cohort may be of any size, and empty. `population` is
+    a number that is written down, and not counted: what is computed from it
+    says nothing about who is there. With more clients than that a cohort is
+    larger on average, and nobody's privacy is less.
+
+    Args:
+        clients: in a cohort on average.
+        population: how many clients there are meant to be.
+
+    Raises:
+        ValueError: `population` is not a whole number of at least 1, or
+            `clients` not a number above 0 and at most `population`.
+
+    >>> poisson(2, population=4).choose(["a", "b", "c", "d"], 0, 1)
+    ('c',)
+    """
+    checks.whole(1, population=population)
+    checks.positive(clients=clients)
+    if clients > population:
+        raise ValueError(f"clients is {clients:g}; it must be at most the population, {population}")
+    rate = clients / population
+
+    def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
+        # Raw words, which numpy keeps stable, against a whole number: the rate is kept to 2**-64.
+        words = rng.generator(seed, "sample clients", round=round).bit_generator.random_raw(len(names))
+        chosen = np.flatnonzero(np.asarray(words, np.uint64) < np.uint64(min(rate * 2.0**64, 2.0**64 - 2048)))
+        return tuple(names[i] for i in chosen.tolist()) if rate < 1 else tuple(names)
+
+    return Sampling(f"poisson({clients:g}, population={population})", choose, rate, float(clients))
+
+
+def cyclic(clients: float, population: int) -> Sampling:
+    """Each client every so many rounds, for deployments that cannot draw at random.
+
+    The clients are dealt to `population // clients` groups, each by its own
+    name and the seed alone, and the groups take turns. So two rounds of a
+    client are at least so many rounds apart, whoever joins or leaves.
+
+    Args:
+        clients: in a cohort on average, at least.
+        population: how many clients there are meant to be.
+
+    Raises:
+        ValueError: `population` is not a whole number of at least 1, or
+            `clients` not a number above 0 and at most `population`.
+
+    >>> rule = cyclic(1, population=3)
+    >>> [rule.choose(["a", "b", "c", "d"], 0, r) for r in range(1, 5)]
+    [(), ('a', 'b', 'c'), ('d',), ()]
+    """
+    checks.whole(1, population=population)
+    checks.positive(clients=clients)
+    if clients > population:
+        raise ValueError(f"clients is {clients:g}; it must be at most the population, {population}")
+    groups = int(population // clients)
+
+    def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
+        turn = round % groups
+        return tuple(n for n in names if rng.integer_seed(seed, "group", client=n) % groups == turn)
+
+    name = f"cyclic({clients:g}, population={population})"
+    return Sampling(name, choose, expected=population / groups, groups=groups)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from hedgerow import checks
+from hedgerow.privacy.accounting import Budget
 from hedgerow.strategies import control
 from hedgerow.strategies.aggregation import Aggregate, mean
+from hedgerow.strategies.release import Release
 from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
@@ -31,6 +33,12 @@ class Strategy:
         control_variates: whether local steps are corrected by SCAFFOLD's
             control variates. They are sent as they are, in float32: the
             pipeline is for the delta.
+        budget: of a pipeline with noise: what a run may reveal of a client.
+
+    A pipeline with noise makes the strategy `private`. Its rounds release a
+    noised sum over the expected cohort, however many clients count: `quorum`
+    has no say, because a round that fails would tell who was there. Nor are
+    the clients' metrics released.
 
     Raises:
         ValueError: the parts do not fit together; with the reason and a remedy.
@@ -46,11 +54,26 @@ class Strategy:
     max_weight: float = 1e6
     max_norm: float | None = None
     control_variates: bool = False
+    budget: Budget | None = None
 
     @property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
         return self.pipeline.stateful or self.control_variates
+
+    @property
+    def private(self) -> bool:
+        """Whether its rounds are differentially private."""
+        return self.pipeline.noise is not None
+
+    @property
+    def release(self) -> Release:
+        """What a private round does with the sum of its deltas."""
+        bounding, noise, expected = self.pipeline.bounding, self.pipeline.noise, self.sampling.expected
+        assert bounding is not None
+        assert noise is not None
+        assert expected is not None
+        return Release(bounding, noise, expected)
 
     def __post_init__(self) -> None:
         checks.fraction(quorum=self.quorum)
@@ -66,7 +89,7 @@ class Strategy:
                 " whole numbers of one scale; put a quantiser with a range before the mask, such as"
                 " quantize(8, range=0.1)"
             )
-        if whole and not self.pipeline.only_sum:
+        if whole and not self.pipeline.only_sum and not self.private:
             raise ValueError(
                 f"{self.pipeline.name} has a range, and sends whole numbers for a mask to sum;"
                 " put mask() after it, or leave out the range"
@@ -84,3 +107,81 @@ class Strategy:
                 f"max_norm needs each client's update, and {self.pipeline.name} lets the server see only"
                 " their sum; clip on the clients instead"
             )
+        if self.private:
+            _refuse_unprotected(self)
+        elif self.pipeline.bounding and self.pipeline.bounding.share:
+            raise ValueError(
+                f"{self.pipeline.name} tells the clients' norms without noise; add gaussian_noise(...)"
+            )
+        elif self.budget:
+            raise ValueError(
+                f"there is a privacy budget, and {self.pipeline.name} adds no noise; use dp_fedavg, or add"
+                " gaussian_noise(...) after a clip(...)"
+            )
+
+
+def _refuse_unprotected(strategy: Strategy) -> None:
+    """What would make the ledger of a private strategy untrue."""
+    pipeline, sampling = strategy.pipeline, strategy.sampling
+    bands = len(pipeline.noise.bands) if pipeline.noise else 1
+    refused = [
+        (
+            pipeline.bounding is None,
+            f"{pipeline.name} has noise and no clip: nothing bounds what a client says; put clip(...) first",
+        ),
+        (
+            pipeline.only_sum,
+            f"{pipeline.name} is private and masked: what a masked round releases is not counted in the ledger"
+            " yet; leave out mask(), or the noise",
+        ),
+        (
+            "weight" in pipeline.kinds,
+            f"{pipeline.name} weights clients: a weight scales a clipped update past its bound; leave it out,"
+            " with weighted=False, so that all clients count the same",
+        ),
+        (
+            pipeline.stateful,
+            f"{pipeline.name} keeps something on the clients from round to round, which shows in rounds that"
+            " are counted as without them; leave out error_feedback",
+        ),
+        (
+            (sampling.rate is None and sampling.groups is None) or sampling.expected is None,
+            f"the accounting does not hold for {sampling.name}: it needs each client drawn independently and"
+            " a cohort whose expected size is public; use poisson(...) or cyclic(...)",
+        ),
+        (
+            pipeline.noise is not None and pipeline.noise.fewest > 0 and sampling.groups is None,
+            f"noise from the clients protects them from whoever sums, who knows whom {sampling.name} drew;"
+            " use cyclic(clients, population=...), and no chance is counted on",
+        ),
+        (
+            pipeline.bounding is not None
+            and pipeline.bounding.share > 0
+            and "discrete noise" in pipeline.kinds,
+            f"{pipeline.name} adapts its norm to single clients, which nobody must see; use clip(...)",
+        ),
+        (
+            bands > (sampling.groups or 1),
+            f"noise is taken off again over {bands} rounds, and {sampling.name} lets a client be in two;"
+            f" use cyclic(clients, population=...) with a population of at least {bands} times the clients",
+        ),
+        (
+            bands > 1 and pipeline.bounding is not None and pipeline.bounding.share > 0,
+            f"correlated noise needs the same norm in every round, and {pipeline.name} adapts it; use clip",
+        ),
+        (
+            strategy.aggregate.name != mean().name,
+            f"noise is measured for a sum, and {strategy.aggregate.name} is not one; use mean()",
+        ),
+        (
+            strategy.quorum != Strategy.quorum,
+            "a quorum would tell how many clients were there; leave it out: a private round always counts",
+        ),
+        (
+            strategy.budget is None,
+            "delta is not chosen: give budget=Budget(delta=...), well below 1 / clients",
+        ),
+    ]
+    for holds, reason in refused:
+        if holds:
+            raise ValueError(reason)

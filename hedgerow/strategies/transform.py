@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.release import Bounding, Noise
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 
 Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]
@@ -53,6 +54,9 @@ class Transform:
             mask follows from it.
         max_weight: the largest weight that the step gives.
         secure: what clients insist on, where the step masks.
+        bounding: of a clip, its half on the server.
+        noise: of a noise, its half on the server: what is added to a sum, and
+            the event that this is to the ledger.
     """
 
     name: str
@@ -69,6 +73,8 @@ class Transform:
     whole: Callable[[int], int] = lambda largest: largest
     max_weight: int = 1
     secure: SecureAggregation | None = None
+    bounding: Bounding | None = None
+    noise: Noise | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -83,6 +89,19 @@ _REFUSED: dict[tuple[str, str], tuple[str, str]] = {
     ("quantize", "sparsify"): ("packed codes have no order", "put the sparsifier first"),
     ("quantize", "clip"): ("packed codes have no norm", "put the clip before it"),
     ("quantize", "noise"): ("packed codes take no real-valued noise", "put the noise before it"),
+    ("noise", "clip"): ("the noise would be measured against no bound", "put the clip first"),
+    ("noise", "noise"): ("the ledger counts one noise a round", "keep one of the two"),
+    ("noise", "discrete noise"): ("the ledger counts one noise a round", "keep one of the two"),
+    ("noise", "feedback"): (
+        "a residual shows in rounds in which its client is not",
+        "leave out error_feedback",
+    ),
+    ("discrete noise", "noise"): ("the ledger counts one noise a round", "keep one of the two"),
+    ("discrete noise", "discrete noise"): ("the ledger counts one noise a round", "keep one of the two"),
+    ("discrete noise", "clip"): ("the noise would be measured against no bound", "put the clip first"),
+    ("discrete noise", "quantize"): ("its noise is in whole steps already", "put the quantizer first"),
+    ("discrete noise", "sparsify"): ("noise would go where no value is sent", "put the sparsifier first"),
+    ("discrete noise", "feedback"): ("the residual lifts every bound", "leave out error_feedback"),
     ("quantize", "feedback"): ("packed codes have no residual", "put it inside error_feedback"),
     ("sparsify", "clip"): ("the bound would hold for the sent values only", "put the clip first"),
     ("sparsify", "noise"): ("noise on the sent values alone protects nothing", "put clip and noise first"),
@@ -175,6 +194,9 @@ def chain(*steps: Transform) -> Transform:
         whole=whole,
         max_weight=prod(s.max_weight for s in steps),
         secure=next((s.secure for s in steps if s.secure), None),
+        # The last clip is the one that the noise is measured against.
+        bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
+        noise=next((s.noise for s in steps if s.noise), None),
     )
 
 

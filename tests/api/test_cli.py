@@ -24,7 +24,7 @@ from hedgerow.experiments.recipe import recipe_text, recipes
 from hedgerow.experiments.store import RunFolder
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data"]
+COMMANDS = ["run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy"]
 COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
 
 
@@ -393,3 +393,72 @@ def test_a_sweep_does_not_touch_another_sweeps_folder() -> None:
     assert result.exit_code == 2
     assert "mine holds another sweep: the configuration in heart differs" in result.stderr
     assert [p.name for p in Path("mine").rglob("*")] == ["heart", "config.toml"]
+
+
+# Privacy
+
+
+def test_the_one_number_that_is_left_out_is_computed() -> None:
+    result = hedgerow("privacy", "--delta", "1e-5", "--rounds", "40", "--noise", "4", "--rate", "1")
+    assert result.exit_code == 0
+    assert re.search(r"^epsilon +7\.5112\d +<- computed$", result.stdout, re.MULTILINE)
+    assert re.search(r"By Renyi divergences alone: epsilon 8\.\d+", result.stdout)
+    found = json.loads(
+        hedgerow(
+            "privacy", "--epsilon", "8", "--delta", "1e-5", "--noise", "4", "--rate", "1", "--json"
+        ).stdout
+    )
+    assert found["rounds"] == 44
+    assert found["epsilon"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--epsilon", "1"], "left out: --delta --rounds --noise --rate"),
+        (["--delta", "2", "--rounds", "3", "--noise", "1", "--rate", "1"], "delta is 2.0"),
+        (["--epsilon", "0.01", "--delta", "1e-5", "--noise", "1", "--rate", "1"], "one round alone passes"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_told(arguments: list[str], text: str) -> None:
+    result = hedgerow("privacy", *arguments)
+    assert result.exit_code == 2
+    assert text in result.stderr
+
+
+PRIVATE = """
+name = "private"
+rounds = 9
+[data]
+name = "fashion-mnist"
+[data.partition]
+name = "iid"
+clients = 20
+[model]
+name = "logistic"
+[strategy]
+name = "dp_fedavg"
+clients_per_round = 4
+population = 20
+noise_multiplier = 1.0
+delta = 1e-3
+epsilon = 2.5
+"""
+
+
+def test_a_private_run_shows_epsilon_beside_accuracy_and_bytes_and_ends_within_its_budget() -> None:
+    Path("private.toml").write_text(PRIVATE)
+    result = hedgerow("run", "private.toml", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "epsilon" in result.stdout
+    assert "(δ 0.001)" in result.stdout
+    assert "ended early: one more round would have passed the privacy budget" in " ".join(
+        result.stdout.split()
+    )
+    (row,) = json.loads(hedgerow("compare", "runs/private", "--json").stdout)
+    lines = RunFolder(Path("runs/private")).rounds()
+    assert row["epsilon"] == lines[-1]["epsilon"] <= 2.5
+    assert row["rounds"] < 9
+    assert all(line["metrics"] == {} for line in lines)
+    assert len(Path("runs/private/privacy.jsonl").read_text().splitlines()) == len(lines)
+    assert "epsilon" in Path("runs/private/report.html").read_text()

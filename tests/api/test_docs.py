@@ -29,9 +29,9 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 8
+    assert len(PAGES) == 9
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
     assert len(blocks("sh")) == 6
 
 

@@ -8,6 +8,7 @@ import pytest
 import hedgerow
 
 PUBLIC = [
+    "Budget",
     "Dataset",
     "Federation",
     "InProcessGrid",
@@ -21,11 +22,16 @@ PUBLIC = [
     "Strategy",
     "Task",
     "TorchTrainer",
+    "adaptive_clip",
+    "banded_noise",
     "begin",
     "chain",
     "client_app",
     "clip",
+    "cyclic",
     "dirichlet",
+    "dp_fedavg",
+    "dp_ftrl",
     "error_feedback",
     "fedadagrad",
     "fedadam",
@@ -36,18 +42,21 @@ PUBLIC = [
     "float32",
     "from_arrays",
     "from_function",
+    "gaussian_noise",
     "iid",
     "load_dataset",
     "mask",
     "mean",
     "natural",
     "parse_pipeline",
+    "poisson",
     "profile",
     "quantity_skew",
     "quantize",
     "random_k",
     "rounds",
     "scaffold",
+    "secure_dp_fedavg",
     "secure_fedavg",
     "server_app",
     "shards",
@@ -92,6 +101,8 @@ def test_importing_hedgerow_loads_nothing_heavy():
         "pyarrow",
         "PIL",
         "ray",
+        "scipy",
+        "dp_accounting",
     }
     assert not heavy & loaded_by("import hedgerow")
 
@@ -100,4 +111,4 @@ def test_importing_hedgerow_loads_nothing_heavy():
 def test_a_device_loads_no_torch(module):
     loaded = loaded_by(f"import hedgerow.{module}")
     assert "numpy" in loaded
-    assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray"} & loaded
+    assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray", "scipy"} & loaded

@@ -51,6 +51,12 @@ CASES: list[tuple[str, Any, list[str]]] = [
         1,
         ["local.learning_rat = 1: there is no such key", "Did you mean 'learning_rate'?"],
     ),
+    (
+        "strategy.population",
+        50,
+        ["strategy.population = 50: it must be left out: fedadam samples"],
+    ),
+    ("strategy.name", "dp_fedavg", ["dp_fedavg needs population, the number of clients"]),
     ("data.partition.alhpa", 1, ["data.partition.alhpa = 1", "Did you mean 'alpha'?"]),
     ("data.label", "x", ['data.label = "x": there is no such key']),
     ("model.hiden", 3, ["model.hiden = 3: there is no such key"]),
@@ -160,7 +166,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 def test_the_configuration_that_is_broken_below_is_good() -> None:
     assert parse(tomllib.loads(GOOD)).rounds == 3
-    assert len(CASES) == 44
+    assert len(CASES) == 46
 
 
 @pytest.mark.parametrize(("key", "value", "texts"), CASES, ids=[f"{k}={str(v)[:30]!r}" for k, v, _ in CASES])

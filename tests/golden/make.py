@@ -23,6 +23,10 @@ PIPELINES = {
     "weight": "weight_by_examples()",
     "weight-capped": "weight_by_examples(10)",
     "clip": "clip(0.75)",
+    "private": "chain(adaptive_clip(0.75), gaussian_noise(1.0), quantize(8))",
+    "lattice": "chain(clip(0.75), lattice(0.0009765625, 0.75))",
+    "distributed": "chain(clip(0.75), lattice(0.125, 0.75), distributed_noise(9.0, 0.75, 0.125, 9))",
+    "banded": "chain(clip(0.75), banded_noise(1.0, 2, 10), top_k(0.1))",
     **{f"quantize-{bits:02}": f"quantize({bits})" for bits in range(1, 17)},
     **{f"quantize-{bits:02}-nearest": f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 8, 16)},
     "quantize-block": "quantize(4, block=64)",
@@ -49,7 +53,7 @@ def delta(round: int) -> Vector:
 
 def context(round: int) -> RoundContext:
     """What the client of the golden payloads knows."""
-    return RoundContext(seed=2026, round=round, client="golden", layout=LAYOUT, num_examples=37)
+    return RoundContext(2026, round, "golden", LAYOUT, num_examples=37, seeded_noise=True)
 
 
 def arrays_of(text: str) -> dict[str, np.ndarray]:

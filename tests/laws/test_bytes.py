@@ -7,9 +7,10 @@ from flwr.common.serde import recorddict_to_proto
 from hedgerow import rng
 from hedgerow.client.app import client_app
 from hedgerow.client.enrolment import SimulatedEnrolments
+from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import TRANSFORMS, fedavg, parse_pipeline, uniform
+from hedgerow.strategies import TRANSFORMS, Strategy, cyclic, fedavg, parse_pipeline, poisson, uniform
 from hedgerow.types import Fit
 from tests.support import MeanTrainer, clients
 
@@ -21,6 +22,11 @@ PIPELINES = {
     "random_k": "random_k(0.1)",
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
+    "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
+    "lattice": "chain(clip(0.5), lattice(0.0625, 0.5), distributed_noise(9.0, 0.5, 0.0625, 60))",
+    "distributed_noise": "chain(clip(0.5), lattice(0.125, 0.5), distributed_noise(20.0, 0.5, 0.125, 60, 32))",
+    "banded_noise": "chain(clip(0.5), banded_noise(1.0, 1, 10))",
+    "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",
     "mask": "chain(clip(1.0), quantize(4, range=1.0), mask())",
 }
@@ -35,13 +41,21 @@ class RandomTrainer(MeanTrainer):
         return Fit(delta, np.empty(0, np.float32), len(data), {"loss": float(random.normal())})
 
 
+def private(pipeline):
+    sampling = cyclic(100, population=100) if pipeline.noise.fewest else poisson(100, population=100)
+    return Strategy(pipeline=pipeline, sampling=sampling, budget=Budget(delta=1e-3))
+
+
 def test_every_transform_is_here():
     assert sorted(PIPELINES) == sorted(TRANSFORMS.names())
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_bytes_up_are_those_of_the_serialised_reply(name):
-    strategy = fedavg(pipeline=parse_pipeline(PIPELINES[name]), sampling=uniform(100))
+    pipeline = parse_pipeline(PIPELINES[name])
+    strategy = (
+        fedavg(pipeline=pipeline, sampling=uniform(100)) if pipeline.noise is None else private(pipeline)
+    )
     trainer, data = RandomTrainer(), clients(100)
     app = client_app(trainer, data, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment)
     up, down = {}, {}

@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
-from hedgerow.strategies.clipping import l2_norm
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
 
 PIPELINES = (
     "float32()",
     "weight_by_examples()",
     "clip(1.5)",
+    "adaptive_clip(1.5)",
+    "chain(clip(1.5), gaussian_noise(1.0))",
+    "chain(clip(1.5), banded_noise(1.0, 3, 10))",
+    "chain(clip(1.5), lattice(0.00390625, 1.5), distributed_noise(1.0, 1.5, 0.00390625, 9))",
     *(f"quantize({bits})" for bits in range(1, 17)),
     *(f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 3, 8, 16)),
     "quantize(4, block=3)",
@@ -38,6 +42,10 @@ SUMMABLE = (
     "float32()",
     "weight_by_examples()",
     "clip(1.5)",
+    "adaptive_clip(1.5)",
+    "chain(clip(1.5), gaussian_noise(1.0))",
+    "chain(clip(1.5), banded_noise(1.0, 3, 10))",
+    "chain(clip(1.5), lattice(0.00390625, 1.5), distributed_noise(1.0, 1.5, 0.00390625, 9))",
     "random_k(0.3)",
     "random_k(0.3, unbiased=False)",
     "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
@@ -51,7 +59,7 @@ relaxed = settings(deadline=None, max_examples=150)
 
 def context_for(*sizes: int, seed: int = 1, round: int = 1, client: str = "ann") -> RoundContext:
     layout = Layout(tuple(Tensor(f"t{i}", (size,)) for i, size in enumerate(sizes)))
-    return RoundContext(seed, round, client, layout, num_examples=20)
+    return RoundContext(seed, round, client, layout, num_examples=20, seeded_noise=True)
 
 
 @st.composite
@@ -69,7 +77,7 @@ def there_and_back(text: str, x: Vector, context: RoundContext) -> Vector:
 
 def test_every_registered_transform_is_under_these_laws() -> None:
     names = TRANSFORMS.names()
-    assert len(names) == 9
+    assert len(names) == 14
     # What is masked is never decoded alone: tests/laws/test_masking.py.
     assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == ["mask"]
 

@@ -1,0 +1,200 @@
+"""The one thing that leaves a private round: a noised sum.
+
+A clip and a noise in the pipeline have a half that runs on the server. It
+bounds what each client adds to the sum, adds noise to the sum once, and says
+to the ledger what it has done. All other steps of the pipeline, and the
+server's update, see either one client's values or the noised sum.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
+from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled
+from hedgerow.rng import Words
+from hedgerow.strategies.aggregation import FRACTION_BITS
+from hedgerow.strategies.norms import clipped, l2_norm
+from hedgerow.strategies.sampling import Sampling
+from hedgerow.types import Arrays, Vector
+
+UNIT = 2.0**-FRACTION_BITS
+"""Sums are whole multiples of this."""
+
+
+@dataclass(frozen=True)
+class Bounding:
+    """The server's half of a clip.
+
+    Attributes:
+        norm: of a round, from the server's state: the l2 bound of a client's
+            delta.
+        init: the state before the first round.
+        share: of the squared sensitivity that each client's answer to "is
+            your delta within the norm?" takes; 0 where it is not asked.
+        update: `(state, noised share of clients within the norm) -> state`.
+    """
+
+    norm: Callable[[Arrays], float]
+    init: Callable[[], Arrays] = dict
+    share: float = 0.0
+    update: Callable[[Arrays, float], Arrays] = lambda state, within: state
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The server's half of a noise.
+
+    Attributes:
+        multiplier: standard deviation, divided by the l2 sensitivity of the
+            sum; of all the sums that one participation shows in, where the
+            noise of rounds is correlated.
+        bands: first column of the matrix that correlates them, from 1 on (see
+            `hedgerow.privacy.bands`).
+        fewest: where clients have added it already, the clients whose shares
+            make all of it; 0 where the server adds it.
+    """
+
+    multiplier: float
+    bands: tuple[float, ...] = (1.0,)
+    fewest: int = 0
+
+    def event(self, sampling: Sampling, round: int) -> Event:
+        """What one round is to the ledger."""
+        if sampling.groups is not None:
+            return Cyclic(self.multiplier, sampling.groups, round)
+        gaussian = Gaussian(self.multiplier)
+        return gaussian if sampling.rate == 1 else PoissonSampled(float(sampling.rate or 0), gaussian)
+
+    def init(self, n: int) -> Arrays:
+        """The state before the first round: the noise of earlier ones, `(bands - 1, n) int64`."""
+        return {"noise": np.zeros((len(self.bands) - 1, n), np.int64)} if len(self.bands) > 1 else {}
+
+    def sigma(self, reach: float, n: int) -> int:
+        """Standard deviation of what is drawn for `n` values, in units.
+
+        Rounding a contribution to whole units may lengthen it by half a unit a
+        value. Where bands are taken off, each round's rounding of them may
+        differ by a unit a value more. Both are covered, and so are the last
+        digits of a norm.
+        """
+        length = math.sqrt(math.fsum(band**2 for band in self.bands))
+        rounded = math.sqrt(n) * (1 + math.sqrt(len(self.bands)) * (len(self.bands) > 1))
+        sensitivity = length * (reach * (1 + 1e-9) / UNIT + rounded)
+        return math.ceil(self.multiplier * sensitivity)
+
+    def draw(self, sigma: int, n: int, state: Arrays, words: Words) -> tuple[NDArray[np.int64], Arrays]:
+        """The noise of a round, `(n,) int64` in units, and the state with it.
+
+        With `z` whole and exactly Gaussian, and `e` the noise of the rounds
+        before, it is `z - round(sum_j bands[j] e[j])`: `C^-1 z`, but for the
+        rounding. Given what was released before, the rounded part is a whole
+        number that the deltas decide, so that a release is a sum of whole
+        numbers with exact noise, as without bands.
+        """
+        if self.fewest:
+            return np.zeros(n, np.int64), {}
+        drawn = discrete_gaussian(sigma, n, words)
+        if len(self.bands) == 1:
+            return drawn, {}
+        past = state["noise"]
+        taken_off = np.zeros(n)
+        for band, earlier in zip(self.bands[1:], past, strict=True):
+            taken_off += band * earlier
+        noise = drawn - np.rint(taken_off).astype(np.int64)
+        return noise, {"noise": np.concatenate([noise[None], past[:-1]])}
+
+
+@dataclass(frozen=True)
+class Released:
+    """A noised sum, and all that may be derived from it.
+
+    Attributes:
+        delta: `(d,) float32`: the noised sum over the expected cohort.
+        state: the server's private state after the round.
+        digest: 32 hex digits that two releases share only if they are equal, bit for bit.
+    """
+
+    delta: Vector
+    state: Arrays = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Makes a cohort's deltas into a noised sum.
+
+    Attributes:
+        bounding: what a client may add.
+        noise: what is added to the sum.
+        expected: clients in a cohort, on average. The sum is divided by it:
+            dividing by the clients that were there would tell their number.
+    """
+
+    bounding: Bounding
+    noise: Noise
+    expected: float
+
+    @property
+    def extra(self) -> int:
+        """Values of a contribution beside the delta's."""
+        return 1 if self.bounding.share else 0
+
+    def contribution(self, delta: Vector, norm: float) -> Vector:
+        """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `reach(norm)`.
+
+        A delta is clipped here too where the client has done so: what was
+        compressed after the clip may be longer, and a client may lie.
+        """
+        if self.noise.fewest:  # noise is on it already, and would be clipped off
+            return delta
+        bounded = clipped(delta, norm)
+        if not self.extra:
+            return bounded
+        half = np.float32(self._half_answer(norm))
+        within = half if l2_norm(delta) <= norm else -half
+        return np.concatenate([bounded, [within]], dtype=np.float32)
+
+    def reach(self, norm: float) -> float:
+        """The most by which one client can change the sum (l2), before it is rounded to whole units."""
+        return math.hypot(norm, float(np.float32(self._half_answer(norm))))
+
+    def sigma(self, norm: float, n: int) -> int:
+        """Standard deviation of the noise that is drawn for `n` values, in units."""
+        return self.noise.sigma(self.reach(norm), n)
+
+    def init(self, d: int) -> Arrays:
+        """The private state before the first round of a model of `d` values."""
+        return {**self.bounding.init(), **self.noise.init(d + self.extra)}
+
+    def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> Released:
+        """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
+
+        Raises:
+            ValueError: the noise would not fit beside the sum; with a remedy.
+        """
+        norm = self.bounding.norm(state)
+        sigma = self.sigma(norm, len(total))
+        if sigma > LARGEST_SIGMA:
+            raise ValueError(
+                f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
+                " is allowed: take a smaller clip norm or noise multiplier"
+            )
+        noise, kept = self.noise.draw(sigma, len(total), state, words)
+        noised, state = total + noise, {**state, **kept}
+        digest = hashlib.blake2b(noised.tobytes(), digest_size=16).hexdigest()
+        mean = noised * (UNIT / self.expected)
+        if self.extra:
+            half = float(np.float32(self._half_answer(norm)))
+            within = min(1.0, max(0.0, 0.5 + 0.5 * float(mean[-1]) / half))
+            state = self.bounding.update(state, within)
+        return Released(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
+
+    def _half_answer(self, norm: float) -> float:
+        """ "Yes" adds this to the sum and "no" takes it off; its square is its share of the whole."""
+        share = self.bounding.share
+        return norm * math.sqrt(share / (1 - share))

@@ -1,0 +1,136 @@
+"""Noise that clients add: their sum has what the ledger says, also when some of them are missing."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hedgerow import rng
+from hedgerow.client.app import client_app
+from hedgerow.privacy.accounting import epsilon
+from hedgerow.privacy.events import Gaussian
+from hedgerow.server.app import train
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.strategies import clip, cyclic, encode, lattice, poisson, quantize, secure_dp_fedavg
+from hedgerow.strategies.distributed import lattice_norm
+from hedgerow.strategies.transform import chain
+from hedgerow.types import Layout, RoundContext
+from tests.support import MeanTrainer, clients
+
+D = 4000
+LAYOUT = Layout.flat(D)
+
+
+def context(client: str, seeded: bool = True) -> RoundContext:
+    return RoundContext(1, 1, client, LAYOUT, 5, seeded)
+
+
+def strategy(missing=0.2, clients=20, **parts):
+    return secure_dp_fedavg(
+        1.0, 2.0, 1e-3, missing=missing, sampling=cyclic(clients, population=clients), **parts
+    )
+
+
+def summed(pipeline, count: int, seeded: bool = True) -> np.ndarray:
+    """The sum of clients that all send nothing but noise."""
+    sent = [
+        encode(pipeline, np.zeros(D, np.float32), {}, context(f"c{i}", seeded))[0].values
+        for i in range(count)
+    ]
+    assert all(values.dtype == np.int16 for values in sent)
+    return np.sum(sent, axis=0, dtype=np.int64)
+
+
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
+def test_the_fewest_clients_make_all_of_the_noise(seeded):
+    pipeline = strategy().pipeline
+    fewest = pipeline.noise.fewest
+    assert fewest == 16
+    unit = float(pipeline.name.partition("lattice(")[2].partition(",")[0])
+    sigma = 2.0 * lattice_norm(1 / unit, D)
+    # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
+    noise = summed(pipeline, fewest, seeded)
+    assert abs(noise.std() / sigma - 1) < 0.08
+    assert abs(noise.std() / (1.5 * sigma) - 1) > 0.08
+    assert abs(noise.std() / (2 / 3 * sigma) - 1) > 0.08
+    assert stats.kstest(noise / noise.std(), "norm").pvalue > 1e-6
+    assert summed(pipeline, fewest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
+
+
+def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
+    x = np.array([0.31, -0.77, 0.02, 0.5], np.float32)
+    x /= np.float32(np.linalg.norm(x) * 1.0001)
+    step, small = chain(clip(1.0), lattice(1 / 64, 1.0)), Layout.flat(4)
+    drawn = np.array(
+        [encode(step, x, {}, RoundContext(1, r, "a", small))[0].values for r in range(1, 4001)], np.float64
+    )
+    assert np.sqrt(np.square(drawn).sum(1)).max() <= lattice_norm(64, 4)
+    error = (drawn / 64 - x).mean(0) / (drawn.std(0) / 64 / sqrt(4000) + 1e-9)
+    assert np.abs(error).max() < 5
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-2, 1.0, 1e6])
+def test_no_rounded_vector_is_longer_than_the_noise_is_measured_for(scale):
+    random = rng.generator(4, "vectors")
+    for number in range(50):
+        x = (random.standard_t(1.5, D) * scale).astype(np.float32)
+        where = RoundContext(1, number + 1, "a", LAYOUT)
+        for unit in (1 / 16, 1 / 1024):
+            values = encode(chain(clip(1.0), lattice(unit, 1.0)), x, {}, where)[0].values
+            assert np.sqrt(np.square(values.astype(np.float64)).sum()) <= lattice_norm(1 / unit, D)
+
+
+def test_a_vector_that_was_not_clipped_is_refused():
+    with pytest.raises(ValueError, match=r"the norm is .*; put clip\(1.0\) before it"):
+        encode(lattice(0.25, 1.0), np.full(D, 1, np.float32), {}, context("a"))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: lattice(0.3, 1.0), "unit is 0.3; it must be a power of two"),
+        (lambda: strategy(missing=1.0), "missing is 1.0"),
+        (lambda: strategy(pipeline=quantize(8)), "leave it out"),
+        (lambda: secure_dp_fedavg(bits=8), "bits is 8; it must be 16 or 32"),
+        (
+            lambda: secure_dp_fedavg(sampling=poisson(5, population=9)),
+            "who knows whom poisson.* drew; use cyclic",
+        ),
+    ],
+)
+def test_what_would_not_be_private_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def run(chosen, failing=0, workers=1):
+    """Rounds in which some clients fail."""
+    data = clients(20)
+
+    class Some(MeanTrainer):
+        def fit(self, model, data, local, *, seed, round, client):
+            if int(client[-3:]) < failing:
+                raise ValueError("no battery")
+            return super().fit(model, data, local, seed=seed, round=round, client=client)
+
+    trainer = Some()
+    app = client_app(trainer, data, chosen, seeded_noise=True)
+    with InProcessGrid(app, 20, names=data.names, workers=workers) as grid:
+        yield from train(grid, chosen, trainer.initial(0), trainer.layout, num_rounds=3, seeded_noise=True)
+
+
+def test_with_too_few_left_nothing_is_released_and_nothing_is_counted():
+    enough, few = list(run(strategy(), failing=4)), list(run(strategy(), failing=5))
+    assert [r.failed for r in enough] == [""] * 3
+    assert [r.epsilon for r in enough] == pytest.approx(
+        [epsilon([Gaussian(2.0)] * n, 1e-3) for n in (1, 2, 3)]
+    )
+    assert all("15 clients count, and the noise of 16 makes a sum private" in r.failed for r in few)
+    assert {r.epsilon for r in few} == {0.0}
+    assert np.array_equal(few[-1].state.model.parameters, MeanTrainer().initial(0).parameters)
+
+
+def test_one_seed_gives_one_model_with_any_number_of_workers():
+    one, two = (list(run(strategy(), workers=workers))[-1].state.model for workers in (1, 2))
+    assert np.array_equal(one.parameters, two.parameters)

@@ -1,0 +1,108 @@
+"""One client moves a released sum by no more than the ledger says, whatever it sends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hedgerow import rng
+from hedgerow.privacy.accounting import Budget
+from hedgerow.records import pack_reply
+from hedgerow.server.collect import StartCollector
+from hedgerow.server.rounds import begin
+from hedgerow.strategies import Strategy, chain, encode, parse_pipeline, poisson
+from hedgerow.strategies.release import UNIT
+from hedgerow.types import Fit, Layout, Model, RoundContext
+
+COHORTS = 10_000
+D = 24
+LAYOUT = Layout.flat(D)
+BOUNDS = ("clip(0.7)", "clip(0.003)", "clip(50.0)", "adaptive_clip(0.2, share=0.05)")
+COMPRESSED = ("", ", quantize(2)", ", quantize(8)", ", top_k(0.3)", ", random_k(0.25)")
+
+
+def strategy_of(bound: str, compressed: str = "") -> Strategy:
+    pipeline = parse_pipeline(f"chain({bound}, gaussian_noise(1.0){compressed})")
+    return Strategy(pipeline=pipeline, sampling=poisson(10, population=100), budget=Budget(1e-4))
+
+
+STRATEGIES = [strategy_of(bound, compressed) for bound in BOUNDS for compressed in COMPRESSED]
+
+
+def total(strategy: Strategy, deltas: dict[str, np.ndarray], clients: int) -> np.ndarray:
+    """The sum that the server would noise, in units of 2**-36."""
+    state = begin(strategy, Model(np.zeros(D, np.float32)))
+    norm = strategy.release.bounding.norm(state.private)
+    collector = StartCollector(strategy, LAYOUT, 0)(1, clients, norm)
+    for name, delta in deltas.items():
+        context = RoundContext(0, 1, name, LAYOUT, 5)
+        payload, _ = encode(strategy.pipeline, delta, {}, context)
+        fit = Fit(delta, np.empty(0, np.float32), 5, {"loss": 1.0})
+        collector.add(name, _reply(pack_reply(payload, fit, round=1, client=name)))
+    assert not collector.collected.dropped
+    assert not collector.collected.metrics
+    return collector.collected.deltas.fixed
+
+
+def _reply(content):
+    class Reply:
+        def has_error(self) -> bool:
+            return False
+
+    reply = Reply()
+    reply.content = content
+    return reply
+
+
+def random_delta(random: np.random.Generator) -> np.ndarray:
+    """Anything from far within the bound to far outside, dense or in one place."""
+    delta = random.standard_t(1.5, D) if random.random() < 0.7 else np.eye(D)[random.integers(D)]
+    return (delta * 10.0 ** random.uniform(-6, 4)).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_over_ten_thousand_cohorts_a_client_moves_the_sum_by_at_most_the_norm():
+    random = rng.generator(5, "cohorts")
+    largest = 0.0
+    for number in range(COHORTS):
+        strategy = STRATEGIES[number % len(STRATEGIES)]
+        cohort = {f"c{i}": random_delta(random) for i in range(int(random.integers(1, 4)))}
+        without = dict(list(cohort.items())[:-1])
+        moved = (total(strategy, cohort, 4) - total(strategy, without, 4)).astype(np.float64) * UNIT
+        norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32))).private)
+        reach = strategy.release.reach(norm)
+        assert np.linalg.norm(moved) <= reach * (1 + 1e-6)
+        assert np.linalg.norm(moved[:D]) <= norm * (1 + 1e-6)
+        # What the noise is measured for covers it with no tolerance at all.
+        assert np.linalg.norm(moved) / UNIT <= strategy.release.sigma(norm, len(moved))
+        largest = max(largest, float(np.linalg.norm(moved)) / reach)
+    assert largest > 0.999, "no cohort came near the bound: the test would prove nothing"
+
+
+@given(st.sampled_from(STRATEGIES), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=100)
+def test_a_client_moves_the_sum_by_at_most_the_norm(strategy, seed):
+    random = np.random.default_rng(seed)
+    cohort = {f"c{i}": random_delta(random) for i in range(3)}
+    without = {name: delta for name, delta in cohort.items() if name != "c1"}
+    moved = (total(strategy, cohort, 3) - total(strategy, without, 3)).astype(np.float64) * UNIT
+    norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32))).private)
+    assert np.linalg.norm(moved) <= strategy.release.reach(norm) * (1 + 1e-6)
+
+
+def test_without_the_servers_clip_the_test_would_notice():
+    """Quantised after the clip, a delta is longer than the clip allows; only the server's own clip holds."""
+    strategy = strategy_of("clip(0.7)", ", quantize(2)")
+    loose = replace(strategy, pipeline=chain(parse_pipeline("clip(1000.0)"), *_rest(strategy)))
+    random = rng.generator(5, "loose")
+    worst = max(
+        float(np.linalg.norm(total(loose, {"a": random_delta(random)}, 1).astype(np.float64) * UNIT))
+        for _ in range(50)
+    )
+    assert worst > 0.7 * (1 + 1e-6)
+
+
+def _rest(strategy: Strategy):
+    return [parse_pipeline("gaussian_noise(1.0)"), parse_pipeline("quantize(2)")]
