@@ -76,16 +76,16 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedprox as fedprox
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
-    from hedgerow.strategies import mask as mask
     from hedgerow.strategies import gaussian_noise as gaussian_noise
+    from hedgerow.strategies import mask as mask
     from hedgerow.strategies import mean as mean
     from hedgerow.strategies import parse_pipeline as parse_pipeline
     from hedgerow.strategies import poisson as poisson
     from hedgerow.strategies import quantize as quantize
     from hedgerow.strategies import random_k as random_k
     from hedgerow.strategies import scaffold as scaffold
-    from hedgerow.strategies import secure_fedavg as secure_fedavg
     from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
+    from hedgerow.strategies import secure_fedavg as secure_fedavg
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples

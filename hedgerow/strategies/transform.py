@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.release import Bounding, Noise
+from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 
 Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]
