@@ -131,8 +131,8 @@ def _refuse_unprotected(strategy: Strategy) -> None:
         ),
         (
             pipeline.only_sum,
-            f"{pipeline.name} is private and masked: what a masked round releases is not counted in the ledger"
-            " yet; leave out mask(), or the noise",
+            f"{pipeline.name} is private and masked: what a masked round releases is not in the ledger yet;"
+            " leave out mask(), or the noise",
         ),
         (
             "weight" in pipeline.kinds,
