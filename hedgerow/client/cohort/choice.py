@@ -20,6 +20,10 @@ InBatch = Callable[[Clients, LocalTraining, int, int], dict[str, Fit]]
 _BUDGET_SECONDS = 0.8
 """For the measurement of one width, the first excepted."""
 
+_SLOW_STEP = 0.005
+"""Seconds of a step in the loop, beside which what a call takes is nothing: where a narrow batch is slower
+than the loop, a wide one is too."""
+
 _TOLERANCE, _TOLERANCE_OF_ONE = 0.01, 0.1
 """Relative, for the client that fits best and for every client. An error in the model's batched form is
 seldom smaller than the first."""
@@ -117,7 +121,7 @@ def choose(
         crowd = _repeated(several, width)
         now = _time(lambda n=width, crowd=crowd: batch(crowd, short, n, 1), crowd, size, clock)  # type: ignore[misc]
         measured[width] = now
-        if now > 1.2 * previous:
+        if now > 1.2 * previous or (step > _SLOW_STEP and now > alone):
             break
         previous = now
     times = {"1": alone, **{str(width): seconds for width, seconds in measured.items()}}

@@ -26,7 +26,7 @@ from hedgerow.client.torch_samples import SIDE_BY_SIDE
 from hedgerow.client.torch_trainer import TorchTrainer, _threads
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
-_WIDTHS = {"cpu": (4, 10, 25, 50)}
+_WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
 """Of parameters, gradients and moments in one batch: half a GiB."""
 
