@@ -269,6 +269,28 @@ def compare(
     terminal.print_rows(folders, json)
 
 
+@app.command(rich_help_panel="Run")
+def audit(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run's folder, a recipe's name, or a TOML file.")
+    ],
+    overrides: OverridesArgument = None,
+    rounds: Annotated[int, typer.Option(min=2, help="At most so many rounds are tried.")] = 30,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write audit.png and audit.json.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Send canaries through a private strategy and listen: is it as private as its ledger says?
+
+    The exit code is 1 when it is not.
+    """
+    from hedgerow.experiments import audit_report
+
+    if not audit_report.run_audit(source, overrides or (), rounds, out, json):
+        raise typer.Exit(1)
+
+
 @app.command("list", rich_help_panel="Look")
 def list_(
     kind: Annotated[

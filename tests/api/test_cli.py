@@ -24,7 +24,7 @@ from hedgerow.experiments.recipe import recipe_text, recipes
 from hedgerow.experiments.store import RunFolder
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy"]
+COMMANDS = ["run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy", "audit"]
 COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
 
 
@@ -462,3 +462,27 @@ def test_a_private_run_shows_epsilon_beside_accuracy_and_bytes_and_ends_within_i
     assert all(line["metrics"] == {} for line in lines)
     assert len(Path("runs/private/privacy.jsonl").read_text().splitlines()) == len(lines)
     assert "epsilon" in Path("runs/private/report.html").read_text()
+
+
+def test_an_audit_of_a_run_tells_its_verdict_and_draws_it() -> None:
+    Path("private.toml").write_text(PRIVATE)
+    assert hedgerow("run", "private.toml", "rounds=2", "--workers", "1").exit_code == 0
+    result = hedgerow("audit", "runs/private", "--out", "heard")
+    assert result.exit_code == 0, result.output
+    assert "Nothing speaks against epsilon" in result.stdout
+    assert Path("heard/audit.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(Path("heard/audit.json").read_text())
+    assert found["passed"]
+    assert [f["name"] for f in found["findings"]] == [
+        "canaries",
+        "sensitivity",
+        "noise",
+        "freshness",
+        "sampling",
+    ]
+
+
+def test_what_is_not_private_is_not_audited() -> None:
+    result = hedgerow("audit", "heart")
+    assert result.exit_code != 0
+    assert "is not private" in result.stderr
