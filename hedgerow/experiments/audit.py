@@ -26,7 +26,7 @@ from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.server_update import sgd
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import ClientNames, Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.types import ClientNames, Fit, Layout, LocalTraining, Model, Samples, Vector
 
 ALLOWED = 1.5
 """The empirical epsilon may be so many times the ledger's: it is an estimate."""
@@ -162,7 +162,15 @@ class _Sends:
         return Model(np.zeros(self.layout.dimension, np.float32))
 
     def fit(
-        self, model: Model, data: Samples, local: LocalTraining, *, seed: int, round: int, client: str
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
     ) -> Fit:
         delta = direction(self.layout.dimension, seed, client) * np.float32(self.length)
         return Fit(delta, np.empty(0, np.float32), len(data))
