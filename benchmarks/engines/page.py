@@ -46,6 +46,8 @@ def page(results: dict[str, Any], titles: dict[str, str]) -> str:
     ]
     if any(run["system"] == OURS for run in runs):
         parts += ["## Targets\n", _targets(runs, titles)]
+    if "floor" in results:
+        parts += ["## What the MLP's round takes at least\n", _floor(results["floor"], runs)]
     for workload in WHAT:
         mine = [run for run in runs if run["workload"] == workload]
         if mine:
@@ -142,6 +144,32 @@ def _targets(runs: list[Run], titles: dict[str, str]) -> str:
     if more:
         row("a round with 100,000 clients against 1,000", "at most 1.1x", more, _times, median(more) <= 1.1)
     return "\n".join(rows) + "\n"
+
+
+def _floor(floor: dict[str, Any], runs: list[Run]) -> str:
+    """Why the MLP's targets are where they are."""
+    wall = median(round_seconds(r) for r in _by_repeat(runs, OURS, "mlp").values())
+    asked = [
+        f"{least:g}x {'the fastest framework' if against == 'peer' else against} is {seconds:.3f} s"
+        for workload, against, least in TARGETS
+        if workload == "mlp"
+        for other in [_best_framework(runs, "mlp") if against == "peer" else against]
+        for seconds in [median(map(round_seconds, _by_repeat(runs, other, "mlp").values())) / least]
+    ]
+    products, replies = floor["products"], floor["replies"]
+    return FLOOR.format(
+        products=products, replies=replies, both=(products + replies) / 2, wall=wall,
+        asked="; ".join(asked), date=floor["date"], commit=floor["commit"],
+    )  # fmt: skip
+
+
+FLOOR = """\
+CPU seconds of one core, measured alone by `floor.py` ({date}, commit {commit}): the matrix products of the
+first layer, which no way of training does without, take {products:.3f}; what is promised for each of the 100
+replies (a record that is made, measured, checked, and added to a sum that does not depend on order) takes
+{replies:.3f}. On two cores without loss that is {both:.3f} s a round, with no step taken yet: no second
+layer, no shuffle, no message. Ours takes {wall:.3f} s. What is asked for: {asked}.
+"""
 
 
 def _best_framework(runs: list[Run], workload: str) -> str:

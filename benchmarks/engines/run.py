@@ -109,6 +109,9 @@ def main() -> None:
                 print(_line(run), flush=True)
                 # After each run, so that a run that is cut off leaves what it has.
                 (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    if not partial:
+        results["floor"] = measure_floor()
+        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = page.page(results, {s.name: s.title for s in SYSTEMS})
     (folder / "README.md").write_text(text)
     print(text)
@@ -141,6 +144,14 @@ def measure(system: System, workload: str, interpreter: Path, *, quick: bool) ->
         tail = (err.strip().splitlines() or ["it printed nothing"])[-1]
         return {**run, "error": f"exit status {process.returncode}: {tail[:300]}"}
     return {**json.loads(lines[0]), **run}
+
+
+def measure_floor() -> dict[str, Any]:
+    """What a round of the MLP takes at least, see `floor.py`; with date and commit."""
+    command = [environments.python("hedgerow"), "floor.py"]
+    done = subprocess.run(command, cwd=HERE, env=_environment(), capture_output=True, text=True, check=True)
+    about = _about()
+    return {**json.loads(done.stdout), "date": about["date"], "commit": about["commit"]}
 
 
 def _environment() -> dict[str, str]:
