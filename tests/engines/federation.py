@@ -46,7 +46,7 @@ class Federation:
 
     home: Path
 
-    def run(self, app: Path, run_config: Config | None = None, *, timeout_seconds: float = 300) -> Outcome:
+    def run(self, app: Path, run_config: Config | None = None, *, timeout_seconds: float = 3000) -> Outcome:
         """Start the app in the folder `app` with `flwr run`, and wait for its end.
 
         Raises:
@@ -89,7 +89,7 @@ class Federation:
         nodes = self._flwr("supernode", "list", CONNECTION, "--format", "json")["nodes"]
         return sum(node["status"] == "online" for node in nodes)
 
-    def _flwr(self, *arguments: str, timeout_seconds: float = 60) -> dict[str, Any]:
+    def _flwr(self, *arguments: str, timeout_seconds: float = 300) -> dict[str, Any]:
         done = _command(self.home, *arguments, timeout_seconds=timeout_seconds)
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
@@ -106,7 +106,7 @@ def federation(
     *,
     nodes: int = 3,
     node_config: Callable[[int], Config] = lambda i: {"partition-id": i},
-    timeout_seconds: float = 90,
+    timeout_seconds: float = 300,
 ) -> Iterator[Federation]:
     """Start a SuperLink and SuperNodes, wait until all are connected, and end them.
 
@@ -178,7 +178,7 @@ def _start(home: Path, name: str, command: list[str]) -> "subprocess.Popen[bytes
         )
 
 
-def _command(home: Path, *arguments: str, timeout_seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+def _command(home: Path, *arguments: str, timeout_seconds: float = 300) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [str(Path(sys.executable).parent / "flwr"), *arguments],
         env=_environment(home / "client"),

@@ -329,7 +329,7 @@ def test_the_command_line_gives_the_same_model_on_a_ray_of_its_own_and_leaves_no
     for options in (["--workers", "1"], ["--engine", "ray", "--workers", "2"]):
         out = tmp_path / str(len(outputs))
         command = [*COMMAND, *RECIPE, "--out", str(out), *options]
-        outputs.append(subprocess.run(command, capture_output=True, text=True, timeout=240, check=True))
+        outputs.append(subprocess.run(command, capture_output=True, text=True, timeout=900, check=True))
     models = [(tmp_path / str(number) / "model.safetensors").read_bytes() for number in (0, 1)]
     assert models[0] == models[1]
     said = [output.stderr.replace(str(tmp_path / str(n)), "") for n, output in enumerate(outputs)]

@@ -28,7 +28,7 @@ def simulate(
         env={**os.environ, **QUIET, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
     )
 

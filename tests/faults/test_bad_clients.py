@@ -369,7 +369,7 @@ def test_all_of_them_in_one_app_are_named_and_the_two_good_ones_make_the_model(w
             *command, "--client-timeout", "2", "--memory-limit", "300",
         ],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "RESULT [2.0, 2.0]" in done.stdout
