@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -9,6 +11,43 @@ import typer
 if TYPE_CHECKING:
     from hedgerow.experiments.profile import Profile
 
+
+class Place(StrEnum):
+    """Where `run` has its clients."""
+
+    local = "local"
+    ray = "ray"
+
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name (see 'hedgerow list'), or a TOML file."),
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Change keys of the file, such as rounds=5 model.name=logistic."
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
+]
+PlaceOption = Annotated[
+    Place, typer.Option("--engine", help="Where clients run: this machine, or a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT|ray://HOST:PORT",
+        help="Of the Ray cluster.",
+        show_default="a Ray of its own, here",
+    ),
+]
+MasksOption = Annotated[
+    bool,
+    typer.Option("--masks", help="Simulate secure aggregation as a whole, and not only what it adds up."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
 ]
