@@ -219,7 +219,10 @@ def run_on_ray(
             num_supernodes=num_clients,
             client_app=client_app,
             server_app=server_app,
-            backend_config={"client_resources": {"num_cpus": 1}, "init_args": {"num_cpus": workers}},
+            backend_config={
+                "client_resources": {"num_cpus": 1},
+                "init_args": {"num_cpus": workers, "address": "local"},  # else it joins a cluster it finds
+            },
             app_dir=str(folder),
             is_app=True,
             run=run,

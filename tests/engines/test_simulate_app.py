@@ -178,6 +178,15 @@ def test_on_flowers_engine_a_failing_app_gives_exit_code_1_too(tmp_path: Path) -
     assert "RuntimeError: asked to fail" in done.stderr
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_flowers_engine_has_a_ray_of_its_own_beside_a_cluster(tmp_path: Path) -> None:
+    """Ray would join the cluster that this address, or a file that a running one leaves, points to."""
+    options = ("--clients", "3", "--engine", "flower", "--workers", "1")
+    done = simulate(TINY, *options, cwd=tmp_path, env={"RAY_ADDRESS": "127.0.0.1:9"})
+    assert result(done) == {"values": [4.5, 3.0], "word": "hello"}
+
+
 def test_without_ray_flowers_engine_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nsys.modules['ray'] = None\n"  # what `import ray` then raises is ModuleNotFoundError
