@@ -88,6 +88,7 @@ def simulate_app(
                     server_app(around, context)
                     around.finish()
             else:
+                flower.wait_for_nodes(grid, num_clients)
                 nodes = partial(flower.nodes_by_partition, grid)
                 server_app(RayGrid(grid, nodes, tally, on_change), context)
         except SystemExit as error:  # it would end Flower's thread of the server in silence

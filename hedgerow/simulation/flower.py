@@ -41,6 +41,7 @@ __all__ = [
     "run_on_ray",
     "set_message_id",
     "task_identity",
+    "wait_for_nodes",
     "with_content",
 ]
 
@@ -184,6 +185,22 @@ def parsed_run_config(texts: Iterable[str]) -> dict[str, bool | float | int | st
 def nodes_by_partition(grid: Grid) -> list[int]:
     """Node ids of Flower's in-memory grid, which gives them in no order, in that of their partitions."""
     return [node.node_id for node in grid.state.get_node_info()]  # type: ignore[attr-defined]
+
+
+def wait_for_nodes(grid: Grid, number: int, patience: float = 60.0) -> None:
+    """Wait until Flower's simulation has registered all nodes, which it does beside the server app.
+
+    Raises:
+        RuntimeError: no further node came for `patience` seconds.
+    """
+    there, since = 0, time.monotonic()
+    while there < number:
+        time.sleep(0.05)
+        now = len(list(grid.get_node_ids()))
+        if now > there:
+            there, since = now, time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise RuntimeError(f"Flower's simulation has registered only {there} of {number} nodes")
 
 
 def run_on_ray(

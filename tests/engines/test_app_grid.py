@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from hedgerow.simulation import flower
 from hedgerow.simulation.app_grid import AppGrid
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.randomness import OwnRandomness, undisturbed
@@ -158,3 +159,10 @@ def test_a_client_that_seeds_global_generators_does_not_change_what_the_server_d
     # Clients share theirs, as those of one process do: the second goes on where the first stopped.
     own_random, own_numpy = random.Random(0), np.random.RandomState(0)
     assert drawn == [(own_random.random(), float(own_numpy.random_sample())) for _ in range(2)]
+
+
+def test_waiting_for_nodes_that_never_come_ends_with_their_number() -> None:
+    with InProcessGrid(counting_app(), 3) as grid:
+        flower.wait_for_nodes(grid, 3)
+        with pytest.raises(RuntimeError, match="registered only 3 of 4 nodes"):
+            flower.wait_for_nodes(grid, 4, patience=0.1)

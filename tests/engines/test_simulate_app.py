@@ -187,6 +187,17 @@ def test_flowers_engine_has_a_ray_of_its_own_beside_a_cluster(tmp_path: Path) ->
     assert result(done) == {"values": [4.5, 3.0], "word": "hello"}
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_on_flowers_engine_the_server_begins_when_all_nodes_are_there(tmp_path: Path) -> None:
+    """Flower registers them one by one beside the server app, which would sample from those there by then."""
+    old = 'if context.run_config["fail"]:'
+    app = changed_copy(tmp_path / "app", old, f"print('NODES', len(list(grid.get_node_ids())))\n    {old}")
+    options = ("--clients", "5000", "--engine", "flower", "--workers", "1", "-c", "fail=true")
+    done = simulate(app, *options, cwd=tmp_path)
+    assert "NODES 5000" in done.stdout
+
+
 def test_without_ray_flowers_engine_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nsys.modules['ray'] = None\n"  # what `import ray` then raises is ModuleNotFoundError
