@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,32 @@ def test_a_server_app_that_exits_with_a_code_has_failed_and_without_one_has_not(
     assert done.returncode == 1
     assert "the server app ended itself with exit code 7" in done.stderr
     assert simulate(app, "--clients", "3", "-c", "rounds=0", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_clients_compute_with_one_thread_wherever_they_are(tmp_path: Path, workers: str) -> None:
+    """More threads give other sums: the model would depend on the number of workers."""
+    app = changed_copy(
+        tmp_path / "app", "import numpy as np", "import numpy as np\nimport torch\ntorch.set_num_threads(3)"
+    )
+    text = (app / "tiny.py").read_text()
+    tell = 'print(f"{} WITH {{torch.get_num_threads()}}\\n", end="", flush=True)'  # one write, from any process
+    text = text.replace("    client = int(", f"    {tell.format('CLIENT')}\n    client = int(")
+    text = text.replace('    print("RESULT"', f'    {tell.format("SERVER")}\n    print("RESULT"')
+    (app / "tiny.py").write_text(text)
+    options = ("--clients", "3", "--workers", workers)
+    done = simulate(app, *options, cwd=tmp_path)
+    said = [line for line in done.stdout.splitlines() if " WITH " in line]
+    assert said == ["CLIENT WITH 1"] * 6 + ["SERVER WITH 3"], done.stderr
+
+
+@pytest.mark.parametrize("line", ["import flwr.no_more", "from flwr.app import NoMore"])
+def test_a_name_that_this_flower_lacks_is_not_asked_to_be_installed(tmp_path: Path, line: str) -> None:
+    app = changed_copy(tmp_path / "app", "import json", f"import json\n{line}")
+    done = simulate(app, "--clients", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the app was written for another Flower; installed is {version('flwr')}" in done.stderr
+    assert "pip install" not in done.stderr
 
 
 def test_mistakes_in_a_command_give_exit_code_2_and_one_message(tmp_path: Path) -> None:
