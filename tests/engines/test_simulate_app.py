@@ -130,7 +130,8 @@ def test_clients_compute_with_one_thread_wherever_they_are(tmp_path: Path, worke
         tmp_path / "app", "import numpy as np", "import numpy as np\nimport torch\ntorch.set_num_threads(3)"
     )
     text = (app / "tiny.py").read_text()
-    tell = 'print(f"{} WITH {{torch.get_num_threads()}}\\n", end="", flush=True)'  # one write, from any process
+    # One write, so that what two processes say does not mix.
+    tell = 'print(f"{} WITH {{torch.get_num_threads()}}\\n", end="", flush=True)'
     text = text.replace("    client = int(", f"    {tell.format('CLIENT')}\n    client = int(")
     text = text.replace('    print("RESULT"', f'    {tell.format("SERVER")}\n    print("RESULT"')
     (app / "tiny.py").write_text(text)
