@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import final
 
@@ -80,7 +81,9 @@ def summary(tally: Tally, seconds: float) -> str:
 def short_traceback(error: BaseException, folder: Path) -> str:
     """An error with the lines of the app that led to it, and the last one wherever it is."""
     text = _shortened("".join(traceback.format_exception(error)), folder)
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "flwr":
+        text += f"\nthe app was written for another Flower; installed is {version('flwr')}"
+    elif isinstance(error, ModuleNotFoundError):
         text += f"\nthe app needs it; install what the app needs with: pip install {folder}"
     return text
 

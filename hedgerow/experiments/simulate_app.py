@@ -5,7 +5,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, final
@@ -88,6 +89,7 @@ def simulate_app(
                     server_app(around, context)
                     around.finish()
             else:
+                flower.wait_for_nodes(grid, num_clients)
                 nodes = partial(flower.nodes_by_partition, grid)
                 server_app(RayGrid(grid, nodes, tally, on_change), context)
         except SystemExit as error:  # it would end Flower's thread of the server in silence
@@ -115,14 +117,29 @@ def simulate_app(
 
 @final
 class _Measured:
-    """A client app whose work is recorded under the type of its message."""
+    """A client app whose work is recorded under the type of its message, and done as in a worker."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     def __call__(self, message: Message, context: Context) -> Message:
-        with span(message.metadata.message_type.partition(".")[0]):
+        with span(message.metadata.message_type.partition(".")[0]), _one_thread():
             return self._app(message, context)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As a worker process has, also beside the server: more threads of torch give other sums."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _main(

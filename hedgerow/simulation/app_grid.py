@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import RLock
 from typing import final
 
@@ -13,6 +14,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow.simulation import flower
+from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.randomness import undisturbed
 from hedgerow.simulation.tally import Counting, Tally
 
@@ -97,12 +99,13 @@ class AppGrid(_Around):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: InProcessGrid,
         nodes: Callable[[], Sequence[int]],
         tally: Tally,
         on_change: Callable[[Tally], None],
     ) -> None:
         super().__init__(grid, nodes, tally, on_change)
+        self._grid: InProcessGrid = grid
         self._ahead: dict[str, Message] = {}
         self._queue: deque[_Request] = deque()
 
@@ -117,12 +120,14 @@ class AppGrid(_Around):
         return _Replies(ids, ahead, coming, self._counting.answered)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages and collect the replies, in order; after `timeout` seconds no client is started."""
-        request = _Request(list(messages))
+        """Send messages and collect the replies that come within `timeout` seconds, in order.
+
+        Afterwards no client is started, and a later reply can still be pulled.
+        """
         if timeout is not None:
             with self._lock:
-                self._answer([request], time.monotonic() + timeout)
-            return request.replies
+                return self._answer_by(time.monotonic() + timeout, list(messages))
+        request = _Request(list(messages))
         self._queue.append(request)
         with self._lock:
             if not request.done:  # else another thread has served this one too
@@ -131,15 +136,20 @@ class AppGrid(_Around):
             raise request.error
         return request.replies
 
-    def _answer(self, requests: Sequence["_Request"], deadline: float | None = None) -> None:
+    def _answer_by(self, deadline: float, messages: Sequence[Message]) -> list[Message]:
+        ids, replies = self.push_messages(messages), {}
+        for reply in self._grid.replies_by(deadline, ids):
+            self._counting.answered(reply)
+            in_time = replies if time.monotonic() < deadline else self._ahead
+            in_time[reply.metadata.reply_to_message_id] = reply
+        return [replies[message_id] for message_id in ids if message_id in replies]
+
+    def _answer(self, requests: Sequence["_Request"]) -> None:
         try:
             ids = self.push_messages(message for request in requests for message in request.messages)
             coming = iter(self.pull_messages(ids))
             for request in requests:
-                for _ in request.messages:
-                    if deadline is not None and time.monotonic() >= deadline:
-                        return
-                    request.replies.append(next(coming))
+                request.replies.extend(islice(coming, len(request.messages)))
         except BaseException as error:
             for request in requests:
                 request.error = error

@@ -41,6 +41,7 @@ __all__ = [
     "run_on_ray",
     "set_message_id",
     "task_identity",
+    "wait_for_nodes",
     "with_content",
 ]
 
@@ -186,6 +187,22 @@ def nodes_by_partition(grid: Grid) -> list[int]:
     return [node.node_id for node in grid.state.get_node_info()]  # type: ignore[attr-defined]
 
 
+def wait_for_nodes(grid: Grid, number: int, patience: float = 60.0) -> None:
+    """Wait until Flower's simulation has registered all nodes, which it does beside the server app.
+
+    Raises:
+        RuntimeError: no further node came for `patience` seconds.
+    """
+    there, since = 0, time.monotonic()
+    while there < number:
+        time.sleep(0.05)
+        now = len(list(grid.get_node_ids()))
+        if now > there:
+            there, since = now, time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise RuntimeError(f"Flower's simulation has registered only {there} of {number} nodes")
+
+
 def run_on_ray(
     server_app: ServerApp,
     client_app: ClientApp,
@@ -219,7 +236,10 @@ def run_on_ray(
             num_supernodes=num_clients,
             client_app=client_app,
             server_app=server_app,
-            backend_config={"client_resources": {"num_cpus": 1}, "init_args": {"num_cpus": workers}},
+            backend_config={
+                "client_resources": {"num_cpus": 1},
+                "init_args": {"num_cpus": workers, "address": "local"},  # else it joins a cluster it finds
+            },
             app_dir=str(folder),
             is_app=True,
             run=run,

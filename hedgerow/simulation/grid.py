@@ -6,6 +6,7 @@ without a SuperLink.
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self, final
@@ -244,6 +245,33 @@ class InProcessGrid(Grid):
             if started or deadline is None or time.monotonic() < deadline:
                 replies.append(reply(message_id))
         return replies
+
+    def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
+        """Replies to these messages as they come; none is waited for beyond `deadline`.
+
+        A client that is slow holds up no other, while there are workers. The
+        messages left over can still be pulled, those of started clients too.
+
+        Args:
+            deadline: on the monotonic clock; without workers a reply may be later than it.
+            message_ids: of messages pushed before.
+        """
+        workers, upcoming, out = self._workers, deque(message_ids), set[str]()
+        while (upcoming or out) and time.monotonic() < deadline:
+            while workers and upcoming and len(workers.unanswered()) < 4 * workers.number:
+                message = self._pending.get(upcoming[0])
+                if message is None or flower.is_expired(message) or not self._is_there(message):
+                    break  # its reply is an error that needs no worker
+                workers.submit(message)
+                out.add(upcoming.popleft())
+            if workers and out:
+                there = workers.answered(out)
+                out -= there
+                if time.monotonic() < deadline:
+                    for message_id in there:
+                        yield self._answered(message_id, lambda m: workers.take(m.metadata.message_id))
+            elif upcoming:
+                yield self._reply(upcoming.popleft())
 
     def reduce(
         self,

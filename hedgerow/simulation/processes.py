@@ -139,7 +139,7 @@ class Processes:
             return
         handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
         with spans.span(spans.IDLE):
-            ready = set(wait(handles, None if limit is None else max(0.01, min(1.0, limit / 10))))
+            ready = set(wait(handles, 1.0 if limit is None else max(0.01, min(1.0, limit / 10))))
         for worker in busy:
             if worker.pipe in ready or worker.process.sentinel in ready:
                 outcome = self._heard(worker)

@@ -3,7 +3,7 @@
 import pickle
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence, Set
 from contextlib import ExitStack
 from typing import Any, Self, final
 
@@ -87,14 +87,25 @@ class Workers:
 
     def submit(self, message: Message) -> None:
         """Have a message answered as soon as a process is free, if it is not in hand already."""
-        if message.metadata.message_id not in self.in_hand():
+        message_id = message.metadata.message_id
+        if message_id not in self._replies and message_id not in self.unanswered():
             self._queue.append(message)
             self._hand_out_singles()
 
     def in_hand(self) -> set[str]:
         """Ids of the messages submitted whose replies were not taken."""
+        return {*self._replies, *self.unanswered()}
+
+    def unanswered(self) -> set[str]:
+        """Ids of the messages submitted that have no reply so far."""
         messages = [*self._queue, *(single.message for single in self._running())]
-        return {*self._replies, *(message.metadata.message_id for message in messages)}
+        return {message.metadata.message_id for message in messages}
+
+    def answered(self, message_ids: Set[str]) -> Set[str]:
+        """Those of these messages, all in hand, whose replies are there; with none, wait up to a second."""
+        if self._replies.keys().isdisjoint(message_ids):
+            self._listen()
+        return message_ids & self._replies.keys()
 
     def take(self, message_id: str) -> Message:
         """Wait for the reply to a message in hand."""

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from hedgerow.simulation import flower
 from hedgerow.simulation.app_grid import AppGrid
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.randomness import OwnRandomness, undisturbed
@@ -95,6 +96,30 @@ def test_after_a_timeout_the_rest_runs_before_the_next_message() -> None:
         assert numbers(app_grid.send_and_receive(messages(grid))) == [2, 2]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_client_too_slow_for_a_timeout_costs_its_own_reply_only(workers: int) -> None:
+    """As Flower's SecAgg+ counts on; its late reply is there before its next message."""
+    slow, app = (0 if workers == 2 else 11), counting_app()
+
+    @app.query()
+    def query(message: Message, context: Context) -> Message:
+        if context.node_config["partition-id"] == slow:
+            time.sleep(5)
+        context.state["count"] = MetricRecord({"n": 1})
+        partition = MetricRecord({"n": int(context.node_config["partition-id"])})
+        return Message(RecordDict({"count": partition}), reply_to=message)
+
+    with InProcessGrid(app, 12, workers=workers) as grid:
+        app_grid = around(grid)
+        asked = [Message(RecordDict(), node, "query") for node in grid.get_node_ids()]
+        replies = app_grid.send_and_receive(asked, timeout=4)
+        assert numbers(replies) == [partition for partition in range(12) if partition != slow]
+        assert numbers(app_grid.send_and_receive(messages(grid), timeout=60)) == [2] * 12
+        (late,) = app_grid.pull_messages([asked[slow].metadata.message_id])
+        assert numbers([late]) == [slow]
+
+
 def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
     """As Flower's older API does, with a thread for each client."""
     app, go = counting_app(), threading.Event()
@@ -158,3 +183,10 @@ def test_a_client_that_seeds_global_generators_does_not_change_what_the_server_d
     # Clients share theirs, as those of one process do: the second goes on where the first stopped.
     own_random, own_numpy = random.Random(0), np.random.RandomState(0)
     assert drawn == [(own_random.random(), float(own_numpy.random_sample())) for _ in range(2)]
+
+
+def test_waiting_for_nodes_that_never_come_ends_with_their_number() -> None:
+    with InProcessGrid(counting_app(), 3) as grid:
+        flower.wait_for_nodes(grid, 3)
+        with pytest.raises(RuntimeError, match="registered only 3 of 4 nodes"):
+            flower.wait_for_nodes(grid, 4, patience=0.1)

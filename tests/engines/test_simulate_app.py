@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,33 @@ def test_a_server_app_that_exits_with_a_code_has_failed_and_without_one_has_not(
     assert simulate(app, "--clients", "3", "-c", "rounds=0", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_clients_compute_with_one_thread_wherever_they_are(tmp_path: Path, workers: str) -> None:
+    """More threads give other sums: the model would depend on the number of workers."""
+    app = changed_copy(
+        tmp_path / "app", "import numpy as np", "import numpy as np\nimport torch\ntorch.set_num_threads(3)"
+    )
+    text = (app / "tiny.py").read_text()
+    # One write, so that what two processes say does not mix.
+    tell = 'print(f"{} WITH {{torch.get_num_threads()}}\\n", end="", flush=True)'
+    text = text.replace("    client = int(", f"    {tell.format('CLIENT')}\n    client = int(")
+    text = text.replace('    print("RESULT"', f'    {tell.format("SERVER")}\n    print("RESULT"')
+    (app / "tiny.py").write_text(text)
+    options = ("--clients", "3", "--workers", workers)
+    done = simulate(app, *options, cwd=tmp_path)
+    said = [line for line in done.stdout.splitlines() if " WITH " in line]
+    assert said == ["CLIENT WITH 1"] * 6 + ["SERVER WITH 3"], done.stderr
+
+
+@pytest.mark.parametrize("line", ["import flwr.no_more", "from flwr.app import NoMore"])
+def test_a_name_that_this_flower_lacks_is_not_asked_to_be_installed(tmp_path: Path, line: str) -> None:
+    app = changed_copy(tmp_path / "app", "import json", f"import json\n{line}")
+    done = simulate(app, "--clients", "3", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the app was written for another Flower; installed is {version('flwr')}" in done.stderr
+    assert "pip install" not in done.stderr
+
+
 def test_mistakes_in_a_command_give_exit_code_2_and_one_message(tmp_path: Path) -> None:
     for options, told in (
         ([str(tmp_path)], f"{tmp_path} is no Flower app: it has no pyproject.toml"),
@@ -176,6 +204,26 @@ def test_on_flowers_engine_a_failing_app_gives_exit_code_1_too(tmp_path: Path) -
     done = simulate(TINY, "--clients", "3", "-c", "fail=true", "--engine", "flower", cwd=tmp_path)
     assert done.returncode == 1
     assert "RuntimeError: asked to fail" in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_flowers_engine_has_a_ray_of_its_own_beside_a_cluster(tmp_path: Path) -> None:
+    """Ray would join the cluster that this address, or a file that a running one leaves, points to."""
+    options = ("--clients", "3", "--engine", "flower", "--workers", "1")
+    done = simulate(TINY, *options, cwd=tmp_path, env={"RAY_ADDRESS": "127.0.0.1:9"})
+    assert result(done) == {"values": [4.5, 3.0], "word": "hello"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+@pytest.mark.slow
+def test_on_flowers_engine_the_server_begins_when_all_nodes_are_there(tmp_path: Path) -> None:
+    """Flower registers them one by one beside the server app, which would sample from those there by then."""
+    old = 'if context.run_config["fail"]:'
+    app = changed_copy(tmp_path / "app", old, f"print('NODES', len(list(grid.get_node_ids())))\n    {old}")
+    options = ("--clients", "5000", "--engine", "flower", "--workers", "1", "-c", "fail=true")
+    done = simulate(app, *options, cwd=tmp_path)
+    assert "NODES 5000" in done.stdout
 
 
 def test_without_ray_flowers_engine_says_what_to_install(tmp_path: Path) -> None:
