@@ -34,7 +34,7 @@ def measure(engine: str, workers: int, rounds: int, folder: Path) -> dict[str, A
     Flower's log says when each round begins; the first two are left out of the
     seconds a round, as some workers still read their data in them.
     """
-    config = f"num-server-rounds={rounds} fraction-train={FRACTION} nodes={CLIENTS} out='{engine}.npz'"
+    config = f"num-server-rounds={rounds} fraction-train={FRACTION} out='{engine}.npz'"
     command = [
         sys.executable,
         "-c",

@@ -18,12 +18,7 @@ def main(grid: Grid, context: Context) -> None:
     config = context.run_config
     random.seed(config["seed"])
     torch.manual_seed(config["seed"])
-    strategy = FedAvg(
-        fraction_train=float(config["fraction-train"]),
-        fraction_evaluate=0.0,
-        # Flower's engine brings its nodes up one by one, and a share of those that are there is sampled.
-        min_available_nodes=int(config["nodes"]),
-    )
+    strategy = FedAvg(fraction_train=float(config["fraction-train"]), fraction_evaluate=0.0)
     result = strategy.start(
         grid, ArrayRecord(net().state_dict()), num_rounds=int(config["num-server-rounds"])
     )
