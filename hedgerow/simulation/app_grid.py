@@ -137,7 +137,8 @@ class AppGrid(_Around):
         return request.replies
 
     def _answer_by(self, deadline: float, messages: Sequence[Message]) -> list[Message]:
-        ids, replies = self.push_messages(messages), dict[str, Message]()
+        ids = self.push_messages(messages)
+        replies: dict[str, Message] = {}
         for reply in self._grid.replies_by(deadline, ids):
             self._counting.answered(reply)
             in_time = replies if time.monotonic() < deadline else self._ahead
