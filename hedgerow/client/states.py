@@ -65,10 +65,10 @@ class FolderStates(MutableMapping[int, RecordDict]):
 
     def __iter__(self) -> Iterator[int]:
         """Not to be had: files have the names of clients, not of nodes."""
-        raise NotImplementedError
+        raise TypeError("files have the names of clients, not of nodes; look a node up")
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        raise TypeError("only nodes that are looked up are known here")
 
 
 def _context(state: RecordDict) -> Context:
