@@ -241,11 +241,14 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
     return decoded.values
 
 
-def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) -> None:
+def check_payload(
+    pipeline: Transform, payload: Payload, context: RoundContext, *, finite: bool = True
+) -> None:
     """Refuse what cannot be one client's payload, also where it is added to a sum before it is decoded.
 
     Looks at the weight and, for a summable pipeline, at the values; `decode`
-    looks at the rest.
+    looks at the rest. Without `finite`, whoever takes the values has to look
+    whether they are.
 
     Raises:
         PayloadError: with what was given and what is allowed.
@@ -256,7 +259,7 @@ def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) 
         raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
     if pipeline.summable:
         whole_or_real = np.integer if pipeline.only_sum or pipeline.whole(0) else np.float32
-        _check_values(payload, pipeline.length(context.layout.dimension), whole_or_real)
+        _check_values(payload, pipeline.length(context.layout.dimension), whole_or_real, finite=finite)
 
 
 def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
@@ -291,20 +294,20 @@ def require_finite(step: str, values: NDArray[Any]) -> None:
         )
 
 
-def _check_values(payload: Payload, n: int, dtype: type[Any]) -> None:
+def _check_values(payload: Payload, n: int, dtype: type[Any], *, finite: bool = True) -> None:
     values = take(payload, "values", dtype)
     extra = sorted(set(payload.arrays) - {"values"})
     if extra:
         raise PayloadError(f"the arrays {extra} are left over; no step of the pipeline reads them")
     if len(values) != n:
         raise PayloadError(f"there are {len(values)} values; there must be {n}")
-    if not _all_finite(values):
+    if finite and not _all_finite(values):
         raise PayloadError(f"{n - int(np.isfinite(values).sum())} of {n} values are not finite")
 
 
 def _all_finite(values: NDArray[Any]) -> bool:
     # Neither NaN nor infinity can hide from both; this takes half the time of looking at each value.
-    return not len(values) or bool(np.isfinite(values.max()) and np.isfinite(values.min()))
+    return not len(values) or (isfinite(values.max()) and isfinite(values.min()))
 
 
 def _refuse_impossible(steps: tuple[Transform, ...]) -> None:
