@@ -250,9 +250,9 @@ def test_messages_travel_between_processes_as_they_are() -> None:
     ],
 )
 def test_a_record_that_is_filled_at_once_is_one_that_was_filled_item_by_item(kind, items) -> None:
-    filled, usual = filled(kind(), items), kind(items)
-    assert filled == usual
-    assert list(filled.items()) == list(usual.items())
+    made, usual = filled(kind(), items), kind(items)
+    assert made == usual
+    assert list(made.items()) == list(usual.items())
     records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (filled, usual)]
     first, second = (recorddict_to_proto(r).SerializeToString(deterministic=True) for r in records)
     assert first == second
