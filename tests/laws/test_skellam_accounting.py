@@ -65,7 +65,7 @@ def test_in_many_dimensions_too(vector, variance):
 
 
 def reference(released: list[tuple[Skellam, int]], gaussian: float = 0.0) -> float:
-    """Theorem 3.5 of arXiv:2110.04995 as zero-concentrated events of dp-accounting: its branches are lines."""
+    """Theorem 3.5 of arXiv:2110.04995 as dp-accounting's zero-concentrated events: its branches are lines."""
     found = []
     for branch in (0, 1):
         accountant = dp_accounting.rdp.RdpAccountant(list(range(2, 3000)))

@@ -187,8 +187,8 @@ def test_with_too_few_left_nothing_is_released_and_nothing_is_counted(noise, eve
     ("step", "says"),
     [
         (
-            distributed_noise(1.0, 1.0, 0.25, 100),
-            "noise is 3 units, and must be 4 or more: .*or skellam_noise",
+            distributed_noise(1.0, 1.0, 0.25, 400),
+            "noise is 2 units, and must be 4 or more: .*or skellam_noise",
         ),
         (distributed_noise(1.0, 1.0, 2.0**-14, 1), "of which .* are noise, and at most 32767 fit: choose a"),
         (
