@@ -112,7 +112,8 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
             and noise are refused where it would be more).
 
     Raises:
-        ValueError: an argument is out of range, or numbers would not fit.
+        ValueError: an argument is out of range, or numbers would not fit; when
+            encoding, the vector is longer than the noise is measured for.
 
     >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).kinds
     ('discrete noise',)
@@ -133,7 +134,7 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
         _refuse_unfit(name, norm / unit, 12 * sigma, bits)
         return lambda count, words: discrete_gaussian(sigma, count, words)
 
-    return _client_noise(name, draw, bits, Noise(float(multiplier), fewest=int(fewest)))
+    return _client_noise(name, draw, norm / unit, bits, Noise(float(multiplier), fewest=int(fewest)))
 
 
 def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
@@ -154,7 +155,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
         bits: of a number that is sent, 8 or 16.
 
     Raises:
-        ValueError: an argument is out of range, or numbers would not fit.
+        ValueError: as `distributed_noise`.
 
     >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).noise.skellam(4000).variance
     263700
@@ -173,7 +174,9 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
         _refuse_unfit(name, norm / unit, tail(variance, _NATS), bits)
         return lambda count, words: skellam(variance, count, words)
 
-    return _client_noise(name, draw, bits, Noise(float(multiplier), fewest=int(fewest), skellam=event))
+    return _client_noise(
+        name, draw, norm / unit, bits, Noise(float(multiplier), fewest=int(fewest), skellam=event)
+    )
 
 
 def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skellam:
@@ -216,12 +219,18 @@ Draw = Callable[[int, rng.Words], NDArray[np.int64]]
 """`(n, words) -> (n,) int64`: so many values of a client's noise."""
 
 
-def _client_noise(name: str, draw: Callable[[int], Draw], bits: int, noise: Noise) -> Transform:
+def _client_noise(name: str, draw: Callable[[int], Draw], norm: float, bits: int, noise: Noise) -> Transform:
     """The step that adds what `draw` gives for a number of values, in whole numbers of so many bits."""
     dtype, most = np.dtype(f"int{bits}"), _largest(bits)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
+        length, bound = math.sqrt(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
+        if length > bound * (1 + 1e-12):
+            raise ValueError(
+                f"{name}: the whole numbers have a norm of {length:.6g}, and the noise is measured for"
+                f" {bound:.6g}; put a lattice(...) of the same norm and unit before it"
+            )
         words: rng.Words = rng.system_words
         if context.seeded_noise:
             words = rng.seeded_words(context.seed, "noise", round=context.round, client=context.client)
