@@ -225,11 +225,11 @@ def _client_noise(name: str, draw: Callable[[int], Draw], norm: float, bits: int
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
-        length, bound = math.sqrt(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
-        if length > bound * (1 + 1e-12):
+        squared, bound = float(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
+        if squared > bound**2:
             raise ValueError(
-                f"{name}: the whole numbers have a norm of {length:.6g}, and the noise is measured for"
-                f" {bound:.6g}; put a lattice(...) of the same norm and unit before it"
+                f"{name}: the whole numbers have a norm of {math.sqrt(squared):.6g}, and the noise is"
+                f" measured for {bound:.6g}; put a lattice(...) of the same norm and unit before it"
             )
         words: rng.Words = rng.system_words
         if context.seeded_noise:
