@@ -9,7 +9,7 @@ from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize
-from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
+from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise, unit_for
 from hedgerow.strategies.masking import mask
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
@@ -195,7 +195,7 @@ def dp_ftrl(
 
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
-    missing: float = 0.2, bits: int = 16,
+    missing: float = 0.2, bits: int = 16, noise: str = "gaussian",
     server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """FedAvg whose clients add the noise, under what sums them: arXiv:2102.06387, algorithm 1.
@@ -204,12 +204,15 @@ def secure_dp_fedavg(
     At most the share `missing` of a cohort drops out or works together against
     the others; a round with fewer clients left releases nothing. What is sent
     are whole numbers of `bits` bits; a mask, put last, adds room for their sum.
+    `noise` is `"gaussian"` (`distributed_noise`, 16 or 32 bits) or `"skellam"`
+    (`skellam_noise`, 8 or 16 bits).
 
     >>> from hedgerow.strategies import cyclic
     >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
     'chain(clip(1.0), lattice(0.000244140625, 1.0), distributed_noise(2.0, 1.0, 0.000244140625, 40, 16))'
     """
     checks.probability(missing=missing)
+    checks.one_of(("gaussian", "skellam"), noise=noise)
     if parts.get("pipeline", float32()).kinds:
         raise ValueError(
             f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
@@ -221,7 +224,9 @@ def secure_dp_fedavg(
     steps = (
         clip(clip_norm),
         lattice(unit, clip_norm),
-        distributed_noise(noise_multiplier, clip_norm, unit, fewest, bits),
+        (skellam_noise if noise == "skellam" else distributed_noise)(
+            noise_multiplier, clip_norm, unit, fewest, bits
+        ),
     )
     update = _step(server_learning_rate, server_momentum)
     return _private(

@@ -51,8 +51,9 @@ def test_on_twenty_seeds_the_canaries_stay_within_one_and_a_half_times_the_ledge
         dp_fedavg(0.5, 1.0, 1e-3, sampling=SAMPLING, pipeline=parse_pipeline("quantize(4)")),
         dp_ftrl(0.5, 2.0, 1e-3, bands=5, sampling=cyclic(12, population=60), server_momentum=0.9),
         secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, sampling=cyclic(12, population=60)),
+        secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, noise="skellam", sampling=cyclic(12, population=60)),
     ],
-    ids=["adaptive", "quantised", "ftrl", "distributed"],
+    ids=["adaptive", "quantised", "ftrl", "distributed", "skellam"],
 )
 def test_every_private_strategy_passes(strategy):
     heard = audit(strategy, num_rounds=ROUNDS)
@@ -210,10 +211,11 @@ def test_cohorts_that_come_round_too_early_are_found():
     assert "sampling" in failed(audit(strategy, num_rounds=ROUNDS))
 
 
-def test_noise_of_clients_that_is_too_little_is_found(monkeypatch):
-    sound = distributed.discrete_gaussian
-    monkeypatch.setattr(distributed, "discrete_gaussian", lambda sigma, n, words: sound(sigma, n, words) // 3)
-    strategy = secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, sampling=cyclic(12, population=60))
+@pytest.mark.parametrize(("noise", "sampler"), [("gaussian", "discrete_gaussian"), ("skellam", "skellam")])
+def test_noise_of_clients_that_is_too_little_is_found(monkeypatch, noise, sampler):
+    sound = getattr(distributed, sampler)
+    monkeypatch.setattr(distributed, sampler, lambda size, n, words: sound(size, n, words) // 3)
+    strategy = secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, noise=noise, sampling=cyclic(12, population=60))
     assert "noise" in failed(audit(strategy, num_rounds=ROUNDS))
 
 

@@ -12,10 +12,20 @@ from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.events import Gaussian
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import clip, cyclic, encode, lattice, poisson, quantize, secure_dp_fedavg
-from hedgerow.strategies.distributed import lattice_norm
+from hedgerow.strategies import (
+    clip,
+    cyclic,
+    distributed_noise,
+    encode,
+    lattice,
+    poisson,
+    quantize,
+    secure_dp_fedavg,
+    skellam_noise,
+)
+from hedgerow.strategies.distributed import lattice_norm, skellam_event, unit_for
 from hedgerow.strategies.transform import chain
-from hedgerow.types import Layout, RoundContext
+from hedgerow.types import Layout, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 
 D = 4000
@@ -42,9 +52,10 @@ def summed(pipeline, count: int, seeded: bool = True) -> np.ndarray:
     return np.sum(sent, axis=0, dtype=np.int64)
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "skellam"])
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
-def test_the_fewest_clients_make_all_of_the_noise(seeded):
-    pipeline = strategy().pipeline
+def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
+    pipeline = strategy(noise=noise).pipeline
     fewest = pipeline.noise.fewest
     assert fewest == 16
     unit = float(pipeline.name.partition("lattice(")[2].partition(",")[0])
@@ -56,6 +67,39 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded):
     assert abs(noise.std() / (2 / 3 * sigma) - 1) > 0.08
     assert stats.kstest(noise / noise.std(), "norm").pvalue > 1e-6
     assert summed(pipeline, fewest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
+
+
+def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
+    pipeline = chain(clip(1.0), lattice(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
+    event = pipeline.noise.skellam(D)
+    assert event.variance == 1500, "a share of 5"
+    zeros = np.zeros(D, np.float32)
+    sent = [encode(pipeline, zeros, {}, context(f"c{i}", seeded=False))[0].values for i in range(300)]
+    assert {values.dtype for values in sent} == {np.dtype(np.int8)}
+    seen = np.sum(sent, axis=0, dtype=np.int64)
+    edges = np.arange(-90.5, 91, 12)
+    for variance, sound in ((1500, True), (1000, False), (2250, False)):
+        below = stats.skellam.cdf(np.floor(edges), variance / 2, variance / 2)
+        expected = np.diff([0.0, *below, 1.0]) * D
+        counts = np.histogram(seen, [-np.inf, *edges, np.inf])[0]
+        assert (stats.chisquare(counts, expected).pvalue > 1e-6) == sound
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("fewest", [4, 40, 1000])
+@pytest.mark.parametrize("multiplier", [0.5, 4.0])
+def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
+    """Where rounding lengthens a vector by less than a quarter: a small model."""
+    unit = unit_for(0.5, multiplier, fewest, bits)
+    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, fewest, bits))
+    values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, "a", Layout.flat(1)))[0].values
+    assert values.dtype.itemsize * 8 == bits
+    event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
+    assert step.noise.skellam(1) == event
+    share = event.variance / fewest
+    reach = 0.5 / unit + 12 * sqrt(share)
+    assert reach <= 2 ** (bits - 1) - 1
+    assert reach >= 2 ** (bits - 1) / 4, "half a bit for the tail, and one for the power of two"
 
 
 def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
@@ -93,6 +137,8 @@ def test_a_vector_that_was_not_clipped_is_refused():
         (lambda: strategy(missing=1.0), "missing is 1.0"),
         (lambda: strategy(pipeline=quantize(8)), "leave it out"),
         (lambda: secure_dp_fedavg(bits=8), "bits is 8; it must be 16 or 32"),
+        (lambda: secure_dp_fedavg(bits=32, noise="skellam"), "bits is 32; it must be 8 or 16"),
+        (lambda: secure_dp_fedavg(noise="skelam"), "Did you mean 'skellam'"),
         (
             lambda: secure_dp_fedavg(sampling=poisson(5, population=9)),
             "who knows whom poisson.* drew; use cyclic",
@@ -102,6 +148,18 @@ def test_a_vector_that_was_not_clipped_is_refused():
 def test_what_would_not_be_private_is_refused(make, says):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+@pytest.mark.parametrize("noise", [distributed_noise, skellam_noise])
+def test_noise_for_another_lattice_is_refused_where_it_would_be_too_little(noise):
+    """A step of another norm or unit: the ledger counts less than a client reveals."""
+    x = np.full(D, 1 / sqrt(D) * 0.999, np.float32)
+    for unit, norm in ((1 / 64, 1.0), (1 / 128, 0.5)):
+        step = chain(clip(1.0), lattice(1 / 128, 1.0), noise(4.0, norm, unit, 9))
+        with pytest.raises(
+            ValueError, match=r"norm of 1\d\d.*measured for .*lattice\(\.\.\.\) of the same norm"
+        ):
+            encode(step, x, {}, context("a"))
 
 
 def run(chosen, failing=0, workers=1):
@@ -120,15 +178,40 @@ def run(chosen, failing=0, workers=1):
         yield from train(grid, chosen, trainer.initial(0), trainer.layout, num_rounds=3, seeded_noise=True)
 
 
-def test_with_too_few_left_nothing_is_released_and_nothing_is_counted():
-    enough, few = list(run(strategy(), failing=4)), list(run(strategy(), failing=5))
+@pytest.mark.parametrize(
+    ("noise", "event"),
+    [
+        ("gaussian", Gaussian(2.0)),
+        ("skellam", skellam_event(2.0, 2.0**11, 16, MeanTrainer().layout.dimension)),
+    ],
+)
+def test_with_too_few_left_nothing_is_released_and_nothing_is_counted(noise, event):
+    chosen = strategy(noise=noise)
+    enough, few = list(run(chosen, failing=4)), list(run(chosen, failing=5))
     assert [r.failed for r in enough] == [""] * 3
-    assert [r.epsilon for r in enough] == pytest.approx(
-        [epsilon([Gaussian(2.0)] * n, 1e-3) for n in (1, 2, 3)]
-    )
+    assert [r.epsilon for r in enough] == pytest.approx([epsilon([event] * n, 1e-3) for n in (1, 2, 3)])
     assert all("15 clients count, and the noise of 16 makes a sum private" in r.failed for r in few)
     assert {r.epsilon for r in few} == {0.0}
     assert np.array_equal(few[-1].state.model.parameters, MeanTrainer().initial(0).parameters)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (
+            distributed_noise(1.0, 1.0, 0.25, 400),
+            "noise is 2 units, and must be 4 or more: .*or skellam_noise",
+        ),
+        (distributed_noise(1.0, 1.0, 2.0**-14, 1), "of which .* are noise, and at most 32767 fit: choose a"),
+        (
+            skellam_noise(1.0, 1.0, 1 / 16, 9, 8),
+            "of which .* are noise, and at most 127 fit: choose a larger",
+        ),
+    ],
+)
+def test_noise_that_would_not_fit_is_refused(step, says):
+    with pytest.raises(ValueError, match=says):
+        step.encode(Payload({"values": np.zeros(D, np.int32)}), {}, context("a"))
 
 
 def test_one_seed_gives_one_model_with_any_number_of_workers():
