@@ -253,6 +253,6 @@ def test_a_record_that_is_filled_at_once_is_one_that_was_filled_item_by_item(kin
     made, usual = filled(kind(), items), kind(items)
     assert made == usual
     assert list(made.items()) == list(usual.items())
-    records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (filled, usual)]
+    records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (made, usual)]
     first, second = (recorddict_to_proto(r).SerializeToString(deterministic=True) for r in records)
     assert first == second
