@@ -15,6 +15,9 @@ from hedgerow.types import Arrays, Payload, RoundContext
 
 _SMALLEST_SIGMA = 4
 
+_TAIL = 12
+"""Noise is beyond so many standard deviations for less than one value in 1e30."""
+
 
 def lattice(unit: float, norm: float) -> Transform:
     """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
@@ -123,7 +126,7 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
 
     def share(n: int) -> int:
         sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(fewest))
-        largest = norm / unit + 1 + 12 * sigma
+        largest = norm / unit + 1 + _TAIL * sigma
         if sigma < _SMALLEST_SIGMA or largest > np.iinfo(dtype).max:
             raise ValueError(
                 f"{name}: a client's noise is {sigma} units, and its numbers up to {largest:.0f}; the noise"
@@ -131,6 +134,10 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
                 " another unit, or 32 bits"
             )
         return sigma
+
+    def largest_sum(clients: int, n: int) -> int:
+        # Noise of clients is independent: together it reaches as far as the root of their number.
+        return clients * (math.ceil(norm / unit) + 1) + math.ceil(_TAIL * share(n) * math.sqrt(clients))
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
@@ -151,17 +158,21 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
         summable=True,
         sensitivity=lambda before: math.inf,  # of what is sent; that of the sum is in the noise
         whole=lambda before: int(np.iinfo(dtype).max),
+        largest_sum=largest_sum,
         noise=replace(Noise(float(multiplier)), fewest=int(fewest)),
     )
 
 
-def unit_for(norm: float, multiplier: float, fewest: int, bits: int) -> float:
-    """The smallest power of two of which a client's noised numbers take no more than so many bits.
+def unit_for(norm: float, multiplier: float, fewest: int, bits: int, clients: int = 1) -> float:
+    """The smallest power of two of which the noised sum of so many clients takes no more than so many bits.
 
-    >>> unit_for(1.0, 1.0, fewest=40, bits=16)
-    0.0001220703125
+    Rounding is taken to lengthen a vector by a quarter at most: with a model
+    of more than `2.25 (norm / unit)^2` values it lengthens it by more.
+
+    >>> unit_for(1.0, 1.0, fewest=40, bits=16), unit_for(1.0, 1.0, fewest=40, bits=16, clients=50)
+    (0.0001220703125, 0.00390625)
     """
-    reach = norm * (1 + 12 * 1.25 * multiplier / math.sqrt(fewest))
+    reach = norm * (clients + _TAIL * 1.25 * multiplier * math.sqrt(clients / fewest))
     return float(2.0 ** math.ceil(math.log2(reach / (2 ** (bits - 1) - 1))))
 
 

@@ -1,5 +1,6 @@
 """Well-known algorithms, each a short choice of parts."""
 
+import math
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
@@ -13,6 +14,7 @@ from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
 from hedgerow.strategies.masking import mask
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
+from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
 from hedgerow.strategies.weighting import weight_by_examples
@@ -25,7 +27,7 @@ PRESETS = Registry(
         name: f"hedgerow.strategies.presets:{name}"
         for name in (
             *("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad"),
-            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl"),
+            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
     },
 )
@@ -195,33 +197,41 @@ def dp_ftrl(
 
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
-    missing: float = 0.2, bits: int = 16,
+    bits: int = 16, corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10,
     server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
-    """FedAvg whose clients add the noise, under what sums them: arXiv:2102.06387, algorithm 1.
+    """FedAvg whose clients add the noise, under a mask: arXiv:2102.06387, algorithm 1.
 
-    Cohorts take turns (`cyclic`), because whoever sums knows who takes part.
-    At most the share `missing` of a cohort drops out or works together against
-    the others; a round with fewer clients left releases nothing. What is sent
-    are whole numbers of `bits` bits; a mask, put last, adds room for their sum.
+    The server sees no sum with less noise than is counted. Cohorts take turns
+    (`cyclic`), because it knows who takes part. The noise is that of the
+    clients of an expected cohort that are neither `corrupt` nor a `dropout`:
+    no client unmasks a sum with fewer honest ones. What is sent are whole
+    numbers of `bits` bits in a cohort of up to 1.25 times the expected size.
 
     >>> from hedgerow.strategies import cyclic
     >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
-    'chain(clip(1.0), lattice(0.000244140625, 1.0), distributed_noise(2.0, 1.0, 0.000244140625, 40, 16))'
+    'chain(clip(1.0), lattice(0.00390625, 1.0), distributed_noise(2.0, 1.0, 0.00390625, 30, 16), mask())'
     """
-    checks.probability(missing=missing)
+    checks.whole(8, 32, bits=bits)
+    secure = SecureAggregation(corrupt, dropout, min_clients)
     if parts.get("pipeline", float32()).kinds:
         raise ValueError(
             f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
         )
-    sampling = parts.get("sampling", cyclic(10, population=100))
-    expected = sampling.expected or 1.0
-    fewest = max(1, int(expected * (1 - missing)))
-    unit = unit_for(clip_norm, noise_multiplier, fewest, bits)
+    sampling = parts.get("sampling", cyclic(5 * min_clients, population=50 * min_clients))
+    expected = int(sampling.expected or min_clients)
+    if expected < min_clients:
+        raise ValueError(
+            f"a cohort has {expected} clients, and clients take part in none of less than {min_clients}"
+            " (min_clients): ask more clients, or lower min_clients"
+        )
+    fewest = secure.honest(expected)
+    unit = unit_for(clip_norm, noise_multiplier, fewest, bits, math.ceil(1.25 * expected))
     steps = (
         clip(clip_norm),
         lattice(unit, clip_norm),
-        distributed_noise(noise_multiplier, clip_norm, unit, fewest, bits),
+        distributed_noise(noise_multiplier, clip_norm, unit, fewest, 16 if bits <= 16 else 32),
+        mask(corrupt, dropout, min_clients),
     )
     update = _step(server_learning_rate, server_momentum)
     return _private(
