@@ -150,7 +150,7 @@ class PrivateRounds:
 
     def exhausted(self, state: ServerState) -> str:
         """Why the run stops before its next round, or an empty text."""
-        if self.ledger.allows(self._event(state.round + 1)):
+        if self.ledger.allows(self._event(state)):
             return ""
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
@@ -181,7 +181,7 @@ class PrivateRounds:
         released = strategy.release(total, state.private, words)
         noise = "seeded: a simulation" if self.seeded else "system"
         try:
-            self.ledger.record(number, self._event(number), released.digest, noise=noise)
+            self.ledger.record(number, self._event(state), released.digest, noise=noise)
         except OSError as error:
             return unchanged, f"the ledger cannot be written ({error}), so that nothing is released"
         private = {**released.state, _RELEASES: state.private[_RELEASES] + 1}
@@ -194,8 +194,9 @@ class PrivateRounds:
         model = Model(parameters, state.model.buffers)
         return replace(unchanged, model=model, update=update, private=private), ""
 
-    def _event(self, round: int) -> Event:
-        return self.strategy.release.noise.event(self.strategy.sampling, round)
+    def _event(self, state: ServerState) -> Event:
+        d = len(state.model.parameters)
+        return self.strategy.release.noise.event(self.strategy.sampling, state.round + 1, d)
 
 
 def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:

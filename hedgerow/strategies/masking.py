@@ -124,7 +124,7 @@ class Shape:
         if pipeline.largest_sum is None:
             ring = ring_for(clients, pipeline.max_weight, pipeline.whole(0))
         else:
-            size = pipeline.max_weight * pipeline.largest_sum(clients, length)
+            size = pipeline.max_weight * pipeline.largest_sum(0, clients, length)
             ring = ring_within(size, f"{clients} clients in {pipeline.name}")
         metrics = pipeline.secure.metrics if pipeline.secure else ()
         return cls(ring, length, metrics, layout.buffer_size, clients)

@@ -10,7 +10,7 @@ from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize
-from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
+from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise, unit_for
 from hedgerow.strategies.masking import mask
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
@@ -197,7 +197,8 @@ def dp_ftrl(
 
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
-    bits: int = 16, corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10,
+    bits: int = 16, value_range: float | None = None, noise: str = "gaussian",
+    corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10,
     server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """FedAvg whose clients add the noise, under a mask: arXiv:2102.06387, algorithm 1.
@@ -205,14 +206,18 @@ def secure_dp_fedavg(
     The server sees no sum with less noise than is counted. Cohorts take turns
     (`cyclic`), because it knows who takes part. The noise is that of the
     clients of an expected cohort that are neither `corrupt` nor a `dropout`:
-    no client unmasks a sum with fewer honest ones. What is sent are whole
-    numbers of `bits` bits in a cohort of up to 1.25 times the expected size.
+    no client unmasks a sum with fewer honest ones. `noise` is `"gaussian"`
+    (`distributed_noise`) or `"skellam"` (`skellam_noise`). What is sent are
+    whole numbers of `bits` bits, in cohorts of up to 1.25 times the expected
+    size. Values are cut to `value_range`, by default a quarter of the clip norm.
 
     >>> from hedgerow.strategies import cyclic
-    >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
-    'chain(clip(1.0), lattice(0.00390625, 1.0), distributed_noise(2.0, 1.0, 0.00390625, 30, 16), mask())'
+    >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
+    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.noise.fewest
+    ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
     checks.whole(8, 32, bits=bits)
+    checks.one_of(("gaussian", "skellam"), noise=noise)
     secure = SecureAggregation(corrupt, dropout, min_clients)
     if parts.get("pipeline", float32()).kinds:
         raise ValueError(
@@ -226,11 +231,15 @@ def secure_dp_fedavg(
             " (min_clients): ask more clients, or lower min_clients"
         )
     fewest = secure.honest(expected)
-    unit = unit_for(clip_norm, noise_multiplier, fewest, bits, math.ceil(1.25 * expected))
+    reach = clip_norm / 4 if value_range is None else value_range
+    most = math.ceil(1.25 * expected)
+    unit = unit_for(clip_norm, noise_multiplier, fewest, bits, clients=most, range=reach)
     steps = (
         clip(clip_norm),
-        lattice(unit, clip_norm),
-        distributed_noise(noise_multiplier, clip_norm, unit, fewest, 16 if bits <= 16 else 32),
+        lattice(unit, clip_norm, reach),
+        (skellam_noise if noise == "skellam" else distributed_noise)(
+            noise_multiplier, clip_norm, unit, fewest, 16 if bits <= 16 else 32
+        ),
         mask(corrupt, dropout, min_clients),
     )
     update = _step(server_learning_rate, server_momentum)
