@@ -100,8 +100,8 @@ def _event(plan: dict[str, Any]) -> Once:
         return event
     if isinstance(event, Skellam):
         raise ValueError(
-            f"rate is {plan['rate']:g}, and with Skellam noise, which clients add, no chance is counted on:"
-            " whoever sums knows who takes part; take rate 1, and the rounds that one client is in"
+            "with Skellam noise, which clients add, rate is 1: whoever sums knows who takes part, and no"
+            " chance is counted on; give rate 1, and the rounds that one client is in"
         )
     return PoissonSampled(plan["rate"], event)
 

@@ -118,7 +118,8 @@ def _table(variance: int) -> _Table:
     whole = entries.pop()
     first_bits = np.array([(entry << _BITS) // whole for entry in entries], np.uint64)
     # Beyond the first that is all ones, all are.
-    return _Table(entries, whole, first_bits[: 1 + int(np.searchsorted(first_bits, 2**_BITS - 1))])
+    told_apart = int(np.searchsorted(first_bits, np.uint64(2**_BITS - 1)))
+    return _Table(entries, whole, first_bits[: told_apart + 1])
 
 
 def _decide(value: int, table: _Table, words: Words) -> int:

@@ -207,7 +207,7 @@ def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skella
     """
     l2 = lattice_norm(norm, n)
     variance = fewest * math.ceil((multiplier * l2) ** 2 / fewest)
-    return Skellam(variance, l2, min(l2**2, math.sqrt(n) * l2))
+    return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))
 
 
 def unit_for(

@@ -20,10 +20,11 @@ from hedgerow.strategies import (
     poisson,
     quantize,
     secure_dp_fedavg,
+    skellam_noise,
 )
-from hedgerow.strategies.distributed import lattice_norm
+from hedgerow.strategies.distributed import lattice_norm, skellam_event, unit_for
 from hedgerow.strategies.transform import chain
-from hedgerow.types import Fit, Layout, Model, RoundContext
+from hedgerow.types import Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 
 D = 4000
@@ -60,9 +61,10 @@ def unit_of(pipeline) -> float:
     return float(pipeline.name.partition("lattice(")[2].partition(",")[0])
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "skellam"])
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
-def test_the_fewest_clients_make_all_of_the_noise(seeded):
-    pipeline = strategy().pipeline
+def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
+    pipeline = strategy(noise=noise).pipeline
     fewest = pipeline.noise.fewest
     assert fewest == 16
     sigma = 2.0 * lattice_norm(1 / unit_of(pipeline), D)
@@ -73,6 +75,39 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded):
     assert abs(noise.std() / (2 / 3 * sigma) - 1) > 0.08
     assert stats.kstest(noise / noise.std(), "norm").pvalue > 1e-6
     assert summed(pipeline, fewest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
+
+
+def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
+    pipeline = chain(clip(1.0), lattice(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
+    event = pipeline.noise.skellam(D)
+    assert event.variance == 1500, "a share of 5"
+    zeros = np.zeros(D, np.float32)
+    sent = [encode(pipeline, zeros, {}, context(f"c{i}", seeded=False))[0].values for i in range(300)]
+    assert {values.dtype for values in sent} == {np.dtype(np.int8)}
+    seen = np.sum(sent, axis=0, dtype=np.int64)
+    edges = np.arange(-90.5, 91, 12)
+    for variance, sound in ((1500, True), (1000, False), (2250, False)):
+        below = stats.skellam.cdf(np.floor(edges), variance / 2, variance / 2)
+        expected = np.diff([0.0, *below, 1.0]) * D
+        counts = np.histogram(seen, [-np.inf, *edges, np.inf])[0]
+        assert (stats.chisquare(counts, expected).pvalue > 1e-6) == sound
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("fewest", [4, 40, 1000])
+@pytest.mark.parametrize("multiplier", [0.5, 4.0])
+def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
+    """Where rounding lengthens a vector by less than a quarter: a small model."""
+    unit = unit_for(0.5, multiplier, fewest, bits)
+    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, fewest, bits))
+    values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, "a", Layout.flat(1)))[0].values
+    assert values.dtype.itemsize * 8 == bits
+    event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
+    assert step.noise.skellam(1) == event
+    share = event.variance / fewest
+    reach = 0.5 / unit + 12 * sqrt(share)
+    assert reach <= 2 ** (bits - 1) - 1
+    assert reach >= 2 ** (bits - 1) / 4, "half a bit for the tail, and one for the power of two"
 
 
 def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
@@ -183,6 +218,13 @@ def test_what_is_unmasked_has_the_noise_that_is_counted_also_when_the_fewest_are
     assert abs(seen / (2 / 3 * sigma) - 1) > 0.08
 
 
+def test_skellam_noise_is_counted_as_such():
+    chosen = strategy(noise="skellam")
+    event = skellam_event(2.0, 1 / unit_of(chosen.pipeline), 16, MeanTrainer().layout.dimension)
+    seen = [r.epsilon for r in run(chosen, Some(failing=2), rounds=2)]
+    assert seen == pytest.approx([epsilon([event] * n, 1e-3) for n in (1, 2)])
+
+
 @pytest.mark.parametrize("masks", [False, True], ids=["unmasked", "masked"])
 def test_with_too_few_left_nothing_is_released_and_nothing_is_counted(masks, tmp_path):
     """Two of twenty may be corrupt, and add no noise: 18 must be left for 16 to be honest."""
@@ -208,3 +250,22 @@ def test_without_a_mask_too_few_release_nothing_either():
         (result,) = run(unmasked, Some(failing=failing), rounds=1)
         assert result.failed == says
         assert bool(result.epsilon) == (not says)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (
+            distributed_noise(1.0, 1.0, 0.25, 400),
+            "noise is 2 units, and must be 4 or more: .*or skellam_noise",
+        ),
+        (distributed_noise(1.0, 1.0, 2.0**-14, 1), "of which .* are noise, and at most 32767 fit: choose a"),
+        (
+            skellam_noise(1.0, 1.0, 1 / 16, 9, 8),
+            "of which .* are noise, and at most 127 fit: choose a larger",
+        ),
+    ],
+)
+def test_noise_that_would_not_fit_is_refused(step, says):
+    with pytest.raises(ValueError, match=says):
+        step.encode(Payload({"values": np.zeros(D, np.int32)}), {}, context("a"))
