@@ -43,9 +43,10 @@ def skellam(variance: int, n: int, words: Words) -> NDArray[np.int64]:
     `|b| K_(N+1) = c I_(N+1)`. As `K_k` grows with `k`, `|g_k - c I_k|` is at
     most `c I_(N+1)` for all `k` up to `N`: each probability is off by no more
     than that of `N + 1`. `N` is chosen so that the tail from `N + 1` on has at
-    most 2**-240 (`tail`), and `2 N + 3` times that is below 2**-221. Entries
-    are whole numbers of 256 bits and more, rounded once a step; all terms are
-    positive, so that their relative error is below `N` 2**-255.
+    most 2**-240 (`tail`), and twice `2 N + 3` times that is below 2**-220. The
+    whole numbers `g_k` have 248 bits or more, since `g_(k-1) >= g_(k+1)` and
+    `2 N / v > 2**-8`, and are rounded once a step; all terms are positive, so
+    that the relative error is below `N` 2**-248, which is less than 2**-230.
 
     Args:
         variance: whole, 1 to 2**26.

@@ -195,8 +195,8 @@ class PrivateRounds:
         return replace(unchanged, model=model, update=update, private=private), ""
 
     def _event(self, state: ServerState) -> Event:
-        d = len(state.model.parameters)
-        return self.strategy.release.noise.event(self.strategy.sampling, state.round + 1, d)
+        n = self.strategy.pipeline.length(len(state.model.parameters))
+        return self.strategy.release.noise.event(self.strategy.sampling, state.round + 1, n)
 
 
 def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hedgerow import checks, rng
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Skellam
-from hedgerow.privacy.skellam import skellam, tail
+from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
 from hedgerow.strategies.norms import l2_norm
 from hedgerow.strategies.release import Noise
 from hedgerow.strategies.transform import Transform, require_finite, take
@@ -119,7 +119,8 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
             and noise are refused where it would be more).
 
     Raises:
-        ValueError: an argument is out of range, or numbers would not fit.
+        ValueError: an argument is out of range, or numbers would not fit; when
+            encoding, the vector is longer than the noise is measured for.
 
     >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).kinds
     ('discrete noise',)
@@ -166,7 +167,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
         bits: of a number that is sent, 8, 16 or 32.
 
     Raises:
-        ValueError: an argument is out of range, or numbers would not fit.
+        ValueError: as `distributed_noise`.
 
     >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).noise.skellam(4000).variance
     263700
@@ -222,10 +223,14 @@ def unit_for(
     (0.0001220703125, 0.00390625)
     """
     largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(fewest)
+
+    def fits(unit: float) -> bool:
+        variance = (share * norm / unit) ** 2
+        reach = largest / unit + clients + tail(math.ceil(clients * variance), _NATS)
+        return reach <= _largest(bits) and variance < LARGEST_VARIANCE
+
     unit = 2.0 ** math.ceil(math.log2(largest / _largest(bits)))
-    while largest / unit + clients + tail(math.ceil(clients * (share * norm / unit) ** 2), _NATS) > _largest(
-        bits
-    ):
+    while not fits(unit):
         unit *= 2
     return float(unit)
 
@@ -243,6 +248,12 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
+        squared, bound = float(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
+        if squared > bound**2:
+            raise ValueError(
+                f"{name}: the whole numbers have a norm of {math.sqrt(squared):.6g}, and the noise is"
+                f" measured for {bound:.6g}; put a lattice(...) of the same norm and unit before it"
+            )
         words: rng.Words = rng.system_words
         if context.seeded_noise:
             words = rng.seeded_words(context.seed, "noise", round=context.round, client=context.client)

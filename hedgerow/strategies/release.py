@@ -66,7 +66,7 @@ class Noise:
     skellam: Callable[[int], Skellam] | None = None
 
     def event(self, sampling: Sampling, round: int, n: int) -> Event:
-        """What one round of a model of `n` values is to the ledger."""
+        """What one round is to the ledger, of whose sum the noise is on `n` values."""
         gaussian = Gaussian(self.multiplier)
         if sampling.groups is not None:
             return Cyclic(self.skellam(n) if self.skellam else gaussian, sampling.groups, round)

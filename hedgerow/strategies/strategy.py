@@ -156,6 +156,14 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             " use cyclic(clients, population=...), and no chance is counted on",
         ),
         (
+            "discrete noise" in pipeline.kinds and "quantize" not in pipeline.kinds,
+            f"{pipeline.name} adds whole numbers of noise to numbers that are not; put lattice(...) first",
+        ),
+        (
+            "discrete noise" in pipeline.kinds and not pipeline.summable,
+            f"{pipeline.name} tells without noise which values a client chose to send; leave out top_k",
+        ),
+        (
             pipeline.bounding is not None
             and pipeline.bounding.share > 0
             and "discrete noise" in pipeline.kinds,

@@ -412,9 +412,25 @@ def test_the_one_number_that_is_left_out_is_computed() -> None:
     assert found["epsilon"] == 8
 
 
+def test_a_plan_with_skellam_noise_is_that_of_the_ledger() -> None:
+    given = ["privacy", "--delta", "1e-5", "--rounds", "40", "--rate", "1"]
+    model = ["--parameters", "100000", "--norm", "0.5", "--unit", str(2.0**-13)]
+    result = hedgerow(*given, *model, "--noise", "4")
+    assert result.exit_code == 0
+    assert re.search(r"^epsilon +8\.087\d+ +<- computed$", result.stdout, re.MULTILINE)
+    assert "4099.57 units (l2). Skellam noise of variance 2.68904e+08" in " ".join(result.stdout.split())
+    found = json.loads(hedgerow(*given, *model, "--epsilon", "8", "--json").stdout)
+    assert found["noise_multiplier"] == pytest.approx(4.037, abs=0.003)
+    assert found["variance"] >= (found["noise_multiplier"] * found["l2"]) ** 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (
+            ["--epsilon", "1", "--delta", "1e-5", "--noise", "1", "--rate", "1", "--norm", "1"],
+            "left out: --para",
+        ),
         (["--epsilon", "1"], "left out: --delta --rounds --noise --rate"),
         (["--delta", "2", "--rounds", "3", "--noise", "1", "--rate", "1"], "delta is 2.0"),
         (["--epsilon", "0.01", "--delta", "1e-5", "--noise", "1", "--rate", "1"], "one round alone passes"),

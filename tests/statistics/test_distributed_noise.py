@@ -170,6 +170,18 @@ def test_what_would_not_be_private_is_refused(make, says):
         make()
 
 
+@pytest.mark.parametrize("noise", [distributed_noise, skellam_noise])
+def test_noise_for_another_lattice_is_refused_where_it_would_be_too_little(noise):
+    """A step of another norm or unit: the ledger counts less than a client reveals."""
+    x = np.full(D, 1 / sqrt(D) * 0.999, np.float32)
+    for unit, norm in ((1 / 64, 1.0), (1 / 128, 0.5)):
+        step = chain(clip(1.0), lattice(1 / 128, 1.0), noise(4.0, norm, unit, 9))
+        with pytest.raises(
+            ValueError, match=r"norm of 1\d\d.*measured for .*lattice\(\.\.\.\) of the same norm"
+        ):
+            encode(step, x, {}, context("a"))
+
+
 @dataclass(frozen=True)
 class Some(MeanTrainer):
     """Trains but for the first clients, which fail."""
