@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from flwr.app import Message, RecordDict
+from numpy.typing import NDArray
 
 from hedgerow import records
 from hedgerow.server.masked import MaskedCollector
@@ -120,6 +121,12 @@ class Collector:
         if self._on_sum:
             return decode(self._strategy.pipeline, Payload({"values": values}), self._context(""))
         return values
+
+    def total(self) -> NDArray[np.int64]:
+        """The sum of what was counted in, `(d + extra,)` in multiples of 2**-36; of a private strategy."""
+        deltas = self.collected.deltas
+        assert isinstance(deltas, FixedPointMean)
+        return deltas.fixed
 
     def _count_in(self, client: str, message: Message | records.Reply | None) -> None:
         if message is None:

@@ -15,7 +15,7 @@ from hedgerow import rng
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
 from hedgerow.server.collect import Collector
-from hedgerow.strategies.aggregation import FixedPointMean
+from hedgerow.server.masked import MaskedCollector
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, ServerState
 
@@ -164,18 +164,21 @@ class PrivateRounds:
         """This round's bound of a client's delta."""
         return self.strategy.release.bounding.norm(state.private)
 
-    def update(self, state: ServerState, collector: Collector) -> tuple[ServerState, str]:
+    def update(self, state: ServerState, collector: Collector | MaskedCollector) -> tuple[ServerState, str]:
         """The state after a round, and why it released nothing, or an empty text."""
         number, strategy = state.round + 1, self.strategy
         unchanged = replace(state, round=number)
-        fewest = strategy.release.noise.fewest
-        if collector.collected.counted < fewest:
-            counted = collector.collected.counted
+        if collector.collected.failed:
+            return unchanged, collector.collected.failed
+        fewest, counted = strategy.release.noise.fewest, collector.collected.counted
+        if counted < fewest:
             return unchanged, f"{counted} clients count, and the noise of {fewest} makes a sum private"
-        deltas = collector.collected.deltas
-        assert isinstance(deltas, FixedPointMean)
+        try:
+            total = collector.total()
+        except OverflowError as error:
+            return unchanged, f"{error}; nothing is released"
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words
-        released = strategy.release(deltas.fixed, state.private, words)
+        released = strategy.release(total, state.private, words)
         noise = "seeded: a simulation" if self.seeded else "system"
         try:
             self.ledger.record(number, self._event(state), released.digest, noise=noise)

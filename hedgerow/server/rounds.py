@@ -124,7 +124,7 @@ def rounds(
             masked_as=run if masks else "", register=register, timeout=timeout,
         )  # fmt: skip
         with span("aggregate"):
-            if isinstance(collector, Collector) and private is not None and roster.names:
+            if private is not None and roster.names:
                 state, failed = private.update(state, collector)
             else:
                 state, failed = _update(strategy, state, collector, len(cohort))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hedgerow import checks, rng
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Skellam
-from hedgerow.privacy.skellam import skellam, tail
+from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
 from hedgerow.strategies.norms import l2_norm
 from hedgerow.strategies.release import Noise
 from hedgerow.strategies.transform import Transform, require_finite, take
@@ -19,7 +19,7 @@ _SMALLEST_SIGMA = 4
 _NATS = 72.0  # exp(-72) is 5e-32; a Gaussian is there at 12 standard deviations
 
 
-def lattice(unit: float, norm: float) -> Transform:
+def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
     """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
 
     A draw that is longer than `lattice_norm(norm / unit, n)` is thrown away and
@@ -30,6 +30,8 @@ def lattice(unit: float, norm: float) -> Transform:
     Args:
         unit: a power of two, so that sums of multiples are exact.
         norm: of the clip before it.
+        range: values beyond it are cut to it; `None` for the norm, which none
+            exceeds. The sum of a cohort then takes fewer bits.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not
@@ -43,12 +45,16 @@ def lattice(unit: float, norm: float) -> Transform:
     >>> payload.values.tolist(), decode(step, payload, context).tolist()
     ([2, 3], [0.5, 0.75])
     """
-    checks.positive(unit=unit, norm=norm)
+    reach = float(norm if range is None else range)
+    checks.positive(unit=unit, norm=norm, range=reach)
     if math.frexp(unit)[0] != 0.5:
         raise ValueError(f"unit is {unit}; it must be a power of two, such as {2.0**-10}")
     if norm / unit >= 2**30:
         raise ValueError(f"norm / unit is {norm / unit:g}; it must be below 2**30: take a larger unit")
-    name = f"lattice({float(unit)!r}, {float(norm)!r})"
+    if reach > norm:
+        raise ValueError(f"range is {range}; it must be at most the norm, {norm}")
+    shown = "" if range is None else f", range={reach!r}"
+    name = f"lattice({float(unit)!r}, {float(norm)!r}{shown})"
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         x = payload.values
@@ -56,7 +62,7 @@ def lattice(unit: float, norm: float) -> Transform:
         if l2_norm(x) > norm * (1 + 1e-6):
             raise ValueError(f"{name}: the norm is {l2_norm(x):.6g}; put clip({norm!r}) before it")
         random = rng.generator(context.seed, "lattice", round=context.round, client=context.client)
-        scaled = x.astype(np.float64) / unit
+        scaled = np.clip(x.astype(np.float64), -reach, reach) / unit
         bound = lattice_norm(norm / unit, len(x))
         while True:
             whole = np.floor(scaled + random.random(len(x)))
@@ -73,7 +79,8 @@ def lattice(unit: float, norm: float) -> Transform:
         decode=decode,
         summable=True,
         sensitivity=lambda before: math.inf,  # depends on the number of values: see lattice_norm
-        whole=lambda before: math.ceil(norm / unit) + 1,
+        unbiased=range is None,
+        whole=lambda before: math.ceil(reach / unit) + 1,
     )
 
 
@@ -124,17 +131,22 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
         raise ValueError(f"bits is {bits!r}; it must be 16 or 32")
     name = f"distributed_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
 
-    def draw(n: int) -> Draw:
+    def sigma_of(n: int) -> int:
         sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(fewest))
         if sigma < _SMALLEST_SIGMA:
             raise ValueError(
                 f"{name}: a client's noise is {sigma} units, and must be {_SMALLEST_SIGMA} or more: choose a"
                 " smaller unit, or skellam_noise"
             )
-        _refuse_unfit(name, norm / unit, 12 * sigma, bits)
-        return lambda count, words: discrete_gaussian(sigma, count, words)
+        return sigma
 
-    return _client_noise(name, draw, norm / unit, bits, Noise(float(multiplier), fewest=int(fewest)))
+    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
+        return discrete_gaussian(sigma_of(n), count, words)
+
+    def reach(clients: int, n: int) -> int:
+        return math.ceil(math.sqrt(2 * _NATS * clients) * sigma_of(n))
+
+    return _client_noise(name, norm / unit, draw, reach, bits, Noise(float(multiplier), fewest=int(fewest)))
 
 
 def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
@@ -152,7 +164,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
 
     Args:
         multiplier, norm, unit, fewest: as in `distributed_noise`.
-        bits: of a number that is sent, 8 or 16.
+        bits: of a number that is sent, 8, 16 or 32.
 
     Raises:
         ValueError: as `distributed_noise`.
@@ -162,21 +174,21 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
     """
     checks.positive(multiplier=multiplier, norm=norm, unit=unit)
     checks.whole(1, fewest=fewest)
-    if bits not in (8, 16):
-        raise ValueError(f"bits is {bits!r}; it must be 8 or 16")
+    if bits not in (8, 16, 32):
+        raise ValueError(f"bits is {bits!r}; it must be 8, 16 or 32")
     name = f"skellam_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
 
     def event(n: int) -> Skellam:
         return skellam_event(multiplier, norm / unit, fewest, n)
 
-    def draw(n: int) -> Draw:
-        variance = event(n).variance // fewest
-        _refuse_unfit(name, norm / unit, tail(variance, _NATS), bits)
-        return lambda count, words: skellam(variance, count, words)
+    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
+        return skellam(event(n).variance // fewest, count, words)
 
-    return _client_noise(
-        name, draw, norm / unit, bits, Noise(float(multiplier), fewest=int(fewest), skellam=event)
-    )
+    def reach(clients: int, n: int) -> int:
+        return tail(clients * (event(n).variance // fewest), _NATS)
+
+    noise = Noise(float(multiplier), fewest=int(fewest), skellam=event)
+    return _client_noise(name, norm / unit, draw, reach, bits, noise)
 
 
 def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skellam:
@@ -199,28 +211,39 @@ def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skella
     return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))
 
 
-def unit_for(norm: float, multiplier: float, fewest: int, bits: int) -> float:
-    """The smallest power of two of which a client's noised numbers take no more than so many bits.
+def unit_for(
+    norm: float, multiplier: float, fewest: int, bits: int, *, clients: int = 1, range: float | None = None
+) -> float:
+    """The smallest power of two of which the noised sum of so many clients takes no more than so many bits.
 
     Unless the model has so many values that rounding them lengthens a vector
-    by more than a quarter.
+    by more than a quarter. `range` is the lattice's.
 
-    >>> unit_for(1.0, 1.0, fewest=40, bits=16), unit_for(1.0, 1.0, fewest=40, bits=8)
-    (0.0001220703125, 0.03125)
+    >>> unit_for(1.0, 1.0, fewest=40, bits=16), unit_for(1.0, 1.0, fewest=40, bits=16, clients=50)
+    (0.0001220703125, 0.00390625)
     """
-    share = 1.25 * multiplier / math.sqrt(fewest)
-    unit = 2.0 ** math.ceil(math.log2(norm * (1 + 12 * share) / _largest(bits)))
-    while norm / unit + 1 + tail(math.ceil((share * norm / unit) ** 2), _NATS) > _largest(bits):
+    largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(fewest)
+
+    def fits(unit: float) -> bool:
+        variance = (share * norm / unit) ** 2
+        reach = largest / unit + clients + tail(math.ceil(clients * variance), _NATS)
+        return reach <= _largest(bits) and variance < LARGEST_VARIANCE
+
+    unit = 2.0 ** math.ceil(math.log2(largest / _largest(bits)))
+    while not fits(unit):
         unit *= 2
     return float(unit)
 
 
-Draw = Callable[[int, rng.Words], NDArray[np.int64]]
-"""`(n, words) -> (n,) int64`: so many values of a client's noise."""
+Draw = Callable[[int, rng.Words, int], NDArray[np.int64]]
+"""`(n, words, count) -> (count,) int64`: so many values of a client's noise, in a vector of `n`."""
+
+Reach = Callable[[int, int], int]
+"""`(clients, n)`: what less than one value in 1e30 of so many clients' noise together is beyond."""
 
 
-def _client_noise(name: str, draw: Callable[[int], Draw], norm: float, bits: int, noise: Noise) -> Transform:
-    """The step that adds what `draw` gives for a number of values, in whole numbers of so many bits."""
+def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, noise: Noise) -> Transform:
+    """The step that adds noise to whole numbers of so many bits, of a vector of this norm."""
     dtype, most = np.dtype(f"int{bits}"), _largest(bits)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
@@ -234,10 +257,11 @@ def _client_noise(name: str, draw: Callable[[int], Draw], norm: float, bits: int
         words: rng.Words = rng.system_words
         if context.seeded_noise:
             words = rng.seeded_words(context.seed, "noise", round=context.round, client=context.client)
-        drawn = draw(len(whole))
-        noised = whole + drawn(len(whole), words)
+        n = len(whole)
+        _refuse_unfit(name, norm, reach(1, n), bits)
+        noised = whole + draw(n, words, n)
         while (wrong := np.flatnonzero(np.abs(noised) > most)).size:
-            noised[wrong] = whole[wrong] + drawn(len(wrong), words)
+            noised[wrong] = whole[wrong] + draw(n, words, len(wrong))
         return payload.replace(noised.astype(dtype)), {}
 
     return Transform(
@@ -248,6 +272,8 @@ def _client_noise(name: str, draw: Callable[[int], Draw], norm: float, bits: int
         summable=True,
         sensitivity=lambda before: math.inf,  # of what is sent; that of the sum is in the noise
         whole=lambda before: most,
+        # Noise of clients is independent: together it does not reach as far as so many times one's.
+        largest_sum=lambda before, clients, n: clients * before + reach(clients, n),
         noise=noise,
     )
 

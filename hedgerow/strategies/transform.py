@@ -52,6 +52,9 @@ class Transform:
         whole: the largest size of the whole numbers after the step, from that
             before it; 0 where the values are not whole numbers. The ring of a
             mask follows from it.
+        largest_sum: the largest size of a sum of whole numbers after the step,
+            from that before it and the numbers of clients and values; `None`
+            where it is so many times the largest.
         max_weight: the largest weight that the step gives.
         secure: what clients insist on, where the step masks.
         bounding: of a clip, its half on the server.
@@ -71,6 +74,7 @@ class Transform:
     expands: bool = False
     sensitivity: Callable[[float], float] = lambda bound: bound
     whole: Callable[[int], int] = lambda largest: largest
+    largest_sum: Callable[[int, int, int], int] | None = None
     max_weight: int = 1
     secure: SecureAggregation | None = None
     bounding: Bounding | None = None
@@ -179,6 +183,16 @@ def chain(*steps: Transform) -> Transform:
             largest = step.whole(largest)
         return largest
 
+    def largest_sum(largest: int, clients: int, n: int) -> int:
+        total = clients * largest
+        for step in steps:
+            if step.largest_sum:
+                total = step.largest_sum(largest, clients, n)
+            largest = step.whole(largest)
+        return total
+
+    noise = next((s.noise for s in steps if s.noise), None)
+    secure = next((s.secure for s in steps if s.secure), None)
     return Transform(
         name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
         kinds=tuple(kind for step in steps for kind in step.kinds),
@@ -192,11 +206,12 @@ def chain(*steps: Transform) -> Transform:
         expands=any(s.expands for s in steps),
         sensitivity=sensitivity,
         whole=whole,
+        largest_sum=largest_sum if any(s.largest_sum for s in steps) else None,
         max_weight=prod(s.max_weight for s in steps),
-        secure=next((s.secure for s in steps if s.secure), None),
+        secure=secure.under(noise.fewest) if secure and noise else secure,
         # The last clip is the one that the noise is measured against.
         bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
-        noise=next((s.noise for s in steps if s.noise), None),
+        noise=noise,
     )
 
 

@@ -480,6 +480,25 @@ def test_a_private_run_shows_epsilon_beside_accuracy_and_bytes_and_ends_within_i
     assert "epsilon" in Path("runs/private/report.html").read_text()
 
 
+def test_a_run_with_noise_from_the_clients_shows_epsilon_and_half_of_the_bytes() -> None:
+    Path("private.toml").write_text(PRIVATE)
+    assert hedgerow("run", "private.toml", "rounds=2", "--workers", "1").exit_code == 0
+    secure = [
+        "strategy.name=secure_dp_fedavg", "strategy.clients_per_round=20", "strategy.noise_multiplier=4.0",
+        "rounds=2", "--out", "runs/secure",
+    ]  # fmt: skip
+    result = hedgerow("run", "private.toml", *secure, "--masks")
+    assert result.exit_code == 0, result.output
+    central, masked = json.loads(hedgerow("compare", "runs/private", "runs/secure", "--json").stdout)
+    assert 0 < masked["epsilon"] <= 2.5
+    lines = RunFolder(Path("runs/secure")).rounds()
+    assert [line["secure"] for line in lines] == ["masked"] * 2
+    assert all(not line["failed"] and line["metrics"] == {} for line in lines)
+    assert "epsilon" in Path("runs/secure/report.html").read_text()
+    assert central["epsilon"] > 0
+    assert "secure_dp_fedavg" in hedgerow("list", "strategies").stdout
+
+
 def test_an_audit_of_a_run_tells_its_verdict_and_draws_it() -> None:
     Path("private.toml").write_text(PRIVATE)
     assert hedgerow("run", "private.toml", "rounds=2", "--workers", "1").exit_code == 0

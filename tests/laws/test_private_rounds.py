@@ -33,16 +33,25 @@ ADAPTIVE = dp_fedavg(
     0.5, 1.0, clip_quantile=0.5, delta=1e-3, server_momentum=0.5,
     sampling=poisson(4, population=12), local=LocalTraining(learning_rate=0.1),
 )  # fmt: skip
-SKELLAM = secure_dp_fedavg(1.0, 2.0, 1e-3, missing=0.0, noise="skellam", sampling=cyclic(4, population=12))
+SKELLAM = secure_dp_fedavg(
+    1.0,
+    2.0,
+    1e-3,
+    noise="skellam",
+    corrupt=0.0,
+    dropout=0.3,
+    min_clients=5,
+    sampling=cyclic(6, population=12),
+)
 
 
 def run(strategy, folder=None, count=5, data=None, workers=1, seeded=True, trainer=None):
     trainer, data = trainer or MeanTrainer(), data or clients(12)
-    app = client_app(trainer, data, strategy, seeded_noise=seeded)
+    app = client_app(trainer, data, strategy, unmasked=True, seeded_noise=seeded)
     with InProcessGrid(app, len(data.names), names=data.names, workers=workers) as grid:
         yield from train(
             grid, strategy, trainer.initial(0), trainer.layout,
-            num_rounds=count, folder=folder, seeded_noise=seeded,
+            num_rounds=count, folder=folder, masks=False, seeded_noise=seeded,
         )  # fmt: skip
 
 
@@ -56,6 +65,7 @@ def test_one_seed_gives_one_model_with_any_number_of_workers():
 @pytest.mark.parametrize("strategy", [ADAPTIVE, SKELLAM], ids=["adaptive", "skellam"])
 def test_stopped_at_any_round_and_resumed_it_ends_with_the_same_model_and_epsilon(tmp_path, strategy):
     whole = list(run(strategy, tmp_path / "whole"))[-1]
+    assert whole.epsilon > 0
     for stop in (1, 3):
         folder = tmp_path / str(stop)
         for result in run(strategy, folder):
