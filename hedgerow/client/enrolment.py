@@ -88,13 +88,13 @@ def _secret(file: Path) -> bytes:
         ) from error
     if os.name == "posix" and mode & 0o077:
         raise Malformed(
-            f"{file} has mode {mode:04o}, so that others on this device can read it; it must be 0600: run chmod"
-            f" 600 {file}, or, if somebody may have read it, remove it and enrol the device anew"
+            f"{file} has mode {mode:04o}, so that others on this device can read it; it must be 0600: run"
+            f" chmod 600 {file}, or, if somebody may have read it, remove it and enrol the device anew"
         )
     if len(secret) != 32:
         raise Malformed(
-            f"{file} holds {len(secret)} bytes; a key has 32: restore it from a copy, or remove it and enrol the"
-            " device anew"
+            f"{file} holds {len(secret)} bytes; a key has 32: restore it from a copy, or remove it and enrol"
+            " the device anew"
         )
     return secret
 

@@ -61,8 +61,8 @@ def enrol(
     if pinned.get(name) != key:
         stands = f"has another key for {name!r}" if name in pinned else f"has no client {name!r}"
         raise CommandError(
-            f"{folder / enrolment.REGISTER} {stands}; add the line above where the register is kept, and copy it"
-            " to all devices again"
+            f"{folder / enrolment.REGISTER} {stands}; add the line above where the register is kept, and copy"
+            " it to all devices again"
         )
     terminal.tell(f"{name!r} is one of {_summary(pinned)}")
 
