@@ -173,7 +173,8 @@ class _Ear:
 
 
 def private(
-    attacker: Attacker, samples: Samples, noise_multiplier: float, expected: int, population: int,
+    attacker: Attacker,
+    seeker: Attacker, samples: Samples, noise_multiplier: float, expected: int, population: int,
     attacked: Sequence[int], num_rounds: int, seed: int,
 ) -> Private:  # fmt: skip
     """DP-FedAvg: clients with one picture each, for all of a budget's rounds, some of them attacked."""
@@ -207,7 +208,8 @@ def private(
             (alone, own, left),
             (clipped, own, ear.own[number]),
         ):
-            into.add(pictures.x, attacker.reconstruct(before, layout, update, pictures.y, seed + number))
+            who = seeker if into is released else attacker
+            into.add(pictures.x, who.reconstruct(before, layout, update, pictures.y, seed + number))
     assert ledger is not None
     return Private(released, alone, clipped, ledger.epsilon)
 

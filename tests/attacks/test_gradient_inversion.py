@@ -54,7 +54,9 @@ def test_at_epsilon_8_a_released_round_gives_nothing_away(pictures):
     # Of a run of 100 rounds, those that are attacked; all of them would add up to less than 8.
     assert epsilon([PoissonSampled(EXPECTED / POPULATION, Gaussian(NOISE))] * ROUNDS, 1e-5) < 8
     attacker = Attacker(Victim(), harder(QUICK))
-    seen = private(attacker, pictures, NOISE, EXPECTED, POPULATION, attacked=(1, 2), num_rounds=2, seed=0)
+    seen = private(
+        attacker, attacker, pictures, NOISE, EXPECTED, POPULATION, attacked=(1, 2), num_rounds=2, seed=0
+    )
     assert min(seen.clipped.psnr) > RECOVERED
     for found in (seen.alone, seen.released):
         assert np.median(found.psnr) < LOST
