@@ -135,9 +135,9 @@ def page(results: dict[str, Any]) -> str:
             "# Pictures from updates",
             "",
             "Gradient inversion (`attack.py`) against what a server sees of real rounds (`seen.py`): one step"
-            " of SGD, Fashion-MNIST, `cnn-fedavg` unless another model is named. The attacker knows the model,"
-            " the labels and the number of pictures. PSNR is that of the reconstruction closest to each"
-            " picture.",
+            " of SGD, Fashion-MNIST, `cnn-fedavg` unless another model is named. The attacker knows the"
+            " model, the labels and the number of pictures. PSNR is that of the reconstruction closest to"
+            " each picture.",
             "",
             "| what is attacked | pictures | PSNR, median | best constant, median | most above it"
             " | above 20 dB |",

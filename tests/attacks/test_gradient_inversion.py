@@ -6,6 +6,7 @@ which the same attack succeeds: a test of an attack that is too weak would fail.
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.inversion.attack import Effort
 from benchmarks.inversion.cases import Attacker, harder, plain, private, ring_vectors, secure_sum
@@ -19,6 +20,14 @@ QUICK = (Effort(starts=2, feature_steps=120, gradient_steps=0),)
 ATTACKER = Attacker(Victim(), QUICK)
 RECOVERED, LOST = 20.0, 12.0  # dB
 ROUNDS, EXPECTED, POPULATION, NOISE = 100, 10, 1000, 0.5
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
