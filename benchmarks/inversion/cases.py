@@ -214,6 +214,15 @@ def private(
     return Private(released, alone, clipped, ledger.epsilon)
 
 
+def joined(parts: Sequence[Found]) -> Found:
+    """What several attacks on the same case have found."""
+    whole = Found()
+    for part in parts:
+        for name, values in vars(part).items():
+            getattr(whole, name).extend(values)
+    return whole
+
+
 def harder(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
     """The same, and with more smoothing, which helps against noise."""
     return efforts + tuple(replace(effort, total_variation=30 * effort.total_variation) for effort in efforts)

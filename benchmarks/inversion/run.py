@@ -10,6 +10,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from benchmarks.inversion.cases import (  # noqa: E402
     Attacker,
     Found,
     harder,
+    joined,
     plain,
     private,
     ring_vectors,
@@ -38,10 +41,10 @@ from hedgerow.privacy.accounting import solve  # noqa: E402
 from hedgerow.strategies import float32, quantize, top_k  # noqa: E402
 
 EPSILON, DELTA = 8.0, 1e-5
-ROUNDS, EXPECTED, POPULATION = 100, 30, 6000
+ROUNDS, EXPECTED, POPULATION = 100, 10, 6000
 ONE = (Effort(starts=2, feature_steps=200, gradient_steps=30),)
-MANY = (Effort(starts=12, feature_steps=300),)
-SMALL = (Effort(starts=4, feature_steps=500, gradient_steps=300, total_variation=0.003),)
+MANY = (Effort(starts=8, feature_steps=250),)
+SMALL = (Effort(starts=4, feature_steps=300, gradient_steps=200, total_variation=0.003),)
 SHOWN = ("plain", "8 bits", "top 10 %", "masked", "epsilon 8")
 
 
@@ -51,23 +54,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--seeds", type=int, default=1, help="runs of each case but the private one")
-    options.add_argument("--targets", type=int, default=5, help="clients attacked in a run")
+    options.add_argument("--targets", type=int, default=3, help="clients attacked in a run")
+    options.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     options.add_argument("--rounds", type=int, default=ROUNDS, help="of the private run")
     given = options.parse_args()
-    torch.set_num_threads(1)
-    found: dict[str, Found] = {}
-    for name, case in _cases(given.targets).items():
-        found[name] = Found()
-        for seed in range(given.seeds):
-            part = case(seed)
-            for key, values in vars(part).items():
-                getattr(found[name], key).extend(values)
-        print(name, json.dumps(found[name].summary()), flush=True)
-    results = {**about.about("torch", "numpy"), **_private(given.rounds, found)}
+    names = list(_cases(given.targets))
+    with ProcessPoolExecutor(given.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        last = pool.submit(_private, given.rounds)
+        parts = {
+            name: [pool.submit(_attack, name, given.targets, seed) for seed in range(given.seeds)]
+            for name in names
+        }
+        found = {name: joined([part.result() for part in several]) for name, several in parts.items()}
+        settings, private_found = last.result()
+    found |= private_found
+    results = {**about.about("torch", "numpy"), "private": settings}
     results["cases"] = {name: case.summary() for name, case in found.items()}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (HERE / "README.md").write_text(page(results))
     draw(found, ROOT / "docs" / "images" / "inversion.png")
+
+
+def _attack(name: str, targets: int, seed: int) -> Found:
+    found = _cases(targets)[name](seed)
+    print(name, json.dumps(found.summary()), flush=True)
+    return found
 
 
 def _cases(targets: int) -> dict[str, Callable[[int], Found]]:
@@ -102,24 +113,25 @@ def _cases(targets: int) -> dict[str, Callable[[int], Found]]:
     }
 
 
-def _private(rounds: int, found: dict[str, Found]) -> dict[str, Any]:
+def _private(rounds: int) -> tuple[dict[str, Any], dict[str, Found]]:
     noise = solve(epsilon=EPSILON, delta=DELTA, rounds=rounds, rate=EXPECTED / POPULATION).noise_multiplier
-    attacked = sorted({1, *(round(rounds * i / 4) for i in range(1, 5))})
+    attacked = sorted({1, rounds // 2, rounds})
     one, many = (Attacker(Victim(), harder(effort)) for effort in (ONE, MANY))
     pictures = ordered(load_dataset("fashion-mnist").train, 100)
     seen = private(one, many, pictures, noise, EXPECTED, POPULATION, attacked, rounds, 0)
-    found["clipped, no noise"] = seen.clipped
-    found["epsilon 8"] = seen.alone
-    found["epsilon 8, all of the cohort sought"] = seen.released
-    for name in list(found)[-3:]:
-        print(name, json.dumps(found[name].summary()), flush=True)
-    return {
-        "private": {
-            "rounds": rounds, "clients_per_round": EXPECTED, "population": POPULATION,
-            "noise_multiplier": round(noise, 4), "delta": DELTA, "epsilon": round(seen.epsilon, 3),
-            "attacked": attacked,
-        }
+    found = {
+        "clipped, no noise": seen.clipped,
+        "epsilon 8": seen.alone,
+        "epsilon 8, all of the cohort sought": seen.released,
+    }
+    for name, values in found.items():
+        print(name, json.dumps(values.summary()), flush=True)
+    settings = {
+        "rounds": rounds, "clients_per_round": EXPECTED, "population": POPULATION,
+        "noise_multiplier": round(noise, 4), "delta": DELTA, "epsilon": round(seen.epsilon, 3),
+        "attacked": attacked,
     }  # fmt: skip
+    return settings, found
 
 
 def page(results: dict[str, Any]) -> str:
@@ -167,7 +179,7 @@ def page(results: dict[str, Any]) -> str:
     )
 
 
-def draw(found: dict[str, Found], file: Path, pictures: int = 5) -> None:
+def draw(found: dict[str, Found], file: Path, pictures: int = 3) -> None:
     """Pictures in columns: the true one, and what was found in each case; its PSNR beneath.
 
     The private case has pictures of its own, from the run's rounds, which stand in a row above it.
