@@ -132,9 +132,6 @@ def _first_linear(model: nn.Module) -> tuple[str, nn.Linear]:
 def _input_space(model: nn.Module, target: Mapping[str, Tensor], pictures: int) -> Tensor:
     """Orthonormal rows, `(pictures, inputs + 1)`, that span the first linear layer's inputs.
 
-    Of more pictures than half the layer's units, the strongest directions only:
-    all of them would tell nothing.
-
     The 1 for the bias is made as long as a typical input; it stands in a column
     of its own at the end of the rows.
     """
@@ -143,8 +140,7 @@ def _input_space(model: nn.Module, target: Mapping[str, Tensor], pictures: int) 
     scale = weight.norm() / bias.norm()
     joined = torch.cat([weight, scale * bias[:, None]], 1).double()
     values, vectors = torch.linalg.eigh(joined @ joined.T)
-    rank = min(pictures, len(joined) // 2)
-    kept = vectors[:, -rank:] / values[-rank:].clamp_min(1e-30).sqrt()
+    kept = vectors[:, -pictures:] / values[-pictures:].clamp_min(1e-30).sqrt()
     rows = (kept.T @ joined).float()
     return torch.cat([rows, scale.expand(len(rows), 1)], 1)
 
