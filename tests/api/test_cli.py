@@ -24,7 +24,10 @@ from hedgerow.experiments.recipe import recipe_text, recipes
 from hedgerow.experiments.store import RunFolder
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy", "audit"]
+COMMANDS = [
+    *("run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy", "audit"),
+    *("enrol", "register"),
+]
 COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
 
 
