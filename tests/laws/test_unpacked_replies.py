@@ -23,7 +23,7 @@ PIPELINES = [
 ]
 STRATEGIES = [
     *(fedavg() if pipeline is None else fedavg(pipeline=pipeline) for pipeline in PIPELINES),
-    fedavg(max_norm=1.0),
+    fedavg(max_norm=100.0),
     dp_fedavg(sampling=poisson(5, population=50)),
 ]
 
