@@ -8,6 +8,7 @@ float64, all randomness comes from one generator, and noise is continuous.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,10 +33,15 @@ class Settings:
 
 
 def dp_fedavg(
-    clients: Sequence[Client], classes: int, settings: Settings, sampling: str, random: np.random.Generator
+    clients: Sequence[Client],
+    classes: int,
+    settings: Settings,
+    sampling: str,
+    random: np.random.Generator,
+    start: Model | None = None,
 ) -> Model:
-    """The final model. `sampling` is `"poisson"` or `"cyclic"`."""
-    model = initial(clients[0][0].shape[1], settings.hidden, classes, random)
+    """The final model. `sampling` is `"poisson"` or `"cyclic"`; `start` is the first model, if it is given."""
+    model = start or initial(clients[0][0].shape[1], settings.hidden, classes, random)
     velocity = np.zeros_like(flat(model))
     groups = len(clients) // settings.cohort
     group = random.integers(groups, size=len(clients))
@@ -102,7 +108,7 @@ def accuracy(model: Model, x: np.ndarray, y: np.ndarray) -> float:
 def initial(inputs: int, hidden: Sequence[int], classes: int, random: np.random.Generator) -> Model:
     """Weights and biases uniform within `1 / sqrt(inputs)` of the layer, as torch draws them."""
     model, sizes = [], [inputs, *hidden, classes]
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         bound = 1 / math.sqrt(fan_in)
         weights = random.uniform(-bound, bound, (fan_in, fan_out))
         model.append((weights, random.uniform(-bound, bound, fan_out)))

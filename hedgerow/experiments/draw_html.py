@@ -175,7 +175,7 @@ def _line(curve: Curve | Family, x: NDArray[Any], y: NDArray[Any], hover: str) -
 
 def _figure(
     data: list[Figure],
-    drawn: Sequence[Curve] | Sequence[Family],
+    drawn: Sequence[Curve | Family],
     ends: Sequence[float],
     axis: Figure,
     right: float | None = None,

@@ -88,7 +88,7 @@ def accuracy_epsilon(drawn: Sequence[Family], file: Path) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.12)
     privacy.set_xticks(ticks := tradeoff.epsilon_ticks(drawn), [f"{tick:.2g}" for tick in ticks])
-    marks = pictures.byte_ticks(*cost.get_xlim(), fine=True)
+    marks = pictures.byte_ticks(cost.get_xlim()[0], cost.get_xlim()[1], fine=True)
     cost.set_xticks([place for place, _ in marks], [text for _, text in marks])
     cost.set_ylabel("")
     _name(cost, drawn, [float(family.bytes[-1]) for family in drawn])
@@ -127,7 +127,7 @@ def _pen(curve: Curve | Family) -> tuple[str, str]:
     return pictures.LIGHT[place], {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}[dash]
 
 
-def _prepare(axes: Axes, drawn: Sequence[Curve] | Sequence[Family], title: str, x: str) -> None:
+def _prepare(axes: Axes, drawn: Sequence[Curve | Family], title: str, x: str) -> None:
     axes.set_title(title, loc="left", color=_INK, fontsize=12, pad=12)
     axes.set_xlabel(x, color=_FAINT)
     axes.set_ylabel("accuracy", color=_FAINT)
@@ -140,7 +140,7 @@ def _prepare(axes: Axes, drawn: Sequence[Curve] | Sequence[Family], title: str, 
         side.set_visible(False)
 
 
-def _name(axes: Axes, drawn: Sequence[Curve] | Sequence[Family], ends: Sequence[float]) -> None:
+def _name(axes: Axes, drawn: Sequence[Curve | Family], ends: Sequence[float]) -> None:
     """Write each label at the right, in its colour, with a thin line to the end of its curve."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]

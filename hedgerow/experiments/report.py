@@ -29,9 +29,10 @@ class _Page(Template):
 def write_report(folder: Path, runs: Sequence[Path]) -> Path:
     """Write `report.html`, `accuracy-rounds.png`, `accuracy-bytes.png` and `clients-classes.png`.
 
-    Where some runs differ in epsilon alone, `accuracy-epsilon.png` too. The page needs no network and no other file. A plot for which there is
-    nothing to draw (no accuracy was measured; the data are not there any more)
-    is left out, and the page says why.
+    Where some runs differ in epsilon alone, `accuracy-epsilon.png` too. The
+    page needs no network and no other file. A plot for which there is nothing
+    to draw (no accuracy was measured; the data are not there any more) is left
+    out, and the page says why.
 
     Args:
         folder: where the files go; it is made where it is not there.

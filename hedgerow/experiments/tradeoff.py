@@ -57,7 +57,10 @@ def _family(members: list[Group], place: int) -> Family:
     spent = [max((run.epsilon or 0.0 for run in group.runs), default=0.0) for group in members]
     order = np.argsort(spent, kind="stable")
     last = [[list(run.accuracies().values())[-1] for run in members[i].runs] for i in order]
-    up = [np.mean([sum(line.get("bytes_up", 0) for line in run.lines) for run in members[i].runs]) for i in order]
+    up = [
+        np.mean([sum(line.get("bytes_up", 0) for line in run.lines) for run in members[i].runs])
+        for i in order
+    ]
     return Family(
         label=_shared(members[0].label),
         place=place,
@@ -86,4 +89,3 @@ def epsilon_ticks(drawn: Sequence[Family]) -> list[float]:
         if not ticks or value > 1.12 * ticks[-1]:
             ticks.append(value)
     return ticks
-
