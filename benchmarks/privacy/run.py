@@ -29,7 +29,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process
 import numpy as np
 from data import CLIENTS, DELTA, arrays, federation, flat
 from reference import Settings, accuracy, dp_fedavg, noise_multiplier
-from search import COHORT, ROUNDS
+from search import COHORT, GRID, ROUNDS, chosen
 
 import hedgerow as hr
 from hedgerow.models import build
@@ -41,10 +41,7 @@ import about  # noqa: E402
 
 FILE = HERE / "results.json"
 EPSILONS = (2.0, 4.0, 8.0)
-CHOSEN = {  # by search.py
-    "fashion-mnist": {"learning_rate": 0.1, "epochs": 10, "clip_norm": 1.0, "server_momentum": 0.5},
-    "watch": {"learning_rate": 1.0, "epochs": 3, "clip_norm": 2.0, "server_momentum": 0.5},
-}
+CHOSEN = {name: chosen(name) for name in GRID}
 BATCH = 10
 Job = tuple[str, float, str, int]
 """Data, epsilon, system, seed."""
@@ -54,9 +51,9 @@ SYSTEMS = ("reference", "central", "secure", "central, Poisson")
 
 def reference(name: str, epsilon: float, seed: int) -> dict[str, Any]:
     """One run of `reference.py`."""
-    data, chosen = federation(name, seed), CHOSEN[name]
+    data = federation(name, seed)
     noise = noise_multiplier(epsilon, DELTA, -(-ROUNDS * COHORT // CLIENTS))
-    settings = Settings(ROUNDS, COHORT, noise_multiplier=noise, batch_size=BATCH, **chosen)  # type: ignore[arg-type]
+    settings = Settings(ROUNDS, COHORT, noise_multiplier=noise, batch_size=BATCH, **CHOSEN[name])  # type: ignore[arg-type]
     random = np.random.default_rng(seed)
     model = dp_fedavg(arrays(data), data.dataset.num_classes, settings, "cyclic", random)
     reached = accuracy(model, *flat(data.dataset.test))
@@ -65,16 +62,16 @@ def reference(name: str, epsilon: float, seed: int) -> dict[str, Any]:
 
 def strategy(system: str, name: str, epsilon: float) -> hr.Strategy:
     """Hedgerow's, calibrated."""
-    chosen = CHOSEN[name]
+    best = CHOSEN[name]
     local = hr.LocalTraining(
-        learning_rate=chosen["learning_rate"], epochs=int(chosen["epochs"]), batch_size=BATCH
+        learning_rate=best["learning_rate"], epochs=int(best["epochs"]), batch_size=BATCH
     )
     sampling = (hr.poisson if "Poisson" in system else hr.cyclic)(COHORT, population=CLIENTS)
 
     def make(noise: float) -> hr.Strategy:
         common: Any = {
-            "clip_norm": chosen["clip_norm"], "noise_multiplier": noise, "delta": DELTA, "epsilon": epsilon,
-            "server_momentum": chosen["server_momentum"], "sampling": sampling, "local": local,
+            "clip_norm": best["clip_norm"], "noise_multiplier": noise, "delta": DELTA, "epsilon": epsilon,
+            "server_momentum": best["server_momentum"], "sampling": sampling, "local": local,
         }  # fmt: skip
         if system == "secure":
             return hr.secure_dp_fedavg(**common, bits=16, noise="skellam")

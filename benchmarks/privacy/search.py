@@ -43,6 +43,17 @@ def main() -> None:
             print(found[-1], flush=True)
 
 
+def chosen(name: str) -> dict[str, float]:
+    """What has the best accuracy on the samples held out, over all epsilons and seeds."""
+    reached: dict[str, list[float]] = {}
+    for line in json.loads(FILE.read_text()):
+        tried = {key: value for key, value in line["tried"].items() if key not in ("data", "epsilon")}
+        if line["tried"]["data"] == name:
+            reached.setdefault(json.dumps(tried), []).extend(line["accuracy"])
+    best: dict[str, float] = json.loads(max(reached, key=lambda tried: np.mean(reached[tried])))
+    return best
+
+
 def held_out(name: str, settings: Settings, seed: int) -> float:
     """Accuracy on the samples held out."""
     federation, chosen_by = searched(name, seed)
