@@ -6,12 +6,17 @@ from hedgerow.datasets import Dataset, Federation, iid, load_dataset
 from hedgerow.types import Samples
 
 CLIENTS = 1000
-DELTA = CLIENTS**-1.1
+"""Of the search."""
 
 
-def federation(name: str, seed: int) -> Federation:
-    """The embedded data set, dealt to the clients by the seed."""
-    return load_dataset(name).split(iid(CLIENTS), seed)
+def federation(name: str, clients: int, seed: int) -> Federation:
+    """The embedded data set, dealt to so many clients by the seed."""
+    return load_dataset(name).split(iid(clients), seed)
+
+
+def delta(clients: int) -> float:
+    """A little below 1 / clients."""
+    return clients**-1.1
 
 
 def searched(name: str, seed: int) -> tuple[Federation, Samples]:

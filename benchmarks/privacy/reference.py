@@ -40,7 +40,7 @@ def dp_fedavg(
     random: np.random.Generator,
     start: Model | None = None,
 ) -> Model:
-    """The final model. `sampling` is `"poisson"` or `"cyclic"`; `start` is the first model, if it is given."""
+    """The final model. `sampling` is `"poisson"` or `"cyclic"`; `start` may be the first model."""
     model = start or initial(clients[0][0].shape[1], settings.hidden, classes, random)
     velocity = np.zeros_like(flat(model))
     groups = len(clients) // settings.cohort

@@ -27,9 +27,9 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process has one thread
 
 import numpy as np
-from data import CLIENTS, DELTA, arrays, federation, flat
+from data import arrays, delta, federation, flat
 from reference import Settings, accuracy, dp_fedavg, noise_multiplier
-from search import COHORT, GRID, ROUNDS, chosen
+from search import BATCH, GRID, ROUNDS, chosen
 
 import hedgerow as hr
 from hedgerow.models import build
@@ -42,47 +42,68 @@ import about  # noqa: E402
 FILE = HERE / "results.json"
 EPSILONS = (2.0, 4.0, 8.0)
 CHOSEN = {name: chosen(name) for name in GRID}
-BATCH = 10
-Job = tuple[str, float, str, int]
-"""Data, epsilon, system, seed."""
+RANGE = 0.06  # of the clip norm: of a client's update, less than a tenth (l2) lies beyond it
+SYSTEMS = {
+    "reference": (1000, 2000),
+    "central": (1000, 2000),
+    "secure": (1000, 2000),
+    "secure, wide": (1000,),
+    "reference, loud": (1000, 2000),
+    "central, Poisson": (1000,),
+}
+"""Systems, and the populations that they are run for; half of one takes part in a round."""
 
-SYSTEMS = ("reference", "central", "secure", "central, Poisson")
+Job = tuple[int, str, float, str, int]
+"""Clients, data, epsilon, system, seed."""
 
 
-def reference(name: str, epsilon: float, seed: int) -> dict[str, Any]:
-    """One run of `reference.py`."""
-    data = federation(name, seed)
-    noise = noise_multiplier(epsilon, DELTA, -(-ROUNDS * COHORT // CLIENTS))
-    settings = Settings(ROUNDS, COHORT, noise_multiplier=noise, batch_size=BATCH, **CHOSEN[name])  # type: ignore[arg-type]
+def reference(name: str, clients: int, epsilon: float, seed: int, *, loud: bool) -> dict[str, Any]:
+    """One run of `reference.py`; `loud` has the noise that is in the sums of `secure`."""
+    data = federation(name, clients, seed)
+    noise = noise_multiplier(epsilon, delta(clients), -(-ROUNDS // 2))
+    if loud:
+        noise = noise_in_sums(strategy("secure", name, clients, epsilon), data)
+    settings = Settings(ROUNDS, clients // 2, noise_multiplier=noise, batch_size=BATCH, **CHOSEN[name])
     random = np.random.default_rng(seed)
     model = dp_fedavg(arrays(data), data.dataset.num_classes, settings, "cyclic", random)
     reached = accuracy(model, *flat(data.dataset.test))
-    return {"accuracy": reached, "noise": noise, "spent": epsilon, "bytes_up": None}
+    return {"accuracy": reached, "noise": noise, "spent": None if loud else epsilon, "bytes_up": None}
 
 
-def strategy(system: str, name: str, epsilon: float) -> hr.Strategy:
+def noise_in_sums(planned: hr.Strategy, data: hr.Federation) -> float:
+    """Standard deviation of the noise of a whole cohort of `secure`, in clip norms."""
+    noise, cohort = planned.release.noise, len(data) // 2
+    values = len(hr.TorchTrainer(task(data)).initial(0).parameters)
+    assert noise.skellam is not None
+    # With no number of values given, l2 is the clip norm in units.
+    return sqrt(noise.skellam(values).variance * cohort / noise.fewest) / noise.skellam(None).l2
+
+
+def strategy(system: str, name: str, clients: int, epsilon: float) -> hr.Strategy:
     """Hedgerow's, calibrated."""
     best = CHOSEN[name]
     local = hr.LocalTraining(
         learning_rate=best["learning_rate"], epochs=int(best["epochs"]), batch_size=BATCH
     )
-    sampling = (hr.poisson if "Poisson" in system else hr.cyclic)(COHORT, population=CLIENTS)
+    sampling = (hr.poisson if "Poisson" in system else hr.cyclic)(clients // 2, population=clients)
 
     def make(noise: float) -> hr.Strategy:
         common: Any = {
-            "clip_norm": best["clip_norm"], "noise_multiplier": noise, "delta": DELTA, "epsilon": epsilon,
-            "server_momentum": best["server_momentum"], "sampling": sampling, "local": local,
+            "clip_norm": best["clip_norm"], "noise_multiplier": noise, "delta": delta(clients),
+            "epsilon": epsilon, "server_momentum": best["server_momentum"], "sampling": sampling,
+            "local": local,
         }  # fmt: skip
-        if system == "secure":
-            return hr.secure_dp_fedavg(**common, bits=16, noise="skellam")
-        return hr.dp_fedavg(**common)
+        if "secure" not in system:
+            return hr.dp_fedavg(**common)
+        reach = None if "wide" in system else RANGE * best["clip_norm"]
+        return hr.secure_dp_fedavg(**common, bits=16, noise="skellam", value_range=reach)
 
     return hr.calibrated(make, ROUNDS)
 
 
-def hedgerow(system: str, name: str, epsilon: float, seed: int) -> dict[str, Any]:
+def hedgerow(system: str, name: str, clients: int, epsilon: float, seed: int) -> dict[str, Any]:
     """One run of Hedgerow."""
-    data, planned = federation(name, seed), strategy(system, name, epsilon)
+    data, planned = federation(name, clients, seed), strategy(system, name, clients, epsilon)
     rounds = list(
         hr.simulate(
             task(data), data, planned,
@@ -125,32 +146,35 @@ def same_with_masks(clients: int = 60, rounds: int = 2) -> dict[str, Any]:
 
 def measured(job: Job) -> dict[str, Any]:
     """One run, as a line of results.json."""
-    name, epsilon, system, seed = job
+    clients, name, epsilon, system, seed = job
     begun = time.process_time()
-    run = reference(name, epsilon, seed) if system == "reference" else hedgerow(system, name, epsilon, seed)
-    line = {"data": name, "epsilon": epsilon, "system": system, "seed": seed, **run}
+    if system.startswith("reference"):
+        run = reference(name, clients, epsilon, seed, loud="loud" in system)
+    else:
+        run = hedgerow(system, name, clients, epsilon, seed)
+    line = {**dict(zip(KEYS, job, strict=True)), **run}
     return {**line, "cpu_seconds": round(time.process_time() - begun, 2)}
 
 
-def jobs(seeds: int, poisson_seeds: int) -> list[Job]:
-    """All runs, seed by seed."""
-    return [
-        (name, epsilon, system, seed)
-        for seed, name, epsilon, system in product(range(seeds), CHOSEN, EPSILONS, SYSTEMS)
-        if "Poisson" not in system or seed < poisson_seeds
-    ]
+KEYS = ("clients", "data", "epsilon", "system", "seed")
 
 
 def main() -> None:
-    """Run what is not there yet, and write the page."""
+    """Run what is not there yet, seed by seed, and write the page."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--seeds", type=int, default=8)
-    options.add_argument("--poisson-seeds", type=int, default=4)
     options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--only", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
+    options.add_argument("--clients", type=int, nargs="*", default=[1000, 2000])
     given = options.parse_args()
     results = json.loads(FILE.read_text()) if FILE.is_file() else {"runs": []}
-    known = {tuple(run[k] for k in ("data", "epsilon", "system", "seed")) for run in results["runs"]}
-    todo = [job for job in jobs(given.seeds, given.poisson_seeds) if job not in known]
+    known = {tuple(run[key] for key in KEYS) for run in results["runs"]}
+    todo = [
+        job
+        for seed in range(given.seeds)
+        for clients, name, epsilon, system in product(given.clients, CHOSEN, EPSILONS, given.only)
+        if clients in SYSTEMS[system] and (job := (clients, name, epsilon, system, seed)) not in known
+    ]
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(measured, job) for job in todo]):
             results["runs"].append(done.result())

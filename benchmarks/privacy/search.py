@@ -11,13 +11,13 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from data import CLIENTS, DELTA, arrays, flat, searched
+from data import CLIENTS, arrays, delta, flat, searched
 from reference import Settings, accuracy, dp_fedavg, noise_multiplier
 
 FILE = Path(__file__).parent / "search.json"
 SEEDS = (1000, 1001)
 EPSILONS = (2.0, 8.0)
-ROUNDS, COHORT = 20, 500
+ROUNDS, COHORT, BATCH = 20, 500, 10
 GRID = {  # learning rate and epochs, clip norm, server momentum
     "fashion-mnist": (((0.1, 5), (0.3, 3)), (1.0, 2.0), (0.5, 0.7)),
     "watch": (((0.3, 5), (1.0, 6)), (1.0, 2.0), (0.0, 0.5)),
@@ -36,8 +36,8 @@ def main() -> None:
             }  # fmt: skip
             if json.dumps(tried) in done:
                 continue
-            noise = noise_multiplier(epsilon, DELTA, -(-ROUNDS * COHORT // CLIENTS))
-            settings = Settings(ROUNDS, COHORT, clip, noise, rate, epochs, 10, server_momentum=momentum)
+            noise = noise_multiplier(epsilon, delta(CLIENTS), -(-ROUNDS * COHORT // CLIENTS))
+            settings = Settings(ROUNDS, COHORT, clip, noise, rate, epochs, BATCH, server_momentum=momentum)
             found.append({"tried": tried, "accuracy": [held_out(name, settings, seed) for seed in SEEDS]})
             FILE.write_text("[\n" + ",\n".join(json.dumps(line) for line in found) + "\n]\n")
             print(found[-1], flush=True)

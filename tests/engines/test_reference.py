@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,37 +38,67 @@ def layers(vector, sizes):
     return made
 
 
-@pytest.mark.parametrize(
-    ("model", "hidden"), [(("logistic", {}), ()), (("mlp-2nn", {"hidden": 5}), (5, 5))]
-)
-def test_without_noise_both_give_one_model(reference, model, hidden):
+def started(name, widths, **options):
+    """A federation, its task, and the reference's view of both: clients, first model, sizes of the layers."""
     data = hr.load_dataset("heart-disease").split(hr.iid(12), 3)
-    inputs, classes, clip = int(np.prod(data.dataset.input_shape)), data.dataset.num_classes, 0.05
-    name, own = model
-    task = hr.Task(model=build(name, input_shape=data.dataset.input_shape, num_classes=classes, **own))
-    strategy = hr.dp_fedavg(
-        clip, 1e-7, 1e-3, server_learning_rate=0.8, server_momentum=0.5,
-        sampling=hr.cyclic(12, population=12),
-        local=hr.LocalTraining(learning_rate=0.1, epochs=3, batch_size=1000),
+    facts = {"input_shape": data.dataset.input_shape, "num_classes": data.dataset.num_classes}
+    task = hr.Task(model=build(name, **facts, **options))
+    sizes = list(pairwise([int(np.prod(data.dataset.input_shape)), *widths, data.dataset.num_classes]))
+    clients = [(s.x.reshape(len(s), -1).astype(np.float64), s.y) for s in map(data.samples, data.names)]
+    return data, task, clients, layers(hr.TorchTrainer(task).initial(5).parameters, sizes), sizes
+
+
+MODELS = [("logistic", (), {}), ("mlp-2nn", (5, 5), {"hidden": 5})]
+CLIP = 0.05
+LOCAL = {"learning_rate": 0.1, "epochs": 3, "batch_size": 1000}
+SERVER = {"server_learning_rate": 0.8, "server_momentum": 0.5}
+
+
+@pytest.mark.parametrize(("name", "hidden", "options"), MODELS, ids=["logistic", "mlp"])
+def test_without_noise_both_give_one_model(reference, name, hidden, options):
+    data, task, clients, start, sizes = started(name, hidden, **options)
+    strategy = hr.fedavgm(
+        **SERVER, pipeline=hr.clip(CLIP), weighted=False, sampling=hr.uniform(12),
+        local=hr.LocalTraining(**LOCAL),
     )  # fmt: skip
     *_, last = hr.simulate(task, data, strategy, rounds=4, test=data.dataset.test, seed=5)
-    sizes = list(zip([inputs, *hidden], [*hidden, classes], strict=True))
-    start = layers(hr.TorchTrainer(task).initial(5).parameters, sizes)
-    settings = reference.Settings(
-        rounds=4, cohort=12, clip_norm=clip, noise_multiplier=1e-7, learning_rate=0.1, epochs=3,
-        batch_size=1000, server_learning_rate=0.8, server_momentum=0.5, hidden=hidden,
-    )  # fmt: skip
-    clients = [
-        (s.x.reshape(len(s.x), -1).astype(np.float64), s.y) for s in map(data.samples, data.names)
-    ]
-    found = reference.dp_fedavg(clients, classes, settings, "cyclic", np.random.default_rng(0), start)
+    settings = reference.Settings(4, 12, CLIP, 0.0, **LOCAL, **SERVER, hidden=hidden)
+    found = reference.dp_fedavg(clients, 2, settings, "cyclic", np.random.default_rng(0), start)
     moved = reference.flat(found) - reference.flat(start)
-    assert np.linalg.norm(moved) > clip
+    assert 2 * CLIP < np.linalg.norm(moved) < 0.8 * CLIP * (1 + 1.5 + 1.75 + 1.875)  # it is clipped
     ours = reference.flat(layers(last.state.model.parameters, sizes))
     assert np.abs(ours - reference.flat(found)).max() < 1e-5
     test = data.dataset.test
-    accuracy = reference.accuracy(found, test.x.reshape(len(test.x), -1).astype(np.float64), test.y)
+    accuracy = reference.accuracy(found, test.x.reshape(len(test), -1).astype(np.float64), test.y)
     assert abs(accuracy - last.evaluation["accuracy"]) <= 1 / len(test)
+
+
+def test_with_noise_both_stray_from_it_alike(reference):
+    data, task, clients, start, sizes = started("logistic", ())
+    strategy = hr.dp_fedavg(
+        CLIP, 1.0, 1e-3, **SERVER, sampling=hr.cyclic(12, population=12), local=hr.LocalTraining(**LOCAL)
+    )
+    silent, loud = (reference.Settings(4, 12, CLIP, noise, **LOCAL, **SERVER) for noise in (0.0, 1.0))
+
+    def model(settings, seed):
+        random = np.random.default_rng(seed)
+        return reference.flat(reference.dp_fedavg(clients, 2, settings, "cyclic", random, start))
+
+    without = model(silent, 0)
+    theirs = [model(loud, seed) - without for seed in range(12)]
+    ours = []
+    for seed in range(12):
+        # Everybody takes part, with one batch: a seed changes the noise, and the first model.
+        *_, last = hr.simulate(FirstModel(task), data, strategy, rounds=4, seed=seed)
+        ours.append(reference.flat(layers(last.state.model.parameters, sizes)) - without)
+    assert np.std(ours) == pytest.approx(np.std(theirs), rel=0.15)  # 12 runs of 54 values and more
+
+
+class FirstModel(hr.TorchTrainer):
+    """Begins with the same model, whatever the seed."""
+
+    def initial(self, seed):
+        return super().initial(5)
 
 
 def test_its_noise_is_that_of_the_ledger(reference):

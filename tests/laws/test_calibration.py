@@ -91,8 +91,7 @@ def test_what_was_computed_is_written_down_and_not_computed_again() -> None:
     ("changed", "said"),
     [
         ({"population": 10}, "at most the population"),
-        ({"epsilon": 1e-9}, "noise multiplier"),
-        ({"epsilon": -1.0}, "epsilon"),
+        ({"epsilon": -1.0}, r"strategy\.epsilon"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_told(changed: dict[str, object], said: str) -> None:
