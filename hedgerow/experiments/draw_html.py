@@ -102,7 +102,11 @@ def accuracy_cost(drawn: Sequence[Family]) -> Figure:
     for family in drawn:
         point = _line(family, family.bytes, family.mean, "%{x:.3s}B: %{y:.1%}")
         texts = [f"\u03b5 {spent:.2g}" for spent in family.epsilon] or ["not private"]
-        text = {"text": texts, "textposition": "middle right", "textfont": {"color": _colour(family)}}
+        # The lowest of a family below its point and the highest above, so that near ones stay apart.
+        ranks = np.argsort(np.argsort(family.mean)) / max(len(texts) - 1, 1)
+        sides = [f"{'bottom' if r == 0 else 'top' if r == 1 else 'middle'} right" for r in ranks.tolist()]
+        where: str | list[str] = sides if family.private else "middle right"
+        text = {"text": texts, "textposition": where, "textfont": {"color": _colour(family)}}
         marker = {"size": 9, "color": _colour(family)}
         data.append({**point, **text, "mode": "markers+text", "marker": marker, "error_y": _bars(family)})
     axis = {

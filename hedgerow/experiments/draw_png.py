@@ -76,10 +76,12 @@ def accuracy_epsilon(drawn: Sequence[Family], file: Path) -> None:
         else:
             privacy.axhline(family.mean[0], color=colour, linestyle="--", linewidth=1.6)
         cost.errorbar(family.bytes, family.mean, bars, fmt="o", **pen)
-        for place, spent in enumerate(family.epsilon):
+        low, high = pictures.accuracy_range(drawn)
+        heights = pictures.spread([float(mean) for mean in family.mean], 0.6 * _LABEL_GAP * (high - low))
+        for spent, bytes, height in zip(family.epsilon, family.bytes, heights, strict=False):
             cost.annotate(
-                f"\u03b5 {spent:.2g}", (family.bytes[place], family.mean[place]), xytext=(7, 0),
-                textcoords="offset points", color=colour, size=9, va="center",
+                f"\u03b5 {spent:.2g}", (bytes, height), xytext=(8, 0), textcoords="offset points",
+                color=colour, size=9, va="center",
             )  # fmt: skip
     for axes, name in ((privacy, "privacy"), (cost, "bytes")):
         words = "epsilon (log; small is private)" if name == "privacy" else "bytes sent up (log)"

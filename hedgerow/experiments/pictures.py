@@ -169,7 +169,7 @@ def byte_ticks(low: float, high: float, fine: bool = False) -> list[tuple[float,
     """
     steps: Sequence[float] = (1, 2, 5) if high / low < 100 else (1,)
     if fine and high / low < 10:
-        steps = range(1, 10) if high / low > 2 else [1 + s / 10 for s in range(90)]
+        steps = (1, 1.5, 2, 3, 4, 6, 8) if high / low > 2 else [1 + s / 10 for s in range(90)]
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [float(step * 10.0**decade) for decade in decades for step in steps]
     return [(t, human_bytes(t, short=True)) for t in ticks if low <= t <= high]
