@@ -74,7 +74,8 @@ def expand(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], source: 
             mistakes += [_in_sweep(m, grid) for m in error.mistakes]
     if mistakes:
         raise ConfigError(mistakes, source)
-    toml = tomli_w.dumps({**table, "sweep": grid})
+    lists = (f"{json.dumps(key)} = {_inline(values)}\n" for key, values in grid.items())
+    toml = f"{tomli_w.dumps(table)}\n[sweep]\n{''.join(lists)}"
     return Sweep(cells[0][0].experiment.name, tuple(_unique(cells)), toml)
 
 
@@ -166,6 +167,15 @@ def _unique(cells: list[tuple[Cell, dict[str, Any]]]) -> list[Cell]:
         Cell(f"{cell.folder}-{_digest(text)}", cell.experiment) if names.count(cell.folder) > 1 else cell
         for (cell, _), text in zip(cells, texts, strict=True)
     ]
+
+
+def _inline(value: Any) -> str:
+    """A value on one line: tables on lines of their own would come after the other keys, in another order."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
 
 
 def _check_values(key: str, values: Any) -> list[Mistake]:
