@@ -52,6 +52,9 @@ SYSTEMS = {
 }
 """Systems, and the populations that they are run for; half of one takes part in a round."""
 
+FEWEST_SEEDS = 2
+"""Populations with fewer, in any row, are in results.json only."""
+
 Job = tuple[int, str, float, str, int]
 """Clients, data, epsilon, system, seed."""
 
@@ -218,13 +221,18 @@ def page(results: dict[str, Any]) -> str:
         reached.setdefault(key, {})[run["seed"]] = run["accuracy"]
         noises[key], sent[key] = run["noise"], run["bytes_up"]
     lines = [TEXT.format(rounds=ROUNDS, range=RANGE)]
-    for clients in sorted({key[0] for key in reached}):
+    shown = [
+        clients
+        for clients in sorted({key[0] for key in reached})
+        if min(len(by) for key, by in reached.items() if key[0] == clients) >= FEWEST_SEEDS
+    ]
+    for clients in shown:
         lines += table(clients, reached)
     lines += ["## Noise, and bytes", "", NOISE.strip(), ""]
     names = [system for system in SYSTEMS if system != "reference"]
     lines += ["| clients | data | epsilon | " + " | ".join(names) + " | bytes, central | bytes, secure |"]
     lines.append("|---|---|---|" + "---|" * (len(names) + 2))
-    for clients, name, epsilon in dict.fromkeys(key[:3] for key in sorted(reached)):
+    for clients, name, epsilon in product(shown, CHOSEN, EPSILONS):
         at = [(clients, name, epsilon, system) for system in names]
         cells = [f"{noises[key]:.2f}" if key in noises else "-" for key in at]
         cells += [f"{sent[clients, name, epsilon, s]:,.0f}" for s in ("central", "secure")]
@@ -249,21 +257,26 @@ def table(clients: int, reached: Reached) -> list[str]:
     count = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     points = list(product(CHOSEN, EPSILONS))
     names = [system for system in SYSTEMS if all((clients, *point, system) in reached for point in points)]
+    pairs = [("central", "reference"), ("secure", "central")]
+    pairs += [("secure, 10 %", "central")] if "secure, 10 %" in names else []
     lines = [f"## {clients:,} clients, {count}", ""]
-    lines += ["| data | epsilon | " + " | ".join(names) + " | central - reference | secure - central |"]
-    lines.append("|---|---|" + "---|" * (len(names) + 2))
+    lines += [
+        "| data | epsilon | "
+        + " | ".join(names)
+        + " | "
+        + " | ".join(f"{one} - {other}" for one, other in pairs)
+        + " |"
+    ]
+    lines.append("|---|---|" + "---|" * (len(names) + len(pairs)))
     for name in CHOSEN:
         by_epsilon = [{s: reached[clients, name, e, s] for s in names} for e in EPSILONS]
         for epsilon, by in zip(EPSILONS, by_epsilon, strict=True):
-            apart = [
-                difference([by["central"]], [by["reference"]]),
-                difference([by["secure"]], [by["central"]]),
-            ]
+            apart = [difference([by[one]], [by[other]]) for one, other in pairs]
             cells = [mean(list(by[system].values())) for system in names] + apart
             lines.append(f"| {name} | {epsilon:g} | " + " | ".join(cells) + " |")
         of = {system: [by[system] for by in by_epsilon] for system in names}
         cells = [mean(averages(of[system])) for system in names]
-        cells += [difference(of["central"], of["reference"]), difference(of["secure"], of["central"])]
+        cells += [difference(of[one], of[other]) for one, other in pairs]
         lines.append(f"| {name} | mean | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
