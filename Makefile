@@ -32,7 +32,7 @@ secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients t
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py
 
-bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (half an hour)
+bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (two hours; goes on where it stopped)
 	$(BIN)/python benchmarks/privacy/run.py
 
 clean:  ## remove what was installed and made
