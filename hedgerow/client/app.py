@@ -10,10 +10,12 @@ from typing import Any, Protocol, final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from hedgerow.client import account
 from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.records import TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
@@ -92,6 +94,11 @@ class FederatedClient(ClientApp):
         seeded_noise: bool = False,
     ) -> None:
         super().__init__()
+        if strategy.local.sample_noise and state_folder is None and not seeded_noise:
+            raise ValueError(
+                "sample_noise needs a folder in which a client keeps its account from one start to the next;"
+                " give state_folder"
+            )
         self._seeded_noise = seeded_noise
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
@@ -124,7 +131,8 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trains_many(self) -> bool:
-        return isinstance(self._trainer, TrainsMany)
+        # With noise a client checks its account first, and alone.
+        return isinstance(self._trainer, TrainsMany) and not self._strategy.local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -200,7 +208,9 @@ class FederatedClient(ClientApp):
 
     def _identify(self, message: Message, context: Context) -> Message:
         name = client_name(context, self._data.names)
-        return Message(pack_identity(name, len(self._data.samples(name))), reply_to=message)
+        # How many samples there are is private where each of them is.
+        examples = 1 if self._strategy.local.sample_noise else len(self._data.samples(name))
+        return Message(pack_identity(name, examples), reply_to=message)
 
     def _named(self, context: Context) -> str:
         # The data need not be loaded to know a name that is given.
@@ -209,7 +219,7 @@ class FederatedClient(ClientApp):
 
     def _fit_in_ring(self, context: Context, name: str, request: TrainRequest, shape: Shape) -> RingVector:
         """Train one client, and put its encoded update into the ring of its cohort."""
-        fit = self._fit(request, name, self._client(context)[1])
+        fit = self._fit(context, request, name, self._client(context)[1])
         return self._in_ring(context, request, name, fit, shape)
 
     def _train(self, message: Message, context: Context) -> Message:
@@ -218,14 +228,38 @@ class FederatedClient(ClientApp):
         self._refuse_in_the_clear()
         name, samples = self._client(context)
         extra = self._correction(request, context, name)
-        return self._reply(message, context, request, name, self._fit(request, name, samples, **extra))
+        return self._reply(
+            message, context, request, name, self._fit(context, request, name, samples, **extra)
+        )
 
-    def _fit(self, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
+    def _fit(self, context: Context, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
+        local = self._strategy.local
+        own = self._account(context, request.round, name) if local.sample_noise else None
+        if own is not None:
+            own.check()
+            if "seeded_noise" not in signature(self._trainer.fit).parameters:
+                raise ValueError(
+                    f"{type(self._trainer).__name__}.fit takes no seeded_noise, and so does not add"
+                    " sample_noise; train with TorchTrainer or CohortTrainer"
+                )
+            extra["seeded_noise"] = self._seeded_noise
         with span("train"):
-            return self._trainer.fit(
-                request.model, samples, self._strategy.local,
+            fit = self._trainer.fit(
+                request.model, samples, local,
                 seed=request.seed, round=request.round, client=name, **extra,
             )  # fmt: skip
+        if own is not None:
+            own.record(request.round, fit)
+        return fit
+
+    def _account(self, context: Context, round: int, name: str) -> account.Account:
+        local, folder = self._strategy.local, self._state_folder
+        if folder is None:
+            ledger = account.remembered(local, self._kept(context, name).load(round))
+        else:
+            file = FolderState(folder, name).file("privacy.jsonl")
+            ledger = Ledger(account.budget(local), file)
+        return account.Account(name, local, ledger, seeded=self._seeded_noise)
 
     def _refuse_in_the_clear(self) -> None:
         if self._strategy.pipeline.only_sum and not self._unmasked:
@@ -292,13 +326,19 @@ class FederatedClient(ClientApp):
         kept = self._kept(context, name)
         change: Vector | None = None
         with span("encode"):
-            before = kept.load(request.round) if strategy.stateful else {}
-            residuals = {key: value for key, value in before.items() if key not in control.STATE}
+            counted = strategy.local.sample_noise > 0 and self._state_folder is None
+            stateful = strategy.stateful or counted
+            before = kept.load(request.round) if stateful else {}
+            residuals = {
+                key: value for key, value in before.items() if key not in (*control.STATE, account.STATE)
+            }
             payload, after = encode(strategy.pipeline, fit.delta, residuals, where)
             if strategy.control_variates:
                 change, own = self._advance(request, before, name, fit)
                 after = {**after, **own}
-            if strategy.stateful:
+            if counted:
+                after = {**after, **account.remember(before, request.round)}
+            if stateful:
                 kept.save(request.round, after)
         return payload, change
 

@@ -127,11 +127,13 @@ class CohortTrainer:
         round: int,
         client: str,
         correction: Vector | None = None,
+        seeded_noise: bool = False,
     ) -> Fit:
         """Train a copy of the model on one client's data, alone."""
         return self._inner.fit(
-            model, data, local, seed=seed, round=round, client=client, correction=correction
-        )
+            model, data, local, seed=seed, round=round, client=client, correction=correction,
+            seeded_noise=seeded_noise,
+        )  # fmt: skip
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples."""
@@ -197,6 +199,9 @@ class CohortTrainer:
         Raises:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
+        if local.sample_noise:
+            why = "sample_noise: each client draws its batches and noise, and keeps its account, alone"
+            return Choice("loop", why, device=str(self._device))
         if self._choice is None:
             some = self._healthy(model, self._together(clients, local), local, seed, round)
             if not some:
