@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers secure-long bench-engines clean
+.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
@@ -31,6 +31,9 @@ secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients t
 
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py
+
+bench-inversion: $(VENV)/.dev  ## pictures from updates, protected and not (a quarter of an hour)
+	$(BIN)/python benchmarks/inversion/run.py
 
 clean:  ## remove what was installed and made
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -23,31 +23,22 @@ form above raises `PayloadError`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from flwr.common.constant import SType
 from flwr.common.serde import recorddict_to_proto
 from numpy.typing import NDArray
 
-from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError
-
-R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord, RecordDict)
+from hedgerow.array_records import filled, pack_arrays, unpack_arrays
+from hedgerow.types import Arrays, Layout, Model, Payload, PayloadError
 
 _KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
 _REMEMBERED, _LONG = 64, 10_000
 _sizes: dict[Any, int] = {}
-_PLAIN = {
-    np.dtype(f"{kind}{bits}"): f"{kind}{bits}"
-    for kind in ("int", "uint", "float")
-    for bits in (8, 16, 32, 64)
-    if (kind, bits) != ("float", 8)
-}
+_NONE: NDArray[np.float32] = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client answered in one round."""
+    """What a client answered in one round; without buffers or control variates, these are empty."""
 
     payload: Payload
     buffers: NDArray[np.float32]
@@ -87,11 +78,15 @@ def measure(content: RecordDict) -> int:
             known = int(recorddict_to_proto(RecordDict({key: record})).ByteSize())
             data = sum(len(value.data) for value in record.values() if isinstance(value, Array))
             if known - data < _LONG:  # what may come from outside is not remembered where it is long
-                if len(_sizes) >= _REMEMBERED:
-                    _sizes.clear()
-                _sizes[form] = known
+                _remember(form, known)
         size += known
     return size
+
+
+def _remember(form: Any, size: int) -> None:
+    if len(_sizes) >= _REMEMBERED:
+        _sizes.clear()
+    _sizes[form] = size
 
 
 def _form(value: Any) -> tuple[Any, ...]:
@@ -100,6 +95,8 @@ def _form(value: Any) -> tuple[Any, ...]:
         return value.dtype, value.shape, value.stype, len(value.data)
     if isinstance(value, float):
         return (float,)
+    if type(value) is int and value >= 0:
+        return int, value.bit_length()  # it is written in as many groups of 7 bits as it needs
     if isinstance(value, str | bytes):
         return type(value), len(value.encode() if isinstance(value, str) else value)
     if isinstance(value, list):
@@ -145,7 +142,7 @@ def pack_train(
         config["uncounted"], config["uncounted-since"] = list(uncounted), list(uncounted.values())
     if clients:
         config["clients"] = clients
-    return RecordDict({"model": _pack_arrays(arrays), _KEY: config})
+    return RecordDict({"model": pack_arrays(arrays), _KEY: config})
 
 
 def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
@@ -156,7 +153,7 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
             f"the server's model has layout {theirs}, this client's has {layout.fingerprint};"
             " both must be started from the same configuration"
         )
-    arrays = _unpack_arrays(content, "model")
+    arrays = _arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
     control = _float_vector(arrays, "control", layout.dimension if "control" in arrays else 0)
@@ -173,24 +170,35 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     )
 
 
-def pack_reply(
-    payload: Payload, fit: Fit, *, round: int, client: str, control: NDArray[np.float32] | None = None
-) -> RecordDict:
-    """A client's answer to a round; `control` is the change of its control variate, if it has one."""
-    metrics = {_METRIC + name: float(value) for name, value in fit.metrics.items()}
+def pack_reply(reply: Reply, *, round: int, client: str) -> RecordDict:
+    """A client's answer to a round."""
+    metrics = {_METRIC + name: float(value) for name, value in reply.metrics.items()}
     content: dict[str, Any] = {
-        "payload": _pack_arrays(payload.arrays),
-        _KEY + ".metrics": _filled(
+        "payload": pack_arrays(reply.payload.arrays),
+        _KEY + ".metrics": filled(
             MetricRecord(),
-            {"weight": float(payload.weight), "num-examples": int(fit.num_examples), **metrics},
+            {"weight": float(reply.payload.weight), "num-examples": int(reply.num_examples), **metrics},
         ),
-        _KEY: _filled(ConfigRecord(), {"round": round, "client": client}),
+        _KEY: filled(ConfigRecord(), {"round": round, "client": client}),
     }
-    if fit.buffers.size:
-        content["buffers"] = _pack_arrays({"buffers": fit.buffers})
-    if control is not None:
-        content["control"] = _pack_arrays({"control": control})
-    return _filled(RecordDict(), content)
+    if reply.buffers.size:
+        content["buffers"] = pack_arrays({"buffers": reply.buffers})
+    if reply.control.size:
+        content["control"] = pack_arrays({"control": reply.control})
+    return filled(RecordDict(), content)
+
+
+def measure_reply(reply: Reply, *, round: int, client: str) -> int:
+    """`measure(pack_reply(...))`, without packing where that is known from an answer of the same form."""
+    arrays = tuple((name, a.dtype, a.shape) for name, a in reply.payload.arrays.items())
+    metrics, examples = tuple(reply.metrics), _form(int(reply.num_examples))
+    others = len(reply.buffers), len(reply.control), _form(client), _form(round)
+    form = "reply", arrays, metrics, examples, others
+    known = _sizes.get(form)
+    if known is None:
+        known = measure(pack_reply(reply, round=round, client=client))
+        _remember(form, known)
+    return known
 
 
 def unpack_reply(
@@ -218,6 +226,23 @@ def unpack_reply(
         raise PayloadError(f"the reply is signed {name!r}; {client!r} was asked")
     metrics = dict(_record(content, _KEY + ".metrics", MetricRecord))
     weight, examples = metrics.pop("weight", None), metrics.pop("num-examples", None)
+    if any(not name.startswith(_METRIC) for name in metrics):
+        raise PayloadError(f"its metrics are {sorted(metrics)}; each must be called {_METRIC}NAME")
+    payload = Payload(_arrays(content, "payload"), weight)
+    buffers = _arrays(content, "buffers").get("buffers", _NONE) if layout.buffer_size else _NONE
+    change = _arrays(content, "control").get("control", _NONE) if control else _NONE
+    named = {name.removeprefix(_METRIC): value for name, value in metrics.items()}
+    reply = Reply(payload, buffers, examples, named, change)
+    return checked_reply(reply, layout, max_weight=max_weight, control=control)
+
+
+def checked_reply(reply: Reply, layout: Layout, *, max_weight: float, control: bool) -> Reply:
+    """The reply, with all of it checked but the payload's arrays.
+
+    Raises:
+        PayloadError: with what was given and what is allowed.
+    """
+    weight, examples = reply.payload.weight, reply.num_examples
     if not isinstance(weight, float) or not 0 <= weight <= max_weight:
         raise PayloadError(f"its weight is {weight!r}; it must be a number from 0 to {max_weight:g}")
     if not isinstance(examples, int) or not 0 <= examples <= max_weight:
@@ -226,14 +251,10 @@ def unpack_reply(
         )
     if weight == 0 or examples == 0:
         raise PayloadError("it trained on no examples")
-    payload = Payload(_unpack_arrays(content, "payload"), weight)
-    buffers = np.empty(0, np.float32)
-    if layout.buffer_size:
-        buffers = _float_vector(_unpack_arrays(content, "buffers"), "buffers", layout.buffer_size)
-    change = np.empty(0, np.float32)
-    if control:
-        change = _float_vector(_unpack_arrays(content, "control"), "control", layout.dimension)
-    return Reply(payload, buffers, examples, _checked_metrics(metrics), change)
+    _check_vector("buffers", reply.buffers, layout.buffer_size)
+    _check_vector("control", reply.control, layout.dimension if control else 0)
+    _check_metrics(reply.metrics)
+    return reply
 
 
 def pack_stage(message: bytes, request: RecordDict | None = None) -> RecordDict:
@@ -251,87 +272,29 @@ def unpack_stage(content: RecordDict) -> bytes:
 
 def pack_vector(arrays: Arrays, message: bytes) -> RecordDict:
     """A client's ring vector, masked or (in a simulation) not."""
-    return RecordDict({"vector": _pack_arrays(arrays), _SECURE: ConfigRecord({"message": message})})
+    return RecordDict({"vector": pack_arrays(arrays), _SECURE: ConfigRecord({"message": message})})
 
 
 def unpack_vector(content: RecordDict) -> Arrays:
     """The arrays of a ring vector; raises `PayloadError`."""
     if set(content) != {"vector", _SECURE}:
         raise PayloadError(f"the reply has records {sorted(content)}; it must have ['secure', 'vector']")
-    return _unpack_arrays(content, "vector")
+    return _arrays(content, "vector")
 
 
-def pack_state(state: Arrays) -> ArrayRecord:
-    """A client's state as a record, to be kept in Flower's context."""
-    return _pack_arrays(state)
-
-
-def unpack_state(record: ArrayRecord) -> Arrays:
-    """The state that `pack_state` packed; the arrays are read-only."""
-    return {name: _read(array) for name, array in record.items()}
-
-
-@lru_cache(maxsize=64)
-def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What numpy writes in front of the numbers of a plain array (the `.npy` format, version 1.0)."""
-    head = BytesIO()
-    np.lib.format.write_array_header_1_0(
-        head, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    )
-    return head.getvalue()
-
-
-def _pack_arrays(arrays: Arrays) -> ArrayRecord:
-    packed = {name: _pack(np.ascontiguousarray(values)) for name, values in arrays.items()}
-    return _filled(ArrayRecord(), packed)
-
-
-def _filled(record: R, items: Mapping[str, Any]) -> R:
-    """The record with items whose types are known to be right: to have each checked takes longer than to
-    pack them."""
-    record.__dict__["_data"].update(items)
-    return record
-
-
-def _pack(values: NDArray[Any]) -> Array:
-    """The same as `Array(values)`, with one copy in place of four."""
-    dtype = _PLAIN.get(values.dtype)
-    if dtype is None:
-        return Array(values)
-    data = b"".join((_head(dtype, values.shape), values.reshape(-1).view(np.uint8).data))
-    return Array(dtype=dtype, shape=values.shape, stype=SType.NUMPY, data=data)
-
-
-def _unpack_arrays(content: RecordDict, key: str) -> Arrays:
-    """Read-only arrays."""
-    arrays = {}
-    for name, array in _record(content, key, ArrayRecord).items():
-        try:
-            values = _read(array)
-        except Exception as error:  # whatever numpy makes of bytes from outside
-            raise PayloadError(f"array {name!r} of {key!r} cannot be read: {error}") from error
-        if not isinstance(values, np.ndarray) or values.dtype.hasobject:
-            raise PayloadError(f"array {name!r} of {key!r} holds no plain numbers")
-        arrays[name] = values
-    return arrays
-
-
-def _read(array: Array) -> NDArray[Any]:
-    """The same as `array.numpy()`, without a copy where the bytes are those that numpy writes."""
-    if array.stype == SType.NUMPY and array.dtype in _PLAIN.values() and len(array.shape) == 1:
-        head, dtype = _head(array.dtype, array.shape), np.dtype(array.dtype)
-        if array.data.startswith(head) and len(array.data) == len(head) + array.shape[0] * dtype.itemsize:
-            return np.frombuffer(array.data, dtype, offset=len(head))
-    values: NDArray[Any] = array.numpy()
-    values.flags.writeable = False
-    return values
+def _arrays(content: RecordDict, key: str) -> Arrays:
+    return unpack_arrays(_record(content, key, ArrayRecord), key)
 
 
 def _float_vector(arrays: Arrays, name: str, size: int) -> NDArray[np.float32]:
-    values = arrays.get(name, np.empty(0, np.float32))
+    values = arrays.get(name, _NONE)
+    _check_vector(name, values, size)
+    return values
+
+
+def _check_vector(name: str, values: NDArray[Any], size: int) -> None:
     if values.dtype != np.float32 or values.shape != (size,):
         raise PayloadError(f"{name!r} is {values.dtype} {values.shape}; it must be float32 ({size},)")
-    return values
 
 
 def _record(content: RecordDict, key: str, kind: type) -> Any:
@@ -360,10 +323,9 @@ def _whole(config: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _checked_metrics(metrics: Mapping[str, Any]) -> Mapping[str, float]:
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
     if len(metrics) > _ALLOWED_METRICS:
         raise PayloadError(f"it has {len(metrics)} metrics; at most {_ALLOWED_METRICS} are allowed")
     for name, value in metrics.items():
-        if not name.startswith(_METRIC) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or not math.isfinite(value):
             raise PayloadError(f"its metric {name!r} is {value!r}; it must be one finite number")
-    return {name.removeprefix(_METRIC): float(value) for name, value in metrics.items()}

@@ -238,7 +238,7 @@ class LocalTraining:
             for name in ("sample_rate", "sample_delta", "sample_epsilon"):
                 if value := getattr(self, name):
                     raise ValueError(
-                        f"{name} is {value} and sample_noise is 0; give sample_noise, or neither"
+                        f"{name} is {value} and sample_noise is 0; give sample_noise, or neither of them"
                     )
             return
         if not self.clip_samples:

@@ -4,8 +4,8 @@
 
 Two parts are measured alone, without the training around them: the matrix
 products of the first layer that any way of training needs, at this machine's
-speed; and what is promised for each reply: its record is made, measured,
-checked, and added to a sum that does not depend on order.
+speed; and what is promised for each reply: it is measured, checked, and added
+to a sum that does not depend on order.
 """
 
 import json
@@ -21,9 +21,8 @@ from torch import nn
 import hedgerow as hr
 from hedgerow import records
 from hedgerow.server.collect import StartCollector
-from hedgerow.simulation import flower
 from hedgerow.strategies.transform import encode
-from hedgerow.types import Fit, Layout, RoundContext
+from hedgerow.types import Layout, RoundContext
 from hedgerow.types import Tensor as Slot
 
 ROUNDS = 15
@@ -67,15 +66,12 @@ def _replies(layout: Layout) -> None:
     strategy = hr.fedavg()
     collector = StartCollector(strategy, layout, 0)(1, w.COHORT)
     delta = np.full(layout.dimension, 0.01, np.float32)
-    with flower.task_identity(1):
-        for client in range(w.COHORT):
-            name = f"client-{client}"
-            fit = Fit(delta.copy(), np.empty(0, np.float32), w.SAMPLES, {"loss": 1.0})
-            context = RoundContext(0, 1, name, layout, w.SAMPLES)
-            payload, _ = encode(strategy.pipeline, fit.delta, {}, context)
-            asked = flower.instruction(1, "m", 7, records.RecordDict(), message_type="train", group_id="1")
-            content = records.pack_reply(payload, fit, round=1, client=name)
-            collector.add(name, flower.with_content(asked, content))
+    none = np.empty(0, np.float32)
+    for client in range(w.COHORT):
+        name = f"client-{client}"
+        context = RoundContext(0, 1, name, layout, w.SAMPLES)
+        payload, _ = encode(strategy.pipeline, delta.copy(), {}, context)
+        collector.add(name, records.Reply(payload, none, w.SAMPLES, {"loss": 1.0}, none))
     if collector.collected.dropped:
         raise RuntimeError(f"replies were dropped: {collector.collected.dropped}")
 

@@ -166,9 +166,9 @@ def _floor(floor: dict[str, Any], runs: list[Run]) -> str:
 FLOOR = """\
 CPU seconds of one core, measured alone by `floor.py` ({date}, commit {commit}): the matrix products of the
 first layer, which no way of training does without, take {products:.3f}; what is promised for each of the 100
-replies (a record that is made, measured, checked, and added to a sum that does not depend on order) takes
-{replies:.3f}. On two cores without loss that is {both:.3f} s a round, with no step taken yet: no second
-layer, no shuffle, no message. Ours takes {wall:.3f} s. What is asked for: {asked}.
+replies (it is measured, checked, and added to a sum that does not depend on order) takes {replies:.3f}.
+On two cores without loss that is {both:.3f} s a round, with no step taken yet: no second layer, no shuffle,
+no message. Ours takes {wall:.3f} s. What is asked for: {asked}.
 """
 
 

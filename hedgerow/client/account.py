@@ -1,17 +1,25 @@
 """A client's own account of what its updates have told of its samples."""
 
 import hashlib
-from typing import final
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 
+from hedgerow.client.state import FolderState
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import Arrays, Fit, LocalTraining
 
+log = logging.getLogger("hedgerow")
+
 STATE = "samples.rounds"
 """Rounds that a client took part in, among what it keeps in memory."""
+
+SEEDED = "seeded: a simulation"
 
 
 class BudgetSpent(ValueError):
@@ -68,17 +76,46 @@ class Account:
     def record(self, round: int, fit: Fit) -> None:
         """Write down what is about to be sent; `OSError` where that fails, and then nothing may be sent."""
         digest = hashlib.blake2b(fit.delta.tobytes(), digest_size=16).hexdigest()
-        noise = "seeded: a simulation" if self._seeded else "system"
-        self._ledger.record(round, event(self._local), digest, noise=noise, times=self._local.steps(1))
+        noise = SEEDED if self._seeded else "system"
+        steps, delta = self._local.steps(1), self._local.sample_delta
+        epsilon = self._ledger.record(round, event(self._local), digest, noise=noise, times=steps)
+        log.info(
+            "client %r has spent epsilon %.3g of each of its samples (delta %g)", self._client, epsilon, delta
+        )
+
+
+def folder(given: Path | None, node_config: Mapping[str, Any], *, seeded: bool) -> Path | None:
+    """Where accounts lie: `given`, or what the node configuration says; `None` for a simulation in memory.
+
+    Raises:
+        ValueError: there is no such place, and the noise is not a simulation's.
+    """
+    if given is not None or seeded:
+        return given
+    if named := node_config.get("account"):
+        return Path(str(named))
+    raise ValueError(
+        "sample_noise needs a folder in which a client keeps its account from one start to the next:"
+        " start the SuperNode with --node-config 'account=\"FOLDER\"', or give client_app a state_folder"
+    )
+
+
+def opened(client: str, local: LocalTraining, kept: FolderState | Arrays, *, seeded: bool) -> Account:
+    """A client's account, from its folder or from its state in memory.
+
+    Raises:
+        LedgerError: the file cannot be read.
+    """
+    if isinstance(kept, FolderState):
+        return Account(client, local, Ledger(budget(local), kept.file("privacy.jsonl")), seeded=seeded)
+    return Account(client, local, remembered(local, kept), seeded=seeded)
 
 
 def remembered(local: LocalTraining, state: Arrays) -> Ledger:
     """The account of a simulated client that keeps no file, from its state."""
     ledger = Ledger(budget(local))
     for place, round in enumerate(state.get(STATE, np.zeros(0, np.int64))):
-        ledger.record(
-            int(round), event(local), str(place), noise="seeded: a simulation", times=local.steps(1)
-        )
+        ledger.record(int(round), event(local), str(place), noise=SEEDED, times=local.steps(1))
     return ledger
 
 

@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, final
 
+import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -15,8 +16,7 @@ from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
-from hedgerow.privacy.ledger import Ledger
-from hedgerow.records import TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies import control
@@ -60,8 +60,10 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals), and which secure rounds they have answered. `None`
-            keeps it in Flower's context: in memory, and lost when the node ends.
+            (residuals), which secure rounds they have answered, and what they
+            have told of their samples. `None` keeps it in Flower's context: in
+            memory, and lost when the node ends; with `sample_noise` the node
+            configuration then names a folder, `account`.
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration.
         unmasked: let a pipeline with a mask be summed without it. Only for a
@@ -94,11 +96,6 @@ class FederatedClient(ClientApp):
         seeded_noise: bool = False,
     ) -> None:
         super().__init__()
-        if strategy.local.sample_noise and state_folder is None and not seeded_noise:
-            raise ValueError(
-                "sample_noise needs a folder in which a client keeps its account from one start to the next;"
-                " give state_folder"
-            )
         self._seeded_noise = seeded_noise
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
@@ -128,6 +125,11 @@ class FederatedClient(ClientApp):
         if not isinstance(self._trainer, Chooses):
             return _SEVERAL
         return 1 if self._trainer.choice is None else self._trainer.choice.at_once
+
+    @property
+    def even(self) -> bool:
+        """Whether a client's result depends on no other, and all take about as long."""
+        return isinstance(self._trainer, Chooses) and getattr(self._trainer.choice, "even", False)
 
     @cached_property
     def _trains_many(self) -> bool:
@@ -161,7 +163,7 @@ class FederatedClient(ClientApp):
 
     def train_many(
         self, messages: Sequence[Message], contexts: Sequence[Context]
-    ) -> Iterator[tuple[int, Message | Exception]]:
+    ) -> Iterator[tuple[int, Message | Reply | Exception]]:
         """Train several clients at once, for a simulation.
 
         Args:
@@ -169,8 +171,9 @@ class FederatedClient(ClientApp):
             contexts: of these clients.
 
         Yields:
-            `(position, reply)` for each message, in any order; an exception
-            where that client failed.
+            `(position, reply)` for each message, in any order: what the reply
+            says, not packed into a message, where there is no mask; an
+            exception where that client failed.
         """
         trainer = self._trainer
         assert isinstance(trainer, TrainsMany)
@@ -202,7 +205,11 @@ class FederatedClient(ClientApp):
                 yield position, fit
                 continue
             try:
-                yield position, self._reply(messages[position], contexts[position], request, name, fit)
+                context = contexts[position]
+                if self._strategy.pipeline.only_sum:
+                    yield position, self._in_the_clear(messages[position], context, request, name, fit)
+                else:
+                    yield position, self._reply(context, request, name, fit)
             except Exception as error:  # whatever a plug-in's encode raises
                 yield position, error
 
@@ -228,9 +235,12 @@ class FederatedClient(ClientApp):
         self._refuse_in_the_clear()
         name, samples = self._client(context)
         extra = self._correction(request, context, name)
-        return self._reply(
-            message, context, request, name, self._fit(context, request, name, samples, **extra)
-        )
+        fit = self._fit(context, request, name, samples, **extra)
+        if self._strategy.pipeline.only_sum:
+            return self._in_the_clear(message, context, request, name, fit)
+        reply = self._reply(context, request, name, fit)
+        with span("records"):
+            return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
     def _fit(self, context: Context, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
         local = self._strategy.local
@@ -253,13 +263,12 @@ class FederatedClient(ClientApp):
         return fit
 
     def _account(self, context: Context, round: int, name: str) -> account.Account:
-        local, folder = self._strategy.local, self._state_folder
-        if folder is None:
-            ledger = account.remembered(local, self._kept(context, name).load(round))
-        else:
-            file = FolderState(folder, name).file("privacy.jsonl")
-            ledger = Ledger(account.budget(local), file)
-        return account.Account(name, local, ledger, seeded=self._seeded_noise)
+        place, seeded = self._account_folder(context), self._seeded_noise
+        kept = self._kept(context, name).load(round) if place is None else FolderState(place, name)
+        return account.opened(name, self._strategy.local, kept, seeded=seeded)
+
+    def _account_folder(self, context: Context) -> Path | None:
+        return account.folder(self._state_folder, context.node_config, seeded=self._seeded_noise)
 
     def _refuse_in_the_clear(self) -> None:
         if self._strategy.pipeline.only_sum and not self._unmasked:
@@ -296,18 +305,18 @@ class FederatedClient(ClientApp):
         kept = self._kept(context, name).load(request.round)
         return {"correction": control.correction(request.control, kept)}
 
-    def _reply(
+    def _in_the_clear(
         self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
     ) -> Message:
-        if self._strategy.pipeline.only_sum:
-            self._refuse_in_the_clear()
-            shape = Shape.of(self._strategy.pipeline, self._trainer.layout, request.clients)
-            vector = self._in_ring(context, request, name, fit, shape)
-            return Message(pack_vector(open_payload(vector, shape), b""), reply_to=message)
+        """The reply of a client whose pipeline masks, without its mask."""
+        self._refuse_in_the_clear()
+        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, request.clients)
+        vector = self._in_ring(context, request, name, fit, shape)
+        return Message(pack_vector(open_payload(vector, shape), b""), reply_to=message)
+
+    def _reply(self, context: Context, request: TrainRequest, name: str, fit: Fit) -> Reply:
         payload, change = self._encode(context, request, name, fit)
-        with span("records"):
-            content = pack_reply(payload, fit, round=request.round, client=name, control=change)
-            return Message(content, reply_to=message)
+        return Reply(payload, fit.buffers, fit.num_examples, fit.metrics, change)
 
     def _in_ring(
         self, context: Context, request: TrainRequest, name: str, fit: Fit, shape: Shape
@@ -315,23 +324,20 @@ class FederatedClient(ClientApp):
         payload, _ = self._encode(context, request, name, fit)
         return to_ring(payload, fit, shape, self._strategy.pipeline)
 
-    def _encode(
-        self, context: Context, request: TrainRequest, name: str, fit: Fit
-    ) -> tuple[Payload, Vector | None]:
+    def _encode(self, context: Context, request: TrainRequest, name: str, fit: Fit) -> tuple[Payload, Vector]:
         """What is sent of a fit, and the change of the control variate; the client's state is kept."""
         strategy = self._strategy
         where = RoundContext(
             request.seed, request.round, name, self._trainer.layout, fit.num_examples, self._seeded_noise
         )
         kept = self._kept(context, name)
-        change: Vector | None = None
+        change = np.empty(0, np.float32)
         with span("encode"):
-            counted = strategy.local.sample_noise > 0 and self._state_folder is None
+            counted = strategy.local.sample_noise > 0 and self._account_folder(context) is None
             stateful = strategy.stateful or counted
             before = kept.load(request.round) if stateful else {}
-            residuals = {
-                key: value for key, value in before.items() if key not in (*control.STATE, account.STATE)
-            }
+            others = (*control.STATE, account.STATE)
+            residuals = {key: value for key, value in before.items() if key not in others}
             payload, after = encode(strategy.pipeline, fit.delta, residuals, where)
             if strategy.control_variates:
                 change, own = self._advance(request, before, name, fit)

@@ -7,18 +7,21 @@ A device's enrolment is a folder:
 
 `enrol` makes the first and gives the public key; the second is the same file on
 every device, and comes with the device's software, never from the server.
+`hedgerow enrol` and `hedgerow register` do both from the command line.
 """
 
 import os
-import tomllib
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from hedgerow.client.register_file import load_register
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.primitives import derive, identity_key
-from hedgerow.secure.register import parse_register
+
+KEY, REGISTER = "identity.key", "register.toml"
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,17 @@ class Enrolment:
 def enrol(folder: Path) -> str:
     """Make a device's identity, or keep the one that is there; returns the public key, 64 hex digits.
 
+    A key that is there is never written to. The folder, where it is made, and
+    the key are for their owner only.
+
     Raises:
         OSError: the folder cannot be written.
-        Malformed: the key that is there cannot be read.
+        Malformed: the key that is there cannot be read, or others can read it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "identity.key"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / KEY
     if not file.exists():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(os.urandom(32).hex() + "\n")
+        _write_secret(file)
     return identity_key(_secret(file)).hex()
 
 
@@ -56,32 +61,41 @@ def load_enrolment(folder: Path, *, trust_on_first_use: bool = False) -> Enrolme
     """Read a device's enrolment; without a register it knows nobody.
 
     Raises:
-        Malformed: a file is missing or cannot be read.
+        Malformed: a file is missing or cannot be read, or others can read the key.
     """
-    return Enrolment(
-        _secret(folder / "identity.key"), load_register(folder / "register.toml"), trust_on_first_use
-    )
+    return Enrolment(_secret(folder / KEY), load_register(folder / REGISTER), trust_on_first_use)
 
 
-def load_register(file: Path) -> dict[str, bytes]:
-    """Read `register.toml`; empty where there is none. Raises `Malformed`."""
-    if not file.exists():
-        return {}
-    try:
-        return parse_register(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise Malformed(f"{file} cannot be read: {error}") from error
+def _write_secret(file: Path) -> None:
+    """A new key in a new file, for its owner only; no file where it cannot be written."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        try:
+            out.write(os.urandom(32).hex() + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        except OSError:
+            file.unlink()
+            raise
 
 
 def _secret(file: Path) -> bytes:
     try:
+        mode = stat.S_IMODE(file.stat().st_mode)
         secret = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise Malformed(
-            f"{file} cannot be read: {error}; make it with hedgerow.client.enrolment.enrol"
+            f"{file} cannot be read: {error}; make it with: hedgerow enrol NAME {file.parent}"
         ) from error
+    if os.name == "posix" and mode & 0o077:
+        raise Malformed(
+            f"{file} has mode {mode:04o}, so that others on this device can read it; it must be 0600: run"
+            f" chmod 600 {file}, or, if somebody may have read it, remove it and enrol the device anew"
+        )
     if len(secret) != 32:
-        raise Malformed(f"{file} holds {len(secret)} bytes; a key has 32")
+        raise Malformed(
+            f"{file} holds {len(secret)} bytes; a key has 32: restore it from a copy, or remove it and enrol"
+            " the device anew"
+        )
     return secret
 
 

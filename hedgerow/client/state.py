@@ -16,8 +16,8 @@ from flwr.app import ArrayRecord, Context
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from hedgerow.array_records import pack_state, unpack_state
 from hedgerow.files import write_whole
-from hedgerow.records import pack_state, unpack_state
 from hedgerow.types import Arrays
 
 

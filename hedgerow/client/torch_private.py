@@ -76,5 +76,6 @@ def private_gradients(
     total = fixed_sum(index) if len(index) else np.zeros(dimension, np.int64)
     total = total + discrete_gaussian(math.ceil(local.sample_noise * GRID), dimension, chance.noise)
     vector = (total * (local.clip_samples / GRID / local.batch_size)).astype(np.float32)
-    parts = torch.from_numpy(vector).to(parameters[0].device).split([p.numel() for p in parameters])
+    placed = torch.from_numpy(vector).to(parameters[0].device)
+    parts = torch.split(placed, [p.numel() for p in parameters])
     return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]

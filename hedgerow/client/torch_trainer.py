@@ -3,6 +3,7 @@
 `torch_module` says which tensors of a module are sent and which are not.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,6 +22,8 @@ from hedgerow.client.torch_samples import SampleGradients
 from hedgerow.client.torch_step import Step, stepper
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+
+log = logging.getLogger("hedgerow")
 
 
 class TorchTrainer:
@@ -126,8 +129,10 @@ class TorchTrainer:
 
         Raises:
             ValueError: there are no samples, they do not fit the model,
-                training diverged, or `clip_samples` is asked of a model with
-                BatchNorm, or `sample_noise` of one whose buffers change. The error names the client.
+                training diverged, `clip_samples` is asked of a model with
+                BatchNorm, or `sample_noise` of one whose buffers change. The
+                error names the client; with `sample_noise`, it tells nothing
+                of the samples.
         """
         who = f"client {client!r}, round {round}"
         _check(data, who)
@@ -204,8 +209,15 @@ class TorchTrainer:
     def _private(self, data: Samples, local: LocalTraining, drawn: Chance, who: str) -> list[Tensor]:
         def fixed_sum(index: Any) -> Any:
             x, y = self._batch(data, index)
-            with _explained(who, x, y):
-                return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
+            try:
+                with _explained(who, x, y):
+                    return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
+            except ValueError as error:
+                log.error("%s", error)
+                raise ValueError(
+                    f"{who}: a step with sample_noise failed; why is in this client's own log,"
+                    " because it may tell of a sample"
+                ) from None
 
         return private_gradients(fixed_sum, len(data), self._net.parameters, local, drawn)
 

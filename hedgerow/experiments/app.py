@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.client import app as client
-from hedgerow.client.enrolment import load_register
+from hedgerow.client.register_file import load_register
 from hedgerow.client.secure import STAGES
 from hedgerow.experiments.config import Experiment
 from hedgerow.experiments.recipe import load_sweep

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hedgerow import checks, rng
 from hedgerow.client.app import client_app
 from hedgerow.experiments.audit_checks import Finding, Listened, findings
-from hedgerow.server.privacy import Ledger
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.server_update import sgd
@@ -200,11 +200,13 @@ def _run(strategy: Strategy, num_rounds: int, dimension: int, seed: int) -> tupl
     state = begin(alone, trainer.initial(seed))
     before, norm = state.model.parameters, release.bounding.norm(state.private)
     sums, cohorts, reaches = [], [], []
-    app = client_app(trainer, _Canaries(names), alone, seeded_noise=True)
+    # A masked sum is, bit for bit, the same without masks.
+    app = client_app(trainer, _Canaries(names), alone, unmasked=True, seeded_noise=True)
     with InProcessGrid(app, len(names), names=names) as grid:
         for result in rounds(
-            grid, alone, state, layout, num_rounds=num_rounds, seed=seed, ledger=ledger, seeded_noise=True
-        ):
+            grid, alone, state, layout,
+            num_rounds=num_rounds, seed=seed, ledger=ledger, masks=False, seeded_noise=True,
+        ):  # fmt: skip
             if result.failed:  # nothing was released
                 continue
             after = result.state.model.parameters

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hedgerow.experiments import look_commands, run_commands, terminal
+from hedgerow.experiments import device_commands, look_commands, run_commands, terminal
 
 app = typer.Typer(
     name="hedgerow",
@@ -56,7 +56,9 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "data": look_commands.data,
         "privacy": look_commands.privacy,
     },
+    "Devices": {"enrol": device_commands.enrol},
 }
 for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
+app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")

@@ -106,9 +106,20 @@ def privacy(
     rate: Annotated[
         float | None, typer.Option(help="Chance of a client to be in a round; 1: always is.")
     ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(help="For skellam_noise: number of the model's trainable values.")
+    ] = None,
+    norm: Annotated[float | None, typer.Option(help="For skellam_noise: its clip norm.")] = None,
+    unit: Annotated[float | None, typer.Option(help="For skellam_noise: its unit.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg."""
+    """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg.
+
+    With parameters, norm and unit, noise is what clients add with skellam_noise.
+    """
     from hedgerow.experiments import plan
 
-    plan.print_plan(epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise, rate=rate, json=json)
+    plan.print_plan(
+        epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise, rate=rate,
+        parameters=parameters, norm=norm, unit=unit, json=json,
+    )  # fmt: skip

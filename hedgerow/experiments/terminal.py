@@ -86,6 +86,11 @@ def say(text: str) -> None:
     _out().print(Text(text), soft_wrap=True)
 
 
+def tell(text: str) -> None:
+    """Print what is no part of the result."""
+    _err().print(Text(text), soft_wrap=True)
+
+
 def complain(text: str) -> None:
     """Print an error."""
     _err().print(Text(text, style="red"), soft_wrap=True)

@@ -2,19 +2,28 @@
 
 Everything is for adding or removing one client, all of its data and all of its
 rounds. `epsilon` uses privacy loss distributions, which are tight; the Renyi
-accountant gives an independent upper bound.
+accountant gives an independent upper bound, and counts Skellam noise, of which
+no more is known in many dimensions.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from hedgerow import checks
-from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled
+from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 
 INSTALL = 'pip install "hedgerow[privacy]"'
+
+Once: TypeAlias = Gaussian | Skellam | PoissonSampled
+"""An event that counts once, whatever the others are."""
+
+# Whole: those that the bound of Skellam noise is proven for. Orders below 2 also fail to converge for some
+# rates of sampling, and are seldom the best.
+_ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 512, 1024)
+_MORE_ORDERS = (*range(2, 128), *(round(128 * 1.1**k) for k in range(90)))
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Budget:
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The epsilon of all these releases together, by privacy loss distributions.
 
+    Where one of them has Skellam noise, by Renyi divergences: `renyi_epsilon`.
+
     Args:
         events: in any order; equal ones are composed at once.
         delta: above 0 and below 1.
@@ -52,8 +63,11 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     counts = _counted(events)
     if not counts:
         return 0.0
+    if any(isinstance(event, Skellam) for event in counts):
+        return _renyi(counts, delta)
     composed: Any = None
     for event, count in sorted(counts.items(), key=repr):
+        assert not isinstance(event, Skellam)
         part = _composed(event, count)
         composed = part if composed is None else composed.compose(part)
     return float(composed.get_epsilon_for_delta(delta))
@@ -65,32 +79,74 @@ def renyi_epsilon(events: Iterable[Event], delta: float) -> float:
     >>> round(renyi_epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     1.173
     """
+    return _renyi(_counted(events), delta)
+
+
+def skellam_divergence(event: Skellam, order: int) -> float:
+    """The most that the Renyi divergence of a whole order, 2 or more, can be.
+
+    Agarwal, Kairouz and Liu 2021 (arXiv:2110.04995, theorem 3.5 and corollary
+    3.6): that of a Gaussian of the same variance, and little more where the
+    variance is large.
+
+    >>> skellam_divergence(Skellam(variance=10_000, l2=100.0, l1=1000.0), 4)
+    2.00019
+    """
+    l2, l1, variance = event.l2**2, event.l1, event.variance
+    beyond = min(((2 * order - 1) * l2 + 6 * l1) / (4 * variance**2), 3 * l1 / (2 * variance))
+    return order * l2 / (2 * variance) + beyond
+
+
+def counted_epsilon(event: Once, count: int, delta: float) -> float:
+    """The epsilon of so many equal releases: as `epsilon`, without a list of them."""
+    if isinstance(event, Skellam):
+        return _renyi({event: count}, delta)
+    return float(_composed(event, count).get_epsilon_for_delta(delta))
+
+
+def counted_delta(event: Once, count: int, epsilon: float) -> float:
+    """The delta for which so many equal releases have this epsilon."""
+    if not isinstance(event, Skellam):
+        return float(_composed(event, count).get_delta_for_epsilon(epsilon))
+    divergences = [count * skellam_divergence(event, order) for order in _MORE_ORDERS]
+    compute_delta = _dp_accounting().rdp.rdp_privacy_accountant.compute_delta
+    return float(compute_delta(_MORE_ORDERS, divergences, epsilon)[0])
+
+
+def _renyi(counts: Mapping[Once, int], delta: float) -> float:
     dp = _dp_accounting()
-    # Orders below 2 fail to converge for some rates and are seldom the best.
-    accountant = dp.rdp.RdpAccountant([*range(2, 64), 80, 96, 128, 192, 256, 512, 1024])
-    for event, count in _counted(events).items():
-        accountant.compose(_dp_event(event), count)
-    return float(accountant.get_epsilon(delta))
+    sampled = any(isinstance(event, PoissonSampled) for event in counts)  # slow for large orders
+    orders = _ORDERS if sampled else _MORE_ORDERS
+    accountant = dp.rdp.RdpAccountant(orders)
+    total = [0.0] * len(orders)
+    for event, count in counts.items():
+        if isinstance(event, Skellam):
+            total = [
+                sum_ + count * skellam_divergence(event, a) for sum_, a in zip(total, orders, strict=True)
+            ]
+        else:
+            accountant.compose(_dp_event(event), count)
+    return float(dp.rdp.compute_epsilon(orders, accountant.rdp + total, delta)[0])
 
 
-def _counted(events: Iterable[Event]) -> Counter[Gaussian | PoissonSampled]:
+def _counted(events: Iterable[Event]) -> Counter[Once]:
     """Equal events with their number; cyclic ones as what the client suffers who is in most of them.
 
     A round that was released again shows also the clients of the rounds that
     its noise is correlated with, by less than a participation: it counts as
     one, for every client.
     """
-    counts: Counter[Gaussian | PoissonSampled] = Counter()
-    rounds: dict[tuple[float, int], list[int]] = defaultdict(list)
+    counts: Counter[Once] = Counter()
+    rounds: dict[tuple[Gaussian | Skellam, int], list[int]] = defaultdict(list)
     for event in events:
         if isinstance(event, Cyclic):
-            rounds[event.noise_multiplier, event.groups].append(event.round)
+            rounds[event.event, event.groups].append(event.round)
         else:
             counts[event] += 1
-    for (noise_multiplier, groups), numbers in rounds.items():
+    for (one, groups), numbers in rounds.items():
         different = set(numbers)
         participations = max(Counter(number % groups for number in different).values())
-        counts[Gaussian(noise_multiplier)] += participations + len(numbers) - len(different)
+        counts[one] += participations + len(numbers) - len(different)
     return counts
 
 
@@ -125,137 +181,3 @@ def _dp_accounting() -> Any:
     except ImportError as error:
         raise ImportError(f"differential privacy needs dp-accounting, to count epsilon: {INSTALL}") from error
     return dp_accounting
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The five numbers of a run with Gaussian noise, four of which decide the fifth.
-
-    Attributes:
-        epsilon: in all rounds together.
-        delta: the probability with which epsilon may fail.
-        rounds: released.
-        noise_multiplier: of each round.
-        rate: of Poisson sampling; 1 where every client is in every round.
-    """
-
-    epsilon: float
-    delta: float
-    rounds: int
-    noise_multiplier: float
-    rate: float
-
-
-def solve(
-    *,
-    epsilon: float | None = None,
-    delta: float | None = None,
-    rounds: int | None = None,
-    noise_multiplier: float | None = None,
-    rate: float | None = None,
-) -> Plan:
-    """Compute the one number of a plan that is left out, on the safe side.
-
-    The noise is the smallest that is enough, rounds and rate the largest that
-    are allowed, epsilon and delta the smallest that hold: to 0.1 % or better.
-
-    Raises:
-        ValueError: not exactly one is left out, one is out of range, or none
-            in range would do.
-
-    >>> round(solve(delta=1e-5, rounds=40, noise_multiplier=4.0, rate=1.0).epsilon, 3)
-    7.511
-    >>> solve(epsilon=8.0, delta=1e-5, noise_multiplier=4.0, rate=1.0).rounds
-    44
-    """
-    given = {
-        "epsilon": epsilon, "delta": delta, "rounds": rounds,
-        "noise_multiplier": noise_multiplier, "rate": rate,
-    }  # fmt: skip
-    missing = [name for name, value in given.items() if value is None]
-    if len(missing) != 1:
-        left = ", ".join(missing) or "none"
-        raise ValueError(
-            f"leave out exactly one of {', '.join(given)}, to have it computed; left out: {left}"
-        )
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name in ("epsilon", "noise_multiplier"):
-            checks.positive(**{name: value})
-        elif name == "rounds":
-            checks.whole(1, rounds=value)  # type: ignore[arg-type]
-        elif name == "rate":
-            checks.fraction(rate=value)
-        else:
-            Budget(delta=value)
-    wanted = missing[0]
-    found = _SOLVERS[wanted]({name: value for name, value in given.items() if value is not None})
-    return Plan(**{**given, wanted: found})  # type: ignore[arg-type]
-
-
-def _spent(plan: dict[str, Any]) -> float:
-    return float(_plan_loss(plan).get_epsilon_for_delta(plan["delta"]))
-
-
-def _plan_loss(plan: dict[str, Any]) -> Any:
-    gaussian = Gaussian(plan["noise_multiplier"])
-    event = gaussian if plan["rate"] == 1 else PoissonSampled(plan["rate"], gaussian)
-    return _composed(event, int(plan["rounds"]))
-
-
-def _delta(plan: dict[str, Any]) -> float:
-    return float(_plan_loss(plan).get_delta_for_epsilon(plan["epsilon"]))
-
-
-def _rounds(plan: dict[str, Any]) -> int:
-    def holds(rounds: int) -> bool:
-        return _spent({**plan, "rounds": rounds}) <= float(plan["epsilon"])
-
-    if not holds(1):
-        raise ValueError(
-            f"one round alone passes epsilon {plan['epsilon']:g}; more noise or a lower rate is needed"
-        )
-    low, high = 1, 2
-    while holds(high):
-        low, high = high, 2 * high
-        if high > 10**7:
-            raise ValueError("more than ten million rounds are within the budget; less noise would do")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
-
-
-def _noise_multiplier(plan: dict[str, Any]) -> float:
-    return _smallest(
-        "noise multiplier", 1.0, lambda z: _spent({**plan, "noise_multiplier": z}) <= plan["epsilon"]
-    )
-
-
-def _rate(plan: dict[str, Any]) -> float:
-    def holds(inverse: float) -> bool:
-        return _spent({**plan, "rate": 1 / inverse}) <= float(plan["epsilon"])
-
-    return 1.0 if holds(1.0) else 1 / _smallest("rate", 8.0, holds)
-
-
-def _smallest(name: str, start: float, holds: Callable[[float], bool]) -> float:
-    """The smallest number for which it holds, to 0.05 %; it must hold for all above it."""
-    low = high = start
-    while not holds(high):
-        low, high = high, 2 * high
-        if high > 1e6:
-            raise ValueError(f"no {name} keeps this budget; allow a larger epsilon or fewer rounds")
-    while low == high or (low > start / 64 and holds(low)):
-        low, high = low / 1.5, low
-    while high / low > 1.0005:
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
-
-
-_SOLVERS: dict[str, Callable[[dict[str, Any]], float]] = {
-    "epsilon": _spent, "delta": _delta, "rounds": _rounds,
-    "noise_multiplier": _noise_multiplier, "rate": _rate,
-}  # fmt: skip

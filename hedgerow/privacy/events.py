@@ -27,6 +27,24 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class Skellam:
+    """A sum of whole numbers with Skellam noise.
+
+    Attributes:
+        variance: of the noise on each number.
+        l2, l1: the most that one client can change the sum by, in these norms.
+    """
+
+    variance: int
+    l2: float
+    l1: float
+
+    def __post_init__(self) -> None:
+        checks.whole(1, variance=self.variance)
+        checks.positive(l2=self.l2, l1=self.l1)
+
+
+@dataclass(frozen=True)
 class PoissonSampled:
     """A release on a cohort that each client was in with the same probability, independently and in secret.
 
@@ -50,25 +68,25 @@ class Cyclic:
     rounds, never of more.
 
     Attributes:
-        noise_multiplier: standard deviation of the noise, divided by the most
-            that one participation can change all releases together by (l2).
+        event: what one participation is, in all releases that it shows in.
         groups: rounds from one participation to the next.
         round: number of the round.
     """
 
-    noise_multiplier: float
+    event: Gaussian | Skellam
     groups: int
     round: int
 
     def __post_init__(self) -> None:
-        checks.positive(noise_multiplier=self.noise_multiplier)
         checks.whole(1, groups=self.groups)
         checks.whole(0, round=self.round)
 
 
-Event: TypeAlias = Gaussian | PoissonSampled | Cyclic
+Event: TypeAlias = Gaussian | Skellam | PoissonSampled | Cyclic
 
-_KINDS: dict[str, type[Any]] = {"gaussian": Gaussian, "poisson sampled": PoissonSampled, "cyclic": Cyclic}
+_KINDS: dict[str, type[Any]] = {
+    "gaussian": Gaussian, "skellam": Skellam, "poisson sampled": PoissonSampled, "cyclic": Cyclic,
+}  # fmt: skip
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -79,7 +97,7 @@ def to_json(event: Event) -> dict[str, Any]:
     """
     kind = next(name for name, made in _KINDS.items() if type(event) is made)
     fields = {"kind": kind, **asdict(event)}
-    return fields | ({"event": to_json(event.event)} if isinstance(event, PoissonSampled) else {})
+    return fields | ({"event": to_json(event.event)} if isinstance(event, PoissonSampled | Cyclic) else {})
 
 
 def from_json(fields: Mapping[str, Any]) -> Event:

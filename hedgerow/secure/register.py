@@ -102,8 +102,9 @@ def sample(items: list[str], number: int, random: Random) -> list[str]:
 
 
 def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
-    """`{name: 64 hex digits}` as keys; raises `Malformed`."""
-    keys = {}
+    """`{name: 64 hex digits}` as keys, each of one client; raises `Malformed`."""
+    keys: dict[str, bytes] = {}
+    owners: dict[bytes, str] = {}
     for name, text in table.items():
         try:
             keys[name] = bytes.fromhex(text)
@@ -111,4 +112,6 @@ def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
             keys[name] = b""
         if len(keys[name]) != 32:
             raise Malformed(f"the key of {name!r} is {text!r}; it must be 64 hex digits")
+        if (owner := owners.setdefault(keys[name], name)) != name:
+            raise Malformed(f"{owner!r} and {name!r} have the same key; each device must have its own")
     return keys

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from flwr.app import Message, RecordDict
+from numpy.typing import NDArray
 
 from hedgerow import records
 from hedgerow.server.masked import MaskedCollector
@@ -97,8 +98,14 @@ class Collector:
             FixedPointMean(layout.dimension if strategy.control_variates else 0, max(1, clients)),
         )
 
-    def add(self, client: str, reply: Message | None) -> None:
-        """Count a client's reply in, or drop the client by name; `None` is no reply in time."""
+    def add(self, client: str, reply: Message | records.Reply | None) -> None:
+        """Count a client's reply in, or drop the client by name.
+
+        Args:
+            client: its name.
+            reply: `None` is no reply in time. In a simulation it need not be packed: what is made
+                of it is the same, down to the bytes that it would take.
+        """
         try:
             self._count_in(client, reply)
         except PayloadError as error:
@@ -115,22 +122,18 @@ class Collector:
             return decode(self._strategy.pipeline, Payload({"values": values}), self._context(""))
         return values
 
-    def _count_in(self, client: str, message: Message | None) -> None:
+    def total(self) -> NDArray[np.int64]:
+        """The sum of what was counted in, `(d + extra,)` in multiples of 2**-36; of a private strategy."""
+        deltas = self.collected.deltas
+        assert isinstance(deltas, FixedPointMean)
+        return deltas.fixed
+
+    def _count_in(self, client: str, message: Message | records.Reply | None) -> None:
         if message is None:
             raise PayloadError("it did not reply in time")
-        if message.has_error():
-            raise PayloadError(f"it failed: {reason(message.error.reason)}")
         collected = self.collected
         with span("records"):
-            collected.bytes_up[client] = records.measure(message.content)
-            reply = records.unpack_reply(
-                message.content,
-                self._layout,
-                round=self._round,
-                client=client,
-                max_weight=self._strategy.max_weight,
-                control=self._strategy.control_variates,
-            )
+            reply = self._opened(client, message)
         with span("aggregate"):
             # The others first into a trial: all are counted, or none.
             collected.buffers.check(reply.buffers, reply.payload.weight)
@@ -143,11 +146,26 @@ class Collector:
             collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
         collected.counted += 1
 
+    def _opened(self, client: str, message: Message | records.Reply) -> records.Reply:
+        """A reply, measured and checked."""
+        strategy, sizes = self._strategy, self.collected.bytes_up
+        max_weight, control = strategy.max_weight, strategy.control_variates
+        if isinstance(message, records.Reply):
+            sizes[client] = records.measure_reply(message, round=self._round, client=client)
+            return records.checked_reply(message, self._layout, max_weight=max_weight, control=control)
+        if message.has_error():
+            raise PayloadError(f"it failed: {reason(message.error.reason)}")
+        sizes[client] = records.measure(message.content)
+        return records.unpack_reply(
+            message.content, self._layout,
+            round=self._round, client=client, max_weight=max_weight, control=control,
+        )  # fmt: skip
+
     def _add(self, payload: Payload, where: RoundContext) -> None:
         """Count a payload in; raises `PayloadError` and stays as it was where it does not fit."""
         deltas, pipeline = self.collected.deltas, self._strategy.pipeline
         if self._on_sum:
-            check_payload(pipeline, payload, where)
+            check_payload(pipeline, payload, where, finite=not isinstance(deltas, FixedPointMean))
             deltas.add(payload.values, payload.weight)
             return
         delta = decode(pipeline, payload, where)

@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from flwr.app import Message
+from numpy.typing import NDArray
 
 from hedgerow import records
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.masking import RingSum, Shape, read_vector
+from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import decode
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
+
+_LARGEST_SUM = 2.0**26
 
 
 @dataclass
@@ -86,5 +91,18 @@ class MaskedCollector:
 
     def delta(self) -> Vector:
         """The mean `(d,) float32` of what was counted in."""
-        mean = self.collected.sum.mean()
-        return decode(self._strategy.pipeline, Payload({"values": mean}), self._context)
+        return self._decoded(self.collected.sum.mean())
+
+    def total(self) -> NDArray[np.int64]:
+        """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
+
+        Raises:
+            OverflowError: it is beyond 2**26.
+        """
+        total = self._decoded(self.collected.sum.total().astype(np.float64)).astype(np.float64)
+        if not np.abs(total).max(initial=0.0) < _LARGEST_SUM:
+            raise OverflowError(f"the sum is beyond {_LARGEST_SUM:.3g}; take a smaller clip norm")
+        return np.rint(total / UNIT).astype(np.int64)
+
+    def _decoded(self, numbers: NDArray[np.float64]) -> Vector:
+        return decode(self._strategy.pipeline, Payload({"values": numbers}), self._context)

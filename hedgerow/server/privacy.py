@@ -11,7 +11,7 @@ from hedgerow import rng
 from hedgerow.privacy.events import Event
 from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.server.collect import Collector
-from hedgerow.strategies.aggregation import FixedPointMean
+from hedgerow.server.masked import MaskedCollector
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, ServerState
 
@@ -58,7 +58,7 @@ class PrivateRounds:
 
     def exhausted(self, state: ServerState) -> str:
         """Why the run stops before its next round, or an empty text."""
-        if self.ledger.allows(self._event(state.round + 1)):
+        if self.ledger.allows(self._event(state)):
             return ""
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
@@ -72,21 +72,24 @@ class PrivateRounds:
         """This round's bound of a client's delta."""
         return self.strategy.release.bounding.norm(state.private)
 
-    def update(self, state: ServerState, collector: Collector) -> tuple[ServerState, str]:
+    def update(self, state: ServerState, collector: Collector | MaskedCollector) -> tuple[ServerState, str]:
         """The state after a round, and why it released nothing, or an empty text."""
         number, strategy = state.round + 1, self.strategy
         unchanged = replace(state, round=number)
-        fewest = strategy.release.noise.fewest
-        if collector.collected.counted < fewest:
-            counted = collector.collected.counted
+        if collector.collected.failed:
+            return unchanged, collector.collected.failed
+        fewest, counted = strategy.release.noise.fewest, collector.collected.counted
+        if counted < fewest:
             return unchanged, f"{counted} clients count, and the noise of {fewest} makes a sum private"
-        deltas = collector.collected.deltas
-        assert isinstance(deltas, FixedPointMean)
+        try:
+            total = collector.total()
+        except OverflowError as error:
+            return unchanged, f"{error}; nothing is released"
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words
-        released = strategy.release(deltas.fixed, state.private, words)
+        released = strategy.release(total, state.private, words)
         noise = "seeded: a simulation" if self.seeded else "system"
         try:
-            self.ledger.record(number, self._event(number), released.digest, noise=noise)
+            self.ledger.record(number, self._event(state), released.digest, noise=noise)
         except OSError as error:
             return unchanged, f"the ledger cannot be written ({error}), so that nothing is released"
         private = {**released.state, _RELEASES: state.private[_RELEASES] + 1}
@@ -99,8 +102,9 @@ class PrivateRounds:
         model = Model(parameters, state.model.buffers)
         return replace(unchanged, model=model, update=update, private=private), ""
 
-    def _event(self, round: int) -> Event:
-        return self.strategy.release.noise.event(self.strategy.sampling, round)
+    def _event(self, state: ServerState) -> Event:
+        n = self.strategy.pipeline.length(len(state.model.parameters))
+        return self.strategy.release.noise.event(self.strategy.sampling, state.round + 1, n)
 
 
 def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:

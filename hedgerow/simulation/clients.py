@@ -39,8 +39,10 @@ class Clients:
 
     An app whose `at_once` is above 1 is given the messages of about so many
     clients at once: `train_many(messages, contexts)` yields `(position, reply or
-    exception)` for each, in any order. The messages share one content, which it
-    must not change. Before its first training, and before processes are made,
+    exception)` for each, in any order; a reply need not be a message, where the
+    server's collector knows what it is. The messages share one content, which it
+    must not change. Where its `even` is true, the result of a client depends on no
+    other, and all take about as long. Before its first training, and before processes are made,
     its `settle(message, contexts)` is called, if it has one; it tells whether
     anything was settled now.
 
@@ -70,6 +72,10 @@ class Clients:
     def at_once(self, message_type: str) -> int:
         """How many such messages are best answered at once."""
         return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
+
+    def parts(self, number: int, at_once: int, workers: int) -> list[slice]:
+        """How so many clients are split among so many workers."""
+        return batches(number, at_once, workers if getattr(self.app, "even", False) else 0)
 
     def settle(self, request: Request, nodes: Sequence[int]) -> bool:
         """Let the app choose how it trains; True where it did, and processes made before do not know it."""
@@ -103,37 +109,39 @@ class Clients:
 
     def answer_each(
         self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
-    ) -> Iterator[tuple[int, Message, RecordDict]]:
+    ) -> Iterator[tuple[int, Any, RecordDict]]:
         """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
-        messages = [self._message(request, node) for node in nodes]
-        left = dict(enumerate(messages))
+        left = dict.fromkeys(range(len(nodes)))
         if self.at_once(request.message_type) > 1:
-            for position, reply, state in self._answer_together(messages, states):
-                if left.pop(position, None) is not None:
+            for position, reply, state in self._answer_together(request, nodes, states):
+                if position in left:
+                    del left[position]
                     yield position, reply, state
-        for position, message in left.items():
+        for position in left:
+            message = self._message(request, nodes[position])
             yield position, *self.answer(message, states.get(nodes[position], RecordDict()))
 
     def _answer_together(
-        self, messages: Sequence[Message], states: Mapping[int, RecordDict]
-    ) -> Iterator[tuple[int, Message, RecordDict]]:
+        self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
+    ) -> Iterator[tuple[int, Any, RecordDict]]:
         app: Any = self.app
-        nodes = [message.metadata.dst_node_id for message in messages]
         try:
-            before = [states.get(node, RecordDict()) for node in nodes]
+            before = [states.get(node) or RecordDict() for node in nodes]
             contexts = [
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
+            messages = Made(len(nodes), lambda position: self._message(request, nodes[position]))
             with self._threads_named(f"{len(nodes)} clients at once"):
                 for position, reply in app.train_many(messages, contexts):
-                    message = messages[position]
-                    if not isinstance(reply, BaseException):
-                        _check_reply(reply, message)
-                        yield position, reply, contexts[position].state
-                    elif self.memory_limit is None or not ran_out_of_memory(reply):
-                        yield position, failed(message, reply), before[position]
+                    if isinstance(reply, BaseException):
+                        if self.memory_limit is None or not ran_out_of_memory(reply):
+                            yield position, failed(messages[position], reply), before[position]
+                        continue
+                    if isinstance(reply, Message):
+                        _check_reply(reply, messages[position])
+                    yield position, reply, contexts[position].state
         except (Exception, SystemExit):
-            _log.warning("%d clients at once failed; they run one by one", len(messages), exc_info=True)
+            _log.warning("%d clients at once failed; they run one by one", len(nodes), exc_info=True)
 
     @contextmanager
     def _threads_named(self, who: str) -> Iterator[None]:
@@ -168,35 +176,39 @@ class Clients:
 
 
 @final
-class MadeNames(Sequence[str]):
-    """Names that are made when they are looked up."""
+class Made(Sequence[Any]):
+    """A sequence whose items are made when they are looked up."""
 
-    def __init__(self, number: int, name: Callable[[int], str]) -> None:
-        self._numbers, self._name = range(number), name
+    def __init__(self, number: int, item: Callable[[int], Any]) -> None:
+        self._numbers, self._item = range(number), item
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
-            return [self._name(number) for number in self._numbers[place]]
-        return self._name(self._numbers[place])
+            return [self._item(number) for number in self._numbers[place]]
+        return self._item(self._numbers[place])
 
 
-def batches(clients: int, at_once: int) -> list[slice]:
+def batches(clients: int, at_once: int, workers: int = 0) -> list[slice]:
     """How so many clients are split where about so many are trained at once.
 
-    It depends on nothing else, so that the number of workers never shows: who
-    trains beside a client may show in the last bits of its result.
+    Without `workers` it depends on nothing else, so that their number never
+    shows: who trains beside a client may show in the last bits of its result.
+    With it, there are no more parts than are needed to keep each busy.
 
     >>> [part.stop - part.start for part in batches(100, 25)]
     [25, 25, 25, 25]
     >>> [part.stop - part.start for part in batches(10, 25)]
     [2, 3, 2, 3]
+    >>> [part.stop - part.start for part in batches(10, 25, workers=2)]
+    [5, 5]
     """
     parts = -(-clients // at_once)
     # A few parts at least, so that several workers have something to do; two workers want an even number.
-    parts = min(clients, max(4, parts + parts % 2))
+    parts = -(-parts // workers) * workers if workers else max(4, parts + parts % 2)
+    parts = min(clients, parts)
     ends = [clients * part // parts for part in range(parts + 1)]
     return [slice(first, last) for first, last in pairwise(ends)]
 

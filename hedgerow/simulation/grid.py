@@ -20,9 +20,8 @@ from hedgerow.simulation.clients import (
     App,
     Clients,
     Config,
-    MadeNames,
+    Made,
     Request,
-    batches,
     copied,
     few,
     keep,
@@ -127,7 +126,7 @@ class InProcessGrid(Grid):
         self._clients = Clients(
             client_app, int(num_clients), _RUN_ID, self.run_config, node_config, memory_limit
         )
-        self._names = MadeNames(int(num_clients), names) if callable(names) else names
+        self._names = Made(int(num_clients), names) if callable(names) else names
         if self._names is not None and len(self._names) != num_clients:
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._pending: dict[str, Message] = {}
@@ -309,7 +308,7 @@ class InProcessGrid(Grid):
         collector = start(*arguments)
         deadline = None if timeout is None else time.monotonic() + timeout
         at_once = self._clients.at_once(message_type)
-        for part in batches(len(asked), at_once) if at_once > 1 else few(len(asked)):
+        for part in self._clients.parts(len(asked), at_once, 1) if at_once > 1 else few(len(asked)):
             names, nodes = zip(*asked[part], strict=True)
             if deadline is not None and time.monotonic() > deadline:
                 for name in names:

@@ -11,7 +11,7 @@ from flwr.app import Message, RecordDict
 
 from hedgerow import spans
 from hedgerow.simulation import flower
-from hedgerow.simulation.clients import Clients, Request, batches, keep
+from hedgerow.simulation.clients import Clients, Request, keep
 from hedgerow.simulation.pool import Place, Pool
 from hedgerow.simulation.runner import (
     Absorb,
@@ -207,7 +207,7 @@ class Workers:
         at_once, number = self._clients.at_once(request.message_type), len(asked)
         parts: Iterable[slice]
         if at_once > 1:
-            parts = batches(number, at_once)
+            parts = self._clients.parts(number, at_once, self.number)
         elif self._client_timeout is not None and not pool.watches:
             # Only so it is known how long a client takes.
             parts = (slice(place, place + 1) for place in range(number))

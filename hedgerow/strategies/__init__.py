@@ -3,7 +3,7 @@
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
-from hedgerow.strategies.distributed import distributed_noise, lattice
+from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise
 from hedgerow.strategies.feedback import error_feedback
 from hedgerow.strategies.masking import mask
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
@@ -67,6 +67,7 @@ __all__ = [
     "scaffold",
     "secure_dp_fedavg",
     "secure_fedavg",
+    "skellam_noise",
     "top_k",
     "uniform",
     "weight_by_examples",

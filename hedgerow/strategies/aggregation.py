@@ -9,6 +9,7 @@ floating-point addition is not.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol, Self
 
 import numpy as np
@@ -126,6 +127,9 @@ class FixedPointMean:
         """
         fixed_weight = _fixed(weight)
         largest = self._largest(values, fixed_weight) * 2.0**FRACTION_BITS
+        if not values.size:
+            self._weight += fixed_weight
+            return
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
         biased = largest < 2.0**51
@@ -160,8 +164,9 @@ class FixedPointMean:
             return 0.0
         # Rounding keeps order, so that the largest value gives the largest product. NaN is kept by both.
         largest: float = max(float(values.max()), -float(values.min())) * (fixed_weight / 2**WEIGHT_BITS)
-        if not np.isfinite(largest):
-            raise PayloadError("a value is not finite; only finite numbers are allowed")
+        if not isfinite(largest):
+            wrong = values.size - int(np.isfinite(values).sum())
+            raise PayloadError(f"{wrong} of {values.size} values are not finite")
         if largest > self._limit:
             raise PayloadError(
                 f"its largest weighted value is {largest:.3g};"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.strategies.ring import Lanes, Ring, ring_for
+from hedgerow.strategies.ring import Lanes, Ring, ring_for, ring_within
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.transform import Transform, take
 from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError, RoundContext
@@ -53,7 +53,8 @@ def mask(
         failure_bits: the chance that these shares are not withstood, in a
             round, is at most `2**-failure_bits`.
         metrics: names of the metrics that are summed, with spaces between.
-            Each is cut to 1024 and rounded to 2**-20; no others are sent.
+            Each is cut to 1024 and rounded to 2**-20; no others are sent, and
+            none after a noise, which they would not have.
 
     Raises:
         ValueError: an argument is out of range.
@@ -119,9 +120,14 @@ class Shape:
             ValueError: the sum would not fit into 32 bits, or the cohort is too large.
         """
         checks.whole(1, MOST_CLIENTS, clients=clients)
-        ring = ring_for(clients, pipeline.max_weight, pipeline.whole(0))
+        length = pipeline.length(layout.dimension)
+        if pipeline.largest_sum is None:
+            ring = ring_for(clients, pipeline.max_weight, pipeline.whole(0))
+        else:
+            size = pipeline.max_weight * pipeline.largest_sum(0, clients, length)
+            ring = ring_within(size, f"{clients} clients in {pipeline.name}")
         metrics = pipeline.secure.metrics if pipeline.secure else ()
-        return cls(ring, pipeline.length(layout.dimension), metrics, layout.buffer_size, clients)
+        return cls(ring, length, metrics, layout.buffer_size, clients)
 
 
 @dataclass(frozen=True)
@@ -208,10 +214,14 @@ class RingSum:
         """Total weight."""
         return int(self.words[0])
 
+    def total(self) -> NDArray[np.int64]:
+        """The weighted sum of the whole numbers, `(length,)`."""
+        ring = self.shape.ring
+        return ring.signed(ring.reduced(self.values.copy()))
+
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of the whole numbers, `(length,)`; for `decode` of the pipeline."""
-        ring = self.shape.ring
-        return ring.signed(ring.reduced(self.values.copy())) / self.weight
+        return self.total() / self.weight
 
     def metrics(self) -> Mapping[str, float]:
         """Each metric's mean, weighted by examples; those that no client sent are left out."""

@@ -21,6 +21,7 @@ TRANSFORMS = Registry(
         "gaussian_noise": "hedgerow.strategies.noise:gaussian_noise",
         "lattice": "hedgerow.strategies.distributed:lattice",
         "distributed_noise": "hedgerow.strategies.distributed:distributed_noise",
+        "skellam_noise": "hedgerow.strategies.distributed:skellam_noise",
         "banded_noise": "hedgerow.strategies.noise:banded_noise",
         "error_feedback": "hedgerow.strategies.feedback:error_feedback",
         "top_k": "hedgerow.strategies.compression:top_k",

@@ -1,5 +1,6 @@
 """Well-known algorithms, each a short choice of parts."""
 
+import math
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
@@ -9,10 +10,11 @@ from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize
-from hedgerow.strategies.distributed import distributed_noise, lattice, unit_for
+from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise, unit_for
 from hedgerow.strategies.masking import mask
 from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
+from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transform import Transform, chain, float32
 from hedgerow.strategies.weighting import weight_by_examples
@@ -25,7 +27,7 @@ PRESETS = Registry(
         name: f"hedgerow.strategies.presets:{name}"
         for name in (
             *("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad"),
-            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl"),
+            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
     },
 )
@@ -195,33 +197,50 @@ def dp_ftrl(
 
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
-    missing: float = 0.2, bits: int = 16,
+    bits: int = 16, value_range: float | None = None, noise: str = "gaussian",
+    corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10,
     server_learning_rate: float = 1.0, server_momentum: float = 0.0, **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
-    """FedAvg whose clients add the noise, under what sums them: arXiv:2102.06387, algorithm 1.
+    """FedAvg whose clients add the noise, under a mask: arXiv:2102.06387, algorithm 1.
 
-    Cohorts take turns (`cyclic`), because whoever sums knows who takes part.
-    At most the share `missing` of a cohort drops out or works together against
-    the others; a round with fewer clients left releases nothing. What is sent
-    are whole numbers of `bits` bits; a mask, put last, adds room for their sum.
+    The server sees no sum with less noise than is counted. Cohorts take turns
+    (`cyclic`), because it knows who takes part. The noise is that of the
+    clients of an expected cohort that are neither `corrupt` nor a `dropout`:
+    no client unmasks a sum with fewer honest ones. `noise` is `"gaussian"`
+    (`distributed_noise`) or `"skellam"` (`skellam_noise`). What is sent are
+    whole numbers of `bits` bits, in cohorts of up to 1.25 times the expected
+    size. Values are cut to `value_range`, by default a quarter of the clip norm.
 
     >>> from hedgerow.strategies import cyclic
-    >>> secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100)).pipeline.name
-    'chain(clip(1.0), lattice(0.000244140625, 1.0), distributed_noise(2.0, 1.0, 0.000244140625, 40, 16))'
+    >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
+    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.noise.fewest
+    ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
-    checks.probability(missing=missing)
+    checks.whole(8, 32, bits=bits)
+    checks.one_of(("gaussian", "skellam"), noise=noise)
+    secure = SecureAggregation(corrupt, dropout, min_clients)
     if parts.get("pipeline", float32()).kinds:
         raise ValueError(
             f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
         )
-    sampling = parts.get("sampling", cyclic(10, population=100))
-    expected = sampling.expected or 1.0
-    fewest = max(1, int(expected * (1 - missing)))
-    unit = unit_for(clip_norm, noise_multiplier, fewest, bits)
+    sampling = parts.get("sampling", cyclic(5 * min_clients, population=50 * min_clients))
+    expected = int(sampling.expected or min_clients)
+    if expected < min_clients:
+        raise ValueError(
+            f"a cohort has {expected} clients, and clients take part in none of less than {min_clients}"
+            " (min_clients): ask more clients, or lower min_clients"
+        )
+    fewest = secure.honest(expected)
+    reach = clip_norm / 4 if value_range is None else value_range
+    most = math.ceil(1.25 * expected)
+    unit = unit_for(clip_norm, noise_multiplier, fewest, bits, clients=most, range=reach)
     steps = (
         clip(clip_norm),
-        lattice(unit, clip_norm),
-        distributed_noise(noise_multiplier, clip_norm, unit, fewest, bits),
+        lattice(unit, clip_norm, reach),
+        (skellam_noise if noise == "skellam" else distributed_noise)(
+            noise_multiplier, clip_norm, unit, fewest, 16 if bits <= 16 else 32
+        ),
+        mask(corrupt, dropout, min_clients),
     )
     update = _step(server_learning_rate, server_momentum)
     return _private(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
-from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled
+from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 from hedgerow.rng import Words
 from hedgerow.strategies.aggregation import FRACTION_BITS
 from hedgerow.strategies.norms import clipped, l2_norm
@@ -57,17 +57,19 @@ class Noise:
             `hedgerow.privacy.bands`).
         fewest: where clients have added it already, the clients whose shares
             make all of it; 0 where the server adds it.
+        skellam: where it is no Gaussian: what a sum of `n` values is to the ledger.
     """
 
     multiplier: float
     bands: tuple[float, ...] = (1.0,)
     fewest: int = 0
+    skellam: Callable[[int], Skellam] | None = None
 
-    def event(self, sampling: Sampling, round: int) -> Event:
-        """What one round is to the ledger."""
-        if sampling.groups is not None:
-            return Cyclic(self.multiplier, sampling.groups, round)
+    def event(self, sampling: Sampling, round: int, n: int) -> Event:
+        """What one round is to the ledger, of whose sum the noise is on `n` values."""
         gaussian = Gaussian(self.multiplier)
+        if sampling.groups is not None:
+            return Cyclic(self.skellam(n) if self.skellam else gaussian, sampling.groups, round)
         return gaussian if sampling.rate == 1 else PoissonSampled(float(sampling.rate or 0), gaussian)
 
     def init(self, n: int) -> Arrays:

@@ -92,11 +92,24 @@ def ring_for(clients: int, weight: int, largest: int) -> Ring:
     11
     """
     checks.whole(1, clients=clients, weight=weight, largest=largest)
-    bits = (2 * clients * weight * largest).bit_length()
+    whose = f"{clients} clients of weight {weight} at most and values up to {largest}"
+    return ring_within(clients * weight * largest, whose)
+
+
+def ring_within(size: int, whose: str) -> Ring:
+    """The smallest ring of all whole numbers from `-size` to `size`.
+
+    Args:
+        size: at least 1.
+        whose: sum it is, for the error.
+
+    Raises:
+        ValueError: it would be wider than 32 bits.
+    """
+    bits = (2 * size).bit_length()
     if bits > MOST_BITS:
         raise ValueError(
-            f"the sum of {clients} clients of weight {weight} at most and values up to {largest} needs a ring"
-            f" of {bits} bits; {MOST_BITS} are allowed: quantize to fewer bits, lower the largest weight"
-            " (weight_by_examples(max_weight=...)), or ask fewer clients"
+            f"the sum of {whose} needs a ring of {bits} bits; {MOST_BITS} are allowed: send fewer bits, lower"
+            " the largest weight (weight_by_examples(max_weight=...)), or ask fewer clients"
         )
     return Ring(bits)

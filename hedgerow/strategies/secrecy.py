@@ -1,8 +1,9 @@
 """What clients insist on before they answer in a masked round: neighbours, thresholds, smallest cohorts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, comb
+from typing import Self
 
 from hedgerow import checks
 
@@ -39,6 +40,8 @@ class SecureAggregation:
             corrupt neighbours is at most `2**-b`, and so is the chance that one
             has too few left.
         metrics: names of the metrics that are summed under the mask.
+        fewest: honest clients that a sum must have, whoever the others are:
+            where clients add noise, those whose noise makes the sum private.
 
     Raises:
         ValueError: an argument is out of range.
@@ -49,12 +52,14 @@ class SecureAggregation:
     min_clients: int = 10
     failure_bits: int = 40
     metrics: tuple[str, ...] = ("loss",)
+    fewest: int = 0
 
     def __post_init__(self) -> None:
         checks.probability(corrupt=self.corrupt, dropout=self.dropout)
         checks.whole(3, min_clients=self.min_clients)
         checks.whole(20, 128, failure_bits=self.failure_bits)
-        self.plan(self.min_clients)
+        # A cohort that is too small for the noise is refused in its round.
+        _plan(self.min_clients, self.corrupt, self.dropout, self.failure_bits, 0)
 
     def plan(self, clients: int) -> Plan:
         """The smallest safe numbers for a cohort (Bell et al. 2020, section 3.2 and appendix B).
@@ -66,7 +71,8 @@ class SecureAggregation:
         more than the corrupt neighbours have, and not more than are left.
 
         The survivors' list is signed by more than `(n + C) / 2` clients, so that
-        no two lists can both be.
+        no two lists can both be; and by `fewest + C` or more, so that with the
+        corrupt ones left out, `fewest` are in the sum.
 
         Raises:
             ValueError: the cohort is too small for these shares.
@@ -76,18 +82,36 @@ class SecureAggregation:
         >>> SecureAggregation().plan(1000)
         Plan(clients=1000, neighbours=121, threshold=61, survivors=601)
         """
-        return _plan(clients, self.corrupt, self.dropout, self.failure_bits)
+        return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.fewest)
+
+    def honest(self, clients: int) -> int:
+        """Clients of a cohort that are honest and left at the end, at least.
+
+        >>> SecureAggregation().honest(50)
+        30
+        """
+        return clients - _share(self.corrupt, clients) - _share(self.dropout, clients)
+
+    def under(self, fewest: int) -> Self:
+        """The same for a sum that `fewest` honest clients make private; no metrics, which have no noise."""
+        return replace(self, fewest=fewest, metrics=())
 
 
 @lru_cache(maxsize=256)
-def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int) -> Plan:
+def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, fewest: int) -> Plan:
     bad, leaving = _share(corrupt, clients), _share(dropout, clients)
+    if fewest + bad > clients:
+        raise ValueError(
+            f"a cohort of {clients}, of which {bad} may be corrupt, has not the {fewest} honest clients whose"
+            " noise makes a sum private"
+        )
     survivors = (clients + bad) // 2 + 1
     for k in range(min(clients - 1, _LEAST_NEIGHBOURS), clients):
         most_bad = _bound(clients, bad, k, failure_bits)
         most_left = k - _bound(clients, leaving, k, failure_bits)
         if most_bad < most_left and survivors <= clients - leaving:
             # As many survive among the neighbours as in the cohort, or nearly.
+            survivors = max(survivors, fewest + bad)
             threshold = max(most_bad + 1, min(most_left, k * survivors // clients))
             return Plan(clients, k, threshold, survivors)
     raise ValueError(

@@ -94,7 +94,7 @@ class Strategy:
                 f"{self.pipeline.name} has a range, and sends whole numbers for a mask to sum;"
                 " put mask() after it, or leave out the range"
             )
-        if self.pipeline.secure:
+        if self.pipeline.secure and self.pipeline.largest_sum is None:
             # For the smallest cohort; each round checks its own.
             ring_for(self.pipeline.secure.min_clients, self.pipeline.max_weight, whole)
         if self.pipeline.only_sum and not self.aggregate.linear:
@@ -130,9 +130,10 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             f"{pipeline.name} has noise and no clip: nothing bounds what a client says; put clip(...) first",
         ),
         (
-            pipeline.only_sum,
-            f"{pipeline.name} is private and masked: what a masked round releases is not in the ledger yet;"
-            " leave out mask(), or the noise",
+            pipeline.only_sum and "discrete noise" not in pipeline.kinds,
+            f"{pipeline.name} leaves the noise to the server, which under a mask cannot bound what a client"
+            " adds, nor what rounding does to it; let clients add the noise: secure_dp_fedavg, or"
+            " chain(clip(...), lattice(...), distributed_noise(...), mask())",
         ),
         (
             "weight" in pipeline.kinds,
@@ -153,6 +154,14 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             pipeline.noise is not None and pipeline.noise.fewest > 0 and sampling.groups is None,
             f"noise from the clients protects them from whoever sums, who knows whom {sampling.name} drew;"
             " use cyclic(clients, population=...), and no chance is counted on",
+        ),
+        (
+            "discrete noise" in pipeline.kinds and "quantize" not in pipeline.kinds,
+            f"{pipeline.name} adds whole numbers of noise to numbers that are not; put lattice(...) first",
+        ),
+        (
+            "discrete noise" in pipeline.kinds and not pipeline.summable,
+            f"{pipeline.name} tells without noise which values a client chose to send; leave out top_k",
         ),
         (
             pipeline.bounding is not None

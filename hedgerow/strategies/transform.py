@@ -52,6 +52,9 @@ class Transform:
         whole: the largest size of the whole numbers after the step, from that
             before it; 0 where the values are not whole numbers. The ring of a
             mask follows from it.
+        largest_sum: the largest size of a sum of whole numbers after the step,
+            from that before it and the numbers of clients and values; `None`
+            where it is so many times the largest.
         max_weight: the largest weight that the step gives.
         secure: what clients insist on, where the step masks.
         bounding: of a clip, its half on the server.
@@ -71,6 +74,7 @@ class Transform:
     expands: bool = False
     sensitivity: Callable[[float], float] = lambda bound: bound
     whole: Callable[[int], int] = lambda largest: largest
+    largest_sum: Callable[[int, int, int], int] | None = None
     max_weight: int = 1
     secure: SecureAggregation | None = None
     bounding: Bounding | None = None
@@ -179,6 +183,16 @@ def chain(*steps: Transform) -> Transform:
             largest = step.whole(largest)
         return largest
 
+    def largest_sum(largest: int, clients: int, n: int) -> int:
+        total = clients * largest
+        for step in steps:
+            if step.largest_sum:
+                total = step.largest_sum(largest, clients, n)
+            largest = step.whole(largest)
+        return total
+
+    noise = next((s.noise for s in steps if s.noise), None)
+    secure = next((s.secure for s in steps if s.secure), None)
     return Transform(
         name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
         kinds=tuple(kind for step in steps for kind in step.kinds),
@@ -192,11 +206,12 @@ def chain(*steps: Transform) -> Transform:
         expands=any(s.expands for s in steps),
         sensitivity=sensitivity,
         whole=whole,
+        largest_sum=largest_sum if any(s.largest_sum for s in steps) else None,
         max_weight=prod(s.max_weight for s in steps),
-        secure=next((s.secure for s in steps if s.secure), None),
+        secure=secure.under(noise.fewest) if secure and noise else secure,
         # The last clip is the one that the noise is measured against.
         bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
-        noise=next((s.noise for s in steps if s.noise), None),
+        noise=noise,
     )
 
 
@@ -241,11 +256,14 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
     return decoded.values
 
 
-def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) -> None:
+def check_payload(
+    pipeline: Transform, payload: Payload, context: RoundContext, *, finite: bool = True
+) -> None:
     """Refuse what cannot be one client's payload, also where it is added to a sum before it is decoded.
 
     Looks at the weight and, for a summable pipeline, at the values; `decode`
-    looks at the rest.
+    looks at the rest. Without `finite`, whoever takes the values has to look
+    whether they are.
 
     Raises:
         PayloadError: with what was given and what is allowed.
@@ -256,7 +274,7 @@ def check_payload(pipeline: Transform, payload: Payload, context: RoundContext) 
         raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
     if pipeline.summable:
         whole_or_real = np.integer if pipeline.only_sum or pipeline.whole(0) else np.float32
-        _check_values(payload, pipeline.length(context.layout.dimension), whole_or_real)
+        _check_values(payload, pipeline.length(context.layout.dimension), whole_or_real, finite=finite)
 
 
 def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
@@ -291,20 +309,20 @@ def require_finite(step: str, values: NDArray[Any]) -> None:
         )
 
 
-def _check_values(payload: Payload, n: int, dtype: type[Any]) -> None:
+def _check_values(payload: Payload, n: int, dtype: type[Any], *, finite: bool = True) -> None:
     values = take(payload, "values", dtype)
     extra = sorted(set(payload.arrays) - {"values"})
     if extra:
         raise PayloadError(f"the arrays {extra} are left over; no step of the pipeline reads them")
     if len(values) != n:
         raise PayloadError(f"there are {len(values)} values; there must be {n}")
-    if not _all_finite(values):
+    if finite and not _all_finite(values):
         raise PayloadError(f"{n - int(np.isfinite(values).sum())} of {n} values are not finite")
 
 
 def _all_finite(values: NDArray[Any]) -> bool:
     # Neither NaN nor infinity can hide from both; this takes half the time of looking at each value.
-    return not len(values) or bool(np.isfinite(values.max()) and np.isfinite(values.min()))
+    return not len(values) or (isfinite(values.max()) and isfinite(values.min()))
 
 
 def _refuse_impossible(steps: tuple[Transform, ...]) -> None:

@@ -32,7 +32,7 @@ def test_there_are_as_many_as_we_think():
     assert len(PAGES) == 9
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 5
-    assert len(blocks("sh")) == 7
+    assert len(blocks("sh")) == 8
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

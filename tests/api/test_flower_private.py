@@ -29,7 +29,7 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import InMemoryGrid
 
 import hedgerow.simulation
-from hedgerow.records import _filled
+from hedgerow.array_records import filled
 from hedgerow.simulation import flower
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
@@ -250,9 +250,9 @@ def test_messages_travel_between_processes_as_they_are() -> None:
     ],
 )
 def test_a_record_that_is_filled_at_once_is_one_that_was_filled_item_by_item(kind, items) -> None:
-    filled, usual = _filled(kind(), items), kind(items)
-    assert filled == usual
-    assert list(filled.items()) == list(usual.items())
-    records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (filled, usual)]
+    made, usual = filled(kind(), items), kind(items)
+    assert made == usual
+    assert list(made.items()) == list(usual.items())
+    records = [r if kind is RecordDict else RecordDict({"r": r}) for r in (made, usual)]
     first, second = (recorddict_to_proto(r).SerializeToString(deterministic=True) for r in records)
     assert first == second

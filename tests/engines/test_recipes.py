@@ -16,10 +16,10 @@ FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()
 
 
-def test_there_are_eight_recipes_and_each_is_found() -> None:
+def test_there_are_ten_recipes_and_each_is_found() -> None:
     files = {file.stem for file in (Path(recipe.__file__).parent / "recipes").glob("*.toml")}
     assert files == set(NAMES)
-    assert len(NAMES) == 8
+    assert len(NAMES) == 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,8 +45,10 @@ def test_recipes_are_no_copies_of_each_other() -> None:
 
 
 def short(experiment: Experiment, folder: Path) -> Experiment:
-    """Two rounds of two clients, whatever the recipe asks for; embedded data where it would fetch some."""
-    overrides = ["rounds=2", "local.epochs=1", "evaluation.every=1", "strategy.clients_per_round=2"]
+    """Two rounds of two clients, but where few give no privacy; embedded data where a recipe fetches some."""
+    overrides = ["rounds=2", "local.epochs=1", "evaluation.every=1"]
+    if not experiment.strategy().private:
+        overrides.append("strategy.clients_per_round=2")
     if experiment.data.partition.name == "natural":
         overrides.append("data.partition.clients=3")
     if experiment.data.name in FETCHED:  # tests reach no network
@@ -75,7 +77,7 @@ CELLS = cells()
 
 def test_every_recipe_is_run_below() -> None:
     assert {name for name, _ in CELLS} == set(NAMES)
-    assert len(CELLS) == 14
+    assert len(CELLS) == 16
 
 
 @pytest.mark.slow
@@ -91,7 +93,10 @@ def test_a_recipe_runs(name: str, cell: Cell, tmp_path: Path) -> None:
     for line in lines:
         assert not line["failed"]
         assert not line["dropped"]
-        assert len(line["clients"]) == 2
+        if experiment.strategy().private:
+            assert 0 < line["epsilon"] <= experiment.strategy().budget.epsilon
+        else:
+            assert len(line["clients"]) == 2
         assert line["bytes_up"] > 0
         assert math.isfinite(line["evaluation"]["loss"])
         assert 0 <= line["evaluation"]["accuracy"] <= 1

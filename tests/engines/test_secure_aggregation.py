@@ -1,5 +1,6 @@
 """With masks and without them, with one worker and with several, and in a real federation: the same bits."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hedgerow.client.app import client_app
-from hedgerow.client.enrolment import SimulatedEnrolments, enrol
+from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.experiments import cli
 from hedgerow.experiments.recipe import load
 from hedgerow.experiments.run import run_experiment
@@ -204,20 +205,28 @@ OVERRIDES = [
 ]
 
 
+def hedgerow(*arguments: str) -> str:
+    done = CliRunner().invoke(cli.app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
+
+
 @pytest.mark.slow
 def test_a_real_federation_gives_the_same_model_as_a_simulation(tmp_path):
     """A SuperLink and three SuperNodes, each with an identity of its own; every message in a new process."""
     simulated = run_experiment(load(RECIPE, OVERRIDES), tmp_path / "simulated")
     names = load(RECIPE, OVERRIDES).federation().names
-    keys = {name: enrol(tmp_path / "devices" / str(i)) for i, name in enumerate(names)}
-    register = "".join(f'"{name}" = "{key}"\n' for name, key in keys.items())
-    for folder in (tmp_path / "devices").iterdir():
-        (folder / "register.toml").write_text(register)
+    devices, register = tmp_path / "devices", tmp_path / "register.toml"
+    for i, name in enumerate(names):  # as docs/secure-aggregation.md has it
+        line = hedgerow("enrol", name, str(devices / str(i)))
+        hedgerow("register", "add", str(register), line)
+    for folder in devices.iterdir():
+        shutil.copy(register, folder)
     config = {
         "recipe": RECIPE,
         "overrides": " ".join(f"'{text}'" for text in OVERRIDES),
         "out": str(tmp_path / "served"),
-        "register": str(tmp_path / "devices" / "0" / "register.toml"),
+        "register": str(register),
     }
     with federation(
         tmp_path / "federation",

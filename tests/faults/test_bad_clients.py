@@ -90,12 +90,19 @@ ENDS = [
     (os_exit, "its process ended with exit code 3"),
     (takes_all_memory, "it needs more memory than the 300 MB allowed"),
 ]
+
+
+def limits(act: Callable[[], Any], workers: int) -> dict[str, Any]:
+    """On a busy machine it takes some time to fill the memory."""
+    return {**OWN_PROCESS, "workers": workers, "client_timeout": 2.0 if act is hangs else 20.0}
+
+
 # With a limit, whoever runs out of memory has its process replaced.
 FAILS_ANYWHERE = [
     *((act, says, {"workers": 1}) for act, says in FAILS),
     *((act, says, {"workers": 2}) for act, says in FAILS),
-    *((act, says, OWN_PROCESS) for act, says in [*FAILS[:2], *ENDS]),
-    *((act, says, TWO_WORKERS) for act, says in [*FAILS[:2], *ENDS]),
+    *((act, says, limits(act, 1)) for act, says in [*FAILS[:2], *ENDS]),
+    *((act, says, limits(act, 2)) for act, says in [*FAILS[:2], *ENDS]),
 ]
 NAMES = [f"{act.__name__}-{len(options)}-{options['workers']}" for act, _, options in FAILS_ANYWHERE]
 
@@ -168,7 +175,7 @@ def test_it_fails_by_name_in_a_round_and_the_others_count(without, act, says, op
 @pytest.mark.slow
 @pytest.mark.parametrize(("act", "says"), [*FAILS[:2], *ENDS])
 def test_of_clients_that_are_trained_together_only_it_fails(without, act, says):
-    results = run(Together(act), **TWO_WORKERS)
+    results = run(Together(act), **limits(act, 2))
     assert [list(result.dropped) for result in results] == [[], [BAD], []]
     assert says in results[1].dropped[BAD]
     assert models(results) == without

@@ -117,6 +117,20 @@ def a_lowered_floor_of_survivors() -> None:
     join(survivors=2)
 
 
+@cheats(errors.SurvivorFloorTooLow)
+def a_sum_of_so_few_that_the_noise_of_the_honest_ones_is_too_little() -> None:
+    rehearsal = Rehearsal(COHORT)
+    party = replace(rehearsal.parties[VICTIM], secure=SecureAggregation(dropout=0.0).under(8))
+    client.join(party, replace(rehearsal.setup, threshold=9, survivors=9))
+
+
+@cheats(errors.CohortTooSmall)
+def a_cohort_whose_honest_clients_make_too_little_noise() -> None:
+    rehearsal = Rehearsal(COHORT)
+    party = replace(rehearsal.parties[VICTIM], secure=SecureAggregation().under(9))
+    client.join(party, rehearsal.setup)
+
+
 @cheats(errors.DuplicateMember)
 def a_member_twice_to_make_a_small_cohort_look_large() -> None:
     join(members=(*COHORT[:5], *COHORT[4:9]))
@@ -428,7 +442,7 @@ def test_no_share_is_leaked_and_the_refusal_is_named(name: str) -> None:
 
 
 def test_there_are_enough_scripts_and_every_error_of_a_client_is_among_them() -> None:
-    assert len(SCRIPTS) == 40
+    assert len(SCRIPTS) == 42
     tested = {error for _, error in SCRIPTS.values()}
     elsewhere = {
         # Of what a client keeps in Flower's context: test_secure_client.py.

@@ -26,6 +26,8 @@ PIPELINES = {
     "private": "chain(adaptive_clip(0.75), gaussian_noise(1.0), quantize(8))",
     "lattice": "chain(clip(0.75), lattice(0.0009765625, 0.75))",
     "distributed": "chain(clip(0.75), lattice(0.125, 0.75), distributed_noise(9.0, 0.75, 0.125, 9))",
+    "skellam-08": "chain(clip(0.75), lattice(0.125, 0.75), skellam_noise(1.0, 0.75, 0.125, 9, 8))",
+    "skellam-16": "chain(clip(0.75), lattice(0.125, 0.75), skellam_noise(9.0, 0.75, 0.125, 9))",
     "banded": "chain(clip(0.75), banded_noise(1.0, 2, 10), top_k(0.1))",
     **{f"quantize-{bits:02}": f"quantize({bits})" for bits in range(1, 17)},
     **{f"quantize-{bits:02}-nearest": f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 8, 16)},

@@ -18,7 +18,7 @@ FOLDER: Path = MAKE["FOLDER"]
 
 def test_there_is_one_file_for_each_pipeline_and_no_other() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.safetensors" for name in PIPELINES}
-    assert len(PIPELINES) == 40
+    assert len(PIPELINES) == 42
     used = " ".join(PIPELINES.values())
     # What is masked is no payload: test_transcript.py has a whole round of it.
     assert [name for name in TRANSFORMS.names() if f"{name}(" not in used] == ["mask"]

@@ -25,6 +25,7 @@ PIPELINES = {
     "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
     "lattice": "chain(clip(0.5), lattice(0.0625, 0.5), distributed_noise(9.0, 0.5, 0.0625, 60))",
     "distributed_noise": "chain(clip(0.5), lattice(0.125, 0.5), distributed_noise(20.0, 0.5, 0.125, 60, 32))",
+    "skellam_noise": "chain(clip(0.5), lattice(0.125, 0.5), skellam_noise(1.0, 0.5, 0.125, 60, 8))",
     "banded_noise": "chain(clip(0.5), banded_noise(1.0, 1, 10))",
     "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",

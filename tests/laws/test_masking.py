@@ -58,7 +58,7 @@ def test_numbers_go_into_a_ring_and_come_back_packed_or_not(bits: int, data: st.
 def test_a_ring_is_the_smallest_in_which_no_sum_overflows(clients: int, weight: int, largest: int) -> None:
     most = clients * weight * largest
     if most >= 2**31:
-        with pytest.raises(ValueError, match="32 are allowed: quantize to fewer bits"):
+        with pytest.raises(ValueError, match="32 are allowed: send fewer bits"):
             ring_for(clients, weight, largest)
         return
     ring = ring_for(clients, weight, largest)

@@ -10,12 +10,21 @@ import pytest
 
 from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import Budget
+from hedgerow.privacy.ledger import LedgerError
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import load_checkpoint
-from hedgerow.server.privacy import LedgerError
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import Strategy, dp_fedavg, fedavg, parse_pipeline, poisson, uniform
+from hedgerow.strategies import (
+    Strategy,
+    cyclic,
+    dp_fedavg,
+    fedavg,
+    parse_pipeline,
+    poisson,
+    secure_dp_fedavg,
+    uniform,
+)
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean
 from hedgerow.types import Layout, LocalTraining, Tensor
 from tests.support import DIMENSION, LAYOUT, MeanTrainer, clients
@@ -24,15 +33,25 @@ ADAPTIVE = dp_fedavg(
     0.5, 1.0, clip_quantile=0.5, delta=1e-3, server_momentum=0.5,
     sampling=poisson(4, population=12), local=LocalTraining(learning_rate=0.1),
 )  # fmt: skip
+SKELLAM = secure_dp_fedavg(
+    1.0,
+    2.0,
+    1e-3,
+    noise="skellam",
+    corrupt=0.0,
+    dropout=0.3,
+    min_clients=5,
+    sampling=cyclic(6, population=12),
+)
 
 
 def run(strategy, folder=None, count=5, data=None, workers=1, seeded=True, trainer=None):
     trainer, data = trainer or MeanTrainer(), data or clients(12)
-    app = client_app(trainer, data, strategy)
+    app = client_app(trainer, data, strategy, unmasked=True, seeded_noise=seeded)
     with InProcessGrid(app, len(data.names), names=data.names, workers=workers) as grid:
         yield from train(
             grid, strategy, trainer.initial(0), trainer.layout,
-            num_rounds=count, folder=folder, seeded_noise=seeded,
+            num_rounds=count, folder=folder, masks=False, seeded_noise=seeded,
         )  # fmt: skip
 
 
@@ -43,14 +62,16 @@ def test_one_seed_gives_one_model_with_any_number_of_workers():
     assert one.private["clip_norm"][0] != 0.5
 
 
-def test_stopped_at_any_round_and_resumed_it_ends_with_the_same_model_and_epsilon(tmp_path):
-    whole = list(run(ADAPTIVE, tmp_path / "whole"))[-1]
+@pytest.mark.parametrize("strategy", [ADAPTIVE, SKELLAM], ids=["adaptive", "skellam"])
+def test_stopped_at_any_round_and_resumed_it_ends_with_the_same_model_and_epsilon(tmp_path, strategy):
+    whole = list(run(strategy, tmp_path / "whole"))[-1]
+    assert whole.epsilon > 0
     for stop in (1, 3):
         folder = tmp_path / str(stop)
-        for result in run(ADAPTIVE, folder):
+        for result in run(strategy, folder):
             if result.round == stop:
                 break  # the ledger has this round, the checkpoint does not: it is run again
-        last = list(run(ADAPTIVE, folder))[-1]
+        last = list(run(strategy, folder))[-1]
         assert np.array_equal(last.state.model.parameters, whole.state.model.parameters)
         assert last.epsilon == whole.epsilon
         assert (folder / "privacy.jsonl").read_bytes() == (tmp_path / "whole" / "privacy.jsonl").read_bytes()
@@ -165,6 +186,21 @@ def private(**parts) -> Strategy:
         (
             {"aggregate": Aggregate("median()", FixedPointMean, linear=False)},
             r"median\(\) is not one; use mean",
+        ),
+        (
+            {
+                "pipeline": "chain(clip(1.0), skellam_noise(4.0, 1.0, 0.0078125, 9))",
+                "sampling": cyclic(9, population=9),
+            },
+            r"adds whole numbers of noise to numbers that are not; put lattice",
+        ),
+        (
+            {
+                "pipeline": "chain(clip(1.0), top_k(0.1), lattice(0.0078125, 1.0),"
+                " distributed_noise(4.0, 1.0, 0.0078125, 9))",
+                "sampling": cyclic(9, population=9),
+            },
+            r"tells without noise which values a client chose to send",
         ),
         ({"pipeline": "clip(1.0)"}, r"clip\(1.0\) adds no noise; use dp_fedavg"),
         ({"pipeline": "adaptive_clip(1.0)", "budget": None}, "norms without noise; add gaussian_noise"),

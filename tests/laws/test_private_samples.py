@@ -1,19 +1,22 @@
 """Private local training is algorithm 1 of arXiv:1607.00133, and a client's account is that of its steps."""
 
 import math
+from copy import deepcopy
+from dataclasses import replace
+from itertools import count
 
 import dp_accounting.pld.privacy_loss_distribution as pld
 import numpy as np
 import pytest
 import torch
+from opacus import GradSampleModule
 from scipy import stats
 from torch import nn
 
-import hedgerow as hr
-from hedgerow.client import account, torch_private
+from hedgerow.client import account, torch_private, torch_trainer
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
-from hedgerow.client.torch_samples import GRID
+from hedgerow.client.torch_samples import GRID, SampleGradients
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.rng import seeded_words
@@ -52,43 +55,6 @@ def fit(local, samples, *, seed=1, round=1, client="a", **options):
 
 def clipped(weights, x, y, largest):
     """`(n, 8) float64`: each sample's clipped gradient of a softmax regression."""
-    w, b = weights[:6].reshape(2, 3).astype(float), weights[6:].astype(float)
-    logits = x @ w.T + b
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
-    p[np.arange(len(y)), y] -= 1
-    g = np.concatenate([(p[:, :, None] * x[:, None, :]).reshape(len(y), 6), p], 1)
-    norms = np.linalg.norm(g, axis=1, keepdims=True)
-    assert (norms > largest).any()
-    assert (norms < largest).any()
-    return g / np.maximum(1, norms / largest)
-
-
-def no_noise(monkeypatch):
-    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, words: np.zeros(n, np.int64))
-
-
-@pytest.mark.parametrize("n", [0, 1, 5, 40])
-def test_without_its_noise_a_fit_is_the_textbook_formula(monkeypatch, n):
-    no_noise(monkeypatch)
-    samples = data(max(n, 1), 3)
-    if n == 0:  # every batch is empty
-        monkeypatch.setattr(torch_private, "poisson_batch", lambda n, rate, words: np.zeros(0, np.int64))
-    trainer = TorchTrainer(Task(linear))
-    model = trainer.initial(0)
-    ours = trainer.fit(model, samples, PRIVATE, seed=9, round=2, client="a", seeded_noise=True)
-    words = seeded_words(9, "batches of samples", round=2, client="a")
-    weights = model.parameters.astype(float)
-    for _ in range(4):  # 1 / 0.25
-        drawn = words(len(samples)) / 2**64 < 0.25
-        if n and drawn.any():
-            rows = clipped_any(weights, samples.x[drawn].astype(float), samples.y[drawn], 0.7)
-            weights = weights - 0.5 * rows.sum(0) / 8  # not the number drawn
-    np.testing.assert_allclose(ours.delta, weights - model.parameters, atol=2e-6)
-    assert (ours.num_examples, dict(ours.metrics)) == (1, {})
-
-
-def clipped_any(weights, x, y, largest):
     w, b = weights[:6].reshape(2, 3), weights[6:]
     logits = x @ w.T + b
     p = np.exp(logits - logits.max(1, keepdims=True))
@@ -96,6 +62,74 @@ def clipped_any(weights, x, y, largest):
     p[np.arange(len(y)), y] -= 1
     g = np.concatenate([(p[:, :, None] * x[:, None, :]).reshape(len(y), 6), p], 1)
     return g / np.maximum(1, np.linalg.norm(g, axis=1, keepdims=True) / largest)
+
+
+def no_noise(monkeypatch):
+    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, words: np.zeros(n, np.int64))
+
+
+def off_the_textbook(n: int) -> float:
+    """How far a fit of `n` samples, with the noise left out, is from the formula, at most."""
+    samples = data(n, 3)
+    trainer = TorchTrainer(Task(linear))
+    model = trainer.initial(0)
+    ours = trainer.fit(model, samples, PRIVATE, seed=9, round=2, client="a", seeded_noise=True)
+    assert (ours.num_examples, dict(ours.metrics)) == (1, {})
+    words = seeded_words(9, "batches of samples", round=2, client="a")
+    weights = model.parameters.astype(float)
+    for _ in range(4):  # 1 / 0.25
+        drawn = words(n) / 2**64 < 0.25
+        if drawn.any():
+            rows = clipped(weights, samples.x[drawn].astype(float), samples.y[drawn], 0.7)
+            weights = weights - 0.5 * rows.sum(0) / 8  # not the number drawn
+    return float(np.abs(ours.delta - (weights - model.parameters)).max())
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_without_its_noise_a_fit_is_the_textbook_formula(monkeypatch, n):
+    no_noise(monkeypatch)
+    assert off_the_textbook(n) < 2e-6
+
+
+def no_clip(monkeypatch):
+    real = SampleGradients.fixed_sum
+    monkeypatch.setattr(
+        SampleGradients, "fixed_sum", lambda self, x, y, largest: real(self, x, y, 1e3) * int(1e3 / largest)
+    )
+
+
+def mean_of_those_drawn(monkeypatch):
+    real = torch_trainer.private_gradients
+
+    def wrong(fixed_sum, samples, parameters, local, chance):
+        drawn = [1]
+
+        def counted(index):
+            drawn.append(len(index))
+            return fixed_sum(index)
+
+        found = real(counted, samples, parameters, local, chance)
+        return [g * local.batch_size / drawn[-1] for g in found]
+
+    monkeypatch.setattr(torch_trainer, "private_gradients", wrong)
+
+
+def clip_of_the_mean(monkeypatch):
+    real = SampleGradients.fixed_sum
+
+    def wrong(self, x, y, largest):
+        total = real(self, x, y, 1e3).double() * (1e3 / largest)
+        mean = total / len(x)
+        return (mean / max(1.0, mean.norm().item() / GRID) * len(x)).long()
+
+    monkeypatch.setattr(SampleGradients, "fixed_sum", wrong)
+
+
+@pytest.mark.parametrize("fault", [no_clip, mean_of_those_drawn, clip_of_the_mean])
+def test_the_textbook_tells_a_faulty_step(monkeypatch, fault):
+    no_noise(monkeypatch)
+    fault(monkeypatch)
+    assert off_the_textbook(40) > 1e-3
 
 
 @pytest.mark.parametrize(("factory", "shape"), [(linear, (3,)), (recurrent, (5, 3))])
@@ -117,19 +151,30 @@ def test_one_sample_more_changes_a_sum_by_at_most_the_clip_exactly(factory, shap
     np.testing.assert_allclose(total, sum(one(k) for k in range(30)), atol=30 * 1e-5 * GRID)
 
 
-@pytest.mark.parametrize("wrong", [1.0, 2 / 3, 3 / 2])
-def test_the_noise_has_its_size_in_every_step(monkeypatch, wrong):
-    """The sum's noise is `clip * multiplier`, over `batch_size`; 2/3 and 3/2 of it, or one step's, are told."""
-    monkeypatch.setattr(torch_private, "poisson_batch", lambda n, rate, words: np.zeros(0, np.int64))
+def times(factor):
     real = torch_private.discrete_gaussian
-    monkeypatch.setattr(
-        torch_private, "discrete_gaussian", lambda sigma, n, words: real(int(wrong * sigma), n, words)
-    )
+    return lambda sigma, n, words: real(int(factor * sigma), n, words)
+
+
+def once_a_round():
+    """Noise in the first of four steps only."""
+    real, calls = torch_private.discrete_gaussian, count()
+    return lambda sigma, n, words: real(sigma, n, words) * (next(calls) % 4 == 0)
+
+
+@pytest.mark.parametrize(
+    ("noise", "right"),
+    [(times(1), True), (times(2 / 3), False), (times(3 / 2), False), (once_a_round(), False)],
+)
+def test_the_noise_has_its_size_in_every_step(monkeypatch, noise, right):
+    """In the sum it is `clip_samples * sample_noise`, and that is divided by `batch_size`."""
+    monkeypatch.setattr(torch_private, "poisson_batch", lambda n, rate, words: np.zeros(0, np.int64))
+    monkeypatch.setattr(torch_private, "discrete_gaussian", noise)
     samples = data(20, 3)
     drawn = np.concatenate([fit(PRIVATE, samples, seed=s, seeded_noise=True).delta for s in range(40)])
     sigma = 0.5 * 1.1 * 0.7 / 8 * math.sqrt(4)  # four steps, each with its own
     chance = stats.chi2.cdf((drawn.astype(float) ** 2).sum() / sigma**2, len(drawn))
-    assert (1e-6 < chance < 1 - 1e-6) == (wrong == 1)
+    assert (1e-6 < chance < 1 - 1e-6) == right
 
 
 def test_batches_are_poisson_samples():
@@ -147,21 +192,20 @@ def test_batches_are_poisson_samples():
     assert torch_private.poisson_batch(5, 1.0, words).tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # of Opacus's own hooks
 def test_gradients_are_those_of_opacus():
-    opacus = pytest.importorskip("opacus")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.GroupNorm(1, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 2))
-    trainer = TorchTrainer(Task(lambda: net))
-    module = opacus.GradSampleModule(torch.nn.Sequential(*[type(m)(*a) for m, a in zip(net, (
-        (1, 3, 3), (1, 3), (), (), (48, 2)), strict=True)]))  # fmt: skip
-    module._module.load_state_dict(net.state_dict())
+    trainer = TorchTrainer(Task(lambda: deepcopy(net)))
+    module = GradSampleModule(deepcopy(net))
     samples = data(12, 1, 6, 6)
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
     nn.functional.cross_entropy(module(x), y).backward()
     flat = torch.cat([p.grad_sample.flatten(1) for p in module.parameters()], 1).double()
     norms = flat.norm(dim=1, keepdim=True)
-    theirs = (flat * (0.5 / norms.clamp(min=0.5))).sum(0)
-    ours = trainer._samples.fixed_sum(x, y, 0.5).double() * 0.5 / GRID
+    assert norms.min() < 3.0 < norms.max()
+    theirs = (flat * (3.0 / norms.clamp(min=3.0))).mean(0)
+    ours = trainer._samples.fixed_sum(x, y, 3.0).double() * (3.0 / GRID / len(x))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
 
 
@@ -197,8 +241,6 @@ def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
     ],
 )
 def test_half_a_configuration_is_refused(change, told):
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match=told):
         replace(PRIVATE, **change)
 
@@ -229,15 +271,10 @@ def test_an_account_is_dp_accountings_and_survives_a_kill(tmp_path):
     assert spent == pytest.approx(account.spent(PRIVATE, 3))
 
 
-class Clients:
-    names = ("a", "b", "c")
-
-    def samples(self, name):
-        return data(20 + ord(name) % 7, 3)
-
-
-def simulated(folder, local, workers=1, rounds=4):
-    strategy = hr.fedavg(sampling=hr.uniform(3), local=local)
-    return hr.simulate(
-        Task(linear), Clients(), strategy, num_rounds=rounds, seed=3, workers=workers, folder=folder
-    )
+def test_what_fails_in_a_step_tells_nothing_of_a_sample(caplog):
+    samples = data(20, 3)
+    wrong = Samples(samples.x, np.full(20, 77))
+    with pytest.raises(ValueError, match="client's own log") as caught:
+        fit(replace(PRIVATE, sample_rate=1.0), wrong)
+    assert "77" not in str(caught.value)
+    assert "77" in caplog.text

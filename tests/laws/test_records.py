@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hedgerow import records
-from hedgerow.types import Layout, Model, PayloadError
+from hedgerow import array_records, records
+from hedgerow.records import Reply
+from hedgerow.types import Layout, Model, Payload, PayloadError
 
 plain = hnp.arrays(
     st.one_of(
@@ -23,9 +24,9 @@ arrays = st.dictionaries(names, plain, max_size=4)
 
 @given(arrays)
 def test_packed_arrays_are_what_flower_packs_and_come_back(given_arrays):
-    packed = records.pack_state(given_arrays)
+    packed = array_records.pack_state(given_arrays)
     assert packed == ArrayRecord({name: Array(values) for name, values in given_arrays.items()})
-    for name, values in records.unpack_state(packed).items():
+    for name, values in array_records.unpack_state(packed).items():
         np.testing.assert_array_equal(values, given_arrays[name], strict=True)
         assert not values.flags.writeable
 
@@ -62,6 +63,32 @@ def test_also_where_the_length_of_a_length_changes(length):
         assert records.measure(record) == len(recorddict_to_proto(record).SerializeToString())
 
 
+sizes = st.one_of(st.integers(0, 300), st.integers(2**31 - 2, 2**31 + 2), st.integers(2**62, 2**63 - 1))
+
+
+@given(
+    st.dictionaries(names, plain, min_size=1, max_size=3),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.dictionaries(names, st.floats(allow_nan=False), max_size=3),
+    sizes,
+    sizes,
+    st.text(min_size=1, max_size=200),
+)
+def test_a_reply_that_is_not_packed_has_the_size_that_it_would_have(
+    values, buffers, control, metrics, examples, number, client
+):
+    reply = Reply(
+        Payload(values, 2.0), np.zeros(buffers, np.float32), examples, metrics, np.zeros(control, np.float32)
+    )
+    for _ in range(2):
+        size = records.measure_reply(reply, round=number, client=client)
+        assert size == records.measure(records.pack_reply(reply, round=number, client=client))
+        assert size == len(
+            recorddict_to_proto(records.pack_reply(reply, round=number, client=client)).SerializeToString()
+        )
+
+
 def altered(**fields):
     values = np.arange(6, dtype=np.float32)
     good = Array(values)
@@ -89,7 +116,7 @@ def altered(**fields):
 def test_what_an_array_says_of_itself_is_not_trusted(fields):
     """Its bytes alone decide, as in Flower: what differs from numpy's own head is read by numpy."""
     array = altered(**fields)
-    mine = records.unpack_state(ArrayRecord({"a": array}))["a"]
+    mine = array_records.unpack_state(ArrayRecord({"a": array}))["a"]
     np.testing.assert_array_equal(mine, array.numpy(), strict=True)
 
 

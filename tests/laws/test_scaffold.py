@@ -197,13 +197,11 @@ def test_two_sides_of_another_mind_say_so():
             next(hr.rounds(grid, one, hr.begin(other, trainer.initial(0)), trainer.layout, num_rounds=1))
 
 
-@pytest.mark.parametrize("kept", [hr.secure_fedavg(), hr.dp_fedavg()], ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize(
+    "kept",
+    [hr.secure_fedavg(), hr.dp_fedavg(), hr.secure_dp_fedavg()],
+    ids=lambda strategy: strategy.name,
+)
 def test_control_variates_are_not_sent_in_the_open_beside_what_is_protected(kept):
     with pytest.raises(ValueError, match="control variates do not fit here"):
         replace(kept, control_variates=True)
-
-
-def test_noise_under_a_mask_is_refused_as_long_as_the_ledger_does_not_know_it():
-    private = hr.secure_dp_fedavg(sampling=hr.cyclic(50, population=100))
-    with pytest.raises(ValueError, match="is private and masked"):
-        replace(private, pipeline=hr.chain(private.pipeline, hr.mask()))

@@ -21,6 +21,7 @@ PIPELINES = (
     "chain(clip(1.5), gaussian_noise(1.0))",
     "chain(clip(1.5), banded_noise(1.0, 3, 10))",
     "chain(clip(1.5), lattice(0.00390625, 1.5), distributed_noise(1.0, 1.5, 0.00390625, 9))",
+    "chain(clip(1.5), lattice(0.00390625, 1.5), skellam_noise(1.0, 1.5, 0.00390625, 9))",
     *(f"quantize({bits})" for bits in range(1, 17)),
     *(f"quantize({bits}, rounding='nearest')" for bits in (1, 2, 3, 8, 16)),
     "quantize(4, block=3)",
@@ -46,6 +47,7 @@ SUMMABLE = (
     "chain(clip(1.5), gaussian_noise(1.0))",
     "chain(clip(1.5), banded_noise(1.0, 3, 10))",
     "chain(clip(1.5), lattice(0.00390625, 1.5), distributed_noise(1.0, 1.5, 0.00390625, 9))",
+    "chain(clip(1.5), lattice(0.00390625, 1.5), skellam_noise(1.0, 1.5, 0.00390625, 9))",
     "random_k(0.3)",
     "random_k(0.3, unbiased=False)",
     "chain(weight_by_examples(50), clip(2.0), random_k(0.5))",
@@ -77,7 +79,7 @@ def there_and_back(text: str, x: Vector, context: RoundContext) -> Vector:
 
 def test_every_registered_transform_is_under_these_laws() -> None:
     names = TRANSFORMS.names()
-    assert len(names) == 14
+    assert len(names) == 15
     # What is masked is never decoded alone: tests/laws/test_masking.py.
     assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == ["mask"]
 

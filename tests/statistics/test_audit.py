@@ -29,6 +29,11 @@ from hedgerow.strategies.sampling import Sampling
 SAMPLING = poisson(12, population=60)
 SOUND = dp_fedavg(0.5, 1.0, 1e-3, sampling=SAMPLING)
 ROUNDS = 16
+TURNS = cyclic(20, population=60)
+DISTRIBUTED = {
+    noise: secure_dp_fedavg(0.5, 2.0, 1e-3, noise=noise, dropout=0.3, sampling=TURNS)
+    for noise in ("gaussian", "skellam")
+}
 
 
 def failed(heard: Audit) -> list[str]:
@@ -50,9 +55,9 @@ def test_on_twenty_seeds_the_canaries_stay_within_one_and_a_half_times_the_ledge
         dp_fedavg(0.5, 0.7, 1e-3, clip_quantile=0.5, clip_share=0.1, sampling=SAMPLING),
         dp_fedavg(0.5, 1.0, 1e-3, sampling=SAMPLING, pipeline=parse_pipeline("quantize(4)")),
         dp_ftrl(0.5, 2.0, 1e-3, bands=5, sampling=cyclic(12, population=60), server_momentum=0.9),
-        secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, sampling=cyclic(12, population=60)),
+        *DISTRIBUTED.values(),
     ],
-    ids=["adaptive", "quantised", "ftrl", "distributed"],
+    ids=["adaptive", "quantised", "ftrl", "distributed", "skellam"],
 )
 def test_every_private_strategy_passes(strategy):
     heard = audit(strategy, num_rounds=ROUNDS)
@@ -210,10 +215,11 @@ def test_cohorts_that_come_round_too_early_are_found():
     assert "sampling" in failed(audit(strategy, num_rounds=ROUNDS))
 
 
-def test_noise_of_clients_that_is_too_little_is_found(monkeypatch):
-    sound = distributed.discrete_gaussian
-    monkeypatch.setattr(distributed, "discrete_gaussian", lambda sigma, n, words: sound(sigma, n, words) // 3)
-    strategy = secure_dp_fedavg(0.5, 2.0, 1e-3, missing=0.6, sampling=cyclic(12, population=60))
+@pytest.mark.parametrize(("noise", "sampler"), [("gaussian", "discrete_gaussian"), ("skellam", "skellam")])
+def test_noise_of_clients_that_is_too_little_is_found(monkeypatch, noise, sampler):
+    sound = getattr(distributed, sampler)
+    monkeypatch.setattr(distributed, sampler, lambda size, n, words: sound(size, n, words) // 3)
+    strategy = DISTRIBUTED[noise]
     assert "noise" in failed(audit(strategy, num_rounds=ROUNDS))
 
 

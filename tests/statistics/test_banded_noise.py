@@ -111,7 +111,7 @@ def reference(noise: float, count: int) -> float:
 
 
 def test_the_ledger_counts_the_rounds_of_the_client_that_is_in_most():
-    events = [Cyclic(3.0, groups=4, round=r) for r in range(1, 11)]
+    events = [Cyclic(Gaussian(3.0), groups=4, round=r) for r in range(1, 11)]
     assert epsilon(events, 1e-5) == pytest.approx(reference(3.0, 3), rel=1e-6)
     assert epsilon(events[:4], 1e-5) == epsilon([Gaussian(3.0)], 1e-5)
     repeated = [*events, events[2]]

@@ -1,5 +1,6 @@
 """Noise that clients add: their sum has what the ledger says, also when some of them are missing."""
 
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -7,15 +8,23 @@ import pytest
 from scipy import stats
 
 from hedgerow import rng
-from hedgerow.client.app import client_app
+from hedgerow.experiments.simulate import simulate
 from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.events import Gaussian
-from hedgerow.server.app import train
-from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies import clip, cyclic, encode, lattice, poisson, quantize, secure_dp_fedavg
-from hedgerow.strategies.distributed import lattice_norm
+from hedgerow.strategies import (
+    clip,
+    cyclic,
+    distributed_noise,
+    encode,
+    lattice,
+    poisson,
+    quantize,
+    secure_dp_fedavg,
+    skellam_noise,
+)
+from hedgerow.strategies.distributed import lattice_norm, skellam_event, unit_for
 from hedgerow.strategies.transform import chain
-from hedgerow.types import Layout, RoundContext
+from hedgerow.types import Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 
 D = 4000
@@ -26,9 +35,15 @@ def context(client: str, seeded: bool = True) -> RoundContext:
     return RoundContext(1, 1, client, LAYOUT, 5, seeded)
 
 
-def strategy(missing=0.2, clients=20, **parts):
+def strategy(corrupt=0.1, dropout=0.1, clients=20, **parts):
     return secure_dp_fedavg(
-        1.0, 2.0, 1e-3, missing=missing, sampling=cyclic(clients, population=clients), **parts
+        1.0,
+        2.0,
+        1e-3,
+        corrupt=corrupt,
+        dropout=dropout,
+        sampling=cyclic(clients, population=clients),
+        **parts,
     )
 
 
@@ -42,13 +57,17 @@ def summed(pipeline, count: int, seeded: bool = True) -> np.ndarray:
     return np.sum(sent, axis=0, dtype=np.int64)
 
 
+def unit_of(pipeline) -> float:
+    return float(pipeline.name.partition("lattice(")[2].partition(",")[0])
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "skellam"])
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
-def test_the_fewest_clients_make_all_of_the_noise(seeded):
-    pipeline = strategy().pipeline
+def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
+    pipeline = strategy(noise=noise).pipeline
     fewest = pipeline.noise.fewest
     assert fewest == 16
-    unit = float(pipeline.name.partition("lattice(")[2].partition(",")[0])
-    sigma = 2.0 * lattice_norm(1 / unit, D)
+    sigma = 2.0 * lattice_norm(1 / unit_of(pipeline), D)
     # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
     noise = summed(pipeline, fewest, seeded)
     assert abs(noise.std() / sigma - 1) < 0.08
@@ -56,6 +75,39 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded):
     assert abs(noise.std() / (2 / 3 * sigma) - 1) > 0.08
     assert stats.kstest(noise / noise.std(), "norm").pvalue > 1e-6
     assert summed(pipeline, fewest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
+
+
+def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
+    pipeline = chain(clip(1.0), lattice(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
+    event = pipeline.noise.skellam(D)
+    assert event.variance == 1500, "a share of 5"
+    zeros = np.zeros(D, np.float32)
+    sent = [encode(pipeline, zeros, {}, context(f"c{i}", seeded=False))[0].values for i in range(300)]
+    assert {values.dtype for values in sent} == {np.dtype(np.int8)}
+    seen = np.sum(sent, axis=0, dtype=np.int64)
+    edges = np.arange(-90.5, 91, 12)
+    for variance, sound in ((1500, True), (1000, False), (2250, False)):
+        below = stats.skellam.cdf(np.floor(edges), variance / 2, variance / 2)
+        expected = np.diff([0.0, *below, 1.0]) * D
+        counts = np.histogram(seen, [-np.inf, *edges, np.inf])[0]
+        assert (stats.chisquare(counts, expected).pvalue > 1e-6) == sound
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("fewest", [4, 40, 1000])
+@pytest.mark.parametrize("multiplier", [0.5, 4.0])
+def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
+    """Where rounding lengthens a vector by less than a quarter: a small model."""
+    unit = unit_for(0.5, multiplier, fewest, bits)
+    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, fewest, bits))
+    values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, "a", Layout.flat(1)))[0].values
+    assert values.dtype.itemsize * 8 == bits
+    event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
+    assert step.noise.skellam(1) == event
+    share = event.variance / fewest
+    reach = 0.5 / unit + 12 * sqrt(share)
+    assert reach <= 2 ** (bits - 1) - 1
+    assert reach >= 2 ** (bits - 1) / 4, "half a bit for the tail, and one for the power of two"
 
 
 def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
@@ -81,6 +133,13 @@ def test_no_rounded_vector_is_longer_than_the_noise_is_measured_for(scale):
             assert np.sqrt(np.square(values.astype(np.float64)).sum()) <= lattice_norm(1 / unit, D)
 
 
+def test_values_beyond_the_range_are_cut_to_it():
+    x = np.array([0.6, -0.6, 0.1, 0.0], np.float32)
+    where = RoundContext(1, 1, "a", Layout.flat(4))
+    assert encode(lattice(1 / 64, 1.0, range=0.25), x, {}, where)[0].values[:2].tolist() == [16, -16]
+    assert encode(lattice(1 / 64, 1.0), x, {}, where)[0].values[0] in (38, 39)
+
+
 def test_a_vector_that_was_not_clipped_is_refused():
     with pytest.raises(ValueError, match=r"the norm is .*; put clip\(1.0\) before it"):
         encode(lattice(0.25, 1.0), np.full(D, 1, np.float32), {}, context("a"))
@@ -90,11 +149,18 @@ def test_a_vector_that_was_not_clipped_is_refused():
     ("make", "says"),
     [
         (lambda: lattice(0.3, 1.0), "unit is 0.3; it must be a power of two"),
-        (lambda: strategy(missing=1.0), "missing is 1.0"),
-        (lambda: strategy(pipeline=quantize(8)), "leave it out"),
-        (lambda: secure_dp_fedavg(bits=8), "bits is 8; it must be 16 or 32"),
+        (lambda: lattice(0.25, 1.0, range=2.0), "range is 2.0; it must be at most the norm"),
+        (lambda: strategy(corrupt=1.0), "corrupt is 1.0"),
+        (lambda: strategy(corrupt=0.4, dropout=0.4), "cannot stand 4 corrupt clients and 4 that leave"),
         (
-            lambda: secure_dp_fedavg(sampling=poisson(5, population=9)),
+            lambda: strategy(clients=9),
+            "a cohort has 9 clients, and clients take part in none of less than 10",
+        ),
+        (lambda: strategy(noise="laplace"), "noise is 'laplace'"),
+        (lambda: strategy(pipeline=quantize(8)), "leave it out"),
+        (lambda: secure_dp_fedavg(bits=4), "bits is 4"),
+        (
+            lambda: secure_dp_fedavg(sampling=poisson(15, population=90)),
             "who knows whom poisson.* drew; use cyclic",
         ),
     ],
@@ -104,33 +170,114 @@ def test_what_would_not_be_private_is_refused(make, says):
         make()
 
 
-def run(chosen, failing=0, workers=1):
-    """Rounds in which some clients fail."""
-    data = clients(20)
-
-    class Some(MeanTrainer):
-        def fit(self, model, data, local, *, seed, round, client):
-            if int(client[-3:]) < failing:
-                raise ValueError("no battery")
-            return super().fit(model, data, local, seed=seed, round=round, client=client)
-
-    trainer = Some()
-    app = client_app(trainer, data, chosen, seeded_noise=True)
-    with InProcessGrid(app, 20, names=data.names, workers=workers) as grid:
-        yield from train(grid, chosen, trainer.initial(0), trainer.layout, num_rounds=3, seeded_noise=True)
+@pytest.mark.parametrize("noise", [distributed_noise, skellam_noise])
+def test_noise_for_another_lattice_is_refused_where_it_would_be_too_little(noise):
+    """A step of another norm or unit: the ledger counts less than a client reveals."""
+    x = np.full(D, 1 / sqrt(D) * 0.999, np.float32)
+    for unit, norm in ((1 / 64, 1.0), (1 / 128, 0.5)):
+        step = chain(clip(1.0), lattice(1 / 128, 1.0), noise(4.0, norm, unit, 9))
+        with pytest.raises(
+            ValueError, match=r"norm of 1\d\d.*measured for .*lattice\(\.\.\.\) of the same norm"
+        ):
+            encode(step, x, {}, context("a"))
 
 
-def test_with_too_few_left_nothing_is_released_and_nothing_is_counted():
-    enough, few = list(run(strategy(), failing=4)), list(run(strategy(), failing=5))
+@dataclass(frozen=True)
+class Some(MeanTrainer):
+    """Trains but for the first clients, which fail."""
+
+    failing: int = 0
+
+    def fit(self, model, data, local, *, seed, round, client):
+        if int(client[-3:]) < self.failing:
+            raise ValueError("no battery")
+        return super().fit(model, data, local, seed=seed, round=round, client=client)
+
+
+@dataclass(frozen=True)
+class Silent(Some):
+    """Has learned nothing, in many dimensions: what is released is the noise."""
+
+    layout: Layout = LAYOUT
+
+    def initial(self, seed):
+        return Model(np.zeros(D, np.float32))
+
+    def fit(self, model, data, local, *, seed, round, client):
+        if int(client[-3:]) < self.failing:
+            raise ValueError("no battery")
+        return Fit(np.zeros(D, np.float32), np.empty(0, np.float32), len(data))
+
+
+def run(chosen, trainer, folder=None, rounds=3, **options):
+    return list(simulate(trainer, clients(20), chosen, rounds=rounds, folder=folder, **options))
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "skellam"])
+@pytest.mark.parametrize("failing", [0, 4])
+@pytest.mark.parametrize("masks", [False, True], ids=["unmasked", "masked"])
+def test_what_is_unmasked_has_the_noise_that_is_counted_also_when_the_fewest_are_left(noise, failing, masks):
+    chosen = strategy(corrupt=0.0, dropout=0.2, noise=noise)
+    assert chosen.pipeline.noise.fewest == 16
+    (result,) = run(chosen, Silent(failing=failing), rounds=1, masks=masks)
+    assert (result.failed, len(result.dropped)) == ("", failing)
+    unit = unit_of(chosen.pipeline)
+    sigma = 2.0 * lattice_norm(1 / unit, D) * sqrt((20 - failing) / 16)
+    # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
+    seen = result.state.model.parameters.astype(np.float64).std() * 20 / unit
+    assert abs(seen / sigma - 1) < 0.08
+    assert abs(seen / (1.5 * sigma) - 1) > 0.08
+    assert abs(seen / (2 / 3 * sigma) - 1) > 0.08
+
+
+def test_skellam_noise_is_counted_as_such():
+    chosen = strategy(noise="skellam")
+    event = skellam_event(2.0, 1 / unit_of(chosen.pipeline), 16, MeanTrainer().layout.dimension)
+    seen = [r.epsilon for r in run(chosen, Some(failing=2), rounds=2)]
+    assert seen == pytest.approx([epsilon([event] * n, 1e-3) for n in (1, 2)])
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["unmasked", "masked"])
+def test_with_too_few_left_nothing_is_released_and_nothing_is_counted(masks, tmp_path):
+    """Two of twenty may be corrupt, and add no noise: 18 must be left for 16 to be honest."""
+    enough = run(strategy(), Some(failing=2), masks=masks)
+    few = run(strategy(), Some(failing=3), tmp_path / "few", masks=masks)
     assert [r.failed for r in enough] == [""] * 3
     assert [r.epsilon for r in enough] == pytest.approx(
         [epsilon([Gaussian(2.0)] * n, 1e-3) for n in (1, 2, 3)]
     )
-    assert all("15 clients count, and the noise of 16 makes a sum private" in r.failed for r in few)
+    assert {r.failed for r in few} == {
+        "secure aggregation failed: TooFewSurvivors: 17 of 20 clients have sent masked vectors; 18 are needed"
+    }
     assert {r.epsilon for r in few} == {0.0}
+    assert not (tmp_path / "few" / "privacy.jsonl").exists()
     assert np.array_equal(few[-1].state.model.parameters, MeanTrainer().initial(0).parameters)
 
 
-def test_one_seed_gives_one_model_with_any_number_of_workers():
-    one, two = (list(run(strategy(), workers=workers))[-1].state.model for workers in (1, 2))
-    assert np.array_equal(one.parameters, two.parameters)
+def test_without_a_mask_too_few_release_nothing_either():
+    unmasked = replace(
+        strategy(), pipeline=chain(clip(1.0), lattice(2**-10, 1.0), distributed_noise(2.0, 1.0, 2**-10, 16))
+    )
+    for failing, says in ((4, ""), (5, "15 clients count, and the noise of 16 makes a sum private")):
+        (result,) = run(unmasked, Some(failing=failing), rounds=1)
+        assert result.failed == says
+        assert bool(result.epsilon) == (not says)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (
+            distributed_noise(1.0, 1.0, 0.25, 400),
+            "noise is 2 units, and must be 4 or more: .*or skellam_noise",
+        ),
+        (distributed_noise(1.0, 1.0, 2.0**-14, 1), "of which .* are noise, and at most 32767 fit: choose a"),
+        (
+            skellam_noise(1.0, 1.0, 1 / 16, 9, 8),
+            "of which .* are noise, and at most 127 fit: choose a larger",
+        ),
+    ],
+)
+def test_noise_that_would_not_fit_is_refused(step, says):
+    with pytest.raises(ValueError, match=says):
+        step.encode(Payload({"values": np.zeros(D, np.int32)}), {}, context("a"))

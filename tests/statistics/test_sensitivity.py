@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from hedgerow import rng
 from hedgerow.privacy.accounting import Budget
-from hedgerow.records import pack_reply
+from hedgerow.records import Reply, pack_reply
 from hedgerow.server.collect import StartCollector
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, chain, encode, parse_pipeline, poisson
 from hedgerow.strategies.release import UNIT
-from hedgerow.types import Fit, Layout, Model, RoundContext
+from hedgerow.types import Layout, Model, RoundContext
 
 COHORTS = 10_000
 D = 24
@@ -39,8 +39,9 @@ def total(strategy: Strategy, deltas: dict[str, np.ndarray], clients: int) -> np
     for name, delta in deltas.items():
         context = RoundContext(0, 1, name, LAYOUT, 5)
         payload, _ = encode(strategy.pipeline, delta, {}, context)
-        fit = Fit(delta, np.empty(0, np.float32), 5, {"loss": 1.0})
-        collector.add(name, _reply(pack_reply(payload, fit, round=1, client=name)))
+        none = np.empty(0, np.float32)
+        reply = Reply(payload, none, 5, {"loss": 1.0}, none)
+        collector.add(name, _reply(pack_reply(reply, round=1, client=name)))
     assert not collector.collected.dropped
     assert not collector.collected.metrics
     return collector.collected.deltas.fixed

@@ -4,7 +4,8 @@ When a client has done its steps, the next one takes over its slot, so that all
 slots work until no client waits. Then the batch grows narrower.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch import Tensor
 from hedgerow.client.cohort.first_layer import FirstStep, Products
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import Losses
+from hedgerow.client.cohort.orders import Orders
 from hedgerow.client.cohort.samples import ClippedSamples
-from hedgerow.client.cohort.schedule import Group, batches
+from hedgerow.client.cohort.schedule import Group
 from hedgerow.client.cohort.stack import Room, Stack
 from hedgerow.client.cohort.step import Fused, Step
 from hedgerow.rng import generator, integer_seed
@@ -42,12 +44,10 @@ class Work:
 
 @dataclass
 class _Client:
-    """A client on its way through its batches."""
+    """A client that has a slot."""
 
     name: str
     data: Samples
-    batches: Iterator[NDArray[np.int64]]
-    steps_left: int
     dropout: torch.Generator | None
 
 
@@ -65,7 +65,6 @@ class Batch:
     def __init__(self, work: Work, group: Group, at_once: int, narrowest: int) -> None:
         self._work, self._rows, self._narrowest = work, group.rows, narrowest
         self._waiting = list(reversed(group.clients))
-        self._slots: list[_Client] = []
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
         self._first = self._products(copies, group.first_rows, learning_rate)
@@ -80,13 +79,18 @@ class Batch:
                 work.module, work.losses, work.layout, work.room, local.clip_samples
             )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
+        most = max(len(data) for _, data in group.clients)
+        self._orders = Orders(copies, group.rows, most, local, group.first_rows - 1 if self._first else None)
+        # The targets lie row by row as the orders count them, the spare one included.
+        self._y_rows = group.first_rows if self._first else most
+        like = group.clients[0][1].y
+        self._y = np.zeros((copies * self._y_rows, *like.shape[1:]), like.dtype)
+        self._starts = np.arange(copies)[:, None] * self._y_rows
         self._fuse = work.module.fusable if self._stack.plain else frozenset()
         self._fused = Fused(learning_rate, self._stack.keep)
-        for slot in range(copies):
-            if self._waiting:
-                self._slots.append(self._next(slot))
-            else:
-                self._clear(slot)
+        self._slots = self._begin(range(min(copies, len(self._waiting))))
+        for slot in range(len(self._slots), copies):
+            self._clear(slot)
 
     @property
     def clients(self) -> list[tuple[str, Samples]]:
@@ -100,13 +104,14 @@ class Batch:
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
         """The results of the clients that are done; their slots are given away as each is taken."""
+        totals = self._totals.tolist()
         for slot in reversed(range(len(self._slots))):
             client = self._slots[slot]
-            if client.steps_left:
+            if not self._orders.done(slot):
                 continue
-            fit = self._result(slot)
+            fit = self._result(slot, totals[slot])
             if self._waiting:
-                self._slots[slot] = self._next(slot)
+                self._slots[slot] = self._begin([slot])[0]
             else:
                 self._close(slot)
             yield client.name, fit
@@ -120,34 +125,43 @@ class Batch:
             self._stack.move(end, slot)
             if self._first:
                 self._first.move(end, slot)
+            self._orders.move(end, slot)
+            self._y_of(slot)[:] = self._y_of(end)
             self._totals[slot] = self._totals[end]
         if end < self._narrowest:
             self._clear(end)
 
     def _clear(self, slot: int) -> None:
         """What is left where no client is must stay finite: it is computed with."""
+        self._orders.clear(slot)
         self._stack.reset(slot)
         if self._first:
             self._first.clear(slot)
 
-    def _next(self, slot: int) -> _Client:
-        name, data = self._waiting.pop()
-        work = self._work
-        self._stack.reset(slot, None if work.corrections is None else work.corrections[name])
-        if self._first:
-            self._first.load(slot, data)
-        self._totals[slot] = 0
-        shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
-        dropout = None
-        if work.module.draws:
-            dropout = torch.Generator(work.device)
-            dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
-        order = batches(len(data), work.local, shuffle)
-        return _Client(name, data, order, work.local.steps(len(data)), dropout)
+    def _begin(self, slots: Collection[int]) -> list[_Client]:
+        """Give slots to the next clients."""
+        work, found = self._work, []
+        for slot in slots:
+            name, data = self._waiting.pop()
+            shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
+            dropout = None
+            if work.module.draws:
+                dropout = torch.Generator(work.device)
+                dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
+            self._orders.begin(slot, len(data), shuffle)
+            self._y_of(slot)[: len(data)] = data.y
+            self._totals[slot] = 0
+            found.append(_Client(name, data, dropout))
+        for slot, client in zip(slots, found, strict=True):  # apart: the data go through the whole cache
+            correction = None if work.corrections is None else work.corrections[client.name]
+            self._stack.reset(slot, correction)
+            if self._first:
+                self._first.load(slot, client.data)
+        return found
 
-    def _result(self, slot: int) -> Fit:
+    def _result(self, slot: int, total: float) -> Fit:
         samples = len(self._slots[slot].data)
-        loss = self._totals[slot].item() / (self._work.local.epochs * samples)
+        loss = total / (self._work.local.epochs * samples)
         delta, buffers = self._stack.results(slot)
         if self._first:
             self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
@@ -156,23 +170,21 @@ class Batch:
     def step(self) -> None:
         """One step of every slot."""
         width = max(len(self._slots), self._narrowest)
-        indices = [next(client.batches) for client in self._slots]
-        samples = [len(index) for index in indices] + [0] * (width - len(indices))
+        index, counts = self._orders.next(len(self._slots), width)
         generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
-        x = self._samples(width, indices) if self._first is None else None
-        y = self._targets(width, indices)
+        place = (index + self._starts[:width]).ravel()
+        y = self._y[place].reshape(width, self._rows, *self._y.shape[1:])
+        targets = torch.from_numpy(y).to(self._work.device)
+        x = self._samples(width, index) if self._first is None else None
         gradients: Mapping[str, Tensor | None]
         if self._clipped is not None and x is not None:
-            losses, gradients = self._clipped(self._stack, x, y, samples, generators)
+            losses, gradients = self._clipped(self._stack, x, targets, counts.tolist(), generators)
         else:
-            first = self._first.at(indices, width, self._rows) if self._first else None
-            losses, gradients = self._gradients(x, y, samples, generators, first)
+            first = self._first.step(place, width, self._rows) if self._first else None
+            losses, gradients = self._gradients(x, targets, counts.tolist(), generators, first)
         with torch.no_grad():
             self._stack.step(gradients, width)
-            counts = torch.tensor(samples, dtype=torch.float64, device=losses.device)
-            self._totals[:width].add_(losses.detach().double() * counts)
-        for client in self._slots:
-            client.steps_left -= 1
+            self._totals[:width] += losses.detach().double() * torch.from_numpy(counts).to(losses.device)
 
     def _gradients(
         self,
@@ -195,27 +207,19 @@ class Batch:
         gradients = dict(zip(parameters, found, strict=False))
         return losses, {n: g for n, g in gradients.items() if n not in self._fuse}
 
-    def _samples(self, width: int, indices: Sequence[NDArray[Any]]) -> Tensor:
+    def _samples(self, width: int, index: NDArray[np.int64]) -> Tensor:
         """The next batch of each slot, filled up to the same number of rows."""
         x = self._room("x", width, self._slots[0].data.x)
-        for slot, (client, index) in enumerate(zip(self._slots, indices, strict=True)):
-            if len(index) < self._rows:
-                # With a sample of its own: what is computed from it is finite if the rest is.
-                index = np.concatenate([index, np.repeat(index[:1], self._rows - len(index))])
+        for slot, client in enumerate(self._slots):
             if x[slot].flags.c_contiguous:
-                np.take(client.data.x, index, axis=0, out=x[slot], mode="clip")
+                np.take(client.data.x, index[slot], axis=0, out=x[slot], mode="clip")
             else:
-                x[slot] = client.data.x[index]
+                x[slot] = client.data.x[index[slot]]
         x[len(self._slots) :] = x[0]
         return torch.from_numpy(x).to(self._work.device)
 
-    def _targets(self, width: int, indices: Sequence[NDArray[Any]]) -> Tensor:
-        y = self._room("y", width, self._slots[0].data.y)
-        for slot, (client, index) in enumerate(zip(self._slots, indices, strict=True)):
-            y[slot, : len(index)] = client.data.y[index]
-            y[slot, len(index) :] = y[slot, 0]
-        y[len(self._slots) :] = y[0]
-        return torch.from_numpy(y).to(self._work.device)
+    def _y_of(self, slot: int) -> NDArray[Any]:
+        return self._y[slot * self._y_rows : (slot + 1) * self._y_rows]
 
     def _products(self, copies: int, rows: int, learning_rate: float) -> Products | None:
         layer, work = self._work.module.first_layer, self._work
@@ -241,10 +245,12 @@ class Batch:
 
 def finite(fit: Fit) -> bool:
     """Whether training did not diverge."""
-    return bool(np.isfinite(fit.metrics["loss"])) and _finite(fit.delta) and _finite(fit.buffers)
+    return math.isfinite(fit.metrics["loss"]) and _finite(fit.delta) and _finite(fit.buffers)
 
 
 def _finite(values: Vector) -> bool:
+    if not len(values):
+        return True
     # The square of a vector is finite where its values are, unless they are huge.
     vector = torch.from_numpy(values)
-    return bool(np.isfinite(torch.dot(vector, vector).item()) or np.isfinite(values).all())
+    return math.isfinite(torch.dot(vector, vector).item()) or bool(np.isfinite(values).all())

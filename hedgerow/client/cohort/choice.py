@@ -24,6 +24,9 @@ _SLOW_STEP = 0.005
 """Seconds of a step in the loop, beside which what a call takes is nothing: where a narrow batch is slower
 than the loop, a wide one is too."""
 
+_EVEN = 1.25
+"""Times as many steps as another client, at most."""
+
 _TOLERANCE, _TOLERANCE_OF_ONE = 0.01, 0.1
 """Relative, for the client that fits best and for every client. An error in the model's batched form is
 seldom smaller than the first."""
@@ -44,6 +47,8 @@ class Choice:
         milliseconds: measured for one client's step, by the number of clients
             at once; `"1"` is the loop. Empty where nothing was measured.
         device: of torch, that they are trained on.
+        even: a client gets the same bits in any company, and all take about as
+            many steps: so it does not matter how they are split among workers.
 
     A run that is resumed must keep its choice: loop and batch, and two
     machines, agree to rounding only. `Choice(**choice.to_json())` is equal.
@@ -60,6 +65,7 @@ class Choice:
     most_steps: int = UNLIMITED
     milliseconds: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    even: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of(["loop", "batch"], method=self.method)
@@ -103,11 +109,12 @@ def choose(
     """
     short = replace(local, epochs=1)
     size = local.batch_size or max(len(data) for _, data in clients)
+    even = bits and max(steps) <= _EVEN * min(steps)
     ragged = _cut(clients, 2 * size + size // 2)
     _agree(ragged, short, loop, batch)
     if not timed:
         narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, widths[-1]) if bits else 2
-        return Choice("batch", "asked for", widths[-1], narrowest)
+        return Choice("batch", "asked for", widths[-1], narrowest, even=even)
     one = _cut(clients[:1], 2 * size)
     step = _time(lambda: loop(one, short), one, size, clock)
     count = max(2, min(10, int(0.01 / step)))
@@ -131,7 +138,7 @@ def choose(
         return Choice("loop", "a batch would not be faster", milliseconds=milliseconds)
     narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, at_once) if bits else 2
     why = f"{1 / share:.1f} times as fast as the loop"
-    return Choice("batch", why, at_once, narrowest, most_steps, milliseconds)
+    return Choice("batch", why, at_once, narrowest, most_steps, milliseconds, even=even)
 
 
 def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) -> None:

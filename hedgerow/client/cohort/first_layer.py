@@ -8,7 +8,6 @@ weights alone, which are written once, at the end. It is the dual form of the
 perceptron (Aizerman et al. 1964), and computes what SGD on the weights does.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hedgerow.client.cohort.products import LINE, product
+from hedgerow.client.cohort.products import LINE, product, tall
 from hedgerow.client.cohort.stack import Room
 from hedgerow.types import LocalTraining, Samples
 
@@ -88,62 +87,76 @@ class Products:
         self, layer: FirstLayer, weight: Tensor, slots: int, rows: int, learning_rate: float, room: Room
     ) -> None:
         self.layer, self._rows, self.learning_rate = layer, rows, learning_rate
+        self._spare = rows - 1
         device = weight.device
 
         def take(key: str, columns: int) -> Tensor:
             return room.take(f"first {key}", (slots, rows, columns), torch.float32, device)
 
-        self._weight = room.take("first weight", weight.shape, torch.float32, device).copy_(weight)
-        self._x = list(take("samples", -(-layer.inputs // LINE) * LINE).unbind())
+        # The other way round, so that it is read in one piece.
+        self._weight = room.take("first weight", weight.T.shape, torch.float32, device).copy_(weight.T)
+        self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
         self._added = take("changes", layer.outputs)
-        self._samples = [0] * slots
+        for state in (self._at_start, self._gram, self._added):
+            state.zero_()
+        states = self._at_start, self._gram, self._added
+        self._of_slot = list(zip(*(state.unbind() for state in states), strict=True))
+        self._x: list[Tensor | None] = [None] * slots
 
     def clear(self, slot: int) -> None:
         """Make a slot that belongs to no client compute finite numbers."""
-        for state in (self._at_start, self._gram, self._added):
-            state[slot].zero_()
+        for state in self._of_slot[slot]:
+            state.zero_()
+        self._x[slot] = None
 
     def load(self, slot: int, data: Samples) -> None:
-        """Begin with a client."""
-        n = self._samples[slot] = len(data)
-        x = self._x[slot][:n, : self.layer.inputs]
-        x.copy_(torch.from_numpy(np.require(data.x, requirements="W").reshape(n, -1)))
-        self.clear(slot)
-        torch.mm(x, self._weight.mT, out=self._at_start[slot, :n])
-        torch.mm(x, x.mT, out=self._gram[slot, :n, :n])
+        """Begin with a client; its samples must stay as they are until it is done."""
+        n = len(data)
+        if self._x[slot] is not None:
+            self.clear(slot)
+        x = data.x.reshape(n, -1)
+        in_place = self._weight.device.type == "cpu" and _on_lines(x)
+        here = _tensor(x) if in_place else self._copies[slot, :n, : self.layer.inputs].copy_(_tensor(x))
+        self._x[slot] = here
+        at_start, gram, _ = self._of_slot[slot]
+        torch.mm(here, self._weight, out=at_start[:n])
+        torch.mm(here, here.mT, out=gram[:n, :n])
 
     def move(self, source: int, target: int) -> None:
         """Put one client in the place of another."""
-        for state in (self._at_start, self._gram, self._added):
-            state[target] = state[source]
-        self._samples[target] = self._samples[source]
-        self._x[target], self._x[source] = self._x[source], self._x[target]
+        for old, new in zip(self._of_slot[source], self._of_slot[target], strict=True):
+            new.copy_(old)
+        x = self._x[source]
+        if x is not None and x.data_ptr() == self._copies[source].data_ptr():
+            x = self._copies[target, : len(x), : self.layer.inputs].copy_(x)
+        self._x[target] = x
 
     def change(self, slot: int, out: Tensor) -> None:
         """What a client has changed of the weight, `(outputs, inputs)`."""
-        n = self._samples[slot]
-        torch.mm(self._added[slot, :n].mT, self._x[slot][:n, : self.layer.inputs], out=out)
+        x = self._x[slot]
+        assert x is not None
+        torch.mm(self._of_slot[slot][2][: len(x)].mT, x, out=out)
 
-    def at(self, indices: Sequence[NDArray[Any]], width: int, batch_rows: int) -> "FirstStep":
-        """The samples of a step: positions in each client's data; what fills them up is the spare row."""
-        index = np.full((width, batch_rows), self._rows - 1)
-        for slot, mine in enumerate(indices):
-            index[slot, : len(mine)] = mine
-        index += np.arange(width)[:, None] * self._rows
-        return FirstStep(self, torch.from_numpy(index.ravel()).to(self._weight.device), width)
+    def step(self, index: NDArray[np.int64], width: int, rows: int) -> "FirstStep":
+        """A step of these rows, counted through all clients; what fills up a batch is the spare row."""
+        return FirstStep(self, torch.from_numpy(index).to(self._weight.device), width, rows)
 
-    def outputs(self, index: Tensor, width: int) -> Tensor:
+    def outputs(self, step: "FirstStep") -> Tensor:
         """What the layer gives for these rows, without the bias: `(width, batch rows, outputs)`."""
-        before = self._at_start.flatten(0, 1).index_select(0, index).view(width, -1, self.layer.outputs)
-        gram = self._gram.flatten(0, 1).index_select(0, index).view(width, -1, self._rows)
-        return product(gram, self._added[:width], before)
+        columns = self.layer.outputs
+        rows = step.index.new_full((step.width, tall(step.rows, columns)), self._spare)
+        rows[:, : step.rows] = step.index.view(step.width, -1)
+        index = rows.view(-1)
+        before = self._at_start.flatten(0, 1).index_select(0, index).view(step.width, -1, columns)
+        gram = self._gram.flatten(0, 1).index_select(0, index).view(step.width, -1, self._rows)
+        return product(gram, self._added[: step.width], before)[:, : step.rows]
 
-    def learn(self, index: Tensor, gradient: Tensor) -> None:
+    def learn(self, step: "FirstStep", gradient: Tensor) -> None:
         """Make a step: no row but a spare one, whose gradient is zero, is there twice."""
         added = self._added.flatten(0, 1)
-        step = gradient.reshape(-1, self.layer.outputs)
-        added[index] = added.index_select(0, index).add_(step, alpha=-self.learning_rate)
+        change = gradient.reshape(-1, self.layer.outputs)
+        added[step.index] = added.index_select(0, step.index).add_(change, alpha=-self.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -152,14 +165,16 @@ class FirstStep:
 
     Attributes:
         products: of the clients.
-        index: rows of them.
+        index: rows of them, counted through all clients; what fills up a batch is the spare row, the last.
         width: clients.
+        rows: of each client's batch.
         anchor: what autograd has to find a gradient for, so that it comes here.
     """
 
     products: Products
     index: Tensor
     width: int
+    rows: int
     anchor: Tensor = field(default_factory=lambda: torch.zeros((), requires_grad=True))
 
     def __call__(self, bias: Tensor | None) -> Tensor:
@@ -170,18 +185,35 @@ class FirstStep:
 
 class _First(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, bias: Tensor | None, batch: FirstStep) -> Tensor:
-        ctx.bias, ctx.batch = bias, batch
-        y = batch.products.outputs(batch.index, batch.width)
-        return y if bias is None else y + bias.unsqueeze(1)
+    def forward(ctx: Any, anchor: Tensor, bias: Tensor | None, step: FirstStep) -> Tensor:
+        ctx.bias, ctx.step = bias, step
+        y = step.products.outputs(step)
+        return y if bias is None else y.add_(bias.unsqueeze(1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        batch, bias = ctx.batch, ctx.bias
-        batch.products.learn(batch.index, gradient)
+        step, bias = ctx.step, ctx.bias
+        step.products.learn(step, gradient)
         if bias is not None:
-            bias.add_(gradient.sum(1), alpha=-batch.products.learning_rate)
+            bias.add_(gradient.sum(1), alpha=-step.products.learning_rate)
         return None, None, None
+
+
+def _on_lines(x: NDArray[Any]) -> bool:
+    """Whether each row lies as a copy of it would: that decides the last bits of a product."""
+    return bool(x.flags.c_contiguous and x.shape[1] % LINE == 0 and x.ctypes.data % (4 * LINE) == 0)
+
+
+def _tensor(x: NDArray[Any]) -> Tensor:
+    """The same memory, for reading: of arrays that are read-only, torch would want a copy."""
+    return torch.from_numpy(np.asarray(_Unlocked(x)))
+
+
+class _Unlocked:
+    def __init__(self, x: NDArray[Any]) -> None:
+        address = x.__array_interface__
+        self.__array_interface__ = {**address, "data": (address["data"][0], False)}
+        self.kept = x
 
 
 def plain(local: LocalTraining) -> bool:

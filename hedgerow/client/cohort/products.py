@@ -4,6 +4,7 @@ A product's last bits depend on where in a cache line its operands and its
 result begin. So each client's matrices begin on one.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from hedgerow.client.cohort.step import Fused
 LINE = 16
 """Floats in a cache line."""
 
+_SMALL = 2**14
+"""Weights whose gradient is written and read faster than each client's is added in a call of its own."""
+
 
 def room(like: Tensor, *shape: int) -> Tensor:
     """Memory for `(clients, n, m)` matrices, each of which begins on a cache line."""
@@ -21,9 +25,32 @@ def room(like: Tensor, *shape: int) -> Tensor:
     return like.new_empty(clients, -(-n * m // LINE) * LINE)[:, : n * m].view(clients, n, m)
 
 
-def aligned(x: Tensor) -> Tensor:
-    """The same matrices, `(clients, n, m)`, each of which begins on a cache line."""
+def tall(rows: int, columns: int) -> int:
+    """The fewest rows, at least so many, of a matrix that ends on a cache line.
+
+    Where all results of a product do, torch computes them in one call; else in
+    one for each client. Rows are cheap, and calls of small products are not.
+
+    >>> tall(10, 76), tall(10, 10), tall(10, 32)
+    (12, 16, 10)
+    """
+    step = LINE // math.gcd(LINE, columns)
+    return -(-rows // step) * step
+
+
+def aligned(x: Tensor, rows: int = 0) -> Tensor:
+    """The same matrices, `(clients, n, m)`, each of which begins on a cache line.
+
+    Args:
+        x: the matrices.
+        rows: give each so many rows; those that are added are zero.
+    """
     _, n, m = x.shape
+    if rows > n:
+        out = room(x, len(x), rows, m)
+        out[:, :n].copy_(x)
+        out[:, n:].zero_()
+        return out
     dense = x.stride()[1:] in ((m, 1), (1, n))
     if dense and x.stride(0) % LINE == 0 and x.storage_offset() % LINE == 0:
         return x
@@ -41,25 +68,38 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     """`y = x w^T + b` for each client. With `fused`, the backward pass changes `w` and `b` at once:
-    no gradient tensor is written and read."""
+    of a large `w`, no gradient tensor is written and read."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, fused: Fused | None) -> Tensor:
-        x = aligned(x)
-        ctx.x, ctx.w, ctx.b, ctx.fused = x, w, b, fused
-        return product(x, w.mT, None if b is None else b.unsqueeze(1))
+        n = x.shape[1]
+        x = aligned(x, tall(n, w.shape[1]))
+        ctx.x, ctx.w, ctx.b, ctx.fused = x[:, :n], w, b, fused
+        return product(x, w.mT, None if b is None else b.unsqueeze(1))[:, :n]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, w, b, fused = ctx.x, ctx.w, ctx.b, ctx.fused
-        g = aligned(gradient)
-        gx = product(g, w) if ctx.needs_input_grad[0] else None
+        n = gradient.shape[1]
+        g = aligned(gradient, tall(n, w.shape[2]))
+        gx = product(g, w)[:, :n] if ctx.needs_input_grad[0] else None
+        g = g[:, :n]
         if fused is None:
             return gx, product(g.mT, x), None if b is None else g.sum(1), None
-        w.baddbmm_(g.mT, x, beta=fused.keep, alpha=-fused.learning_rate)
+        if w[0].numel() > _SMALL:
+            w.baddbmm_(g.mT, x, beta=fused.keep, alpha=-fused.learning_rate)
+        else:
+            change = product(aligned(g.mT, tall(w.shape[1], w.shape[2])), x)[:, : w.shape[1]]
+            _moved(w, change, fused)
         if b is not None:
-            b.mul_(fused.keep).add_(g.sum(1), alpha=-fused.learning_rate)
+            _moved(b, g.sum(1), fused)
         return gx, None, None, None
+
+
+def _moved(w: Tensor, gradient: Tensor, fused: Fused) -> None:
+    if fused.keep != 1:
+        w.mul_(fused.keep)
+    w.add_(gradient, alpha=-fused.learning_rate)
 
 
 class _Product(torch.autograd.Function):

@@ -1,15 +1,12 @@
-"""Which clients train side by side, and the batches of each.
+"""Which clients train side by side.
 
 All clients of a group take batches of the same number of rows. A batch with
 fewer samples is filled up, and what fills it up has no weight in the loss.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hedgerow.client.cohort.first_layer import FirstLayer, plain
 from hedgerow.types import LocalTraining, Samples
@@ -34,19 +31,20 @@ class Group:
 def groups(
     clients: Sequence[tuple[str, Samples]], local: LocalTraining, first: FirstLayer | None = None
 ) -> list[Group]:
-    """Put clients together that have samples of one shape and batches of one size.
+    """Put clients together that have samples of one form and batches of one size.
 
     The rows of a client's batches depend on its own data alone: what is
     computed for it must not depend on who else is there.
     """
     first = first if plain(local) else None
-    found: dict[Any, list[tuple[str, Samples]]] = {}
+    found: dict[tuple[tuple[int, int], Any], list[tuple[str, Samples]]] = {}
     for name, data in clients:
         rows = batch_rows(len(data), local.batch_size), first.rows(data, local) if first else 0
-        found.setdefault((rows, data.x.shape[1:], data.x.dtype), []).append((name, data))
+        form = data.x.shape[1:], data.x.dtype, data.y.shape[1:], data.y.dtype
+        found.setdefault((rows, form), []).append((name, data))
     return [
-        Group(key[0][0], key[0][1], tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
-        for key, together in found.items()
+        Group(*sizes, tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
+        for (sizes, _), together in found.items()
     ]
 
 
@@ -66,12 +64,3 @@ def batch_rows(samples: int, batch_size: int) -> int:
     unit = 1 << max(0, (samples - 1).bit_length() - 3)
     rounded = -(-samples // unit) * unit
     return min(rounded, batch_size) if batch_size else rounded
-
-
-def batches(samples: int, local: LocalTraining, shuffle: np.random.Generator) -> Iterator[NDArray[Any]]:
-    """The samples of each step: as in `TorchTrainer`, a permutation for each epoch, cut in pieces."""
-    size = local.batch_size or samples
-    for _ in range(local.epochs):
-        order = shuffle.permutation(samples)
-        for first in range(0, samples, size):
-            yield order[first : first + size]

@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class Rows:
     def spread(self, vector: Vector) -> Tensor:
         """A vector in `Layout` order as a row, on the CPU; what lies between the tensors is zero."""
         row = np.zeros(self._starts[-1], np.float32)
-        for mine, theirs in self._places():
+        for mine, theirs in self._places:
             row[mine] = vector[theirs]
         return torch.from_numpy(row)
 
@@ -78,22 +79,24 @@ class Rows:
 
         Where tensors are not kept here, the vector holds anything.
         """
-        values = self.values[row].cpu().numpy()
         vector: Vector = torch.empty(self._size).numpy()  # torch's memory begins on a cache line
-        for mine, theirs in self._places():
+        values = self.values[row].cpu().numpy() if self._size else vector
+        for mine, theirs in self._places:
             if minus is None:
                 vector[theirs] = values[mine]
             else:
                 np.subtract(values[mine], minus.numpy()[mine], out=vector[theirs])
         return vector
 
-    def _places(self) -> Iterator[tuple[slice, slice]]:
-        for t, start, offset in zip(self._tensors, self._starts, self._offsets, strict=False):
-            yield slice(start, start + t.size), slice(offset, offset + t.size)
+    @cached_property
+    def _places(self) -> list[tuple[slice, slice]]:
+        """Where each tensor lies in a row, and in a vector."""
+        placed = zip(self._tensors, self._starts, self._offsets, strict=False)
+        return [(slice(a, a + t.size), slice(b, b + t.size)) for t, a, b in placed]
 
 
 class Stack:
-    """Several copies of a model in training; each has to be `reset` before it is used.
+    """Several copies of a model in training; each has to be `reset` before each use.
 
     Args:
         room: memory; it belongs to the stack as long as the stack is used.
@@ -135,6 +138,11 @@ class Stack:
         self._moments = [rows(f"moment {i}", layout.parameters).values for i in range(moments)]
         self._corrections = rows("corrections", layout.parameters) if corrected else None
         self._steps = torch.zeros(copies, 1, dtype=torch.float64, device=device)
+        self._fresh = [True] * copies
+        self._weights.values[:] = self._first_weights
+        self._buffers.values[:] = self._first_buffers
+        for state in self._moments:
+            state.zero_()
 
     @property
     def plain(self) -> bool:
@@ -161,10 +169,12 @@ class Stack:
 
     def reset(self, copy: int, correction: Vector | None = None) -> None:
         """Start a copy afresh; without a correction, it is zeros."""
-        self._weights.values[copy] = self._first_weights
-        self._buffers.values[copy] = self._first_buffers
-        for state in (*self._moments, self._steps):
-            state[copy] = 0
+        if not self._fresh[copy]:
+            self._weights.values[copy] = self._first_weights
+            self._buffers.values[copy] = self._first_buffers
+            for state in (*self._moments, self._steps):
+                state[copy] = 0
+        self._fresh[copy] = False
         if self._corrections is not None:
             self._corrections.values[copy] = 0 if correction is None else self._corrections.spread(correction)
 

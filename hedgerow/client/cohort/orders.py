@@ -1,0 +1,81 @@
+"""In which order the clients of a batch go through their samples."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.types import LocalTraining
+
+
+class Orders:
+    """For each slot, the samples of each of its steps: as in `TorchTrainer`, a permutation for each epoch.
+
+    Args:
+        slots: clients at once.
+        rows: of every batch.
+        most: samples that a client has, at most.
+        local: how they are trained.
+        spare: position that fills up a batch with fewer samples; `None` fills
+            it with a sample of its own.
+    """
+
+    def __init__(self, slots: int, rows: int, most: int, local: LocalTraining, spare: int | None) -> None:
+        self._rows, self._batch_size, self._spare = rows, local.batch_size, spare
+        self._epochs = local.epochs
+        steps = -(-most // (local.batch_size or most))
+        self._index = np.full((slots, steps, rows), 0 if spare is None else spare)
+        self._slots = np.arange(slots)
+        # Of the epoch that a slot is in: its next step, its steps, and samples; and epochs left after it.
+        self._at, self._steps, self._samples, self._left = np.zeros((4, slots), np.int64)
+        self._size = np.ones(slots, np.int64)
+        self._shuffles: list[np.random.Generator | None] = [None] * slots
+
+    def begin(self, slot: int, samples: int, shuffle: np.random.Generator) -> None:
+        """Give a slot to a client."""
+        size = self._batch_size or samples
+        self._samples[slot], self._size[slot], self._steps[slot] = samples, size, -(-samples // size)
+        self._left[slot], self._shuffles[slot] = self._epochs, shuffle
+        self._next_epoch(slot)
+
+    def _next_epoch(self, slot: int) -> None:
+        samples, shuffle = int(self._samples[slot]), self._shuffles[slot]
+        assert shuffle is not None
+        order = shuffle.permutation(samples)
+        # What is left of the last batch: where a batch is smaller than the rows, it is the only one.
+        flat = self._index[slot].reshape(-1)
+        end = int(self._steps[slot]) * self._rows
+        flat[:samples] = order
+        if end > samples:
+            flat[samples:end] = order[end - self._rows] if self._spare is None else self._spare
+        self._at[slot] = 0
+        self._left[slot] -= 1
+
+    def next(self, clients: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions in each client's data, `(width, rows)`, and how many of them are samples, `(width,)`.
+
+        Args:
+            clients: slots that belong to one.
+            width: those, and some that belong to none.
+        """
+        at, size = self._at[:width], self._size[:width]
+        counts = np.minimum(size, self._samples[:width] - at * size)
+        index = self._index[self._slots[:width], at]
+        self._at[:clients] += 1
+        for slot in np.flatnonzero((self._at == self._steps) & (self._left > 0)).tolist():
+            self._next_epoch(slot)
+        return index, counts
+
+    def done(self, slot: int) -> bool:
+        """Whether a slot's client has taken all its steps."""
+        return bool(self._at[slot] == self._steps[slot])
+
+    def move(self, source: int, target: int) -> None:
+        """Put one client in the place of another."""
+        self._index[target] = self._index[source]
+        for state in (self._at, self._steps, self._samples, self._left, self._size):
+            state[target] = state[source]
+        self._shuffles[target] = self._shuffles[source]
+
+    def clear(self, slot: int) -> None:
+        """Let a slot belong to no client."""
+        self._samples[slot] = self._at[slot] = self._left[slot] = 0
+        self._index[slot] = 0 if self._spare is None else self._spare

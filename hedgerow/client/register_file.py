@@ -1,0 +1,167 @@
+"""The register of identity keys as a file: read, told in short, and changed a line at a time.
+
+    # devices of the greenhouse
+    kitchen = "9f2c... 64 hex digits"
+
+Each client is one line, `name = "key"`, as `hedgerow enrol` prints it. A change
+leaves all other lines as they are, comments too, and writes the file whole or
+not at all.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import tomli_w
+
+from hedgerow.checks import did_you_mean
+from hedgerow.files import write_whole
+from hedgerow.secure.errors import Malformed
+from hedgerow.secure.register import parse_register
+
+LONGEST_NAME = 200
+"""Characters of a client's name, as in messages."""
+
+
+def load_register(file: Path) -> dict[str, bytes]:
+    """Read `register.toml`; empty where there is none. Raises `Malformed`."""
+    if not file.exists():
+        return {}
+    try:
+        return parse_register(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise Malformed(f"{file} cannot be read: {error}") from error
+
+
+def register_line(name: str, key: bytes) -> str:
+    """A client's line, without its end.
+
+    Raises:
+        ValueError: the name cannot be a client's.
+
+    >>> register_line("kitchen", bytes(32))[:24]
+    'kitchen = "0000000000000'
+    """
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise ValueError(
+            f"the name is {name!r}; it must be a text of 1 to {LONGEST_NAME} printable characters, with no"
+            " space at its ends"
+        )
+    return tomli_w.dumps({name: key.hex()}).rstrip("\n")
+
+
+def read_line(line: str) -> tuple[str, bytes]:
+    """`(name, key)` of a client's line.
+
+    Raises:
+        ValueError: it is no such line; with what one looks like.
+    """
+    try:
+        ((name, key),) = parse_register(tomllib.loads(line)).items()
+        register_line(name, key)
+    except (ValueError, Malformed) as error:
+        why = "" if "unpack" in str(error) else f" ({error})"
+        raise ValueError(
+            f'{line.strip()[:100]!r} is no line of a register{why}; it must be name = "64 hex digits", as'
+            " hedgerow enrol prints it"
+        ) from error
+    return name, key
+
+
+def add(file: Path, lines: Iterable[str]) -> tuple[list[str], dict[str, bytes]]:
+    """Add clients to a register, or make it; who stands there with the same key stays as it is.
+
+    Returns:
+        The names that are new, and the whole register.
+
+    Raises:
+        ValueError: every mistake there is: a line that is none, a name with
+            another key, a key with another name. Nothing is changed then.
+        Malformed: the register that is there cannot be read.
+        OSError: it cannot be written; what was there stays.
+    """
+    register = load_register(file)
+    new, mistakes = [], []
+    for line in lines:
+        try:
+            name, key = read_line(line)
+            if register.get(name) != key:
+                _refuse_clash(register, name, key, file)
+                register[name] = key
+                new.append(name)
+        except ValueError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ValueError("\n".join([*mistakes, f"{file} is unchanged"]))
+    if new:
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        text += "\n" if text and not text.endswith("\n") else ""
+        _write(file, text + "".join(f"{register_line(name, register[name])}\n" for name in new))
+    return new, register
+
+
+def remove(file: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Take clients out of a register; returns those that are left.
+
+    Raises:
+        ValueError: a name is not there, or its line is written in another way
+            than `hedgerow register add` writes it. Nothing is changed then.
+        Malformed: the register cannot be read.
+        OSError: it cannot be written; what was there stays.
+    """
+    register, gone = load_register(file), set(names)
+    for name in sorted(gone):
+        if name not in register:
+            raise ValueError(
+                f"{name!r} is not in {file}, which has {len(register)}"
+                f" client{'s' * (len(register) != 1)}.{did_you_mean(name, register)}"
+            )
+    kept, found = [], set()
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        if (named := _named(line)) in gone:
+            found.add(named)
+        else:
+            kept.append(line)
+    if found != gone:
+        raise ValueError(f"{min(gone - found)!r} has no line of its own in {file}; remove it by hand")
+    _write(file, "".join(kept))
+    return {name: key for name, key in register.items() if name not in gone}
+
+
+def fingerprint(register: Mapping[str, bytes]) -> str:
+    """16 hex digits that two registers share only if they hold the same names and keys.
+
+    >>> fingerprint({"kitchen": bytes(32)})
+    '192e5aba67b789f5'
+    """
+    lines = "".join(f"{register_line(name, register[name])}\n" for name in sorted(register))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def _refuse_clash(register: Mapping[str, bytes], name: str, key: bytes, file: Path) -> None:
+    if name in register:
+        raise ValueError(
+            f"{name!r} is in {file} with the key {register[name].hex()[:16]}..., given is"
+            f" {key.hex()[:16]}...; if the device was set up anew, remove it first: hedgerow register remove"
+            f" {file} {name}"
+        )
+    owner = next((other for other, known in register.items() if known == key), None)
+    if owner is not None:
+        raise ValueError(
+            f"the key of {name!r} is that of {owner!r}; each device has its own: run hedgerow enrol on it,"
+            " and copy no identity.key"
+        )
+
+
+def _named(line: str) -> str | None:
+    """The client whose line it is; `None` for a comment, or nothing."""
+    try:
+        return next(iter(tomllib.loads(line)), None)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, text.encode())

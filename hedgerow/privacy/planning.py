@@ -1,0 +1,159 @@
+"""Four numbers of a plan decide the fifth: epsilon, delta, rounds, noise and rate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hedgerow import checks
+from hedgerow.privacy.accounting import Budget, Once, counted_delta, counted_epsilon
+from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
+
+Mechanism = Callable[[float], Gaussian | Skellam]
+"""What a noise multiplier makes of a round in which every client is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The five numbers of a run, four of which decide the fifth.
+
+    Attributes:
+        epsilon: in all rounds together.
+        delta: the probability with which epsilon may fail.
+        rounds: released.
+        noise_multiplier: of each round.
+        rate: of Poisson sampling; 1 where every client is in every round.
+    """
+
+    epsilon: float
+    delta: float
+    rounds: int
+    noise_multiplier: float
+    rate: float
+
+
+def solve(
+    *,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    rounds: int | None = None,
+    noise_multiplier: float | None = None,
+    rate: float | None = None,
+    mechanism: Mechanism = Gaussian,
+) -> Plan:
+    """Compute the one number of a plan that is left out, on the safe side.
+
+    The noise is the smallest that is enough, rounds and rate the largest that
+    are allowed, epsilon and delta the smallest that hold: to 0.1 % or better.
+
+    Args:
+        epsilon, delta, rounds, noise_multiplier, rate: those of the `Plan`.
+        mechanism: the event of a noise multiplier, `Gaussian` or one that
+            gives `Skellam`. With the latter, no chance is counted on: rate is 1.
+
+    Raises:
+        ValueError: not exactly one is left out, one is out of range, or none
+            in range would do.
+
+    >>> round(solve(delta=1e-5, rounds=40, noise_multiplier=4.0, rate=1.0).epsilon, 3)
+    7.511
+    >>> solve(epsilon=8.0, delta=1e-5, noise_multiplier=4.0, rate=1.0).rounds
+    44
+    """
+    given = {
+        "epsilon": epsilon, "delta": delta, "rounds": rounds,
+        "noise_multiplier": noise_multiplier, "rate": rate,
+    }  # fmt: skip
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) != 1:
+        left = ", ".join(missing) or "none"
+        raise ValueError(
+            f"leave out exactly one of {', '.join(given)}, to have it computed; left out: {left}"
+        )
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in ("epsilon", "noise_multiplier"):
+            checks.positive(**{name: value})
+        elif name == "rounds":
+            checks.whole(1, rounds=value)  # type: ignore[arg-type]
+        elif name == "rate":
+            checks.fraction(rate=value)
+        else:
+            Budget(delta=value)
+    wanted = missing[0]
+    known = {name: value for name, value in given.items() if value is not None}
+    found = _SOLVERS[wanted]({**known, "mechanism": mechanism})
+    return Plan(**{**given, wanted: found})  # type: ignore[arg-type]
+
+
+def _spent(plan: dict[str, Any]) -> float:
+    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"])
+
+
+def _delta(plan: dict[str, Any]) -> float:
+    return counted_delta(_event(plan), int(plan["rounds"]), plan["epsilon"])
+
+
+def _event(plan: dict[str, Any]) -> Once:
+    event: Gaussian | Skellam = plan["mechanism"](plan["noise_multiplier"])
+    if plan["rate"] == 1:
+        return event
+    if isinstance(event, Skellam):
+        raise ValueError(
+            "with Skellam noise, which clients add, rate is 1: whoever sums knows who takes part, and no"
+            " chance is counted on; give rate 1, and the rounds that one client is in"
+        )
+    return PoissonSampled(plan["rate"], event)
+
+
+def _rounds(plan: dict[str, Any]) -> int:
+    def holds(rounds: int) -> bool:
+        return _spent({**plan, "rounds": rounds}) <= float(plan["epsilon"])
+
+    if not holds(1):
+        raise ValueError(
+            f"one round alone passes epsilon {plan['epsilon']:g}; more noise or a lower rate is needed"
+        )
+    low, high = 1, 2
+    while holds(high):
+        low, high = high, 2 * high
+        if high > 10**7:
+            raise ValueError("more than ten million rounds are within the budget; less noise would do")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _noise_multiplier(plan: dict[str, Any]) -> float:
+    return _smallest(
+        "noise multiplier", 1.0, lambda z: _spent({**plan, "noise_multiplier": z}) <= plan["epsilon"]
+    )
+
+
+def _rate(plan: dict[str, Any]) -> float:
+    def holds(inverse: float) -> bool:
+        return _spent({**plan, "rate": 1 / inverse}) <= float(plan["epsilon"])
+
+    return 1.0 if holds(1.0) else 1 / _smallest("rate", 8.0, holds)
+
+
+def _smallest(name: str, start: float, holds: Callable[[float], bool]) -> float:
+    """The smallest number for which it holds, to 0.05 %; it must hold for all above it."""
+    low = high = start
+    while not holds(high):
+        low, high = high, 2 * high
+        if high > 1e6:
+            raise ValueError(f"no {name} keeps this budget; allow a larger epsilon or fewer rounds")
+    while low == high or (low > start / 64 and holds(low)):
+        low, high = low / 1.5, low
+    while high / low > 1.0005:
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+_SOLVERS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "epsilon": _spent, "delta": _delta, "rounds": _rounds,
+    "noise_multiplier": _noise_multiplier, "rate": _rate,
+}  # fmt: skip

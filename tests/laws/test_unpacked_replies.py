@@ -1,0 +1,75 @@
+"""What a collector makes of a reply does not depend on whether it was packed into a message."""
+
+import numpy as np
+import pytest
+from flwr.app import Message, RecordDict
+
+from hedgerow.records import Reply, pack_reply
+from hedgerow.server.collect import StartCollector
+from hedgerow.simulation import flower
+from hedgerow.strategies import chain, clip, encode, poisson, quantize, random_k, top_k
+from hedgerow.strategies.presets import dp_fedavg, fedavg
+from hedgerow.types import Layout, Payload, RoundContext, Tensor
+
+LAYOUT = Layout((Tensor("w", (40,)),), (Tensor("mean", (3,)),))
+BARE = Layout.flat(40)
+NONE = np.empty(0, np.float32)
+PIPELINES = [
+    None,
+    quantize(8),
+    top_k(0.1),
+    random_k(0.2),
+    chain(clip(0.5), quantize(4)),
+]
+STRATEGIES = [
+    *(fedavg() if pipeline is None else fedavg(pipeline=pipeline) for pipeline in PIPELINES),
+    fedavg(max_norm=100.0),
+    dp_fedavg(sampling=poisson(5, population=50)),
+]
+
+
+def packed(reply: Reply, client: str) -> Message:
+    asked = flower.instruction(1, "m", 7, RecordDict(), message_type="train", group_id="1")
+    return flower.with_content(asked, pack_reply(reply, round=1, client=client))
+
+
+def replies(strategy, layout):
+    """Good ones, and some of which something is wrong."""
+    random = np.random.default_rng(1)
+    buffers = random.normal(size=layout.buffer_size).astype(np.float32)
+    for number in range(6):
+        name = f"client-{number}"
+        context = RoundContext(0, 1, name, layout, 5 + number)
+        delta = random.normal(size=40).astype(np.float32)
+        payload, _ = encode(strategy.pipeline, delta, {}, context)
+        yield name, Reply(payload, buffers, 5 + number, {"loss": 0.5 * number}, NONE)
+    values = next(iter(payload.arrays))
+    poisoned = {**payload.arrays, values: np.full_like(payload.arrays[values], np.nan, dtype=np.float32)}
+    yield "not a number", Reply(Payload(poisoned, payload.weight), buffers, 5, {}, NONE)
+    yield "too heavy", Reply(Payload(payload.arrays, 1e12), buffers, 5, {}, NONE)
+    yield "no examples", Reply(payload, buffers, 0, {}, NONE)
+    yield "metric", Reply(payload, buffers, 5, {"loss": float("inf")}, NONE)
+    if layout.buffer_size:
+        yield "buffers", Reply(payload, np.append(buffers, np.float32(np.nan)), 5, {}, NONE)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "layout"),
+    [(s, BARE) for s in STRATEGIES] + [(fedavg(), LAYOUT)],
+    ids=lambda value: value.pipeline.name if hasattr(value, "pipeline") else str(len(value.buffers)),
+)
+def test_packed_or_not_the_same_is_counted_and_the_same_dropped(strategy, layout):
+    start = StartCollector(strategy, layout, 0)
+    as_messages, as_they_are = (start(1, 11, 0.5) for _ in range(2))
+    for name, reply in replies(strategy, layout):
+        as_messages.add(name, packed(reply, name))
+        as_they_are.add(name, reply)
+    one, other = as_messages.collected, as_they_are.collected
+    assert one.counted == other.counted == 6
+    assert one.dropped == other.dropped
+    assert len(one.dropped) == 4 + bool(layout.buffer_size)
+    assert one.bytes_up == other.bytes_up
+    assert one.means() == other.means()
+    assert one.deltas.result().tobytes() == other.deltas.result().tobytes()
+    if layout.buffer_size:
+        assert one.mean_buffers().tobytes() == other.mean_buffers().tobytes()
