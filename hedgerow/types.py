@@ -231,22 +231,24 @@ class LocalTraining:
         checks.not_negative(weight_decay=self.weight_decay, proximal=self.proximal)
         checks.not_negative(clip_gradient=self.clip_gradient, clip_samples=self.clip_samples)
         checks.not_negative(sample_noise=self.sample_noise, sample_epsilon=self.sample_epsilon)
+        checks.not_negative(sample_rate=self.sample_rate, sample_delta=self.sample_delta)
         self._check_private()
 
     def _check_private(self) -> None:
-        if not self.sample_noise:
-            for name in ("sample_rate", "sample_delta", "sample_epsilon"):
-                if value := getattr(self, name):
-                    raise ValueError(
-                        f"{name} is {value} and sample_noise is 0; give sample_noise, or neither of them"
-                    )
+        if self.sample_rate:
+            checks.fraction(sample_rate=self.sample_rate)
+        if self.sample_delta:
+            checks.inside(sample_delta=self.sample_delta)
+        if self.sample_noise:
+            if not (self.clip_samples and self.sample_rate and self.sample_delta and self.batch_size):
+                raise ValueError(
+                    f"sample_noise is {self.sample_noise}; with it, clip_samples (such as 1.0), sample_rate,"
+                    " sample_delta and batch_size must be above 0"
+                )
             return
-        if not self.clip_samples:
-            raise ValueError("sample_noise is relative to clip_samples, which is 0; give it, such as 1.0")
-        checks.fraction(sample_rate=self.sample_rate)
-        checks.inside(sample_delta=self.sample_delta)
-        if not self.batch_size:
-            raise ValueError("with sample_noise a sum is divided by batch_size, which is 0; give it")
+        for name in ("sample_rate", "sample_delta", "sample_epsilon"):
+            if value := getattr(self, name):
+                raise ValueError(f"{name} is {value}; it goes with sample_noise, which must then be above 0")
 
     def learning_rate_at(self, round: int) -> float:
         """Step size of a round, counted from 1."""

@@ -1,7 +1,12 @@
 """Runs whose clients train privately: the same bits everywhere, until a client's budget is used up."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,9 @@ from hedgerow.client.task import Task
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
+from tests.engines.federation import federation
+
+ROOT = Path(__file__).parents[2]
 
 PRIVATE = LocalTraining(
     learning_rate=0.5, batch_size=8, clip_samples=0.7, sample_noise=1.1, sample_rate=0.25, sample_delta=1e-5
@@ -113,3 +121,76 @@ def test_a_trainer_that_adds_no_noise_is_refused():
     (result,) = run(rounds=1, task=Silent())
     assert all("takes no seeded_noise" in why for why in result.dropped.values())
     assert len(result.dropped) == 3
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tests.engines.test_sample_noise import run
+run(Path(sys.argv[1]), rounds=12)
+"""
+
+
+def kill_after(folder, lines):
+    """Kill the run as soon as a client has written so many lines more."""
+    file = folder / "clients" / "b" / "privacy.jsonl"
+
+    def written():
+        return file.read_bytes().count(b"\n") if file.exists() else 0
+
+    before = written()
+    process = subprocess.Popen([sys.executable, "-c", RUN, folder], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while written() < before + lines:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_model_and_the_same_accounts(tmp_path):
+    whole = run(tmp_path / "whole", rounds=12)
+    for lines in (1, 4, 2):
+        kill_after(tmp_path / "killed", lines)
+    rest = run(tmp_path / "killed", rounds=12)
+    assert np.array_equal(whole[-1].state.model.parameters, rest[-1].state.model.parameters)
+    for name in Clients.names:
+        file = tmp_path / "killed" / "clients" / name / "privacy.jsonl"
+        assert Ledger(account.budget(PRIVATE), file).epsilon == account.spent(PRIVATE, 12)
+
+
+@pytest.mark.slow
+def test_devices_keep_their_accounts_from_one_run_to_the_next(tmp_path):
+    """A SuperLink and two SuperNodes; the second run finds the budgets used up."""
+    local = LocalTraining(
+        batch_size=16, epochs=2, clip_samples=1.0, sample_noise=2.0, sample_rate=0.1, sample_delta=1e-3
+    )
+    most = account.spent(local, 1)
+    overrides = (
+        "rounds=1 local.clip_samples=1.0 local.sample_noise=2.0 local.sample_rate=0.1"
+        f" local.sample_delta=1e-3 local.sample_epsilon={1.01 * most}"
+    )
+    with federation(
+        tmp_path / "federation",
+        nodes=2,
+        node_config=lambda i: {"partition-id": i, "account": str(tmp_path / "devices" / str(i))},
+    ) as real:
+        for number in (1, 2):
+            config = {"recipe": "heart", "overrides": overrides, "out": str(tmp_path / str(number))}
+            outcome = real.run(ROOT, config)
+            assert outcome.status == "completed", outcome.log
+    first, second = (json.loads((tmp_path / n / "metrics.jsonl").read_text().splitlines()[-1]) for n in "12")
+    assert (first["failed"], first["dropped"], first["metrics"]) == ("", {}, {})
+    assert second["failed"]
+    assert len(second["dropped"]) == 2
+    assert all("takes no further part" in why for why in second["dropped"].values())
+    files = sorted((tmp_path / "devices").rglob("privacy.jsonl"))
+    assert len(files) == 2
+    for file in files:
+        (line,) = (json.loads(text) for text in file.read_text().splitlines())
+        assert (line["round"], line["times"], line["noise"]) == (1, 20, "system")
+        assert Ledger(account.budget(local), file).epsilon == pytest.approx(most)

@@ -233,11 +233,19 @@ def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"clip_samples": 0.0}, "relative to clip_samples"),
-        ({"sample_rate": 0.0}, "sample_rate"),
-        ({"sample_delta": 0.0}, "sample_delta"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"sample_noise": 0.0}, "sample_noise is 0"),
+        *(
+            ({name: 0}, "clip_samples .* must be above 0")
+            for name in (
+                "clip_samples",
+                "sample_rate",
+                "sample_delta",
+                "batch_size",
+            )
+        ),
+        ({"sample_rate": 1.5}, "sample_rate is 1.5; it must be"),
+        ({"sample_rate": -0.5}, "sample_rate is -0.5; it must"),
+        ({"sample_delta": 1.0}, "sample_delta is 1.0; it must be"),
+        ({"sample_noise": 0.0}, "sample_rate is 0.25; it goes with sample_noise"),
     ],
 )
 def test_half_a_configuration_is_refused(change, told):
