@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -44,6 +45,18 @@ def spent(local: LocalTraining, rounds: int) -> float:
     0.882
     """
     return epsilon([event(local)] * (rounds * local.steps(1)), local.sample_delta)
+
+
+def most_spent(local: LocalTraining, asked: int) -> float:
+    """The epsilon that a client can have spent that was asked so often: no more than its budget.
+
+    >>> local = LocalTraining(
+    ...     clip_samples=1, sample_noise=1.1, sample_rate=0.02, sample_delta=1e-4, sample_epsilon=1.0
+    ... )
+    >>> [round(most_spent(local, asked), 3) for asked in (2, 50)]
+    [0.882, 1.0]
+    """
+    return min(spent(local, asked), local.sample_epsilon or math.inf)
 
 
 def budget(local: LocalTraining) -> Budget:

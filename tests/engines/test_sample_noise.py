@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from hedgerow.client import account
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
 from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.experiments.groups import Run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
 from tests.engines.federation import federation
@@ -123,6 +124,18 @@ def test_a_trainer_that_adds_no_noise_is_refused():
     assert len(result.dropped) == 3
 
 
+def test_a_table_shows_what_the_client_asked_most_often_can_have_spent():
+    config = {"local": asdict(replace(PRIVATE, sample_epsilon=0.0))}
+    lines = tuple(
+        {"round": number, "clients": dict.fromkeys(asked), "dropped": dict.fromkeys(lost)}
+        for number, (asked, lost) in enumerate([("", ""), ("ab", ""), ("a", "c"), ("bc", "a")])
+    )
+    assert Run(ROOT, config, lines, True).sample_epsilon == account.spent(PRIVATE, 3)
+    limited = {"local": asdict(replace(PRIVATE, sample_epsilon=2.0))}
+    assert Run(ROOT, limited, lines, True).sample_epsilon == 2.0
+    assert Run(ROOT, {"local": asdict(LocalTraining())}, lines, True).sample_epsilon is None
+
+
 RUN = """
 import sys
 from pathlib import Path
@@ -165,7 +178,7 @@ def test_a_killed_run_ends_with_the_same_model_and_the_same_accounts(tmp_path):
 
 @pytest.mark.slow
 def test_devices_keep_their_accounts_from_one_run_to_the_next(tmp_path):
-    """A SuperLink and two SuperNodes; the second run finds the budgets used up."""
+    """A SuperLink and four SuperNodes; the second run finds the budgets used up."""
     local = LocalTraining(
         batch_size=16, epochs=2, clip_samples=1.0, sample_noise=2.0, sample_rate=0.1, sample_delta=1e-3
     )
@@ -176,7 +189,7 @@ def test_devices_keep_their_accounts_from_one_run_to_the_next(tmp_path):
     )
     with federation(
         tmp_path / "federation",
-        nodes=2,
+        nodes=4,
         node_config=lambda i: {"partition-id": i, "account": str(tmp_path / "devices" / str(i))},
     ) as real:
         for number in (1, 2):
@@ -186,10 +199,10 @@ def test_devices_keep_their_accounts_from_one_run_to_the_next(tmp_path):
     first, second = (json.loads((tmp_path / n / "metrics.jsonl").read_text().splitlines()[-1]) for n in "12")
     assert (first["failed"], first["dropped"], first["metrics"]) == ("", {}, {})
     assert second["failed"]
-    assert len(second["dropped"]) == 2
+    assert len(second["dropped"]) == 4
     assert all("takes no further part" in why for why in second["dropped"].values())
     files = sorted((tmp_path / "devices").rglob("privacy.jsonl"))
-    assert len(files) == 2
+    assert len(files) == 4
     for file in files:
         (line,) = (json.loads(text) for text in file.read_text().splitlines())
         assert (line["round"], line["times"], line["noise"]) == (1, 20, "system")
