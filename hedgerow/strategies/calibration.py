@@ -28,7 +28,7 @@ def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
     ...     lambda noise: dp_fedavg(0.5, noise, 1e-4, 4.0, sampling=poisson(100, population=1000)), rounds=40
     ... )
     >>> round(strategy.release.noise.multiplier, 2)
-    1.02
+    0.98
     """
     return make(noise_multiplier(make, rounds))
 

@@ -67,7 +67,7 @@ class Noise:
     skellam: Callable[[int | None], Skellam] | None = None
 
     def event(self, sampling: Sampling, round: int, n: int | None) -> Event:
-        """What one round is to the ledger, of whose sum the noise is on `n` values; `None`: of any, at most."""
+        """What one round is to the ledger, with noise on `n` values; `None`: of any number, at most."""
         gaussian = Gaussian(self.multiplier)
         if sampling.groups is not None:
             return Cyclic(self.skellam(n) if self.skellam else gaussian, sampling.groups, round)
