@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion clean
+.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
@@ -34,6 +34,9 @@ bench-engines:  ## ours beside other simulators, each in an environment of its o
 
 bench-inversion: $(VENV)/.dev  ## pictures from updates, protected and not (a quarter of an hour)
 	$(BIN)/python benchmarks/inversion/run.py
+
+bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (two hours; goes on where it stopped)
+	$(BIN)/python benchmarks/privacy/run.py
 
 clean:  ## remove what was installed and made
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,7 +18,7 @@ _PLACES = {
         "Strategy", "adaptive_clip", "banded_noise", "chain", "clip", "cyclic", "error_feedback",
         "float32", "gaussian_noise", "mask", "mean", "parse_pipeline", "poisson", "quantize", "random_k",
         "top_k", "uniform", "weight_by_examples",
-        "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
+        "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
         "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold", "secure_fedavg",
     ],
     "hedgerow.datasets": [
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import Strategy as Strategy
     from hedgerow.strategies import adaptive_clip as adaptive_clip
     from hedgerow.strategies import banded_noise as banded_noise
+    from hedgerow.strategies import calibrated as calibrated
     from hedgerow.strategies import chain as chain
     from hedgerow.strategies import clip as clip
     from hedgerow.strategies import cyclic as cyclic

@@ -11,6 +11,7 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from hedgerow.client import account
 from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
@@ -59,8 +60,10 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals), and which secure rounds they have answered. `None`
-            keeps it in Flower's context: in memory, and lost when the node ends.
+            (residuals), which secure rounds they have answered, and what they
+            have told of their samples. `None` keeps it in Flower's context: in
+            memory, and lost when the node ends; with `sample_noise` the node
+            configuration then names a folder, `account`.
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration.
         unmasked: let a pipeline with a mask be summed without it. Only for a
@@ -130,7 +133,8 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trains_many(self) -> bool:
-        return isinstance(self._trainer, TrainsMany)
+        # With noise a client checks its account first, and alone.
+        return isinstance(self._trainer, TrainsMany) and not self._strategy.local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -211,7 +215,9 @@ class FederatedClient(ClientApp):
 
     def _identify(self, message: Message, context: Context) -> Message:
         name = client_name(context, self._data.names)
-        return Message(pack_identity(name, len(self._data.samples(name))), reply_to=message)
+        # How many samples there are is private where each of them is.
+        examples = 1 if self._strategy.local.sample_noise else len(self._data.samples(name))
+        return Message(pack_identity(name, examples), reply_to=message)
 
     def _named(self, context: Context) -> str:
         # The data need not be loaded to know a name that is given.
@@ -220,7 +226,7 @@ class FederatedClient(ClientApp):
 
     def _fit_in_ring(self, context: Context, name: str, request: TrainRequest, shape: Shape) -> RingVector:
         """Train one client, and put its encoded update into the ring of its cohort."""
-        fit = self._fit(request, name, self._client(context)[1])
+        fit = self._fit(context, request, name, self._client(context)[1])
         return self._in_ring(context, request, name, fit, shape)
 
     def _train(self, message: Message, context: Context) -> Message:
@@ -229,19 +235,40 @@ class FederatedClient(ClientApp):
         self._refuse_in_the_clear()
         name, samples = self._client(context)
         extra = self._correction(request, context, name)
-        fit = self._fit(request, name, samples, **extra)
+        fit = self._fit(context, request, name, samples, **extra)
         if self._strategy.pipeline.only_sum:
             return self._in_the_clear(message, context, request, name, fit)
         reply = self._reply(context, request, name, fit)
         with span("records"):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
-    def _fit(self, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
+    def _fit(self, context: Context, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
+        local = self._strategy.local
+        own = self._account(context, request.round, name) if local.sample_noise else None
+        if own is not None:
+            own.check()
+            if "seeded_noise" not in signature(self._trainer.fit).parameters:
+                raise ValueError(
+                    f"{type(self._trainer).__name__}.fit takes no seeded_noise, and so does not add"
+                    " sample_noise; train with TorchTrainer or CohortTrainer"
+                )
+            extra["seeded_noise"] = self._seeded_noise
         with span("train"):
-            return self._trainer.fit(
-                request.model, samples, self._strategy.local,
+            fit = self._trainer.fit(
+                request.model, samples, local,
                 seed=request.seed, round=request.round, client=name, **extra,
             )  # fmt: skip
+        if own is not None:
+            own.record(request.round, fit)
+        return fit
+
+    def _account(self, context: Context, round: int, name: str) -> account.Account:
+        place, seeded = self._account_folder(context), self._seeded_noise
+        kept = self._kept(context, name).load(round) if place is None else FolderState(place, name)
+        return account.opened(name, self._strategy.local, kept, seeded=seeded)
+
+    def _account_folder(self, context: Context) -> Path | None:
+        return account.folder(self._state_folder, context.node_config, seeded=self._seeded_noise)
 
     def _refuse_in_the_clear(self) -> None:
         if self._strategy.pipeline.only_sum and not self._unmasked:
@@ -306,13 +333,18 @@ class FederatedClient(ClientApp):
         kept = self._kept(context, name)
         change = np.empty(0, np.float32)
         with span("encode"):
-            before = kept.load(request.round) if strategy.stateful else {}
-            residuals = {key: value for key, value in before.items() if key not in control.STATE}
+            counted = strategy.local.sample_noise > 0 and self._account_folder(context) is None
+            stateful = strategy.stateful or counted
+            before = kept.load(request.round) if stateful else {}
+            others = (*control.STATE, account.STATE)
+            residuals = {key: value for key, value in before.items() if key not in others}
             payload, after = encode(strategy.pipeline, fit.delta, residuals, where)
             if strategy.control_variates:
                 change, own = self._advance(request, before, name, fit)
                 after = {**after, **own}
-            if strategy.stateful:
+            if counted:
+                after = {**after, **account.remember(before, request.round)}
+            if stateful:
                 kept.save(request.round, after)
         return payload, change
 

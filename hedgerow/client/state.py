@@ -92,6 +92,11 @@ class FolderState:
             if other not in keep:
                 path.unlink()
 
+    def file(self, name: str) -> Path:
+        """Where the client keeps something else, in its folder, which is made."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / name
+
     def rounds(self) -> list[int]:
         """The rounds whose states are here, in order."""
         return sorted(self._files())

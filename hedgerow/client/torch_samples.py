@@ -12,6 +12,9 @@ from hedgerow.client.torch_module import FlatModule
 SIDE_BY_SIDE = 2**27
 """Floats that the gradients of a batch's samples may take at once: half a GiB."""
 
+GRID = 2**30
+"""Units that a clipped gradient is long, where noise is added to it."""
+
 
 @final
 class SampleGradients:
@@ -58,7 +61,34 @@ class SampleGradients:
             self._one_by_one.add(form)  # not before: an error in the data says nothing about the model
         return found
 
-    def _together(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]] | None:
+    def fixed_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor:
+        """The sum of the samples' clipped gradients, exactly, in units of `largest / GRID`: `(d,) int64`.
+
+        Each is cut towards zero to whole units after clipping, so that it is at
+        most `GRID` units long, and one sample more changes the sum by no more.
+        """
+        total = torch.zeros(len(self._net.vector), dtype=torch.float64, device=x.device)
+        most = max(1, SIDE_BY_SIDE // (4 * len(total)))  # doubles, and a copy
+        for first in range(0, len(x), most):
+            some, targets = x[first : first + most], y[first : first + most]
+            form = tuple(x.shape[1:]), x.dtype
+            found = None if form in self._one_by_one else self._together(some, targets, largest, _fixed_sum)
+            if found is not None:
+                total += found[1][0]
+                continue
+            for k in range(len(some)):
+                self._loss(self._net.module(some[k : k + 1]), targets[k : k + 1]).backward()  # type: ignore[no-untyped-call]
+                total += _fixed_sum([g.unsqueeze(0) for g in self._net.take_gradients()], largest)[0]
+            self._one_by_one.add(form)
+        return total.long()
+
+    def _together(
+        self,
+        x: Tensor,
+        y: Tensor,
+        largest: float,
+        combine: Callable[[list[Tensor], float], list[Tensor]] | None = None,
+    ) -> tuple[Tensor, list[Tensor]] | None:
         """`None`, and nothing changed, where `torch.func` cannot."""
         x = x.contiguous()  # dropout draws in the order of memory, which the layers' inputs take from here
         module = self._net.module
@@ -79,7 +109,7 @@ class SampleGradients:
                 warnings.filterwarnings("ignore", "There is a performance drop")
                 gradients, losses = each(parameters, x, y)
             if _unchanged(module, kept):
-                return losses.mean(), _clipped_mean([gradients[n] for n in names], largest)
+                return losses.mean(), (combine or _clipped_mean)([gradients[n] for n in names], largest)
         except Exception:  # told by what is done instead, if it is the data's fault
             pass
         for m, attributes in zip(module.modules(), kept, strict=True):
@@ -108,6 +138,18 @@ def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:
     norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in flat], 1).norm(dim=1)
     scale = _scale(norms, largest) / len(norms)
     return [(scale @ f).view(g.shape[1:]) for f, g in zip(flat, gradients, strict=True)]
+
+
+def _fixed_sum(gradients: list[Tensor], largest: float) -> list[Tensor]:
+    """Of clipped gradients `(n, *shape)`, whole units as doubles: exact up to 2**22 samples."""
+    flat = torch.cat([g.detach().flatten(1) for g in gradients], 1).double()
+    norms = torch.linalg.vector_norm(flat, dim=1)
+    # What is not finite counts for nothing: it must not spoil the sum, nor tell that it was there.
+    finite = norms.isfinite()
+    # A little less than the bound, for the norm's own rounding.
+    scale = _scale(norms, largest) * ((1 - 1e-9) * GRID / largest)
+    flat.mul_(scale.where(finite, 0.0).unsqueeze(1)).trunc_()
+    return [flat.where(finite.unsqueeze(1), 0.0).sum(0)]
 
 
 def _scale(norm: Tensor, largest: float) -> Tensor:

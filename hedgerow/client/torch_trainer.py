@@ -3,6 +3,7 @@
 `torch_module` says which tensors of a module are sent and which are not.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -16,10 +17,13 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_module import FlatModule
+from hedgerow.client.torch_private import Chance, chance, private_gradients
 from hedgerow.client.torch_samples import SampleGradients
 from hedgerow.client.torch_step import Step, stepper
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+
+log = logging.getLogger("hedgerow")
 
 
 class TorchTrainer:
@@ -107,6 +111,7 @@ class TorchTrainer:
         round: int,
         client: str,
         correction: Vector | None = None,
+        seeded_noise: bool = False,
     ) -> Fit:
         """Train a copy of the model on one client's data.
 
@@ -117,12 +122,17 @@ class TorchTrainer:
         samples of all epochs, as seen while training.
 
         With `clip_samples`, a sample's gradient is that of the loss of a batch
-        of this sample alone, and dropout draws for each sample apart.
+        of this sample alone, and dropout draws for each sample apart. With
+        `sample_noise`, samples and noise are drawn by the operating system's
+        generator, or with `seeded_noise` as the run's seed has it; and what is
+        returned tells neither the loss nor the number of samples (it says 1).
 
         Raises:
             ValueError: there are no samples, they do not fit the model,
-                training diverged, or `clip_samples` is asked of a model with
-                BatchNorm. The error names the client.
+                training diverged, `clip_samples` is asked of a model with
+                BatchNorm, or `sample_noise` of one whose buffers change. The
+                error names the client; with `sample_noise`, it tells nothing
+                of the samples.
         """
         who = f"client {client!r}, round {round}"
         _check(data, who)
@@ -136,7 +146,10 @@ class TorchTrainer:
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
-            for _ in range(local.epochs):
+            drawn = chance(seeded_noise, seed=seed, round=round, client=client)
+            for _ in range(local.steps(len(data)) if local.sample_noise else 0):
+                step(self._private(data, local, drawn, who))
+            for _ in range(0 if local.sample_noise else local.epochs):
                 total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
@@ -147,6 +160,10 @@ class TorchTrainer:
                 f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
                 f"and check that the data are finite"
             )
+        if local.sample_noise:
+            if not np.array_equal(buffers, model.buffers):
+                raise ValueError(f"{who}: sample_noise is asked, and training changes the model's buffers")
+            return Fit(delta, buffers, 1)
         return Fit(delta, buffers, len(data), {"loss": loss})
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
@@ -188,6 +205,21 @@ class TorchTrainer:
             step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
+
+    def _private(self, data: Samples, local: LocalTraining, drawn: Chance, who: str) -> list[Tensor]:
+        def fixed_sum(index: Any) -> Any:
+            x, y = self._batch(data, index)
+            try:
+                with _explained(who, x, y):
+                    return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
+            except ValueError as error:
+                log.error("%s", error)
+                raise ValueError(
+                    f"{who}: a step with sample_noise failed; why is in this client's own log,"
+                    " because it may tell of a sample"
+                ) from None
+
+        return private_gradients(fixed_sum, len(data), self._net.parameters, local, drawn)
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""

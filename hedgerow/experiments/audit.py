@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hedgerow import checks, rng
 from hedgerow.client.app import client_app
 from hedgerow.experiments.audit_checks import Finding, Listened, findings
-from hedgerow.server.privacy import Ledger
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.server_update import sgd

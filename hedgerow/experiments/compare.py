@@ -44,6 +44,9 @@ class Row:
         epsilon: what the runs have revealed of any client at most, of all
             seeds the largest; None where they are not private.
         delta: of that epsilon.
+        sample_epsilon: what any client has told of any of its samples at most,
+            to anybody; None without `sample_noise`. Not to be compared with `epsilon`.
+        sample_delta: of that epsilon.
         seconds: wall time of all rounds, mean over seeds.
         notes: what a reader must know before comparing this row.
     """
@@ -65,6 +68,8 @@ class Row:
     bytes_to_target: float | None
     epsilon: float | None
     delta: float | None
+    sample_epsilon: float | None
+    sample_delta: float | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -121,6 +126,8 @@ def row(group: Group) -> Row:
         bytes_to_target=_mean(costs),
         epsilon=max((r.epsilon for r in runs if r.epsilon is not None), default=None),
         delta=group.settings.get("strategy.delta"),
+        sample_epsilon=max((e for r in runs if (e := r.sample_epsilon) is not None), default=None),
+        sample_delta=group.settings.get("local.sample_delta") or None,
         seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
         notes=_notes(group),
     )
@@ -161,10 +168,18 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     target = f"{100 * targets.pop():g} %" if len(targets) == 1 else "target"
     deltas = {r.delta for r in rows if r.delta is not None}
     delta = f"δ {deltas.pop():g}" if len(deltas) == 1 else "δ"
+    sample_deltas = {r.sample_delta for r in rows if r.sample_delta is not None}
+    sample_delta = f"δ {sample_deltas.pop():g}" if len(sample_deltas) == 1 else "δ"
     shown = [
         _plain("", rows, lambda r: r.label),
         _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy),
-        _ranked(f"epsilon\n({delta})", rows, _epsilon, lambda r: r.epsilon),
+        _ranked(f"epsilon\n({delta})", rows, lambda r: _epsilon(r.epsilon), lambda r: r.epsilon),
+        _ranked(
+            f"sample\nepsilon\n({sample_delta})",
+            rows,
+            lambda r: _epsilon(r.sample_epsilon),
+            lambda r: r.sample_epsilon,
+        ),
         _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client),
         _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client),
         _bytes("up\ntotal", rows, lambda r: r.bytes_up),
@@ -174,6 +189,8 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     ]
     if all(r.target is None for r in rows):
         del shown[-2]
+    if all(r.sample_epsilon is None for r in rows):
+        del shown[3]
     if all(r.epsilon is None for r in rows):
         del shown[2]
     if len({r.rounds for r in rows}) > 1:
@@ -199,6 +216,10 @@ def caption(rows: Sequence[Row]) -> list[str]:
         )
     if any(r.epsilon is not None for r in rows):
         lines.append("Epsilon: for adding or removing one client; the largest of all seeds. -: not private.")
+    if any(r.sample_epsilon is not None for r in rows):
+        lines.append(
+            "Sample epsilon: for one sample of one client, whoever sees its updates; as the server counts."
+        )
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows had unequal numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
@@ -240,8 +261,8 @@ def _accuracy(r: Row) -> str:
     return f"{100 * r.accuracy:.1f}{spread}"
 
 
-def _epsilon(r: Row) -> str:
-    return "-" if r.epsilon is None else f"{r.epsilon:.2f}"
+def _epsilon(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _to_target(r: Row) -> str:

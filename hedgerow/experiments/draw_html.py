@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow.experiments import pictures
+from hedgerow.experiments import pictures, tradeoff
 from hedgerow.experiments.pictures import Curve
+from hedgerow.experiments.tradeoff import Family
 
 Figure: TypeAlias = dict[str, Any]
 
@@ -72,6 +73,58 @@ def accuracy_bytes(drawn: Sequence[Curve], way: str) -> Figure:
     return _figure(data, [t.curve for t in trails], ends, axis, right=high)
 
 
+def accuracy_epsilon(drawn: Sequence[Family]) -> Figure:
+    """The last accuracy against epsilon; a dashed line is of what is not private."""
+    ticks = tradeoff.epsilon_ticks(drawn)
+    low, high = ticks[0] / 1.15, ticks[-1] * 1.15
+    data: list[Figure] = []
+    for family in drawn:
+        if family.private:
+            line = _line(family, family.epsilon, family.mean, "\u03b5 %{x:.3g}: %{y:.1%}")
+            data.append({**line, "mode": "lines+markers", "marker": {"size": 9}, "error_y": _bars(family)})
+        else:
+            line = _line(family, np.array([low, high]), family.mean[[0, 0]], "%{y:.1%}, not private")
+            data.append({**line, "line": {**line["line"], "dash": "dash"}})
+    axis = {
+        "type": "log", "range": [float(np.log10(low)), float(np.log10(high))],
+        "title": _title("epsilon (log; small is private)"),
+        "tickvals": ticks, "ticktext": [f"{tick:.2g}" for tick in ticks],
+    }  # fmt: skip
+    ends = [float(f.epsilon[-1]) if f.private else high for f in drawn]
+    return _figure(data, drawn, ends, axis, right=high)
+
+
+def accuracy_cost(drawn: Sequence[Family]) -> Figure:
+    """The last accuracy against the bytes that all clients send up, a point for each epsilon."""
+    low, high = min(f.bytes.min() for f in drawn) / 1.1, max(f.bytes.max() for f in drawn) * 1.15
+    ticks = pictures.byte_ticks(low, high, fine=True)
+    data = []
+    for family in drawn:
+        point = _line(family, family.bytes, family.mean, "%{x:.3s}B: %{y:.1%}")
+        texts = [f"\u03b5 {spent:.2g}" for spent in family.epsilon] or ["not private"]
+        # The lowest of a family below its point and the highest above, so that near ones stay apart.
+        ranks = np.argsort(np.argsort(family.mean)) / max(len(texts) - 1, 1)
+        sides = [f"{'bottom' if r == 0 else 'top' if r == 1 else 'middle'} right" for r in ranks.tolist()]
+        where: str | list[str] = sides if family.private else "middle right"
+        text = {"text": texts, "textposition": where, "textfont": {"color": _colour(family)}}
+        marker = {"size": 9, "color": _colour(family)}
+        data.append({**point, **text, "mode": "markers+text", "marker": marker, "error_y": _bars(family)})
+    axis = {
+        "type": "log", "range": [float(np.log10(low)), float(np.log10(high))],
+        "title": _title("bytes sent up (log)"),
+        "tickvals": [place for place, _ in ticks], "ticktext": [text for _, text in ticks],
+    }  # fmt: skip
+    return _figure(data, drawn, [float(f.bytes[-1]) for f in drawn], axis, right=high)
+
+
+def _bars(family: Family) -> Figure:
+    """From the lowest to the highest seed."""
+    return {
+        "type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": _colour(family),
+        "array": (family.high - family.mean).tolist(), "arrayminus": (family.mean - family.low).tolist(),
+    }  # fmt: skip
+
+
 def clients_classes(counts: NDArray[np.int64], clients: Sequence[str], classes: Sequence[str]) -> Figure:
     """The split: samples of each client in each class, `counts` `(clients, classes)`."""
     shown = counts[: pictures.MOST_CLIENTS].T
@@ -110,12 +163,12 @@ def colours() -> tuple[Mapping[str, str], Mapping[str, str]]:
     return light, dark
 
 
-def _colour(curve: Curve, alpha: str = "") -> str:
+def _colour(curve: Curve | Family, alpha: str = "") -> str:
     name = f"@c{curve.place % len(pictures.LIGHT)}"
     return f"{name}:{alpha}" if alpha else name
 
 
-def _line(curve: Curve, x: NDArray[Any], y: NDArray[Any], hover: str) -> Figure:
+def _line(curve: Curve | Family, x: NDArray[Any], y: NDArray[Any], hover: str) -> Figure:
     dash = pictures.DASHES[curve.place // len(pictures.LIGHT) % len(pictures.DASHES)]
     return {
         "type": "scatter", "mode": "lines", "x": x.tolist(), "y": y.tolist(), "name": escape(curve.label),
@@ -126,7 +179,7 @@ def _line(curve: Curve, x: NDArray[Any], y: NDArray[Any], hover: str) -> Figure:
 
 def _figure(
     data: list[Figure],
-    drawn: Sequence[Curve],
+    drawn: Sequence[Curve | Family],
     ends: Sequence[float],
     axis: Figure,
     right: float | None = None,

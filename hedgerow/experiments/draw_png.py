@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from hedgerow.experiments import pictures
+from hedgerow.experiments import pictures, tradeoff
 from hedgerow.experiments.pictures import Curve
+from hedgerow.experiments.tradeoff import Family
 
 _INK, _FAINT, _GRID, _FRONT = "#1F2933", "#5B6773", "#E4E8EC", "#D3D8DE"
 _HEAT = ("#F3F5F7", "#BCD6EC", "#7FB2D9", "#2F7FBD", "#0A3A6B")
@@ -62,6 +63,40 @@ def accuracy_bytes(drawn: Sequence[Curve], file: Path) -> None:
     _save(figure, file)
 
 
+def accuracy_epsilon(drawn: Sequence[Family], file: Path) -> None:
+    """The last accuracy against epsilon, and against the bytes of all clients; bars from seed to seed."""
+    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    privacy, cost = figure.subplots(1, 2, sharey=True)
+    for family in drawn:
+        colour, dash = _pen(family)
+        bars = np.array([family.mean - family.low, family.high - family.mean])
+        pen = {"color": colour, "capsize": 3, "elinewidth": 1.2, "markersize": 6}
+        if family.private:
+            privacy.errorbar(family.epsilon, family.mean, bars, fmt="o", linestyle=dash, linewidth=2, **pen)
+        else:
+            privacy.axhline(family.mean[0], color=colour, linestyle="--", linewidth=1.6)
+        cost.errorbar(family.bytes, family.mean, bars, fmt="o", **pen)
+        low, high = pictures.accuracy_range(drawn)
+        heights = pictures.spread([float(mean) for mean in family.mean], 0.6 * _LABEL_GAP * (high - low))
+        for spent, bytes, height in zip(family.epsilon, family.bytes, heights, strict=False):
+            cost.annotate(
+                f"\u03b5 {spent:.2g}", (bytes, height), xytext=(8, 0), textcoords="offset points",
+                color=colour, size=9, va="center",
+            )  # fmt: skip
+    for axes, name in ((privacy, "privacy"), (cost, "bytes")):
+        words = "epsilon (log; small is private)" if name == "privacy" else "bytes sent up (log)"
+        _prepare(axes, drawn, f"Accuracy against {name}", words)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.margins(x=0.12)
+    privacy.set_xticks(ticks := tradeoff.epsilon_ticks(drawn), [f"{tick:.2g}" for tick in ticks])
+    marks = pictures.byte_ticks(cost.get_xlim()[0], cost.get_xlim()[1], fine=True)
+    cost.set_xticks([place for place, _ in marks], [text for _, text in marks])
+    cost.set_ylabel("")
+    _name(cost, drawn, [float(family.bytes[-1]) for family in drawn])
+    _save(figure, file)
+
+
 def clients_classes(counts: NDArray[np.int64], classes: Sequence[str], file: Path, title: str) -> None:
     """The split: samples of each client in each class, `counts` `(clients, classes)`."""
     from matplotlib.colors import LinearSegmentedColormap
@@ -88,13 +123,13 @@ def clients_classes(counts: NDArray[np.int64], classes: Sequence[str], file: Pat
     _save(figure, file)
 
 
-def _pen(curve: Curve) -> tuple[str, str]:
+def _pen(curve: Curve | Family) -> tuple[str, str]:
     repeat, place = divmod(curve.place, len(pictures.LIGHT))
     dash = pictures.DASHES[repeat % len(pictures.DASHES)]
     return pictures.LIGHT[place], {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}[dash]
 
 
-def _prepare(axes: Axes, drawn: Sequence[Curve], title: str, x: str) -> None:
+def _prepare(axes: Axes, drawn: Sequence[Curve | Family], title: str, x: str) -> None:
     axes.set_title(title, loc="left", color=_INK, fontsize=12, pad=12)
     axes.set_xlabel(x, color=_FAINT)
     axes.set_ylabel("accuracy", color=_FAINT)
@@ -107,7 +142,7 @@ def _prepare(axes: Axes, drawn: Sequence[Curve], title: str, x: str) -> None:
         side.set_visible(False)
 
 
-def _name(axes: Axes, drawn: Sequence[Curve], ends: Sequence[float]) -> None:
+def _name(axes: Axes, drawn: Sequence[Curve | Family], ends: Sequence[float]) -> None:
     """Write each label at the right, in its colour, with a thin line to the end of its curve."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]

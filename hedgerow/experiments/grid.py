@@ -14,6 +14,9 @@ import tomli_w
 from hedgerow.experiments.arguments import UNKNOWN, Table
 from hedgerow.experiments.config import Experiment, parse
 from hedgerow.experiments.errors import ConfigError, Mistake, show
+from hedgerow.strategies.presets import PRESETS, PRIVATE
+
+_EPSILON = "strategy.epsilon"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ def expand(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], source: 
         grid: dotted key to the values it takes.
         source: for the error.
 
+    `label` in a table of values is what rows, folders and curves call it. A
+    strategy that is not private has no epsilon: it is run once, and not for
+    each value of `strategy.epsilon`.
+
     Raises:
         ConfigError: with the mistakes of all experiments, each told once.
     """
@@ -60,17 +67,16 @@ def expand(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], source: 
     if mistakes:
         raise ConfigError(mistakes, source)
     cells = []
-    for values in product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
+    for chosen in _combinations(table, grid):
         try:
-            cells.append(_cell(table, chosen))
+            cells.append((_cell(table, chosen), chosen))
         except ConfigError as error:
             mistakes += [_in_sweep(m, grid) for m in error.mistakes]
     if mistakes:
         raise ConfigError(mistakes, source)
-    return Sweep(
-        cells[0].experiment.name, tuple(_unique(cells, grid)), tomli_w.dumps({**table, "sweep": grid})
-    )
+    lists = (f"{json.dumps(key)} = {_inline(values)}\n" for key, values in grid.items())
+    toml = f"{tomli_w.dumps(table)}\n[sweep]\n{''.join(lists)}"
+    return Sweep(cells[0][0].experiment.name, tuple(_unique(cells)), toml)
 
 
 def put(table: Table, key: str, value: Any) -> None:
@@ -114,30 +120,62 @@ def slug(text: str) -> str:
 
 
 def _cell(table: Mapping[str, Any], chosen: Mapping[str, Any]) -> Cell:
-    merged = deepcopy(dict(table))
-    for key, value in chosen.items():
-        put(merged, key, value)
+    merged = _merged(table, chosen)
     label = ", ".join(_words(key, value) for key, value in chosen.items() if key != "seed")
     experiment = parse({**merged, "label": label or merged.get("name", "")})
     seed = f" seed={experiment.seed}" if "seed" in chosen else ""
     return Cell(slug(f"{label or experiment.name}{seed}"), experiment)
 
 
+def _merged(table: Mapping[str, Any], chosen: Mapping[str, Any]) -> Table:
+    merged = deepcopy(dict(table))
+    for key, value in chosen.items():
+        named = isinstance(value, dict) and "label" in value
+        put(merged, key, {k: v for k, v in value.items() if k != "label"} if named else value)
+    return merged
+
+
+def _combinations(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """What is chosen for each experiment: every combination, once."""
+    found: list[dict[str, Any]] = []
+    for values in product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        if _EPSILON in chosen:
+            others = {key: value for key, value in chosen.items() if key != _EPSILON}
+            strategy = _merged(table, others).get("strategy", {})
+            name = strategy.get("name", "fedavg") if isinstance(strategy, dict) else None
+            chosen = others if name in PRESETS.names() and name not in PRIVATE else chosen
+        if chosen not in found:
+            found.append(chosen)
+    return found
+
+
 def _words(key: str, value: Any) -> str:
     if isinstance(value, str):
         return " ".join(value.split())
     if isinstance(value, dict):
+        if "label" in value:
+            return str(value["label"])
         return " ".join(_words(k, v) for k, v in value.items())
     return f"{key.rpartition('.')[2]}={show(value)}"
 
 
-def _unique(cells: list[Cell], grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
-    names = [cell.folder for cell in cells]
-    texts = [json.dumps(values, default=str) for values in product(*grid.values())]
+def _unique(cells: list[tuple[Cell, dict[str, Any]]]) -> list[Cell]:
+    names = [cell.folder for cell, _ in cells]
+    texts = [json.dumps(list(chosen.values()), default=str) for _, chosen in cells]
     return [
         Cell(f"{cell.folder}-{_digest(text)}", cell.experiment) if names.count(cell.folder) > 1 else cell
-        for cell, text in zip(cells, texts, strict=True)
+        for (cell, _), text in zip(cells, texts, strict=True)
     ]
+
+
+def _inline(value: Any) -> str:
+    """A value on one line: tables on lines of their own would come after the other keys, in another order."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
 
 
 def _check_values(key: str, values: Any) -> list[Mistake]:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 
 from hedgerow.experiments.errors import ConfigError, show
 from hedgerow.experiments.store import RunFolder, StoreError
+from hedgerow.types import LocalTraining
 
 Line: TypeAlias = Mapping[str, Any]
 """What `metrics.jsonl` says of one round."""
@@ -59,6 +61,25 @@ class Run:
     def epsilon(self) -> float | None:
         """What the run has revealed of any client so far; None where it is not private."""
         return max((float(x["epsilon"]) for x in self.lines if x.get("epsilon") is not None), default=None)
+
+    @property
+    def sample_epsilon(self) -> float | None:
+        """What the client asked most often has told of each of its samples; None without `sample_noise`.
+
+        As the server knows it: a client's own account also counts what it sent again, and other runs.
+        """
+        given = self.config.get("local", {})
+        if not given.get("sample_noise"):
+            return None
+        from hedgerow.client.account import most_spent
+
+        asked = Counter(
+            name for line in self.trained for name in {*line.get("clients", {}), *line.get("dropped", {})}
+        )
+        try:
+            return most_spent(LocalTraining(**given), max(asked.values(), default=0))
+        except ImportError:  # a server without hedgerow[privacy] can run this, and not count it
+            return None
 
     def accuracies(self) -> dict[int, float]:
         """Accuracy after each round in which it was measured."""

@@ -25,6 +25,7 @@ from hedgerow.experiments.config import Experiment, StrategyConfig
 from hedgerow.experiments.errors import MISSING, Mistake
 from hedgerow.models import MODELS, build
 from hedgerow.registry import Registry
+from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.pipeline import parse_pipeline
 from hedgerow.strategies.presets import PRESETS, PRIVATE
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
@@ -56,7 +57,7 @@ def resolve(table: Mapping[str, Any]) -> tuple[Table, list[Mistake]]:
             found += mistakes
     found += _typed(resolved, found)
     if not found:
-        found = _together(resolved)
+        found = _measured(resolved, table.get("strategy", {})) or _together(resolved)
     return resolved, sorted((_as_given(m, table) for m in found), key=lambda m: _order(m.path))
 
 
@@ -213,6 +214,23 @@ def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
         Experiment.model_validate_json(as_json(checked))
     except ValidationError as error:
         return [m for m in translate(error, checked, "", Experiment) if m.path not in wrong]
+    return []
+
+
+def _measured(resolved: Table, given: Table) -> list[Mistake]:
+    """Fill in the noise that an epsilon takes over all rounds, where it is not given."""
+    strategy = resolved["strategy"]
+    if strategy["name"] not in PRIVATE or "noise_multiplier" in given or "epsilon" not in given:
+        return []
+
+    def make(noise: float) -> Strategy:
+        config = StrategyConfig.model_validate({**strategy, "noise_multiplier": noise})
+        return build_strategy(config, LocalTraining())
+
+    try:
+        strategy["noise_multiplier"] = noise_multiplier(make, resolved["rounds"])
+    except (ValueError, ImportError) as error:
+        return [from_value_error(error, strategy, "strategy")]
     return []
 
 

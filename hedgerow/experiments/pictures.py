@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,19 +161,31 @@ def spread(places: Sequence[float], gap: float, low: float = -np.inf, high: floa
     return moved
 
 
-def byte_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Where a log axis from `low` to `high` bytes is labelled, and how.
+def byte_ticks(low: float, high: float, fine: bool = False) -> list[tuple[float, str]]:
+    """Where a log axis from `low` to `high` bytes is labelled, and how; `fine` for one of less than a decade.
 
     >>> byte_ticks(9e5, 6e6)
     [(1000000.0, '1 MB'), (2000000.0, '2 MB'), (5000000.0, '5 MB')]
     """
-    steps = (1, 2, 5) if high / low < 100 else (1,)
+    steps: Sequence[float] = (1, 2, 5) if high / low < 100 else (1,)
+    if fine and high / low < 10:
+        steps = (1, 1.5, 2, 3, 4, 6, 8) if high / low > 2 else [1 + s / 10 for s in range(90)]
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [float(step * 10.0**decade) for decade in decades for step in steps]
     return [(t, human_bytes(t, short=True)) for t in ticks if low <= t <= high]
 
 
-def accuracy_range(drawn: Sequence[Curve]) -> tuple[float, float]:
+class Accuracies(Protocol):
+    """Whatever has accuracies from a lowest to a highest seed."""
+
+    @property
+    def low(self) -> Floats: ...
+
+    @property
+    def high(self) -> Floats: ...
+
+
+def accuracy_range(drawn: Sequence[Accuracies]) -> tuple[float, float]:
     """Axis from the lowest to the highest accuracy, with a margin of 4 %."""
     low, high = (
         min((c.low.min() for c in drawn), default=0.0),

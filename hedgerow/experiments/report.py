@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hedgerow.experiments import compare, pictures
+from hedgerow.experiments import compare, pictures, tradeoff
 from hedgerow.experiments.compare import Row
 from hedgerow.experiments.errors import show
 from hedgerow.experiments.groups import Group, differing, load_groups
@@ -29,9 +29,10 @@ class _Page(Template):
 def write_report(folder: Path, runs: Sequence[Path]) -> Path:
     """Write `report.html`, `accuracy-rounds.png`, `accuracy-bytes.png` and `clients-classes.png`.
 
-    The page needs no network and no other file. A plot for which there is
-    nothing to draw (no accuracy was measured; the data are not there any more)
-    is left out, and the page says why.
+    Where some runs differ in epsilon alone, `accuracy-epsilon.png` too. The
+    page needs no network and no other file. A plot for which there is nothing
+    to draw (no accuracy was measured; the data are not there any more) is left
+    out, and the page says why.
 
     Args:
         folder: where the files go; it is made where it is not there.
@@ -53,9 +54,11 @@ def write_report(folder: Path, runs: Sequence[Path]) -> Path:
     groups = load_groups(runs)
     folder.mkdir(parents=True, exist_ok=True)
     curve_plots, curve_figures = _curves(groups, folder)
+    budget_plots, budget_figures = _budgets(groups, folder)
     split_plot, split_figures = _split(groups, folder)
     file = folder / "report.html"
-    page = _page(groups, folder, curve_plots + split_plot, {**curve_figures, **split_figures})
+    figures = {**budget_figures, **curve_figures, **split_figures}
+    page = _page(groups, folder, budget_plots + curve_plots + split_plot, figures)
     write_whole(file, page.encode())
     return file
 
@@ -118,6 +121,32 @@ def _curves(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]
     )
     figures = {f"bytes-{way}": draw_html.accuracy_bytes(drawn, way) for way in pictures.BYTES}
     return rounds + cost, {"rounds": draw_html.accuracy_rounds(drawn), **figures}
+
+
+def _budgets(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
+    """Accuracy against epsilon and bytes, where runs differ in their privacy budget."""
+    from hedgerow.experiments import draw_html, draw_png
+
+    drawn = tradeoff.families(groups)
+    if not drawn:
+        return "", {}
+    draw_png.accuracy_epsilon(drawn, folder / "accuracy-epsilon.png")
+    chips = "".join(_chip(variable, label) for label, variable in draw_html.legend([f.label for f in drawn]))
+    legend = f'<div class="legend">{chips}</div>'
+    privacy = _section(
+        "Accuracy against privacy",
+        "The last accuracy: mean of the seeds, and bars from the lowest to the highest. Epsilon is what was"
+        " spent in the whole run. Dashed: not private.",
+        f'{legend}<div data-figure="epsilon"></div>',
+    )
+    cost = _section(
+        "Accuracy against privacy and bytes",
+        "The same accuracy against what all clients together sent up; epsilon stands beside the points.",
+        f'{legend}<div data-figure="cost"></div>',
+    )
+    return privacy + cost, {
+        "epsilon": draw_html.accuracy_epsilon(drawn), "cost": draw_html.accuracy_cost(drawn)
+    }  # fmt: skip
 
 
 def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:

@@ -20,6 +20,9 @@ INSTALL = 'pip install "hedgerow[privacy]"'
 Once: TypeAlias = Gaussian | Skellam | PoissonSampled
 """An event that counts once, whatever the others are."""
 
+GRID = 1e-4
+"""Privacy losses are rounded up to multiples of this."""
+
 # Whole: those that the bound of Skellam noise is proven for. Orders below 2 also fail to converge for some
 # rates of sampling, and are seldom the best.
 _ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 512, 1024)
@@ -97,11 +100,15 @@ def skellam_divergence(event: Skellam, order: int) -> float:
     return order * l2 / (2 * variance) + beyond
 
 
-def counted_epsilon(event: Once, count: int, delta: float) -> float:
-    """The epsilon of so many equal releases: as `epsilon`, without a list of them."""
+def counted_epsilon(event: Once, count: int, delta: float, grid: float = GRID) -> float:
+    """The epsilon of so many equal releases: as `epsilon`, without a list of them.
+
+    Losses are rounded up to multiples of `grid`. One ten times `GRID` is ten
+    times as fast, and never below.
+    """
     if isinstance(event, Skellam):
         return _renyi({event: count}, delta)
-    return float(_composed(event, count).get_epsilon_for_delta(delta))
+    return float(_composed(event, count, grid).get_epsilon_for_delta(delta))
 
 
 def counted_delta(event: Once, count: int, epsilon: float) -> float:
@@ -151,19 +158,21 @@ def _counted(events: Iterable[Event]) -> Counter[Once]:
 
 
 @lru_cache(maxsize=256)
-def _composed(event: Gaussian | PoissonSampled, count: int) -> Any:
+def _composed(event: Gaussian | PoissonSampled, count: int, grid: float = GRID) -> Any:
     if isinstance(event, Gaussian):  # exactly: noise adds up in squares
-        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5))
-    one = _loss_distribution(event)
+        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), grid)
+    one = _loss_distribution(event, grid)
     return one.self_compose(count) if count > 1 else one
 
 
 @lru_cache(maxsize=64)
-def _loss_distribution(event: Gaussian | PoissonSampled) -> Any:
-    pld = _dp_accounting().pld.privacy_loss_distribution
-    if isinstance(event, PoissonSampled):
-        return pld.from_gaussian_mechanism(event.event.noise_multiplier, sampling_prob=event.rate)
-    return pld.from_gaussian_mechanism(event.noise_multiplier)
+def _loss_distribution(event: Gaussian | PoissonSampled, grid: float) -> Any:
+    gaussian = event.event if isinstance(event, PoissonSampled) else event
+    return _dp_accounting().pld.privacy_loss_distribution.from_gaussian_mechanism(
+        gaussian.noise_multiplier,
+        sampling_prob=event.rate if isinstance(event, PoissonSampled) else 1.0,
+        value_discretization_interval=grid,
+    )
 
 
 def _dp_event(event: Gaussian | PoissonSampled) -> Any:

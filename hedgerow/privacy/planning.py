@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.privacy.accounting import Budget, Once, counted_delta, counted_epsilon
+from hedgerow.privacy.accounting import GRID, Budget, Once, counted_delta, counted_epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
 Mechanism = Callable[[float], Gaussian | Skellam]
@@ -39,6 +39,7 @@ def solve(
     noise_multiplier: float | None = None,
     rate: float | None = None,
     mechanism: Mechanism = Gaussian,
+    grid: float = GRID,
 ) -> Plan:
     """Compute the one number of a plan that is left out, on the safe side.
 
@@ -49,6 +50,7 @@ def solve(
         epsilon, delta, rounds, noise_multiplier, rate: those of the `Plan`.
         mechanism: the event of a noise multiplier, `Gaussian` or one that
             gives `Skellam`. With the latter, no chance is counted on: rate is 1.
+        grid: of the privacy losses, see `counted_epsilon`.
 
     Raises:
         ValueError: not exactly one is left out, one is out of range, or none
@@ -82,12 +84,12 @@ def solve(
             Budget(delta=value)
     wanted = missing[0]
     known = {name: value for name, value in given.items() if value is not None}
-    found = _SOLVERS[wanted]({**known, "mechanism": mechanism})
+    found = _SOLVERS[wanted]({**known, "mechanism": mechanism, "grid": grid})
     return Plan(**{**given, wanted: found})  # type: ignore[arg-type]
 
 
 def _spent(plan: dict[str, Any]) -> float:
-    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"])
+    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"], plan["grid"])
 
 
 def _delta(plan: dict[str, Any]) -> float:

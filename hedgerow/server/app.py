@@ -7,8 +7,8 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
-from hedgerow.server.privacy import Ledger
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
 from hedgerow.spans import ROUND, span, spanned

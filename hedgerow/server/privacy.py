@@ -1,19 +1,15 @@
 """What a private run has revealed, written down before it is revealed."""
 
-import json
 import logging
-import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from hedgerow import rng
-from hedgerow.privacy.accounting import Budget, epsilon
-from hedgerow.privacy.events import Event, from_json, to_json
+from hedgerow.privacy.events import Event
+from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.server.collect import Collector
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.strategies.strategy import Strategy
@@ -22,94 +18,6 @@ from hedgerow.types import Layout, Model, ServerState
 log = logging.getLogger("hedgerow")
 
 _RELEASES = "releases"
-
-
-class LedgerError(ValueError):
-    """A ledger that cannot be trusted to hold all that was released."""
-
-
-@final
-class Ledger:
-    """The events of one run, one JSON line each, flushed to the disk before the release they are for.
-
-    A run that is killed has revealed at most what stands here. A round that is
-    run again counts again, unless it releases the same sum, bit for bit (its
-    digest says so), as it does where a seed decides the noise.
-
-    Args:
-        budget: of the run.
-        file: where the lines lie, made at the first; `None` keeps them in memory.
-
-    Raises:
-        LedgerError: a line in the file cannot be read.
-
-    >>> from hedgerow.privacy.events import Gaussian
-    >>> ledger = Ledger(Budget(delta=1e-5, epsilon=2.0))
-    >>> round(ledger.record(1, Gaussian(4.0), "a sum", noise="system"), 2)
-    0.93
-    >>> ledger.allows(Gaussian(4.0)), ledger.allows(Gaussian(1.0))
-    (True, False)
-    """
-
-    def __init__(self, budget: Budget, file: Path | None = None) -> None:
-        self.budget = budget
-        self._file = file
-        self._entries: dict[tuple[int, str], Event] = {}
-        self._known: dict[frozenset[tuple[Event, int]], float] = {}
-        if file is not None and file.is_file():
-            self._read(file)
-
-    @property
-    def releases(self) -> int:
-        """How many different sums were released."""
-        return len(self._entries)
-
-    @property
-    def epsilon(self) -> float:
-        """Of all releases together, for the budget's delta."""
-        return self._epsilon(Counter(self._entries.values()))
-
-    def allows(self, event: Event) -> bool:
-        """Whether one more such release stays within the budget."""
-        return self.budget.epsilon is None or self._after(event) <= self.budget.epsilon
-
-    def record(self, round: int, event: Event, digest: str, *, noise: str) -> float:
-        """Write down what is about to be released, and return the epsilon with it.
-
-        Returns only when the line is on the disk.
-
-        Raises:
-            OSError: it cannot be written; then nothing may be released.
-        """
-        line = {"round": round, "event": to_json(event), "release": digest, "noise": noise}
-        if self._file is not None and (round, digest) not in self._entries:
-            _append_durably(self._file, json.dumps(line) + "\n")
-        self._entries[round, digest] = event
-        return self.epsilon
-
-    def _after(self, event: Event) -> float:
-        return self._epsilon(Counter([*self._entries.values(), event]))
-
-    def _epsilon(self, events: Counter[Event]) -> float:
-        key = frozenset(events.items())
-        if key not in self._known:
-            self._known = {key: epsilon(events.elements(), self.budget.delta)}
-        return self._known[key]
-
-    def _read(self, file: Path) -> None:
-        content = file.read_bytes()
-        whole, newline, torn = content.rpartition(b"\n")
-        if torn:  # was being written when the run was killed, and so before its release
-            os.truncate(file, len(whole) + len(newline))
-        for number, text in enumerate(whole.split(b"\n") if whole else [], start=1):
-            try:
-                line = json.loads(text)
-                self._entries[int(line["round"]), str(line["release"])] = from_json(line["event"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise LedgerError(
-                    f"line {number} of {file} cannot be read: {error}. What the run has revealed is not"
-                    " known: restore the file from a copy, or start a new run"
-                ) from error
 
 
 @dataclass(frozen=True)
@@ -204,23 +112,3 @@ def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:
     if not strategy.private:
         return {}
     return {**strategy.release.init(dimension), _RELEASES: np.zeros(1, np.int64)}
-
-
-def _append_durably(file: Path, text: str) -> None:
-    """Add a line and flush it to the disk, or leave the file as it was."""
-    made = not file.exists()
-    with file.open("ab", buffering=0) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        try:
-            if stream.write(text.encode()) != len(text.encode()):
-                raise OSError("the disk took only a part of the line")
-            os.fsync(stream.fileno())
-        except OSError:
-            os.truncate(file, size)
-            raise
-    if made:
-        directory = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -12,10 +12,11 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow import records
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
 from hedgerow.server.masked import MaskedCollected, MaskedCollector
-from hedgerow.server.privacy import Ledger, PrivateRounds, begin_private
+from hedgerow.server.privacy import PrivateRounds, begin_private
 from hedgerow.server.roster import Roster
 from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.spans import span

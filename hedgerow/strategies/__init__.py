@@ -1,6 +1,7 @@
 """What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
+from hedgerow.strategies.calibration import calibrated
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise
@@ -39,6 +40,7 @@ __all__ = [
     "Transform",
     "adaptive_clip",
     "banded_noise",
+    "calibrated",
     "chain",
     "check_payload",
     "clip",

@@ -178,7 +178,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
         raise ValueError(f"bits is {bits!r}; it must be 8, 16 or 32")
     name = f"skellam_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
 
-    def event(n: int) -> Skellam:
+    def event(n: int | None) -> Skellam:
         return skellam_event(multiplier, norm / unit, fewest, n)
 
     def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
@@ -191,7 +191,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
     return _client_noise(name, norm / unit, draw, reach, bits, noise)
 
 
-def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skellam:
+def skellam_event(multiplier: float, norm: float, fewest: int, n: int | None) -> Skellam:
     """What the ledger has of a sum of `n` whole numbers with `skellam_noise`.
 
     A client changes the sum by a vector of whole numbers, of which no l1 norm
@@ -201,11 +201,13 @@ def skellam_event(multiplier: float, norm: float, fewest: int, n: int) -> Skella
         multiplier: standard deviation of the sum's noise over its sensitivity, `lattice_norm`, at least.
         norm: of the clip, in units.
         fewest: honest clients in a sum, at least; each has the same whole variance.
-        n: number of values.
+        n: number of values; `None` for what costs no less epsilon than any number of them.
 
     >>> skellam_event(2.0, norm=100.0, fewest=10, n=400).variance, round(lattice_norm(100.0, 400), 3)
     (40840, 101.045)
     """
+    if n is None:  # rounding lengthens a vector by nothing, and its noise is what it must be, not more
+        return Skellam(max(1, math.floor((multiplier * norm) ** 2)), norm, norm**2)
     l2 = lattice_norm(norm, n)
     variance = fewest * math.ceil((multiplier * l2) ** 2 / fewest)
     return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))

@@ -57,16 +57,17 @@ class Noise:
             `hedgerow.privacy.bands`).
         fewest: where clients have added it already, the clients whose shares
             make all of it; 0 where the server adds it.
-        skellam: where it is no Gaussian: what a sum of `n` values is to the ledger.
+        skellam: where it is no Gaussian: what a sum of `n` values is to the
+            ledger; `None` for what costs no less than any number of them.
     """
 
     multiplier: float
     bands: tuple[float, ...] = (1.0,)
     fewest: int = 0
-    skellam: Callable[[int], Skellam] | None = None
+    skellam: Callable[[int | None], Skellam] | None = None
 
-    def event(self, sampling: Sampling, round: int, n: int) -> Event:
-        """What one round is to the ledger, of whose sum the noise is on `n` values."""
+    def event(self, sampling: Sampling, round: int, n: int | None) -> Event:
+        """What one round is to the ledger, of whose sum the noise is on `n` values; `None`: of any, at most."""
         gaussian = Gaussian(self.multiplier)
         if sampling.groups is not None:
             return Cyclic(self.skellam(n) if self.skellam else gaussian, sampling.groups, round)

@@ -25,6 +25,7 @@ PUBLIC = [
     "adaptive_clip",
     "banded_noise",
     "begin",
+    "calibrated",
     "chain",
     "client_app",
     "clip",

@@ -252,8 +252,9 @@ def test_paths_are_relative_to_the_file_and_those_of_overrides_to_the_working_fo
     assert same(to_toml(experiment)) == experiment
 
 
-def test_a_sweep_folder_loads_to_the_same_sweep(tmp_path: Path) -> None:
-    sweep = load("demo", ["rounds=3", "sweep.seed=[5]"])
+@pytest.mark.parametrize("name", ["demo", "servers", "epsilon"])
+def test_a_sweep_folder_loads_to_the_same_sweep(name: str, tmp_path: Path) -> None:
+    sweep = load(name, ["rounds=3", "sweep.seed=[5]"])
     assert isinstance(sweep, Sweep)
     (tmp_path / "sweep.toml").write_text(sweep.toml, encoding="utf-8")
     assert load(tmp_path) == sweep

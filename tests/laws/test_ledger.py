@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hedgerow.privacy.accounting import Budget, epsilon, renyi_epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled, from_json, to_json
+from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.privacy.planning import solve
-from hedgerow.server.privacy import Ledger, LedgerError
 
 BUDGET = Budget(delta=1e-5)
 SAMPLED = PoissonSampled(0.05, Gaussian(1.2))

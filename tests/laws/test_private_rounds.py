@@ -10,9 +10,9 @@ import pytest
 
 from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import Budget
+from hedgerow.privacy.ledger import LedgerError
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import load_checkpoint
-from hedgerow.server.privacy import LedgerError
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import (

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.privacy.accounting import Budget
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.masked import MaskedCollector
-from hedgerow.server.privacy import Ledger, PrivateRounds
+from hedgerow.server.privacy import PrivateRounds
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, cyclic, parse_pipeline, poisson, secure_dp_fedavg
 from hedgerow.strategies.masking import RingSum, RingVector, Shape, open_payload, to_ring

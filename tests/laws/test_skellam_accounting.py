@@ -13,8 +13,8 @@ from scipy.special import ive
 
 from hedgerow.privacy.accounting import Budget, epsilon, renyi_epsilon, skellam_divergence
 from hedgerow.privacy.events import Cyclic, Gaussian, PoissonSampled, Skellam, from_json, to_json
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.privacy.planning import solve
-from hedgerow.server.privacy import Ledger
 from hedgerow.strategies.distributed import lattice_norm, skellam_event
 
 DELTA = 1e-5

@@ -127,11 +127,13 @@ class CohortTrainer:
         round: int,
         client: str,
         correction: Vector | None = None,
+        seeded_noise: bool = False,
     ) -> Fit:
         """Train a copy of the model on one client's data, alone."""
         return self._inner.fit(
-            model, data, local, seed=seed, round=round, client=client, correction=correction
-        )
+            model, data, local, seed=seed, round=round, client=client, correction=correction,
+            seeded_noise=seeded_noise,
+        )  # fmt: skip
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples."""
@@ -195,8 +197,15 @@ class CohortTrainer:
         the same every time: keep it, and give it to other processes of a run.
 
         Raises:
-            ValueError: `mode` is `"batch"` and the model cannot be batched.
+            ValueError: `mode` is `"batch"` and the model cannot be batched, or there is `sample_noise`.
         """
+        if local.sample_noise:
+            why = "sample_noise: each client draws its batches and noise, and keeps its account, alone"
+            if self._mode == "batch":
+                raise ValueError(f"mode is 'batch', but {why}; take mode 'auto' or 'loop'")
+            chosen = Choice("loop", why, device=str(self._device))
+            self._choice = self._choice or chosen  # told to whoever asks how it trains
+            return chosen
         if self._choice is None:
             some = self._healthy(model, self._together(clients, local), local, seed, round)
             if not some:

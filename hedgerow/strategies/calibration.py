@@ -1,0 +1,58 @@
+"""The noise that a privacy budget takes: a plan says epsilon and rounds, and not a noise multiplier."""
+
+import math
+from collections.abc import Callable
+
+from hedgerow import checks
+from hedgerow.privacy.events import Cyclic, Gaussian, PoissonSampled, Skellam
+from hedgerow.privacy.planning import solve
+from hedgerow.strategies.strategy import Strategy
+
+_GRID = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never below it
+
+
+def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
+    """The strategy with the least noise for which so many rounds stay within its budget.
+
+    Args:
+        make: from a noise multiplier to a private strategy with a budget.
+        rounds: that the budget must last for; the ledger allows them all.
+
+    Raises:
+        ValueError: the strategy is not private, or has no epsilon; or no noise
+            is enough.
+        ImportError: dp-accounting is not installed; with the command that does it.
+
+    >>> from hedgerow.strategies import dp_fedavg, poisson
+    >>> strategy = calibrated(
+    ...     lambda noise: dp_fedavg(0.5, noise, 1e-4, 4.0, sampling=poisson(100, population=1000)), rounds=40
+    ... )
+    >>> round(strategy.release.noise.multiplier, 2)
+    1.02
+    """
+    return make(noise_multiplier(make, rounds))
+
+
+def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
+    """The multiplier of `calibrated`, to 0.1 %."""
+    checks.whole(1, rounds=rounds)
+    planned = make(1.0)
+    budget, groups = planned.budget, planned.sampling.groups
+    if budget is None or budget.epsilon is None:
+        raise ValueError(f"{planned.name} has no epsilon to keep; give it one, such as epsilon=4.0")
+
+    def mechanism(multiplier: float) -> Gaussian | Skellam:
+        strategy = make(multiplier)
+        event = strategy.release.noise.event(strategy.sampling, 1, None)
+        return event.event if isinstance(event, Cyclic | PoissonSampled) else event
+
+    plan = solve(
+        epsilon=budget.epsilon,
+        delta=budget.delta,
+        # Where clients take turns, some are in one round more than others: those count.
+        rounds=math.ceil(rounds / groups) if groups else rounds,
+        rate=1.0 if groups else planned.sampling.rate,
+        mechanism=mechanism,
+        grid=_GRID,
+    )
+    return plan.noise_multiplier
