@@ -71,7 +71,7 @@ class Batch:
         without = {self._first.layer.weight} if self._first else frozenset[str]()
         self._stack = Stack(
             work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
-            corrected=work.corrections is not None,
+            corrected=work.corrections is not None, channels_last=work.module.channels_last,
         )  # fmt: skip
         self._clipped: ClippedSamples | None = None
         if local.clip_samples:
