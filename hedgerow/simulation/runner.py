@@ -208,9 +208,10 @@ class Runner:
         changed = {}
         for place, reply, state in self._clients.answer_each(told.request, order.nodes, order.states):
             self._collector.add(order.names[place], reply)
-            if state != order.states.get(order.nodes[place], {}):
+            if (state or order.states) and state != order.states.get(order.nodes[place], {}):
                 changed[order.nodes[place]] = state
-            self._at(TOGETHER if order.together else place + 1, self._crowded())
+            if not order.together:
+                self._at(place + 1, self._crowded())
         self._at(IDLE, self._crowded())
         return Done(changed)
 

@@ -1,7 +1,5 @@
 """How much a client's update counts."""
 
-import dataclasses
-
 from hedgerow import checks
 from hedgerow.strategies.transform import Transform
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext
@@ -34,7 +32,7 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
                 f"client {context.client!r} trained on {context.num_examples} samples; weight_by_examples"
                 " needs at least 1: leave clients without data out of the cohort"
             )
-        return dataclasses.replace(payload, weight=float(min(context.num_examples, largest))), {}
+        return Payload(payload.arrays, float(min(context.num_examples, largest))), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
         # A sum over clients has no client's name, and its weight is the total.

@@ -71,7 +71,7 @@ class Batch:
         without = {self._first.layer.weight} if self._first else frozenset[str]()
         self._stack = Stack(
             work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
-            corrected=work.corrections is not None,
+            corrected=work.corrections is not None, channels_last=work.module.channels_last,
         )  # fmt: skip
         self._clipped: ClippedSamples | None = None
         if local.clip_samples:
@@ -150,8 +150,8 @@ class Batch:
                 dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
             self._orders.begin(slot, len(data), shuffle)
             self._y_of(slot)[: len(data)] = data.y
-            self._totals[slot] = 0
             found.append(_Client(name, data, dropout))
+        self._totals[list(slots)] = 0
         for slot, client in zip(slots, found, strict=True):  # apart: the data go through the whole cache
             correction = None if work.corrections is None else work.corrections[client.name]
             self._stack.reset(slot, correction)

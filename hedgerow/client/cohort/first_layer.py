@@ -115,7 +115,7 @@ class Products:
         n = len(data)
         if self._x[slot] is not None:
             self.clear(slot)
-        x = data.x.reshape(n, -1)
+        x = np.asarray(data.x).reshape(n, -1)
         in_place = self._weight.device.type == "cpu" and _on_lines(x)
         here = _tensor(x) if in_place else self._copies[slot, :n, : self.layer.inputs].copy_(_tensor(x))
         self._x[slot] = here
@@ -201,7 +201,8 @@ class _First(torch.autograd.Function):
 
 def _on_lines(x: NDArray[Any]) -> bool:
     """Whether each row lies as a copy of it would: that decides the last bits of a product."""
-    return bool(x.flags.c_contiguous and x.shape[1] % LINE == 0 and x.ctypes.data % (4 * LINE) == 0)
+    address = x.__array_interface__["data"][0]
+    return bool(x.flags.c_contiguous and x.shape[1] % LINE == 0 and address % (4 * LINE) == 0)
 
 
 def _tensor(x: NDArray[Any]) -> Tensor:

@@ -66,6 +66,11 @@ class BatchedModule:
         """Whether the model's first layers want images in the order `convolve` has."""
         self.fusable = used_once(self._graph, nn.Linear) & self._stacked
         """Parameters that their layers can update themselves."""
+        self.channels_last = frozenset(
+            t.name for t in layout.parameters
+            if len(t.shape) == 4 and t.name in used_once(self._graph, nn.Conv2d)
+        )  # fmt: skip
+        """Weights of convolutions, which torch's kernels want in another order."""
         self.first_layer, self._before_first = first_layer(self._graph, self._names, self.fusable)
         """The linear layer that the data go to, if there is one."""
 

@@ -23,9 +23,9 @@ def convolve(x: Tensor, w: Tensor, b: Tensor | None, **how: Any) -> Tensor:
     """2-D convolutions of all clients as one with groups: `(clients, batch, channels, height, width)`."""
     clients = len(x)
     how["groups"] = clients * how.get("groups", 1)
-    return each_image(
-        x, lambda images: F.conv2d(images, w.flatten(0, 1), None if b is None else b.flatten(), **how)
-    )
+    # In the order of memory: else it would be copied into the usual one, and from that by the kernel.
+    together = w.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
+    return each_image(x, lambda images: F.conv2d(images, together, None if b is None else b.flatten(), **how))
 
 
 def each_image(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

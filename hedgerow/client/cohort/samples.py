@@ -112,4 +112,4 @@ class ClippedSamples:
         def room(shape: tuple[int, ...]) -> Tensor:
             return self._room.take(f"samples: {kind}", shape, torch.float32, device)
 
-        return Rows(tensors, frozenset(), number, room)
+        return Rows(tensors, frozenset(), number, room, self._module.channels_last)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hedgerow.types import Layout, LocalTraining, Model, Vector
@@ -41,6 +42,8 @@ class Rows:
         without: names of tensors that are not kept here.
         room: gives memory of a shape.
         copies: rows.
+        channels_last: names of convolutions' weights, `(outputs, inputs, height, width)`,
+            which lie in the order (outputs, height, width, inputs), as torch's kernels want them.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class Rows:
         without: AbstractSet[str],
         copies: int,
         room: Callable[[tuple[int, ...]], Tensor],
+        channels_last: AbstractSet[str] = frozenset(),
     ) -> None:
+        self._channels_last = channels_last
         ends = itertools.accumulate((t.size for t in tensors), initial=0)
         placed = [(t, offset) for t, offset in zip(tensors, ends, strict=False) if t.name not in without]
         self._size = sum(t.size for t in tensors)
@@ -61,17 +66,22 @@ class Rows:
     def views(self, rows: int) -> dict[str, Tensor]:
         """The tensors of the first rows, by name: `(rows, *shape)` each, sharing memory."""
         if rows not in self._views:
-            self._views[rows] = {
-                t.name: self.values[:rows, start : start + t.size].view(rows, *t.shape)
-                for t, start in zip(self._tensors, self._starts, strict=False)
-            }
+            found = {}
+            for t, start in zip(self._tensors, self._starts, strict=False):
+                values = self.values[:rows, start : start + t.size]
+                if t.name in self._channels_last:
+                    outputs, inputs, height, width = t.shape
+                    found[t.name] = values.view(rows, outputs, height, width, inputs).permute(0, 1, 4, 2, 3)
+                else:
+                    found[t.name] = values.view(rows, *t.shape)
+            self._views[rows] = found
         return self._views[rows]
 
     def spread(self, vector: Vector) -> Tensor:
         """A vector in `Layout` order as a row, on the CPU; what lies between the tensors is zero."""
         row = np.zeros(self._starts[-1], np.float32)
-        for mine, theirs in self._places:
-            row[mine] = vector[theirs]
+        for tensor, mine, theirs in self._places:
+            self._lying(tensor, row[mine])[...] = vector[theirs].reshape(tensor.shape)
         return torch.from_numpy(row)
 
     def gather(self, row: int, minus: Tensor | None = None) -> Vector:
@@ -81,18 +91,26 @@ class Rows:
         """
         vector: Vector = torch.empty(self._size).numpy()  # torch's memory begins on a cache line
         values = self.values[row].cpu().numpy() if self._size else vector
-        for mine, theirs in self._places:
+        for tensor, mine, theirs in self._places:
+            now, out = self._lying(tensor, values[mine]), vector[theirs].reshape(tensor.shape)
             if minus is None:
-                vector[theirs] = values[mine]
+                out[...] = now
             else:
-                np.subtract(values[mine], minus.numpy()[mine], out=vector[theirs])
+                np.subtract(now, self._lying(tensor, minus.numpy()[mine]), out=out)
         return vector
 
+    def _lying(self, tensor: Slot, values: Vector) -> NDArray[np.float32]:
+        """A tensor's values where they lie in a row, in its shape."""
+        if tensor.name not in self._channels_last:
+            return values.reshape(tensor.shape)
+        outputs, inputs, height, width = tensor.shape
+        return values.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
+
     @cached_property
-    def _places(self) -> list[tuple[slice, slice]]:
+    def _places(self) -> list[tuple[Slot, slice, slice]]:
         """Where each tensor lies in a row, and in a vector."""
         placed = zip(self._tensors, self._starts, self._offsets, strict=False)
-        return [(slice(a, a + t.size), slice(b, b + t.size)) for t, a, b in placed]
+        return [(t, slice(a, a + t.size), slice(b, b + t.size)) for t, a, b in placed]
 
 
 class Stack:
@@ -109,6 +127,7 @@ class Stack:
         without: names of parameters that are kept elsewhere.
         corrected: whether each copy has a correction of its own, which is added
             to its gradients.
+        channels_last: as in `Rows`.
     """
 
     def __init__(
@@ -123,9 +142,13 @@ class Stack:
         without: AbstractSet[str] = frozenset(),
         *,
         corrected: bool = False,
+        channels_last: AbstractSet[str] = frozenset(),
     ) -> None:
         def rows(key: str, tensors: Sequence[Slot]) -> Rows:
-            return Rows(tensors, without, copies, lambda shape: room.take(key, shape, torch.float32, device))
+            def take(shape: tuple[int, ...]) -> Tensor:
+                return room.take(key, shape, torch.float32, device)
+
+            return Rows(tensors, without, copies, take, channels_last)
 
         self._local, self.learning_rate = local, learning_rate
         self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.buffers)
