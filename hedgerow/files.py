@@ -26,8 +26,13 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
         partial.unlink(missing_ok=True)
         raise
     if durable:
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush to the disk which files a folder has; raises `OSError`."""
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import final
 
 from hedgerow import checks
+from hedgerow.files import flush_folder
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
 
@@ -122,8 +123,4 @@ def _append_durably(file: Path, text: str) -> None:
             os.truncate(file, size)
             raise
     if made:
-        directory = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        flush_folder(file.parent)
