@@ -20,9 +20,9 @@ from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pac
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies import control
+from hedgerow.strategies.coding import encode
 from hedgerow.strategies.masking import RingVector, Shape, open_payload, to_ring
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import encode
 from hedgerow.types import Arrays, Fit, Payload, PayloadError, RoundContext, Samples, Vector
 
 _SEVERAL = 32
