@@ -4,19 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
-# Two Rays at a time starve each other: `tests/conftest.py` says which tests keep to one worker.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
-test: check  ## everything that CI runs
-	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=10
+test: check  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+	$(BIN)/pytest -n 2 --durations=10
 
 test-fast: check  ## without the tests marked slow
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow"
 
 check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/ruff check .
