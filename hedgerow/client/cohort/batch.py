@@ -167,8 +167,12 @@ class Batch:
             self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
         return Fit(delta, buffers, samples, {"loss": loss})
 
-    def step(self) -> None:
-        """One step of every slot."""
+    def advance(self) -> None:
+        """Steps of every slot, until a client is done."""
+        for _ in range(self._orders.until_done(len(self._slots))):
+            self._step()
+
+    def _step(self) -> None:
         width = max(len(self._slots), self._narrowest)
         index, counts = self._orders.next(len(self._slots), width)
         generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
@@ -176,6 +180,7 @@ class Batch:
         y = self._y[place].reshape(width, self._rows, *self._y.shape[1:])
         targets = torch.from_numpy(y).to(self._work.device)
         x = self._samples(width, index) if self._first is None else None
+        counted = torch.from_numpy(counts)
         gradients: Mapping[str, Tensor | None]
         if self._clipped is not None and x is not None:
             losses, gradients = self._clipped(self._stack, x, targets, counts.tolist(), generators)
@@ -184,7 +189,7 @@ class Batch:
             losses, gradients = self._gradients(x, targets, counts.tolist(), generators, first)
         with torch.no_grad():
             self._stack.step(gradients, width)
-            self._totals[:width] += losses.detach().double() * torch.from_numpy(counts).to(losses.device)
+            self._totals[:width].addcmul_(losses.double(), counted.to(losses.device))
 
     def _gradients(
         self,

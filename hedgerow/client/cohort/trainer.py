@@ -314,7 +314,7 @@ class CohortTrainer:
             try:
                 with _threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
-                    batch.step()
+                    batch.advance()
             except Exception:  # of the user's model or loss, on some client's data
                 if not careful:
                     raise
