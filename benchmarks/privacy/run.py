@@ -310,16 +310,16 @@ clients^-1.1. ± is the standard error of the mean; differences are in points, a
 - `central, Poisson`: `dp_fedavg` with random cohorts, which it counts on.
 - `secure`: `secure_dp_fedavg`, Skellam noise in 16 bits, where the noise of all is counted on but for 5 %,
   by which cohorts differ in size: no client works together with the server, as in the papers.
-- `secure, 40 % uncounted`: the same with the default threat model: 20 % of a cohort may be corrupt and 20 % may
-  drop out, whose noise is not counted on. So there is more of it than is counted.
+- `secure, 40 % uncounted`: the same with the default threat model: 20 % of a cohort may be corrupt and 20 %
+  may drop out, whose noise is not counted on. So there is more of it than is counted.
 - `reference, loud`: the reference with as much noise as there is in those sums.
 
 Fashion-MNIST is the embedded part, 6,000 + 1,000 pictures. The watch data are the 3,453 + 1,012 windows of
 ten people; ten are too few for privacy of a person, so that windows are dealt to made-up clients: the figures
-are of the method, and not of what protects those ten. The model is logistic regression: on the pictures as they
-are, 7,850 values, and on the means of {pool} successive instants of a window, {values} values. That, and all other
-settings, were chosen on held-out training samples with 1,000 clients by the reference ([search.py](search.py),
-[search.json](search.json)): the same for all systems, populations and epsilons.
+are of the method, and not of what protects those ten. The model is logistic regression: on the pictures as
+they are, 7,850 values, and on the means of {pool} successive instants of a window, {values} values. That, and
+all other settings, were chosen on held-out training samples with 1,000 clients by the reference
+([search.py](search.py), [search.json](search.json)): the same for all systems, populations and epsilons.
 """
 
 NOISE = """

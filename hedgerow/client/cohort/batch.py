@@ -103,7 +103,10 @@ class Batch:
         return tuple(reversed(self._waiting))
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
-        """The results of the clients that are done; their slots are given away as each is taken."""
+        """The results of the clients that are done, not finite where training diverged.
+
+        Their slots are given away as each is taken.
+        """
         totals = self._totals.tolist()
         for slot in reversed(range(len(self._slots))):
             client = self._slots[slot]
@@ -165,7 +168,8 @@ class Batch:
         delta, buffers = self._stack.results(slot)
         if self._first:
             self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
-        return Fit(delta, buffers, samples, {"loss": loss})
+        finite = math.isfinite(loss) and _finite(delta) and _finite(buffers)
+        return Fit(delta, buffers, samples, {"loss": loss}, finite)
 
     def advance(self) -> None:
         """Steps of every slot, until a client is done."""
@@ -246,11 +250,6 @@ class Batch:
             room = work.room.take(key, shape, dtype, torch.device("cpu")).numpy()
             return np.moveaxis(room, (-2, 0, -1), (0, 1, 2))
         return work.room.take(key, (width, self._rows, *sample), dtype, torch.device("cpu")).numpy()
-
-
-def finite(fit: Fit) -> bool:
-    """Whether training did not diverge."""
-    return math.isfinite(fit.metrics["loss"]) and _finite(fit.delta) and _finite(fit.buffers)
 
 
 def _finite(values: Vector) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hedgerow import checks
-from hedgerow.client.cohort.batch import Batch, Work, finite
+from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.choice import Choice, Clients, choose
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import losses_of
@@ -321,7 +321,7 @@ class CohortTrainer:
                 yield from self._apart(work, batch, group, choice)
                 return
             for name, fit in batch.collect():
-                yield name, data[name], fit if finite(fit) else None
+                yield name, data[name], fit if fit.finite else None
 
     def _apart(
         self, work: Work, batch: Batch, group: Group, choice: Choice
