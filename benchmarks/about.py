@@ -10,11 +10,12 @@ from pathlib import Path
 
 def about(*packages: str) -> dict[str, str]:
     """Machine, date, commit and versions, in words."""
-    git = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    # Of what benchmarks write themselves, results and pages, nothing that is measured depends.
+    others = [":/", ":(exclude,top)benchmarks/*/results.json", ":(exclude,top)benchmarks/*/README.md"]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *others)
     return {
         "date": date.today().isoformat(),
-        "commit": done.stdout.strip(),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else ""),
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "versions": ", ".join(
             [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
@@ -25,6 +26,13 @@ def about(*packages: str) -> dict[str, str]:
 def line(results: dict[str, str]) -> str:
     """The same as one line of a page."""
     return f"{results['date']}, commit {results['commit']}, {results['machine']}; {results['versions']}."
+
+
+def _git(*command: str) -> str:
+    done = subprocess.run(
+        ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -45,7 +45,8 @@ def integer_seed(seed: int, purpose: str, *, round: int = 0, client: str = "") -
 
 def _digest(seed: int, purpose: str, round: int, client: str) -> int:
     # The fields are joined with their lengths, so that no two calls share a text.
-    text = "".join(f"{len(field)}:{field}" for field in (str(int(seed)), purpose, str(int(round)), client))
+    run, number = str(int(seed)), str(int(round))
+    text = f"{len(run)}:{run}{len(purpose)}:{purpose}{len(number)}:{number}{len(client)}:{client}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 

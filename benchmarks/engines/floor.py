@@ -1,16 +1,20 @@
-"""What a round of the MLP takes at least, in CPU seconds of one core: why some targets are out of reach.
+"""What a round of the MLP and of LeNet takes at least, in CPU seconds: why some targets are out of reach.
 
     .envs/hedgerow/bin/python floor.py        # in this folder; prints JSON, which run.py puts on the page
 
-Two parts are measured alone, without the training around them: the matrix
-products of the first layer that any way of training needs, at this machine's
-speed; and what is promised for each reply: it is measured, checked, and added
-to a sum that does not depend on order.
+Parts are measured alone, without the training around them: the arithmetic that
+any way of training needs, at the speed that torch has for it here; and what is
+promised for each reply: it is measured, checked, and added to a sum that does
+not depend on order. The arithmetic is, of the MLP, the matrix products of its
+first layer; of LeNet, each layer's forward and backward pass on a batch of one
+client, in the order in memory that torch's kernels want, and with everything
+at hand.
 """
 
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -25,29 +29,57 @@ from hedgerow.strategies.coding import encode
 from hedgerow.types import Layout, RoundContext
 from hedgerow.types import Tensor as Slot
 
-ROUNDS = 15
+ROUNDS, REPEATS = 15, 200
 
 
 def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    workload = w.WORKLOADS["mlp"]
-    clients, model = w.Clients(workload), w.make_model(workload)
-    layout = Layout(tuple(Slot(n, tuple(p.shape)) for n, p in model.named_parameters()))
+    mlp, lenet = (w.WORKLOADS[name] for name in ("mlp", "lenet"))
+    clients, model = w.Clients(mlp), w.make_model(mlp)
     found = {
-        "products": _cpu_seconds(lambda: _products(clients, model)),
-        "replies": _cpu_seconds(lambda: _replies(layout)),
+        "mlp": {
+            "arithmetic": _cpu_seconds(lambda: _products(clients, model)),
+            "replies": _cpu_seconds(lambda: _replies(_layout(model))),
+        },
+        "lenet": {
+            "arithmetic": _layers(w.make_model(lenet), w.Clients(lenet)),
+            "replies": _cpu_seconds(lambda: _replies(_layout(w.make_model(lenet)))),
+        },
     }
     print(json.dumps(found))
 
 
-def _cpu_seconds(work: Callable[[], None]) -> float:
+def _layout(model: nn.Module) -> Layout:
+    return Layout(tuple(Slot(n, tuple(p.shape)) for n, p in model.named_parameters()))
+
+
+def _cpu_seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
     taken = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = time.process_time()
         work()
         taken.append(time.process_time() - start)
-    return round(median(taken), 4)
+    return round(median(taken), 7)
+
+
+def _layers(model: nn.Module, clients: w.Clients) -> float:
+    """Of a cohort's steps: the forward and backward passes of a sequential model's layers, each alone."""
+    assert isinstance(model, nn.Sequential)
+    model = model.to(memory_format=torch.channels_last)
+    x = clients.tensors(0)[0][: w.BATCH].contiguous(memory_format=torch.channels_last)
+    total = 0.0
+    for place, layer in enumerate(model):
+        x = x.detach().requires_grad_(place > 0)
+        wanted = [*([x] if place else []), *layer.parameters()]
+        y = layer(x)
+        change = torch.ones_like(y)
+        total += _cpu_seconds(partial(layer, x), REPEATS)
+        if wanted:
+            back = partial(torch.autograd.grad, y, wanted, change, retain_graph=True)
+            total += _cpu_seconds(back, REPEATS)
+        x = y
+    return total * w.COHORT * w.EPOCHS * -(-w.SAMPLES // w.BATCH)
 
 
 def _products(clients: w.Clients, model: nn.Module) -> None:

@@ -110,7 +110,7 @@ def main() -> None:
                 # After each run, so that a run that is cut off leaves what it has.
                 (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if not partial:
-        results["floor"] = measure_floor()
+        results["floor"] = {**measure_floor(), "commit": results["about"]["commit"]}
         (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = page.page(results, {s.name: s.title for s in SYSTEMS})
     (folder / "README.md").write_text(text)
@@ -147,11 +147,10 @@ def measure(system: System, workload: str, interpreter: Path, *, quick: bool) ->
 
 
 def measure_floor() -> dict[str, Any]:
-    """What a round of the MLP takes at least, see `floor.py`; with date and commit."""
+    """What a round takes at least, see `floor.py`; with its date."""
     command = [environments.python("hedgerow"), "floor.py"]
     done = subprocess.run(command, cwd=HERE, env=_environment(), capture_output=True, text=True, check=True)
-    about = _about()
-    return {**json.loads(done.stdout), "date": about["date"], "commit": about["commit"]}
+    return {**json.loads(done.stdout), "date": _about()["date"]}
 
 
 def _environment() -> dict[str, str]:

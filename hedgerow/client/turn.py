@@ -142,7 +142,7 @@ class Turn:
             before = self._kept.load(request.round) if stateful else {}
             others = (*control.STATE, account.STATE)
             residuals = {key: value for key, value in before.items() if key not in others}
-            payload, after = encode(strategy.pipeline, fit.delta, residuals, where)
+            payload, after = encode(strategy.pipeline, fit.delta, residuals, where, finite=fit.finite)
             if strategy.control_variates:
                 change, own = self._advance(before, fit)
                 after = {**after, **own}

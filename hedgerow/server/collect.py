@@ -136,11 +136,16 @@ class Collector:
             reply = self._opened(client, message)
         with span("aggregate"):
             # The others first into a trial: all are counted, or none.
-            collected.buffers.check(reply.buffers, reply.payload.weight)
-            collected.controls.check(reply.control, 1)
+            others = (
+                (collected.buffers, reply.buffers, reply.payload.weight),
+                (collected.controls, reply.control, 1.0),
+            )
+            present = [other for other in others if other[1].size]
+            for total, values, weight in present:
+                total.check(values, weight)
             self._add(reply.payload, self._context(client))
-            collected.buffers.add(reply.buffers, reply.payload.weight)
-            collected.controls.add(reply.control, 1)
+            for total, values, weight in present:
+                total.add(values, weight)
         # A mean of the clients' metrics would be a release without noise.
         for name, value in reply.metrics.items() if self._release is None else ():
             collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)

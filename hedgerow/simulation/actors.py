@@ -107,10 +107,9 @@ class Actors:
         self._rounds += 1
         return self._rounds, self._ray.put(np.frombuffer(told, np.uint8))
 
-    def tell(self, worker: Worker, parcel: Any) -> bool:
+    def tell(self, worker: Worker, parcel: Any) -> None:
         """Have an actor read what was laid down, with its next task."""
         worker.told = parcel
-        return True
 
     def give(self, worker: Worker, task: Task) -> bool:
         """Hand a task over; where the actor is gone, it is lost."""

@@ -44,8 +44,8 @@ class Pool(Protocol):
         """Lay down what all workers are to be told."""
         ...
 
-    def tell(self, worker: Any, parcel: Any) -> bool:
-        """Have a worker read what was laid down; False where the worker is gone."""
+    def tell(self, worker: Any, parcel: Any) -> None:
+        """Have a worker read what was laid down, with its next task."""
         ...
 
     def give(self, worker: Any, task: Task) -> bool:

@@ -43,6 +43,7 @@ class Worker:
     Attributes:
         outbox: where it lays down what it collected.
         task: what it does; `None` while it waits.
+        told: what it is to read before its next task.
         began: when it was started, on the clock of spans.
     """
 
@@ -51,6 +52,7 @@ class Worker:
     outbox: Area
     position: Any
     task: Task | None = None
+    told: Parcel | None = None
     ready: bool = False
     since: float = 0.0
     began: int = 0
@@ -113,9 +115,9 @@ class Processes:
         """Lay down what all workers are to be told."""
         return self._inbox.put(told)
 
-    def tell(self, worker: Worker, parcel: Parcel) -> bool:
-        """Have a worker read what was laid down; False where the worker is gone."""
-        return _sent(worker, parcel)
+    def tell(self, worker: Worker, parcel: Parcel) -> None:
+        """Have a worker read what was laid down, with its next task: each message wakes it up."""
+        worker.told = parcel
 
     def read(self, worker: Worker, summed: Summed) -> Any:
         """What a worker has collected."""
@@ -124,8 +126,11 @@ class Processes:
 
     def give(self, worker: Worker, task: Task) -> bool:
         """Hand a task over; False where the worker is gone."""
-        if not _sent(worker, task):
+        try:
+            worker.pipe.send((worker.told, task))
+        except OSError:
             return False
+        worker.told = None
         worker.task, worker.since, worker.seen = task, time.monotonic(), IDLE
         return True
 
@@ -276,14 +281,6 @@ def _hangs(worker: Worker, limit: float) -> bool:
     together = isinstance(worker.task, Block) and worker.seen < 0
     clients = len(worker.task.nodes) if isinstance(worker.task, Block) and together else 1
     return time.monotonic() - worker.since > limit * clients
-
-
-def _sent(worker: Worker, what: Any) -> bool:
-    try:
-        worker.pipe.send(what)
-    except OSError:
-        return False
-    return True
 
 
 def _ended(worker: Worker) -> int | None:

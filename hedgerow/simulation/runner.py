@@ -4,7 +4,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, final
 
 from flwr.app import Message, RecordDict
@@ -47,13 +47,16 @@ class Round:
 class Block:
     """Clients to run: their names, nodes, and the states of those that have one.
 
-    Those of one with `together` run at once; else one after another.
+    Attributes:
+        together: they run at once; else one after another.
+        last: of its worker in this round: what that collected is asked for with it.
     """
 
     names: tuple[str, ...]
     nodes: tuple[int, ...]
     states: dict[int, RecordDict]
     together: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,14 @@ class Absorbed:
 
 @dataclass(frozen=True)
 class Summed:
-    """What was collected since it was last asked for, as the pool can read it; and the spans of the work."""
+    """What was collected since it was last asked for, as the pool can read it; and the spans of the work.
+
+    With a last block, `states` has those that it changed.
+    """
 
     parcel: Any
     spans: list[spans.Span]
+    states: dict[int, RecordDict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, final
 
 from flwr.app import Message, RecordDict
@@ -34,8 +35,11 @@ class Share:
             for name in (name for block in self._queue for name in block.names):
                 self._own.add(name, None)
             self._queue.clear()
-        for worker in pool.idle():
-            if self._queue and not self._next(pool, worker):
+        idle = pool.idle()
+        for others, worker in zip(reversed(range(len(idle))), idle, strict=True):
+            # Where others take all that is left, a worker is done with its block. Those that merge wait.
+            last = len(self._queue) <= 1 + others and not pool.merges
+            if self._queue and not self._next(pool, worker, last=last):
                 self._gone(pool, worker)
         if not self._queue:
             self._gather(pool)
@@ -100,12 +104,12 @@ class Share:
         self._queue.extend(self._done.pop(worker, ([], {}))[0])
         pool.replace(worker)
 
-    def _next(self, pool: Pool, worker: Worker) -> bool:
+    def _next(self, pool: Pool, worker: Worker, *, last: bool) -> bool:
         """Give a worker its next block; False where the worker is gone."""
-        if worker not in self._informed and not pool.tell(worker, self._parcel):
-            return False
-        self._informed.add(worker)
-        if pool.give(worker, self._queue[0]):
+        if worker not in self._informed:
+            pool.tell(worker, self._parcel)
+            self._informed.add(worker)
+        if pool.give(worker, replace(self._queue[0], last=last)):
             self._queue.popleft()
             return True
         return False
@@ -167,17 +171,14 @@ def _suspect_first(block: Block, suspect: tuple[str, ...]) -> list[Block]:
 
 
 def _only(block: Block, place: int) -> Block:
-    node = block.nodes[place]
-    states = {n: s for n, s in block.states.items() if n == node}
-    return Block((block.names[place],), (node,), states, block.together)
+    return _part(block, [place])
 
 
 def _without(block: Block, name: str) -> Block:
-    kept = [place for place, other in enumerate(block.names) if other != name]
-    nodes = tuple(block.nodes[place] for place in kept)
-    return Block(
-        tuple(block.names[place] for place in kept),
-        nodes,
-        {n: block.states[n] for n in nodes if n in block.states},
-        block.together,
-    )
+    return _part(block, [place for place, other in enumerate(block.names) if other != name])
+
+
+def _part(block: Block, places: list[int]) -> Block:
+    nodes = tuple(block.nodes[place] for place in places)
+    states = {n: block.states[n] for n in nodes if n in block.states}
+    return replace(block, names=tuple(block.names[place] for place in places), nodes=nodes, states=states)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn, TypeAlias
@@ -122,17 +122,23 @@ class _Worker:
     def run(self) -> None:
         """Do what the parent asks, until it closes the pipe."""
         while True:
-            order = self._links.pipe.recv()
-            if isinstance(order, Single):
-                self._sender.send(self._runner.single(order))
-            elif isinstance(order, Block):
-                self._sender.send(self._runner.block(order))
-            elif isinstance(order, Finish):
-                self._sender.send(Summed(*self._runner.finish(self._pack)))
-            else:
-                with self._links.inbox.read(order) as told:
+            parcel, order = self._links.pipe.recv()
+            if parcel is not None:
+                with self._links.inbox.read(parcel) as told:
                     self._runner.tell(told)
+            self._sender.send(self._done(order))
             sys.stdout.flush()
+
+    def _done(self, order: Single | Block | Finish) -> Any:
+        if isinstance(order, Single):
+            return self._runner.single(order)
+        states = {}
+        if isinstance(order, Block):
+            done = self._runner.block(order)
+            if not order.last:
+                return done
+            states = done.states
+        return Summed(*self._runner.finish(self._pack), states)
 
 
 class _Sender:
@@ -152,6 +158,9 @@ class _Sender:
 def _settle_in(sender: _Sender) -> None:
     """Let go of what belongs to the parent."""
     keep_freed_memory()
+    # The parent must not have to wait for the first worker that it wakes up before it wakes the second one.
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     spans.stop()
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

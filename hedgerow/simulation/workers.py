@@ -192,6 +192,8 @@ class Workers:
                         share.lost(worker, task, outcome)
                         pool.replace(worker)
                     elif isinstance(outcome, Summed):
+                        if isinstance(task, Block):
+                            share.done(worker, [task], outcome.states)
                         for node, state in share.handed_over(worker).items():
                             keep(self._states, node, state)
                         spans.add(outcome.spans)

@@ -127,9 +127,6 @@ class FixedPointMean:
         """
         fixed_weight = _fixed(weight)
         largest = self._largest(values, fixed_weight) * 2.0**FRACTION_BITS
-        if not values.size:
-            self._weight += fixed_weight
-            return
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
         biased = largest < 2.0**51
@@ -163,7 +160,8 @@ class FixedPointMean:
         if not values.size:
             return 0.0
         # Rounding keeps order, so that the largest value gives the largest product. NaN is kept by both.
-        largest: float = max(float(values.max()), -float(values.min())) * (fixed_weight / 2**WEIGHT_BITS)
+        ends = float(np.maximum.reduce(values)), -float(np.minimum.reduce(values))
+        largest: float = max(ends) * (fixed_weight / 2**WEIGHT_BITS)
         if not isfinite(largest):
             wrong = values.size - int(np.isfinite(values).sum())
             raise PayloadError(f"{wrong} of {values.size} values are not finite")
@@ -176,6 +174,8 @@ class FixedPointMean:
 
     def result(self) -> Vector:
         """The mean `(n,) float32`; raises `ValueError` where the total weight is zero."""
+        if not self._sum.size:
+            return np.empty(0, np.float32)
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
         return (self.fixed * (2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight)).astype(np.float32)

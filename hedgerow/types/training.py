@@ -116,9 +116,11 @@ class Fit:
         buffers: `(b,) float32`, the buffers after training.
         num_examples: samples trained on.
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
+        finite: the trainer has looked whether all of this is finite, and it is.
     """
 
     delta: Vector
     buffers: Vector
     num_examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    finite: bool = False

@@ -103,7 +103,10 @@ class Batch:
         return tuple(reversed(self._waiting))
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
-        """The results of the clients that are done; their slots are given away as each is taken."""
+        """The results of the clients that are done, not finite where training diverged.
+
+        Their slots are given away as each is taken.
+        """
         totals = self._totals.tolist()
         for slot in reversed(range(len(self._slots))):
             client = self._slots[slot]
@@ -165,10 +168,15 @@ class Batch:
         delta, buffers = self._stack.results(slot)
         if self._first:
             self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
-        return Fit(delta, buffers, samples, {"loss": loss})
+        finite = math.isfinite(loss) and _finite(delta) and _finite(buffers)
+        return Fit(delta, buffers, samples, {"loss": loss}, finite)
 
-    def step(self) -> None:
-        """One step of every slot."""
+    def advance(self) -> None:
+        """Steps of every slot, until a client is done."""
+        for _ in range(self._orders.until_done(len(self._slots))):
+            self._step()
+
+    def _step(self) -> None:
         width = max(len(self._slots), self._narrowest)
         index, counts = self._orders.next(len(self._slots), width)
         generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
@@ -176,6 +184,7 @@ class Batch:
         y = self._y[place].reshape(width, self._rows, *self._y.shape[1:])
         targets = torch.from_numpy(y).to(self._work.device)
         x = self._samples(width, index) if self._first is None else None
+        counted = torch.from_numpy(counts)
         gradients: Mapping[str, Tensor | None]
         if self._clipped is not None and x is not None:
             losses, gradients = self._clipped(self._stack, x, targets, counts.tolist(), generators)
@@ -184,7 +193,7 @@ class Batch:
             losses, gradients = self._gradients(x, targets, counts.tolist(), generators, first)
         with torch.no_grad():
             self._stack.step(gradients, width)
-            self._totals[:width] += losses.detach().double() * torch.from_numpy(counts).to(losses.device)
+            self._totals[:width].addcmul_(losses.double(), counted.to(losses.device))
 
     def _gradients(
         self,
@@ -241,11 +250,6 @@ class Batch:
             room = work.room.take(key, shape, dtype, torch.device("cpu")).numpy()
             return np.moveaxis(room, (-2, 0, -1), (0, 1, 2))
         return work.room.take(key, (width, self._rows, *sample), dtype, torch.device("cpu")).numpy()
-
-
-def finite(fit: Fit) -> bool:
-    """Whether training did not diverge."""
-    return math.isfinite(fit.metrics["loss"]) and _finite(fit.delta) and _finite(fit.buffers)
 
 
 def _finite(values: Vector) -> bool:

@@ -9,6 +9,7 @@ perceptron (Aizerman et al. 1964), and computes what SGD on the weights does.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,13 +116,13 @@ class Products:
         n = len(data)
         if self._x[slot] is not None:
             self.clear(slot)
-        x = np.asarray(data.x).reshape(n, -1)
-        in_place = self._weight.device.type == "cpu" and _on_lines(x)
-        here = _tensor(x) if in_place else self._copies[slot, :n, : self.layer.inputs].copy_(_tensor(x))
-        self._x[slot] = here
+        x, given = _tensor(np.asarray(data.x).reshape(n, -1))
+        if not (given and self._weight.device.type == "cpu"):
+            x = self._copies[slot, :n, : self.layer.inputs].copy_(x)
+        self._x[slot] = x
         at_start, gram, _ = self._of_slot[slot]
-        torch.mm(here, self._weight, out=at_start[:n])
-        torch.mm(here, here.mT, out=gram[:n, :n])
+        torch.mm(x, self._weight, out=at_start[:n])
+        torch.mm(x, x.mT, out=gram[:n, :n])
 
     def move(self, source: int, target: int) -> None:
         """Put one client in the place of another."""
@@ -199,15 +200,15 @@ class _First(torch.autograd.Function):
         return None, None, None
 
 
-def _on_lines(x: NDArray[Any]) -> bool:
-    """Whether each row lies as a copy of it would: that decides the last bits of a product."""
-    address = x.__array_interface__["data"][0]
-    return bool(x.flags.c_contiguous and x.shape[1] % LINE == 0 and address % (4 * LINE) == 0)
+def _tensor(x: NDArray[Any]) -> tuple[Tensor, bool]:
+    """The same memory, for reading, and whether each row lies as a copy of it would.
 
-
-def _tensor(x: NDArray[Any]) -> Tensor:
-    """The same memory, for reading: of arrays that are read-only, torch would want a copy."""
-    return torch.from_numpy(np.asarray(_Unlocked(x)))
+    That decides the last bits of a product.
+    """
+    # Of arrays that are read-only, torch would want a copy.
+    tensor = torch.from_numpy(x if x.flags.writeable else np.asarray(_Unlocked(x)))
+    on_lines = x.shape[1] % LINE == 0 and tensor.is_contiguous() and tensor.data_ptr() % (4 * LINE) == 0
+    return tensor, on_lines
 
 
 class _Unlocked:
@@ -217,6 +218,7 @@ class _Unlocked:
         self.kept = x
 
 
+@lru_cache(maxsize=16)
 def plain(local: LocalTraining) -> bool:
     """Whether a step takes the gradients as they are, times the learning rate."""
     usual = LocalTraining()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hedgerow.client.cohort.products import LINE
 from hedgerow.client.cohort.step import Step
 
 Losses = Callable[[Step, Any, Tensor], Tensor]
@@ -20,12 +21,41 @@ def losses_of(loss: Callable[[Any, Any], Any] | None) -> Losses:
     return lambda step, outputs, targets: _own(loss, step, outputs, targets)
 
 
+_FEW = 32
+"""Classes: of a vector shorter than a few registers, torch computes the softmax value by value."""
+
+
 def _cross_entropy(step: Step, outputs: Tensor, targets: Tensor) -> Tensor:
-    each = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(0, 1), reduction="none")
-    each = each.view(len(outputs), step.rows, -1).mean(2)
+    scores, classes = outputs.flatten(0, 1), targets.flatten(0, 1)
+    if scores.dim() == 2 and scores.shape[1] <= _FEW and classes.dim() == 1:
+        each: Tensor = _FewClasses.apply(scores, classes)  # type: ignore[no-untyped-call]
+    else:
+        each = F.cross_entropy(scores, classes, reduction="none")
     if step.full:
-        return each.mean(1)
+        return each.view(len(outputs), -1).mean(1)
+    each = each.view(len(outputs), step.rows, -1).mean(2)
     return (each * step.mask()).sum(1) / step.counts.clamp(min=1)
+
+
+class _FewClasses(torch.autograd.Function):
+    """`F.cross_entropy(scores, classes, reduction="none")`, computed for all rows of a class at once."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, classes: Tensor) -> Tensor:
+        # Elementwise functions give a value the same bits where pairs of vector registers are full.
+        number, rows = scores.shape[1], -(-len(scores) // (2 * LINE)) * 2 * LINE
+        by_class = scores.new_zeros(number, rows)
+        by_class[:, : len(scores)] = scores.T
+        ctx.chosen = classes.unsqueeze(0)
+        ctx.logs = torch.log_softmax(by_class, 0)
+        each: Tensor = ctx.logs.gather(0, ctx.chosen).squeeze(0).neg_()
+        return each
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        changes = ctx.logs.exp()[:, : len(gradient)]
+        changes.scatter_add_(0, ctx.chosen, changes.new_full((1, 1), -1.0).expand_as(ctx.chosen))
+        return changes.mul_(gradient).T.contiguous(), None
 
 
 def _own(loss: Callable[[Any, Any], Any], step: Step, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -64,6 +64,11 @@ class Orders:
             self._next_epoch(slot)
         return index, counts
 
+    def until_done(self, clients: int) -> int:
+        """Steps after which the first of these is done."""
+        left = self._steps[:clients] * (1 + self._left[:clients]) - self._at[:clients]
+        return int(left.min())
+
     def done(self, slot: int) -> bool:
         """Whether a slot's client has taken all its steps."""
         return bool(self._at[slot] == self._steps[slot])

@@ -37,15 +37,15 @@ def groups(
     computed for it must not depend on who else is there.
     """
     first = first if plain(local) else None
-    found: dict[tuple[tuple[int, int], Any], list[tuple[str, Samples]]] = {}
+    alike: dict[Any, list[tuple[str, Samples]]] = {}
     for name, data in clients:
-        rows = batch_rows(len(data), local.batch_size), first.rows(data, local) if first else 0
-        form = data.x.shape[1:], data.x.dtype, data.y.shape[1:], data.y.dtype
-        found.setdefault((rows, form), []).append((name, data))
-    return [
-        Group(*sizes, tuple(sorted(together, key=lambda client: -local.steps(len(client[1])))))
-        for (sizes, _), together in found.items()
-    ]
+        x, y = data.x, data.y
+        alike.setdefault((len(y), x.shape[1:], x.dtype, y.shape[1:], y.dtype), []).append((name, data))
+    found: dict[Any, list[tuple[str, Samples]]] = {}
+    for (n, *form), some in sorted(alike.items(), key=lambda item: -local.steps(item[0][0])):
+        rows = batch_rows(n, local.batch_size), first.rows(some[0][1], local) if first else 0
+        found.setdefault((*rows, *form), []).extend(some)
+    return [Group(rows, first, tuple(together)) for (rows, first, *_), together in found.items()]
 
 
 def batch_rows(samples: int, batch_size: int) -> int:

@@ -14,6 +14,8 @@ from torch import Tensor
 from hedgerow.types import Layout, LocalTraining, Model, Vector
 from hedgerow.types import Tensor as Slot
 
+_NO_VALUES: Vector = np.empty(0, np.float32)
+
 _ALIGNMENT = 64
 """Floats. A matrix product's last bits depend on where in a cache line (16 floats) its operands begin, and
 those of an elementwise function on whether a value is in a last, incomplete pair of vector registers."""
@@ -61,6 +63,8 @@ class Rows:
         self._tensors, self._offsets = [t for t, _ in placed], [offset for _, offset in placed]
         self._starts = _starts(self._tensors)
         self.values = room((copies, self._starts[-1]))
+        on_cpu = self.values.device.type == "cpu"
+        self._in_memory: NDArray[np.float32] | None = self.values.numpy() if on_cpu else None
         self._views: dict[int, dict[str, Tensor]] = {}
 
     def views(self, rows: int) -> dict[str, Tensor]:
@@ -89,14 +93,22 @@ class Rows:
 
         Where tensors are not kept here, the vector holds anything.
         """
+        if not self._size:
+            return _NO_VALUES
         vector: Vector = torch.empty(self._size).numpy()  # torch's memory begins on a cache line
-        values = self.values[row].cpu().numpy() if self._size else vector
+        memory = self._in_memory
+        values = self.values[row].cpu().numpy() if memory is None else memory[row]
+        first = None if minus is None else minus.numpy()
         for tensor, mine, theirs in self._places:
-            now, out = self._lying(tensor, values[mine]), vector[theirs].reshape(tensor.shape)
-            if minus is None:
+            now, out = values[mine], vector[theirs]
+            then = None if first is None else first[mine]
+            if tensor.name in self._channels_last:
+                now, out = self._lying(tensor, now), out.reshape(tensor.shape)
+                then = None if then is None else self._lying(tensor, then)
+            if then is None:
                 out[...] = now
             else:
-                np.subtract(now, self._lying(tensor, minus.numpy()[mine]), out=out)
+                np.subtract(now, then, out=out)
         return vector
 
     def _lying(self, tensor: Slot, values: Vector) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hedgerow import checks
-from hedgerow.client.cohort.batch import Batch, Work, finite
+from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.choice import Choice, Clients, choose
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import losses_of
@@ -315,14 +315,14 @@ class CohortTrainer:
             try:
                 with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
-                    batch.step()
+                    batch.advance()
             except Exception:  # of the user's model or loss, on some client's data
                 if not careful:
                     raise
                 yield from self._apart(work, batch, group, choice)
                 return
             for name, fit in batch.collect():
-                yield name, data[name], fit if finite(fit) else None
+                yield name, data[name], fit if fit.finite else None
 
     def _apart(
         self, work: Work, batch: Batch, group: Group, choice: Choice
