@@ -10,9 +10,8 @@ export FLWR_DISABLE_UPDATE_CHECK = 1
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
-test: check  ## everything that CI runs
-	$(BIN)/pytest -n 2 -m "not slow"
-	$(BIN)/pytest -m slow --durations=10
+test: check  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+	$(BIN)/pytest -n 2 --durations=10
 
 test-fast: check  ## without the tests marked slow
 	$(BIN)/pytest -n 2 -m "not slow"

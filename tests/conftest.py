@@ -1,7 +1,10 @@
-"""Nothing here talks to anything but this machine."""
+"""Nothing here talks to anything but this machine; what needs much of it does not run side by side."""
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -10,3 +13,29 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 # Machines are shared and noisy: no test is timed.
 settings.register_profile("hedgerow", deadline=None)
 settings.load_profile("hedgerow")
+
+pytest.register_assert_rewrite("tests.odd", "tests.engines.several_processes")
+
+# Their tests start many processes: slow, and two Rays at a time starve each other.
+ONE_WORKER = ("tests/engines/federation/", "tests/engines/ray/")
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(ONE_WORKER):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2`: such a folder as a whole goes to one worker, any other test to whichever is free.
+
+    `--dist loadgroup` would do so by marks, but with pytest 9.2 it no longer does (pytest-xdist issue 1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Folders(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in ONE_WORKER if nodeid.startswith(folder)), nodeid)
+
+    return Folders(config, log)

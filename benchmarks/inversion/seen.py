@@ -19,9 +19,9 @@ from hedgerow.rng import generator
 from hedgerow.server.privacy import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.strategies.coding import decode
 from hedgerow.strategies.masking import RingSum, Shape, read_vector
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import decode
 from hedgerow.types import Layout, LocalTraining, Model, Payload, RoundContext, RoundResult, Samples, Vector
 
 ONE_STEP = LocalTraining(learning_rate=0.1, epochs=1, batch_size=0)

@@ -3,41 +3,26 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from inspect import signature
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import final
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hedgerow.client import account
+from hedgerow.client.data import ClientData, client_name, client_samples
 from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
-from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.client.turn import Setting, Turn
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
-from hedgerow.strategies import control
-from hedgerow.strategies.masking import RingVector, Shape, open_payload, to_ring
+from hedgerow.strategies.masking import RingVector, Shape, open_payload
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import encode
-from hedgerow.types import Arrays, Fit, Payload, PayloadError, RoundContext, Samples, Vector
+from hedgerow.types import Fit, Vector
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
-
-
-class ClientData(Protocol):
-    """The data of a federation, by client; a `Federation` is one."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Stable names of all clients."""
-
-    def samples(self, name: str) -> Samples:
-        """The training samples of one client."""
 
 
 def client_app(
@@ -154,7 +139,7 @@ class FederatedClient(ClientApp):
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
             with suppress(Exception):
-                clients.append(self._client(context))
+                clients.append(client_samples(context, self._data))
         with span("choose trainer"):
             trainer.choose(
                 request.model, clients, self._strategy.local, seed=request.seed, round=request.round
@@ -179,37 +164,35 @@ class FederatedClient(ClientApp):
         assert isinstance(trainer, TrainsMany)
         with span("records"):
             request = unpack_train(messages[0].content, trainer.layout)
-        positions: dict[str, int] = {}
+        turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
         for position, context in enumerate(contexts):
             try:
-                name, samples = self._client(context)
-                if name in positions:
+                name, samples = client_samples(context, self._data)
+                if name in turns:
                     raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-                corrections.update(dict.fromkeys([name], *self._correction(request, context, name).values()))
-            except (
-                Exception
-            ) as error:  # whatever the data's loader raises: that client's, and not the others'
+                turn = self._turn(context, request, name)
+                corrections.update(dict.fromkeys([name], *turn.correction().values()))
+            except Exception as error:  # what the data's loader raises: that client's, and not the others'
                 yield position, error
                 continue
-            positions[name] = position
+            turns[name] = position, turn
             clients.append((name, samples))
         extra = {"corrections": corrections} if self._strategy.control_variates else {}
         fits = trainer.fit_many(
             request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
         )
         for name, fit in spanned("train", fits):
-            position = positions[name]
+            position, turn = turns[name]
             if isinstance(fit, Exception):
                 yield position, fit
                 continue
             try:
-                context = contexts[position]
                 if self._strategy.pipeline.only_sum:
-                    yield position, self._in_the_clear(messages[position], context, request, name, fit)
+                    yield position, self._in_the_clear(messages[position], turn, fit)
                 else:
-                    yield position, self._reply(context, request, name, fit)
+                    yield position, turn.reply(fit)
             except Exception as error:  # whatever a plug-in's encode raises
                 yield position, error
 
@@ -226,155 +209,35 @@ class FederatedClient(ClientApp):
 
     def _fit_in_ring(self, context: Context, name: str, request: TrainRequest, shape: Shape) -> RingVector:
         """Train one client, and put its encoded update into the ring of its cohort."""
-        fit = self._fit(context, request, name, self._client(context)[1])
-        return self._in_ring(context, request, name, fit, shape)
+        turn = self._turn(context, request, name)
+        return turn.in_ring(turn.fit(client_samples(context, self._data)[1], {}), shape)
 
     def _train(self, message: Message, context: Context) -> Message:
         with span("records"):
             request = unpack_train(message.content, self._trainer.layout)
         self._refuse_in_the_clear()
-        name, samples = self._client(context)
-        extra = self._correction(request, context, name)
-        fit = self._fit(context, request, name, samples, **extra)
+        name, samples = client_samples(context, self._data)
+        turn = self._turn(context, request, name)
+        fit = turn.fit(samples, turn.correction())
         if self._strategy.pipeline.only_sum:
-            return self._in_the_clear(message, context, request, name, fit)
-        reply = self._reply(context, request, name, fit)
+            return self._in_the_clear(message, turn, fit)
+        reply = turn.reply(fit)
         with span("records"):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
-    def _fit(self, context: Context, request: TrainRequest, name: str, samples: Samples, **extra: Any) -> Fit:
-        local = self._strategy.local
-        own = self._account(context, request.round, name) if local.sample_noise else None
-        if own is not None:
-            own.check()
-            if "seeded_noise" not in signature(self._trainer.fit).parameters:
-                raise ValueError(
-                    f"{type(self._trainer).__name__}.fit takes no seeded_noise, and so does not add"
-                    " sample_noise; train with TorchTrainer or CohortTrainer"
-                )
-            extra["seeded_noise"] = self._seeded_noise
-        with span("train"):
-            fit = self._trainer.fit(
-                request.model, samples, local,
-                seed=request.seed, round=request.round, client=name, **extra,
-            )  # fmt: skip
-        if own is not None:
-            own.record(request.round, fit)
-        return fit
-
-    def _account(self, context: Context, round: int, name: str) -> account.Account:
-        place, seeded = self._account_folder(context), self._seeded_noise
-        kept = self._kept(context, name).load(round) if place is None else FolderState(place, name)
-        return account.opened(name, self._strategy.local, kept, seeded=seeded)
-
-    def _account_folder(self, context: Context) -> Path | None:
-        return account.folder(self._state_folder, context.node_config, seeded=self._seeded_noise)
+    def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
+        setting = Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise)
+        return Turn(setting, context, request, name)
 
     def _refuse_in_the_clear(self) -> None:
         if self._strategy.pipeline.only_sum and not self._unmasked:
             raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
 
-    def _client(self, context: Context) -> tuple[str, Samples]:
-        name = client_name(context, self._data.names)
-        with span("data"):
-            samples = self._data.samples(name)
-        if len(samples) == 0:
-            raise ValueError(f"client {name!r} has no samples to train on")
-        return name, samples
-
-    def _kept(self, context: Context, name: str) -> ClientState:
-        folder = self._state_folder
-        return ContextState(context) if folder is None else FolderState(folder, name)
-
-    def _correction(self, request: TrainRequest, context: Context, name: str) -> dict[str, Vector]:
-        """The trainer's argument `correction`, where the strategy has control variates."""
-        wanted = self._strategy.control_variates
-        if bool(request.control.size) != wanted:
-            has, wants = ("no", "one") if wanted else ("a", "none")
-            raise PayloadError(
-                f"the server sent {has} control variate, and this client's strategy has {wants};"
-                " both must be started from the same configuration"
-            )
-        if not wanted:
-            return {}
-        if "correction" not in signature(self._trainer.fit).parameters:
-            raise ValueError(
-                f"{type(self._trainer).__name__}.fit takes no correction, which control variates need;"
-                " train with TorchTrainer or CohortTrainer, or take another strategy"
-            )
-        kept = self._kept(context, name).load(request.round)
-        return {"correction": control.correction(request.control, kept)}
-
-    def _in_the_clear(
-        self, message: Message, context: Context, request: TrainRequest, name: str, fit: Fit
-    ) -> Message:
+    def _in_the_clear(self, message: Message, turn: Turn, fit: Fit) -> Message:
         """The reply of a client whose pipeline masks, without its mask."""
         self._refuse_in_the_clear()
-        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, request.clients)
-        vector = self._in_ring(context, request, name, fit, shape)
-        return Message(pack_vector(open_payload(vector, shape), b""), reply_to=message)
-
-    def _reply(self, context: Context, request: TrainRequest, name: str, fit: Fit) -> Reply:
-        payload, change = self._encode(context, request, name, fit)
-        return Reply(payload, fit.buffers, fit.num_examples, fit.metrics, change)
-
-    def _in_ring(
-        self, context: Context, request: TrainRequest, name: str, fit: Fit, shape: Shape
-    ) -> RingVector:
-        payload, _ = self._encode(context, request, name, fit)
-        return to_ring(payload, fit, shape, self._strategy.pipeline)
-
-    def _encode(self, context: Context, request: TrainRequest, name: str, fit: Fit) -> tuple[Payload, Vector]:
-        """What is sent of a fit, and the change of the control variate; the client's state is kept."""
-        strategy = self._strategy
-        where = RoundContext(
-            request.seed, request.round, name, self._trainer.layout, fit.num_examples, self._seeded_noise
-        )
-        kept = self._kept(context, name)
-        change = np.empty(0, np.float32)
-        with span("encode"):
-            counted = strategy.local.sample_noise > 0 and self._account_folder(context) is None
-            stateful = strategy.stateful or counted
-            before = kept.load(request.round) if stateful else {}
-            others = (*control.STATE, account.STATE)
-            residuals = {key: value for key, value in before.items() if key not in others}
-            payload, after = encode(strategy.pipeline, fit.delta, residuals, where, finite=fit.finite)
-            if strategy.control_variates:
-                change, own = self._advance(request, before, name, fit)
-                after = {**after, **own}
-            if counted:
-                after = {**after, **account.remember(before, request.round)}
-            if stateful:
-                kept.save(request.round, after)
-        return payload, change
-
-    def _advance(self, request: TrainRequest, before: Arrays, name: str, fit: Fit) -> tuple[Vector, Arrays]:
-        local = self._strategy.local
-        return control.advance(
-            request.control, before, fit.delta,
-            steps=local.steps(fit.num_examples), learning_rate=local.learning_rate_at(request.round),
-            round=request.round, uncounted_since=request.uncounted.get(name, 0),
-        )  # fmt: skip
-
-
-def client_name(context: Context, names: Sequence[str]) -> str:
-    """The stable name of the client that a node is.
-
-    Raises:
-        ValueError: the node configuration names no client, or one that is not there.
-    """
-    config = context.node_config
-    if "client-name" in config:
-        return str(config["client-name"])
-    if "partition-id" not in config:
-        raise ValueError(
-            f"the node configuration is {dict(config)}; it must have client-name (a name) or"
-            ' partition-id (a number): start the SuperNode with --node-config "partition-id=0"'
-        )
-    position = int(config["partition-id"])
-    if not 0 <= position < len(names):
-        raise ValueError(f"partition-id is {position}; it must be from 0 to {len(names) - 1}")
-    return names[position]
+        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
+        return Message(pack_vector(open_payload(turn.in_ring(fit, shape), shape), b""), reply_to=message)
 
 
 def _trainer(task: Task | Trainer) -> Trainer:

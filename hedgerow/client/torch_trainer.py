@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from hedgerow import checks
 from hedgerow.client.task import Task
+from hedgerow.client.torch_batches import Batches, check
 from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_module import FlatModule
 from hedgerow.client.torch_private import Chance, chance, private_gradients
 from hedgerow.client.torch_samples import SampleGradients
+from hedgerow.client.torch_settings import num_threads, seeded
 from hedgerow.client.torch_step import Step, stepper
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
@@ -30,9 +32,8 @@ class TorchTrainer:
     """A `Trainer` on torch. One module serves all clients, one after another.
 
     The optimizer starts afresh in every `fit`: no momentum is carried over.
-    Images `(n, channels, height, width)` reach the model in torch's
-    channels-last memory format, which is faster and computes the same thing,
-    unless the model cannot take it.
+    Images reach the model in torch's channels-last memory format, unless it
+    cannot take that (`torch_batches`).
     In a batch of a single sample there is nothing to normalise by: BatchNorm
     then uses its running statistics, and leaves them as they are.
 
@@ -70,7 +71,7 @@ class TorchTrainer:
         self._net = FlatModule(self._build(0, "constants"), self._device)
         self._loss = task.loss or nn.functional.cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
-        self._channels_last: bool | None = None
+        self._batches = Batches(partial(self._build, 0, "constants"), self._device)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
@@ -135,12 +136,12 @@ class TorchTrainer:
                 of the samples.
         """
         who = f"client {client!r}, round {round}"
-        _check(data, who)
+        check(data, who)
         if local.clip_samples:
             self._samples.check(who)
         dropout = integer_seed(seed, "dropout", round=round, client=client)
         shuffle = generator(seed, "shuffle", round=round, client=client)
-        with _threads(self._threads), _seeded(dropout, self._device), torch.enable_grad():
+        with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.module.train()
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
@@ -175,14 +176,14 @@ class TorchTrainer:
             ValueError: there are no samples, they do not fit the model, or a
                 metric does not give one value a sample.
         """
-        _check(data, "evaluation")
+        check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.metrics], 0.0)
-        with _threads(self._threads), _seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
+        with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
             for first in range(0, len(data), self._evaluation_batch):
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
-                x, y = self._batch(data, index)
+                x, y = self._batches.take(data, index)
                 with _explained("evaluation", x, y):
                     outputs, loss = self._forward(x, y)
                     totals["loss"] += loss.item() * len(index)
@@ -196,7 +197,7 @@ class TorchTrainer:
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for first in range(0, len(order), size):
             index = order[first : first + size]
-            x, y = self._batch(data, index)
+            x, y = self._batches.take(data, index)
             with _explained(who, x, y):
                 if local.clip_samples:
                     loss, gradients = self._samples(x, y, local.clip_samples)
@@ -208,7 +209,7 @@ class TorchTrainer:
 
     def _private(self, data: Samples, local: LocalTraining, drawn: Chance, who: str) -> list[Tensor]:
         def fixed_sum(index: Any) -> Any:
-            x, y = self._batch(data, index)
+            x, y = self._batches.take(data, index)
             try:
                 with _explained(who, x, y):
                     return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
@@ -238,74 +239,12 @@ class TorchTrainer:
             return loss
         raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
 
-    def _batch(self, data: Samples, index: Any) -> tuple[Tensor, Tensor]:
-        if self._channels_last is None and data.x.ndim == 4:
-            self._channels_last = self._takes_channels_last(data)
-        # `clone` puts it into memory that torch aligns: MKL gives other bits for other alignments.
-        x = torch.from_numpy(np.take(data.x, index, axis=0)).clone().to(self._device)
-        y = torch.from_numpy(np.take(data.y, index, axis=0)).to(self._device)
-        if x.dim() == 4 and x.is_floating_point() and self._channels_last:
-            x = _in_channels_last(x)
-        return x, y
-
-    def _takes_channels_last(self, data: Samples) -> bool:
-        """Whether the model works in that format; `view` after a convolution does not.
-
-        It is tried on a module of its own, so that the attempt leaves no trace.
-        """
-        x = torch.from_numpy(data.x[:1].copy()).to(self._device)
-        module = self._build(0, "constants").to(self._device).eval()
-        try:
-            with _seeded(0, self._device), torch.no_grad():
-                module(_in_channels_last(x))
-        except RuntimeError as error:
-            return "view size is not compatible" not in str(error)
-        except Exception:  # whatever else is wrong will be told where it matters
-            return True
-        return True
-
     def _build(self, seed: int, purpose: str) -> nn.Module:
-        with _threads(self._threads), _seeded(integer_seed(seed, purpose), self._device):
+        with num_threads(self._threads), seeded(integer_seed(seed, purpose), self._device):
             module = self._task.model()
         if isinstance(module, nn.Module):
             return module
         raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
-
-
-def _in_channels_last(x: Tensor) -> Tensor:
-    _, c, h, w = x.shape
-    # The strides are spelt out because torch cannot tell the two formats apart for one channel.
-    return x.permute(0, 2, 3, 1).contiguous().as_strided(x.shape, (h * w * c, 1, w * c, c))
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if before == number:
-        yield
-        return
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's own random numbers come from `seed`, and the caller's are left as they were."""
-    if device.type != "cpu":
-        with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
-            torch.manual_seed(seed)
-            yield
-        return
-    # Not as above, which looks for accelerators: it takes as long as a step of a small model.
-    before = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(before)
 
 
 def _total(name: str, values: Any, samples: int) -> float:
@@ -313,15 +252,6 @@ def _total(name: str, values: Any, samples: int) -> float:
         return values.double().sum().item()
     shape = tuple(values.shape) if isinstance(values, Tensor) else f"no tensor but {values!r}"
     raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
-
-
-def _check(data: Samples, who: str) -> None:
-    if len(data) == 0:
-        raise ValueError(f"{who}: there are no samples; there must be at least one")
-    if data.x.dtype not in (np.float32, np.int64):
-        raise ValueError(
-            f"{who}: x is {data.x.dtype}; it must be float32 (`x.astype('float32')`), or int64 for characters"
-        )
 
 
 @contextmanager

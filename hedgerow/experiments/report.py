@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hedgerow.experiments import compare, pictures, tradeoff
-from hedgerow.experiments.compare import Row
+from hedgerow.experiments import pictures, table, tradeoff
+from hedgerow.experiments.compare import Row, row
 from hedgerow.experiments.errors import show
 from hedgerow.experiments.groups import Group, differing, load_groups
 from hedgerow.experiments.own_process import cores
@@ -68,7 +68,7 @@ def _page(groups: Sequence[Group], folder: Path, plots: str, figures: dict[str, 
 
     from hedgerow.experiments import draw_html
 
-    rows = [compare.row(group) for group in groups]
+    rows = [row(group) for group in groups]
     light, dark = draw_html.colours()
     template = resources.files("hedgerow.experiments").joinpath("report.html").read_text(encoding="utf-8")
     return _Page(template).substitute(
@@ -78,7 +78,7 @@ def _page(groups: Sequence[Group], folder: Path, plots: str, figures: dict[str, 
         light=" ".join(f"--{name}: {colour};" for name, colour in light.items()),
         dark=" ".join(f"--{name}: {colour};" for name, colour in dark.items()),
         table=_table(rows),
-        caption="".join(f'<p class="note">{escape(line)}</p>' for line in compare.caption(rows)),
+        caption="".join(f'<p class="note">{escape(line)}</p>' for line in table.caption(rows)),
         plots=plots,
         settings="".join(_setting(key, value) for key, value in _shared(groups).items()),
         words="".join(
@@ -183,7 +183,7 @@ def _chip(variable: str, label: str) -> str:
 def _table(rows: Sequence[Row]) -> str:
     from hedgerow.experiments.draw_html import legend
 
-    shown = compare.columns(rows)
+    shown = table.columns(rows)
     names = [escape(column.header.replace("\n", " ")) for column in shown]
     chips = legend([r.label for r in rows])
     body = ""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hedgerow import checks
-from hedgerow.client.app import ClientData, client_app
+from hedgerow.client.app import client_app
+from hedgerow.client.data import ClientData
 from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task

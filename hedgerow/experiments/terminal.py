@@ -110,6 +110,7 @@ def print_toml(text: str) -> None:
 def print_rows(folders: Sequence[Path], json: bool) -> None:
     """Print the table that compares runs, or the same as JSON."""
     from hedgerow.experiments import compare
+    from hedgerow.experiments.table import table
 
     rows = compare.summarise(folders)
     if json:
@@ -118,7 +119,7 @@ def print_rows(folders: Sequence[Path], json: bool) -> None:
         console = _out()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 100
-        console.print(compare.table(rows))
+        console.print(table(rows))
 
 
 def write_report(folder: Path, folders: Sequence[Path]) -> None:

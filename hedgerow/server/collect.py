@@ -14,8 +14,8 @@ from hedgerow.server.masked import MaskedCollector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.aggregation import Accumulator, FixedPointMean
+from hedgerow.strategies.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import check_payload, decode
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
 
 

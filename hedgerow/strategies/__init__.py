@@ -2,7 +2,9 @@
 
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.calibration import calibrated
+from hedgerow.strategies.chaining import chain, float32
 from hedgerow.strategies.clipping import adaptive_clip, clip
+from hedgerow.strategies.coding import check_payload, decode, encode
 from hedgerow.strategies.compression import quantize, random_k, top_k
 from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise
 from hedgerow.strategies.feedback import error_feedback
@@ -26,7 +28,7 @@ from hedgerow.strategies.presets import (
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import Transform, chain, check_payload, decode, encode, float32
+from hedgerow.strategies.transform import Transform
 from hedgerow.strategies.weighting import weight_by_examples
 
 __all__ = [

@@ -5,7 +5,8 @@ import numpy as np
 from hedgerow import checks
 from hedgerow.strategies.norms import clipped
 from hedgerow.strategies.release import Bounding
-from hedgerow.strategies.transform import Transform, require_finite
+from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.values import require_finite
 from hedgerow.types import Arrays, Payload, RoundContext
 
 SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4

@@ -10,7 +10,8 @@ from hedgerow import checks
 from hedgerow.rng import generator
 from hedgerow.strategies.fixed_range import quantize_within
 from hedgerow.strategies.packing import pack, pack_indices, unpack, unpack_indices
-from hedgerow.strategies.transform import Transform, require_finite, take
+from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.values import require_finite, take
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
 
 

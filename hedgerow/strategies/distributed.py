@@ -12,7 +12,8 @@ from hedgerow.privacy.events import Skellam
 from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
 from hedgerow.strategies.norms import l2_norm
 from hedgerow.strategies.release import Noise
-from hedgerow.strategies.transform import Transform, require_finite, take
+from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.values import require_finite, take
 from hedgerow.types import Arrays, Payload, RoundContext
 
 _SMALLEST_SIGMA = 4

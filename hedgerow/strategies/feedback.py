@@ -2,7 +2,8 @@
 
 import math
 
-from hedgerow.strategies.transform import Transform, chain
+from hedgerow.strategies.chaining import chain
+from hedgerow.strategies.transform import Transform
 from hedgerow.types import Arrays, Payload, RoundContext
 
 

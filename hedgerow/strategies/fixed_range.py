@@ -6,7 +6,8 @@ import numpy as np
 
 from hedgerow import checks
 from hedgerow.rng import generator
-from hedgerow.strategies.transform import Transform, require_finite, take
+from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.values import require_finite, take
 from hedgerow.types import Arrays, Payload, RoundContext
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hedgerow import checks
 from hedgerow.strategies.ring import Lanes, Ring, ring_for, ring_within
 from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transform import Transform, take
+from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.values import take
 from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError, RoundContext
 
 Words = NDArray[np.uint64]

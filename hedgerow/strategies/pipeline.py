@@ -13,8 +13,8 @@ TRANSFORMS = Registry(
     "transform",
     "hedgerow.transforms",
     {
-        "float32": "hedgerow.strategies.transform:float32",
-        "chain": "hedgerow.strategies.transform:chain",
+        "float32": "hedgerow.strategies.chaining:float32",
+        "chain": "hedgerow.strategies.chaining:chain",
         "weight_by_examples": "hedgerow.strategies.weighting:weight_by_examples",
         "clip": "hedgerow.strategies.clipping:clip",
         "adaptive_clip": "hedgerow.strategies.clipping:adaptive_clip",

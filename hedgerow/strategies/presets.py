@@ -8,6 +8,7 @@ from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
+from hedgerow.strategies.chaining import chain, float32
 from hedgerow.strategies.clipping import adaptive_clip, clip
 from hedgerow.strategies.compression import quantize
 from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise, unit_for
@@ -16,7 +17,7 @@ from hedgerow.strategies.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import Transform, chain, float32
+from hedgerow.strategies.transform import Transform
 from hedgerow.strategies.weighting import weight_by_examples
 from hedgerow.types import LocalTraining
 

@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 from hedgerow.experiments import draw_html, pictures
-from hedgerow.experiments.compare import columns, summarise, table, to_json
+from hedgerow.experiments.compare import summarise, to_json
 from hedgerow.experiments.config import parse, to_toml
 from hedgerow.experiments.groups import find_runs, load_groups
 from hedgerow.experiments.report import write_report
 from hedgerow.experiments.store import StoreError
+from hedgerow.experiments.table import columns, table
 
 PICTURES = ("accuracy-rounds.png", "accuracy-bytes.png", "clients-classes.png")
 FLOAT, EIGHT = "float32()", "quantize(8)"
@@ -301,7 +302,7 @@ def test_a_missing_extra_names_the_command(sweep, monkeypatch, name):
 
 def test_comparing_imports_no_plotting_library():
     code = (
-        "import sys, hedgerow.experiments.compare, hedgerow.experiments.report;"
+        "import sys, hedgerow.experiments.table, hedgerow.experiments.report;"
         "print([m for m in ('matplotlib', 'plotly', 'torch', 'flwr', 'rich') if m in sys.modules])"
     )
     done = subprocess.run(

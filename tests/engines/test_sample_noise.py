@@ -20,7 +20,6 @@ from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.experiments.groups import Run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
-from tests.engines.federation import federation
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,36 +173,3 @@ def test_a_killed_run_ends_with_the_same_model_and_the_same_accounts(tmp_path):
     for name in Clients.names:
         file = tmp_path / "killed" / "clients" / name / "privacy.jsonl"
         assert Ledger(account.budget(PRIVATE), file).epsilon == account.spent(PRIVATE, 12)
-
-
-@pytest.mark.slow
-def test_devices_keep_their_accounts_from_one_run_to_the_next(tmp_path):
-    """A SuperLink and four SuperNodes; the second run finds the budgets used up."""
-    local = LocalTraining(
-        batch_size=16, epochs=2, clip_samples=1.0, sample_noise=2.0, sample_rate=0.1, sample_delta=1e-3
-    )
-    most = account.spent(local, 1)
-    overrides = (
-        "rounds=1 local.clip_samples=1.0 local.sample_noise=2.0 local.sample_rate=0.1"
-        f" local.sample_delta=1e-3 local.sample_epsilon={1.01 * most}"
-    )
-    with federation(
-        tmp_path / "federation",
-        nodes=4,
-        node_config=lambda i: {"partition-id": i, "account": str(tmp_path / "devices" / str(i))},
-    ) as real:
-        for number in (1, 2):
-            config = {"recipe": "heart", "overrides": overrides, "out": str(tmp_path / str(number))}
-            outcome = real.run(ROOT, config)
-            assert outcome.status == "completed", outcome.log
-    first, second = (json.loads((tmp_path / n / "metrics.jsonl").read_text().splitlines()[-1]) for n in "12")
-    assert (first["failed"], first["dropped"], first["metrics"]) == ("", {}, {})
-    assert second["failed"]
-    assert len(second["dropped"]) == 4
-    assert all("takes no further part" in why for why in second["dropped"].values())
-    files = sorted((tmp_path / "devices").rglob("privacy.jsonl"))
-    assert len(files) == 4
-    for file in files:
-        (line,) = (json.loads(text) for text in file.read_text().splitlines())
-        assert (line["round"], line["times"], line["noise"]) == (1, 20, "system")
-        assert Ledger(account.budget(local), file).epsilon == pytest.approx(most)

@@ -1,6 +1,5 @@
-"""With masks and without them, with one worker and with several, and in a real federation: the same bits."""
+"""With masks and without them, with one worker and with several: the same bits."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,14 @@ from typer.testing import CliRunner
 from hedgerow.client.app import client_app
 from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.experiments import cli
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
 from hedgerow.experiments.simulate import simulate
 from hedgerow.experiments.store import RunFolder
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, parse_pipeline, secure_fedavg, uniform
 from hedgerow.types import Fit, Layout, Model, Tensor
-from tests.engines.federation import federation
 from tests.support import DIMENSION, Clients, MeanTrainer, clients
 
-ROOT = Path(__file__).parents[2]
 PIPELINES = {
     "weighted": "chain(weight_by_examples(30), clip(5.0), quantize(8, range=1.0), mask())",
     "random_k at 4 bits": "chain(clip(5.0), random_k(0.5), quantize(4, range=2.0), mask())",
@@ -190,54 +185,3 @@ def test_a_run_with_masks_goes_on_where_it_was(tmp_path):
             MeanTrainer(), clients(12), strategy, rounds=number, folder=tmp_path, masks=number == 2
         )
     assert facts(result) == facts(whole[1])
-
-
-RECIPE = "fashion-mnist"
-CLIENTS = 3
-OVERRIDES = [
-    "rounds=1",
-    f"data.partition.clients={CLIENTS}",
-    f"strategy.clients_per_round={CLIENTS}",
-    "strategy.name=secure_fedavg",
-    "strategy.min_clients=3",
-    "strategy.dropout=0.0",
-    "local.epochs=1",
-]
-
-
-def hedgerow(*arguments: str) -> str:
-    done = CliRunner().invoke(cli.app, list(arguments))
-    assert done.exit_code == 0, done.output
-    return done.stdout.strip()
-
-
-@pytest.mark.slow
-def test_a_real_federation_gives_the_same_model_as_a_simulation(tmp_path):
-    """A SuperLink and three SuperNodes, each with an identity of its own; every message in a new process."""
-    simulated = run_experiment(load(RECIPE, OVERRIDES), tmp_path / "simulated")
-    names = load(RECIPE, OVERRIDES).federation().names
-    devices, register = tmp_path / "devices", tmp_path / "register.toml"
-    for i, name in enumerate(names):  # as docs/secure-aggregation.md has it
-        line = hedgerow("enrol", name, str(devices / str(i)))
-        hedgerow("register", "add", str(register), line)
-    for folder in devices.iterdir():
-        shutil.copy(register, folder)
-    config = {
-        "recipe": RECIPE,
-        "overrides": " ".join(f"'{text}'" for text in OVERRIDES),
-        "out": str(tmp_path / "served"),
-        "register": str(register),
-    }
-    with federation(
-        tmp_path / "federation",
-        nodes=CLIENTS,
-        node_config=lambda i: {"partition-id": i, "enrolment": str(tmp_path / "devices" / str(i))},
-    ) as real:
-        outcome = real.run(ROOT, config)
-    assert outcome.status == "completed", outcome.log
-    served = RunFolder(tmp_path / "served")
-    assert served.model.read_bytes() == simulated.model.read_bytes(), outcome.log
-    assert [line["secure"] for line in served.rounds()] == ["masked"]
-    assert [line["secure"] for line in simulated.rounds()] == ["unmasked"]
-    assert [line["metrics"] for line in served.rounds()] == [line["metrics"] for line in simulated.rounds()]
-    assert all(not line["dropped"] and not line["failed"] for line in served.rounds())

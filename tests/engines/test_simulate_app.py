@@ -1,52 +1,11 @@
-"""`hedgerow simulate`: an unchanged Flower app, on our grid and on Flower's Ray engine."""
+"""`hedgerow simulate`: an unchanged Flower app on our grid; `ray` has it on Flower's Ray engine."""
 
-import importlib.util
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
-TINY, CNN = HERE / "tiny-app", HERE / "cnn-app"
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_DEDUP_LOGS": "0"}
-
-
-def simulate(
-    folder: Path, *options: str, cwd: Path, env: Mapping[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
-    command = "from hedgerow.experiments.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", command, "simulate", str(folder), *options],
-        cwd=cwd,
-        env={**os.environ, **QUIET, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-
-
-def result(done: "subprocess.CompletedProcess[str]") -> Any:
-    assert done.returncode == 0, done.stderr
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    return json.loads(line.removeprefix("RESULT "))
-
-
-def changed_copy(folder: Path, old: str, new: str) -> Path:
-    """The tiny app with one change."""
-    shutil.copytree(TINY, folder)
-    text = (folder / "tiny.py").read_text()
-    assert old in text
-    (folder / "tiny.py").write_text(text.replace(old, new))
-    return folder
+from tests.engines.simulate_command import TINY, changed_copy, result, simulate
 
 
 def test_an_app_runs_and_its_last_line_says_what_it_took(tmp_path: Path) -> None:
@@ -171,59 +130,6 @@ def test_an_app_writes_where_it_was_started_and_finds_its_own_modules_first(tmp_
     done = simulate(app, "--clients", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "written.txt").read_text() == str(app / "tiny.py")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
-@pytest.mark.slow
-def test_an_unchanged_app_gives_the_same_model_on_ray_bit_for_bit(tmp_path: Path) -> None:
-    """Half of the clients are sampled each round, with `random`; every client reseeds it."""
-    models = {}
-    for name, options in {
-        "one": ("--workers", "1"),
-        "two": ("--workers", "2"),
-        "ray": ("--engine", "flower", "--workers", "2"),
-    }.items():
-        done = simulate(CNN, *options, "-c", f"out='{name}.npz' num-server-rounds=3", cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert " 9 messages, " in done.stdout
-        models[name] = dict(np.load(tmp_path / f"{name}.npz"))
-    assert len(models["one"]) == 8 + 3
-    for name in ("two", "ray"):
-        assert models[name].keys() == models["one"].keys()
-        for key, value in models["one"].items():
-            assert value.tobytes() == models[name][key].tobytes(), (name, key)
-    # Not all in every round, and not the same in every round: sampling was at work.
-    asked = [float(models["one"][f"metrics {r}"][-1]) for r in (1, 2, 3)]
-    assert asked[0] == 1.0
-    assert 1.0 < asked[2] < 3.0
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
-@pytest.mark.slow
-def test_on_flowers_engine_a_failing_app_gives_exit_code_1_too(tmp_path: Path) -> None:
-    done = simulate(TINY, "--clients", "3", "-c", "fail=true", "--engine", "flower", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "RuntimeError: asked to fail" in done.stderr
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
-@pytest.mark.slow
-def test_flowers_engine_has_a_ray_of_its_own_beside_a_cluster(tmp_path: Path) -> None:
-    """Ray would join the cluster that this address, or a file that a running one leaves, points to."""
-    options = ("--clients", "3", "--engine", "flower", "--workers", "1")
-    done = simulate(TINY, *options, cwd=tmp_path, env={"RAY_ADDRESS": "127.0.0.1:9"})
-    assert result(done) == {"values": [4.5, 3.0], "word": "hello"}
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
-@pytest.mark.slow
-def test_on_flowers_engine_the_server_begins_when_all_nodes_are_there(tmp_path: Path) -> None:
-    """Flower registers them one by one beside the server app, which would sample from those there by then."""
-    old = 'if context.run_config["fail"]:'
-    app = changed_copy(tmp_path / "app", old, f"print('NODES', len(list(grid.get_node_ids())))\n    {old}")
-    options = ("--clients", "5000", "--engine", "flower", "--workers", "1", "-c", "fail=true")
-    done = simulate(app, *options, cwd=tmp_path)
-    assert "NODES 5000" in done.stdout
 
 
 def test_without_ray_flowers_engine_says_what_to_install(tmp_path: Path) -> None:

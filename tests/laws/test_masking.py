@@ -20,6 +20,7 @@ from hedgerow.strategies import (
     top_k,
 )
 from hedgerow.strategies.aggregation import Aggregate, FixedPointMean
+from hedgerow.strategies.coding import decode, encode
 from hedgerow.strategies.masking import (
     METRIC_RANGE,
     RingSum,
@@ -31,7 +32,6 @@ from hedgerow.strategies.masking import (
 )
 from hedgerow.strategies.ring import Ring, ring_for
 from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transform import decode, encode
 from hedgerow.types import Fit, Layout, Payload, PayloadError, RoundContext
 
 PIPELINE = chain(quantize(4, range=1.0), mask(metrics="loss accuracy"))

@@ -22,8 +22,8 @@ from hedgerow.strategies import (
     secure_dp_fedavg,
     skellam_noise,
 )
+from hedgerow.strategies.chaining import chain
 from hedgerow.strategies.distributed import lattice_norm, skellam_event, unit_for
-from hedgerow.strategies.transform import chain
 from hedgerow.types import Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 

@@ -23,7 +23,8 @@ from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
 from hedgerow.client.torch_device import find_device
 from hedgerow.client.torch_samples import SIDE_BY_SIDE
-from hedgerow.client.torch_trainer import TorchTrainer, _threads
+from hedgerow.client.torch_settings import num_threads
+from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
@@ -271,7 +272,7 @@ class CohortTrainer:
             if self._module is not None:
                 break
             module = BatchedModule(self._inner._build(0, "constants").to(self._device), self.layout)
-            x, _ = self._inner._batch(data, np.arange(min(2, len(data))))
+            x, _ = self._inner._batches.take(data, np.arange(min(2, len(data))))
             try:
                 module.observe(x)
             except Exception:  # of the user's model, on this client's data
@@ -312,7 +313,7 @@ class CohortTrainer:
         batch = Batch(work, group, choice.at_once, choice.narrowest)
         while batch.clients:
             try:
-                with _threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
+                with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
                     batch.advance()
             except Exception:  # of the user's model or loss, on some client's data

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine: `python -m tests.engines.ray_cluster`.
+"""A Ray cluster of several nodes on this machine: `python -m tests.engines.ray.cluster`.
 
 It prints its address and its head, replaces the node of each id that it reads, and ends with its input.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NODES = 3
 _SECONDS = 120.0
 
@@ -41,7 +41,7 @@ class RayNodes:
 @contextlib.contextmanager
 def ray_nodes() -> Iterator[RayNodes]:
     """A cluster, ended with all its processes."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.engines.ray_cluster"]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.engines.ray.cluster"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     with subprocess.Popen(
         command,

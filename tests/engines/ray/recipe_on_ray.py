@@ -1,4 +1,4 @@
-"""A recipe on Flower's own Ray engine: `python -m tests.engines.on_ray CLIENTS RUN_CONFIG.json`.
+"""A recipe on Flower's own Ray engine: `python -m tests.engines.ray.recipe_on_ray CLIENTS RUN_CONFIG.json`.
 
 `flwr run` takes the run config from the app's bundle. There is none here, so
 it is put into the contexts, and the apps run as they are.

@@ -7,27 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from hedgerow.client.enrolment import load_enrolment
 from hedgerow.client.register_file import add, fingerprint, load_register, read_line, register_line, remove
-from hedgerow.experiments.cli import app
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.primitives import identity_key
+from tests.api.commands.command import hedgerow
 
 NAMES = ("kitchen", "the garage", "Jörg's shed")
 KEYS = {name: identity_key(bytes([i + 1] * 32)) for i, name in enumerate(NAMES)}
 LINES = [register_line(name, key) for name, key in KEYS.items()]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEDGEROW_DEBUG", raising=False)
-
-
-def hedgerow(*arguments: str, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(app, list(arguments), prog_name="hedgerow", input=stdin)
 
 
 def test_three_devices_come_to_know_each_other() -> None:

@@ -160,6 +160,8 @@ def _environment(home: Path) -> dict[str, str]:
         "FLWR_HOME": str(home),
         "COLUMNS": "200",
         "PYTHONUNBUFFERED": "1",
+        # Each message is a process of its own, and this is how often a node looks for one to start (1 s).
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
     }
 
 

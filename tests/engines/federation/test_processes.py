@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hedgerow.simulation.grid import InProcessGrid, run_server_app
-from tests.engines.federation import Federation, federation
+from tests.engines.federation.processes import Federation, federation
 
-APP = Path(__file__).parent / "tiny-app"
+APP = Path(__file__).parents[1] / "tiny-app"
 
 
 def result(log: str) -> object:
@@ -26,17 +26,15 @@ def processes_that_mention(text: str) -> list[str]:
     return [line for line in listing.splitlines() if text in line and not line.startswith("Z")]
 
 
-@pytest.mark.slow
 def test_a_real_federation_and_the_in_process_grid_give_the_same_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    real: Federation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = 'two "quoted" words'
-    with federation(tmp_path) as real:
-        assert real.nodes_online() == 3
-        outcome = real.run(APP, {"word": words})
-        failed = real.run(APP, {"fail": True})
-        with pytest.raises(RuntimeError, match="Invalid run configuration"):
-            real.run(APP, {"no-such-key": 1})
+    assert real.nodes_online() == 3
+    outcome = real.run(APP, {"word": words})
+    failed = real.run(APP, {"fail": True})
+    with pytest.raises(RuntimeError, match="Invalid run configuration"):
+        real.run(APP, {"no-such-key": 1})
     assert outcome.status == "completed", outcome.log
     assert (failed.status, failed.details) == ("failed", "ServerApp failed with exception: asked to fail")
     assert "RuntimeError: asked to fail" in failed.log
@@ -52,7 +50,6 @@ def test_a_real_federation_and_the_in_process_grid_give_the_same_result(
     assert result(capsys.readouterr().out) == result(outcome.log) == {"values": [4.5, 3.0], "word": words}
 
 
-@pytest.mark.slow
 def test_an_error_inside_carries_the_logs_and_ends_every_process(tmp_path: Path) -> None:
     started: list[Federation] = []
 

@@ -1,0 +1,54 @@
+"""Which client a node is, and the data that it has."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from flwr.app import Context
+
+from hedgerow.spans import span
+from hedgerow.types import Samples
+
+
+class ClientData(Protocol):
+    """The data of a federation, by client; a `Federation` is one."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Stable names of all clients."""
+
+    def samples(self, name: str) -> Samples:
+        """The training samples of one client."""
+
+
+def client_name(context: Context, names: Sequence[str]) -> str:
+    """The stable name of the client that a node is.
+
+    Raises:
+        ValueError: the node configuration names no client, or one that is not there.
+    """
+    config = context.node_config
+    if "client-name" in config:
+        return str(config["client-name"])
+    if "partition-id" not in config:
+        raise ValueError(
+            f"the node configuration is {dict(config)}; it must have client-name (a name) or"
+            ' partition-id (a number): start the SuperNode with --node-config "partition-id=0"'
+        )
+    position = int(config["partition-id"])
+    if not 0 <= position < len(names):
+        raise ValueError(f"partition-id is {position}; it must be from 0 to {len(names) - 1}")
+    return names[position]
+
+
+def client_samples(context: Context, data: ClientData) -> tuple[str, Samples]:
+    """A node's client and its samples.
+
+    Raises:
+        ValueError: the node is no client, or the client has no samples.
+    """
+    name = client_name(context, data.names)
+    with span("data"):
+        samples = data.samples(name)
+    if len(samples) == 0:
+        raise ValueError(f"client {name!r} has no samples to train on")
+    return name, samples

@@ -1,0 +1,17 @@
+"""Frozen data that every room shares. numpy only.
+
+A `Model` is what is learned, flattened: one vector of trainable parameters and
+one of floating-point buffers (BatchNorm statistics). A `Layout` says which
+tensor lies where. A `Payload` is what a client sends.
+"""
+
+from hedgerow.types.clients import ClientNames, Samples
+from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector
+from hedgerow.types.payload import Payload, PayloadError, RoundContext
+from hedgerow.types.rounds import RoundResult, ServerState
+from hedgerow.types.training import Fit, LocalTraining
+
+__all__ = [
+    "Arrays", "ClientNames", "Fit", "Layout", "LocalTraining", "Model", "Payload", "PayloadError",
+    "RoundContext", "RoundResult", "Samples", "ServerState", "Tensor", "Vector",
+]  # fmt: skip

@@ -1,0 +1,77 @@
+"""Who learns, and from what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples.
+
+    Attributes:
+        x: `(n, ...)`; float32 for images and series, int64 for characters.
+        y: `(n,) int64`, the class of each sample.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(
+                f"x has {len(self.x)} rows and y has {len(self.y)}; they must have the same number"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: NDArray[Any]) -> "Samples":
+        """The samples at these positions."""
+        return Samples(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class ClientNames(Sequence[str]):
+    """Stable names of numbered clients, made when they are looked up.
+
+    They are padded with zeros to one length, and so in sorted order.
+
+    >>> names = ClientNames(1_000_000)
+    >>> names[7], names.index("client-000123")
+    ('client-000007', 123)
+    """
+
+    number: int
+
+    def __len__(self) -> int:
+        return self.number
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(self._name(i) for i in range(self.number)[place])
+        return self._name(range(self.number)[place])
+
+    def index(self, name: Any, start: int = 0, stop: int | None = None) -> int:
+        """The client's number; raises `ValueError` where there is no such client."""
+        digits = str(name).removeprefix("client-")
+        place = int(digits) if digits.isdecimal() and digits.isascii() else -1
+        if place not in range(self.number)[start:stop] or self._name(place) != name:
+            raise ValueError(f"there is no client {name!r}; there are {self.number}, from {self[0]!r} on")
+        return place
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self.index(name)
+        except ValueError:
+            return False
+        return True
+
+    def _name(self, number: int) -> str:
+        return f"client-{number:0{max(4, len(str(self.number - 1)))}d}"

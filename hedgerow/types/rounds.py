@@ -1,0 +1,72 @@
+"""What the server carries from round to round, and what it tells of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hedgerow.types.model import Arrays, Model, Vector
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """All that the server carries from one round to the next.
+
+    Attributes:
+        round: rounds done.
+        model: the global model.
+        update: state of the server update (momenta), named float arrays.
+        control: the server's control variate, `(d,) float32`; empty where the
+            strategy has none.
+        uncounted: `{client: round}`, for each client whose control variate was
+            asked for and did not count: the first such round since one that did.
+        private: state of a private strategy (an adaptive clip norm, noise to
+            come), named arrays; empty where nothing is private.
+    """
+
+    round: int
+    model: Model
+    update: Arrays = field(default_factory=dict)
+    control: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+    private: Arrays = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What happened in one round.
+
+    Attributes:
+        state: the server's state after the round.
+        cohort: stable names of the clients that were asked, sorted.
+        dropped: `{client: reason}` for each asked client that does not count.
+        failed: why the round changed nothing, or an empty text.
+        bytes_up: `{client: bytes}` of each reply that arrived, as serialised.
+        bytes_down: `{client: bytes}` of each message sent, as serialised.
+        metrics: means over the clients that count, weighted by examples;
+            empty in a private round.
+        evaluation: of the global model, on the server; empty when not asked for.
+        seconds: wall time of the round, with evaluation.
+        secure: how a masked sum was computed: `"masked"` by the whole protocol,
+            `"unmasked"` where a simulation added the same numbers without
+            masks; empty where no mask is in the pipeline.
+        epsilon: what the run has revealed of any client so far, for the
+            budget's delta; `None` where the strategy is not private.
+    """
+
+    state: ServerState
+    cohort: tuple[str, ...]
+    dropped: Mapping[str, str]
+    failed: str
+    bytes_up: Mapping[str, int]
+    bytes_down: Mapping[str, int]
+    metrics: Mapping[str, float]
+    evaluation: Mapping[str, float]
+    seconds: float
+    secure: str = ""
+    epsilon: float | None = None
+
+    @property
+    def round(self) -> int:
+        """Number of the round, from 1."""
+        return self.state.round

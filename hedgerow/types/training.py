@@ -1,0 +1,126 @@
+"""What a client does with its data in a round, and what comes of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hedgerow import checks
+from hedgerow.types.model import Vector
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What a client does with its data in one round.
+
+    Attributes:
+        optimizer: `"sgd"` or `"adam"`.
+        learning_rate: step size of the first round.
+        learning_rate_decay: the step size of round `r` (from 1) is
+            `learning_rate * learning_rate_decay ** (r - 1)`.
+        epochs: passes over the client's data.
+        batch_size: samples a step; the last batch of an epoch may be smaller.
+            0 takes all of the client's data in one batch (`B = inf` in the
+            FedAvg paper).
+        momentum: of SGD, 0 for none.
+        weight_decay: added to the gradient as `weight_decay * w`.
+        proximal: FedProx's mu; adds `mu / 2 * |w - w_global|^2` to the loss
+            (arXiv:1812.06127, equation 2).
+        clip_gradient: largest l2 norm of a step's gradient, 0 for no clipping.
+        clip_samples: largest l2 norm of one sample's gradient, 0 for no
+            clipping; a step's gradient is the mean of the samples' clipped
+            gradients (arXiv:1607.00133, algorithm 1, without its noise).
+        sample_noise: standard deviation of the noise in a step's sum of
+            clipped gradients, divided by `clip_samples`; 0 for none. With it
+            all of algorithm 1 is done, and what a client sends is private with
+            respect to each of its samples: a sample is in a step with
+            probability `sample_rate`, the sum is divided by `batch_size`
+            whatever the number of samples, and an epoch has
+            `ceil(1 / sample_rate)` steps. Nothing of this depends on the data.
+        sample_rate: probability of a sample to be in a step.
+        sample_delta: of each client's own account, well below 1 / samples.
+        sample_epsilon: a client takes no part in a round that would pass it;
+            0 for no limit.
+    """
+
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    learning_rate_decay: float = 1.0
+    epochs: int = 1
+    batch_size: int = 10
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    proximal: float = 0.0
+    clip_gradient: float = 0.0
+    clip_samples: float = 0.0
+    sample_noise: float = 0.0
+    sample_rate: float = 0.0
+    sample_delta: float = 0.0
+    sample_epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.one_of(["sgd", "adam"], optimizer=self.optimizer)
+        checks.positive(learning_rate=self.learning_rate)
+        checks.fraction(learning_rate_decay=self.learning_rate_decay)
+        checks.whole(1, epochs=self.epochs)
+        checks.whole(0, batch_size=self.batch_size)
+        checks.probability(momentum=self.momentum)
+        if self.momentum and self.optimizer == "adam":
+            raise ValueError(
+                f"momentum is {self.momentum}; adam has its own: leave it out, or take optimizer 'sgd'"
+            )
+        checks.not_negative(weight_decay=self.weight_decay, proximal=self.proximal)
+        checks.not_negative(clip_gradient=self.clip_gradient, clip_samples=self.clip_samples)
+        checks.not_negative(sample_noise=self.sample_noise, sample_epsilon=self.sample_epsilon)
+        checks.not_negative(sample_rate=self.sample_rate, sample_delta=self.sample_delta)
+        self._check_private()
+
+    def _check_private(self) -> None:
+        if self.sample_rate:
+            checks.fraction(sample_rate=self.sample_rate)
+        if self.sample_delta:
+            checks.inside(sample_delta=self.sample_delta)
+        if self.sample_noise:
+            if not (self.clip_samples and self.sample_rate and self.sample_delta and self.batch_size):
+                raise ValueError(
+                    f"sample_noise is {self.sample_noise}; with it, clip_samples (such as 1.0), sample_rate,"
+                    " sample_delta and batch_size must be above 0"
+                )
+            return
+        for name in ("sample_rate", "sample_delta", "sample_epsilon"):
+            if value := getattr(self, name):
+                raise ValueError(f"{name} is {value}; it goes with sample_noise, which must then be above 0")
+
+    def learning_rate_at(self, round: int) -> float:
+        """Step size of a round, counted from 1."""
+        return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
+
+    def steps(self, num_examples: int) -> int:
+        """Steps in a round of a client with so many samples.
+
+        >>> LocalTraining(epochs=2, batch_size=10).steps(25)
+        6
+        >>> LocalTraining(clip_samples=1, sample_noise=1, sample_rate=0.3, sample_delta=1e-5).steps(25)
+        4
+        """
+        if self.sample_noise:
+            return self.epochs * math.ceil(1 / self.sample_rate)
+        return self.epochs * -(-num_examples // (self.batch_size or num_examples))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What local training returns.
+
+    Attributes:
+        delta: `(d,) float32`, new parameters minus old.
+        buffers: `(b,) float32`, the buffers after training.
+        num_examples: samples trained on.
+        metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
+        finite: the trainer has looked whether all of this is finite, and it is.
+    """
+
+    delta: Vector
+    buffers: Vector
+    num_examples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    finite: bool = False

@@ -1,0 +1,147 @@
+"""Runs and sweeps as commands: finished, interrupted, killed, and gone on with."""
+
+import json
+import os
+import signal
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hedgerow.experiments.store import RunFolder
+from tests.api.commands.command import hedgerow, rounds, start, wait_until
+
+
+def test_a_run_ends_with_its_table_and_its_report() -> None:
+    result = hedgerow("run", "heart", "rounds=2")
+    assert result.exit_code == 0, result.stderr
+    assert "heart" in result.stdout
+    assert "report: runs/heart/report.html" in result.stderr
+    run = RunFolder(Path("runs/heart"))
+    assert run.finished
+    assert len(run.rounds()) == 2
+    assert Path("runs/heart/report.html").is_file()
+    assert tomllib.loads(Path("runs/heart/config.toml").read_text(encoding="utf-8"))["rounds"] == 2
+
+    before = run.model.stat().st_mtime_ns
+    again = hedgerow("run", "heart", "rounds=2", "--json")
+    assert again.exit_code == 0
+    assert json.loads(again.stdout)[0]["rounds"] == 2
+    assert run.model.stat().st_mtime_ns == before, "a finished run is not run again"
+
+    other = hedgerow("run", "heart", "rounds=3")
+    assert other.exit_code == 2
+    assert "runs/heart holds a run with another configuration; choose another folder" in other.stderr
+    assert run.model.stat().st_mtime_ns == before
+
+    compared = hedgerow("compare", "runs/heart", "--json")
+    assert json.loads(compared.stdout) == json.loads(again.stdout)
+
+
+@pytest.mark.slow
+def test_a_run_interrupted_by_ctrl_c_says_how_to_go_on_and_goes_on() -> None:
+    process = start("run", "heart", "rounds=60", "--out", "mine")
+    wait_until(lambda: rounds("mine") >= 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "interrupted; nothing saved is lost. Go on with: hedgerow resume mine" in stderr
+    assert "Traceback" not in stderr
+    done = rounds("mine")
+    assert 3 <= done < 60
+
+    again = hedgerow("run", "heart", "rounds=60", "--out", "mine")
+    assert again.exit_code == 2
+    assert (
+        f"mine holds this experiment, {done} of 60 rounds done; go on with: hedgerow resume mine"
+        in again.stderr
+    )
+
+    resumed = hedgerow("resume", "mine", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert json.loads(resumed.stdout)[0]["rounds"] == 60
+
+    whole = hedgerow("run", "heart", "rounds=60", "--out", "whole")
+    assert whole.exit_code == 0
+    assert Path("mine/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_in_parallel_and_one_failure_does_not_stop_the_others() -> None:
+    process = start(
+        "sweep", "heart", "rounds=2", "sweep.data.partition.clients=[2, 9, 3]", "--workers", "2", "--json"
+    )
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert [row["label"] for row in json.loads(stdout)] == ["clients=2", "clients=3"]
+    assert "clients=9 failed after round 0: clients is 9; 'heart-disease' has 4 natural clients" in stderr
+    assert "Traceback" not in stderr
+    assert (Path("runs/heart/report.html")).is_file()
+
+    # Started again, it tries the failed one only.
+    models = {p: p.stat().st_mtime_ns for p in Path("runs/heart").glob("*/model.safetensors")}
+    assert len(models) == 2
+    again = start("resume", "runs/heart")
+    _, stderr = again.communicate(timeout=600)
+    assert again.returncode == 1
+    assert "clients=9 failed" in stderr
+    assert {p: p.stat().st_mtime_ns for p in Path("runs/heart").glob("*/model.safetensors")} == models
+
+
+@pytest.mark.slow
+def test_a_killed_worker_process_is_one_failure() -> None:
+    Path("net.py").write_text(
+        "import os, signal, torch\n"
+        "def make(input_shape, num_classes, deadly):\n"
+        "    if deadly:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return torch.nn.Linear(input_shape[0], num_classes)\n",
+        encoding="utf-8",
+    )
+    process = start(
+        "sweep",
+        "heart",
+        "rounds=2",
+        "model.name=net.py:make",
+        "sweep.model.deadly=[true, false]",
+        "--workers",
+        "1",
+    )
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert (
+        "deadly=true failed after round 0: its process was killed (SIGKILL), perhaps for lack of memory"
+        in stderr
+    )
+    assert (Path("runs/heart/deadly=false/model.safetensors")).is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_interrupted_by_ctrl_c_goes_on_with_what_is_left() -> None:
+    process = start("sweep", "heart", "sweep.rounds=[2, 90]", "--workers", "1", "--out", "mine")
+    wait_until(lambda: rounds("mine/rounds=90") >= 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "Go on with: hedgerow resume mine" in stderr
+    assert "Traceback" not in stderr
+    finished = Path("mine/rounds=2/model.safetensors").stat().st_mtime_ns
+    done = rounds("mine/rounds=90")
+    assert done < 90
+
+    resumed = start("resume", "mine", "--workers", "1")
+    _, stderr = resumed.communicate(timeout=600)
+    assert resumed.returncode == 0, stderr
+    assert Path("mine/rounds=2/model.safetensors").stat().st_mtime_ns == finished
+    lines = Path("mine/rounds=90/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["round"] for line in lines].count(1) == 1, "it did not start anew"
+    assert RunFolder(Path("mine/rounds=90")).finished
+
+
+def test_a_sweep_does_not_touch_another_sweeps_folder() -> None:
+    Path("mine/heart").mkdir(parents=True)
+    Path("mine/heart/config.toml").write_text("rounds = 1\n", encoding="utf-8")
+    result = hedgerow("sweep", "heart", "--out", "mine")
+    assert result.exit_code == 2
+    assert "mine holds another sweep: the configuration in heart differs" in result.stderr
+    assert [p.name for p in Path("mine").rglob("*")] == ["heart", "config.toml"]

@@ -1,0 +1,54 @@
+"""In real processes, with masks and without them, the model is that of a simulation, bit for bit."""
+
+import shutil
+
+from typer.testing import CliRunner
+
+from hedgerow.experiments import cli
+from hedgerow.experiments.recipe import load
+from hedgerow.experiments.run import run_experiment
+from hedgerow.experiments.store import RunFolder
+from tests.engines.federation.conftest import DEVICES
+from tests.engines.stateful_run import RECIPE, ROOT, figures, run_config
+
+MASKED = [
+    "rounds=1",
+    f"data.partition.clients={DEVICES}",
+    f"strategy.clients_per_round={DEVICES}",
+    "strategy.name=secure_fedavg",
+    "strategy.min_clients=3",
+    "strategy.dropout=0.0",
+    "local.epochs=1",
+]
+
+
+def test_what_clients_carry_along_stays_with_their_nodes(real, in_process, tmp_path):
+    outcome = real.run(ROOT, run_config(tmp_path / "run"))
+    assert outcome.status == "completed", outcome.log
+    served = RunFolder(tmp_path / "run")
+    assert served.model.read_bytes() == in_process.model.read_bytes(), outcome.log
+    assert figures(served) == figures(in_process)
+
+
+def hedgerow(*arguments: str) -> str:
+    done = CliRunner().invoke(cli.app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
+
+
+def test_with_masks_each_device_has_an_identity_of_its_own(real, devices, tmp_path):
+    simulated = run_experiment(load(RECIPE, MASKED), tmp_path / "simulated")
+    register = tmp_path / "register.toml"
+    names = load(RECIPE, MASKED).federation().names
+    for name, folder in zip(names, devices, strict=True):  # as docs/secure-aggregation.md has it
+        hedgerow("register", "add", str(register), hedgerow("enrol", name, str(folder)))
+    for folder in devices:
+        shutil.copy(register, folder)
+    outcome = real.run(ROOT, run_config(tmp_path / "served", RECIPE, MASKED, register=register))
+    assert outcome.status == "completed", outcome.log
+    served = RunFolder(tmp_path / "served")
+    assert served.model.read_bytes() == simulated.model.read_bytes(), outcome.log
+    assert [line["secure"] for line in served.rounds()] == ["masked"]
+    assert [line["secure"] for line in simulated.rounds()] == ["unmasked"]
+    assert [line["metrics"] for line in served.rounds()] == [line["metrics"] for line in simulated.rounds()]
+    assert all(not line["dropped"] and not line["failed"] for line in served.rounds())
