@@ -211,8 +211,13 @@ class Batch:
         step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first=first)
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
-        inputs = [*parameters.values(), *([first.anchor] if first else [])]
-        found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
+        inputs = list(parameters.values())
+        if first is not None and first.outputs is not None:
+            inputs.append(first.outputs)
+        found = torch.autograd.grad(losses, inputs, torch.ones_like(losses), allow_unused=True)
+        if first is not None and len(found) > len(parameters) and found[-1] is not None:
+            with torch.no_grad():
+                first.learn(found[-1])
         gradients = dict(zip(parameters, found, strict=False))
         return losses, {n: g for n, g in gradients.items() if n not in self._fuse}
 

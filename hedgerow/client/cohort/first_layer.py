@@ -8,7 +8,7 @@ weights alone, which are written once, at the end. It is the dual form of the
 perceptron (Aizerman et al. 1964), and computes what SGD on the weights does.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -160,44 +160,34 @@ class Products:
         added[step.index] = added.index_select(0, step.index).add_(change, alpha=-self.learning_rate)
 
 
-@dataclass(frozen=True)
 class FirstStep:
     """The first layer for the samples of one step.
 
-    Attributes:
+    Args:
         products: of the clients.
         index: rows of them, counted through all clients; what fills up a batch is the spare row, the last.
         width: clients.
         rows: of each client's batch.
-        anchor: what autograd has to find a gradient for, so that it comes here.
     """
 
-    products: Products
-    index: Tensor
-    width: int
-    rows: int
-    anchor: Tensor = field(default_factory=lambda: torch.zeros((), requires_grad=True))
+    def __init__(self, products: Products, index: Tensor, width: int, rows: int) -> None:
+        self._products, self.index, self.width, self.rows = products, index, width, rows
+        self.outputs: Tensor | None = None
+        """What was computed, `(width, batch rows, outputs)`; autograd has to find a gradient for it."""
+        self._bias: Tensor | None = None
 
     def __call__(self, bias: Tensor | None) -> Tensor:
-        """Outputs `(width, batch rows, outputs)`; the backward pass makes the step, also of the bias."""
-        y: Tensor = _First.apply(self.anchor, bias, self)  # type: ignore[no-untyped-call]
-        return y
+        """Compute the outputs."""
+        with torch.no_grad():
+            y = self._products.outputs(self)
+            self._bias, self.outputs = bias, y if bias is None else y.add_(bias.unsqueeze(1))
+        return self.outputs.requires_grad_()
 
-
-class _First(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, anchor: Tensor, bias: Tensor | None, step: FirstStep) -> Tensor:
-        ctx.bias, ctx.step = bias, step
-        y = step.products.outputs(step)
-        return y if bias is None else y.add_(bias.unsqueeze(1))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        step, bias = ctx.step, ctx.bias
-        step.products.learn(step, gradient)
-        if bias is not None:
-            bias.add_(gradient.sum(1), alpha=-step.products.learning_rate)
-        return None, None, None
+    def learn(self, gradient: Tensor) -> None:
+        """Make the step, also of the bias, from the gradient of the outputs."""
+        self._products.learn(self, gradient)
+        if self._bias is not None:
+            self._bias.add_(gradient.sum(1), alpha=-self._products.learning_rate)
 
 
 def _tensor(x: NDArray[Any]) -> tuple[Tensor, bool]:

@@ -60,8 +60,9 @@ class Orders:
         counts = np.minimum(size, self._samples[:width] - at * size)
         index = self._index[self._slots[:width], at]
         self._at[:clients] += 1
-        for slot in np.flatnonzero((self._at == self._steps) & (self._left > 0)).tolist():
-            self._next_epoch(slot)
+        if self._epochs > 1:
+            for slot in np.flatnonzero((self._at == self._steps) & (self._left > 0)).tolist():
+                self._next_epoch(slot)
         return index, counts
 
     def until_done(self, clients: int) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -58,11 +59,12 @@ class Step:
     fuse: frozenset[str] = frozenset()
     first: Any = None
     drawn: Sequence[int] | None = None
-    counts: Tensor = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def counts(self) -> Tensor:
+        """`samples`, as float32."""
         device = next(iter(self.tensors.values())).device
-        object.__setattr__(self, "counts", torch.tensor(self.samples, dtype=torch.float32, device=device))
+        return torch.tensor(self.samples, dtype=torch.float32, device=device)
 
     @property
     def full(self) -> bool:
