@@ -214,7 +214,8 @@ class Batch:
         inputs = list(parameters.values())
         if first is not None and first.outputs is not None:
             inputs.append(first.outputs)
-        found = torch.autograd.grad(losses, inputs, torch.ones_like(losses), allow_unused=True)
+        # The sum: where it is given what to begin with, torch first imports sympy to look at it.
+        found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
         if first is not None and len(found) > len(parameters) and found[-1] is not None:
             with torch.no_grad():
                 first.learn(found[-1])
