@@ -92,7 +92,8 @@ def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
             item = next(made)
         except StopIteration:
             return
-        add([_ended(name, start)])
+        if _recording is not None:
+            _recording.append(_ended(name, start))
         yield item
 
 

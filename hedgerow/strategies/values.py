@@ -19,7 +19,7 @@ def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
     if name not in payload.arrays:
         raise PayloadError(f"the array {name!r} is missing; there is {sorted(payload.arrays)}")
     array = payload.arrays[name]
-    if array.ndim != 1 or not np.issubdtype(array.dtype, dtype):
+    if array.ndim != 1 or not (array.dtype.type is dtype or np.issubdtype(array.dtype, dtype)):
         raise PayloadError(
             f"the array {name!r} is {array.dtype} {array.shape}; it must be one-dimensional {dtype.__name__}"
         )
