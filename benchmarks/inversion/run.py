@@ -71,7 +71,7 @@ def main() -> None:
     )
     options.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     options.add_argument("--only", nargs="*", help="names of rows; all by default")
-    options.add_argument("--again", action="store_true", help="measure again what is in results.json")
+    options.add_argument("--again", action="store_true", help="measure again what was measured before")
     given = options.parse_args()
     where = about.about("torch", "numpy")  # before any result is written, which makes the commit dirty
     results = json.loads((HERE / "results.json").read_text())
@@ -83,7 +83,7 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(given.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         parts = {
-            (name, seed): pool.submit(_part, name, targets, seed, where["commit"])
+            (name, seed): pool.submit(_part, name, targets, seed, where["commit"], given.again)
             for name in wanted
             for seeds, targets in [_size(name)]
             for seed in range(seeds)
@@ -122,10 +122,10 @@ def _file(name: str, seed: int) -> Path:
     return PARTS / f"{name.replace(' ', '-')}-{seed}-of-{_size(name)[1]}.npz"
 
 
-def _part(name: str, targets: int, seed: int, commit: str) -> dict[str, Any]:
+def _part(name: str, targets: int, seed: int, commit: str, again: bool) -> dict[str, Any]:
     """What one seed of a case finds, measured or from its file."""
     file = _file(name, seed)
-    if not file.is_file():
+    if again or not file.is_file():
         extra: dict[str, Any] = {"commit": commit}
         if name == "epsilon 8":
             settings, found = _private(ROUNDS, targets, seed)
@@ -237,9 +237,9 @@ def page(results: dict[str, Any]) -> str:
             f"*epsilon 8*: `dp_fedavg`, clients with one picture each, {run['clients_per_round']} of"
             f" {run['population']:,} in each of {run['rounds']} rounds, clip norm 0.3, noise multiplier"
             f" {run['noise_multiplier']:g}: epsilon {run['epsilon']:g} at delta {run['delta']:g}, by its"
-            f" ledger. One client each of the rounds {', '.join(map(str, run['attacked']))} with each seed: the"
-            " attacker is told what all others have added, and takes it off what was released; and, in the last row,"
-            " without that, against every picture of the cohorts of two or three rounds. Of two amounts of"
+            f" ledger. One client each of the rounds {', '.join(map(str, run['attacked']))} with each seed:"
+            " the attacker is told what all others have added, and takes it off what was released; and, in the"
+            " last row, without that, against every picture of the cohorts of two or three rounds. Of two amounts of"
             " smoothing, what comes closest counts.",
             "",
             about.line(results),
