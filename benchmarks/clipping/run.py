@@ -118,7 +118,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         f"The mean of the clipped gradients of {BATCH} pictures of 28x28, CPU time of one thread, beside",
         "Opacus 1.6 in one process, in turn. `whole units`: the exact sum that `sample_noise` adds its noise",
-        "to, which the others do not have. Noise is in none of them. More than 1 x: it takes longer than ours.",
+        "to, which the others do not have. Noise is in none of them. More than 1 x: longer than ours.",
         "",
         f"| model | parameters | {ways[0]} | " + " | ".join(f"{way}, of ours" for way in ways[1:]) + " |",
         "|---|---|---|---|---|---|",

@@ -16,7 +16,7 @@ from hedgerow.privacy.planning import Plan, solve
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import dp_fedavg, poisson
-from hedgerow.types import LocalTraining
+from hedgerow.types import RoundResult
 from tests.support import MeanTrainer, clients
 
 LITTLE = [1e-300, 1e-154, 1e-7, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2]
@@ -59,29 +59,40 @@ def test_epsilon_of_sampled_clients_grows_as_noise_gets_less_and_rounds_more(rat
     assert 0 <= counted_delta(event, 10, 2.0) <= 1
 
 
-@pytest.mark.parametrize("budget", [None, 5.0])
-def test_a_run_with_hardly_any_noise_goes_on_or_stops_before_anybody_trains(tmp_path: Path, budget):
-    strategy = dp_fedavg(
-        0.5, 1e-7, 1e-5, budget, sampling=poisson(4, population=12), local=LocalTraining(learning_rate=0.1)
-    )
-    trainer, data = MeanTrainer(), clients(12)
+def run(folder: Path, multiplier: float, epsilon: float | None, trained: list[str]) -> list[RoundResult]:
+    class Trainer(MeanTrainer):
+        def fit(self, model, samples, local, **options):
+            trained.append(options["client"])
+            return super().fit(model, samples, local, **options)
+
+    strategy = dp_fedavg(0.5, multiplier, 1e-5, epsilon, sampling=poisson(4, population=12))
+    trainer, data = Trainer(), clients(12)
     app = client_app(trainer, data, strategy, unmasked=True, seeded_noise=True)
     with InProcessGrid(app, 12, names=data.names) as grid:
-        results = list(
+        return list(
             train(
-                grid, strategy, trainer.initial(0), trainer.layout, num_rounds=3, folder=tmp_path,
+                grid, strategy, trainer.initial(0), trainer.layout, num_rounds=3, folder=folder,
                 masks=False, seeded_noise=True,
             )
         )  # fmt: skip
-    if budget is not None:
-        assert results == []
-        return
+
+
+def test_a_run_with_hardly_any_noise_goes_on(tmp_path):
+    results = run(tmp_path, 1e-7, None, [])
     assert len(results) == 3
     assert all(not result.failed for result in results)
     assert results[0].epsilon > 1e13
     assert results[0].epsilon < results[2].epsilon < math.inf
     lines = (tmp_path / "privacy.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"]["event"]["noise_multiplier"] for line in lines] == [1e-7] * 3
+
+
+def test_where_it_would_pass_the_budget_or_does_not_fit_nobody_trains(tmp_path):
+    trained: list[str] = []
+    assert run(tmp_path / "a", 1e-7, 5.0, trained) == []
+    with pytest.raises(ValueError, match="take a smaller clip norm or noise multiplier"):
+        run(tmp_path / "b", 1e9, None, trained)
+    assert trained == []
 
 
 EXTREMES = {
