@@ -243,7 +243,7 @@ def page(results: dict[str, Any]) -> str:
             f" {run['noise_multiplier']:g}: epsilon {run['epsilon']:g} at delta {run['delta']:g}, by its"
             f" ledger. One client each of the rounds {', '.join(map(str, run['attacked']))} with each seed:"
             " the attacker is told what all others have added, and takes it off what was released; and, in"
-            " the last row, without that, against every picture of the cohorts of two or three rounds. Of two"
+            " the last row, without that, against every picture of the cohorts of the first two. Of two"
             " amounts of smoothing, what comes closest counts.",
             "",
             about.line(results),
