@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy clean
+.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
@@ -31,11 +31,17 @@ secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients t
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py
 
-bench-inversion: $(VENV)/.dev  ## pictures from updates, protected and not (a quarter of an hour)
+bench-inversion: $(VENV)/.dev  ## pictures from updates, protected and not (half an hour; goes on where it stopped)
 	$(BIN)/python benchmarks/inversion/run.py
 
 bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (two hours; goes on where it stopped)
 	$(BIN)/python benchmarks/privacy/run.py
+
+bench-recipes: $(VENV)/.dev  ## what the private recipes reach, four seeds each (minutes)
+	$(BIN)/python benchmarks/recipes/run.py
+
+bench-clipping: $(VENV)/.dev  ## clipping each sample's gradient, beside Opacus (a minute)
+	$(BIN)/python benchmarks/clipping/run.py
 
 clean:  ## remove what was installed and made
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache

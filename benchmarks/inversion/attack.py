@@ -64,7 +64,7 @@ def invert(
         shape: of a picture.
         seed: of the random pictures that it starts from.
     """
-    target = dict(_split(layout, -update))
+    target = dict(split(layout, -update))
     space = _input_space(model, target, len(labels))
     random = generator(seed, "gradient inversion")
     pictures = torch.from_numpy(random.uniform(0, 0.5, (effort.starts, *shape)).astype(np.float32))
@@ -119,7 +119,8 @@ def _descend(
     pictures.copy_(moved.detach())
 
 
-def _split(layout: Layout, values: Vector) -> Iterator[tuple[str, Tensor]]:
+def split(layout: Layout, values: Vector) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of the parameters."""
     ends = np.cumsum([0, *(int(np.prod(slot.shape)) for slot in layout.parameters)])
     for slot, (first, last) in zip(layout.parameters, pairwise(ends), strict=True):
         yield slot.name, torch.from_numpy(values[first:last].copy()).reshape(slot.shape)

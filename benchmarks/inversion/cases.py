@@ -8,6 +8,7 @@ from flwr.app import RecordDict
 from numpy.typing import NDArray
 
 from benchmarks.inversion.attack import Effort, best_constant, best_match, invert
+from benchmarks.inversion.second_order import SecondOrder
 from benchmarks.inversion.seen import ONE_STEP, Cohort, Victim, ring_update, run, sent_update
 from hedgerow.strategies import Transform, dp_fedavg, fedavg, poisson, secure_fedavg, uniform
 from hedgerow.strategies.strategy import Strategy
@@ -58,18 +59,19 @@ class Attacker:
     efforts: tuple[Effort, ...]
 
     def reconstruct(
-        self, model: Model, layout: Layout, update: Vector, labels: NDArray[np.int64], seed: int
+        self, model: Model, layout: Layout, update: Vector, own: Samples, seed: int
     ) -> list[Pictures]:
-        """What each effort finds."""
+        """What each effort finds; of the client's samples, it is given the labels."""
         module = self.victim.module(model)
         return [
-            invert(module, layout, update, labels, self.victim.shape, effort, seed) for effort in self.efforts
+            invert(module, layout, update, own.y, self.victim.shape, effort, seed) for effort in self.efforts
         ]
 
 
 def plain(
-    attacker: Attacker, samples: Samples, pipeline: Transform, targets: int, each: int, seed: int
-) -> Found:
+    attacker: Attacker | SecondOrder,
+    samples: Samples, pipeline: Transform, targets: int, each: int, seed: int,
+) -> Found:  # fmt: skip
     """FedAvg: the replies of `targets` clients with `each` pictures, one after another."""
     cohort, found = Cohort.of(samples, targets, each), Found()
     strategy = fedavg(pipeline=pipeline, local=ONE_STEP, sampling=uniform(targets))
@@ -80,7 +82,7 @@ def plain(
     for name, reply in heard.items():
         own = cohort.samples(name)
         update = sent_update(reply, strategy, layout, seed=seed, round=1, client=name)
-        found.add(own.x, attacker.reconstruct(first, layout, update, own.y, seed))
+        found.add(own.x, attacker.reconstruct(first, layout, update, own, seed))
     return found
 
 
@@ -107,7 +109,7 @@ def ring_vectors(
     for name, reply in heard.items():
         own = cohort.samples(name)
         update = ring_update(reply, strategy, layout, clients, seed)
-        found.add(own.x, attacker.reconstruct(first, layout, update, own.y, seed))
+        found.add(own.x, attacker.reconstruct(first, layout, update, own, seed))
     return found
 
 
@@ -123,7 +125,7 @@ def secure_sum(attacker: Attacker, samples: Samples, clients: int, each: int, se
     )  # fmt: skip
     layout, everything, found = attacker.victim.trainer().layout, cohort.all(), Found()
     update = models[0].parameters - first.parameters
-    found.add(everything.x, attacker.reconstruct(first, layout, update, everything.y, seed))
+    found.add(everything.x, attacker.reconstruct(first, layout, update, everything, seed))
     return found
 
 
@@ -175,9 +177,12 @@ class _Ear:
 def private(
     attacker: Attacker,
     seeker: Attacker, samples: Samples, noise_multiplier: float, expected: int, population: int,
-    attacked: Sequence[int], num_rounds: int, seed: int,
+    attacked: Sequence[int], num_rounds: int, seed: int, sought: int | None = None,
 ) -> Private:  # fmt: skip
-    """DP-FedAvg: clients with one picture each, for all of a budget's rounds, some of them attacked."""
+    """DP-FedAvg: clients with one picture each, for all of a budget's rounds, some of them attacked.
+
+    In the first `sought` of them, the whole cohort is sought too; in all by default.
+    """
     cohort = Cohort.of(samples, population, 1)
     strategy = dp_fedavg(
         0.3, noise_multiplier, delta=1e-5, local=ONE_STEP, sampling=poisson(expected, population=population)
@@ -197,7 +202,7 @@ def private(
     )
     models[0] = first
     released, alone, clipped = Found(), Found(), Found()
-    for number, names in chosen.items():
+    for place, (number, names) in enumerate(chosen.items()):
         before = models[number - 1]
         moved = models[number].parameters.astype(np.float64) - before.parameters
         left = (moved * expected - ear.others[number]).astype(np.float32)
@@ -208,8 +213,10 @@ def private(
             (alone, own, left),
             (clipped, own, ear.own[number]),
         ):
+            if into is released and sought is not None and place >= sought:
+                continue
             who = seeker if into is released else attacker
-            into.add(pictures.x, who.reconstruct(before, layout, update, pictures.y, seed + number))
+            into.add(pictures.x, who.reconstruct(before, layout, update, pictures, seed + number))
     assert ledger is not None
     return Private(released, alone, clipped, ledger.epsilon)
 

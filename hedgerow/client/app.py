@@ -89,7 +89,7 @@ class FederatedClient(ClientApp):
         if strategy.pipeline.only_sum:
             secure = SecureClient(
                 strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
-                enrolment, state_folder,
+                enrolment, state_folder, strategy.sampling.groups or 1,
             )  # fmt: skip
             for stage in STAGES:
                 self.train(stage)(getattr(secure, stage))

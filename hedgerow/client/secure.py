@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar, final
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
+from hedgerow import checks
 from hedgerow.client.enrolment import Enrolment, load_enrolment
 from hedgerow.client.memory import SecureMemory
 from hedgerow.records import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
@@ -56,6 +57,15 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
     return load_enrolment(Path(str(folder)), trust_on_first_use=first)
 
 
+def _most_rounds(context: Context) -> int | None:
+    """Sums that a device adds noise to, of all runs, as its node configuration says; `None` for no limit."""
+    given = context.node_config.get("most-rounds")
+    if given is None:
+        return None
+    checks.whole(1, most_rounds=given)  # type: ignore[arg-type]
+    return int(given)
+
+
 @final
 class SecureClient:
     """Answers the five stages of a round, and a sixth that says it has failed.
@@ -67,6 +77,7 @@ class SecureClient:
         fit: trains.
         enrolment: gives the client's identity and register.
         folder: where the client remembers which rounds it has answered.
+        apart: rounds from one of a client's to the next, at least.
     """
 
     def __init__(
@@ -77,7 +88,9 @@ class SecureClient:
         fit: Fit,
         enrolment: Enrol,
         folder: Path | None,
+        apart: int = 1,
     ) -> None:
+        self._apart = apart
         self._pipeline, self._layout, self._name = pipeline, layout, name
         self._fit, self._enrolment, self._folder = fit, enrolment, folder
 
@@ -86,7 +99,10 @@ class SecureClient:
         name = self._name(context)
         setup = decode(Setup, unpack_stage(message.content))
         advert, state = protocol.join(self._party(context, name), setup)
-        self._memory(context, name).claim(setup.run, setup.round)
+        memory = self._memory(context, name)
+        if self._noised:
+            memory.check(_most_rounds(context))
+        memory.claim(setup.run, setup.round, self._apart)
         return self._answer(message, context, advert, state)
 
     def shares(self, message: Message, context: Context) -> Message:
@@ -109,6 +125,8 @@ class SecureClient:
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:
             raise WrongModel("the model, or the seed, is not the one that the cohort was told of")
         shape = party.shape(len(before.setup.members))
+        if self._noised:
+            self._memory(context, name).count(_most_rounds(context))
         vector = self._fit(context, name, request, shape)
         answer, vector, state = protocol.contribute(party, before, delivery, vector)
         self._keep(context, state)
@@ -152,7 +170,15 @@ class SecureClient:
         return Shape.of(self._pipeline, self._layout(), clients)
 
     def _memory(self, context: Context, name: str) -> SecureMemory:
-        return SecureMemory(context, self._folder, name)
+        folder = self._folder
+        if folder is None and _most_rounds(context) and (enrolled := context.node_config.get("enrolment")):
+            folder = Path(str(enrolled))
+        return SecureMemory(context, folder, name)
+
+    @property
+    def _noised(self) -> bool:
+        noise = self._pipeline.noise
+        return noise is not None and noise.fewest > 0
 
     def _answer(self, message: Message, context: Context, answer: object, state: State) -> Message:
         self._keep(context, state)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from hedgerow import checks
 from hedgerow.experiments.errors import CommandError
 from hedgerow.experiments.terminal import say
-from hedgerow.privacy.accounting import renyi_epsilon
+from hedgerow.privacy.accounting import counted_renyi
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 from hedgerow.privacy.planning import Mechanism, Plan, solve
 from hedgerow.strategies.distributed import skellam_event
@@ -84,7 +84,7 @@ def _noise(plan: Plan, event: Gaussian | Skellam) -> tuple[dict[str, float], str
             f" {event.variance:.6g}, counted by Renyi divergences."
         )
     once = event if plan.rate == 1 else PoissonSampled(plan.rate, event)
-    bound = renyi_epsilon([once] * plan.rounds, plan.delta)
+    bound = counted_renyi(once, plan.rounds, plan.delta)
     return {"renyi_epsilon": bound}, (
         f"Adding or removing one client, with all its data. By Renyi divergences alone: epsilon {bound:.4g}."
     )

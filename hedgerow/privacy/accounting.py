@@ -3,14 +3,20 @@
 Everything is for adding or removing one client, all of its data and all of its
 rounds. `epsilon` uses privacy loss distributions, which are tight; the Renyi
 accountant gives an independent upper bound, and counts Skellam noise, of which
-no more is known in many dimensions.
+no more is known in many dimensions. It also decides how finely losses are
+counted, so that memory and time do not grow with epsilon; and it alone counts
+what has so little noise that an epsilon says nothing.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
@@ -21,12 +27,20 @@ Once: TypeAlias = Gaussian | Skellam | PoissonSampled
 """An event that counts once, whatever the others are."""
 
 GRID = 1e-4
-"""Privacy losses are rounded up to multiples of this."""
+"""Privacy losses are rounded up to multiples of this ..."""
+
+PARTS = 200_000
+"""... or of such a part of the Renyi epsilon, where that is more."""
+
+LARGEST = 1e4
+"""A larger Renyi epsilon stands as it is: nothing is protected, and losses no longer fit floating point."""
 
 # Whole: those that the bound of Skellam noise is proven for. Orders below 2 also fail to converge for some
 # rates of sampling, and are seldom the best.
 _ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 512, 1024)
 _MORE_ORDERS = (*range(2, 128), *(round(128 * 1.1**k) for k in range(90)))
+_SMALL_DELTA = 1e-12  # losses that are less likely are not looked for
+_NO_NOISE = 1e-150  # the square of less is no float
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,8 @@ class Budget:
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The epsilon of all these releases together, by privacy loss distributions.
 
-    Where one of them has Skellam noise, by Renyi divergences: `renyi_epsilon`.
+    Where one of them has Skellam noise, or all come to more than `LARGEST`, by
+    Renyi divergences: `renyi_epsilon`. Infinite where a float cannot hold it.
 
     Args:
         events: in any order; equal ones are composed at once.
@@ -66,12 +81,13 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     counts = _counted(events)
     if not counts:
         return 0.0
-    if any(isinstance(event, Skellam) for event in counts):
+    grid = _grid(counts, delta)
+    if grid is None:
         return _renyi(counts, delta)
     composed: Any = None
     for event, count in sorted(counts.items(), key=repr):
         assert not isinstance(event, Skellam)
-        part = _composed(event, count)
+        part = _composed(event, count, grid)
         composed = part if composed is None else composed.compose(part)
     return float(composed.get_epsilon_for_delta(delta))
 
@@ -82,7 +98,8 @@ def renyi_epsilon(events: Iterable[Event], delta: float) -> float:
     >>> round(renyi_epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     1.173
     """
-    return _renyi(_counted(events), delta)
+    counts = _counted(events)
+    return _renyi(counts, delta) if counts else 0.0
 
 
 def skellam_divergence(event: Skellam, order: int) -> float:
@@ -103,37 +120,71 @@ def skellam_divergence(event: Skellam, order: int) -> float:
 def counted_epsilon(event: Once, count: int, delta: float, grid: float = GRID) -> float:
     """The epsilon of so many equal releases: as `epsilon`, without a list of them.
 
-    Losses are rounded up to multiples of `grid`. One ten times `GRID` is ten
-    times as fast, and never below.
+    Losses are rounded up to multiples of `grid`, or more. One ten times `GRID`
+    is ten times as fast, and never below.
     """
-    if isinstance(event, Skellam):
-        return _renyi({event: count}, delta)
-    return float(_composed(event, count, grid).get_epsilon_for_delta(delta))
+    rounded = _grid({event: count}, delta)
+    if rounded is None or isinstance(event, Skellam):
+        return counted_renyi(event, count, delta)
+    return float(_composed(event, count, max(rounded, grid)).get_epsilon_for_delta(delta))
+
+
+def counted_renyi(event: Once, count: int, delta: float) -> float:
+    """The epsilon of so many equal releases, as `renyi_epsilon`."""
+    return _renyi({event: count}, delta)
 
 
 def counted_delta(event: Once, count: int, epsilon: float) -> float:
-    """The delta for which so many equal releases have this epsilon."""
-    if not isinstance(event, Skellam):
-        return float(_composed(event, count).get_delta_for_epsilon(epsilon))
-    divergences = [count * skellam_divergence(event, order) for order in _MORE_ORDERS]
+    """The delta for which so many equal releases have this epsilon; 1 where there is none."""
+    grid = _grid({event: count}, _SMALL_DELTA)
+    if grid is not None and not isinstance(event, Skellam):
+        return float(_composed(event, count, grid).get_delta_for_epsilon(epsilon))
+    orders, divergences = _divergences({event: count})
+    if not len(orders):
+        return 1.0
     compute_delta = _dp_accounting().rdp.rdp_privacy_accountant.compute_delta
-    return float(compute_delta(_MORE_ORDERS, divergences, epsilon)[0])
+    return float(compute_delta(orders, divergences, epsilon)[0])
+
+
+def _grid(counts: Mapping[Once, int], delta: float) -> float | None:
+    """What losses are rounded up to multiples of; `None` where Renyi divergences count."""
+    if any(isinstance(event, Skellam) for event in counts):
+        return None
+    most = _renyi(counts, delta)
+    return max(GRID, most / PARTS) if most <= LARGEST else None
 
 
 def _renyi(counts: Mapping[Once, int], delta: float) -> float:
-    dp = _dp_accounting()
+    orders, divergences = _divergences(counts)
+    return (
+        float(_dp_accounting().rdp.compute_epsilon(orders, divergences, delta)[0])
+        if len(orders)
+        else math.inf
+    )
+
+
+def _divergences(counts: Mapping[Once, int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Orders, and the Renyi divergence of each; those left out that a float cannot hold."""
     sampled = any(isinstance(event, PoissonSampled) for event in counts)  # slow for large orders
     orders = _ORDERS if sampled else _MORE_ORDERS
-    accountant = dp.rdp.RdpAccountant(orders)
-    total = [0.0] * len(orders)
-    for event, count in counts.items():
-        if isinstance(event, Skellam):
-            total = [
-                sum_ + count * skellam_divergence(event, a) for sum_, a in zip(total, orders, strict=True)
-            ]
-        else:
-            accountant.compose(_dp_event(event), count)
-    return float(dp.rdp.compute_epsilon(orders, accountant.rdp + total, delta)[0])
+    with np.errstate(over="ignore"):
+        total = np.sum([count * _divergence(event, orders) for event, count in counts.items()], axis=0)
+    finite = np.isfinite(total)
+    return np.array(orders)[finite], total[finite]
+
+
+@lru_cache(maxsize=256)
+def _divergence(event: Once, orders: tuple[int, ...]) -> NDArray[np.float64]:
+    if isinstance(event, Skellam):
+        return np.array([skellam_divergence(event, order) for order in orders])
+    gaussian = event.event if isinstance(event, PoissonSampled) else event
+    if gaussian.noise_multiplier < _NO_NOISE:
+        return np.full(len(orders), np.inf)
+    accountant = _dp_accounting().rdp.RdpAccountant(orders)
+    accountant.compose(_dp_event(event))
+    found = np.array(accountant.rdp)
+    # Cancelled out: as without sampling, which is never less.
+    return np.where(found > 0, found, np.array(orders) / (2 * gaussian.noise_multiplier**2))
 
 
 def _counted(events: Iterable[Event]) -> Counter[Once]:
@@ -158,7 +209,7 @@ def _counted(events: Iterable[Event]) -> Counter[Once]:
 
 
 @lru_cache(maxsize=256)
-def _composed(event: Gaussian | PoissonSampled, count: int, grid: float = GRID) -> Any:
+def _composed(event: Gaussian | PoissonSampled, count: int, grid: float) -> Any:
     if isinstance(event, Gaussian):  # exactly: noise adds up in squares
         return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), grid)
     one = _loss_distribution(event, grid)

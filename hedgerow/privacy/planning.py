@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.privacy.accounting import GRID, Budget, Once, counted_delta, counted_epsilon
+from hedgerow.privacy.accounting import GRID, Budget, Once, counted_delta, counted_epsilon, counted_renyi
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
 Mechanism = Callable[[float], Gaussian | Skellam]
 """What a noise multiplier makes of a round in which every client is."""
+
+_WEAK = 20.0  # epsilon above which losses are counted less finely, and take the longest
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,22 @@ def _spent(plan: dict[str, Any]) -> float:
     return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"], plan["grid"])
 
 
+def _keeps(plan: dict[str, Any]) -> bool:
+    """Whether what is spent is within epsilon: at once where a bound of it, which costs nothing, is."""
+    allowed = float(plan["epsilon"])
+    if allowed > _WEAK and counted_renyi(_event(plan), int(plan["rounds"]), plan["delta"]) <= allowed:
+        return True
+    return _spent(plan) <= allowed
+
+
 def _delta(plan: dict[str, Any]) -> float:
-    return counted_delta(_event(plan), int(plan["rounds"]), plan["epsilon"])
+    found = counted_delta(_event(plan), int(plan["rounds"]), plan["epsilon"])
+    if not 0 < found < 1:
+        raise ValueError(
+            f"delta would be {found:g}, and must be between 0 and 1; take"
+            f" {'less' if found < 1 else 'more'} noise, or {'a smaller' if found < 1 else 'a larger'} epsilon"
+        )
+    return found
 
 
 def _event(plan: dict[str, Any]) -> Once:
@@ -110,7 +126,7 @@ def _event(plan: dict[str, Any]) -> Once:
 
 def _rounds(plan: dict[str, Any]) -> int:
     def holds(rounds: int) -> bool:
-        return _spent({**plan, "rounds": rounds}) <= float(plan["epsilon"])
+        return _keeps({**plan, "rounds": rounds})
 
     if not holds(1):
         raise ValueError(
@@ -128,14 +144,12 @@ def _rounds(plan: dict[str, Any]) -> int:
 
 
 def _noise_multiplier(plan: dict[str, Any]) -> float:
-    return _smallest(
-        "noise multiplier", 1.0, lambda z: _spent({**plan, "noise_multiplier": z}) <= plan["epsilon"]
-    )
+    return _smallest("noise multiplier", 1.0, lambda z: _keeps({**plan, "noise_multiplier": z}))
 
 
 def _rate(plan: dict[str, Any]) -> float:
     def holds(inverse: float) -> bool:
-        return _spent({**plan, "rate": 1 / inverse}) <= float(plan["epsilon"])
+        return _keeps({**plan, "rate": 1 / inverse})
 
     return 1.0 if holds(1.0) else 1 / _smallest("rate", 8.0, holds)
 
@@ -145,9 +159,10 @@ def _smallest(name: str, start: float, holds: Callable[[float], bool]) -> float:
     low = high = start
     while not holds(high):
         low, high = high, 2 * high
-        if high > 1e6:
-            raise ValueError(f"no {name} keeps this budget; allow a larger epsilon or fewer rounds")
-    while low == high or (low > start / 64 and holds(low)):
+        if high > 1e9:
+            more = ", or take more noise" if name == "rate" else ""
+            raise ValueError(f"no {name} keeps this budget; allow a larger epsilon or fewer rounds{more}")
+    while low == high or (low > start * 1e-9 and holds(low)):
         low, high = low / 1.5, low
     while high / low > 1.0005:
         middle = (low * high) ** 0.5

@@ -49,6 +49,7 @@ class PrivateRounds:
                 " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
                 " without them"
             )
+        self.strategy.release.sigma(self.clip_norm(state), len(state.model.parameters) + 1)
         released = int(state.private[_RELEASES][0])
         if self.ledger.releases < released:
             raise LedgerError(
@@ -86,7 +87,10 @@ class PrivateRounds:
         except OverflowError as error:
             return unchanged, f"{error}; nothing is released"
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words
-        released = strategy.release(total, state.private, words)
+        try:
+            released = strategy.release(total, state.private, words)
+        except ValueError as error:  # an adaptive norm has grown too large
+            return unchanged, f"{error}; nothing is released"
         noise = "seeded: a simulation" if self.seeded else "system"
         try:
             self.ledger.record(number, self._event(state), released.digest, noise=noise)

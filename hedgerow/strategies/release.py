@@ -167,8 +167,18 @@ class Release:
         return math.hypot(norm, float(np.float32(self._half_answer(norm))))
 
     def sigma(self, norm: float, n: int) -> int:
-        """Standard deviation of the noise that is drawn for `n` values, in units."""
-        return self.noise.sigma(self.reach(norm), n)
+        """Standard deviation of the noise that is drawn for `n` values, in units.
+
+        Raises:
+            ValueError: it would not fit beside the sum; with a remedy.
+        """
+        sigma = self.noise.sigma(self.reach(norm), n)
+        if sigma > LARGEST_SIGMA:
+            raise ValueError(
+                f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
+                " is allowed: take a smaller clip norm or noise multiplier"
+            )
+        return sigma
 
     def init(self, d: int) -> Arrays:
         """The private state before the first round of a model of `d` values."""
@@ -182,11 +192,6 @@ class Release:
         """
         norm = self.bounding.norm(state)
         sigma = self.sigma(norm, len(total))
-        if sigma > LARGEST_SIGMA:
-            raise ValueError(
-                f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
-                " is allowed: take a smaller clip norm or noise multiplier"
-            )
         noise, kept = self.noise.draw(sigma, len(total), state, words)
         noised, state = total + noise, {**state, **kept}
         digest = hashlib.blake2b(noised.tobytes(), digest_size=16).hexdigest()

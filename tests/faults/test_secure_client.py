@@ -1,6 +1,7 @@
 """What a client keeps between messages: it answers once, never in the clear, and for one model only."""
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hedgerow.records import pack_stage, pack_train, unpack_stage
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
     AlreadyAnswered,
+    AskedTooOften,
+    LimitReached,
     Malformed,
     NotMasked,
     OutOfOrder,
@@ -28,11 +31,15 @@ from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
-from hedgerow.strategies import fedavg, parse_pipeline
+from hedgerow.strategies import cyclic, fedavg, parse_pipeline, secure_dp_fedavg
 from hedgerow.strategies.masking import Shape, model_hash, read_vector
 from tests.support import MeanTrainer, clients
 
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=5))")
+PLAIN = fedavg(pipeline=PIPELINE, weighted=False)
+NOISED = secure_dp_fedavg(
+    0.5, 2.0, corrupt=0.0, dropout=0.0, min_clients=5, sampling=cyclic(5, population=15)
+)
 TRAINER = MeanTrainer()
 DATA = clients(5)
 MODEL = TRAINER.initial(0)
@@ -41,20 +48,24 @@ MODEL = TRAINER.initial(0)
 class Federation:
     """Five clients and a server that is us: it can say what it likes."""
 
-    def __init__(self, folder=None, round: int = 1, run: str = "run") -> None:
+    def __init__(
+        self, folder=None, round: int = 1, run: str = "run", strategy=PLAIN, config=MappingProxyType({})
+    ) -> None:
+        self.pipeline = strategy.pipeline
         self.app = client_app(
-            TRAINER, DATA, fedavg(pipeline=PIPELINE, weighted=False),
+            TRAINER, DATA, strategy,
             state_folder=folder, enrolment=SimulatedEnrolments(bytes(32)).enrolment,
         )  # fmt: skip
         self.contexts = {
-            name: Context(1, i, {"client-name": name}, RecordDict(), {}) for i, name in enumerate(DATA.names)
+            name: Context(1, i, {"client-name": name, **config}, RecordDict(), {})
+            for i, name in enumerate(DATA.names)
         }
         self.begin(round, run)
 
     def begin(self, round: int, run: str = "run") -> None:
-        self.shape = Shape.of(PIPELINE, TRAINER.layout, 5)
+        self.shape = Shape.of(self.pipeline, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
-        self.setup = set_up(PIPELINE.secure, self.shape, DATA.names, run, round, model)
+        self.setup = set_up(self.pipeline.secure, self.shape, DATA.names, run, round, model)
         self.server = SecureRound(self.setup, self.shape)
         self.request = pack_train(MODEL, TRAINER.layout, round=round, seed=0, clients=5)
 
@@ -100,6 +111,42 @@ class Federation:
 
 
 ANY = DATA.names[2]
+
+
+def test_a_client_that_adds_noise_takes_its_turn_and_no_other() -> None:
+    federation = Federation(round=4, strategy=NOISED)
+    federation.keys()
+    for round in (5, 6):
+        federation.begin(round)
+        with pytest.raises(AskedTooOften, match=rf"round {round} .* round 4.*; .* 3 rounds apart"):
+            federation.keys()
+    federation.begin(7)
+    federation.keys()
+
+
+def test_a_client_adds_noise_to_no_more_sums_than_its_own_limit_whatever_the_run(tmp_path) -> None:
+    def federation(round: int, run: str) -> Federation:
+        # A new process, with a fresh context.
+        return Federation(tmp_path, round, run, NOISED, {"most-rounds": 2})
+
+    federation(1, "a").until("end")
+    federation(4, "a").until("masked")  # fails before it tells anything
+    federation(1, "b").until("survivors")  # the server has the vectors: it counts
+    for round, run in ((7, "a"), (4, "b"), (1, "c")):
+        with pytest.raises(LimitReached, match="2 sums, and its own limit, most-rounds, is 2"):
+            federation(round, run).keys()
+
+
+def test_a_limit_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="most_rounds is 0"):
+        Federation(strategy=NOISED, config={"most-rounds": 0}).keys()
+
+
+def test_with_a_limit_an_enrolled_device_counts_in_its_enrolment(tmp_path) -> None:
+    config = {"most-rounds": 1, "enrolment": str(tmp_path)}
+    Federation(None, 1, "a", NOISED, config).until("survivors")
+    with pytest.raises(LimitReached):
+        Federation(None, 1, "b", NOISED, config).keys()
 
 
 def test_a_whole_round_gives_the_sum_and_leaves_no_secret_behind() -> None:
@@ -257,7 +304,7 @@ def test_trust_on_first_use_is_refused_unless_asked_for() -> None:
 
 def test_every_refusal_is_documented() -> None:
     kinds = Refused.__subclasses__()
-    assert len(kinds) == 24
+    assert len(kinds) == 26
     assert all(kind.__doc__ for kind in kinds)
 
 
