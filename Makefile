@@ -34,7 +34,7 @@ bench-engines:  ## ours beside other simulators, each in an environment of its o
 bench-inversion: $(VENV)/.dev  ## pictures from updates, protected and not (half an hour; goes on where it stopped)
 	$(BIN)/python benchmarks/inversion/run.py
 
-bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (two hours; goes on where it stopped)
+bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trusted server, secure sums (an hour; goes on where it stopped)
 	$(BIN)/python benchmarks/privacy/run.py
 
 bench-recipes: $(VENV)/.dev  ## what the private recipes reach, four seeds each (minutes)

@@ -8,12 +8,13 @@ from hedgerow.datasets import Dataset, Federation, iid, load_dataset
 from hedgerow.types import Samples
 
 CLIENTS = 1000
-"""Of the search."""
+DELTA = CLIENTS**-1.1
+"""A little below 1 / clients."""
 
 
-def federation(name: str, pool: int, clients: int, seed: int) -> Federation:
-    """The embedded data set, dealt to so many clients by the seed."""
-    return pooled(load_dataset(name), pool).split(iid(clients), seed)
+def federation(name: str, pool: int, seed: int) -> Federation:
+    """The embedded data set, dealt to the clients by the seed."""
+    return pooled(load_dataset(name), pool).split(iid(CLIENTS), seed)
 
 
 def pooled(data: Dataset, pool: int) -> Dataset:
@@ -29,11 +30,6 @@ def pooled(data: Dataset, pool: int) -> Dataset:
         return replace(samples, x=means.astype(np.float32))
 
     return replace(data, train=smaller(data.train), test=smaller(data.test)) if pool > 1 else data
-
-
-def delta(clients: int) -> float:
-    """A little below 1 / clients."""
-    return clients**-1.1
 
 
 def searched(name: str, pool: int, seed: int) -> tuple[Federation, Samples]:

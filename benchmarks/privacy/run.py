@@ -25,9 +25,9 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a process has one thread
 
 import numpy as np
-from data import arrays, delta, federation, flat
+from data import CLIENTS, DELTA, arrays, federation, flat
 from reference import Settings, accuracy, dp_fedavg, noise_multiplier
-from search import BATCH, GRID, ROUNDS, chosen
+from search import BATCH, COHORT, GRID, ROUNDS, chosen
 
 import hedgerow as hr
 from hedgerow.models import build
@@ -43,31 +43,22 @@ CHOSEN = {name: chosen(name) for name in GRID}
 RANGE = {"fashion-mnist": 0.125, "watch": 0.25}
 """`value_range` in clip norms: less than it, and the sums of so many values would be of coarser units."""
 
-SYSTEMS = {
-    "reference": (1000, 3000),
-    "central": (1000, 3000),
-    "central, Poisson": (1000,),
-    "secure": (1000, 3000),
-    "secure, 40 % uncounted": (1000, 3000),
-    "reference, loud": (1000, 3000),
-}
-"""Systems, and the populations that they are run for; half of one takes part in a round."""
+SYSTEMS = ("reference", "central", "secure", "secure, 40 % uncounted", "reference, loud")
+PAIRS = (("central", "reference"), ("secure", "central"), ("secure, 40 % uncounted", "central"))
+"""Whose difference is shown."""
 
-FEWEST_SEEDS = 2
-"""Populations with fewer, in any row, are in results.json only."""
-
-Job = tuple[int, str, float, str, int]
-"""Clients, data, epsilon, system, seed."""
+Job = tuple[str, float, str, int]
+"""Data, epsilon, system, seed."""
 
 
-def reference(name: str, clients: int, epsilon: float, seed: int, *, loud: bool) -> dict[str, Any]:
+def reference(name: str, epsilon: float, seed: int, *, loud: bool) -> dict[str, Any]:
     """One run of `reference.py`; `loud` has the noise that is in the sums of the default threat model."""
     best = {**CHOSEN[name]}
-    data = federation(name, int(best.pop("pool")), clients, seed)
-    noise = noise_multiplier(epsilon, delta(clients), -(-ROUNDS // 2))
+    data = federation(name, int(best.pop("pool")), seed)
+    noise = noise_multiplier(epsilon, DELTA, -(-ROUNDS * COHORT // CLIENTS))
     if loud:
-        noise = noise_in_sums(strategy("secure, 40 % uncounted", name, clients, epsilon), data)
-    settings = Settings(ROUNDS, clients // 2, noise_multiplier=noise, batch_size=BATCH, **best)
+        noise = noise_in_sums(strategy("secure, 40 % uncounted", name, epsilon), data)
+    settings = Settings(ROUNDS, COHORT, noise_multiplier=noise, batch_size=BATCH, **best)
     random = np.random.default_rng(seed)
     model = dp_fedavg(arrays(data), data.dataset.num_classes, settings, "cyclic", random)
     reached = accuracy(model, *flat(data.dataset.test))
@@ -76,26 +67,25 @@ def reference(name: str, clients: int, epsilon: float, seed: int, *, loud: bool)
 
 def noise_in_sums(planned: hr.Strategy, data: hr.Federation) -> float:
     """Standard deviation of the noise of a whole cohort, in clip norms."""
-    noise, cohort = planned.release.noise, len(data) // 2
+    noise = planned.release.noise
     values = len(hr.TorchTrainer(task(data)).initial(0).parameters)
     assert noise.skellam is not None
     # With no number of values given, l2 is the clip norm in units.
-    return sqrt(noise.skellam(values).variance * cohort / noise.fewest) / noise.skellam(None).l2
+    return sqrt(noise.skellam(values).variance * COHORT / noise.fewest) / noise.skellam(None).l2
 
 
-def strategy(system: str, name: str, clients: int, epsilon: float) -> hr.Strategy:
+def strategy(system: str, name: str, epsilon: float) -> hr.Strategy:
     """Hedgerow's, calibrated."""
     best = CHOSEN[name]
     local = hr.LocalTraining(
         learning_rate=best["learning_rate"], epochs=int(best["epochs"]), batch_size=BATCH
     )
-    sampling = (hr.poisson if "Poisson" in system else hr.cyclic)(clients // 2, population=clients)
 
     def make(noise: float) -> hr.Strategy:
         common: Any = {
-            "clip_norm": best["clip_norm"], "noise_multiplier": noise, "delta": delta(clients),
-            "epsilon": epsilon, "server_momentum": best["server_momentum"], "sampling": sampling,
-            "local": local,
+            "clip_norm": best["clip_norm"], "noise_multiplier": noise, "delta": DELTA,
+            "epsilon": epsilon, "server_momentum": best["server_momentum"],
+            "sampling": hr.cyclic(COHORT, population=CLIENTS), "local": local,
         }  # fmt: skip
         if "secure" not in system:
             return hr.dp_fedavg(**common)
@@ -106,10 +96,10 @@ def strategy(system: str, name: str, clients: int, epsilon: float) -> hr.Strateg
     return hr.calibrated(make, ROUNDS)
 
 
-def hedgerow(system: str, name: str, clients: int, epsilon: float, seed: int) -> dict[str, Any]:
+def hedgerow(system: str, name: str, epsilon: float, seed: int) -> dict[str, Any]:
     """One run of Hedgerow."""
-    data = federation(name, int(CHOSEN[name]["pool"]), clients, seed)
-    planned = strategy(system, name, clients, epsilon)
+    data = federation(name, int(CHOSEN[name]["pool"]), seed)
+    planned = strategy(system, name, epsilon)
     rounds = list(
         hr.simulate(
             task(data), data, planned,
@@ -154,17 +144,17 @@ def same_with_masks(clients: int = 60, rounds: int = 2) -> dict[str, Any]:
 
 def measured(job: Job) -> dict[str, Any]:
     """One run, as a line of results.json."""
-    clients, name, epsilon, system, seed = job
+    name, epsilon, system, seed = job
     begun = time.process_time()
     if system.startswith("reference"):
-        run = reference(name, clients, epsilon, seed, loud="loud" in system)
+        run = reference(name, epsilon, seed, loud="loud" in system)
     else:
-        run = hedgerow(system, name, clients, epsilon, seed)
+        run = hedgerow(system, name, epsilon, seed)
     line = {**dict(zip(KEYS, job, strict=True)), **run}
     return {**line, "cpu_seconds": round(time.process_time() - begun, 2)}
 
 
-KEYS = ("clients", "data", "epsilon", "system", "seed")
+KEYS = ("data", "epsilon", "system", "seed")
 
 
 def main() -> None:
@@ -173,15 +163,14 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=16)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--only", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
-    options.add_argument("--clients", type=int, nargs="*", default=[1000, 3000])
     given = options.parse_args()
     results = json.loads(FILE.read_text()) if FILE.is_file() else {"runs": []}
     known = {tuple(run[key] for key in KEYS) for run in results["runs"]}
     todo = [
         job
         for seed in range(given.seeds)
-        for clients, name, epsilon, system in product(given.clients, CHOSEN, EPSILONS, given.only)
-        if clients in SYSTEMS[system] and (job := (clients, name, epsilon, system, seed)) not in known
+        for name, epsilon, system in product(CHOSEN, EPSILONS, given.only)
+        if (job := (name, epsilon, system, seed)) not in known
     ]
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(measured, job) for job in todo]):
@@ -213,8 +202,8 @@ def error(values: list[float]) -> float:
     return statistics.stdev(values) / sqrt(len(values))
 
 
-Reached = dict[tuple[int, str, float, str], dict[int, float]]
-"""Clients, data, epsilon and system -> seed -> accuracy."""
+Reached = dict[tuple[str, float, str], dict[int, float]]
+"""Data, epsilon and system -> seed -> accuracy."""
 
 
 def page(results: dict[str, Any]) -> str:
@@ -222,27 +211,22 @@ def page(results: dict[str, Any]) -> str:
     reached: Reached = {}
     noises, sent = {}, {}
     for run in results["runs"]:
-        key = (run["clients"], run["data"], run["epsilon"], run["system"])
+        key = (run["data"], run["epsilon"], run["system"])
         reached.setdefault(key, {})[run["seed"]] = run["accuracy"]
         noises[key], sent[key] = run["noise"], run["bytes_up"]
     values = next(run["values"] for run in results["runs"] if run["data"] == "watch" and "values" in run)
-    lines = [TEXT.format(rounds=ROUNDS, pool=CHOSEN["watch"]["pool"], values=values)]
-    shown = [
-        clients
-        for clients in sorted({key[0] for key in reached})
-        if min(len(by) for key, by in reached.items() if key[0] == clients) >= FEWEST_SEEDS
-    ]
-    for clients in shown:
-        lines += table(clients, reached)
+    counts = sorted({len(by) for by in reached.values()})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    facts = {"rounds": ROUNDS, "clients": CLIENTS, "seeds": seeds, "pool": CHOSEN["watch"]["pool"]}
+    lines = [TEXT.format(values=values, **facts), *table(reached)]
     lines += ["## Noise, and bytes", "", NOISE.strip(), ""]
     names = [system for system in SYSTEMS if system != "reference"]
-    lines += ["| clients | data | epsilon | " + " | ".join(names) + " | bytes, central | bytes, secure |"]
-    lines.append("|---|---|---|" + "---|" * (len(names) + 2))
-    for clients, name, epsilon in product(shown, CHOSEN, EPSILONS):
-        at = [(clients, name, epsilon, system) for system in names]
-        cells = [f"{noises[key]:.2f}" if key in noises else "-" for key in at]
-        cells += [f"{sent[clients, name, epsilon, s]:,.0f}" for s in ("central", "secure")]
-        lines.append(f"| {clients:,} | {name} | {epsilon:g} | " + " | ".join(cells) + " |")
+    lines += ["| data | epsilon | " + " | ".join(names) + " | bytes, central | bytes, secure |"]
+    lines.append("|---|---|" + "---|" * (len(names) + 2))
+    for name, epsilon in product(CHOSEN, EPSILONS):
+        cells = [f"{noises[name, epsilon, system]:.2f}" for system in names]
+        cells += [f"{sent[name, epsilon, system]:,.0f}" for system in ("central", "secure")]
+        lines.append(f"| {name} | {epsilon:g} | " + " | ".join(cells) + " |")
     masks = results["masks"]
     equal = "the same model, bit for bit" if masks["equal"] else "ANOTHER MODEL"
     lines += [
@@ -257,31 +241,20 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table(clients: int, reached: Reached) -> list[str]:
-    """Accuracy of one population, in per cent."""
-    seeds = sorted({len(by) for key, by in reached.items() if key[0] == clients})
-    count = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    points = list(product(CHOSEN, EPSILONS))
-    names = [system for system in SYSTEMS if all((clients, *point, system) in reached for point in points)]
-    pairs = [("central", "reference"), ("secure", "central"), ("secure, 40 % uncounted", "central")]
-    lines = [f"## {clients:,} clients, {count}", ""]
-    lines += [
-        "| data | epsilon | "
-        + " | ".join(names)
-        + " | "
-        + " | ".join(f"{one} - {other}" for one, other in pairs)
-        + " |"
-    ]
-    lines.append("|---|---|" + "---|" * (len(names) + len(pairs)))
+def table(reached: Reached) -> list[str]:
+    """Accuracy, in per cent."""
+    differences = [f"{one} - {other}" for one, other in PAIRS]
+    lines = ["| data | epsilon | " + " | ".join([*SYSTEMS, *differences]) + " |"]
+    lines.append("|---|---|" + "---|" * (len(SYSTEMS) + len(PAIRS)))
     for name in CHOSEN:
-        by_epsilon = [{s: reached[clients, name, e, s] for s in names} for e in EPSILONS]
+        by_epsilon = [{system: reached[name, e, system] for system in SYSTEMS} for e in EPSILONS]
         for epsilon, by in zip(EPSILONS, by_epsilon, strict=True):
-            apart = [difference([by[one]], [by[other]]) for one, other in pairs]
-            cells = [mean(list(by[system].values())) for system in names] + apart
+            cells = [mean(list(by[system].values())) for system in SYSTEMS]
+            cells += [difference([by[one]], [by[other]]) for one, other in PAIRS]
             lines.append(f"| {name} | {epsilon:g} | " + " | ".join(cells) + " |")
-        of = {system: [by[system] for by in by_epsilon] for system in names}
-        cells = [mean(averages(of[system])) for system in names]
-        cells += [difference(of[one], of[other]) for one, other in pairs]
+        of = {system: [by[system] for by in by_epsilon] for system in SYSTEMS}
+        cells = [mean(averages(of[system])) for system in SYSTEMS]
+        cells += [difference(of[one], of[other]) for one, other in PAIRS]
         lines.append(f"| {name} | mean | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
@@ -302,12 +275,12 @@ def difference(one: list[dict[int, float]], other: list[dict[int, float]]) -> st
 
 TEXT = """# Accuracy with privacy
 
-Accuracy on the test samples in per cent after {rounds} rounds, in ten of which a client is; delta is
-clients^-1.1. ± is the standard error of the mean; differences are in points, and of runs with the same seed.
+Accuracy on the test samples in per cent after {rounds} rounds with {clients:,} clients, of which half take part
+in a round; delta is clients^-1.1; {seeds} seeds. ± is the standard error of the mean; differences are in
+points, and of runs with the same seed.
 
 - `reference`: DP-FedAvg in plain numpy, [reference.py](reference.py); its noise from a closed form.
 - `central`: `dp_fedavg`, the server adds the noise. Clients take turns, so that no luck of the draw counts.
-- `central, Poisson`: `dp_fedavg` with random cohorts, which it counts on.
 - `secure`: `secure_dp_fedavg`, Skellam noise in 16 bits, where the noise of all is counted on but for 5 %,
   by which cohorts differ in size: no client works together with the server, as in the papers.
 - `secure, 40 % uncounted`: the same with the default threat model: 20 % of a cohort may be corrupt and 20 %
@@ -318,8 +291,8 @@ Fashion-MNIST is the embedded part, 6,000 + 1,000 pictures. The watch data are t
 ten people; ten are too few for privacy of a person, so that windows are dealt to made-up clients: the figures
 are of the method, and not of what protects those ten. The model is logistic regression: on the pictures as
 they are, 7,850 values, and on the means of {pool} successive instants of a window, {values} values. That, and
-all other settings, were chosen on held-out training samples with 1,000 clients by the reference
-([search.py](search.py), [search.json](search.json)): the same for all systems, populations and epsilons.
+all other settings, were chosen on held-out training samples by the reference ([search.py](search.py),
+[search.json](search.json)): the same for all systems and epsilons.
 """
 
 NOISE = """

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from data import CLIENTS, arrays, delta, flat, searched
+from data import CLIENTS, DELTA, arrays, flat, searched
 from reference import Settings, accuracy, dp_fedavg, noise_multiplier
 
 FILE = Path(__file__).parent / "search.json"
@@ -36,7 +36,7 @@ def main() -> None:
             }  # fmt: skip
             if json.dumps(tried) in done:
                 continue
-            noise = noise_multiplier(epsilon, delta(CLIENTS), -(-ROUNDS * COHORT // CLIENTS))
+            noise = noise_multiplier(epsilon, DELTA, -(-ROUNDS * COHORT // CLIENTS))
             settings = Settings(ROUNDS, COHORT, clip, noise, rate, epochs, BATCH, server_momentum=momentum)
             found.append(
                 {"tried": tried, "accuracy": [held_out(name, pool, settings, seed) for seed in SEEDS]}
