@@ -275,8 +275,8 @@ def difference(one: list[dict[int, float]], other: list[dict[int, float]]) -> st
 
 TEXT = """# Accuracy with privacy
 
-Accuracy on the test samples in per cent after {rounds} rounds with {clients:,} clients, of which half take part
-in a round; delta is clients^-1.1; {seeds} seeds. ± is the standard error of the mean; differences are in
+Accuracy on the test samples in per cent after {rounds} rounds with {clients:,} clients, of which half take
+part in a round; delta is clients^-1.1; {seeds} seeds. ± is the standard error of the mean; differences are in
 points, and of runs with the same seed.
 
 - `reference`: DP-FedAvg in plain numpy, [reference.py](reference.py); its noise from a closed form.
