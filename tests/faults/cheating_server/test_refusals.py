@@ -47,7 +47,8 @@ def test_there_are_enough_scripts_and_every_error_of_a_client_is_among_them() ->
     tested = {error for _, error in SCRIPTS.values()}
     elsewhere = {
         # Of what a client keeps in Flower's context: test_secure_client.py.
-        errors.AlreadyAnswered, errors.AskedTooOften, errors.LimitReached, errors.NotMasked, errors.WrongModel,
+        errors.AlreadyAnswered, errors.AskedTooOften, errors.LimitReached,
+        errors.NotMasked, errors.WrongModel,
         # Of the server: test_cheating_client.py.
         errors.BadShare, errors.OutOfRing, errors.TooFewShares,
     }  # fmt: skip
