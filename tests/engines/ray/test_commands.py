@@ -26,6 +26,8 @@ def test_the_command_line_gives_the_same_model_on_a_ray_of_its_own_and_leaves_no
     assert models[0] == models[1]
     said = [output.stderr.replace(str(tmp_path / str(n)), "") for n, output in enumerate(outputs)]
     said = [re.sub(r"[\d.,]+ clients/s(, [\d:]+ to go)?", "", text) for text in said]
+    # On a busy machine a cluster takes its time, and Hedgerow says so.
+    said = [re.sub(r"after \d+ s no actor has started.*\n", "", text) for text in said]
     assert said[0] == said[1], "Ray is quiet"
 
 
