@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hedgerow.secure import client
+from hedgerow.secure import client, errors
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import (
     Advert,
@@ -199,3 +199,21 @@ def names(count: int) -> tuple[str, ...]:
 
 def same(one: RingSum, other: RingSum) -> bool:
     return one.values.tobytes() == other.values.tobytes() and one.words.tobytes() == other.words.tobytes()
+
+
+Script = Callable[[], None]
+Scripts = dict[str, tuple[Script, type[errors.Refused]]]
+
+
+def scripts() -> tuple[Scripts, Callable[[type[errors.Refused]], Callable[[Script], Script]]]:
+    """A collection by name, and what puts a script into it with the error that stops it."""
+    found: Scripts = {}
+
+    def cheats(error: type[errors.Refused]) -> Callable[[Script], Script]:
+        def add(script: Script) -> Script:
+            found[script.__name__] = script, error
+            return script
+
+        return add
+
+    return found, cheats

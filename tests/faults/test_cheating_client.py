@@ -10,23 +10,12 @@ from hedgerow.secure import client, errors
 from hedgerow.secure.messages import Commitments, Masked, Revealed
 from hedgerow.secure.primitives import Agreement, sign
 from hedgerow.strategies.masking import RingVector
-from tests.secure_round import Rehearsal, identity_of, names, same, secret_of, shape_of
+from tests.secure_round import Rehearsal, identity_of, names, same, scripts, secret_of, shape_of
 
 CHEAT = "client-003"
 COHORT = names(10)
 
-Script = Callable[[], None]
-SCRIPTS: dict[str, tuple[Script, type[errors.Refused]]] = {}
-
-
-def cheats(error: type[errors.Refused]) -> Callable[[Script], Script]:
-    """A script, and the error that stops it."""
-
-    def add(script: Script) -> Script:
-        SCRIPTS[script.__name__] = script, error
-        return script
-
-    return add
+SCRIPTS, cheats = scripts()
 
 
 def before(stage: str) -> Rehearsal:

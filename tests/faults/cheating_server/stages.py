@@ -3,26 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hedgerow.secure import client, errors
+from hedgerow.secure import client
 from hedgerow.secure.messages import Adverts, Delivery, Survivors, Unmask
 from hedgerow.secure.states import Contributed
-from tests.secure_round import Rehearsal, names
+from tests.secure_round import Rehearsal, names, scripts
 
 VICTIM = "client-004"
 COHORT = names(10)
 
-Script = Callable[[], None]
-SCRIPTS: dict[str, tuple[Script, type[errors.Refused]]] = {}
-
-
-def cheats(error: type[errors.Refused]) -> Callable[[Script], Script]:
-    """A script, and the error that stops it."""
-
-    def add(script: Script) -> Script:
-        SCRIPTS[script.__name__] = script, error
-        return script
-
-    return add
+SCRIPTS, cheats = scripts()
 
 
 def at(stage: str, members: tuple[str, ...] = COHORT, **changed) -> Rehearsal:
