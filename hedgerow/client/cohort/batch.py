@@ -211,12 +211,11 @@ class Batch:
         step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first=first)
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
-        inputs = list(parameters.values())
-        if first is not None and first.outputs is not None:
-            inputs.append(first.outputs)
+        outputs = None if first is None else first.outputs
+        inputs = [*parameters.values(), *([] if outputs is None else [outputs])]
         # The sum: where it is given what to begin with, torch first imports sympy to look at it.
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
-        if first is not None and len(found) > len(parameters) and found[-1] is not None:
+        if first is not None and outputs is not None and found[-1] is not None:
             with torch.no_grad():
                 first.learn(found[-1])
         gradients = dict(zip(parameters, found, strict=False))
