@@ -20,8 +20,9 @@ def result(log: str) -> object:
 
 
 def processes_that_mention(text: str) -> list[str]:
+    # Whole lines: whatever imports readline says that a terminal has 80 columns, and ps cuts there.
     listing = subprocess.run(
-        ["ps", "-A", "-o", "stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "stat=,args="], capture_output=True, text=True, check=True
     ).stdout
     return [line for line in listing.splitlines() if text in line and not line.startswith("Z")]
 
@@ -50,7 +51,10 @@ def test_a_real_federation_and_the_in_process_grid_give_the_same_result(
     assert result(capsys.readouterr().out) == result(outcome.log) == {"values": [4.5, 3.0], "word": words}
 
 
-def test_an_error_inside_carries_the_logs_and_ends_every_process(tmp_path: Path) -> None:
+def test_an_error_inside_carries_the_logs_and_ends_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
     started: list[Federation] = []
 
     def break_off() -> None:
