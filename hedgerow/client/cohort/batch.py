@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hedgerow.client.cohort.first_layer import FirstStep, Products
+from hedgerow.client.cohort.first_layer import FirstLayer, FirstStep, Products
 from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import Losses
 from hedgerow.client.cohort.orders import Orders
@@ -22,6 +22,7 @@ from hedgerow.client.cohort.samples import ClippedSamples
 from hedgerow.client.cohort.schedule import Group
 from hedgerow.client.cohort.stack import Room, Stack
 from hedgerow.client.cohort.step import Fused, Step
+from hedgerow.client.cohort.wide_layer import Changes, WideLayer
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
@@ -68,7 +69,15 @@ class Batch:
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
         self._first = self._products(copies, group.first_rows, learning_rate)
-        without = {self._first.layer.weight} if self._first else frozenset[str]()
+        self._wide = [
+            Changes(layer, self._start(layer), copies, kept, learning_rate, work.room)
+            for layer, kept in group.wide
+        ]
+        self._by_weight = {wide.layer.weight: wide for wide in self._wide}
+        self._asked = [wide.asked for wide in self._wide]
+        away: list[Products | Changes] = [*([self._first] if self._first else []), *self._wide]
+        self._away = [(each, self._place(each.layer.weight), each.layer.shape) for each in away]
+        without = {each.layer.weight for each in away}
         self._stack = Stack(
             work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
             corrected=work.corrections is not None, channels_last=work.module.channels_last,
@@ -128,6 +137,8 @@ class Batch:
             self._stack.move(end, slot)
             if self._first:
                 self._first.move(end, slot)
+            for wide in self._wide:
+                wide.move(end, slot)
             self._orders.move(end, slot)
             self._y_of(slot)[:] = self._y_of(end)
             self._totals[slot] = self._totals[end]
@@ -140,6 +151,8 @@ class Batch:
         self._stack.reset(slot)
         if self._first:
             self._first.clear(slot)
+        for wide in self._wide:
+            wide.begin(slot)
 
     def _begin(self, slots: Collection[int]) -> list[_Client]:
         """Give slots to the next clients."""
@@ -160,14 +173,16 @@ class Batch:
             self._stack.reset(slot, correction)
             if self._first:
                 self._first.load(slot, client.data)
+            for wide in self._wide:
+                wide.begin(slot)
         return found
 
     def _result(self, slot: int, total: float) -> Fit:
         samples = len(self._slots[slot].data)
         loss = total / (self._work.local.epochs * samples)
         delta, buffers = self._stack.results(slot)
-        if self._first:
-            self._first.change(slot, torch.from_numpy(delta)[self._place].view(self._first.layer.shape))
+        for each, place, shape in self._away:
+            each.change(slot, torch.from_numpy(delta[place]).view(shape))
         finite = math.isfinite(loss) and _finite(delta) and _finite(buffers)
         return Fit(delta, buffers, samples, {"loss": loss}, finite)
 
@@ -208,11 +223,14 @@ class Batch:
         # `data`, unlike `detach`, lets autograd count the changes of each tensor apart from the others'.
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
         tensors = {**parameters, **self._stack.buffers(width)}
-        step = Step(tensors, samples, self._rows, generators, self._fused, self._fuse, first=first)
+        step = Step(
+            tensors, samples, self._rows, generators, self._fused, self._fuse, first=first,
+            wide=self._by_weight,
+        )  # fmt: skip
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
         outputs = None if first is None else first.outputs
-        inputs = [*parameters.values(), *([] if outputs is None else [outputs])]
+        inputs = [*parameters.values(), *self._asked, *([] if outputs is None else [outputs])]
         # The sum: where it is given what to begin with, torch first imports sympy to look at it.
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
         if first is not None and outputs is not None and found[-1] is not None:
@@ -239,12 +257,16 @@ class Batch:
         layer, work = self._work.module.first_layer, self._work
         if layer is None or not rows:
             return None
-        names = [t.name for t in work.layout.parameters]
-        self._place = work.layout.slices()[names.index(layer.weight)]
-        weight = torch.from_numpy(np.require(work.model.parameters[self._place], requirements="W"))
-        return Products(
-            layer, weight.view(layer.shape).to(work.device), copies, rows, learning_rate, work.room
-        )
+        return Products(layer, self._start(layer), copies, rows, learning_rate, work.room)
+
+    def _place(self, name: str) -> slice:
+        layout = self._work.layout
+        return layout.slices()[[t.name for t in layout.parameters].index(name)]
+
+    def _start(self, layer: FirstLayer | WideLayer) -> Tensor:
+        """A layer's weight in the global model."""
+        weight = self._work.model.parameters[self._place(layer.weight)]
+        return torch.from_numpy(np.require(weight, requirements="W")).view(layer.shape).to(self._work.device)
 
     def _room(self, key: str, width: int, like: NDArray[Any]) -> NDArray[Any]:
         """An array for a batch; for images with (rows, height, width, clients, channels) in memory."""

@@ -6,7 +6,7 @@ through `torch.vmap`, and so does a whole module that cannot be traced.
 
 import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, cast
 
 import torch
@@ -19,6 +19,7 @@ from hedgerow.client.cohort.layers import LAYERS, Layer
 from hedgerow.client.cohort.recurrent import recurrent
 from hedgerow.client.cohort.step import Step
 from hedgerow.client.cohort.tracing import first_layer, first_names, tensors, trace, used_once
+from hedgerow.client.cohort.wide_layer import WideLayer
 from hedgerow.types import Layout
 
 _LAYERS: dict[type[nn.Module], Any] = {
@@ -73,6 +74,8 @@ class BatchedModule:
         """Weights of convolutions, which torch's kernels want in another order."""
         self.first_layer, self._before_first = first_layer(self._graph, self._names, self.fusable)
         """The linear layer that the data go to, if there is one."""
+        self.wide_layers: tuple[WideLayer, ...] = ()
+        """Linear layers that need no weights where they are wide; known once data were observed."""
 
     def __call__(self, step: Step, x: Tensor | None) -> Any:
         """Outputs of all clients, `(clients, rows, ...)`."""
@@ -83,14 +86,33 @@ class BatchedModule:
         return values[node]
 
     def observe(self, x: Tensor) -> None:
-        """See how tensors lie in memory when a client is alone: dropout draws in that order.
+        """See what reaches the layers when a client is alone.
+
+        How tensors lie in memory: dropout draws in that order. And how many
+        vectors go through a linear layer.
 
         Args:
             x: a batch of one client, as `TorchTrainer` makes it.
         """
-        if self._drops:
-            with torch.no_grad():
-                _Observer(copy.deepcopy(self._graph), self._drops, self._orders).run(x)
+        linear = {
+            n.name: n for n in self._graph.graph.nodes
+            if n.op == "call_module" and type(self._graph.get_submodule(str(n.target))) is nn.Linear
+            and len(n.all_input_nodes) == len(n.args) == 1
+        }  # fmt: skip
+        shapes: dict[str, torch.Size] = {}
+        with torch.no_grad():
+            watched = self._drops | linear.keys()
+            _Observer(copy.deepcopy(self._graph), watched, self._orders, shapes).run(x)
+        found = []
+        for name, node in linear.items():
+            layer = cast(nn.Linear, self._graph.get_submodule(str(node.target)))
+            names = {n: self._names[f"{node.target}.{n}"] for n, _ in tensors(layer)}
+            if self._batched[node.all_input_nodes[0]] and self.fusable.issuperset(names.values()):
+                vectors, left = divmod(shapes[name][:-1].numel(), len(x))
+                if not left:
+                    sizes = layer.in_features, layer.out_features
+                    found.append(WideLayer(names["weight"], names.get("bias"), *sizes, vectors))
+        self.wide_layers = tuple(found)
 
     def _plan(self, node: fx.Node) -> Run:
         inputs = [n for n in node.all_input_nodes if self._batched[n]]
@@ -131,8 +153,11 @@ class BatchedModule:
         return self._through_vmap(node, inputs, call, names)
 
     def _linear(self, step: Step, names: dict[str, str], x: Tensor | None, layer: Layer) -> Tensor:
-        if step.first is not None and self.first_layer and names["weight"] == self.first_layer.weight:
-            x = step.first(step.tensors[names["bias"]] if "bias" in names else None)
+        weight, bias = names["weight"], step.tensors[names["bias"]] if "bias" in names else None
+        if step.first is not None and self.first_layer and weight == self.first_layer.weight:
+            x = step.first(bias)
+        elif weight in step.wide:
+            x = step.wide[weight](x, bias)
         else:
             x = layer(step, names, cast(Tensor, x))
         return cast(Tensor, x)
@@ -193,16 +218,19 @@ class BatchedModule:
 
 
 class _Observer(fx.Interpreter):
-    """Notes the order of dimensions in memory, from the outermost, of what reaches some nodes."""
+    """Notes the shape of what reaches some nodes, and its dimensions' order in memory, from the outermost."""
 
-    def __init__(self, graph: fx.GraphModule, watched: frozenset[str], orders: Orders) -> None:
+    def __init__(
+        self, graph: fx.GraphModule, watched: Set[str], orders: Orders, shapes: dict[str, torch.Size]
+    ) -> None:
         super().__init__(graph)
-        self._watched, self._orders = watched, orders
+        self._watched, self._orders, self._shapes = watched, orders, shapes
 
     def run_node(self, n: fx.Node) -> Any:
         """Run it as it is."""
         if n.name in self._watched:
             x: Tensor = self.env[n.all_input_nodes[0]]
+            self._shapes[n.name] = x.shape
             self._orders[n.name] = tuple(sorted(range(x.dim()), key=x.stride().__getitem__, reverse=True))
         return super().run_node(n)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedgerow.client.cohort.first_layer import FirstLayer, plain
+from hedgerow.client.cohort.wide_layer import WideLayer
 from hedgerow.types import LocalTraining, Samples
 
 
@@ -19,33 +20,40 @@ class Group:
     Attributes:
         rows: of every batch.
         first_rows: of the products of each client, where the model's first layer has no weights; else 0.
+        wide: each wide layer that has no weights, and the vectors that it keeps of each client.
         clients: with their data; those with the most steps first, so that few
             are left alone at the end.
     """
 
     rows: int
     first_rows: int
+    wide: tuple[tuple[WideLayer, int], ...]
     clients: tuple[tuple[str, Samples], ...]
 
 
 def groups(
-    clients: Sequence[tuple[str, Samples]], local: LocalTraining, first: FirstLayer | None = None
+    clients: Sequence[tuple[str, Samples]],
+    local: LocalTraining,
+    first: FirstLayer | None = None,
+    wide: Sequence[WideLayer] = (),
 ) -> list[Group]:
     """Put clients together that have samples of one form and batches of one size.
 
     The rows of a client's batches depend on its own data alone: what is
     computed for it must not depend on who else is there.
     """
-    first = first if plain(local) else None
+    first, wide = (first, wide) if plain(local) else (None, ())
     alike: dict[Any, list[tuple[str, Samples]]] = {}
     for name, data in clients:
         x, y = data.x, data.y
         alike.setdefault((len(y), x.shape[1:], x.dtype, y.shape[1:], y.dtype), []).append((name, data))
     found: dict[Any, list[tuple[str, Samples]]] = {}
     for (n, *form), some in sorted(alike.items(), key=lambda item: -local.steps(item[0][0])):
-        rows = batch_rows(n, local.batch_size), first.rows(some[0][1], local) if first else 0
-        found.setdefault((*rows, *form), []).extend(some)
-    return [Group(rows, first, tuple(together)) for (rows, first, *_), together in found.items()]
+        rows, first_rows = batch_rows(n, local.batch_size), first.rows(some[0][1], local) if first else 0
+        others = [w for w in wide if not (first and first_rows and w.weight == first.weight)]
+        kept = tuple((w, size) for w in others if (size := w.kept(n, rows, local)))
+        found.setdefault((rows, first_rows, kept, *form), []).extend(some)
+    return [Group(rows, one, wide, tuple(some)) for (rows, one, wide, *_), some in found.items()]
 
 
 def batch_rows(samples: int, batch_size: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,7 @@ class Step:
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
         first: the model's first layer, where it has no weights of its own here.
+        wide: layers that have no weights of their own here, by the name of their weight.
         drawn: where each row of a batch stands here as a client of its own, the
             samples of each client that has a generator; else `None`.
     """
@@ -58,6 +59,7 @@ class Step:
     fused: Fused | None = None
     fuse: frozenset[str] = frozenset()
     first: Any = None
+    wide: Mapping[str, Any] = field(default_factory=dict)
     drawn: Sequence[int] | None = None
 
     @cached_property

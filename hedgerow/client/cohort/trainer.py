@@ -181,9 +181,7 @@ class CohortTrainer:
             if name not in names:
                 yield name, alone(name, data)
         with self._room() as room:
-            # A first layer without weights of its own takes nothing but the gradients.
-            first = self._module.first_layer if self._module and corrections is None else None
-            for group in groups(together, local, first):
+            for group in self._groups(together, local, corrected=corrections is not None):
                 work = self._work(model, local, seed, round, room, corrections)
                 for name, data, fit in self._train(work, group, choice):
                     yield name, fit or alone(name, data)
@@ -225,7 +223,7 @@ class CohortTrainer:
         def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
             work = self._work(model, local, seed, round, room)
             choice, fits = Choice("batch", "", at_once, narrowest), {}
-            for group in groups(clients, local, work.module.first_layer):
+            for group in self._groups(clients, local):
                 for name, _, fit in self._train(work, group, choice, careful=False):
                     if fit is None:
                         raise CannotBatch("training diverges in a batch")
@@ -272,7 +270,7 @@ class CohortTrainer:
             if self._module is not None:
                 break
             module = BatchedModule(self._inner._build(0, "constants").to(self._device), self.layout)
-            x, _ = self._inner._batches.take(data, np.arange(min(2, len(data))))
+            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
             try:
                 module.observe(x)
             except Exception:  # of the user's model, on this client's data
@@ -285,6 +283,11 @@ class CohortTrainer:
         most = SIDE_BY_SIDE // self.layout.dimension if local.clip_samples else sys.maxsize
         usable = [client for client in clients if _usable(client[1])]
         return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
+
+    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool = False) -> list[Group]:
+        if corrected or self._module is None:  # a layer without weights takes nothing but the gradients
+            return groups(clients, local)
+        return groups(clients, local, self._module.first_layer, self._module.wide_layers)
 
     def _work(
         self,
