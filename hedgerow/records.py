@@ -190,10 +190,10 @@ def pack_reply(reply: Reply, *, round: int, client: str) -> RecordDict:
 
 def measure_reply(reply: Reply, *, round: int, client: str) -> int:
     """`measure(pack_reply(...))`, without packing where that is known from an answer of the same form."""
-    arrays = tuple((name, a.dtype, a.shape) for name, a in reply.payload.arrays.items())
-    metrics, examples = tuple(reply.metrics), _form(int(reply.num_examples))
-    others = len(reply.buffers), len(reply.control), _form(client), _form(round)
-    form = "reply", arrays, metrics, examples, others
+    arrays = tuple([(name, a.dtype, a.shape) for name, a in reply.payload.arrays.items()])
+    examples, letters = int(reply.num_examples), len(client if client.isascii() else client.encode())
+    numbers = examples < 0, examples.bit_length(), round.bit_length()  # as in `_form`
+    form = "reply", arrays, *reply.metrics, *numbers, len(reply.buffers), len(reply.control), letters
     known = _sizes.get(form)
     if known is None:
         known = measure(pack_reply(reply, round=round, client=client))

@@ -99,6 +99,10 @@ class FederatedClient(ClientApp):
         return _trainer(self._task)
 
     @cached_property
+    def _setting(self) -> Setting:
+        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise)
+
+    @cached_property
     def _data(self) -> ClientData:
         return self._given() if callable(self._given) else self._given
 
@@ -173,7 +177,8 @@ class FederatedClient(ClientApp):
                 if name in turns:
                     raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
                 turn = self._turn(context, request, name)
-                corrections.update(dict.fromkeys([name], *turn.correction().values()))
+                if correction := turn.correction():
+                    corrections[name] = correction["correction"]
             except Exception as error:  # what the data's loader raises: that client's, and not the others'
                 yield position, error
                 continue
@@ -226,8 +231,7 @@ class FederatedClient(ClientApp):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
     def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
-        setting = Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise)
-        return Turn(setting, context, request, name)
+        return Turn(self._setting, context, request, name)
 
     def _refuse_in_the_clear(self) -> None:
         if self._strategy.pipeline.only_sum and not self._unmasked:

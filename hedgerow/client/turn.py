@@ -20,6 +20,8 @@ from hedgerow.strategies.masking import RingVector, Shape, to_ring
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Fit, Payload, PayloadError, RoundContext, Samples, Vector
 
+_NONE: Vector = np.empty(0, np.float32)
+
 
 @final
 @dataclass(frozen=True)
@@ -135,11 +137,12 @@ class Turn:
             request.seed, request.round, self.client, self.setting.trainer.layout, fit.num_examples,
             self.setting.seeded_noise,
         )  # fmt: skip
-        change = np.empty(0, np.float32)
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_folder() is None
             stateful = strategy.stateful or counted
-            before = self._kept.load(request.round) if stateful else {}
+            if not stateful:
+                return encode(strategy.pipeline, fit.delta, {}, where, finite=fit.finite)[0], _NONE
+            before, change = self._kept.load(request.round), _NONE
             others = (*control.STATE, account.STATE)
             residuals = {key: value for key, value in before.items() if key not in others}
             payload, after = encode(strategy.pipeline, fit.delta, residuals, where, finite=fit.finite)
@@ -148,8 +151,7 @@ class Turn:
                 after = {**after, **own}
             if counted:
                 after = {**after, **account.remember(before, request.round)}
-            if stateful:
-                self._kept.save(request.round, after)
+            self._kept.save(request.round, after)
         return payload, change
 
     def _advance(self, before: Arrays, fit: Fit) -> tuple[Vector, Arrays]:

@@ -45,6 +45,8 @@ class Collected:
 
     def merge(self, other: "Collected") -> None:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        if not (other.counted or other.dropped):
+            return
         self.deltas.merge(other.deltas)
         self.buffers.merge(other.buffers)
         self.controls.merge(other.controls)

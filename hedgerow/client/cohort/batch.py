@@ -68,7 +68,9 @@ class Batch:
         self._waiting = list(reversed(group.clients))
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
-        self._first = self._products(copies, group.first_rows, learning_rate)
+        sizes = [len(data) for _, data in group.clients]
+        most, least = max(sizes), min(sizes)
+        self._first = self._products(copies, group.first_rows, least, learning_rate)
         self._wide = [
             Changes(layer, self._start(layer), copies, kept, learning_rate, work.room)
             for layer, kept in group.wide
@@ -88,7 +90,6 @@ class Batch:
                 work.module, work.losses, work.layout, work.room, local.clip_samples
             )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
-        most = max(len(data) for _, data in group.clients)
         self._orders = Orders(copies, group.rows, most, local, group.first_rows - 1 if self._first else None)
         # The targets lie row by row as the orders count them, the spare one included.
         self._y_rows = group.first_rows if self._first else most
@@ -253,11 +254,11 @@ class Batch:
     def _y_of(self, slot: int) -> NDArray[Any]:
         return self._y[slot * self._y_rows : (slot + 1) * self._y_rows]
 
-    def _products(self, copies: int, rows: int, learning_rate: float) -> Products | None:
+    def _products(self, copies: int, rows: int, least: int, learning_rate: float) -> Products | None:
         layer, work = self._work.module.first_layer, self._work
         if layer is None or not rows:
             return None
-        return Products(layer, self._start(layer), copies, rows, learning_rate, work.room)
+        return Products(layer, self._start(layer), copies, rows, least, learning_rate, work.room)
 
     def _place(self, name: str) -> slice:
         layout = self._work.layout

@@ -80,12 +80,20 @@ class Products:
         weight: what it starts from, `(outputs, inputs)`.
         slots: clients at once.
         rows: of each client, from `FirstLayer.rows`.
+        least: samples that a client has, at least.
         learning_rate: of the round.
         room: memory, which belongs to this as long as it is used.
     """
 
     def __init__(
-        self, layer: FirstLayer, weight: Tensor, slots: int, rows: int, learning_rate: float, room: Room
+        self,
+        layer: FirstLayer,
+        weight: Tensor,
+        slots: int,
+        rows: int,
+        least: int,
+        learning_rate: float,
+        room: Room,
     ) -> None:
         self.layer, self._rows, self.learning_rate = layer, rows, learning_rate
         self._spare = rows - 1
@@ -99,11 +107,14 @@ class Products:
         self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
         self._added = take("changes", layer.outputs)
-        for state in (self._at_start, self._gram, self._added):
+        # All that a step reads before it is written: rows of clients, and the spare one.
+        self._added.zero_()
+        for state in (self._gram[:, :, least:], self._gram[:, self._spare], self._at_start[:, self._spare]):
             state.zero_()
         states = self._at_start, self._gram, self._added
         self._of_slot = list(zip(*(state.unbind() for state in states), strict=True))
         self._x: list[Tensor | None] = [None] * slots
+        self._changes = [added for *_, added in self._of_slot]
 
     def clear(self, slot: int) -> None:
         """Make a slot that belongs to no client compute finite numbers."""
@@ -120,7 +131,8 @@ class Products:
         if not (given and self._weight.device.type == "cpu"):
             x = self._copies[slot, :n, : self.layer.inputs].copy_(x)
         self._x[slot] = x
-        at_start, gram, _ = self._of_slot[slot]
+        at_start, gram, added = self._of_slot[slot]
+        self._changes[slot] = added[:n]
         torch.mm(x, self._weight, out=at_start[:n])
         torch.mm(x, x.mT, out=gram[:n, :n])
 
@@ -132,12 +144,13 @@ class Products:
         if x is not None and x.data_ptr() == self._copies[source].data_ptr():
             x = self._copies[target, : len(x), : self.layer.inputs].copy_(x)
         self._x[target] = x
+        self._changes[target] = self._of_slot[target][2][: len(self._changes[source])]
 
     def change(self, slot: int, out: Tensor) -> None:
         """What a client has changed of the weight, `(outputs, inputs)`."""
         x = self._x[slot]
         assert x is not None
-        torch.mm(self._of_slot[slot][2][: len(x)].mT, x, out=out)
+        torch.mm(self._changes[slot].mT, x, out=out)
 
     def step(self, index: NDArray[np.int64], width: int, rows: int) -> "FirstStep":
         """A step of these rows, counted through all clients; what fills up a batch is the spare row."""

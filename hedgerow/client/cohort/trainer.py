@@ -367,4 +367,5 @@ class CohortTrainer:
 
 def _usable(data: Samples) -> bool:
     """Whether a client can be in a batch; what is wrong with another one, the loop says."""
-    return len(data) > 0 and data.x.dtype in (np.float32, np.int64) and not (data.y < 0).any()
+    known = len(data) > 0 and data.x.dtype in (np.float32, np.int64)
+    return known and not np.minimum.reduce(data.y, axis=None) < 0
