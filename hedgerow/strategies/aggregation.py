@@ -110,9 +110,12 @@ class FixedPointMean:
     @property
     def fixed(self) -> NDArray[np.int64]:
         """What was added, `(n,) int64` in multiples of 2**-36."""
-        bias = (self._biased * _WHOLE_BITS + 2**63) % 2**64 - 2**63
-        fixed: NDArray[np.int64] = self._sum - np.int64(bias)
+        fixed: NDArray[np.int64] = self._sum - self._bias
         return fixed
+
+    @property
+    def _bias(self) -> np.int64:
+        return np.int64((self._biased * _WHOLE_BITS + 2**63) % 2**64 - 2**63)
 
     def check(self, values: Vector, weight: float) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""
@@ -178,7 +181,11 @@ class FixedPointMean:
             return np.empty(0, np.float32)
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
-        return (self.fixed * (2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight)).astype(np.float32)
+        bias, unit = self._bias, 2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight
+        found: Vector = np.empty(len(self._sum), np.float32)
+        for first in range(0, len(found), _BLOCK):
+            found[first : first + _BLOCK] = (self._sum[first : first + _BLOCK] - bias) * unit
+        return found
 
 
 def _fixed(weight: float) -> int:
