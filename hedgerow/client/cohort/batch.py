@@ -258,7 +258,10 @@ class Batch:
         layer, work = self._work.module.first_layer, self._work
         if layer is None or not rows:
             return None
-        return Products(layer, self._start(layer), copies, rows, least, learning_rate, work.room)
+        like = layer, copies, rows, work.device
+        first = work.room.made("first layer", like, lambda: Products(*like, work.room))
+        first.begin(self._start(layer), least, learning_rate)
+        return first
 
     def _place(self, name: str) -> slice:
         layout = self._work.layout

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from hedgerow.client.cohort.products import LINE, product, tall
 from hedgerow.client.cohort.stack import Room
@@ -77,44 +78,46 @@ class Products:
 
     Args:
         layer: where it is.
-        weight: what it starts from, `(outputs, inputs)`.
         slots: clients at once.
         rows: of each client, from `FirstLayer.rows`.
-        least: samples that a client has, at least.
-        learning_rate: of the round.
+        device: where it is computed.
         room: memory, which belongs to this as long as it is used.
+
+    Before each use it has to `begin`.
     """
 
-    def __init__(
-        self,
-        layer: FirstLayer,
-        weight: Tensor,
-        slots: int,
-        rows: int,
-        least: int,
-        learning_rate: float,
-        room: Room,
-    ) -> None:
-        self.layer, self._rows, self.learning_rate = layer, rows, learning_rate
-        self._spare = rows - 1
-        device = weight.device
+    def __init__(self, layer: FirstLayer, slots: int, rows: int, device: torch.device, room: Room) -> None:
+        self.layer, self._rows, self._spare = layer, rows, rows - 1
+        self.learning_rate = 0.0
 
         def take(key: str, columns: int) -> Tensor:
             return room.take(f"first {key}", (slots, rows, columns), torch.float32, device)
 
         # The other way round, so that it is read in one piece.
-        self._weight = room.take("first weight", weight.T.shape, torch.float32, device).copy_(weight.T)
+        self._weight = room.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
         self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
         self._added = take("changes", layer.outputs)
+        states = self._at_start, self._gram, self._added
+        self._of_slot = list(zip(*(state.unbind() for state in states), strict=True))
+        self._parts: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+        self._x: list[Tensor | None] = [None] * slots
+
+    def begin(self, weight: Tensor, least: int, learning_rate: float) -> None:
+        """Begin a round.
+
+        Args:
+            weight: what all clients start from, `(outputs, inputs)`.
+            least: samples that a client has, at least.
+            learning_rate: of the round.
+        """
+        self._weight.copy_(weight.T)
+        self.learning_rate = learning_rate
         # All that a step reads before it is written: rows of clients, and the spare one.
         self._added.zero_()
         for state in (self._gram[:, :, least:], self._gram[:, self._spare], self._at_start[:, self._spare]):
             state.zero_()
-        states = self._at_start, self._gram, self._added
-        self._of_slot = list(zip(*(state.unbind() for state in states), strict=True))
-        self._x: list[Tensor | None] = [None] * slots
-        self._changes = [added for *_, added in self._of_slot]
+        self._x = [None] * len(self._x)
 
     def clear(self, slot: int) -> None:
         """Make a slot that belongs to no client compute finite numbers."""
@@ -131,10 +134,9 @@ class Products:
         if not (given and self._weight.device.type == "cpu"):
             x = self._copies[slot, :n, : self.layer.inputs].copy_(x)
         self._x[slot] = x
-        at_start, gram, added = self._of_slot[slot]
-        self._changes[slot] = added[:n]
-        torch.mm(x, self._weight, out=at_start[:n])
-        torch.mm(x, x.mT, out=gram[:n, :n])
+        at_start, gram, _ = self._part(slot, n)
+        torch.mm(x, self._weight, out=at_start)
+        torch.mm(x, x.mT, out=gram)
 
     def move(self, source: int, target: int) -> None:
         """Put one client in the place of another."""
@@ -144,13 +146,19 @@ class Products:
         if x is not None and x.data_ptr() == self._copies[source].data_ptr():
             x = self._copies[target, : len(x), : self.layer.inputs].copy_(x)
         self._x[target] = x
-        self._changes[target] = self._of_slot[target][2][: len(self._changes[source])]
 
     def change(self, slot: int, out: Tensor) -> None:
         """What a client has changed of the weight, `(outputs, inputs)`."""
         x = self._x[slot]
         assert x is not None
-        torch.mm(self._changes[slot].mT, x, out=out)
+        torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
+
+    def _part(self, slot: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What belongs to so many samples of a client; the changes as `(outputs, samples)`."""
+        if (slot, samples) not in self._parts:
+            at_start, gram, added = self._of_slot[slot]
+            self._parts[slot, samples] = at_start[:samples], gram[:samples, :samples], added[:samples].mT
+        return self._parts[slot, samples]
 
     def step(self, index: NDArray[np.int64], width: int, rows: int) -> "FirstStep":
         """A step of these rows, counted through all clients; what fills up a batch is the spare row."""
@@ -159,9 +167,9 @@ class Products:
     def outputs(self, step: "FirstStep") -> Tensor:
         """What the layer gives for these rows, without the bias: `(width, batch rows, outputs)`."""
         columns = self.layer.outputs
-        rows = step.index.new_full((step.width, tall(step.rows, columns)), self._spare)
-        rows[:, : step.rows] = step.index.view(step.width, -1)
-        index = rows.view(-1)
+        index = step.index
+        if (more := tall(step.rows, columns) - step.rows) > 0:
+            index = F.pad(index.view(step.width, -1), (0, more), value=self._spare).view(-1)
         before = self._at_start.flatten(0, 1).index_select(0, index).view(step.width, -1, columns)
         gram = self._gram.flatten(0, 1).index_select(0, index).view(step.width, -1, self._rows)
         return product(gram, self._added[: step.width], before)[:, : step.rows]

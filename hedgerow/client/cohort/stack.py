@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from hedgerow.types import Layout, LocalTraining, Model, Vector
 from hedgerow.types import Tensor as Slot
+
+T = TypeVar("T")
 
 _NO_VALUES: Vector = np.empty(0, np.float32)
 
@@ -26,6 +29,14 @@ class Room:
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
+        self._made: dict[str, tuple[Any, Any]] = {}
+
+    def made(self, key: str, like: Any, make: Callable[[], T]) -> T:
+        """What was made here last under this key, if it was made for the same; else it is made now."""
+        if key not in self._made or self._made[key][0] != like:
+            self._made[key] = like, make()
+        found: T = self._made[key][1]
+        return found
 
     def take(self, key: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """A tensor of any content; it is gone when the same key is taken again."""
