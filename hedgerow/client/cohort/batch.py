@@ -80,10 +80,10 @@ class Batch:
         away: list[Products | Changes] = [*([self._first] if self._first else []), *self._wide]
         self._away = [(each, self._place(each.layer.weight), each.layer.shape) for each in away]
         without = {each.layer.weight for each in away}
-        self._stack = Stack(
-            work.room, work.layout, work.model, copies, local, learning_rate, work.device, without,
-            corrected=work.corrections is not None, channels_last=work.module.channels_last,
-        )  # fmt: skip
+        corrected, channels_last = work.corrections is not None, work.module.channels_last
+        made_of = work.layout, copies, local, work.device, without, corrected, channels_last
+        self._stack = work.room.made("stack", made_of, lambda: Stack(work.room, *made_of))
+        self._stack.begin(work.model, learning_rate)
         self._clipped: ClippedSamples | None = None
         if local.clip_samples:
             self._clipped = ClippedSamples(

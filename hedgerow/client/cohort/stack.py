@@ -137,15 +137,15 @@ class Rows:
 
 
 class Stack:
-    """Several copies of a model in training; each has to be `reset` before each use.
+    """Several copies of a model in training.
+
+    Before each round it has to `begin`, and each copy to be `reset` before each use.
 
     Args:
         room: memory; it belongs to the stack as long as the stack is used.
         layout: of the model.
-        model: what every copy starts from.
         copies: how many.
         local: how they are trained.
-        learning_rate: of this round.
         device: where they are.
         without: names of parameters that are kept elsewhere.
         corrected: whether each copy has a correction of its own, which is added
@@ -157,13 +157,10 @@ class Stack:
         self,
         room: Room,
         layout: Layout,
-        model: Model,
         copies: int,
         local: LocalTraining,
-        learning_rate: float,
         device: torch.device,
         without: AbstractSet[str] = frozenset(),
-        *,
         corrected: bool = False,
         channels_last: AbstractSet[str] = frozenset(),
     ) -> None:
@@ -173,22 +170,25 @@ class Stack:
 
             return Rows(tensors, without, copies, take, channels_last)
 
-        self._local, self.learning_rate = local, learning_rate
+        self._local, self.learning_rate = local, 0.0
         self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.buffers)
-        self._start = self._weights.spread(model.parameters)
-        self._first_weights = self._start.to(device)
-        self._first_buffers = self._buffers.spread(model.buffers).to(device)
         self._gradients = rows("gradients", () if self.plain else layout.parameters)
-        self._gradients.values.zero_()
         moments = 2 if local.optimizer == "adam" else 1 if local.momentum else 0
         self._moments = [rows(f"moment {i}", layout.parameters).values for i in range(moments)]
         self._corrections = rows("corrections", layout.parameters) if corrected else None
         self._steps = torch.zeros(copies, 1, dtype=torch.float64, device=device)
-        self._fresh = [True] * copies
+
+    def begin(self, model: Model, learning_rate: float) -> None:
+        """Begin a round: what every copy starts from, and its step size."""
+        self.learning_rate = learning_rate
+        self._start = self._weights.spread(model.parameters)
+        self._first_weights = self._start.to(self._weights.values.device)
+        self._first_buffers = self._buffers.spread(model.buffers).to(self._weights.values.device)
         self._weights.values[:] = self._first_weights
         self._buffers.values[:] = self._first_buffers
-        for state in self._moments:
+        for state in (self._gradients.values, *self._moments, self._steps):
             state.zero_()
+        self._fresh = [True] * len(self._steps)
 
     @property
     def plain(self) -> bool:
