@@ -1,4 +1,4 @@
-"""The only translation to and from Flower's records, and the only measure of bytes.
+"""The only translation to and from Flower's records.
 
 | message | content |
 |---|---|
@@ -26,18 +26,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from flwr.common.serde import recorddict_to_proto
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from hedgerow import record_sizes
 from hedgerow.array_records import filled, pack_arrays, unpack_arrays
 from hedgerow.types import Arrays, Layout, Model, Payload, PayloadError
 
 _KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
-_REMEMBERED, _LONG = 64, 10_000
-_sizes: dict[Any, int] = {}
 _NONE: NDArray[np.float32] = np.empty(0, np.float32)
 
 
@@ -62,46 +60,6 @@ class Reply:
     num_examples: int
     metrics: Mapping[str, float]
     control: NDArray[np.float32]
-
-
-def measure(content: RecordDict) -> int:
-    """Bytes of a record as Flower serialises it.
-
-    Its parts are serialised one by one, and add up. Of parts that differ only
-    in numbers that always take the same room, the first alone is.
-    """
-    size = 0
-    for key, record in content.items():
-        form = key, type(record), tuple((name, *_form(value)) for name, value in record.items())
-        known = _sizes.get(form)
-        if known is None:
-            known = int(recorddict_to_proto(RecordDict({key: record})).ByteSize())
-            data = sum(len(value.data) for value in record.values() if isinstance(value, Array))
-            if known - data < _LONG:  # what may come from outside is not remembered where it is long
-                _remember(form, known)
-        size += known
-    return size
-
-
-def _remember(form: Any, size: int) -> None:
-    if len(_sizes) >= _REMEMBERED:
-        _sizes.clear()
-    _sizes[form] = size
-
-
-def _form(value: Any) -> tuple[Any, ...]:
-    """What decides how many bytes a value takes."""
-    if isinstance(value, Array):
-        return value.dtype, value.shape, value.stype, len(value.data)
-    if isinstance(value, float):
-        return (float,)
-    if type(value) is int and value >= 0:
-        return int, value.bit_length()  # it is written in as many groups of 7 bits as it needs
-    if isinstance(value, str | bytes):
-        return type(value), len(value.encode() if isinstance(value, str) else value)
-    if isinstance(value, list):
-        return list, *map(type, value[:1]), *value
-    return type(value), value
 
 
 def pack_identity(client: str, num_examples: int) -> RecordDict:
@@ -189,15 +147,15 @@ def pack_reply(reply: Reply, *, round: int, client: str) -> RecordDict:
 
 
 def measure_reply(reply: Reply, *, round: int, client: str) -> int:
-    """`measure(pack_reply(...))`, without packing where that is known from an answer of the same form."""
+    """The size of `pack_reply(...)`, without packing where it is known from an answer of the same form."""
     arrays = tuple([(name, a.dtype, a.shape) for name, a in reply.payload.arrays.items()])
     examples, letters = int(reply.num_examples), len(client if client.isascii() else client.encode())
-    numbers = examples < 0, examples.bit_length(), round.bit_length()  # as in `_form`
+    numbers = examples < 0, examples.bit_length(), round.bit_length()  # as in `record_sizes`
     form = "reply", arrays, *reply.metrics, *numbers, len(reply.buffers), len(reply.control), letters
-    known = _sizes.get(form)
+    known = record_sizes.known(form)
     if known is None:
-        known = measure(pack_reply(reply, round=round, client=client))
-        _remember(form, known)
+        known = record_sizes.measure(pack_reply(reply, round=round, client=client))
+        record_sizes.remember(form, known)
     return known
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from hedgerow import records
+from hedgerow import record_sizes, records
 from hedgerow.client.enrolment import SimulatedEnrolments
 from hedgerow.experiments.simulate import simulate
 from hedgerow.secure import client
@@ -103,7 +103,7 @@ def one_round(clients: int, length: int, bits: int, dropped: int) -> dict[str, A
                 answer, *after = act(name, decode(kind, data))
                 states[name] = after[0] if after else None
                 reply = records.pack_stage(encode(answer))
-            up[name] = up.get(name, 0) + records.measure(reply)
+            up[name] = up.get(name, 0) + record_sizes.measure(reply)
             with clock.of(""):
                 take(name, records.unpack_stage(reply))
 
@@ -126,7 +126,7 @@ def one_round(clients: int, length: int, bits: int, dropped: int) -> dict[str, A
                 parties[name], states[name], decode(Delivery, delivery), vector
             )
             reply = records.pack_vector(open_payload(masked, shape), encode(said))
-        up[name] += records.measure(reply)
+        up[name] += record_sizes.measure(reply)
         with clock.of(""):
             received = read_vector(records.unpack_vector(reply), shape)
             server.add_masked(name, decode(Masked, records.unpack_stage(reply)), received)

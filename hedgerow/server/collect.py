@@ -9,7 +9,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from numpy.typing import NDArray
 
-from hedgerow import records
+from hedgerow import record_sizes, records
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
@@ -162,7 +162,7 @@ class Collector:
             return records.checked_reply(message, self._layout, max_weight=max_weight, control=control)
         if message.has_error():
             raise PayloadError(f"it failed: {reason(message.error.reason)}")
-        sizes[client] = records.measure(message.content)
+        sizes[client] = record_sizes.measure(message.content)
         return records.unpack_reply(
             message.content, self._layout,
             round=self._round, client=client, max_weight=max_weight, control=control,

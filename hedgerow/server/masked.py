@@ -7,7 +7,7 @@ import numpy as np
 from flwr.app import Message
 from numpy.typing import NDArray
 
-from hedgerow import records
+from hedgerow import record_sizes, records
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.coding import decode
@@ -81,7 +81,7 @@ class MaskedCollector:
             if reply.has_error():
                 raise PayloadError(f"it failed: {reason(reply.error.reason)}")
             with span("records"):
-                self.collected.bytes_up[client] = records.measure(reply.content)
+                self.collected.bytes_up[client] = record_sizes.measure(reply.content)
                 vector = read_vector(records.unpack_vector(reply.content), self.shape)
             with span("aggregate"):
                 self.collected.sum.add(vector)

@@ -11,7 +11,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import records
+from hedgerow import record_sizes, records
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange
@@ -219,7 +219,7 @@ def _bytes_down(
     collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict, refused: str
 ) -> dict[str, int]:
     """What each was sent: all the same, but in a secure aggregation; nothing where the round was refused."""
-    sent = dict.fromkeys(cohort, 0 if refused else records.measure(content))
+    sent = dict.fromkeys(cohort, 0 if refused else record_sizes.measure(content))
     collected = collector.collected
     return sent | collected.bytes_down if isinstance(collected, MaskedCollected) else sent
 

@@ -7,7 +7,7 @@ from typing import Any, final
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import records
+from hedgerow import record_sizes, records
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
@@ -167,7 +167,7 @@ class _Conversation:
                     raise PayloadError("it did not reply in time")
                 if message.has_error():
                     raise PayloadError(f"it failed: {reason(message.error.reason)}")
-                size = records.measure(message.content)
+                size = record_sizes.measure(message.content)
                 self.collected.bytes_up[name] = self.collected.bytes_up.get(name, 0) + size
                 take(name, message.content)
                 answered.append(name)
@@ -191,7 +191,7 @@ class _Conversation:
         names = {self._nodes[name]: name for name in contents}
         messages = []
         for name, content in contents.items():
-            size = records.measure(content)
+            size = record_sizes.measure(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
             messages.append(Message(content, self._nodes[name], f"train.{stage}", group_id=self._group))
         for node, message in exchange(self._grid, messages, timeout):

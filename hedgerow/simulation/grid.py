@@ -4,9 +4,7 @@ Any Flower `ServerApp` and `ClientApp` run on it unchanged, without Ray and
 without a SuperLink.
 """
 
-import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self, final
@@ -16,18 +14,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from hedgerow import checks
 from hedgerow.simulation import flower
-from hedgerow.simulation.clients import (
-    App,
-    Clients,
-    Config,
-    Made,
-    Request,
-    copied,
-    few,
-    keep,
-)
+from hedgerow.simulation.clients import App, Clients, Config, Made, Request, copied, few, keep
 from hedgerow.simulation.limits import check_memory_limit
-from hedgerow.simulation.processes import Machine, default_method
+from hedgerow.simulation.machine import Machine, default_method
+from hedgerow.simulation.mail import Mail
 from hedgerow.simulation.ray import RayCluster
 from hedgerow.simulation.replies import Replies
 from hedgerow.simulation.runner import Start
@@ -129,9 +119,7 @@ class InProcessGrid(Grid):
         self._names = Made(int(num_clients), names) if callable(names) else names
         if self._names is not None and len(self._names) != num_clients:
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
-        self._pending: dict[str, Message] = {}
         self._states: MutableMapping[int, RecordDict] = {} if states is None else states
-        self._message_numbers = itertools.count(1)
         self._entered = ExitStack()
         self._workers: Workers | None = None
         if client_timeout is not None:
@@ -144,6 +132,7 @@ class InProcessGrid(Grid):
         if cluster is not None or (workers or 1) > 1 or limited:
             place = Machine(method) if cluster is None else cluster
             self._workers = Workers(self._clients, self._states, workers, client_timeout, place)
+        self._mail = Mail(self._clients, self._states, self._workers)
 
     def __enter__(self) -> Self:
         """Start the run: from here on this process can make messages.
@@ -165,7 +154,7 @@ class InProcessGrid(Grid):
 
     def set_run(self, run: flower.Run) -> None:
         """Replace the description of the run."""
-        self._run = run
+        self._run, self._mail.run_id = run, run.run_id
 
     @property
     def run(self) -> flower.Run:
@@ -202,23 +191,7 @@ class InProcessGrid(Grid):
         Raises:
             ValueError: a message is a reply, carries an error, or has no time to live.
         """
-        taken: list[Message] = []
-        # A server often sends one record to many nodes: it is copied once here.
-        copies: dict[int, RecordDict] = {}
-        kept: list[RecordDict] = []
-        for message in messages:
-            if message.metadata.reply_to_message_id or not message.has_content() or message.metadata.ttl <= 0:
-                raise ValueError(
-                    f"cannot send {message.metadata}; an instruction answers no message, "
-                    "has a content and a time to live above 0"
-                )
-            if id(message.content) not in copies:
-                kept.append(message.content)  # so that its id is not given to another record
-                copies[id(message.content)] = copied(message.content)
-            flower.set_message_id(message, self._new_id())
-            taken.append(flower.with_content(message, copies[id(message.content)]))
-        self._pending.update((message.metadata.message_id, message) for message in taken)
-        return [message.metadata.message_id for message in taken]
+        return self._mail.push(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Replies:
         """The replies to these messages, each made when it is reached.
@@ -226,8 +199,7 @@ class InProcessGrid(Grid):
         Not going through all of them loses nothing: what was not reached can be
         pulled later. A message that was answered already is unavailable.
         """
-        wanted = list(message_ids)
-        return Replies(wanted, self._reply if self._workers is None else self._ahead(wanted, self._workers))
+        return self._mail.pull(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Push messages and collect the replies, in order.
@@ -235,15 +207,7 @@ class InProcessGrid(Grid):
         Once `timeout` seconds have passed no further client is started; the
         messages left over can still be pulled.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        ids = self.push_messages(messages)
-        reply = self._reply if self._workers is None else self._ahead(ids, self._workers, deadline)
-        replies = []
-        for message_id in ids:
-            started = self._workers is not None and message_id in self._workers.in_hand()
-            if started or deadline is None or time.monotonic() < deadline:
-                replies.append(reply(message_id))
-        return replies
+        return self._mail.send_and_receive(messages, timeout)
 
     def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
         """Replies to these messages as they come; none is waited for beyond `deadline`.
@@ -255,22 +219,7 @@ class InProcessGrid(Grid):
             deadline: on the monotonic clock; without workers a reply may be later than it.
             message_ids: of messages pushed before.
         """
-        workers, upcoming, out = self._workers, deque(message_ids), set[str]()
-        while (upcoming or out) and time.monotonic() < deadline:
-            while workers and upcoming and len(workers.unanswered()) < 4 * workers.number:
-                message = self._pending.get(upcoming[0])
-                if message is None or flower.is_expired(message) or not self._is_there(message):
-                    break  # its reply is an error that needs no worker
-                workers.submit(message)
-                out.add(upcoming.popleft())
-            if workers and out:
-                there = workers.answered(out)
-                out -= there
-                if time.monotonic() < deadline:
-                    for message_id in there:
-                        yield self._answered(message_id, lambda m: workers.take(m.metadata.message_id))
-            elif upcoming:
-                yield self._reply(upcoming.popleft())
+        return self._mail.replies_by(deadline, message_ids)
 
     def reduce(
         self,
@@ -319,61 +268,6 @@ class InProcessGrid(Grid):
                     collector.add(names[position], reply)
                     keep(self._states, nodes[position], copied(state))
         yield collector.collected
-
-    def _reply(self, message_id: str) -> Message:
-        return self._answered(message_id, self._run_client)
-
-    def _ahead(
-        self, message_ids: Sequence[str], workers: Workers, deadline: float | None = None
-    ) -> Callable[[str], Message]:
-        """Makes the replies to these messages in order, while workers are at the next ones already."""
-        upcoming = iter(message_ids)
-
-        def run(message: Message) -> Message:
-            workers.submit(message)
-            return workers.take(message.metadata.message_id)
-
-        def reply(message_id: str) -> Message:
-            # As many as keep the workers busy, and few enough to hold their replies.
-            while len(workers.in_hand()) < 4 * workers.number:
-                following = next(upcoming, None)
-                if following is None or (deadline is not None and time.monotonic() >= deadline):
-                    break
-                message = self._pending.get(following)
-                if message is not None and not flower.is_expired(message) and self._is_there(message):
-                    workers.submit(message)
-            return self._answered(message_id, run)
-
-        return reply
-
-    def _answered(self, message_id: str, run: Callable[[Message], Message]) -> Message:
-        message = self._pending.get(message_id)
-        if message is None or flower.is_expired(message):
-            reply = flower.message_unavailable(message_id, self._run.run_id)
-        elif not self._is_there(message):
-            reply = flower.node_unavailable(message)
-        else:
-            reply = run(message)
-            if flower.is_expired(message):
-                reply = flower.message_unavailable(message_id, self._run.run_id)
-        self._pending.pop(message_id, None)
-        flower.set_message_id(reply, self._new_id())
-        return reply
-
-    def _is_there(self, message: Message) -> bool:
-        return message.metadata.dst_node_id in self._clients.node_ids
-
-    def _run_client(self, message: Message) -> Message:
-        node = message.metadata.dst_node_id
-        with span(CLIENTS):
-            reply, state = self._clients.answer(message, self._states.get(node, RecordDict()))
-        keep(self._states, node, copied(state))
-        # Flower on Ray and in a federation sends copies; so the client may
-        # keep and change what it answered and what it put into its state.
-        return flower.with_content(reply, copied(reply.content)) if reply.has_content() else reply
-
-    def _new_id(self) -> str:
-        return f"message-{next(self._message_numbers)}"
 
 
 def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:

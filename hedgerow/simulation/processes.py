@@ -5,11 +5,9 @@ import logging
 import multiprocessing
 import pickle
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -218,42 +216,6 @@ class Processes:
             worker.process.kill()
         worker.process.join()
         return Lost(death(worker.process.exitcode), worker.position[0])
-
-
-@dataclass(frozen=True)
-class Machine:
-    """This machine, as a place for workers.
-
-    Attributes:
-        method: `"fork"` or `"spawn"`, see `Processes`.
-    """
-
-    method: str
-
-    def session(self, number: int | None) -> AbstractContextManager[int]:
-        """How many workers there are, one where it is not said."""
-        return nullcontext(1 if number is None else number)
-
-    def pool(
-        self,
-        clients: Clients,
-        start: Start | None,
-        number: int,
-        client_timeout: float | None,
-        *,
-        inbox: int = 0,
-        outbox: int = 0,
-    ) -> Processes:
-        """Start processes."""
-        return Processes(clients, start, number, client_timeout, self.method, inbox=inbox, outbox=outbox)
-
-
-def default_method() -> str:
-    """How processes are best started here."""
-    # What a GPU has been told does not survive a fork.
-    torch = sys.modules.get("torch")
-    gpu = torch is not None and torch.cuda.is_initialized()
-    return "fork" if sys.platform == "linux" and not gpu else "spawn"
 
 
 def death(code: int | None) -> str:

@@ -20,9 +20,9 @@ InBatch = Callable[[Clients, LocalTraining, int, int], dict[str, Fit]]
 _BUDGET_SECONDS = 0.8
 """For the measurement of one width, the first excepted."""
 
-_SLOW_STEP = 0.005
+_SLOW_STEP = 0.003
 """Seconds of a step in the loop, beside which what a call takes is nothing: where a narrow batch is slower
-than the loop, a wide one is too."""
+than the loop, a wide one is too, and a batch that does not gain by being wider gains by none."""
 
 _EVEN = 1.25
 """Times as many steps as another client, at most."""
@@ -128,7 +128,7 @@ def choose(
         crowd = _repeated(several, width)
         now = _time(lambda n=width, crowd=crowd: batch(crowd, short, n, 1), crowd, size, clock)  # type: ignore[misc]
         measured[width] = now
-        if now > 1.2 * previous or (step > _SLOW_STEP and now > alone):
+        if now > 1.2 * previous or (step > _SLOW_STEP and now > min(alone, 0.98 * previous)):
             break
         previous = now
     times = {"1": alone, **{str(width): seconds for width, seconds in measured.items()}}

@@ -1,29 +1,20 @@
 """Many clients' local training as one computation."""
 
-import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from hedgerow import checks
-from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.choice import Choice, Clients, choose
-from hedgerow.client.cohort.graph import BatchedModule
 from hedgerow.client.cohort.losses import losses_of
-from hedgerow.client.cohort.schedule import Group, batch_rows, groups
-from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.side_by_side import SideBySide
 from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
 from hedgerow.client.torch_device import find_device
-from hedgerow.client.torch_samples import SIDE_BY_SIDE
-from hedgerow.client.torch_settings import num_threads
 from hedgerow.client.torch_trainer import TorchTrainer
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
@@ -63,6 +54,7 @@ class CohortTrainer:
         ValueError: as for `TorchTrainer`, or `mode` or `at_once` is not what
             it must be.
 
+    >>> import torch
     >>> task = Task(lambda: torch.nn.Linear(2, 2))
     >>> clients = [(n, Samples(np.eye(2, dtype=np.float32), np.arange(2))) for n in ("a", "b")]
     >>> trainer = CohortTrainer(task, mode="batch", at_once=2)
@@ -91,9 +83,7 @@ class CohortTrainer:
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device))
         self._threads = threads
         self._mode, self._at_once = mode, at_once
-        self._losses = losses_of(task.loss)
-        self._module: BatchedModule | None = None
-        self._rooms: list[Room] = []
+        self._beside = SideBySide(self._inner, losses_of(task.loss), self._device, threads)
         if mode == "loop" and choice is None:
             choice = Choice("loop", "asked for", device=str(self._device))
         self._choice = choice
@@ -168,9 +158,9 @@ class CohortTrainer:
             ValueError: `mode` is `"batch"` and the model cannot be batched.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
-        together = self._together(clients, local) if choice.method == "batch" else []
+        together = self._beside.possible(clients, local) if choice.method == "batch" else []
         together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
-        if not self._prepare(together):
+        if not self._beside.prepare(together):
             together = []
         names = {name for name, _ in together}
 
@@ -180,11 +170,11 @@ class CohortTrainer:
         for name, data in clients:
             if name not in names:
                 yield name, alone(name, data)
-        with self._room() as room:
-            for group in self._groups(together, local, corrected=corrections is not None):
-                work = self._work(model, local, seed, round, room, corrections)
-                for name, data, fit in self._train(work, group, choice):
-                    yield name, fit or alone(name, data)
+        trained = self._beside.train(
+            model, together, local, choice, seed=seed, round=round, corrections=corrections
+        )
+        for name, data, fit in trained:
+            yield name, fit or alone(name, data)
 
     def choose(
         self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
@@ -206,7 +196,7 @@ class CohortTrainer:
             self._choice = self._choice or chosen  # told to whoever asks how it trains
             return chosen
         if self._choice is None:
-            some = self._healthy(model, self._together(clients, local), local, seed, round)
+            some = self._healthy(model, self._beside.possible(clients, local), local, seed, round)
             if not some:
                 return Choice("loop", "there was no client to measure")
             counts = [local.steps(len(data)) for _, data in clients if len(data)]
@@ -221,13 +211,12 @@ class CohortTrainer:
             return {n: self.fit(model, d, local, seed=seed, round=round, client=n) for n, d in clients}
 
         def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
-            work = self._work(model, local, seed, round, room)
             choice, fits = Choice("batch", "", at_once, narrowest), {}
-            for group in self._groups(clients, local):
-                for name, _, fit in self._train(work, group, choice, careful=False):
-                    if fit is None:
-                        raise CannotBatch("training diverges in a batch")
-                    fits[name] = fit
+            trained = self._beside.train(model, clients, local, choice, seed=seed, round=round, careful=False)
+            for name, _, fit in trained:
+                if fit is None:
+                    raise CannotBatch("training diverges in a batch")
+                fits[name] = fit
             return fits
 
         memory = _MEMORY_FLOATS // (4 * self.layout.dimension)
@@ -235,8 +224,8 @@ class CohortTrainer:
         if self._at_once or self._mode == "batch":
             widths = [self._at_once or 10]
         try:
-            with self._room() as room, explained():
-                self._prepare(some)
+            with explained():
+                self._beside.prepare(some)
                 on_cpu = self._device.type == "cpu"
                 # What else the machine does must not count; but of several threads only one's time is known.
                 clock = time.thread_time if on_cpu and self._threads == 1 else time.perf_counter
@@ -264,81 +253,6 @@ class CohortTrainer:
                 found += [(name, data)] if isinstance(fit, Fit) else []
         return found
 
-    def _prepare(self, clients: Clients) -> bool:
-        """Make the batched module, and show it the data of a client on which the model works."""
-        for _, data in clients:
-            if self._module is not None:
-                break
-            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self.layout)
-            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
-            try:
-                module.observe(x)
-            except Exception:  # of the user's model, on this client's data
-                continue
-            self._module = module
-        return self._module is not None
-
-    def _together(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
-        """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
-        most = SIDE_BY_SIDE // self.layout.dimension if local.clip_samples else sys.maxsize
-        usable = [client for client in clients if _usable(client[1])]
-        return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
-
-    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool = False) -> list[Group]:
-        if corrected or self._module is None:  # a layer without weights takes nothing but the gradients
-            return groups(clients, local)
-        return groups(clients, local, self._module.first_layer, self._module.wide_layers)
-
-    def _work(
-        self,
-        model: Model,
-        local: LocalTraining,
-        seed: int,
-        round: int,
-        room: Room,
-        corrections: Mapping[str, Vector] | None = None,
-    ) -> Work:
-        assert self._module is not None
-        device = self._device
-        return Work(
-            self._module, self._losses, self.layout, model, local, seed, round, device, room, corrections
-        )
-
-    def _train(
-        self, work: Work, group: Group, choice: Choice, *, careful: bool = True
-    ) -> Iterator[tuple[str, Samples, Fit | None]]:
-        """Train a group; `None` for a client that fails.
-
-        Args:
-            careful: where a batch fails, train each of its clients without the others.
-        """
-        data = dict(group.clients)
-        batch = Batch(work, group, choice.at_once, choice.narrowest)
-        while batch.clients:
-            try:
-                with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "There is a performance drop")
-                    batch.advance()
-            except Exception:  # of the user's model or loss, on some client's data
-                if not careful:
-                    raise
-                yield from self._apart(work, batch, group, choice)
-                return
-            for name, fit in batch.collect():
-                yield name, data[name], fit if fit.finite else None
-
-    def _apart(
-        self, work: Work, batch: Batch, group: Group, choice: Choice
-    ) -> Iterator[tuple[str, Samples, Fit | None]]:
-        failed, waiting = batch.clients, batch.waiting
-        if len(failed) == 1:
-            yield *failed[0], None
-        else:
-            for client in failed:
-                yield from self._train(work, replace(group, clients=(client,)), choice)
-        if waiting:
-            yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
-
     def _alone(
         self,
         model: Model,
@@ -354,18 +268,3 @@ class CohortTrainer:
             return self.fit(model, data, local, seed=seed, round=round, client=name, correction=correction)
         except Exception as error:
             return error
-
-    @contextmanager
-    def _room(self) -> Iterator[Room]:
-        """Memory from the last round, unless a round is still going on."""
-        room = self._rooms.pop() if self._rooms else Room()
-        try:
-            yield room
-        finally:
-            self._rooms.append(room)
-
-
-def _usable(data: Samples) -> bool:
-    """Whether a client can be in a batch; what is wrong with another one, the loop says."""
-    known = len(data) > 0 and data.x.dtype in (np.float32, np.int64)
-    return known and not np.minimum.reduce(data.y, axis=None) < 0

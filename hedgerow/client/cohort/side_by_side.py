@@ -1,0 +1,136 @@
+"""A task's clients trained side by side, group by group."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hedgerow.client.cohort.batch import Batch, Work
+from hedgerow.client.cohort.choice import Choice, Clients
+from hedgerow.client.cohort.graph import BatchedModule
+from hedgerow.client.cohort.losses import Losses
+from hedgerow.client.cohort.schedule import Group, batch_rows, groups
+from hedgerow.client.cohort.stack import Room
+from hedgerow.client.torch_samples import SIDE_BY_SIDE
+from hedgerow.client.torch_settings import num_threads
+from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
+
+Trained = Iterator[tuple[str, Samples, Fit | None]]
+"""Name, data and result of each client; `None` for one that fails."""
+
+
+class SideBySide:
+    """Trains clients in batches, with what is kept from one round to the next.
+
+    Args:
+        inner: trains each of them alone, and has the model.
+        losses: of a batch.
+        device: where it is computed.
+        threads: of torch.
+    """
+
+    def __init__(self, inner: TorchTrainer, losses: Losses, device: torch.device, threads: int) -> None:
+        self._inner, self._losses, self._device, self._threads = inner, losses, device, threads
+        self._module: BatchedModule | None = None
+        self._rooms: list[Room] = []
+
+    def possible(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
+        """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
+        most = SIDE_BY_SIDE // self._inner.layout.dimension if local.clip_samples else sys.maxsize
+        usable = [client for client in clients if _usable(client[1])]
+        return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
+
+    def prepare(self, clients: Clients) -> bool:
+        """Make the batched module, and show it the data of a client on which the model works.
+
+        Raises:
+            CannotBatch: the model cannot be batched.
+        """
+        for _, data in clients:
+            if self._module is not None:
+                break
+            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
+            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
+            try:
+                module.observe(x)
+            except Exception:  # of the user's model, on this client's data
+                continue
+            self._module = module
+        return self._module is not None
+
+    def train(
+        self,
+        model: Model,
+        clients: Clients,
+        local: LocalTraining,
+        choice: Choice,
+        *,
+        seed: int,
+        round: int,
+        corrections: Mapping[str, Vector] | None = None,
+        careful: bool = True,
+    ) -> Trained:
+        """Train clients, after `prepare`, in any order.
+
+        Args:
+            careful: where a batch fails, train each of its clients without the others.
+        """
+        with self._room() as room:
+            for group in self._groups(clients, local, corrected=corrections is not None):
+                assert self._module is not None
+                work = Work(
+                    self._module, self._losses, self._inner.layout, model, local, seed, round,
+                    self._device, room, corrections,
+                )  # fmt: skip
+                yield from self._train(work, group, choice, careful=careful)
+
+    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[Group]:
+        if corrected or self._module is None:  # a layer without weights takes nothing but the gradients
+            return groups(clients, local)
+        return groups(clients, local, self._module.first_layer, self._module.wide_layers)
+
+    def _train(self, work: Work, group: Group, choice: Choice, *, careful: bool = True) -> Trained:
+        data = dict(group.clients)
+        batch = Batch(work, group, choice.at_once, choice.narrowest)
+        while batch.clients:
+            try:
+                with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "There is a performance drop")
+                    batch.advance()
+            except Exception:  # of the user's model or loss, on some client's data
+                if not careful:
+                    raise
+                yield from self._apart(work, batch, group, choice)
+                return
+            for name, fit in batch.collect():
+                yield name, data[name], fit if fit.finite else None
+
+    def _apart(self, work: Work, batch: Batch, group: Group, choice: Choice) -> Trained:
+        failed, waiting = batch.clients, batch.waiting
+        if len(failed) == 1:
+            yield *failed[0], None
+        else:
+            for client in failed:
+                yield from self._train(work, replace(group, clients=(client,)), choice)
+        if waiting:
+            yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
+
+    @contextmanager
+    def _room(self) -> Iterator[Room]:
+        """Memory from the last round, unless a round is still going on."""
+        room = self._rooms.pop() if self._rooms else Room()
+        try:
+            yield room
+        finally:
+            self._rooms.append(room)
+
+
+def _usable(data: Samples) -> bool:
+    """Whether a client can be in a batch; what is wrong with another one, the loop says."""
+    known = len(data) > 0 and data.x.dtype in (np.float32, np.int64)
+    return known and not np.minimum.reduce(data.y, axis=None) < 0

@@ -1,0 +1,55 @@
+"""The only measure of bytes: of a record, as Flower serialises it."""
+
+from typing import Any
+
+from flwr.app import Array, RecordDict
+from flwr.common.serde import recorddict_to_proto
+
+_REMEMBERED, _LONG = 64, 10_000
+_sizes: dict[Any, int] = {}
+
+
+def measure(content: RecordDict) -> int:
+    """Bytes of a record.
+
+    Its parts are serialised one by one, and add up. Of parts that differ only
+    in numbers that always take the same room, the first alone is.
+    """
+    total = 0
+    for key, record in content.items():
+        form = key, type(record), tuple((name, *_form(value)) for name, value in record.items())
+        size = known(form)
+        if size is None:
+            size = int(recorddict_to_proto(RecordDict({key: record})).ByteSize())
+            data = sum(len(value.data) for value in record.values() if isinstance(value, Array))
+            if size - data < _LONG:  # what may come from outside is not remembered where it is long
+                remember(form, size)
+        total += size
+    return total
+
+
+def known(form: Any) -> int | None:
+    """The size of what has this form, if it is remembered."""
+    return _sizes.get(form)
+
+
+def remember(form: Any, size: int) -> None:
+    """Remember the size of what has this form."""
+    if len(_sizes) >= _REMEMBERED:
+        _sizes.clear()
+    _sizes[form] = size
+
+
+def _form(value: Any) -> tuple[Any, ...]:
+    """What decides how many bytes a value takes."""
+    if isinstance(value, Array):
+        return value.dtype, value.shape, value.stype, len(value.data)
+    if isinstance(value, float):
+        return (float,)
+    if type(value) is int and value >= 0:
+        return int, value.bit_length()  # it is written in as many groups of 7 bits as it needs
+    if isinstance(value, str | bytes):
+        return type(value), len(value.encode() if isinstance(value, str) else value)
+    if isinstance(value, list):
+        return list, *map(type, value[:1]), *value
+    return type(value), value
