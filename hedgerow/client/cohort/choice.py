@@ -117,7 +117,7 @@ def choose(
         return Choice("batch", "asked for", widths[-1], narrowest, even=even)
     one = _cut(clients[:1], 2 * size)
     step = _time(lambda: loop(one, short), one, size, clock)
-    count = max(2, min(10, int(0.01 / step)))
+    count = max(1, min(10, int(0.01 / step)))
     several = _cut(clients, count * size)
     alone = _time(lambda: loop(several, short), several, size, clock)
     measured: dict[int, float] = {}
