@@ -1,14 +1,13 @@
-"""What a round of the MLP and of LeNet takes at least, in CPU seconds: why some targets are out of reach.
+"""What a round of the MLP and of LeNet takes at least, in CPU seconds.
 
     .envs/hedgerow/bin/python floor.py        # in this folder; prints JSON, which run.py puts on the page
 
-Parts are measured alone, without the training around them: the arithmetic that
-any way of training needs, at the speed that torch has for it here; and what is
-promised for each reply: it is measured, checked, and added to a sum that does
-not depend on order. The arithmetic is, of the MLP, the matrix products of its
-first layer; of LeNet, each layer's forward and backward pass on a batch of one
-client, in the order in memory that torch's kernels want, and with everything
-at hand.
+Parts are measured alone, without the training around them: the arithmetic, at
+the speed that torch has for it here; and what is promised for each reply: it is
+measured, checked, and added to a sum that does not depend on order. The
+arithmetic is, of the MLP, the matrix products of its first layer; of LeNet,
+each layer's forward and backward pass on a batch of one client, in the order in
+memory that torch's kernels want, and with everything at hand.
 """
 
 import json
