@@ -171,8 +171,9 @@ Measured alone by `floor.py` ({date}, commit {commit}): CPU seconds of one core 
 MLP, the products with the samples of its first layer; of LeNet, torch's fastest kernels for each layer of one
 client, with all that they need at hand: a wide layer that several clients share takes less), and for what is
 promised for each of the 100 replies (it is measured, checked, and added to a sum that does not depend on
-order). And seconds of a round: both parts split between two cores without loss, with no step taken yet (of the
-MLP no second layer, no shuffle, no message; of LeNet no update of a weight); ours; and what the targets ask for.
+order). And seconds of a round: both parts split between two cores without loss, with no step taken yet (of
+the MLP no second layer, no shuffle, no message; of LeNet no update of a weight); ours; and what the targets
+ask for.
 """
 
 
