@@ -14,7 +14,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 settings.register_profile("hedgerow", deadline=None)
 settings.load_profile("hedgerow")
 
-pytest.register_assert_rewrite("tests.odd", "tests.engines.several_processes")
+pytest.register_assert_rewrite("tests.odd", "tests.cohorts", "tests.engines.several_processes")
 
 # Their tests start many processes: slow, and two Rays at a time starve each other.
 ONE_WORKER = ("tests/engines/federation/", "tests/engines/ray/")

@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.client.cohort import CohortTrainer
-from hedgerow.client.cohort.choice import Choice
 from hedgerow.client.cohort.first_layer import FirstLayer
-from hedgerow.client.task import Task
 from hedgerow.types import LocalTraining, Samples
+from tests.cohorts import both, check_company, check_equal, check_one_diverges
 
 INPUTS, WIDE = 130, 128  # more weights than a core keeps at hand; rows that end within a cache line
 
@@ -51,14 +49,6 @@ def used(monkeypatch) -> list[int]:
     return found
 
 
-def both(model, some, local, *, at_once=4):
-    trainer = CohortTrainer(Task(model), choice=Choice("batch", "", at_once, 2))
-    start = trainer.initial(1)
-    together = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    alone = {n: trainer.fit(start, d, local, seed=3, round=2, client=n) for n, d in some}
-    return together, alone
-
-
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=12, deadline=None)
 @given(
@@ -71,10 +61,7 @@ def test_it_is_the_loop_to_1e_6(name, sizes, epochs, batch_size):
     some = clients(sizes, shape)
     local = LocalTraining(learning_rate=0.05, epochs=epochs, batch_size=batch_size)
     together, alone = both(model, some, local)
-    assert together.keys() == alone.keys()
-    for client, expected in alone.items():
-        np.testing.assert_allclose(together[client].delta, expected.delta, rtol=0, atol=1e-6)
-        assert together[client].metrics["loss"] == pytest.approx(expected.metrics["loss"], abs=1e-5)
+    check_equal(together, alone)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -103,25 +90,11 @@ def test_other_training_and_large_clients_keep_their_weights(local, sizes, used)
 
 def test_a_client_gets_the_same_bits_in_any_company():
     some = clients([20, 20, 31, 7, 20, 12, 45], (1, 13, 10))
-    trainer = CohortTrainer(Task(flat), choice=Choice("batch", "", 3, 2))
-    start, local = trainer.initial(1), LocalTraining(epochs=2)
-    first = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    for order in (some[::-1], some[2:5], some[3:4]):
-        again = dict(trainer.fit_many(start, order, local, seed=3, round=2))
-        for name, fit in again.items():
-            assert fit.delta.tobytes() == first[name].delta.tobytes(), name
+    check_company(flat, some, LocalTraining(epochs=2), 3, 2)
 
 
 def test_one_that_diverges_leaves_the_others_alone():
-    some = clients([20, 20, 20, 20], (1, 13, 10))
-    broken = Samples(np.full_like(some[1][1].x, 1e30), some[1][1].y)
-    trainer = CohortTrainer(Task(flat), choice=Choice("batch", "", 2, 2))
-    start, local = trainer.initial(1), LocalTraining()
-    usual = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    mixed = dict(trainer.fit_many(start, [some[0], ("broken", broken), *some[2:]], local, seed=3, round=2))
-    assert isinstance(mixed["broken"], ValueError)
-    for name in ("client 0", "client 2", "client 3"):
-        assert mixed[name].delta.tobytes() == usual[name].delta.tobytes()
+    check_one_diverges(flat, clients([20, 20, 20, 20], (1, 13, 10)), 1e30)
 
 
 def test_layers_that_update_themselves_are_reached_also_where_only_they_come_before_what_is_learned():

@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.client.cohort import CohortTrainer
-from hedgerow.client.cohort.choice import Choice
 from hedgerow.client.cohort.wide_layer import Changes, WideLayer
-from hedgerow.client.task import Task
 from hedgerow.types import LocalTraining, Samples
+from tests.cohorts import both, check_company, check_equal, check_one_diverges
 
 INPUTS, WIDE = 6, 512  # 512 x 512: more weights than a core keeps at hand
 
@@ -68,14 +66,6 @@ def used(monkeypatch) -> list[int]:
     return found
 
 
-def both(name, sizes, local, *, at_once=4):
-    trainer = CohortTrainer(Task(MODELS[name]), choice=Choice("batch", "", at_once, 2))
-    some, start = clients(name, sizes), trainer.initial(1)
-    together = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    alone = {n: trainer.fit(start, d, local, seed=3, round=2, client=n) for n, d in some}
-    return together, alone
-
-
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=8, deadline=None)
 @given(
@@ -85,11 +75,8 @@ def both(name, sizes, local, *, at_once=4):
 )
 def test_it_is_the_loop_to_1e_6(name, sizes, epochs, batch_size):
     local = LocalTraining(learning_rate=0.02, epochs=epochs, batch_size=batch_size)
-    together, alone = both(name, sizes, local)
-    assert together.keys() == alone.keys()
-    for client, expected in alone.items():
-        np.testing.assert_allclose(together[client].delta, expected.delta, rtol=0, atol=1e-6)
-        assert together[client].metrics["loss"] == pytest.approx(expected.metrics["loss"], abs=1e-5)
+    together, alone = both(MODELS[name], clients(name, sizes), local)
+    check_equal(together, alone)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +84,7 @@ def test_it_is_the_loop_to_1e_6(name, sizes, epochs, batch_size):
     [("one", [40]), ("no bias", [40]), ("two", [40, 40]), ("several vectors", [128]), ("dropout", [40])],
 )
 def test_these_clients_are_trained_without_weights(name, kept, used):
-    both(name, [40, 40, 39], LocalTraining(batch_size=8))
+    both(MODELS[name], clients(name, [40, 40, 39]), LocalTraining(batch_size=8))
     assert used == kept
 
 
@@ -114,7 +101,7 @@ def test_these_clients_are_trained_without_weights(name, kept, used):
     ],
 )
 def test_other_training_and_much_of_it_keep_their_weights(local, sizes, used):
-    together, alone = both("one", sizes, local)
+    together, alone = both(MODELS["one"], clients("one", sizes), local)
     assert not used
     if local.optimizer == "sgd":
         np.testing.assert_allclose(together["client 0"].delta, alone["client 0"].delta, rtol=0, atol=1e-5)
@@ -123,24 +110,10 @@ def test_other_training_and_much_of_it_keep_their_weights(local, sizes, used):
 @pytest.mark.parametrize("name", ["two", "several vectors"])
 def test_a_client_gets_the_same_bits_in_any_company(name, used):
     some = clients(name, [20, 20, 31, 7, 20, 12, 25])
-    trainer = CohortTrainer(Task(MODELS[name]), choice=Choice("batch", "", 3, 3))
-    start, local = trainer.initial(1), LocalTraining()
-    first = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    for order in (some[::-1], some[2:5], some[3:4]):
-        again = dict(trainer.fit_many(start, order, local, seed=3, round=2))
-        for client, fit in again.items():
-            assert fit.delta.tobytes() == first[client].delta.tobytes(), client
+    check_company(MODELS[name], some, LocalTraining(), 3, 3)
     assert used
 
 
 def test_one_that_diverges_leaves_the_others_alone(used):
-    some = clients("one", [20, 20, 20, 20])
-    broken = Samples(np.full_like(some[1][1].x, np.nan), some[1][1].y)
-    trainer = CohortTrainer(Task(MODELS["one"]), choice=Choice("batch", "", 2, 2))
-    start, local = trainer.initial(1), LocalTraining()
-    usual = dict(trainer.fit_many(start, some, local, seed=3, round=2))
-    mixed = dict(trainer.fit_many(start, [some[0], ("broken", broken), *some[2:]], local, seed=3, round=2))
-    assert isinstance(mixed["broken"], ValueError)
-    for name in ("client 0", "client 2", "client 3"):
-        assert mixed[name].delta.tobytes() == usual[name].delta.tobytes()
+    check_one_diverges(MODELS["one"], clients("one", [20, 20, 20, 20]), np.nan)
     assert used
