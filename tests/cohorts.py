@@ -48,7 +48,8 @@ def check_company(
 
 
 def check_one_diverges(model: Callable[[], nn.Module], some: Clients, value: float) -> None:
-    """The second of four clients has data that training does not survive: the others do not notice."""
+    """The second of four clients has data that training does not survive: the others do not notice,
+    nor does anyone in the next round."""
     broken = Samples(np.full_like(some[1][1].x, value), some[1][1].y)
     trainer = CohortTrainer(Task(model), choice=Choice("batch", "", 2, 2))
     start, local = trainer.initial(1), LocalTraining()
@@ -57,3 +58,7 @@ def check_one_diverges(model: Callable[[], nn.Module], some: Clients, value: flo
     assert isinstance(mixed["broken"], ValueError)
     for name in (some[0][0], some[2][0], some[3][0]):
         assert mixed[name].delta.tobytes() == usual[name].delta.tobytes()
+    after = dict(trainer.fit_many(start, some, local, seed=3, round=2))
+    assert {n: fit.delta.tobytes() for n, fit in after.items()} == {
+        n: fit.delta.tobytes() for n, fit in usual.items()
+    }

@@ -71,13 +71,11 @@ class Batch:
         sizes = [len(data) for _, data in group.clients]
         most, least = max(sizes), min(sizes)
         self._first = self._products(copies, group.first_rows, least, learning_rate)
-        self._wide = [
-            Changes(layer, self._start(layer), copies, kept, learning_rate, work.room)
+        self._wide = {
+            layer.weight: Changes(layer, self._start(layer), copies, kept, learning_rate, work.room)
             for layer, kept in group.wide
-        ]
-        self._by_weight = {wide.layer.weight: wide for wide in self._wide}
-        self._asked = [wide.asked for wide in self._wide]
-        away: list[Products | Changes] = [*([self._first] if self._first else []), *self._wide]
+        }
+        away: list[Products | Changes] = [*([self._first] if self._first else []), *self._wide.values()]
         self._away = [(each, self._place(each.layer.weight), each.layer.shape) for each in away]
         without = {each.layer.weight for each in away}
         corrected, channels_last = work.corrections is not None, work.module.channels_last
@@ -138,7 +136,7 @@ class Batch:
             self._stack.move(end, slot)
             if self._first:
                 self._first.move(end, slot)
-            for wide in self._wide:
+            for wide in self._wide.values():
                 wide.move(end, slot)
             self._orders.move(end, slot)
             self._y_of(slot)[:] = self._y_of(end)
@@ -152,7 +150,7 @@ class Batch:
         self._stack.reset(slot)
         if self._first:
             self._first.clear(slot)
-        for wide in self._wide:
+        for wide in self._wide.values():
             wide.begin(slot)
 
     def _begin(self, slots: Collection[int]) -> list[_Client]:
@@ -174,7 +172,7 @@ class Batch:
             self._stack.reset(slot, correction)
             if self._first:
                 self._first.load(slot, client.data)
-            for wide in self._wide:
+            for wide in self._wide.values():
                 wide.begin(slot)
         return found
 
@@ -226,12 +224,13 @@ class Batch:
         tensors = {**parameters, **self._stack.buffers(width)}
         step = Step(
             tensors, samples, self._rows, generators, self._fused, self._fuse, first=first,
-            wide=self._by_weight,
+            wide=self._wide,
         )  # fmt: skip
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
         outputs = None if first is None else first.outputs
-        inputs = [*parameters.values(), *self._asked, *([] if outputs is None else [outputs])]
+        asked = [wide.asked for wide in self._wide.values()]
+        inputs = [*parameters.values(), *asked, *([] if outputs is None else [outputs])]
         # The sum: where it is given what to begin with, torch first imports sympy to look at it.
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
         if first is not None and outputs is not None and found[-1] is not None:
