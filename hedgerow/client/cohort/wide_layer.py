@@ -16,10 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from hedgerow.client.cohort.products import LINE, aligned, product
 from hedgerow.client.cohort.stack import Room
 from hedgerow.types import LocalTraining
+
+_FEWEST, _MOST = 16, 191
+"""Rows of a product that torch's library for CPUs computes in one and the same way. Where another library has
+other bounds, `Choice.narrowest` finds that bits differ."""
 
 _WIDE = 2**18
 """Weights: 1 MiB, of which a core's cache holds few."""
@@ -149,8 +154,26 @@ class Changes:
     def _both(rows: Tensor, start: Tensor, one: Tensor, other: Tensor) -> Tensor:
         clients = len(rows)
         rows = aligned(rows)
-        found = torch.mm(rows.flatten(0, 1), start).view(clients, -1, start.shape[1])
+        found = _times_start(rows, start)
         return found.baddbmm_(product(rows, one[:clients].mT), other[:clients])
+
+
+def _times_start(rows: Tensor, start: Tensor) -> Tensor:
+    """`(clients, n, k)` times `(k, m)`, with the same bits for a client however many there are.
+
+    A product of few rows is computed in another way than one of more, and so
+    is one of very many. So as many clients go together as stay within.
+    """
+    clients, n, _ = rows.shape
+    together = max(1, _MOST // n)
+    found = rows.new_empty(clients, n, start.shape[1])
+    for part, out in zip(torch.split(rows, together), torch.split(found, together), strict=True):
+        flat = part.flatten(0, 1)
+        if len(flat) < _FEWEST:
+            out.copy_(torch.mm(F.pad(flat, (0, 0, 0, _FEWEST - len(flat))), start)[: len(flat)].view_as(out))
+        else:
+            torch.mm(flat, start, out=out.flatten(0, 1))
+    return found
 
 
 class _Through(torch.autograd.Function):
