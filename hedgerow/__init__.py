@@ -27,12 +27,12 @@ _PLACES = {
     ],
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.task": ["Task"],
-    "hedgerow.client.torch_trainer": ["TorchTrainer"],
+    "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
     "hedgerow.server.rounds": ["begin", "rounds"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
-    "hedgerow.experiments.simulate": ["simulate"],
-    "hedgerow.experiments.profile": ["profile"],
+    "hedgerow.experiments.runs.simulate": ["simulate"],
+    "hedgerow.experiments.runs.profile": ["profile"],
 }  # fmt: skip
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
@@ -41,7 +41,7 @@ __all__ = sorted(_PLACE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 if TYPE_CHECKING:
     from hedgerow.client.app import client_app as client_app
     from hedgerow.client.task import Task as Task
-    from hedgerow.client.torch_trainer import TorchTrainer as TorchTrainer
+    from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset
     from hedgerow.datasets import Federation as Federation
     from hedgerow.datasets import dirichlet as dirichlet
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from hedgerow.datasets import natural as natural
     from hedgerow.datasets import quantity_skew as quantity_skew
     from hedgerow.datasets import shards as shards
-    from hedgerow.experiments.profile import profile as profile
-    from hedgerow.experiments.simulate import simulate as simulate
+    from hedgerow.experiments.runs.profile import profile as profile
+    from hedgerow.experiments.runs.simulate import simulate as simulate
     from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train

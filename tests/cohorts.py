@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from hedgerow.client.cohort import CohortTrainer
-from hedgerow.client.cohort.choice import Choice
+from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.task import Task
 from hedgerow.types import Fit, LocalTraining, Samples
 

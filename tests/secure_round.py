@@ -26,9 +26,9 @@ from hedgerow.secure.primitives import Random, identity_key
 from hedgerow.secure.register import Party, Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared
-from hedgerow.strategies.masking import RingSum, RingVector, Shape
 from hedgerow.strategies.ring import Ring
 from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape
 
 STAGES = ("keys", "shares", "masked", "survivors", "unmask")
 

@@ -30,8 +30,8 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 import about  # noqa: E402
 
 from hedgerow.client.task import Task  # noqa: E402
-from hedgerow.client.torch_samples import GRID  # noqa: E402
-from hedgerow.client.torch_trainer import TorchTrainer  # noqa: E402
+from hedgerow.client.torch.samples import GRID  # noqa: E402
+from hedgerow.client.torch.trainer import TorchTrainer  # noqa: E402
 from hedgerow.models import build  # noqa: E402
 
 BOUND, BATCH = 1.0, 32

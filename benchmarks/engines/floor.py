@@ -24,7 +24,7 @@ from torch import nn
 import hedgerow as hr
 from hedgerow import records
 from hedgerow.server.collect import StartCollector
-from hedgerow.strategies.coding import encode
+from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.types import Layout, RoundContext
 from hedgerow.types import Tensor as Slot
 

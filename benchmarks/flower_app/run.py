@@ -38,7 +38,7 @@ def measure(engine: str, workers: int, rounds: int, folder: Path) -> dict[str, A
     command = [
         sys.executable,
         "-c",
-        "from hedgerow.experiments.cli import main; main()",
+        "from hedgerow.experiments.cli.main import main; main()",
         "simulate",
         str(APP),
     ]

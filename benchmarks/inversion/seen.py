@@ -11,17 +11,17 @@ from torch import nn
 
 from hedgerow import records
 from hedgerow.client.app import client_app
-from hedgerow.client.enrolment import SimulatedEnrolments
+from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.task import Task
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import build
 from hedgerow.rng import generator
 from hedgerow.server.privacy import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies.coding import decode
-from hedgerow.strategies.masking import RingSum, Shape, read_vector
+from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
 from hedgerow.types import Layout, LocalTraining, Model, Payload, RoundContext, RoundResult, Samples, Vector
 
 ONE_STEP = LocalTraining(learning_rate=0.1, epochs=1, batch_size=0)

@@ -21,7 +21,7 @@ from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.events import Gaussian
 from hedgerow.privacy.skellam import _table
 from hedgerow.strategies import encode
-from hedgerow.strategies.distributed import (
+from hedgerow.strategies.transforms.client_noise import (
     distributed_noise,
     lattice,
     lattice_norm,

@@ -44,8 +44,8 @@ CLAIMS = [
 
 def measure(claim: Claim, seed: int) -> dict[str, Any]:
     """Run one seed to the paper's number of rounds."""
-    from hedgerow.experiments.recipe import load
-    from hedgerow.experiments.run import run_experiment
+    from hedgerow.experiments.config.recipe import load
+    from hedgerow.experiments.runs.run import run_experiment
 
     started = time.time()
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ import about  # noqa: E402
 
 RECIPES = ("private", "private-secure")
 SEEDS = range(4)
-COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()"]
 
 
 def hedgerow(*arguments: str) -> str:

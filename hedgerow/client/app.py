@@ -9,16 +9,16 @@ from typing import final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from hedgerow.client.client_round import Setting, Turn
 from hedgerow.client.data import ClientData, client_name, client_samples
-from hedgerow.client.secure import STAGES, Enrol, SecureClient, node_enrolment
+from hedgerow.client.secure.stages import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
-from hedgerow.client.turn import Setting, Turn
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
-from hedgerow.strategies.masking import RingVector, Shape, open_payload
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload
 from hedgerow.types import Fit, Vector
 
 _SEVERAL = 32
@@ -246,7 +246,7 @@ class FederatedClient(ClientApp):
 
 def _trainer(task: Task | Trainer) -> Trainer:
     if isinstance(task, Task):
-        from hedgerow.client.torch_trainer import TorchTrainer
+        from hedgerow.client.torch.trainer import TorchTrainer
 
         return TorchTrainer(task)
     return task

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hedgerow.experiments.audit import audit, described, draw
-from hedgerow.experiments.grid import slug
-from hedgerow.experiments.recipe import load_sweep
-from hedgerow.experiments.terminal import say
+from hedgerow.experiments.cli.terminal import say
+from hedgerow.experiments.config.expand import slug
+from hedgerow.experiments.config.recipe import load_sweep
 from hedgerow.files import write_whole
 
 

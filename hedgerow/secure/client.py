@@ -33,7 +33,7 @@ from hedgerow.secure.primitives import Agreement, open_sealed, seal, sign, verif
 from hedgerow.secure.register import Party, sample
 from hedgerow.secure.shamir import split
 from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
-from hedgerow.strategies.masking import RingVector
+from hedgerow.strategies.transforms.mask import RingVector
 
 
 def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:

@@ -3,7 +3,7 @@
 from hedgerow.secure.codec import encode
 from hedgerow.secure.messages import PROTOCOL
 from hedgerow.secure.primitives import Agreement, Keystream, derive
-from hedgerow.strategies.masking import RingVector, Shape
+from hedgerow.strategies.transforms.mask import RingVector, Shape
 
 
 def pair_key(own: Agreement, public: bytes, keys: bytes, name: str, other: str) -> bytes:

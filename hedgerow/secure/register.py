@@ -7,8 +7,8 @@ from typing import final
 
 from hedgerow.secure.errors import Malformed, UnknownIdentity, WrongIdentity
 from hedgerow.secure.primitives import Random, identity_key
-from hedgerow.strategies.masking import Shape
 from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.transforms.mask import Shape
 
 
 @final

@@ -34,7 +34,7 @@ from hedgerow.secure.messages import (
 from hedgerow.secure.primitives import Agreement, verify
 from hedgerow.secure.register import Register
 from hedgerow.secure.shamir import SHARE_BYTES, combine
-from hedgerow.strategies.masking import RingSum, RingVector, Shape
+from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape
 
 _PROBE = Agreement(bytes(range(32)))
 """Agrees with any key but one of low order, with which no client could go on."""

@@ -13,8 +13,8 @@ from hedgerow import record_sizes, records
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.aggregation import Accumulator, FixedPointMean
-from hedgerow.strategies.coding import check_payload, decode
+from hedgerow.strategies.aggregates.mean import Accumulator, FixedPointMean
+from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
 

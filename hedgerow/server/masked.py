@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from hedgerow import record_sizes, records
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.coding import decode
-from hedgerow.strategies.masking import RingSum, Shape, read_vector
+from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
 
 _LARGEST_SUM = 2.0**26

@@ -21,8 +21,8 @@ from hedgerow.server.roster import Roster
 from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.spans import span
 from hedgerow.strategies import control
-from hedgerow.strategies.masking import model_hash
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import model_hash
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
 log = logging.getLogger("hedgerow")

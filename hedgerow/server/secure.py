@@ -17,9 +17,9 @@ from hedgerow.server.exchange import exchange
 from hedgerow.server.masked import MaskedCollected
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.masking import Shape, read_vector
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import Shape, read_vector
 from hedgerow.types import Layout, PayloadError
 
 log = logging.getLogger("hedgerow")

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, final
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from hedgerow.simulation import flower
-from hedgerow.simulation.limits import OutOfMemory, ran_out_of_memory
+from hedgerow.simulation.processes.limits import OutOfMemory, ran_out_of_memory
 
 Config: TypeAlias = Mapping[str, bool | float | int | str]
 App: TypeAlias = Callable[[Message, Context], Message]

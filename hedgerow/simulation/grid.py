@@ -14,14 +14,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from hedgerow import checks
 from hedgerow.simulation import flower
+from hedgerow.simulation.client_runner import Start
 from hedgerow.simulation.clients import App, Clients, Config, Made, Request, copied, few, keep
-from hedgerow.simulation.limits import check_memory_limit
-from hedgerow.simulation.machine import Machine, default_method
-from hedgerow.simulation.mail import Mail
-from hedgerow.simulation.ray import RayCluster
+from hedgerow.simulation.dispatcher import Workers
+from hedgerow.simulation.mailbox import Mail
+from hedgerow.simulation.processes.limits import check_memory_limit
+from hedgerow.simulation.processes.machine import Machine, default_method
+from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.simulation.replies import Replies
-from hedgerow.simulation.runner import Start
-from hedgerow.simulation.workers import Workers
 from hedgerow.spans import CLIENTS, span
 
 _RUN_ID = 1

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from hedgerow.simulation.client_runner import Outcome, Start, Summed, Task
 from hedgerow.simulation.clients import Clients
-from hedgerow.simulation.runner import Outcome, Start, Summed, Task
 
 
 class Worker(Hashable, Protocol):

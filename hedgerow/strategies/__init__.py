@@ -1,16 +1,11 @@
 """What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
-from hedgerow.strategies.aggregation import Aggregate, FixedPointMean, mean
+from hedgerow.strategies.aggregates.mean import Aggregate, FixedPointMean, mean
 from hedgerow.strategies.calibration import calibrated
-from hedgerow.strategies.chaining import chain, float32
-from hedgerow.strategies.clipping import adaptive_clip, clip
-from hedgerow.strategies.coding import check_payload, decode, encode
-from hedgerow.strategies.compression import quantize, random_k, top_k
-from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise
-from hedgerow.strategies.feedback import error_feedback
-from hedgerow.strategies.masking import mask
-from hedgerow.strategies.noise import banded_noise, gaussian_noise
-from hedgerow.strategies.pipeline import TRANSFORMS, parse_pipeline
+from hedgerow.strategies.pipeline.chain import chain, float32
+from hedgerow.strategies.pipeline.coding import check_payload, decode, encode
+from hedgerow.strategies.pipeline.parse import TRANSFORMS, parse_pipeline
+from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.presets import (
     PRESETS,
     dp_fedavg,
@@ -28,8 +23,13 @@ from hedgerow.strategies.presets import (
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import Transform
-from hedgerow.strategies.weighting import weight_by_examples
+from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise
+from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
+from hedgerow.strategies.transforms.compression import quantize, random_k, top_k
+from hedgerow.strategies.transforms.feedback import error_feedback
+from hedgerow.strategies.transforms.mask import mask
+from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.transforms.weighting import weight_by_examples
 
 __all__ = [
     "PRESETS",

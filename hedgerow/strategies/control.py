@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hedgerow.strategies.aggregation import Aggregate
-from hedgerow.strategies.transform import Transform
+from hedgerow.strategies.aggregates.mean import Aggregate
+from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.types import Arrays, LocalTraining, Vector
 
 _OWN, _COUNTED, _ROUND = "control.own", "control.counted", "control.round"

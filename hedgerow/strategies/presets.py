@@ -8,17 +8,17 @@ from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
-from hedgerow.strategies.chaining import chain, float32
-from hedgerow.strategies.clipping import adaptive_clip, clip
-from hedgerow.strategies.compression import quantize
-from hedgerow.strategies.distributed import distributed_noise, lattice, skellam_noise, unit_for
-from hedgerow.strategies.masking import mask
-from hedgerow.strategies.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.pipeline.chain import chain, float32
+from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transform import Transform
-from hedgerow.strategies.weighting import weight_by_examples
+from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise, unit_for
+from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
+from hedgerow.strategies.transforms.compression import quantize
+from hedgerow.strategies.transforms.mask import mask
+from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.transforms.weighting import weight_by_examples
 from hedgerow.types import LocalTraining
 
 PRESETS = Registry(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 from hedgerow.rng import Words
-from hedgerow.strategies.aggregation import FRACTION_BITS
-from hedgerow.strategies.norms import clipped, l2_norm
+from hedgerow.strategies.aggregates.mean import FRACTION_BITS
+from hedgerow.strategies.pipeline.norms import clipped, l2_norm
 from hedgerow.strategies.sampling import Sampling
 from hedgerow.types import Arrays, Vector
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.strategies import control
-from hedgerow.strategies.aggregation import Aggregate, mean
-from hedgerow.strategies.chaining import float32
+from hedgerow.strategies.aggregates.mean import Aggregate, mean
+from hedgerow.strategies.pipeline.chain import float32
+from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.release import Release
 from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
-from hedgerow.strategies.transform import Transform
 from hedgerow.types import LocalTraining
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hedgerow.client.task import Task
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import MODELS, build
 from hedgerow.types import LocalTraining, Samples
 

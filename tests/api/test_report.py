@@ -11,13 +11,13 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
-from hedgerow.experiments import draw_html, pictures
-from hedgerow.experiments.compare import summarise, to_json
-from hedgerow.experiments.config import parse, to_toml
-from hedgerow.experiments.groups import find_runs, load_groups
-from hedgerow.experiments.report import write_report
-from hedgerow.experiments.store import StoreError
-from hedgerow.experiments.table import columns, table
+from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.experiments.report import draw_html, plot_data
+from hedgerow.experiments.report.compare import summarise, to_json
+from hedgerow.experiments.report.page import write_report
+from hedgerow.experiments.report.results import find_runs, load_groups
+from hedgerow.experiments.report.table import columns, table
+from hedgerow.experiments.runs.store import StoreError
 
 PICTURES = ("accuracy-rounds.png", "accuracy-bytes.png", "clients-classes.png")
 FLOAT, EIGHT = "float32()", "quantize(8)"
@@ -234,10 +234,10 @@ def test_the_report_is_complete_and_needs_no_network(sweep):
 
 
 def test_every_figure_is_one_that_plotly_accepts(sweep):
-    drawn = pictures.curves(load_groups([sweep]))
+    drawn = plot_data.curves(load_groups([sweep]))
     figures = [
         draw_html.accuracy_rounds(drawn),
-        *(draw_html.accuracy_bytes(drawn, way) for way in pictures.BYTES),
+        *(draw_html.accuracy_bytes(drawn, way) for way in plot_data.BYTES),
     ]
     experiment = parse(load_groups([sweep])[0].first.config)
     federation = experiment.federation()
@@ -252,14 +252,14 @@ def test_every_figure_is_one_that_plotly_accepts(sweep):
 
 
 def test_curves_hold_the_mean_and_the_range_of_the_seeds(sweep):
-    first, second = pictures.curves(load_groups([sweep]))
+    first, second = plot_data.curves(load_groups([sweep]))
     assert first.rounds.tolist() == [0, 1, 2, 3]
     assert first.mean.tolist() == pytest.approx([0.5, 0.66, 0.65, 0.85])
     assert first.low.tolist() == [0.5, 0.6, 0.6, 0.8]
     assert first.high.tolist() == [0.5, 0.72, 0.7, 0.9]
     assert first.bytes["total"].tolist() == [0, 8000, 16000, 24000]
     assert second.bytes["up"].tolist() == [0, 1000, 2000, 3000]
-    cost, reached = pictures.front(pictures.trails([first, second], "up"))
+    cost, reached = plot_data.front(plot_data.trails([first, second], "up"))
     assert cost.tolist() == [1000, 2000, 3000, 12000]
     assert reached.tolist() == pytest.approx([0.5, 0.6, 0.7, 0.85])
 
@@ -295,14 +295,14 @@ def test_without_the_data_the_report_says_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["matplotlib", "plotly"])
 def test_a_missing_extra_names_the_command(sweep, monkeypatch, name):
-    monkeypatch.setattr("hedgerow.experiments.report.find_spec", lambda n: None if n == name else True)
+    monkeypatch.setattr("hedgerow.experiments.report.page.find_spec", lambda n: None if n == name else True)
     with pytest.raises(ImportError, match=rf'needs {name}.*pip install "hedgerow\[report\]"'):
         write_report(sweep, [sweep])
 
 
 def test_comparing_imports_no_plotting_library():
     code = (
-        "import sys, hedgerow.experiments.table, hedgerow.experiments.report;"
+        "import sys, hedgerow.experiments.report.table, hedgerow.experiments.report.page;"
         "print([m for m in ('matplotlib', 'plotly', 'torch', 'flwr', 'rich') if m in sys.modules])"
     )
     done = subprocess.run(

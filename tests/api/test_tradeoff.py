@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from hedgerow.experiments import draw_html, tradeoff
-from hedgerow.experiments.config import parse, to_toml
-from hedgerow.experiments.groups import load_groups
-from hedgerow.experiments.report import write_report
+from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.experiments.report import draw_html, tradeoff
+from hedgerow.experiments.report.page import write_report
+from hedgerow.experiments.report.results import load_groups
 
 BYTES = {"plain": 4000, "central": 4000, "secure": 2000}
 

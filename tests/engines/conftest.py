@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.simulation.grid import InProcessGrid, run_server_app
 from tests.engines import flower_apps
 from tests.engines.several_processes import own_processes

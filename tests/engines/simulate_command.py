@@ -17,7 +17,7 @@ QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_D
 def simulate(
     folder: Path, *options: str, cwd: Path, env: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    command = "from hedgerow.experiments.cli import main; main()"
+    command = "from hedgerow.experiments.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", command, "simulate", str(folder), *options],
         cwd=cwd,

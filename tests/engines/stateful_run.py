@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.runs.store import RunFolder
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 3

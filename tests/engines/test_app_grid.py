@@ -11,10 +11,10 @@ from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from hedgerow.simulation import flower
-from hedgerow.simulation.app_grid import AppGrid
+from hedgerow.simulation.flower_app.counts import Tally
+from hedgerow.simulation.flower_app.grid import AppGrid
+from hedgerow.simulation.flower_app.randomness import OwnRandomness, undisturbed
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.simulation.randomness import OwnRandomness, undisturbed
-from hedgerow.simulation.tally import Tally
 
 
 def counting_app() -> ClientApp:

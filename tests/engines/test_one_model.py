@@ -1,7 +1,7 @@
 """One seed gives one final model, bit for bit, wherever the clients run: see `federation` and `ray`."""
 
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
 from tests.engines.stateful_run import OVERRIDES, RECIPE
 
 

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import hedgerow as hr
 from hedgerow import spans
-from hedgerow.experiments.cli import app
-from hedgerow.experiments.profile import Profile
-from hedgerow.experiments.terminal import Pace, profile_table
+from hedgerow.experiments.cli.main import app
+from hedgerow.experiments.cli.terminal import Pace, profile_table
+from hedgerow.experiments.runs.profile import Profile
 from hedgerow.types import Fit
 from tests.laws.test_spans import check_trace
 from tests.support import MeanTrainer, clients
@@ -122,7 +122,7 @@ def test_a_flower_app_is_profiled_by_the_type_of_its_messages(workers, tmp_path)
     command = ["simulate", str(ROOT / "tests" / "engines" / "tiny-app"), "--clients", "3"]
     command += ["--workers", workers, "--profile", "trace.json", "-c", "rounds=2"]
     done = subprocess.run(
-        [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()", *command],
+        [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()", *command],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def test_a_flower_app_is_profiled_by_the_type_of_its_messages(workers, tmp_path)
 @linux
 def test_on_a_terminal_progress_is_a_live_line(tmp_path):
     mine, its = pty.openpty()
-    command = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()", "run", "heart"]
+    command = [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()", "run", "heart"]
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*command, "rounds=60", "--workers", "1"], cwd=tmp_path, env=env,

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.experiments import recipe
-from hedgerow.experiments.config import Experiment, to_toml
-from hedgerow.experiments.grid import Cell
-from hedgerow.experiments.recipe import load, load_sweep, recipe_summary, recipe_text, recipes
-from hedgerow.experiments.run import run_experiment
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.config import recipe
+from hedgerow.experiments.config.expand import Cell
+from hedgerow.experiments.config.recipe import load, load_sweep, recipe_summary, recipe_text, recipes
+from hedgerow.experiments.config.schema import Experiment, to_toml
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 
 FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 
 KILLS = 10
 ROUNDS = 120
@@ -39,8 +39,8 @@ every = 40
 RUN = """
 import sys
 from pathlib import Path
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
 run_experiment(load(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -16,8 +16,8 @@ import hedgerow as hr
 from hedgerow.client import account
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
-from hedgerow.client.torch_trainer import TorchTrainer
-from hedgerow.experiments.groups import Run
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.experiments.report.results import Run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
 

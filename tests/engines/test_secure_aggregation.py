@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hedgerow.client.app import client_app
-from hedgerow.client.enrolment import SimulatedEnrolments
-from hedgerow.experiments import cli
-from hedgerow.experiments.simulate import simulate
-from hedgerow.experiments.store import RunFolder
+from hedgerow.client.secure.enrolment import SimulatedEnrolments
+from hedgerow.experiments.cli import main as cli
+from hedgerow.experiments.runs.simulate import simulate
+from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, parse_pipeline, secure_fedavg, uniform

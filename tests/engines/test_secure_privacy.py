@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.experiments.simulate import simulate
+from hedgerow.experiments.runs.simulate import simulate
 from hedgerow.strategies import cyclic, secure_dp_fedavg
 from tests.support import MeanTrainer, clients
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from hedgerow.experiments.config import parse
-from hedgerow.experiments.errors import ConfigError
-from hedgerow.experiments.grid import put
-from hedgerow.experiments.recipe import load, recipe_text
+from hedgerow.experiments.config.errors import ConfigError
+from hedgerow.experiments.config.expand import put
+from hedgerow.experiments.config.recipe import load, recipe_text
+from hedgerow.experiments.config.schema import parse
 
 GOOD = """
 name = "good"

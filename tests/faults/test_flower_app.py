@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.simulation.flower_app import AppError, load_app, read_app
+from hedgerow.simulation.flower_app.app import AppError, load_app, read_app
 
 PYPROJECT = """
 [project]

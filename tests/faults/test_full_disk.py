@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hedgerow.client.app import client_app
-from hedgerow.experiments.store import RunFolder, line_of
+from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from hedgerow.simulation.grid import InProcessGrid

@@ -8,9 +8,9 @@ import pytest
 from flwr.app import ConfigRecord, Context, RecordDict
 
 from hedgerow.client.app import client_app
-from hedgerow.client.enrolment import SimulatedEnrolments, enrol, load_enrolment
-from hedgerow.client.memory import SecureMemory
-from hedgerow.client.secure import node_enrolment
+from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.enrolment import SimulatedEnrolments, enrol, load_enrolment
+from hedgerow.client.secure.stages import node_enrolment
 from hedgerow.records import pack_stage, pack_train, unpack_stage
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
@@ -32,7 +32,7 @@ from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import cyclic, fedavg, parse_pipeline, secure_dp_fedavg
-from hedgerow.strategies.masking import Shape, model_hash, read_vector
+from hedgerow.strategies.transforms.mask import Shape, model_hash, read_vector
 from tests.support import MeanTrainer, clients
 
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=5))")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hedgerow.strategies.aggregation import FRACTION_BITS, FixedPointMean, mean
+from hedgerow.strategies.aggregates.mean import FRACTION_BITS, FixedPointMean, mean
 from hedgerow.types import PayloadError
 
 values = hnp.arrays(np.float32, 7, elements=st.floats(-50, 50, width=32))

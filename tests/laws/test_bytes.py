@@ -6,7 +6,7 @@ from flwr.common.serde import recorddict_to_proto
 
 from hedgerow import rng
 from hedgerow.client.app import client_app
-from hedgerow.client.enrolment import SimulatedEnrolments
+from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid

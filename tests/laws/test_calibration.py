@@ -7,12 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hedgerow as hr
-from hedgerow.experiments.config import parse
-from hedgerow.experiments.errors import ConfigError
-from hedgerow.experiments.grid import expand
+from hedgerow.experiments.config.errors import ConfigError
+from hedgerow.experiments.config.expand import expand
+from hedgerow.experiments.config.schema import parse
 from hedgerow.privacy.accounting import epsilon, skellam_divergence
 from hedgerow.server.privacy import Ledger
-from hedgerow.strategies.distributed import skellam_event
+from hedgerow.strategies.transforms.client_noise import skellam_event
 
 TABLE = {
     "name": "budgets", "rounds": 12,

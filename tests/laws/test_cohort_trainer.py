@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hedgerow.client.cohort import Choice, CohortTrainer
-from hedgerow.client.cohort.forecast import UNLIMITED, batch_seconds, best_plan
+from hedgerow.client.cohort.autotune.forecast import UNLIMITED, batch_seconds, best_plan
 from hedgerow.client.cohort.schedule import batch_rows
 from hedgerow.client.task import Task
 from hedgerow.models import MODELS, build

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgerow.experiments.compare import summarise
-from hedgerow.experiments.groups import Run
-from hedgerow.experiments.pictures import byte_ticks, pareto, spread
-from hedgerow.experiments.words import human_bytes
+from hedgerow.experiments.report.compare import summarise
+from hedgerow.experiments.report.plot_data import byte_ticks, pareto, spread
+from hedgerow.experiments.report.results import Run
+from hedgerow.experiments.report.units import human_bytes
 
 few = st.integers(0, 6).map(float)  # few different values, so that ties are common
 points = st.lists(st.tuples(few, few), max_size=30)

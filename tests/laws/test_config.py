@@ -10,10 +10,10 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.experiments.config import Experiment, parse, to_toml
-from hedgerow.experiments.grid import Sweep, expand, slug
-from hedgerow.experiments.recipe import load
-from hedgerow.strategies.pipeline import parse_pipeline
+from hedgerow.experiments.config.expand import Sweep, expand, slug
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.config.schema import Experiment, parse, to_toml
+from hedgerow.strategies.pipeline.parse import parse_pipeline
 
 PIPELINES = [
     "float32()",

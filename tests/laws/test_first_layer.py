@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.client.cohort.first_layer import FirstLayer
+from hedgerow.client.cohort.low_rank.first_layer import FirstLayer
 from hedgerow.types import LocalTraining, Samples
 from tests.cohorts import both, check_company, check_equal, check_one_diverges
 

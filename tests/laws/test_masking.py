@@ -19,9 +19,11 @@ from hedgerow.strategies import (
     secure_fedavg,
     top_k,
 )
-from hedgerow.strategies.aggregation import Aggregate, FixedPointMean
-from hedgerow.strategies.coding import decode, encode
-from hedgerow.strategies.masking import (
+from hedgerow.strategies.aggregates.mean import Aggregate, FixedPointMean
+from hedgerow.strategies.pipeline.coding import decode, encode
+from hedgerow.strategies.ring import Ring, ring_for
+from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.transforms.mask import (
     METRIC_RANGE,
     RingSum,
     RingVector,
@@ -30,8 +32,6 @@ from hedgerow.strategies.masking import (
     read_vector,
     to_ring,
 )
-from hedgerow.strategies.ring import Ring, ring_for
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.types import Fit, Layout, Payload, PayloadError, RoundContext
 
 PIPELINE = chain(quantize(4, range=1.0), mask(metrics="loss accuracy"))

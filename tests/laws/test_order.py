@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 
 from hedgerow.strategies import Transform, chain, clip, error_feedback, quantize, random_k, top_k
-from hedgerow.strategies import order as under_test
 from hedgerow.strategies import weight_by_examples as weight
-from hedgerow.strategies.order import KINDS
+from hedgerow.strategies.pipeline import ordering as under_test
+from hedgerow.strategies.pipeline.ordering import KINDS
 
 REMEDIES = {
     ("quantize", "quantize"): "keep one of the two",

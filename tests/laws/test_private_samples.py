@@ -13,11 +13,13 @@ from opacus import GradSampleModule
 from scipy import stats
 from torch import nn
 
-from hedgerow.client import account, torch_private, torch_trainer
+from hedgerow.client import account
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
-from hedgerow.client.torch_samples import GRID, SampleGradients
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch import private as torch_private
+from hedgerow.client.torch import trainer as torch_trainer
+from hedgerow.client.torch.samples import GRID, SampleGradients
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.rng import seeded_words
 from hedgerow.types import Fit, LocalTraining, Samples

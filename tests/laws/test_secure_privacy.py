@@ -13,9 +13,9 @@ from hedgerow.server.masked import MaskedCollector
 from hedgerow.server.privacy import PrivateRounds
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, cyclic, parse_pipeline, poisson, secure_dp_fedavg
-from hedgerow.strategies.coding import encode
-from hedgerow.strategies.masking import RingSum, RingVector, Shape, open_payload, to_ring
+from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, open_payload, to_ring
 from hedgerow.types import Fit, Layout, Model, RoundContext
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hedgerow.secure.errors import TooFewShares, TooFewSurvivors
 from hedgerow.strategies import decode, encode, parse_pipeline
-from hedgerow.strategies.masking import RingSum, RingVector, Shape, to_ring
 from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, to_ring
 from hedgerow.types import Fit, Layout, Payload, RoundContext
 from tests.secure_round import STAGES, Rehearsal, names, same
 

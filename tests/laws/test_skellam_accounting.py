@@ -15,7 +15,7 @@ from hedgerow.privacy.accounting import Budget, epsilon, renyi_epsilon, skellam_
 from hedgerow.privacy.events import Cyclic, Gaussian, PoissonSampled, Skellam, from_json, to_json
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.privacy.planning import solve
-from hedgerow.strategies.distributed import lattice_norm, skellam_event
+from hedgerow.strategies.transforms.client_noise import lattice_norm, skellam_event
 
 DELTA = 1e-5
 whole = st.integers(1, 10**9)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hedgerow import spans
-from hedgerow.experiments.profile import Profile, profile
+from hedgerow.experiments.runs.profile import Profile, profile
 from hedgerow.spans import CLIENTS, IDLE, ROUND, WORKER, Span
 
 

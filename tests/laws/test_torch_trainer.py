@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hedgerow.client.task import Task
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import build
 from hedgerow.rng import generator
 from hedgerow.types import Layout, LocalTraining, Model, Samples

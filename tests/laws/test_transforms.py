@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
-from hedgerow.strategies.norms import l2_norm
+from hedgerow.strategies.pipeline.norms import l2_norm
 from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
 
 PIPELINES = (

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.client.cohort.wide_layer import Changes, WideLayer
+from hedgerow.client.cohort.low_rank.wide_layer import Changes, WideLayer
 from hedgerow.types import LocalTraining, Samples
 from tests.cohorts import both, check_company, check_equal, check_one_diverges
 

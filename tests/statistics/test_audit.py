@@ -13,7 +13,6 @@ from hedgerow.server.privacy import PrivateRounds
 from hedgerow.strategies import (
     Strategy,
     cyclic,
-    distributed,
     dp_fedavg,
     dp_ftrl,
     fedavg,
@@ -22,9 +21,10 @@ from hedgerow.strategies import (
     secure_dp_fedavg,
 )
 from hedgerow.strategies import release as release_module
-from hedgerow.strategies.norms import clipped
+from hedgerow.strategies.pipeline.norms import clipped
 from hedgerow.strategies.release import UNIT, Noise, Release
 from hedgerow.strategies.sampling import Sampling
+from hedgerow.strategies.transforms import client_noise
 
 SAMPLING = poisson(12, population=60)
 SOUND = dp_fedavg(0.5, 1.0, 1e-3, sampling=SAMPLING)
@@ -217,8 +217,8 @@ def test_cohorts_that_come_round_too_early_are_found():
 
 @pytest.mark.parametrize(("noise", "sampler"), [("gaussian", "discrete_gaussian"), ("skellam", "skellam")])
 def test_noise_of_clients_that_is_too_little_is_found(monkeypatch, noise, sampler):
-    sound = getattr(distributed, sampler)
-    monkeypatch.setattr(distributed, sampler, lambda size, n, words: sound(size, n, words) // 3)
+    sound = getattr(client_noise, sampler)
+    monkeypatch.setattr(client_noise, sampler, lambda size, n, words: sound(size, n, words) // 3)
     strategy = DISTRIBUTED[noise]
     assert "noise" in failed(audit(strategy, num_rounds=ROUNDS))
 

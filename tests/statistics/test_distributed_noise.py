@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from hedgerow import rng
-from hedgerow.experiments.simulate import simulate
+from hedgerow.experiments.runs.simulate import simulate
 from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.events import Gaussian
 from hedgerow.strategies import (
@@ -22,8 +22,8 @@ from hedgerow.strategies import (
     secure_dp_fedavg,
     skellam_noise,
 )
-from hedgerow.strategies.chaining import chain
-from hedgerow.strategies.distributed import lattice_norm, skellam_event, unit_for
+from hedgerow.strategies.pipeline.chain import chain
+from hedgerow.strategies.transforms.client_noise import lattice_norm, skellam_event, unit_for
 from hedgerow.types import Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 

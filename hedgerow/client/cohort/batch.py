@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hedgerow.client.cohort.first_layer import FirstLayer, FirstStep, Products
-from hedgerow.client.cohort.graph import BatchedModule
-from hedgerow.client.cohort.losses import Losses
-from hedgerow.client.cohort.orders import Orders
+from hedgerow.client.cohort.batch_order import Orders
+from hedgerow.client.cohort.graph.module import BatchedModule
+from hedgerow.client.cohort.low_rank.first_layer import FirstLayer, FirstStep, Products
+from hedgerow.client.cohort.low_rank.wide_layer import Changes, WideLayer
+from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.samples import ClippedSamples
 from hedgerow.client.cohort.schedule import Group
 from hedgerow.client.cohort.stack import Room, Stack
 from hedgerow.client.cohort.step import Fused, Step
-from hedgerow.client.cohort.wide_layer import Changes, WideLayer
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hedgerow.client.cohort.graph import BatchedModule
-from hedgerow.client.cohort.losses import Losses
+from hedgerow.client.cohort.graph.module import BatchedModule
+from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.stack import Room, Rows, Stack
 from hedgerow.client.cohort.step import Step
 from hedgerow.types import Layout

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hedgerow.client.cohort.first_layer import FirstLayer, plain
-from hedgerow.client.cohort.wide_layer import WideLayer
+from hedgerow.client.cohort.low_rank.first_layer import FirstLayer, plain
+from hedgerow.client.cohort.low_rank.wide_layer import WideLayer
 from hedgerow.types import LocalTraining, Samples
 
 

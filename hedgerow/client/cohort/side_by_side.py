@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batch import Batch, Work
-from hedgerow.client.cohort.choice import Choice, Clients
-from hedgerow.client.cohort.graph import BatchedModule
-from hedgerow.client.cohort.losses import Losses
+from hedgerow.client.cohort.graph.module import BatchedModule
+from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.schedule import Group, batch_rows, groups
 from hedgerow.client.cohort.stack import Room
-from hedgerow.client.torch_samples import SIDE_BY_SIDE
-from hedgerow.client.torch_settings import num_threads
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch.samples import SIDE_BY_SIDE
+from hedgerow.client.torch.settings import num_threads
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
 
 Trained = Iterator[tuple[str, Samples, Fit | None]]

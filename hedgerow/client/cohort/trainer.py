@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from hedgerow import checks
-from hedgerow.client.cohort.choice import Choice, Clients, choose
-from hedgerow.client.cohort.losses import losses_of
+from hedgerow.client.cohort.autotune.choice import Choice, Clients, choose
+from hedgerow.client.cohort.ops.losses import losses_of
 from hedgerow.client.cohort.side_by_side import SideBySide
 from hedgerow.client.cohort.step import CannotBatch, explained
 from hedgerow.client.task import Task
-from hedgerow.client.torch_device import find_device
-from hedgerow.client.torch_trainer import TorchTrainer
+from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from hedgerow.experiments.cli import app
+from hedgerow.experiments.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()"]
 
 
 def hedgerow(*arguments: str, stdin: str | None = None) -> Result:

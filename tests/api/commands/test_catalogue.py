@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgerow.experiments.catalogue import heat_map
-from hedgerow.experiments.recipe import recipe_text, recipes
+from hedgerow.experiments.cli.catalogue import heat_map
+from hedgerow.experiments.config.recipe import recipe_text, recipes
 from tests.api.commands.command import hedgerow
 
 

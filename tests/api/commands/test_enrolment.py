@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.client.enrolment import load_enrolment
-from hedgerow.client.register_file import add, fingerprint, load_register, read_line, register_line, remove
+from hedgerow.client.secure.enrolment import load_enrolment
+from hedgerow.client.secure.register_file import (
+    add,
+    fingerprint,
+    load_register,
+    read_line,
+    register_line,
+    remove,
+)
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.primitives import identity_key
 from tests.api.commands.command import hedgerow
@@ -175,7 +182,7 @@ def test_a_line_is_read_as_it_was_written(name: str) -> None:
 
 def test_a_device_needs_neither_torch_nor_flower_for_it() -> None:
     code = (
-        "import sys; from hedgerow.experiments.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "import sys; from hedgerow.experiments.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'flwr', 'matplotlib', 'plotly', 'pydantic', 'scipy', 'pyarrow', 'ray'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -36,7 +36,7 @@ def test_arguments_are_explained_too() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from hedgerow.experiments.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "import sys; from hedgerow.experiments.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'flwr', 'matplotlib', 'plotly', 'pydantic', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

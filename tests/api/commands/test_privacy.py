@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.runs.store import RunFolder
 from tests.api.commands.command import hedgerow
 
 

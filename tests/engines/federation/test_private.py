@@ -5,10 +5,10 @@ import json
 import pytest
 
 from hedgerow.client import account
-from hedgerow.client.enrolment import enrol
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
-from hedgerow.experiments.store import RunFolder
+from hedgerow.client.secure.enrolment import enrol
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.events import from_json
 from hedgerow.privacy.ledger import Ledger

@@ -4,10 +4,10 @@ import shutil
 
 from typer.testing import CliRunner
 
-from hedgerow.experiments import cli
-from hedgerow.experiments.recipe import load
-from hedgerow.experiments.run import run_experiment
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.cli import main as cli
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 from tests.engines.federation.conftest import DEVICES
 from tests.engines.stateful_run import RECIPE, ROOT, figures, run_config
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hedgerow.simulation.ray import RayCluster
+from hedgerow.simulation.ray.cluster import RayCluster
 from tests.engines.ray.cluster import RayNodes, ray_nodes
 
 

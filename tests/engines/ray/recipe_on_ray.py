@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation.run_simulation import _run_simulation
 from flwr.supercore.telemetry import EventType
 
-from hedgerow.experiments import app
+from hedgerow.experiments.flower_app import recipe_app
 
 # Collecting doctests imports this module too; only as a program it has arguments.
 CONFIG = json.loads(Path(sys.argv[2]).read_text()) if __name__ == "__main__" else {}
@@ -28,13 +28,13 @@ def configured(context: Context) -> Context:
 
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
-    app.server_app(grid, configured(context))
+    recipe_app.server_app(grid, configured(context))
 
 
 @client_app.train()
 @client_app.query()
 def client(message: Message, context: Context) -> Message:
-    return app.client_app(message, configured(context))
+    return recipe_app.client_app(message, configured(context))
 
 
 if __name__ == "__main__":

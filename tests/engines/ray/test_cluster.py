@@ -13,7 +13,7 @@ import pytest
 import hedgerow as hr
 from hedgerow import spans
 from hedgerow.files import write_whole
-from hedgerow.simulation.ray import RayCluster
+from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.strategies import fedavgm, parse_pipeline, uniform
 from hedgerow.types import Fit, LocalTraining, Model, Samples
 from tests.engines.ray.cluster import NODES

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 import hedgerow as hr
-from hedgerow.simulation.ray import RayCluster
+from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.strategies import fedavgm
 from tests.engines.several_processes import run
 from tests.support import MeanTrainer, clients
 
-COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()"]
 RECIPE = ["run", "heart", "rounds=2", "strategy.pipeline=error_feedback(top_k(0.1), quantize(8))", "--json"]
 
 

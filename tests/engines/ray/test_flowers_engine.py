@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hedgerow.experiments.store import RunFolder
+from hedgerow.experiments.runs.store import RunFolder
 from tests.engines.simulate_command import CNN, SHAPES, TINY, changed_copy, result, simulate
 from tests.engines.stateful_run import CLIENTS, ROOT, figures, run_config
 

@@ -59,7 +59,7 @@ def test_all_of_them_in_one_app_are_named_and_the_two_good_ones_make_the_model(w
     command = ["simulate", str(tmp_path), "--clients", "8", "--workers", workers]
     done = subprocess.run(
         [
-            sys.executable, "-c", "from hedgerow.experiments.cli import main; main()",
+            sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()",
             *command, "--client-timeout", "2", "--memory-limit", "300",
         ],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},

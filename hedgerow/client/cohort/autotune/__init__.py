@@ -1,0 +1,1 @@
+"""How to train a cohort: measured, not guessed."""

@@ -1,0 +1,209 @@
+"""Whether to train clients one after another or side by side, and how many: measured, not guessed."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hedgerow import checks
+from hedgerow.client.cohort.autotune.forecast import UNLIMITED, best_plan
+from hedgerow.client.cohort.step import CannotBatch
+from hedgerow.types import Fit, LocalTraining, Samples
+
+Clients = Sequence[tuple[str, Samples]]
+InLoop = Callable[[Clients, LocalTraining], dict[str, Fit]]
+InBatch = Callable[[Clients, LocalTraining, int, int], dict[str, Fit]]
+"""(clients, local, at_once, narrowest) -> results."""
+
+_BUDGET_SECONDS = 0.8
+"""For the measurement of one width, the first excepted."""
+
+_SLOW_STEP = 0.003
+"""Seconds of a step in the loop, beside which what a call takes is nothing: where a narrow batch is slower
+than the loop, a wide one is too, and a batch that does not gain by being wider gains by none."""
+
+_EVEN = 1.25
+"""Times as many steps as another client, at most."""
+
+_TOLERANCE, _TOLERANCE_OF_ONE = 0.01, 0.1
+"""Relative, for the client that fits best and for every client. An error in the model's batched form is
+seldom smaller than the first."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the clients of a run are trained.
+
+    Attributes:
+        method: `"loop"` or `"batch"`.
+        why: the reason, for a person.
+        at_once: clients side by side in a batch; 1 for the loop.
+        narrowest: the smallest batch that gives a client the same bits as
+            `at_once` clients do; there are never fewer places than that.
+        most_steps: a client that takes more steps in a round is trained in the
+            loop all the same: it would be left alone in its batch.
+        milliseconds: measured for one client's step, by the number of clients
+            at once; `"1"` is the loop. Empty where nothing was measured.
+        device: of torch, that they are trained on.
+        even: a client gets the same bits in any company, and all take about as
+            many steps: so it does not matter how they are split among workers.
+
+    A run that is resumed must keep its choice: loop and batch, and two
+    machines, agree to rounding only. `Choice(**choice.to_json())` is equal.
+
+    >>> choice = Choice("batch", "asked for", at_once=10, narrowest=2)
+    >>> Choice(**choice.to_json()) == choice
+    True
+    """
+
+    method: str
+    why: str
+    at_once: int = 1
+    narrowest: int = 1
+    most_steps: int = UNLIMITED
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    even: bool = False
+
+    def __post_init__(self) -> None:
+        checks.one_of(["loop", "batch"], method=self.method)
+        checks.whole(1, at_once=self.at_once)
+        checks.whole(1, self.at_once, narrowest=self.narrowest)
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+
+def choose(
+    clients: Clients,
+    steps: Sequence[int],
+    local: LocalTraining,
+    loop: InLoop,
+    batch: InBatch,
+    widths: Sequence[int],
+    *,
+    timed: bool,
+    bits: bool,
+    clock: Callable[[], float],
+) -> Choice:
+    """Measure a few steps of some clients' training.
+
+    Args:
+        clients: one or two on whose data the model works.
+        steps: of each client of a round.
+        local: how they train.
+        loop: trains clients one after another.
+        batch: trains them side by side.
+        widths: numbers of clients at once to try, ascending.
+        timed: compare with the loop, and take it where it is as fast. Else the
+            largest width is taken.
+        bits: whether a client must get the same bits in any company.
+        clock: seconds.
+
+    Raises:
+        CannotBatch: the batch does not compute what the loop computes, or
+            gives a client other bits in other company.
+    """
+    short = replace(local, epochs=1)
+    size = local.batch_size or max(len(data) for _, data in clients)
+    even = bits and max(steps) <= _EVEN * min(steps)
+    ragged = _cut(clients, 2 * size + size // 2)
+    _agree(ragged, short, loop, batch)
+    if not timed:
+        narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, widths[-1]) if bits else 2
+        return Choice("batch", "asked for", widths[-1], narrowest, even=even)
+    one = _cut(clients[:1], 2 * size)
+    step = _time(lambda: loop(one, short), one, size, clock)
+    count = max(1, min(10, int(0.01 / step)))
+    several = _cut(clients, count * size)
+    alone = _time(lambda: loop(several, short), several, size, clock)
+    measured: dict[int, float] = {}
+    previous = math.inf
+    for width in widths:
+        if measured and 2 * width * count * step > _BUDGET_SECONDS:
+            break
+        crowd = _repeated(several, width)
+        now = _time(lambda n=width, crowd=crowd: batch(crowd, short, n, 1), crowd, size, clock)  # type: ignore[misc]
+        measured[width] = now
+        if now > 1.2 * previous or (step > _SLOW_STEP and now > min(alone, 0.98 * previous)):
+            break
+        previous = now
+    times = {"1": alone, **{str(width): seconds for width, seconds in measured.items()}}
+    milliseconds = {width: round(1000 * seconds, 3) for width, seconds in times.items()}
+    at_once, most_steps, share = best_plan(steps, alone, measured)
+    if share > 0.95:
+        return Choice("loop", "a batch would not be faster", milliseconds=milliseconds)
+    narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, at_once) if bits else 2
+    why = f"{1 / share:.1f} times as fast as the loop"
+    return Choice("batch", why, at_once, narrowest, most_steps, milliseconds, even=even)
+
+
+def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) -> None:
+    """Batch and loop give the same up to rounding, with the plain optimizer, which does not amplify it.
+
+    Where a rounding decides a maximum or a ReLU, one client's training takes
+    another way; an error in the model's batched form shows in every client.
+    """
+    plain = LocalTraining(
+        learning_rate=local.learning_rate, batch_size=local.batch_size, clip_samples=local.clip_samples
+    )
+    theirs, ours = loop(some, plain), batch(some, plain, 2, 2)
+    apart = {name: _apart(ours[name], fit) for name, fit in theirs.items()}
+    least, most = (pick(apart.values(), key=lambda far: far[0]) for pick in (min, max))
+    if not least[0] < _TOLERANCE:
+        raise CannotBatch(f"{least[1]} after three steps")
+    if not most[0] < _TOLERANCE_OF_ONE:
+        raise CannotBatch(f"{most[1]} after three steps")
+
+
+def _apart(together: Fit, alone: Fit) -> tuple[float, str]:
+    """The largest relative difference, and in words what it is of."""
+    pairs = {"parameters": (together.delta, alone.delta), "buffers": (together.buffers, alone.buffers)}
+    far = [
+        (float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-6), what)
+        for what, (a, b) in pairs.items()
+    ]
+    found = [(share, f"in a batch its {what} differ by {100 * share:.2g} %") for share, what in far]
+    ours, theirs = together.metrics["loss"], alone.metrics["loss"]
+    share = abs(ours - theirs) / max(1.0, abs(theirs))
+    found.append((share, f"in a batch its loss is {ours:g}, alone {theirs:g}"))
+    # NaN is larger than anything.
+    return max(found, key=lambda each: (math.isnan(each[0]), each[0]))
+
+
+def _narrowest(some: Clients, local: LocalTraining, batch: InBatch, at_once: int) -> int:
+    """The fewest clients at once among which one gets the bits that it gets in a full batch, at any place."""
+    crowd = _repeated(some, at_once)
+    full = batch(crowd, local, at_once, at_once)
+    moved = batch(crowd[::-1], local, at_once, at_once)
+    if not all(_equal(full[name], moved[name]) for name in full):
+        raise CannotBatch("in a batch a client's last bits depend on who else is in it")
+    # Not 1: torch takes another way through a product of one matrix than through one of several.
+    pair = batch(crowd[:2], local, 2, 2)
+    return 2 if all(_equal(fit, full[name]) for name, fit in pair.items()) else at_once
+
+
+def _equal(a: Fit, b: Fit) -> bool:
+    return np.array_equal(a.delta, b.delta) and np.array_equal(a.buffers, b.buffers)
+
+
+def _cut(clients: Clients, samples: int) -> list[tuple[str, Samples]]:
+    return [(name, data.take(np.arange(min(len(data), samples)))) for name, data in clients]
+
+
+def _repeated(some: Clients, width: int) -> list[tuple[str, Samples]]:
+    """As many clients, under names of their own."""
+    return [(f"{some[i % len(some)][0]} {i // len(some)}", some[i % len(some)][1]) for i in range(width)]
+
+
+def _time(work: Callable[[], Any], clients: Clients, size: int, clock: Callable[[], float]) -> float:
+    """Seconds of one client's step: the shortest of a few runs after a first."""
+    taken: list[float] = []
+    while len(taken) < 2 or (len(taken) < 6 and sum(taken) < 0.05):
+        start = clock()
+        work()
+        taken.append(clock() - start)
+    return min(taken[1:]) / sum(-(-len(data) // size) for _, data in clients)

@@ -1,0 +1,1 @@
+"""A user's module as a graph for many clients."""

@@ -1,0 +1,1 @@
+"""Linear layers that need no weights of their own for each client."""

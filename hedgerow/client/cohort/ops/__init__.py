@@ -1,0 +1,1 @@
+"""Layers and functions of several clients side by side."""

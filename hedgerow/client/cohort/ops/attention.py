@@ -1,0 +1,81 @@
+"""torch's own transformer layers, for several clients side by side."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hedgerow.client.cohort.ops.dropout import dropout
+from hedgerow.client.cohort.ops.layers import Layer, normalize, whole_registers
+from hedgerow.client.cohort.ops.products import linear, matmul
+from hedgerow.client.cohort.step import Step
+
+
+def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
+    """Self-attention and two linear layers, without masks; dropout as `TorchTrainer` draws it."""
+    own = module.self_attn
+    plain = own._qkv_same_embed_dim and own.in_proj_bias is not None and own.bias_k is None
+    if not plain or own.add_zero_attn or not module.self_attn.batch_first:
+        return None
+
+    def layer(step: Step, names: dict[str, str], x: Tensor) -> Tensor:
+        tensors = {n: step.tensors[full] for n, full in names.items()}
+
+        def attend(x: Tensor) -> Tensor:
+            out = _attend(step, own, tensors, x)
+            # Alone, torch leaves this tensor with time as its outermost dimension.
+            return dropout(step, out, module.dropout1.p, (1, 0, 2))
+
+        def feed(x: Tensor) -> Tensor:
+            x = linear(x, tensors["linear1.weight"], tensors.get("linear1.bias"))
+            x = whole_registers(module.activation, x)
+            x = dropout(step, x, module.dropout.p, (0, 1, 2))
+            x = linear(x, tensors["linear2.weight"], tensors.get("linear2.bias"))
+            return dropout(step, x, module.dropout2.p, (0, 1, 2))
+
+        def norm(which: str, x: Tensor) -> Tensor:
+            w, b = tensors.get(f"{which}.weight"), tensors.get(f"{which}.bias")
+            return normalize(x, getattr(module, which), w, b)
+
+        if module.norm_first:
+            x = x + attend(norm("norm1", x))
+            return x + feed(norm("norm2", x))
+        x = norm("norm1", x + attend(x))
+        return norm("norm2", x + feed(x))
+
+    return layer
+
+
+def encoders(module: nn.TransformerEncoder) -> Layer | None:
+    """Such layers one after another, and a norm after the last if there is one."""
+    each = [encoder(m) if type(m) is nn.TransformerEncoderLayer else None for m in module.layers]
+    last = module.norm
+    if not all(each) or type(last) not in (nn.LayerNorm, type(None)):
+        return None
+
+    def layer(step: Step, names: dict[str, str], x: Tensor) -> Tensor:
+        for place, one in enumerate(each):
+            front = f"layers.{place}."
+            own = {n.removeprefix(front): full for n, full in names.items() if n.startswith(front)}
+            assert one is not None
+            x = one(step, own, x)
+        if isinstance(last, nn.LayerNorm):
+            w, b = (step.tensors[names[n]] if n in names else None for n in ("norm.weight", "norm.bias"))
+            x = normalize(x, last, w, b)
+        return x
+
+    return layer
+
+
+def _attend(step: Step, module: nn.MultiheadAttention, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+    clients, batch, time, size = x.shape
+    heads = module.num_heads
+    together = linear(x, tensors["self_attn.in_proj_weight"], tensors["self_attn.in_proj_bias"])
+    parts = together.view(clients * batch, time, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
+    q, k, v = parts.unbind()
+    if module.dropout:
+        weights = (matmul(q, k.transpose(-1, -2)) * (size // heads) ** -0.5).softmax(-1)
+        weights = weights.view(clients, batch, heads, time, time)
+        out = matmul(dropout(step, weights, module.dropout, range(4)).flatten(0, 1), v)
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    out = out.transpose(1, 2).reshape(clients, batch, time, size)
+    return linear(out, tensors["self_attn.out_proj.weight"], tensors["self_attn.out_proj.bias"])

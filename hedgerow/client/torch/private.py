@@ -1,0 +1,81 @@
+"""The steps of DP-SGD: samples drawn at random, clipped gradients, noise in each sum (arXiv:1607.00133)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hedgerow.client.torch.samples import GRID
+from hedgerow.privacy.discrete_gaussian import discrete_gaussian
+from hedgerow.rng import Words, seeded_words, system_words
+from hedgerow.types import LocalTraining
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Where one fit draws from.
+
+    Attributes:
+        batch: which samples are in a step.
+        noise: what is added to their sum.
+    """
+
+    batch: Words
+    noise: Words
+
+
+def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
+    """The operating system's generator, or for a simulation what follows from the run's seed."""
+    if not seeded:
+        return Chance(system_words, system_words)
+    where: Any = {"round": round, "client": client}
+    return Chance(
+        seeded_words(seed, "batches of samples", **where), seeded_words(seed, "noise of samples", **where)
+    )
+
+
+def poisson_batch(n: int, rate: float, words: Words) -> NDArray[np.int64]:
+    """The samples of a step: each of `n` with probability `rate`, independently; perhaps none.
+
+    >>> poisson_batch(10, 0.3, seeded_words(0, "example")).tolist()
+    [1, 2]
+    """
+    drawn = words(n)
+    if rate == 1:
+        return np.arange(n)
+    return np.flatnonzero(drawn < np.uint64(math.floor(rate * 2**64)))
+
+
+def private_gradients(
+    fixed_sum: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    samples: int,
+    parameters: list[Tensor],
+    local: LocalTraining,
+    chance: Chance,
+) -> list[Tensor]:
+    """The gradient of one step: the drawn samples' sum with noise, divided by the batch size expected.
+
+    Sum and noise are whole numbers of one grid. So there are no holes between
+    floating-point numbers that would give the sum away (Mironov 2012), and the
+    noise is exactly the discrete Gaussian (arXiv:2004.00010).
+
+    Args:
+        fixed_sum: of the samples at these places, `(d,)` in units of `clip_samples / GRID`.
+        samples: how many there are.
+        parameters: give the gradients' shapes.
+        local: how to train.
+        chance: where randomness comes from.
+    """
+    index = poisson_batch(samples, local.sample_rate, chance.batch)
+    dimension = sum(p.numel() for p in parameters)
+    total = fixed_sum(index) if len(index) else np.zeros(dimension, np.int64)
+    total = total + discrete_gaussian(math.ceil(local.sample_noise * GRID), dimension, chance.noise)
+    vector = (total * (local.clip_samples / GRID / local.batch_size)).astype(np.float32)
+    placed = torch.from_numpy(vector).to(parameters[0].device)
+    parts = torch.split(placed, [p.numel() for p in parameters])
+    return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]

@@ -1,0 +1,175 @@
+"""The gradient of each sample of a batch, clipped before the mean is taken."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from hedgerow.client.torch.module import FlatModule
+
+SIDE_BY_SIDE = 2**27
+"""Floats that the gradients of a batch's samples may take at once: half a GiB."""
+
+GRID = 2**30
+"""Units that a clipped gradient is long, where noise is added to it."""
+
+
+@final
+class SampleGradients:
+    """The mean of the clipped gradients of a batch's samples (arXiv:1607.00133, algorithm 1, without noise).
+
+    `torch.func` computes them side by side. It cannot for every model (torch's
+    GRU among them), and a large batch of a large model would take too much
+    memory: then the samples go one after another, with the same result. Which
+    of the two depends on the model and on the batch's shape alone.
+
+    Args:
+        net: the module, in training mode when this is called.
+        loss: `(outputs, targets) -> scalar`, the mean over a batch.
+    """
+
+    def __init__(self, net: FlatModule, loss: Callable[[Any, Tensor], Tensor]) -> None:
+        self._net, self._loss = net, loss
+        self._one_by_one: set[tuple[tuple[int, ...], torch.dtype]] = set()
+
+    def check(self, who: str) -> None:
+        """Raise `ValueError` where a sample has no gradient of its own: with BatchNorm."""
+        if mixing := self._net.batch_norms:
+            raise ValueError(
+                f"{who}: clip_samples needs each sample's own gradient, and the BatchNorm layer "
+                f"{mixing[0] or type(self._net.module).__name__!r} mixes the samples of a batch; "
+                f"use GroupNorm or LayerNorm in its place, or clip_gradient"
+            )
+
+    def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+        """The mean loss of a batch, and the mean of its samples' gradients, each at most `largest` long.
+
+        Args:
+            x: samples, `(n, ...)`.
+            y: targets, `(n, ...)`.
+            largest: l2 norm over all parameters.
+        """
+        form = tuple(x.shape[1:]), x.dtype
+        if len(x) * len(self._net.vector) <= SIDE_BY_SIDE and form not in self._one_by_one:
+            found = self._together(x, y, largest)
+            if found is not None:
+                return found
+        found = self._apart(x, y, largest)
+        if len(x) * len(self._net.vector) <= SIDE_BY_SIDE:
+            self._one_by_one.add(form)  # not before: an error in the data says nothing about the model
+        return found
+
+    def fixed_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor:
+        """The sum of the samples' clipped gradients, exactly, in units of `largest / GRID`: `(d,) int64`.
+
+        Each is cut towards zero to whole units after clipping, so that it is at
+        most `GRID` units long, and one sample more changes the sum by no more.
+        """
+        total = torch.zeros(len(self._net.vector), dtype=torch.float64, device=x.device)
+        most = max(1, SIDE_BY_SIDE // (4 * len(total)))  # doubles, and a copy
+        for first in range(0, len(x), most):
+            some, targets = x[first : first + most], y[first : first + most]
+            form = tuple(x.shape[1:]), x.dtype
+            found = None if form in self._one_by_one else self._together(some, targets, largest, _fixed_sum)
+            if found is not None:
+                total += found[1][0]
+                continue
+            for k in range(len(some)):
+                self._loss(self._net.module(some[k : k + 1]), targets[k : k + 1]).backward()  # type: ignore[no-untyped-call]
+                total += _fixed_sum([g.unsqueeze(0) for g in self._net.take_gradients()], largest)[0]
+            self._one_by_one.add(form)
+        return total.long()
+
+    def _together(
+        self,
+        x: Tensor,
+        y: Tensor,
+        largest: float,
+        combine: Callable[[list[Tensor], float], list[Tensor]] | None = None,
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """`None`, and nothing changed, where `torch.func` cannot."""
+        x = x.contiguous()  # dropout draws in the order of memory, which the layers' inputs take from here
+        module = self._net.module
+        names = [t.name for t in self._net.layout.parameters]
+        parameters = {n: p.detach() for n, p in zip(names, self._net.parameters, strict=True)}
+
+        def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            outputs = torch.func.functional_call(module, parameters, (x.unsqueeze(0),))
+            return self._loss(outputs, y.unsqueeze(0))
+
+        each = torch.vmap(
+            torch.func.grad_and_value(one), in_dims=(None, 0, 0), randomness="different"
+        )  # "different" draws for all samples at once, as without vmap
+        state, kept = _random_state(x.device), [dict(vars(m)) for m in module.modules()]
+        try:
+            with warnings.catch_warnings():
+                # Where warnings are errors, this one must not decide which way is taken.
+                warnings.filterwarnings("ignore", "There is a performance drop")
+                gradients, losses = each(parameters, x, y)
+            if _unchanged(module, kept):
+                return losses.mean(), (combine or _clipped_mean)([gradients[n] for n in names], largest)
+        except Exception:  # told by what is done instead, if it is the data's fault
+            pass
+        for m, attributes in zip(module.modules(), kept, strict=True):
+            vars(m).clear()
+            vars(m).update(attributes)
+        _set_random_state(x.device, state)
+        return None
+
+    def _apart(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+        totals = [torch.zeros_like(p) for p in self._net.parameters]
+        losses = []
+        for k in range(len(x)):
+            loss = self._loss(self._net.module(x[k : k + 1]), y[k : k + 1])
+            loss.backward()  # type: ignore[no-untyped-call]
+            gradients = self._net.take_gradients()
+            scale = _scale(nn.utils.get_total_norm(gradients), largest)
+            torch._foreach_add_(totals, torch._foreach_mul(gradients, scale))
+            losses.append(loss.detach())
+        torch._foreach_div_(totals, len(x))
+        return torch.stack(losses).mean(), totals
+
+
+def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:
+    """From `(n, *shape)` for each parameter."""
+    flat = [g.flatten(1) for g in gradients]
+    norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in flat], 1).norm(dim=1)
+    scale = _scale(norms, largest) / len(norms)
+    return [(scale @ f).view(g.shape[1:]) for f, g in zip(flat, gradients, strict=True)]
+
+
+def _fixed_sum(gradients: list[Tensor], largest: float) -> list[Tensor]:
+    """Of clipped gradients `(n, *shape)`, whole units as doubles: exact up to 2**22 samples."""
+    flat = torch.cat([g.detach().flatten(1) for g in gradients], 1).double()
+    norms = torch.linalg.vector_norm(flat, dim=1)
+    # What is not finite counts for nothing: it must not spoil the sum, nor tell that it was there.
+    finite = norms.isfinite()
+    # A little less than the bound, for the norm's own rounding.
+    scale = _scale(norms, largest) * ((1 - 1e-9) * GRID / largest)
+    flat.mul_(scale.where(finite, 0.0).unsqueeze(1)).trunc_()
+    return [flat.where(finite.unsqueeze(1), 0.0).sum(0)]
+
+
+def _scale(norm: Tensor, largest: float) -> Tensor:
+    return largest / norm.clamp(min=largest)
+
+
+def _unchanged(module: nn.Module, kept: list[dict[str, Any]]) -> bool:
+    """Whether the modules still have the attributes that they had, and no others."""
+    return all(
+        vars(m).keys() == before.keys() and all(vars(m)[n] is value for n, value in before.items())
+        for m, before in zip(module.modules(), kept, strict=True)
+    )
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

@@ -1,0 +1,267 @@
+"""Local training with torch.
+
+`torch_module` says which tensors of a module are sent and which are not.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hedgerow import checks
+from hedgerow.client.task import Task
+from hedgerow.client.torch.batches import Batches, check
+from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.module import FlatModule
+from hedgerow.client.torch.private import Chance, chance, private_gradients
+from hedgerow.client.torch.samples import SampleGradients
+from hedgerow.client.torch.settings import num_threads, seeded
+from hedgerow.client.torch.step import Step, stepper
+from hedgerow.rng import generator, integer_seed
+from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+
+log = logging.getLogger("hedgerow")
+
+
+class TorchTrainer:
+    """A `Trainer` on torch. One module serves all clients, one after another.
+
+    The optimizer starts afresh in every `fit`: no momentum is carried over.
+    Images reach the model in torch's channels-last memory format, unless it
+    cannot take that (`torch_batches`).
+    In a batch of a single sample there is nothing to normalise by: BatchNorm
+    then uses its running statistics, and leaves them as they are.
+
+    Args:
+        task: what is learned.
+        threads: of torch, while it works here. Other numbers give other bits.
+        device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
+            same `fit` give the same bits.
+        evaluation_batch: samples evaluated at once.
+
+    Raises:
+        ValueError: the factory does not give a module with trainable float32
+            parameters, or there is no such device here.
+
+    A trainer is not safe to use from two threads at once.
+
+    >>> trainer = TorchTrainer(Task(lambda: nn.Linear(2, 3)))
+    >>> trainer.layout.dimension
+    9
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        threads: int = 1,
+        device: str | None = None,
+        evaluation_batch: int = 256,
+    ) -> None:
+        checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
+        self._task = task
+        self._threads = threads
+        self._device = find_device(device)
+        self._evaluation_batch = evaluation_batch
+        self._net = FlatModule(self._build(0, "constants"), self._device)
+        self._loss = task.loss or nn.functional.cross_entropy
+        self._samples = SampleGradients(self._net, self._scalar_loss)
+        self._batches = Batches(partial(self._build, 0, "constants"), self._device)
+
+    def __reduce__(self) -> Any:
+        """For another process: made there anew, which gives the same trainer."""
+        make = partial(
+            TorchTrainer,
+            self._task,
+            threads=self._threads,
+            device=str(self._device),
+            evaluation_batch=self._evaluation_batch,
+        )
+        return make, ()
+
+    @property
+    def layout(self) -> Layout:
+        """Which tensor of the model lies where."""
+        return self._net.layout
+
+    def initial(self, seed: int) -> Model:
+        """The model as the factory makes it, with torch's generator seeded from `seed`."""
+        module = self._build(seed, "initial model")
+        if {id(p) for p in module.parameters()} & {id(p) for p in self._net.parameters}:
+            raise ValueError(
+                "the task's model gave the same parameters twice; "
+                "it must make a new module, with new layers, each time it is called"
+            )
+        net = FlatModule(module, self._device)
+        if net.layout != self.layout:
+            raise ValueError("the task's model gave modules of two shapes; it must give the same each time")
+        return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+
+    def fit(
+        self,
+        model: Model,
+        data: Samples,
+        local: LocalTraining,
+        *,
+        seed: int,
+        round: int,
+        client: str,
+        correction: Vector | None = None,
+        seeded_noise: bool = False,
+    ) -> Fit:
+        """Train a copy of the model on one client's data.
+
+        The gradient of a step is that of the loss (or, with `clip_samples`, the
+        mean of the samples' clipped gradients) plus `proximal * (w - w_global)`;
+        it is clipped, then `weight_decay * w` and the correction are added,
+        then the optimizer steps. `"loss"` in the metrics is the mean over all
+        samples of all epochs, as seen while training.
+
+        With `clip_samples`, a sample's gradient is that of the loss of a batch
+        of this sample alone, and dropout draws for each sample apart. With
+        `sample_noise`, samples and noise are drawn by the operating system's
+        generator, or with `seeded_noise` as the run's seed has it; and what is
+        returned tells neither the loss nor the number of samples (it says 1).
+
+        Raises:
+            ValueError: there are no samples, they do not fit the model,
+                training diverged, `clip_samples` is asked of a model with
+                BatchNorm, or `sample_noise` of one whose buffers change. The
+                error names the client; with `sample_noise`, it tells nothing
+                of the samples.
+        """
+        who = f"client {client!r}, round {round}"
+        check(data, who)
+        if local.clip_samples:
+            self._samples.check(who)
+        dropout = integer_seed(seed, "dropout", round=round, client=client)
+        shuffle = generator(seed, "shuffle", round=round, client=client)
+        with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
+            start = self._net.load(model)
+            self._net.module.train()
+            extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
+            step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
+            total = 0.0
+            drawn = chance(seeded_noise, seed=seed, round=round, client=client)
+            for _ in range(local.steps(len(data)) if local.sample_noise else 0):
+                step(self._private(data, local, drawn, who))
+            for _ in range(0 if local.sample_noise else local.epochs):
+                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
+            delta = (self._net.vector - start).cpu().numpy()
+            buffers = self._net.read_buffers()
+        loss = total / (local.epochs * len(data))
+        if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
+            raise ValueError(
+                f"{who}: training diverged (loss {loss:g}); the learning rate was "
+                f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
+                f"and check that the data are finite"
+            )
+        if local.sample_noise:
+            if not np.array_equal(buffers, model.buffers):
+                raise ValueError(f"{who}: sample_noise is asked, and training changes the model's buffers")
+            return Fit(delta, buffers, 1)
+        return Fit(delta, buffers, len(data), {"loss": loss})
+
+    def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
+        """Loss and metrics of a model: means over the samples.
+
+        They may be infinite or NaN where the model's outputs are.
+
+        Raises:
+            ValueError: there are no samples, they do not fit the model, or a
+                metric does not give one value a sample.
+        """
+        check(data, "evaluation")
+        totals = dict.fromkeys(["loss", *self._task.metrics], 0.0)
+        with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
+            self._net.load(model)
+            self._net.module.eval()
+            for first in range(0, len(data), self._evaluation_batch):
+                index = np.arange(first, min(first + self._evaluation_batch, len(data)))
+                x, y = self._batches.take(data, index)
+                with _explained("evaluation", x, y):
+                    outputs, loss = self._forward(x, y)
+                    totals["loss"] += loss.item() * len(index)
+                    for name, metric in self._task.metrics.items():
+                        totals[name] += _total(name, metric(outputs, y), len(index))
+        return {name: total / len(data) for name, total in totals.items()}
+
+    def _epoch(self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str) -> float:
+        """One pass over the data in this order; the sum of the samples' losses."""
+        size = local.batch_size or len(order)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for first in range(0, len(order), size):
+            index = order[first : first + size]
+            x, y = self._batches.take(data, index)
+            with _explained(who, x, y):
+                if local.clip_samples:
+                    loss, gradients = self._samples(x, y, local.clip_samples)
+                else:
+                    loss, gradients = self._gradients(x, y)
+            step(gradients)
+            total.add_(loss.detach(), alpha=len(index))
+        return total.item()
+
+    def _private(self, data: Samples, local: LocalTraining, drawn: Chance, who: str) -> list[Tensor]:
+        def fixed_sum(index: Any) -> Any:
+            x, y = self._batches.take(data, index)
+            try:
+                with _explained(who, x, y):
+                    return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
+            except ValueError as error:
+                log.error("%s", error)
+                raise ValueError(
+                    f"{who}: a step with sample_noise failed; why is in this client's own log,"
+                    " because it may tell of a sample"
+                ) from None
+
+        return private_gradients(fixed_sum, len(data), self._net.parameters, local, drawn)
+
+    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The batch's loss and its gradients."""
+        with self._net.lone_sample() if len(x) == 1 else nullcontext():
+            _, loss = self._forward(x, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss, self._net.take_gradients()
+
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        outputs = self._net.module(x)
+        return outputs, self._scalar_loss(outputs, y)
+
+    def _scalar_loss(self, outputs: Any, y: Tensor) -> Tensor:
+        loss = self._loss(outputs, y)
+        if isinstance(loss, Tensor) and loss.dim() == 0:
+            return loss
+        raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
+
+    def _build(self, seed: int, purpose: str) -> nn.Module:
+        with num_threads(self._threads), seeded(integer_seed(seed, purpose), self._device):
+            module = self._task.model()
+        if isinstance(module, nn.Module):
+            return module
+        raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
+
+
+def _total(name: str, values: Any, samples: int) -> float:
+    if isinstance(values, Tensor) and values.shape == (samples,):
+        return values.double().sum().item()
+    shape = tuple(values.shape) if isinstance(values, Tensor) else f"no tensor but {values!r}"
+    raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
+
+
+@contextmanager
+def _explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
+    """Errors of the user's model and loss, with what they were given."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
+        raise ValueError(
+            f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
+            f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
+        ) from error

@@ -1,0 +1,67 @@
+"""The command line: the commands, in the order in which `--help` lists them."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from hedgerow.experiments.cli import devices as device_commands
+from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import run as run_commands
+from hedgerow.experiments.cli import terminal
+
+app = typer.Typer(
+    name="hedgerow",
+    cls=terminal.Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The `hedgerow` command."""
+    app(prog_name="hedgerow")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=terminal.print_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; HEDGEROW_DEBUG=1 does the same.")
+    ] = False,
+) -> None:
+    """Federated learning for edge devices: what each update costs, and what it gives.
+
+    Try [bold]hedgerow sweep demo[/bold]: four ways of sending an update, compared on real pictures.
+    """
+
+
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Run": {
+        "run": run_commands.run,
+        "simulate": run_commands.simulate,
+        "sweep": run_commands.sweep,
+        "resume": run_commands.resume,
+        "compare": run_commands.compare,
+        "audit": run_commands.audit,
+    },
+    "Look": {
+        "list": look_commands.list_,
+        "show": look_commands.show,
+        "copy": look_commands.copy,
+        "check": look_commands.check,
+        "data": look_commands.data,
+        "privacy": look_commands.privacy,
+    },
+    "Devices": {"enrol": device_commands.enrol},
+}
+for panel, commands in PANELS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")

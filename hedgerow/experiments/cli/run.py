@@ -1,0 +1,280 @@
+"""The commands that run something. Heavy imports are inside them, so that `--help` answers at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli.options import (
+    AddressOption,
+    ClientTimeoutOption,
+    JsonOption,
+    Limits,
+    MasksOption,
+    MemoryLimitOption,
+    OutOption,
+    OverridesArgument,
+    Place,
+    PlaceOption,
+    ProfileOption,
+    SourceArgument,
+    WorkersOption,
+    profiled,
+)
+from hedgerow.experiments.config.errors import CommandError
+from hedgerow.spans import span
+
+if TYPE_CHECKING:
+    from hedgerow.experiments.config.expand import Sweep
+    from hedgerow.experiments.config.schema import Experiment
+    from hedgerow.experiments.runs.profile import Profile
+
+
+class Engine(StrEnum):
+    """What `simulate` runs a Flower app on."""
+
+    hedgerow = "hedgerow"
+    flower = "flower"
+
+
+def run(
+    context: typer.Context,
+    source: SourceArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    workers: WorkersOption = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: ProfileOption = False,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
+    masks: MasksOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run one experiment; print what it cost and write a report.
+
+    The folder then holds the resolved configuration, one line a round, checkpoints and the final model.
+    """
+    measured = context.with_resource(profiled(profile))
+    with span("imports"):
+        from hedgerow.experiments.config.expand import Sweep, slug
+        from hedgerow.experiments.config.recipe import load
+        from hedgerow.experiments.config.schema import to_toml
+        from hedgerow.experiments.runs.store import RunFolder
+
+        experiment = load(source, overrides or ())
+    if isinstance(experiment, Sweep):
+        count = len(experiment.cells)
+        raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
+    folder = out or Path("runs") / slug(experiment.name)
+    if (folder / "config.toml").is_file() and not RunFolder.create(folder, to_toml(experiment)).finished:
+        done = len(RunFolder(folder).rounds())
+        raise CommandError(
+            f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
+            f" go on with: hedgerow resume {folder}"
+        )
+    limits = Limits(workers, client_timeout, memory_limit)
+    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
+
+
+def simulate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A Flower app: the folder with its pyproject.toml.")
+    ],
+    clients: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of clients.", show_default="the app's federation options"),
+    ] = None,
+    workers: WorkersOption = None,
+    run_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run-config",
+            "-c",
+            metavar="'KEY=VALUE ...'",
+            help="Change the app's run config, as for 'flwr run'.",
+        ),
+    ] = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Show where the time went; write a trace for Perfetto to a file."),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Hedgerow's, or Flower's own simulation on Ray, to compare.")
+    ] = Engine.hedgerow,
+) -> None:
+    """Run any Flower app, unchanged, on this machine: no Ray, no SuperLink.
+
+    The exit code is 1 when the app fails, or when no client answers.
+    """
+    from hedgerow.experiments.runs.processes import run_module
+
+    limits = Limits(workers, client_timeout, memory_limit)
+    options = {
+        "folder": str(folder),
+        "run_config": run_config or [],
+        "clients": clients,
+        "workers": workers,
+        "client_timeout": client_timeout,
+        "memory_limit": limits.memory_limit,
+        "trace": profile and str(profile),
+        "engine": engine.value,
+    }
+    code = run_module("hedgerow.experiments.flower_app.simulate", options)
+    if code:
+        raise typer.Exit(code)
+
+
+def sweep(
+    source: SourceArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run every combination of the values in \\[sweep], in parallel; compare them and write a report.
+
+    Started again, it goes on where it stopped.
+    An experiment that fails does not stop the others; the exit code is then 1.
+    """
+    from hedgerow.experiments.config.expand import slug
+    from hedgerow.experiments.config.recipe import load_sweep
+
+    experiments = load_sweep(source, overrides or ())
+    _sweep(experiments, out or Path("runs") / slug(experiments.name), workers, json)
+
+
+def resume(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
+    workers: WorkersOption = None,
+    client_timeout: ClientTimeoutOption = None,
+    memory_limit: MemoryLimitOption = None,
+    profile: ProfileOption = False,
+    engine: PlaceOption = Place.local,
+    address: AddressOption = None,
+    masks: MasksOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
+    measured = context.with_resource(profiled(profile))
+    with span("imports"):
+        from hedgerow.experiments.config.expand import Sweep
+        from hedgerow.experiments.config.recipe import load, load_sweep
+
+    if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
+        raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
+    if (folder / "sweep.toml").is_file():
+        if profile or client_timeout or memory_limit or engine is not Place.local or address is not None:
+            raise CommandError(
+                f"{folder} is a sweep, which runs on this machine; "
+                "--profile, --client-timeout, --memory-limit, --engine and --address are for single runs"
+            )
+        _sweep(load_sweep(folder), folder, workers, json)
+        return
+    experiment = load(folder)
+    assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
+    limits = Limits(workers, client_timeout, memory_limit)
+    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Of runs or sweeps.")],
+    json: JsonOption = False,
+) -> None:
+    """Compare runs: accuracy, bytes up and down, bytes to reach a target, seconds."""
+    terminal.print_rows(folders, json)
+
+
+def audit(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run's folder, a recipe's name, or a TOML file.")
+    ],
+    overrides: OverridesArgument = None,
+    rounds: Annotated[int, typer.Option(min=2, help="At most so many rounds are tried.")] = 30,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write audit.png and audit.json.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Send canaries through a private strategy and listen: is it as private as its ledger says?
+
+    The exit code is 1 when it is not.
+    """
+    from hedgerow.experiments import audit_report
+
+    if not audit_report.run_audit(source, overrides or (), rounds, out, json):
+        raise typer.Exit(1)
+
+
+def _run(
+    experiment: "Experiment",
+    folder: Path,
+    limits: Limits,
+    json: bool,
+    profile: "Profile | None",
+    *,
+    engine: Place,
+    address: str | None,
+    masks: bool,
+) -> None:
+    with span("imports"):
+        from hedgerow.experiments.runs.processes import cores
+        from hedgerow.experiments.runs.run import run_experiment
+        from hedgerow.experiments.runs.sweep import rounds_done
+
+    if address is not None and engine is not Place.ray:
+        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
+    workers = limits.workers or (cores() if engine is Place.local else None)
+    with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
+        run_experiment(
+            experiment,
+            folder,
+            on_round,
+            workers=workers,
+            client_timeout=limits.client_timeout,
+            memory_limit=limits.memory_limit,
+            engine=engine.value,
+            address=address,
+            masks=masks,
+        )
+    terminal.print_rows([folder], json)
+    if profile is not None:
+        terminal.print_profile(profile, folder / "trace.json", on_stderr=json)
+    terminal.write_report(folder, [folder])
+
+
+def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) -> None:
+    from hedgerow.experiments.runs.sweep import run_sweep
+
+    with _resumable(folder), terminal.sweep_progress(experiments) as on_progress:
+        happened = [on_progress(p) for p in run_sweep(experiments, folder, workers)]
+    failed = [p for p in happened if p.kind == "failed"]
+    done = [
+        folder / cell.folder for cell in experiments.cells if cell.folder not in {p.folder for p in failed}
+    ]
+    if done:
+        terminal.print_rows(done, json)
+        terminal.write_report(folder, done)
+    for progress in failed:
+        terminal.complain(f"{progress.folder} failed after round {progress.round}: {progress.error}")
+    if failed:
+        terminal.complain(
+            f"{len(failed)} of {len(experiments.cells)} failed; try again with: hedgerow resume {folder}"
+        )
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.complain(f"interrupted; nothing saved is lost. Go on with: hedgerow resume {folder}")
+        raise typer.Exit(130) from None

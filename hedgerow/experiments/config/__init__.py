@@ -1,0 +1,1 @@
+"""One TOML file, checked as a whole: the schema, what it builds, and every mistake in it."""

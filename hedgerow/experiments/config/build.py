@@ -1,0 +1,270 @@
+"""A configuration against the parts it names: what building them would refuse, and their defaults."""
+
+import inspect
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hedgerow.checks import did_you_mean
+from hedgerow.datasets import DATASETS, PARTITIONS
+from hedgerow.datasets.loading import find_loader
+from hedgerow.experiments.config.arguments import (
+    Table,
+    arguments,
+    as_json,
+    from_value_error,
+    python_values,
+    refused,
+    translate,
+)
+from hedgerow.experiments.config.errors import MISSING, Mistake
+from hedgerow.experiments.config.schema import Experiment, StrategyConfig
+from hedgerow.models import MODELS, build
+from hedgerow.registry import Registry
+from hedgerow.strategies.calibration import noise_multiplier
+from hedgerow.strategies.pipeline.parse import parse_pipeline
+from hedgerow.strategies.presets import PRESETS, PRIVATE
+from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import LocalTraining
+
+# Arguments of a preset that other keys of the file give.
+_INNER = ("sampling", "local", "pipeline", "parts")
+
+_MODEL_FACTS = ("input_shape", "num_classes")
+_OWN_DATA = ", or a folder or file of yours that is there"
+_OWN_MODEL = ", or your own as 'module:function' or 'file.py:function'"
+
+
+def resolve(table: Mapping[str, Any]) -> tuple[Table, list[Mistake]]:
+    """Fill in every default, and find every mistake.
+
+    Returns:
+        The table as `Experiment` takes it, of use only where there are no
+        mistakes; and the mistakes, in the order of the sections.
+    """
+    resolved: Table = {**deepcopy(dict(table))}
+    resolved.setdefault("label", resolved.get("name", ""))
+    found: list[Mistake] = []
+    for section, check in _CHECKS.items():
+        given = resolved.get(section, {} if section in ("strategy", "local") else None)
+        if isinstance(given, dict):
+            resolved[section], mistakes = check(given)
+            found += mistakes
+    found += _typed(resolved, found)
+    if not found:
+        found = _measured(resolved, table.get("strategy", {})) or _together(resolved)
+    return resolved, sorted((_as_given(m, table) for m in found), key=lambda m: _order(m.path))
+
+
+def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
+    """The strategy that `[strategy]` and `[local]` describe.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    preset = PRESETS.get(config.name)
+    return preset(  # type: ignore[no-any-return]
+        sampling=_sampling(config),
+        local=local,
+        pipeline=parse_pipeline(config.pipeline),
+        weighted=config.weighted,
+        quorum=config.quorum,
+        max_weight=config.max_weight,
+        max_norm=config.max_norm,
+        **python_values(preset, config.options, inner=_INNER),
+    )
+
+
+def _sampling(config: StrategyConfig) -> Sampling:
+    if config.name not in PRIVATE:
+        if config.population is not None:
+            raise ValueError(
+                f"population is {config.population}; it must be left out: {config.name} samples from the"
+                " clients that are there"
+            )
+        return uniform(config.clients_per_round, fraction=config.fraction)
+    if config.population is None:
+        raise ValueError(
+            f"{config.name} needs population, the number of clients there are meant to be: the chance of"
+            " each to be drawn must not depend on who is there"
+        )
+    clients = config.clients_per_round or (config.fraction or 0) * config.population
+    return (poisson if config.name == "dp_fedavg" else cyclic)(clients, config.population)
+
+
+def _data(given: Table) -> tuple[Table, list[Mistake]]:
+    resolved, found = _dataset(given)
+    if isinstance(given.get("partition"), dict):
+        partition, mistakes = _named("data.partition", given["partition"], PARTITIONS)
+        mistakes += _refused("data.partition", partition, PARTITIONS, mistakes)
+        resolved, found = {**resolved, "partition": partition}, found + mistakes
+    return resolved, found
+
+
+def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
+    """`[data]` against the loader of that name, or of that kind of file."""
+    name = given.get("name")
+    if not isinstance(name, str) or name in DATASETS.names() or not Path(name).exists():
+        return _named("data", given, DATASETS, beside=("partition",), hint=_OWN_DATA)
+    try:
+        loader, values = find_loader(name)
+    except ValueError as error:
+        return given, [Mistake("data.name", str(error), name)]
+    # The loader's first arguments are the path, which the name gives.
+    inner = list(inspect.signature(loader).parameters)[: len(values)]
+    options = {key: value for key, value in _options(given).items() if key != "partition"}
+    filled, found = arguments(loader, options, "data", inner=inner, beside=("partition",))
+    return {**given, **filled}, found
+
+
+def _model(given: Table) -> tuple[Table, list[Mistake]]:
+    name, options = given.get("name"), _options(given)
+    if not isinstance(name, str):
+        return given, []
+    if ":" not in name:
+        if name in MODELS.names() and not options:
+            return given, []  # a built-in's options alone need torch to be looked up
+        _, found = _named("model", given, MODELS, inner=_MODEL_FACTS, hint=_OWN_MODEL)
+        return given, found
+    try:
+        build(name, input_shape=(1,), num_classes=2, **options)
+    except ValueError as error:
+        return given, [Mistake("model", str(error))]
+    return given, []
+
+
+def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
+    common = {key: value for key, value in given.items() if key in StrategyConfig.model_fields}
+    own = {key: value for key, value in given.items() if key not in StrategyConfig.model_fields}
+    common.setdefault("name", "fedavg")
+    if common["name"] in PRIVATE:
+        common.setdefault("weighted", False)
+    beside = list(StrategyConfig.model_fields)[1:]
+    named = {"name": common["name"], **own}
+    resolved, found = _named("strategy", named, PRESETS, inner=_INNER, beside=beside)
+    found += _refused("strategy", resolved, PRESETS, found, inner=_INNER)
+    if "clients_per_round" in common and "fraction" in common:
+        either = "give either it or strategy.fraction, not both"
+        found.append(Mistake("strategy.clients_per_round", either, common["clients_per_round"]))
+    elif "fraction" not in common:
+        common.setdefault("clients_per_round", 10)
+    if isinstance(common.get("pipeline"), str):
+        try:
+            common["pipeline"] = str(parse_pipeline(common["pipeline"]))
+        except ValueError as error:
+            found.append(Mistake("strategy.pipeline", str(error), common["pipeline"]))
+    return {**_options(resolved), **common}, found  # what a preset has another default for is in both
+
+
+def _local(given: Table) -> tuple[Table, list[Mistake]]:
+    resolved, found = arguments(LocalTraining, given, "local")
+    return resolved, found + refused(LocalTraining, resolved, "local", wrong=_keys(found))
+
+
+_CHECKS = {"data": _data, "model": _model, "strategy": _strategy, "local": _local}
+
+
+def _named(
+    path: str,
+    given: Table,
+    registry: Registry,
+    *,
+    inner: Collection[str] = (),
+    beside: Collection[str] = (),
+    hint: str = "",
+) -> tuple[Table, list[Mistake]]:
+    """Check a table against the part it names; the keys `beside` are somebody else's."""
+    name = given.get("name")
+    if not isinstance(name, str):
+        return given, []
+    if name not in registry.names():
+        listed = ", ".join(repr(n) for n in registry.names())
+        near = did_you_mean(name, registry.names())
+        return given, [Mistake(f"{path}.name", f"it must be one of {listed}{hint}.{near}", name)]
+    options = {key: value for key, value in _options(given).items() if key not in beside}
+    filled, found = arguments(registry.get(name), options, path, inner=inner, beside=beside)
+    return {**given, **filled}, found
+
+
+def _refused(
+    path: str, given: Table, registry: Registry, found: list[Mistake], *, inner: Collection[str] = ()
+) -> list[Mistake]:
+    """What the named part itself refuses, beside what was found already."""
+    if given.get("name") not in registry.names():
+        return []
+    return refused(registry.get(given["name"]), _options(given), path, inner=inner, wrong=_keys(found))
+
+
+def _keys(found: list[Mistake]) -> set[str]:
+    return {mistake.path.rpartition(".")[2] for mistake in found}
+
+
+def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
+    """What the types of the sections refuse; tables found wrong already are left out."""
+    wrong = {m.path for m in found}
+    checked = dict(resolved)
+    if any(path.startswith("local.") for path in wrong):
+        checked.pop("local")
+    try:
+        Experiment.model_validate_json(as_json(checked))
+    except ValidationError as error:
+        return [m for m in translate(error, checked, "", Experiment) if m.path not in wrong]
+    return []
+
+
+def _measured(resolved: Table, given: Table) -> list[Mistake]:
+    """Fill in the noise that an epsilon takes over all rounds, where it is not given."""
+    strategy = resolved["strategy"]
+    if strategy["name"] not in PRIVATE or "noise_multiplier" in given or "epsilon" not in given:
+        return []
+
+    def make(noise: float) -> Strategy:
+        config = StrategyConfig.model_validate({**strategy, "noise_multiplier": noise})
+        return build_strategy(config, LocalTraining())
+
+    try:
+        strategy["noise_multiplier"] = noise_multiplier(make, resolved["rounds"])
+    except (ValueError, ImportError) as error:
+        return [from_value_error(error, strategy, "strategy")]
+    return []
+
+
+def _together(resolved: Table) -> list[Mistake]:
+    """What shows only when all parts are put together."""
+    experiment = Experiment.model_validate_json(as_json(resolved))
+    try:
+        strategy = experiment.strategy()
+    except ValueError as error:
+        return [from_value_error(error, resolved["strategy"], "strategy")]
+    default = LocalTraining()
+    return [
+        Mistake(f"local.{f.name}", f"{strategy.name} sets it; leave it out, or use fedavg", given)
+        for f in fields(LocalTraining)
+        if (given := getattr(experiment.local, f.name)) != getattr(default, f.name)
+        and given != getattr(strategy.local, f.name)
+    ]
+
+
+def _options(table: Mapping[str, Any]) -> Table:
+    return {key: value for key, value in table.items() if key != "name"}
+
+
+def _as_given(mistake: Mistake, table: Mapping[str, Any]) -> Mistake:
+    """The mistake with the value as it stands in the file: 1, where a number became 1.0."""
+    found: Any = table
+    for step in mistake.path.split("."):
+        if not isinstance(found, Mapping) or step not in found:
+            return mistake
+        found = found[step]
+    return mistake if mistake.given is MISSING else replace(mistake, given=found)
+
+
+def _order(path: str) -> int:
+    section = path.partition(".")[0]
+    sections = [field.alias or name for name, field in Experiment.model_fields.items()]
+    return sections.index(section) if section in sections else -1

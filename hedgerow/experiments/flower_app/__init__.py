@@ -1,0 +1,1 @@
+"""Recipes as Flower apps, and Flower apps as runs."""

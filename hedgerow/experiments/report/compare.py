@@ -1,0 +1,153 @@
+"""What runs cost and what they reached.
+
+Every figure comes from `metrics.jsonl`. Bytes are those measured on the
+records that were sent. Runs that differ only in their seed make one row.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hedgerow.experiments.report.results import Group, Run, load_groups
+from hedgerow.experiments.report.units import count
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training, over its seeds.
+
+    Attributes:
+        label: what sets it apart from the other rows.
+        seeds: of the runs that count, sorted.
+        rounds: rounds done; all runs of a row have had equally many.
+        planned: rounds the configuration asks for.
+        finished: whether the runs have ended.
+        accuracies: one for each seed that has any: the last one measured, from 0 to 1.
+        accuracy: their mean; None where there is none.
+        accuracy_deviation: sample standard deviation (n - 1), None under 2 seeds.
+        bytes_up_per_client: what one client sends in one round it takes part
+            in: mean over all replies of all rounds and seeds.
+        bytes_down_per_client: what one client is sent in one round: the same
+            over all messages to clients.
+        bytes_up: of all clients and rounds, mean over seeds.
+        bytes_down: the same for what is sent to clients.
+        target: the accuracy to reach, None where the configuration has none.
+        reached: number of seeds that reached it.
+        bytes_to_target: bytes up and down until the first round measured at or
+            above the target, mean over the seeds that reached it.
+        epsilon: what the runs have revealed of any client at most, of all
+            seeds the largest; None where they are not private.
+        delta: of that epsilon.
+        sample_epsilon: what any client has told of any of its samples at most,
+            to anybody; None without `sample_noise`. Not to be compared with `epsilon`.
+        sample_delta: of that epsilon.
+        seconds: wall time of all rounds, mean over seeds.
+        notes: what a reader must know before comparing this row.
+    """
+
+    label: str
+    seeds: tuple[int, ...]
+    rounds: int
+    planned: int
+    finished: bool
+    accuracies: tuple[float, ...]
+    accuracy: float | None
+    accuracy_deviation: float | None
+    bytes_up_per_client: float | None
+    bytes_down_per_client: float | None
+    bytes_up: float
+    bytes_down: float
+    target: float | None
+    reached: int
+    bytes_to_target: float | None
+    epsilon: float | None
+    delta: float | None
+    sample_epsilon: float | None
+    sample_delta: float | None
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def summarise(folders: Sequence[Path]) -> list[Row]:
+    """One row for each group of runs that differ only in their seed.
+
+    Args:
+        folders: runs, or folders with runs below them, such as a sweep's.
+
+    Raises:
+        StoreError: a folder is missing, holds no run, or cannot be read.
+    """
+    return [row(group) for group in load_groups(folders)]
+
+
+def row(group: Group) -> Row:
+    """The figures of one group of runs."""
+    runs = group.runs
+    accuracies = tuple(measured[max(measured)] for measured in (r.accuracies() for r in runs) if measured)
+    costs = (
+        [] if group.target is None else [c for c in (_cost(r, group.target) for r in runs) if c is not None]
+    )
+    return Row(
+        label=group.label,
+        seeds=tuple(r.seed for r in runs),
+        rounds=group.first.done,
+        planned=group.first.planned,
+        finished=group.finished,
+        accuracies=accuracies,
+        accuracy=_mean(accuracies),
+        accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        bytes_up_per_client=_mean(_per_client(runs, "bytes_up")),
+        bytes_down_per_client=_mean(_per_client(runs, "bytes_down")),
+        bytes_up=statistics.fmean(sum(line.get("bytes_up", 0) for line in r.lines) for r in runs),
+        bytes_down=statistics.fmean(sum(line.get("bytes_down", 0) for line in r.lines) for r in runs),
+        target=group.target,
+        reached=len(costs),
+        bytes_to_target=_mean(costs),
+        epsilon=max((r.epsilon for r in runs if r.epsilon is not None), default=None),
+        delta=group.settings.get("strategy.delta"),
+        sample_epsilon=max((e for r in runs if (e := r.sample_epsilon) is not None), default=None),
+        sample_delta=group.settings.get("local.sample_delta") or None,
+        seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
+        notes=_notes(group),
+    )
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """The rows as a JSON list of objects; bytes and seconds unrounded, accuracy from 0 to 1."""
+    return json.dumps([asdict(r) for r in rows], indent=2, allow_nan=False)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _per_client(runs: Sequence[Run], key: str) -> list[int]:
+    # A client whose reply never came stands with 0 bytes up; it sent nothing that could be measured.
+    sent = (c.get(key, 0) for r in runs for line in r.trained for c in line.get("clients", {}).values())
+    return [count for count in sent if count]
+
+
+def _cost(run: Run, target: float) -> float | None:
+    """Bytes up and down until the target was reached, None where it was not."""
+    reached = [number for number, accuracy in run.accuracies().items() if accuracy >= target]
+    return run.spent("up")[min(reached)] + run.spent("down")[min(reached)] if reached else None
+
+
+def _notes(group: Group) -> tuple[str, ...]:
+    lines = [line for r in group.runs for line in r.trained]
+    repeated = len(group.repeated)
+    dropped = sum(len(line.get("dropped", {})) for line in lines)
+    failed = sum(bool(line.get("failed")) for line in lines)
+    last = {max(r.accuracies(), default=None) for r in group.runs}
+    stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
+    notes = [
+        (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
+        (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
+        (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),
+        (None in last and group.first.done > 0, "accuracy was not measured in every run"),
+        (stopped, "ended early: one more round would have passed the privacy budget"),
+        (repeated > 0, f"{count(repeated, 'run')} left out: same seed and settings as one that is in"),
+    ]  # fmt: skip
+    return tuple(text for holds, text in notes if holds)

@@ -1,0 +1,270 @@
+"""Run folders, sorted into groups of runs that differ only in their seed."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hedgerow.experiments.config.errors import ConfigError, show
+from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.types import LocalTraining
+
+Line: TypeAlias = Mapping[str, Any]
+"""What `metrics.jsonl` says of one round."""
+
+_NOT_SETTINGS = ("name", "label", "seed")
+_MOST_DIFFERENCES = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as read from its folder.
+
+    Attributes:
+        folder: where it lies.
+        config: its resolved configuration.
+        lines: one entry a round, in order; round 0, where there is one, is the
+            untrained model.
+        finished: whether it has ended.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    finished: bool
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return int(self.config.get("seed", 0))
+
+    @property
+    def planned(self) -> int:
+        """Rounds it is meant to have."""
+        return int(self.config.get("rounds", self.done))
+
+    @property
+    def trained(self) -> tuple[Line, ...]:
+        """The lines of real rounds, from round 1."""
+        return tuple(line for line in self.lines if line["round"] > 0)
+
+    @property
+    def done(self) -> int:
+        """Rounds it has had so far."""
+        return max((int(line["round"]) for line in self.lines), default=0)
+
+    @property
+    def epsilon(self) -> float | None:
+        """What the run has revealed of any client so far; None where it is not private."""
+        return max((float(x["epsilon"]) for x in self.lines if x.get("epsilon") is not None), default=None)
+
+    @property
+    def sample_epsilon(self) -> float | None:
+        """What the client asked most often has told of each of its samples; None without `sample_noise`.
+
+        As the server knows it: a client's own account also counts what it sent again, and other runs.
+        """
+        given = self.config.get("local", {})
+        if not given.get("sample_noise"):
+            return None
+        from hedgerow.client.account import most_spent
+
+        asked = Counter(
+            name for line in self.trained for name in {*line.get("clients", {}), *line.get("dropped", {})}
+        )
+        try:
+            return most_spent(LocalTraining(**given), max(asked.values(), default=0))
+        except ImportError:  # a server without hedgerow[privacy] can run this, and not count it
+            return None
+
+    def accuracies(self) -> dict[int, float]:
+        """Accuracy after each round in which it was measured."""
+        found = ((int(x["round"]), x.get("evaluation", {}).get("accuracy")) for x in self.lines)
+        return {number: float(value) for number, value in found if value is not None and math.isfinite(value)}
+
+    def spent(self, direction: str) -> dict[int, int]:
+        """Bytes of all clients up to and including each round; `direction` is `"up"` or `"down"`."""
+        total, after = 0, {}
+        for line in self.lines:
+            total += int(line.get(f"bytes_{direction}", 0))
+            after[int(line["round"])] = total
+        return after
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with equal settings and equally many rounds done, one for each seed.
+
+    Attributes:
+        label: what sets it apart from the other groups.
+        runs: sorted by seed; never empty.
+        repeated: folders left out, because a run with the same settings and
+            the same seed is in `runs` already.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    repeated: tuple[Path, ...] = ()
+
+    @property
+    def first(self) -> Run:
+        """One of the runs, for what all share."""
+        return self.runs[0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its runs have ended; they are alike in this."""
+        return self.first.finished
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Dotted key -> value, without name, label and seed."""
+        return flatten(_settings(self.first))
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy to reach, from the configuration."""
+        value = self.settings.get("evaluation.target_accuracy")
+        return None if value is None else float(value)
+
+
+def find_runs(folders: Sequence[Path]) -> list[Path]:
+    """Run folders among and below the folders given, each once.
+
+    Those below a folder come in the order of the sweep, or of their names,
+    where `2` comes before `10`.
+
+    Raises:
+        StoreError: a folder is missing, or holds no run.
+    """
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise StoreError(
+                f"{folder} is not a folder; give one that 'hedgerow run' or 'hedgerow sweep' made"
+            )
+        runs = _below(folder)
+        if not runs:
+            raise StoreError(
+                f"{folder} holds no run: there is no config.toml in it or below it; give a folder that"
+                " 'hedgerow run' or 'hedgerow sweep' made"
+            )
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def load_groups(folders: Sequence[Path]) -> list[Group]:
+    """Read runs and sort them into groups, in the order in which they are found.
+
+    Runs that have had fewer rounds than their fellows, or have not finished,
+    make a group of their own, so that no mean is taken over unequal runs.
+
+    Raises:
+        StoreError: a folder is missing, holds no run, or cannot be read.
+    """
+    groups: dict[str, Group] = {}
+    for folder in find_runs(folders):
+        run = _read(folder)
+        key = json.dumps([_settings(run), run.finished, run.done], sort_keys=True, default=str)
+        group = groups.get(key)
+        if group is None:
+            groups[key] = Group("", (run,))
+        elif run.seed in [r.seed for r in group.runs]:
+            groups[key] = replace(group, repeated=(*group.repeated, folder))
+        else:
+            groups[key] = replace(group, runs=tuple(sorted((*group.runs, run), key=lambda r: r.seed)))
+    found = list(groups.values())
+    return [replace(g, label=label) for g, label in zip(found, _labels(found), strict=True)]
+
+
+def differing(groups: Sequence[Group]) -> list[str]:
+    """Dotted keys of the settings in which the groups are not all alike."""
+    settings = [g.settings for g in groups]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys.
+
+    >>> flatten({"rounds": 3, "data": {"name": "digits"}})
+    {'rounds': 3, 'data.name': 'digits'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
+
+
+def _below(folder: Path) -> list[Path]:
+    if (folder / "config.toml").is_file():
+        return [folder]
+    order = _sweep_order(folder)
+    children = sorted((p for p in folder.iterdir() if p.is_dir()), key=_natural)
+    children.sort(key=lambda child: order.get(child.name, len(order)))
+    return [run for child in children for run in _below(child)]
+
+
+def _sweep_order(folder: Path) -> dict[str, int]:
+    """Place of each run's folder in a sweep: the order of the lists in its file."""
+    if not (folder / "sweep.toml").is_file():
+        return {}
+    from hedgerow.experiments.config.expand import Sweep
+    from hedgerow.experiments.config.recipe import load
+
+    try:
+        sweep = load(folder)
+    except ConfigError:  # a plug-in that made a part of it is gone; the runs can still be read
+        return {}
+    return {cell.folder: place for place, cell in enumerate(sweep.cells)} if isinstance(sweep, Sweep) else {}
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _read(folder: Path) -> Run:
+    run = RunFolder(folder)
+    try:
+        return Run(folder, run.config, tuple(run.rounds()), run.finished)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder / 'config.toml'} cannot be read: {error}") from error
+
+
+def _labels(groups: Sequence[Group]) -> list[str]:
+    """The runs' own labels or names where these tell the groups apart, else what differs."""
+    alone = len({json.dumps(g.settings, sort_keys=True, default=str) for g in groups})
+    keys = differing(groups)
+    by_label, by_name = ([str(g.first.config.get(key, "")) for g in groups] for key in ("label", "name"))
+    if len(set(by_label) - {""}) == alone and all(by_label):
+        labels = by_label
+    elif not keys or (len(keys) > _MOST_DIFFERENCES and len(set(by_name)) == alone):
+        labels = [name or g.first.folder.name for name, g in zip(by_name, groups, strict=True)]
+    else:
+        labels = [
+            ", ".join(_shown(k, g.settings[k]) for k in keys if k in g.settings) or "default" for g in groups
+        ]
+    return [
+        label
+        if group.finished
+        else f"{label} (unfinished: {group.first.done} of {group.first.planned} rounds)"
+        for label, group in zip(labels, groups, strict=True)
+    ]
+
+
+def _shown(key: str, value: Any) -> str:
+    """A setting for a label: a text speaks for itself, anything else needs its key."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return " + ".join(value)
+    return f"{key.rpartition('.')[2]}={show(value)}"

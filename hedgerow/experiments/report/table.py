@@ -1,0 +1,168 @@
+"""The figures of `compare` side by side: columns of text, the best of each, and what a reader must know."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hedgerow.experiments.report.compare import Row
+from hedgerow.experiments.report.units import count, human_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LABEL_WIDTH = 42
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table, as text.
+
+    Attributes:
+        header: of the column; a line break parts its two lines.
+        cells: one for each row.
+        best: whether each cell is the best of the rows that may be compared.
+    """
+
+    header: str
+    cells: tuple[str, ...]
+    best: tuple[bool, ...]
+
+
+def table(rows: Sequence[Row]) -> "Table":
+    """The rows as a table of at most 100 columns, the best of each column in bold.
+
+    A caption says what the figures are, and what must be known of single rows.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    built = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), caption_justify="left",
+        caption=Text("\n" + "\n".join(caption(rows))), caption_style="dim",
+    )  # fmt: skip
+    shown = columns(rows)
+    for place, column in enumerate(shown):
+        if place:
+            built.add_column(Text(column.header), justify="right", no_wrap=True, vertical="top")
+        else:
+            built.add_column(Text(column.header), max_width=_LABEL_WIDTH, overflow="fold")
+    for place in range(len(rows)):
+        cells = ((column.cells[place], column.best[place]) for column in shown)
+        built.add_row(*(Text(text, style="bold" if best else "") for text, best in cells))
+    return built
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """What `table` and the report show, in their order.
+
+    Only finished rows of equally many rounds are candidates for the best; a
+    column in which all of them show the same has none.
+    """
+    targets = {r.target for r in rows if r.target is not None}
+    target = f"{100 * targets.pop():g} %" if len(targets) == 1 else "target"
+    deltas = {r.delta for r in rows if r.delta is not None}
+    delta = f"δ {deltas.pop():g}" if len(deltas) == 1 else "δ"
+    sample_deltas = {r.sample_delta for r in rows if r.sample_delta is not None}
+    sample_delta = f"δ {sample_deltas.pop():g}" if len(sample_deltas) == 1 else "δ"
+    shown = [
+        _plain("", rows, lambda r: r.label),
+        _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy),
+        _ranked(f"epsilon\n({delta})", rows, lambda r: _epsilon(r.epsilon), lambda r: r.epsilon),
+        _ranked(
+            f"sample\nepsilon\n({sample_delta})",
+            rows,
+            lambda r: _epsilon(r.sample_epsilon),
+            lambda r: r.sample_epsilon,
+        ),
+        _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client),
+        _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client),
+        _bytes("up\ntotal", rows, lambda r: r.bytes_up),
+        _bytes("down\ntotal", rows, lambda r: r.bytes_down),
+        _ranked(f"up+down\nto {target}", rows, _to_target, _cost_of_all),
+        _ranked("time\n(s)", rows, lambda r: _seconds(r.seconds), lambda r: r.seconds),
+    ]
+    if all(r.target is None for r in rows):
+        del shown[-2]
+    if all(r.sample_epsilon is None for r in rows):
+        del shown[3]
+    if all(r.epsilon is None for r in rows):
+        del shown[2]
+    if len({r.rounds for r in rows}) > 1:
+        shown.insert(1, _plain("rounds", rows, lambda r: str(r.rounds)))
+    if len({len(r.seeds) for r in rows}) > 1:
+        shown.insert(1, _plain("seeds", rows, lambda r: str(len(r.seeds))))
+    return shown
+
+
+def caption(rows: Sequence[Row]) -> list[str]:
+    """What the figures of the table are, a line each; then the notes of single rows."""
+    counts = sorted({len(r.seeds) for r in rows})
+    seeds = count(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    spread = ", ± sample standard deviation" if counts[-1] > 1 else ""
+    few = " Two seeds are too few to tell small differences apart." if counts[-1] == 2 else ""
+    lines = [
+        f"Mean over {seeds}. Accuracy: the last measured{spread}.{few}",
+        "Bytes: measured on the records sent, 1 kB = 1000 bytes. Total: all clients and rounds.",
+    ]
+    if any(r.target is not None for r in rows):
+        lines.append(
+            "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
+        )
+    if any(r.epsilon is not None for r in rows):
+        lines.append("Epsilon: for adding or removing one client; the largest of all seeds. -: not private.")
+    if any(r.sample_epsilon is not None for r in rows):
+        lines.append(
+            "Sample epsilon: for one sample of one client, whoever sees its updates; as the server counts."
+        )
+    if len({(r.rounds, r.finished) for r in rows}) > 1:
+        lines.append("The rows had unequal numbers of rounds: compare them with care.")
+    return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
+
+
+def _plain(header: str, rows: Sequence[Row], text: Callable[[Row], str]) -> Column:
+    return Column(header, tuple(text(r) for r in rows), (False,) * len(rows))
+
+
+def _ranked(
+    header: str, rows: Sequence[Row], text: Callable[[Row], str], rank: Callable[[Row], float | None]
+) -> Column:
+    """A column in which the cells of lowest rank are the best."""
+    cells = tuple(text(r) for r in rows)
+    ranks = {place: rank(r) for place, r in enumerate(rows) if r.finished}
+    known = {place: value for place, value in ranks.items() if value is not None}
+    if len({rows[place].rounds for place in ranks}) != 1 or len({cells[place] for place in known}) < 2:
+        return Column(header, cells, (False,) * len(rows))
+    best = cells[min(known, key=known.__getitem__)]
+    return Column(header, cells, tuple(place in known and cell == best for place, cell in enumerate(cells)))
+
+
+def _bytes(header: str, rows: Sequence[Row], figure: Callable[[Row], float | None]) -> Column:
+    return _ranked(header, rows, lambda r: human_bytes(figure(r)), figure)
+
+
+def _accuracy(r: Row) -> str:
+    if r.accuracy is None:
+        return "-"
+    spread = "" if r.accuracy_deviation is None else f" ±{100 * r.accuracy_deviation:.1f}"
+    return f"{100 * r.accuracy:.1f}{spread}"
+
+
+def _epsilon(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _to_target(r: Row) -> str:
+    if r.target is None:
+        return "-"
+    part = f" {r.reached}/{len(r.seeds)}" if r.reached < len(r.seeds) else ""
+    return human_bytes(r.bytes_to_target) + part
+
+
+def _cost_of_all(r: Row) -> float | None:
+    # A mean over the luckier seeds only is no match for one over all.
+    return r.bytes_to_target if r.reached == len(r.seeds) else None
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"

@@ -1,0 +1,1 @@
+"""Runs and sweeps: each a folder, resumed where it was."""

@@ -1,0 +1,190 @@
+"""Run the experiments of a sweep in parallel processes."""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Literal
+
+from hedgerow import checks
+from hedgerow.experiments.config.expand import Cell, Sweep
+from hedgerow.experiments.config.schema import to_toml
+from hedgerow.experiments.runs.processes import cores
+from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.files import write_whole
+from hedgerow.types import RoundResult
+
+FILE = "sweep.toml"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What happened in one experiment of a sweep.
+
+    Attributes:
+        folder: name of the experiment's folder.
+        kind: `"started"` (also where it is resumed), `"round"`, `"finished"`
+            (also where it had finished before), or `"failed"`.
+        round: rounds done.
+        error: of a failure: what went wrong, in a line or a few.
+    """
+
+    folder: str
+    kind: Literal["started", "round", "finished", "failed"]
+    round: int = 0
+    error: str = ""
+
+
+def run_sweep(sweep: Sweep, folder: Path, workers: int | None = None) -> Iterator[Progress]:
+    """Run what is not finished yet, and yield what happens.
+
+    Each experiment has a folder in `folder` and resumes from it. One that
+    fails does not stop the others. Leaving the iteration early ends the
+    processes; nothing saved is lost.
+
+    Args:
+        sweep: the experiments.
+        folder: of the sweep; made where it is not there.
+        workers: processes, one thread each; as many as there are cores where
+            it is `None`. They are started afresh ("spawn"), so a script that
+            calls this needs `if __name__ == "__main__":`.
+
+    Raises:
+        StoreError: a run with another configuration lies in a folder.
+        OSError: the folder cannot be written.
+    """
+    workers = cores() if workers is None else workers
+    checks.whole(1, workers=workers)
+    _refuse_others(sweep, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, sweep.toml.encode())
+    todo: deque[Cell] = deque()
+    for cell in sweep.cells:
+        if rounds_done(folder / cell.folder, finished=True):
+            yield Progress(cell.folder, "finished", cell.experiment.rounds)
+        else:
+            todo.append(cell)
+    yield from _Pool(folder, todo, min(workers, len(todo))).run()
+
+
+def rounds_done(folder: Path, *, finished: bool = False) -> int:
+    """Rounds that a run has done, 0 where there is none; with `finished`, 0 for an unfinished one too."""
+    if not (folder / "config.toml").is_file():
+        return 0
+    run = RunFolder(folder)
+    return len(run.rounds()) if run.finished or not finished else 0
+
+
+def _refuse_others(sweep: Sweep, folder: Path) -> None:
+    for cell in sweep.cells:
+        file = folder / cell.folder / "config.toml"
+        if file.is_file() and file.read_text(encoding="utf-8") != to_toml(cell.experiment):
+            raise StoreError(
+                f"{folder} holds another sweep: the configuration in {cell.folder} differs;"
+                " choose another folder with --out, or remove it"
+            )
+
+
+class _Pool:
+    """Worker processes, each with a pipe: an experiment goes in, progress comes out.
+
+    `concurrent.futures` would not do: it gives every experiment up when one
+    process is killed, and reports nothing before an experiment ends.
+    """
+
+    def __init__(self, folder: Path, todo: deque[Cell], workers: int) -> None:
+        self._folder, self._todo, self._workers = folder, todo, workers
+        self._busy: dict[Connection, tuple[BaseProcess, Cell, int]] = {}
+
+    def run(self) -> Iterator[Progress]:
+        try:
+            for _ in range(self._workers):
+                self._start()
+            while self._busy:
+                for ready in wait(list(self._busy)):
+                    assert isinstance(ready, Connection)
+                    yield self._receive(ready)
+        finally:
+            for process, _, _ in self._busy.values():
+                process.terminate()
+            for process, _, _ in self._busy.values():
+                process.join()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        mine, its = context.Pipe()
+        process = context.Process(target=_work, args=(its, self._folder), daemon=True)
+        process.start()
+        its.close()
+        self._give(mine, process)
+
+    def _give(self, pipe: Connection, process: BaseProcess) -> None:
+        """Hand the next experiment to a process, or let it end."""
+        if self._todo:
+            cell = self._todo.popleft()
+            self._busy[pipe] = (process, cell, 0)
+            pipe.send(cell)
+            return
+        self._busy.pop(pipe, None)
+        pipe.close()
+        process.join()
+
+    def _receive(self, pipe: Connection) -> Progress:
+        process, cell, done = self._busy[pipe]
+        try:
+            progress: Progress = pipe.recv()
+        except (EOFError, OSError):
+            process.join()
+            del self._busy[pipe]
+            pipe.close()
+            if self._todo:
+                self._start()
+            return Progress(cell.folder, "failed", done, _death(process.exitcode))
+        if progress.kind in ("finished", "failed"):
+            self._give(pipe, process)
+        else:
+            self._busy[pipe] = (process, cell, progress.round)
+        return progress
+
+
+def _work(pipe: Connection, folder: Path) -> None:
+    """A worker process: run experiments until there are no more."""
+    # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            cell: Cell = pipe.recv()
+        except EOFError:
+            return
+        place = folder / cell.folder
+        try:
+            pipe.send(Progress(cell.folder, "started", rounds_done(place)))
+            pipe.send(_run(cell, place, pipe))
+        except (BrokenPipeError, ConnectionResetError):  # the parent is gone
+            return
+
+
+def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
+    def on_round(result: RoundResult) -> None:
+        pipe.send(Progress(cell.folder, "round", result.round))
+
+    try:
+        from hedgerow.experiments.runs.run import run_experiment  # imports torch
+
+        run_experiment(cell.experiment, place, on_round)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # whatever it is, the other experiments go on
+        text = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        return Progress(cell.folder, "failed", rounds_done(place), text or type(error).__name__)
+    return Progress(cell.folder, "finished", cell.experiment.rounds)
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"its process was killed ({signal.Signals(-code).name}), perhaps for lack of memory"
+    return f"its process ended with exit code {code}"

@@ -1,0 +1,1 @@
+"""Any Flower app folder on the in-process grid."""

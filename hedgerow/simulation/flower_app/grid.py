@@ -1,0 +1,237 @@
+"""Grids as a Flower app finds them: what passes is counted, and order does not depend on luck."""
+
+import time
+from abc import ABC
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import RLock
+from typing import final
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from hedgerow.simulation import flower
+from hedgerow.simulation.flower_app.counts import Counting, Tally
+from hedgerow.simulation.flower_app.randomness import undisturbed
+from hedgerow.simulation.grid import InProcessGrid
+
+
+class _Around(Grid, ABC):
+    """Another grid, with its nodes in the order of their partitions.
+
+    Args:
+        grid: the one that does the work.
+        nodes: gives its node ids, in the order of their partitions. On Ray they come after the server.
+        tally: where to count.
+        on_change: is called with the tally after each push and each reply.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Callable[[], Sequence[int]],
+        tally: Tally,
+        on_change: Callable[[Tally], None],
+    ) -> None:
+        self._grid = grid
+        self._nodes = nodes
+        self._counting = Counting(nodes, tally, on_change)
+        self._lock = RLock()
+
+    @final
+    def set_run(self, run: flower.Run) -> None:
+        """Replace the description of the run."""
+        self._grid.set_run(run)
+
+    @final
+    @property
+    def run(self) -> flower.Run:
+        """Description of the run."""
+        return self._grid.run
+
+    @final
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Make an instruction message."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    @final
+    def get_node_ids(self) -> Sequence[int]:
+        """Ids of all nodes, in the order of their partitions."""
+        return self._nodes()
+
+    @final
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages; their ids, in order."""
+        messages = list(messages)
+        with self._lock:
+            self._before({message.metadata.dst_node_id for message in messages})
+            ids = list(self._grid.push_messages(messages))
+            self._counting.sending(messages)
+            self._counting.sent(messages)
+        return ids
+
+    def _before(self, nodes: AbstractSet[int]) -> None:
+        """What has to be done before these nodes get another message."""
+
+
+@final
+class AppGrid(_Around):
+    """A grid whose clients run when their replies are pulled, as an app written for Flower's own expects it.
+
+    Guarantees:
+        - A client gets its messages in the order in which they were sent, also
+          those whose replies nobody asks for; at the end `finish` runs the rest.
+        - Replies that are asked for with a set of ids come in the order of
+          their messages.
+        - What several threads send at a time is sent together, so that it keeps
+          all workers busy: Flower's older API has a thread for each client.
+    """
+
+    def __init__(
+        self,
+        grid: InProcessGrid,
+        nodes: Callable[[], Sequence[int]],
+        tally: Tally,
+        on_change: Callable[[Tally], None],
+    ) -> None:
+        super().__init__(grid, nodes, tally, on_change)
+        self._grid: InProcessGrid = grid
+        self._ahead: dict[str, Message] = {}
+        self._queue: deque[_Request] = deque()
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies to these messages, each made when it is reached."""
+        ids = list(message_ids)
+        if isinstance(message_ids, AbstractSet):
+            place = {message_id: i for i, message_id in enumerate(self._counting.waiting)}
+            ids.sort(key=lambda message_id: place.get(message_id, -1))
+        ahead = {message_id: self._ahead.pop(message_id) for message_id in ids if message_id in self._ahead}
+        coming = self._grid.pull_messages([message_id for message_id in ids if message_id not in ahead])
+        return _Replies(ids, ahead, coming, self._counting.answered)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Send messages and collect the replies that come within `timeout` seconds, in order.
+
+        Afterwards no client is started, and a later reply can still be pulled.
+        """
+        if timeout is not None:
+            with self._lock:
+                return self._answer_by(time.monotonic() + timeout, list(messages))
+        request = _Request(list(messages))
+        self._queue.append(request)
+        with self._lock:
+            if not request.done:  # else another thread has served this one too
+                self._answer([self._queue.popleft() for _ in range(len(self._queue))])
+        if request.error is not None:
+            raise request.error
+        return request.replies
+
+    def _answer_by(self, deadline: float, messages: Sequence[Message]) -> list[Message]:
+        ids = self.push_messages(messages)
+        replies: dict[str, Message] = {}
+        for reply in self._grid.replies_by(deadline, ids):
+            self._counting.answered(reply)
+            in_time = replies if time.monotonic() < deadline else self._ahead
+            in_time[reply.metadata.reply_to_message_id] = reply
+        return [replies[message_id] for message_id in ids if message_id in replies]
+
+    def _answer(self, requests: Sequence["_Request"]) -> None:
+        try:
+            ids = self.push_messages(message for request in requests for message in request.messages)
+            coming = iter(self.pull_messages(ids))
+            for request in requests:
+                request.replies.extend(islice(coming, len(request.messages)))
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+            raise
+        finally:
+            for request in requests:
+                request.done = True
+
+    def finish(self) -> None:
+        """Run the clients of all messages that nobody has asked for."""
+        self._before(set(self._counting.waiting.values()))
+
+    def _before(self, nodes: AbstractSet[int]) -> None:
+        ids = [message_id for message_id, node in self._counting.waiting.items() if node in nodes]
+        for reply in self._grid.pull_messages(ids) if ids else ():
+            self._counting.answered(reply)
+            self._ahead[reply.metadata.reply_to_message_id] = reply
+
+
+@final
+class RayGrid(_Around):
+    """Flower's in-memory grid, whose replies come in any order, with replies in that of their messages.
+
+    What Ray draws from global generators meanwhile does not change what the server draws next.
+    """
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies that are there."""
+        replies = list(self._grid.pull_messages(message_ids))
+        for reply in replies:
+            self._counting.answered(reply)
+        return replies
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Send messages, and wait for the replies; in order."""
+        messages = list(messages)
+        with self._lock:
+            self._counting.sending(messages)
+        with undisturbed():  # starting Ray draws from `random`, and the server samples with it
+            replies = list(self._grid.send_and_receive(messages, timeout=timeout))
+        with self._lock:
+            self._counting.sent(messages)
+            for reply in replies:
+                self._counting.answered(reply)
+        place = {message.metadata.message_id: i for i, message in enumerate(messages)}
+        return sorted(replies, key=lambda reply: place[reply.metadata.reply_to_message_id])
+
+
+@dataclass
+class _Request:
+    messages: list[Message]
+    replies: list[Message] = field(default_factory=list)
+    error: BaseException | None = None
+    done: bool = False
+
+
+@final
+class _Replies(Iterable[Message]):
+    """Replies in the order of their ids: those made ahead, and the others as they come."""
+
+    def __init__(
+        self,
+        ids: Collection[str],
+        ahead: Mapping[str, Message],
+        coming: Iterable[Message],
+        count: Callable[[Message], None],
+    ) -> None:
+        self._ids = ids
+        self._ahead = ahead
+        self._coming = coming
+        self._count = count
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Message]:
+        coming = iter(self._coming)
+        for message_id in self._ids:
+            reply = self._ahead.get(message_id)
+            if reply is None:
+                reply = next(coming)
+                self._count(reply)
+            yield reply
+            del reply

@@ -1,0 +1,267 @@
+"""Worker processes on this machine: they are started, listened to, replaced and ended here."""
+
+import atexit
+import logging
+import multiprocessing
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, final
+
+from hedgerow import spans
+from hedgerow.simulation.client_runner import (
+    IDLE,
+    Answered,
+    Block,
+    Done,
+    Exhausted,
+    Finish,
+    Lost,
+    Outcome,
+    Ready,
+    Start,
+    Summed,
+    Task,
+)
+from hedgerow.simulation.clients import Clients
+from hedgerow.simulation.processes.worker import Area, Links, Parcel, work
+
+_FALSE_STARTS = 3
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process, and what it is doing.
+
+    Attributes:
+        outbox: where it lays down what it collected.
+        task: what it does; `None` while it waits.
+        told: what it is to read before its next task.
+        began: when it was started, on the clock of spans.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    outbox: Area
+    position: Any
+    task: Task | None = None
+    told: Parcel | None = None
+    ready: bool = False
+    since: float = 0.0
+    began: int = 0
+    seen: int = IDLE
+    node: str = ""
+
+
+@final
+class Processes:
+    """So many processes for one app and one kind of collector: a `Pool`.
+
+    Args:
+        clients: for the processes to run.
+        start: makes their collectors.
+        number: of processes.
+        client_timeout: seconds a client has; `None` for no limit.
+        method: `"fork"`, which shares the memory that is there; or `"spawn"`,
+            for which app and collector are pickled.
+        inbox: bytes of shared memory for what all are told; for `"fork"`.
+        outbox: bytes of shared memory for what each has collected.
+    """
+
+    merges, watches = False, True
+
+    def __init__(
+        self,
+        clients: Clients,
+        start: Start | None,
+        number: int,
+        client_timeout: float | None,
+        method: str,
+        *,
+        inbox: int = 0,
+        outbox: int = 0,
+    ) -> None:
+        self.start = start
+        self._client_timeout, self._memory_limit = client_timeout, clients.memory_limit
+        self._context: Any = multiprocessing.get_context(method)
+        self._forks = method == "fork"
+        self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
+        self._inbox = Area(inbox if self._forks else 0)
+        self._outbox = outbox if self._forks else 0
+        self._false_starts = 0
+        self._workers: list[Worker] = []
+        # Before multiprocessing waits for them, which it does at the end of Python.
+        atexit.register(self.close)
+        with spans.span("start workers"):
+            for _ in range(number):
+                self._workers.append(self._started())
+
+    def idle(self) -> list[Worker]:
+        """The workers that wait."""
+        return [worker for worker in self._workers if worker.task is None]
+
+    def busy(self) -> list[Worker]:
+        """The workers that have a task."""
+        return [worker for worker in self._workers if worker.task is not None]
+
+    def lay_down(self, told: bytes) -> Parcel:
+        """Lay down what all workers are to be told."""
+        return self._inbox.put(told)
+
+    def tell(self, worker: Worker, parcel: Parcel) -> None:
+        """Have a worker read what was laid down, with its next task: each message wakes it up."""
+        worker.told = parcel
+
+    def read(self, worker: Worker, summed: Summed) -> Any:
+        """What a worker has collected."""
+        with worker.outbox.read(summed.parcel) as data:
+            return pickle.loads(data)
+
+    def give(self, worker: Worker, task: Task) -> bool:
+        """Hand a task over; False where the worker is gone."""
+        try:
+            worker.pipe.send((worker.told, task))
+        except OSError:
+            return False
+        worker.told = None
+        worker.task, worker.since, worker.seen = task, time.monotonic(), IDLE
+        return True
+
+    def outcomes(self) -> Iterator[tuple[Worker, Outcome]]:
+        """What the busy workers have to say, once at least one of them has; they keep their tasks.
+
+        Also nothing, from time to time, and where none is busy.
+        """
+        busy, limit = self.busy(), self._client_timeout
+        if not busy:
+            return
+        handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
+        with spans.span(spans.IDLE):
+            ready = set(wait(handles, 1.0 if limit is None else max(0.01, min(1.0, limit / 10))))
+        for worker in busy:
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                outcome = self._heard(worker)
+                if outcome is not None:
+                    yield worker, outcome
+            elif limit is not None and _hangs(worker, limit):
+                position, crowded = worker.position
+                worker.process.kill()
+                # Threads of the clients before it may have slowed it down: it has another go without them.
+                why = f"it was stopped: it took longer than {limit:g} s"
+                yield worker, Lost(why, position, hung=not crowded)
+
+    def replace(self, worker: Worker) -> None:
+        """Start another process in place of one that is gone.
+
+        Raises:
+            RuntimeError: processes end before they can do anything.
+        """
+        place = self._workers.index(worker)
+        # Not to be given to the new one: the pipe of the one that is gone.
+        del self._workers[place]
+        worker.pipe.close()
+        code = _ended(worker)
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts > _FALSE_STARTS:
+                raise RuntimeError(f"the worker processes do not start: {death(code)}; see the log")
+        self._workers.insert(place, self._started())
+
+    def close(self) -> None:
+        """End all processes: those that wait on their own, the others at once."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.pipe.close()
+            if worker.task is not None:
+                worker.process.kill()
+        for worker in workers:
+            _ended(worker)
+        atexit.unregister(self.close)
+
+    def _started(self) -> Worker:
+        mine, its = self._context.Pipe()
+        outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE, 0])
+        links = Links(its, self._inbox, outbox, position)
+        others = [mine, *(worker.pipe for worker in self._workers)] if self._forks else []
+        process = self._context.Process(target=work, args=(*self._given, links, others))
+        began = time.perf_counter_ns()
+        with warnings.catch_warnings():
+            # Python warns of forks beside threads; what a worker does after the fork is safe beside them.
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            process.start()
+        its.close()
+        return Worker(process, mine, outbox, position, began=began)
+
+    def _heard(self, worker: Worker) -> Outcome | None:
+        try:
+            while worker.pipe.poll():
+                heard = worker.pipe.recv()
+                if isinstance(heard, logging.LogRecord):
+                    logging.getLogger(heard.name).handle(heard)
+                elif isinstance(heard, Ready):
+                    worker.ready, self._false_starts = True, 0
+                elif isinstance(heard, Exhausted):
+                    worker.process.join()
+                    return Lost(_took_too_much(self._memory_limit), worker.position[0])
+                elif isinstance(heard, Answered | Done | Summed):
+                    return heard
+            if worker.process.is_alive():
+                return None
+        except (EOFError, OSError, pickle.UnpicklingError):  # also torn in the middle
+            worker.process.kill()
+        worker.process.join()
+        return Lost(death(worker.process.exitcode), worker.position[0])
+
+
+def death(code: int | None) -> str:
+    """How a process ended, in words.
+
+    >>> death(3)
+    'its process ended with exit code 3'
+    """
+    if code is not None and code < 0:
+        return f"its process was killed ({signal.Signals(-code).name}), perhaps for lack of memory"
+    return f"its process ended with exit code {code}"
+
+
+def _took_too_much(limit: int | None) -> str:
+    assert limit is not None
+    return f"it needs more memory than the {limit / 1e6:,.0f} MB allowed"
+
+
+def _hangs(worker: Worker, limit: float) -> bool:
+    if isinstance(worker.task, Finish):
+        return False
+    if worker.position[0] != worker.seen:
+        worker.seen, worker.since = worker.position[0], time.monotonic()
+    # Clients that run together have their times together.
+    together = isinstance(worker.task, Block) and worker.seen < 0
+    clients = len(worker.task.nodes) if isinstance(worker.task, Block) and together else 1
+    return time.monotonic() - worker.since > limit * clients
+
+
+def _ended(worker: Worker) -> int | None:
+    """End a process that should be at its end already, and take it off the system's list; its exit code."""
+    process = worker.process
+    process.join(1)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    code, pid = process.exitcode, process.pid
+    assert pid is not None
+    # On Linux a process has the number of its first thread: what that one did lies inside of its life.
+    spans.add([spans.Span(spans.WORKER, worker.began, time.perf_counter_ns(), pid, pid)])
+    process.close()
+    return code
+
+
+def _pickled(clients: Clients, start: Start | None) -> bytes:
+    import cloudpickle  # only here: what is forked needs none
+
+    data: bytes = cloudpickle.dumps((clients, start))
+    return data

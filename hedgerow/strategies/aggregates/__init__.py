@@ -1,0 +1,1 @@
+"""Rules that combine what clients sent, one a file."""

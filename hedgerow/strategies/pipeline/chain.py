@@ -1,0 +1,107 @@
+"""Steps in a row: `chain` encodes left to right and decodes right to left."""
+
+from math import prod
+
+from hedgerow.strategies.pipeline.ordering import refuse_impossible
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.types import Arrays, Payload, RoundContext, Vector
+
+
+def chain(*steps: Transform) -> Transform:
+    """Join steps: encode from left to right, decode from right to left.
+
+    The result is a `Transform` again. Its parts are what all of its steps are:
+    summable and unbiased if every one is.
+
+    Raises:
+        ValueError: the order cannot work; the message gives the reason and a
+            remedy.
+
+    >>> from hedgerow.strategies import quantize, top_k
+    >>> chain(top_k(0.01), quantize(8)).name
+    'chain(top_k(0.01), quantize(8))'
+    >>> chain(quantize(8), top_k(0.1))
+    Traceback (most recent call last):
+    ...
+    ValueError: top_k(0.1) cannot follow quantize(8): packed codes have no order; put the sparsifier first
+    """
+    others = [step for step in steps if not isinstance(step, Transform)]
+    if others:
+        raise ValueError(f"a step is {others[0]!r}; it must be a Transform, such as quantize(8)")
+    if len(steps) == 1:
+        return steps[0]
+    refuse_impossible(steps)
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        after: dict[str, Vector] = {}
+        for position, step in enumerate(steps):
+            mine, kept = f"{position}.", {}
+            if step.stateful:
+                kept = {k.removeprefix(mine): v for k, v in state.items() if k.startswith(mine)}
+            payload, new = step.encode(payload, kept, context)
+            after.update({mine + k: v for k, v in new.items()})
+        return payload, after
+
+    def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
+        lengths = []
+        for step in steps:
+            lengths.append(n)
+            n = step.length(n)
+        for step, before in zip(reversed(steps), reversed(lengths), strict=True):
+            payload = step.decode(payload, before, context)
+        return payload
+
+    def length(n: int) -> int:
+        for step in steps:
+            n = step.length(n)
+        return n
+
+    def sensitivity(bound: float) -> float:
+        for step in steps:
+            bound = step.sensitivity(bound)
+        return bound
+
+    def whole(largest: int) -> int:
+        for step in steps:
+            largest = step.whole(largest)
+        return largest
+
+    def largest_sum(largest: int, clients: int, n: int) -> int:
+        total = clients * largest
+        for step in steps:
+            if step.largest_sum:
+                total = step.largest_sum(largest, clients, n)
+            largest = step.whole(largest)
+        return total
+
+    noise = next((s.noise for s in steps if s.noise), None)
+    secure = next((s.secure for s in steps if s.secure), None)
+    return Transform(
+        name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
+        kinds=tuple(kind for step in steps for kind in step.kinds),
+        encode=encode,
+        decode=decode,
+        length=length,
+        summable=all(s.summable for s in steps),
+        only_sum=any(s.only_sum for s in steps),
+        unbiased=all(s.unbiased for s in steps),
+        stateful=any(s.stateful for s in steps),
+        expands=any(s.expands for s in steps),
+        sensitivity=sensitivity,
+        whole=whole,
+        largest_sum=largest_sum if any(s.largest_sum for s in steps) else None,
+        max_weight=prod(s.max_weight for s in steps),
+        secure=secure.under(noise.fewest) if secure and noise else secure,
+        # The last clip is the one that the noise is measured against.
+        bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
+        noise=noise,
+    )
+
+
+def float32() -> Transform:
+    """Send every value as it is, 4 bytes each: the pipeline with no step.
+
+    >>> float32().summable
+    True
+    """
+    return chain()

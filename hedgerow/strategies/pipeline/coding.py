@@ -1,0 +1,65 @@
+"""A pipeline at work: a delta is encoded on the client and decoded, once checked, on the server."""
+
+from math import isfinite
+
+import numpy as np
+
+from hedgerow.strategies.pipeline.payload_checks import check_values, require_finite, take
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
+
+
+def encode(
+    pipeline: Transform, delta: Vector, state: Arrays, context: RoundContext, *, finite: bool = False
+) -> tuple[Payload, Arrays]:
+    """Turn a client's delta `(d,) float32` into what is sent, and the client's new state.
+
+    With `finite`, it is known that the delta is.
+
+    Raises:
+        ValueError: the delta has another dtype or shape, or is not finite.
+    """
+    d = context.layout.dimension
+    if delta.dtype != np.float32 or delta.shape != (d,):
+        raise ValueError(f"the delta is {delta.dtype} {delta.shape}; it must be float32 {(d,)}")
+    if not finite:
+        require_finite("the delta", delta)
+    payload, state = pipeline.encode(Payload({"values": delta}), state, context)
+    return payload, state
+
+
+def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vector:
+    """Turn what was sent back into a delta `(d,) float32`.
+
+    Raises:
+        PayloadError: the payload is not one that this pipeline can have made.
+    """
+    d = context.layout.dimension
+    if context.client:
+        check_payload(pipeline, payload, context)
+    decoded = pipeline.decode(payload, d, context)
+    with np.errstate(over="ignore"):
+        decoded = decoded.replace(take(decoded, "values", np.floating).astype(np.float32, copy=False))
+    check_values(decoded, d, np.float32)
+    return decoded.values
+
+
+def check_payload(
+    pipeline: Transform, payload: Payload, context: RoundContext, *, finite: bool = True
+) -> None:
+    """Refuse what cannot be one client's payload, also where it is added to a sum before it is decoded.
+
+    Looks at the weight and, for a summable pipeline, at the values; `decode`
+    looks at the rest. Without `finite`, whoever takes the values has to look
+    whether they are.
+
+    Raises:
+        PayloadError: with what was given and what is allowed.
+    """
+    if not (isfinite(payload.weight) and payload.weight > 0):
+        raise PayloadError(f"the weight is {payload.weight}; it must be a number above 0")
+    if "weight" not in pipeline.kinds and payload.weight != 1:
+        raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
+    if pipeline.summable:
+        whole_or_real = np.integer if pipeline.only_sum or pipeline.whole(0) else np.float32
+        check_values(payload, pipeline.length(context.layout.dimension), whole_or_real, finite=finite)

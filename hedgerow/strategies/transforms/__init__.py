@@ -1,0 +1,1 @@
+"""The steps of the update pipeline, one idea a file."""

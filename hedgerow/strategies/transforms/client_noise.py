@@ -1,0 +1,294 @@
+"""Noise that clients add themselves, so that whoever sums sees no less noisy sum."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks, rng
+from hedgerow.privacy.discrete_gaussian import discrete_gaussian
+from hedgerow.privacy.events import Skellam
+from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
+from hedgerow.strategies.pipeline.norms import l2_norm
+from hedgerow.strategies.pipeline.payload_checks import require_finite, take
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.release import Noise
+from hedgerow.types import Arrays, Payload, RoundContext
+
+_SMALLEST_SIGMA = 4
+_NATS = 72.0  # exp(-72) is 5e-32; a Gaussian is there at 12 standard deviations
+
+
+def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
+    """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
+
+    A draw that is longer than `lattice_norm(norm / unit, n)` is thrown away and
+    drawn again: at least two in five are kept, and the mean moves by next to
+    nothing (Kairouz et al. 2021, arXiv:2102.06387, proposition 22). The values
+    are then whole numbers, `(n,) int32`, and can be summed.
+
+    Args:
+        unit: a power of two, so that sums of multiples are exact.
+        norm: of the clip before it.
+        range: values beyond it are cut to it; `None` for the norm, which none
+            exceeds. The sum of a cohort then takes fewer bits.
+
+    Raises:
+        ValueError: an argument is out of range; when encoding, a value is not
+            finite, or the vector is longer than `norm`.
+
+    >>> from hedgerow.strategies import chain, clip, decode, encode
+    >>> from hedgerow.types import Layout
+    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(2))
+    >>> step = chain(clip(1.0), lattice(0.25, norm=1.0))
+    >>> payload, _ = encode(step, np.array([3, 4], np.float32), {}, context)
+    >>> payload.values.tolist(), decode(step, payload, context).tolist()
+    ([2, 3], [0.5, 0.75])
+    """
+    reach = float(norm if range is None else range)
+    checks.positive(unit=unit, norm=norm, range=reach)
+    if math.frexp(unit)[0] != 0.5:
+        raise ValueError(f"unit is {unit}; it must be a power of two, such as {2.0**-10}")
+    if norm / unit >= 2**30:
+        raise ValueError(f"norm / unit is {norm / unit:g}; it must be below 2**30: take a larger unit")
+    if reach > norm:
+        raise ValueError(f"range is {range}; it must be at most the norm, {norm}")
+    shown = "" if range is None else f", range={reach!r}"
+    name = f"lattice({float(unit)!r}, {float(norm)!r}{shown})"
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        x = payload.values
+        require_finite(name, x)
+        if l2_norm(x) > norm * (1 + 1e-6):
+            raise ValueError(f"{name}: the norm is {l2_norm(x):.6g}; put clip({norm!r}) before it")
+        random = rng.generator(context.seed, "lattice", round=context.round, client=context.client)
+        scaled = np.clip(x.astype(np.float64), -reach, reach) / unit
+        bound = lattice_norm(norm / unit, len(x))
+        while True:
+            whole = np.floor(scaled + random.random(len(x)))
+            if np.square(whole).sum() <= bound**2:
+                return payload.replace(whole.astype(np.int32)), {}
+
+    def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
+        return payload.replace((take(payload, "values", np.number) * unit).astype(np.float32))
+
+    return Transform(
+        name=name,
+        kinds=("quantize",),
+        encode=encode,
+        decode=decode,
+        summable=True,
+        sensitivity=lambda before: math.inf,  # depends on the number of values: see lattice_norm
+        unbiased=range is None,
+        whole=lambda before: math.ceil(reach / unit) + 1,
+    )
+
+
+def lattice_norm(norm: float, n: int) -> float:
+    """The longest that a vector of `n` values and this norm may be when rounded to whole numbers at random.
+
+    arXiv:2102.06387, proposition 22 with beta = exp(-1/2).
+
+    >>> round(lattice_norm(100.0, 400), 1)
+    101.0
+    """
+    likely = norm**2 + n / 4 + norm + math.sqrt(n) / 2
+    return min(math.sqrt(likely), norm + math.sqrt(n))
+
+
+def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
+    """Let each client add its share of the noise to its whole numbers, before they are summed.
+
+    Each adds an exact discrete Gaussian of variance `sigma^2 / fewest`, with
+    `sigma` being `multiplier` times the sensitivity, `lattice_norm`. So the sum
+    of `fewest` clients or more has at least the noise wanted; of fewer, none is
+    released. A sum of discrete Gaussians is no discrete Gaussian, but from a
+    share of 4 units on it differs from one by less than
+    `10 fewest exp(-16 pi^2)`, 1e-68 a client (Kairouz et al. 2021,
+    arXiv:2102.06387, theorem 1): the accounting is that of the Gaussian.
+
+    A client's own noise protects it from others only as far as these are
+    honest: count those that may leave or collude out of `fewest`.
+
+    Args:
+        multiplier: of the noise in the sum.
+        norm, unit: those of the `lattice` before it.
+        fewest: honest clients in a sum, at least.
+        bits: of a number that is sent, 16 or 32; one that does not fit has its
+            noise drawn again, which happens for less than one in 1e30 (`lattice`
+            and noise are refused where it would be more).
+
+    Raises:
+        ValueError: an argument is out of range, or numbers would not fit; when
+            encoding, the vector is longer than the noise is measured for.
+
+    >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).kinds
+    ('discrete noise',)
+    """
+    checks.positive(multiplier=multiplier, norm=norm, unit=unit)
+    checks.whole(1, fewest=fewest)
+    if bits not in (16, 32):
+        raise ValueError(f"bits is {bits!r}; it must be 16 or 32")
+    name = f"distributed_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
+
+    def sigma_of(n: int) -> int:
+        sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(fewest))
+        if sigma < _SMALLEST_SIGMA:
+            raise ValueError(
+                f"{name}: a client's noise is {sigma} units, and must be {_SMALLEST_SIGMA} or more: choose a"
+                " smaller unit, or skellam_noise"
+            )
+        return sigma
+
+    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
+        return discrete_gaussian(sigma_of(n), count, words)
+
+    def reach(clients: int, n: int) -> int:
+        return math.ceil(math.sqrt(2 * _NATS * clients) * sigma_of(n))
+
+    return _client_noise(name, norm / unit, draw, reach, bits, Noise(float(multiplier), fewest=int(fewest)))
+
+
+def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
+    """Like `distributed_noise`, with Skellam noise: the sum's has exactly the distribution that is counted.
+
+    Each client adds an exact Skellam variate of `skellam_variance / fewest`, so
+    that the sum's standard deviation is at least `multiplier` times the
+    sensitivity, `lattice_norm`, as with `distributed_noise`. Sums of Skellam
+    variates are Skellam again: a share may be a single unit, and numbers of 8
+    bits are enough where models are small or cohorts large (Agarwal, Kairouz
+    and Liu 2021, arXiv:2110.04995, algorithm 1, without the rotation). It is
+    counted by Renyi divergences, which give a little more epsilon than a
+    Gaussian of the same variance has: its own is little more where a client
+    moves the sum by far more units than one.
+
+    Args:
+        multiplier, norm, unit, fewest: as in `distributed_noise`.
+        bits: of a number that is sent, 8, 16 or 32.
+
+    Raises:
+        ValueError: as `distributed_noise`.
+
+    >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).noise.skellam(4000).variance
+    263700
+    """
+    checks.positive(multiplier=multiplier, norm=norm, unit=unit)
+    checks.whole(1, fewest=fewest)
+    if bits not in (8, 16, 32):
+        raise ValueError(f"bits is {bits!r}; it must be 8, 16 or 32")
+    name = f"skellam_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
+
+    def event(n: int | None) -> Skellam:
+        return skellam_event(multiplier, norm / unit, fewest, n)
+
+    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
+        return skellam(event(n).variance // fewest, count, words)
+
+    def reach(clients: int, n: int) -> int:
+        return tail(clients * (event(n).variance // fewest), _NATS)
+
+    noise = Noise(float(multiplier), fewest=int(fewest), skellam=event)
+    return _client_noise(name, norm / unit, draw, reach, bits, noise)
+
+
+def skellam_event(multiplier: float, norm: float, fewest: int, n: int | None) -> Skellam:
+    """What the ledger has of a sum of `n` whole numbers with `skellam_noise`.
+
+    A client changes the sum by a vector of whole numbers, of which no l1 norm
+    is more than the square of the l2 norm, or than `sqrt(n)` times it.
+
+    Args:
+        multiplier: standard deviation of the sum's noise over its sensitivity, `lattice_norm`, at least.
+        norm: of the clip, in units.
+        fewest: honest clients in a sum, at least; each has the same whole variance.
+        n: number of values; `None` for what costs no less epsilon than any number of them.
+
+    >>> skellam_event(2.0, norm=100.0, fewest=10, n=400).variance, round(lattice_norm(100.0, 400), 3)
+    (40840, 101.045)
+    """
+    if n is None:  # rounding lengthens a vector by nothing, and its noise is what it must be, not more
+        return Skellam(max(1, math.floor((multiplier * norm) ** 2)), norm, norm**2)
+    l2 = lattice_norm(norm, n)
+    variance = fewest * math.ceil((multiplier * l2) ** 2 / fewest)
+    return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))
+
+
+def unit_for(
+    norm: float, multiplier: float, fewest: int, bits: int, *, clients: int = 1, range: float | None = None
+) -> float:
+    """The smallest power of two of which the noised sum of so many clients takes no more than so many bits.
+
+    Unless the model has so many values that rounding them lengthens a vector
+    by more than a quarter. `range` is the lattice's.
+
+    >>> unit_for(1.0, 1.0, fewest=40, bits=16), unit_for(1.0, 1.0, fewest=40, bits=16, clients=50)
+    (0.0001220703125, 0.00390625)
+    """
+    largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(fewest)
+
+    def fits(unit: float) -> bool:
+        variance = (share * norm / unit) ** 2
+        reach = largest / unit + clients + tail(math.ceil(clients * variance), _NATS)
+        return reach <= _largest(bits) and variance < LARGEST_VARIANCE
+
+    unit = 2.0 ** math.ceil(math.log2(largest / _largest(bits)))
+    while not fits(unit):
+        unit *= 2
+    return float(unit)
+
+
+Draw = Callable[[int, rng.Words, int], NDArray[np.int64]]
+"""`(n, words, count) -> (count,) int64`: so many values of a client's noise, in a vector of `n`."""
+
+Reach = Callable[[int, int], int]
+"""`(clients, n)`: what less than one value in 1e30 of so many clients' noise together is beyond."""
+
+
+def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, noise: Noise) -> Transform:
+    """The step that adds noise to whole numbers of so many bits, of a vector of this norm."""
+    dtype, most = np.dtype(f"int{bits}"), _largest(bits)
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        whole = take(payload, "values", np.signedinteger)
+        squared, bound = float(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
+        if squared > bound**2:
+            raise ValueError(
+                f"{name}: the whole numbers have a norm of {math.sqrt(squared):.6g}, and the noise is"
+                f" measured for {bound:.6g}; put a lattice(...) of the same norm and unit before it"
+            )
+        words: rng.Words = rng.system_words
+        if context.seeded_noise:
+            words = rng.seeded_words(context.seed, "noise", round=context.round, client=context.client)
+        n = len(whole)
+        _refuse_unfit(name, norm, reach(1, n), bits)
+        noised = whole + draw(n, words, n)
+        while (wrong := np.flatnonzero(np.abs(noised) > most)).size:
+            noised[wrong] = whole[wrong] + draw(n, words, len(wrong))
+        return payload.replace(noised.astype(dtype)), {}
+
+    return Transform(
+        name=name,
+        kinds=("discrete noise",),
+        encode=encode,
+        decode=lambda payload, n, context: payload,
+        summable=True,
+        sensitivity=lambda before: math.inf,  # of what is sent; that of the sum is in the noise
+        whole=lambda before: most,
+        # Noise of clients is independent: together it does not reach as far as so many times one's.
+        largest_sum=lambda before, clients, n: clients * before + reach(clients, n),
+        noise=noise,
+    )
+
+
+def _refuse_unfit(name: str, norm: float, reach: int, bits: int) -> None:
+    largest = norm + 1 + reach
+    if largest > _largest(bits):
+        raise ValueError(
+            f"{name}: a client's numbers are up to {largest:.0f}, of which {reach} are noise, and at most"
+            f" {_largest(bits)} fit: choose a larger unit, or more bits"
+        )
+
+
+def _largest(bits: int) -> int:
+    return (1 << bits - 1) - 1

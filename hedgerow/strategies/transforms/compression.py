@@ -1,0 +1,298 @@
+"""Fewer bits a value, and fewer values."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks
+from hedgerow.rng import generator
+from hedgerow.strategies.packing import pack, pack_indices, unpack, unpack_indices
+from hedgerow.strategies.pipeline.payload_checks import require_finite, take
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.transforms.fixed_range import quantize_within
+from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
+
+
+def quantize(
+    bits: int = 8,
+    rounding: Literal["stochastic", "nearest"] = "stochastic",
+    block: Literal["tensor"] | int = "tensor",
+    range: float | None = None,
+) -> Transform:
+    """Round each value to one of a few levels, and send `bits` bits a value.
+
+    With 2 bits or more the levels are `s * l / L` for whole `l` in `-L .. L`,
+    `L = 2**(bits - 1) - 1`, with `s = max |x|` of the block: QSGD with the
+    maximum in place of the l2 norm (Alistarh et al. 2017, arXiv:1610.02132,
+    sections 3.1 and 4). With 1 bit they are `-s` and `s`: stochastic with
+    `s = max |x|`, nearest with `s = mean |x|`, which minimises the squared
+    error (Karimireddy et al. 2019, arXiv:1901.09847, algorithm 1).
+
+    Stochastic rounding goes up or down with the probabilities that make the
+    expectation exact (to float32 rounding). The error of a value is below one
+    step, `s / L`; nearest rounding halves that, is biased, and never expands.
+
+    Arrays: `"values"`, `ceil(n * bits / 8)` bytes; `"scales"`, float32, `s` of
+    each block.
+
+    Args:
+        bits: 1 to 16.
+        rounding: `"stochastic"` or `"nearest"` (ties to even).
+        block: values that share a scale: so many in a row, or `"tensor"` for
+            one scale a tensor (one for all values after a sparsifier).
+        range: `s` of all clients and values, known in advance, as a mask needs
+            it; what lies beyond is cut, and what lies within is unbiased. The
+            payload's `"values"` are then whole numbers, `(n,) int32` from `-L`
+            to `L`, and can be summed; the ring of the mask decides how many
+            bits are sent. Takes 2 bits or more, and no `block`.
+
+    Raises:
+        ValueError: an argument is out of range; when encoding, a value is not
+            finite.
+
+    >>> from hedgerow.strategies import decode, encode
+    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(3))
+    >>> step = quantize(4, rounding="nearest")
+    >>> payload, _ = encode(step, np.array([-7, 0.4, 2], np.float32), {}, context)
+    >>> payload.values.tolist(), payload.arrays["scales"].tolist()
+    ([112, 9], [7.0])
+    >>> decode(step, payload, context).tolist()
+    [-7.0, 0.0, 2.0]
+    """
+    checks.whole(1, 16, bits=bits)
+    checks.one_of(["stochastic", "nearest"], rounding=rounding)
+    if block != "tensor":
+        if isinstance(block, str):
+            raise ValueError(f"block is {block!r}; it must be 'tensor' or a number of values, such as 1024")
+        checks.whole(1, block=block)
+        block = int(block)
+    bits = int(bits)
+    if range is not None:
+        return quantize_within(range, bits, rounding, block)
+    how = "" if rounding == "stochastic" else f", rounding={rounding!r}"
+    name = f"quantize({bits}{how}" + (")" if block == "tensor" else f", block={block})")
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        x = payload.values
+        require_finite(name, x)
+        sizes = _block_sizes(block, len(x), context.layout)
+        scales = _scales(x, sizes, use_mean=bits == 1 and rounding == "nearest")
+        draw = None
+        if rounding == "stochastic":
+            draw = generator(context.seed, "quantize", round=context.round, client=context.client)
+        codes = _codes(x, _spread(scales, sizes), bits, draw)
+        return payload.replace(pack(codes, bits), scales=scales), {}
+
+    def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
+        packed, scales = take(payload, "values", np.uint8), take(payload, "scales", np.float32)
+        sizes = _block_sizes(block, n, context.layout)
+        if len(scales) != len(sizes):
+            raise PayloadError(f"{name}: there are {len(scales)} scales; {n} values have {len(sizes)}")
+        if not (np.isfinite(scales) & (scales >= 0)).all():
+            raise PayloadError(f"{name}: a scale is negative or not finite; it must be 0 or above")
+        codes = unpack(packed, bits, n)
+        others = {key: array for key, array in payload.arrays.items() if key != "scales"}
+        values = _values(codes, _spread(scales, sizes), bits)
+        return Payload({**others, "values": values}, payload.weight)
+
+    return Transform(
+        name=name,
+        kinds=("quantize",),
+        encode=encode,
+        decode=decode,
+        unbiased=rounding == "stochastic",
+        # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
+        expands=rounding == "stochastic" and bits <= 2,
+        sensitivity=lambda bound: _quantized_bound(bound, bits, rounding),
+        whole=lambda largest: 0,
+    )
+
+
+def top_k(fraction: float) -> Transform:
+    """Send the values of largest magnitude of the whole vector, and where they are.
+
+    `k = max(1, floor(fraction * n + 1/2))`; of equal magnitudes, the ones at
+    lower positions. Biased: put it inside `error_feedback` (Stich et al. 2018,
+    arXiv:1809.07599). Arrays: `"values"`, `(k,) float32`, in the order of their
+    positions; `"indices"`, uint8, see `pack_indices`.
+
+    Raises:
+        ValueError: `fraction` is not above 0 and at most 1; when encoding, a
+            value is not finite.
+
+    >>> from hedgerow.strategies import encode
+    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(4))
+    >>> payload, _ = encode(top_k(0.5), np.array([1, -4, 0, 2], np.float32), {}, context)
+    >>> payload.values.tolist()
+    [-4.0, 2.0]
+    """
+    checks.fraction(fraction=fraction)
+    fraction = float(fraction)
+    name = f"top_k({fraction!r})"
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        x = payload.values
+        require_finite(name, x)
+        indices = _largest(np.abs(x), _count(fraction, len(x)))
+        return payload.replace(x[indices], indices=pack_indices(indices, len(x))), {}
+
+    def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
+        values, code = take(payload, "values", np.float32), take(payload, "indices", np.uint8)
+        indices = unpack_indices(code, n, _count(fraction, n))
+        others = {key: array for key, array in payload.arrays.items() if key != "indices"}
+        return Payload({**others, "values": _scatter(values, indices, n, name)}, payload.weight)
+
+    return Transform(
+        name=name,
+        kinds=("sparsify",),
+        encode=encode,
+        decode=decode,
+        length=lambda n: _count(fraction, n),
+        unbiased=False,
+    )
+
+
+def random_k(fraction: float, unbiased: bool = True) -> Transform:
+    """Send the values at random positions, the same for all clients of a round.
+
+    `k` is as in `top_k`. The positions follow from the seed and the round, so
+    that only values are sent, and they can be summed. `unbiased` scales what
+    is sent by `n / k`; inside `error_feedback` it must be False (Stich et al.
+    2018, arXiv:1809.07599). Array: `"values"`, `(k,) float32`.
+
+    Raises:
+        ValueError: `fraction` is not above 0 and at most 1; when encoding, a
+            value is not finite or overflows when scaled.
+
+    >>> random_k(0.1).length(1000)
+    100
+    """
+    checks.fraction(fraction=fraction)
+    if unbiased not in (True, False):
+        raise ValueError(f"unbiased is {unbiased!r}; it must be True or False")
+    fraction = float(fraction)
+    name = f"random_k({fraction!r})" if unbiased else f"random_k({fraction!r}, unbiased=False)"
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        x = payload.values
+        require_finite(name, x)
+        sent = x[_random_positions(context, len(x), _count(fraction, len(x)))]
+        if unbiased and len(x):
+            with np.errstate(over="ignore"):
+                sent = sent * np.float32(len(x) / len(sent))
+            require_finite(name, sent)
+        return payload.replace(sent), {}
+
+    def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
+        indices = _random_positions(context, n, _count(fraction, n))
+        return payload.replace(_scatter(take(payload, "values", np.floating), indices, n, name))
+
+    return Transform(
+        name=name,
+        kinds=("sparsify",),
+        encode=encode,
+        decode=decode,
+        length=lambda n: _count(fraction, n),
+        summable=True,
+        unbiased=unbiased,
+        expands=unbiased and fraction < 1,
+        # n / k is largest where 1.5 values round down to one.
+        sensitivity=lambda bound: bound * 1.5 / fraction if unbiased else bound,
+    )
+
+
+def _block_sizes(block: str | int, n: int, layout: Layout) -> NDArray[np.int64]:
+    if isinstance(block, str):
+        tensors = [tensor.size for tensor in layout.parameters] if n == layout.dimension else [n]
+        return np.array([size for size in tensors if size], np.int64)
+    full, rest = divmod(n, block)
+    return np.array([block] * full + [rest] * (rest > 0), np.int64)
+
+
+def _scales(x: Vector, sizes: NDArray[np.int64], use_mean: bool) -> NDArray[np.float32]:
+    if len(sizes) == 0:
+        return np.empty(0, np.float32)
+    starts = np.cumsum(sizes) - sizes
+    if use_mean:
+        return (np.add.reduceat(np.abs(x), starts, dtype=np.float64) / sizes).astype(np.float32)
+    return np.maximum.reduceat(np.abs(x), starts)
+
+
+def _spread(scales: NDArray[np.float32], sizes: NDArray[np.int64]) -> Vector:
+    """Each value's scale; one that broadcasts where all share it."""
+    return scales if len(scales) == 1 else np.repeat(scales, sizes)
+
+
+def _codes(x: Vector, scale: Vector, bits: int, draw: np.random.Generator | None) -> NDArray[Any]:
+    top = 2 ** (bits - 1) - 1
+    if bits == 1 and draw is None:
+        return (x >= 0).astype(np.uint8)
+    # Divided before it is multiplied: L / s would overflow where s is denormal.
+    y = x / np.where(scale > 0, scale, np.float32(1))
+    if bits == 1:
+        y += 1
+        y *= 0.5
+    else:
+        y *= top
+    if draw is None:
+        level = np.rint(y)
+    else:
+        level = np.floor(y)
+        y -= level
+        level += draw.random(len(y), dtype=np.float32) < y
+    level += top
+    return level.astype(np.uint8 if bits <= 8 else np.uint16)
+
+
+def _values(codes: NDArray[Any], scale: Vector, bits: int) -> Vector:
+    y = codes.astype(np.float32)
+    if bits == 1:
+        y *= 2
+        y -= 1
+    else:
+        top = 2 ** (bits - 1) - 1
+        if codes.max(initial=0) > 2 * top:
+            raise PayloadError(f"a code of {bits} bits is {codes.max()}; it must be 0 to {2 * top}")
+        y -= top
+        y /= top
+    y *= scale
+    return y
+
+
+def _quantized_bound(bound: float, bits: int, rounding: str) -> float:
+    if rounding == "stochastic":
+        return math.inf  # every value may round up to a whole step, however small it is
+    # mean |x| * sqrt(n) is at most the l2 norm; a value that rounds up at most doubles.
+    return bound * (1 if bits == 1 else 2) * (1 + 1e-6)
+
+
+def _count(fraction: float, n: int) -> int:
+    return min(n, max(1, math.floor(fraction * n + 0.5)))
+
+
+def _largest(size: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Sorted positions of the `k` largest; of equal ones, the first."""
+    if k == 0:
+        return np.empty(0, np.int64)
+    threshold = np.partition(size, len(size) - k)[len(size) - k]
+    chosen = size > threshold
+    equal = np.flatnonzero(size == threshold)
+    chosen[equal[: k - int(chosen.sum())]] = True
+    return np.flatnonzero(chosen)
+
+
+def _random_positions(context: RoundContext, n: int, k: int) -> NDArray[np.int64]:
+    # Ranking raw PCG64 output, which numpy keeps stable (NEP 19), rather than
+    # Generator.choice, which may change: client and server may differ in numpy.
+    raw = generator(context.seed, "random_k", round=context.round).bit_generator.random_raw(-(-n // 2))
+    return _largest(np.asarray(raw, "<u8").view("<u4")[:n], k)
+
+
+def _scatter(values: NDArray[Any], indices: NDArray[np.int64], n: int, name: str) -> NDArray[Any]:
+    if len(values) != len(indices):
+        raise PayloadError(f"{name}: there are {len(values)} values; of {n}, {len(indices)} are sent")
+    dense = np.zeros(n, values.dtype)
+    dense[indices] = values
+    return dense

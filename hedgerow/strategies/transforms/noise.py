@@ -1,0 +1,72 @@
+"""Noise on what a round reveals."""
+
+from dataclasses import replace
+
+from hedgerow import checks
+from hedgerow.privacy.bands import optimal_bands
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.release import Noise
+from hedgerow.types import Arrays, Payload, RoundContext
+
+
+def gaussian_noise(multiplier: float) -> Transform:
+    """Let the server add Gaussian noise to the sum of a round, once.
+
+    The standard deviation is `multiplier` times the most that one client can
+    change the sum by: the norm of the clip before it. On the client the step
+    does nothing: the server is trusted with single updates, and what leaves it
+    is private (McMahan et al. 2018, arXiv:1710.06963, algorithm 1).
+
+    Sums are whole multiples of 2**-36, and so is the noise: an exact discrete
+    Gaussian, without the holes of floating-point noise (see
+    `hedgerow.privacy.discrete_gaussian`). In a real run it comes from the
+    operating system's generator.
+
+    Raises:
+        ValueError: `multiplier` is not a finite number above 0.
+
+    >>> from hedgerow.strategies import chain, clip
+    >>> chain(clip(0.5), gaussian_noise(1.0)).name
+    'chain(clip(0.5), gaussian_noise(1.0))'
+    """
+    checks.positive(multiplier=multiplier)
+    return Transform(
+        name=f"gaussian_noise({float(multiplier)!r})",
+        kinds=("noise",),
+        encode=_unchanged,
+        decode=lambda payload, n, context: payload,
+        summable=True,
+        noise=Noise(float(multiplier)),
+    )
+
+
+def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
+    """Like `gaussian_noise`, with noise that later rounds take off again: DP-FTRL by banded factorisation.
+
+    For cohorts that take turns (`cyclic`): a client is in at most one of
+    `bands` rounds in a row. For the same epsilon without random cohorts, the
+    model carries far less noise: of 100 rounds with 8 bands, on average a
+    fifth of the variance (Choquette-Choo et al. 2023, arXiv:2306.08153). The
+    server keeps the noise of the last `bands - 1` rounds in its checkpoint.
+
+    Args:
+        multiplier: standard deviation, divided by the l2 norm of all that one
+            participation changes. With `k` participations, epsilon is that of
+            `k` rounds of `gaussian_noise(multiplier)` with every client.
+        bands: rounds over which noise is correlated.
+        rounds: that the factorisation is made for; others work too.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    >>> banded_noise(1.0, bands=2, rounds=100).noise.bands
+    (1.0, 0.7615)
+    """
+    checks.positive(multiplier=multiplier)
+    column = optimal_bands(bands, rounds)
+    name = f"banded_noise({float(multiplier)!r}, {bands}, {rounds})"
+    return replace(gaussian_noise(multiplier), name=name, noise=Noise(float(multiplier), column))
+
+
+def _unchanged(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+    return payload, {}
