@@ -4,14 +4,14 @@
 |---|---|
 | `query` reply | config `hedgerow`: client, num-examples |
 | `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since, clients |
-| `train` reply | arrays `payload`, `buffers`, `control`; config `hedgerow`: round, client; metrics (below) |
+| `train` reply | arrays `payload`, and a record for each stream; config `hedgerow`: round, client; metrics |
 | `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
-`model` holds the array `parameters`, and `buffers` where the model has some;
-only then has a reply `buffers`. With control variates, `model` holds `control`
-too, and a reply has `control`; `uncounted` names clients of the cohort whose
-last ones did not count, where there are any; under a mask, `clients` is the
+`model` holds the array `parameters`, and the server's value of each stream
+that is not empty, such as `buffers`; a reply has an array record of that name.
+`uncounted` names clients of the cohort whose last answers did not count, where
+a stream has to know; under a mask, `clients` is the
 size of the cohort. The metrics, `hedgerow.metrics`,
 are the weight, num-examples, and one `metric.NAME` for each metric.
 
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from hedgerow import record_sizes
 from hedgerow.array_records import filled, pack_arrays, unpack_arrays
-from hedgerow.types import Arrays, Layout, Model, Payload, PayloadError
+from hedgerow.types import Arrays, Layout, Model, Payload, PayloadError, Vector
 
 _KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
@@ -41,25 +41,33 @@ _NONE: NDArray[np.float32] = np.empty(0, np.float32)
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the server asks of a client in one round; without control variates, `control` is empty."""
+    """What the server asks of a client in one round.
+
+    Attributes:
+        model: to be trained.
+        round: number of the round.
+        seed: of the run.
+        streams: the server's value of each stream that is no part of the model.
+        uncounted: `{client: round}`, as in `ServerState`.
+        clients: size of a cohort under a mask.
+    """
 
     model: Model
     round: int
     seed: int
-    control: NDArray[np.float32]
+    streams: Mapping[str, Vector]
     uncounted: Mapping[str, int]
     clients: int = 0
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client answered in one round; without buffers or control variates, these are empty."""
+    """What a client answered in one round; `streams` has those that are not empty."""
 
     payload: Payload
-    buffers: NDArray[np.float32]
+    streams: Mapping[str, Vector]
     num_examples: int
     metrics: Mapping[str, float]
-    control: NDArray[np.float32]
 
 
 def pack_identity(client: str, num_examples: int) -> RecordDict:
@@ -79,22 +87,21 @@ def pack_train(
     *,
     round: int,
     seed: int,
-    control: NDArray[np.float32] | None = None,
+    streams: Mapping[str, Vector] | None = None,
     uncounted: Mapping[str, int] | None = None,
     clients: int = 0,
 ) -> RecordDict:
     """The request of a round, the same for every client.
 
     Args:
-        control: the server's control variate, `(d,)`; `None` or empty for none.
+        streams: the server's value of each stream that is no part of the model.
         uncounted: of clients of this cohort, as in `ServerState`.
         clients: size of a cohort under a mask.
     """
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
-    if control is not None and control.size:
-        arrays["control"] = control
+    arrays |= {name: values for name, values in (streams or {}).items() if values.size}
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
     if uncounted:
         config["uncounted"], config["uncounted-since"] = list(uncounted), list(uncounted.values())
@@ -103,8 +110,17 @@ def pack_train(
     return RecordDict({"model": pack_arrays(arrays), _KEY: config})
 
 
-def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
-    """Read a request; raises `PayloadError` where it is for another model than this client's."""
+def unpack_train(
+    content: RecordDict, layout: Layout, streams: Mapping[str, int] | None = None
+) -> TrainRequest:
+    """Read a request.
+
+    Args:
+        streams: values of each stream of the client's strategy that is no part of the model.
+
+    Raises:
+        PayloadError: it is for another model or strategy than this client's.
+    """
     config = _config(content)
     if (theirs := _text(config, "layout")) != layout.fingerprint:
         raise PayloadError(
@@ -114,7 +130,14 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     arrays = _arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
-    control = _float_vector(arrays, "control", layout.dimension if "control" in arrays else 0)
+    wanted = {name: size for name, size in (streams or {}).items() if size}
+    sent = sorted(set(arrays) - {"parameters", "buffers"})
+    if sent != sorted(wanted):
+        raise PayloadError(
+            f"the server's strategy sends the streams {sent}, this client's has {sorted(wanted)};"
+            " both must be started from the same configuration"
+        )
+    values = {name: _float_vector(arrays, name, size) for name, size in wanted.items()}
     names, since = config.get("uncounted", []), config.get("uncounted-since", [])
     if not (isinstance(names, list) and isinstance(since, list) and len(names) == len(since)):
         raise PayloadError("uncounted and uncounted-since must be lists of one length")
@@ -122,7 +145,7 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
         Model(parameters, buffers),
         _whole(config, "round"),
         _whole(config, "seed"),
-        control,
+        values,
         dict(zip(names, since, strict=True)),
         _whole(config, "clients") if "clients" in config else 0,
     )
@@ -139,10 +162,8 @@ def pack_reply(reply: Reply, *, round: int, client: str) -> RecordDict:
         ),
         _KEY: filled(ConfigRecord(), {"round": round, "client": client}),
     }
-    if reply.buffers.size:
-        content["buffers"] = pack_arrays({"buffers": reply.buffers})
-    if reply.control.size:
-        content["control"] = pack_arrays({"control": reply.control})
+    for name, values in reply.streams.items():
+        content[name] = pack_arrays({name: values})
     return filled(RecordDict(), content)
 
 
@@ -151,7 +172,8 @@ def measure_reply(reply: Reply, *, round: int, client: str) -> int:
     arrays = tuple([(name, a.dtype, a.shape) for name, a in reply.payload.arrays.items()])
     examples, letters = int(reply.num_examples), len(client if client.isascii() else client.encode())
     numbers = examples < 0, examples.bit_length(), round.bit_length()  # as in `record_sizes`
-    form = "reply", arrays, *reply.metrics, *numbers, len(reply.buffers), len(reply.control), letters
+    streams = tuple([(name, len(values)) for name, values in reply.streams.items()])
+    form = "reply", arrays, *reply.metrics, *numbers, streams, letters
     known = record_sizes.known(form)
     if known is None:
         known = record_sizes.measure(pack_reply(reply, round=round, client=client))
@@ -166,15 +188,19 @@ def unpack_reply(
     round: int,
     client: str,
     max_weight: float,
-    control: bool = False,
+    streams: Mapping[str, int] | None = None,
 ) -> Reply:
     """Read a reply and check all of it but the payload's arrays, which the pipeline checks.
+
+    Args:
+        streams: values of each stream that is not empty; the model's buffers alone by default.
 
     Raises:
         PayloadError: with what was given and what is allowed.
     """
-    wanted = {"payload", _KEY, _KEY + ".metrics"}
-    wanted |= ({"buffers"} if layout.buffer_size else set()) | ({"control"} if control else set())
+    if streams is None:
+        streams = {"buffers": layout.buffer_size} if layout.buffer_size else {}
+    wanted = {"payload", _KEY, _KEY + ".metrics", *streams}
     if set(content) != wanted:
         raise PayloadError(f"the reply has records {sorted(content)}; it must have {sorted(wanted)}")
     config = _config(content)
@@ -187,14 +213,12 @@ def unpack_reply(
     if any(not name.startswith(_METRIC) for name in metrics):
         raise PayloadError(f"its metrics are {sorted(metrics)}; each must be called {_METRIC}NAME")
     payload = Payload(_arrays(content, "payload"), weight)
-    buffers = _arrays(content, "buffers").get("buffers", _NONE) if layout.buffer_size else _NONE
-    change = _arrays(content, "control").get("control", _NONE) if control else _NONE
+    sent = {name: _arrays(content, name).get(name, _NONE) for name in streams}
     named = {name.removeprefix(_METRIC): value for name, value in metrics.items()}
-    reply = Reply(payload, buffers, examples, named, change)
-    return checked_reply(reply, layout, max_weight=max_weight, control=control)
+    return checked_reply(Reply(payload, sent, examples, named), max_weight=max_weight, streams=streams)
 
 
-def checked_reply(reply: Reply, layout: Layout, *, max_weight: float, control: bool) -> Reply:
+def checked_reply(reply: Reply, *, max_weight: float, streams: Mapping[str, int]) -> Reply:
     """The reply, with all of it checked but the payload's arrays.
 
     Raises:
@@ -209,8 +233,10 @@ def checked_reply(reply: Reply, layout: Layout, *, max_weight: float, control: b
         )
     if weight == 0 or examples == 0:
         raise PayloadError("it trained on no examples")
-    _check_vector("buffers", reply.buffers, layout.buffer_size)
-    _check_vector("control", reply.control, layout.dimension if control else 0)
+    if reply.streams.keys() != streams.keys():
+        raise PayloadError(f"it has the streams {sorted(reply.streams)}; it must have {sorted(streams)}")
+    for name, values in reply.streams.items():
+        _check_vector(name, values, streams[name])
     _check_metrics(reply.metrics)
     return reply
 

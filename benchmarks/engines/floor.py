@@ -25,7 +25,7 @@ import hedgerow as hr
 from hedgerow import records
 from hedgerow.server.collect import StartCollector
 from hedgerow.strategies.pipeline.coding import encode
-from hedgerow.types import Layout, RoundContext
+from hedgerow.types import Client, Layout, RoundContext
 from hedgerow.types import Tensor as Slot
 
 ROUNDS, REPEATS = 15, 200
@@ -97,12 +97,11 @@ def _replies(layout: Layout) -> None:
     strategy = hr.fedavg()
     collector = StartCollector(strategy, layout, 0)(1, w.COHORT)
     delta = np.full(layout.dimension, 0.01, np.float32)
-    none = np.empty(0, np.float32)
     for client in range(w.COHORT):
         name = f"client-{client}"
-        context = RoundContext(0, 1, name, layout, w.SAMPLES)
+        context = RoundContext(0, 1, Client(name), layout, w.SAMPLES)
         payload, _ = encode(strategy.pipeline, delta.copy(), {}, context)
-        collector.add(name, records.Reply(payload, none, w.SAMPLES, {"loss": 1.0}, none))
+        collector.add(name, records.Reply(payload, {}, w.SAMPLES, {"loss": 1.0}))
     if collector.collected.dropped:
         raise RuntimeError(f"replies were dropped: {collector.collected.dropped}")
 

@@ -15,14 +15,25 @@ from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import build
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.rng import generator
-from hedgerow.server.privacy import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
-from hedgerow.types import Layout, LocalTraining, Model, Payload, RoundContext, RoundResult, Samples, Vector
+from hedgerow.types import (
+    Client,
+    CohortSum,
+    Layout,
+    LocalTraining,
+    Model,
+    Payload,
+    RoundContext,
+    RoundResult,
+    Samples,
+    Vector,
+)
 
 ONE_STEP = LocalTraining(learning_rate=0.1, epochs=1, batch_size=0)
 
@@ -134,7 +145,7 @@ def sent_update(
 ) -> Vector:
     """A client's update, decoded from its reply as the server decodes it."""
     reply = records.unpack_reply(content, layout, round=round, client=client, max_weight=strategy.max_weight)
-    return decode(strategy.pipeline, reply.payload, RoundContext(seed, round, client, layout))
+    return decode(strategy.pipeline, reply.payload, RoundContext(seed, round, Client(client), layout))
 
 
 def ring_update(content: RecordDict, strategy: Strategy, layout: Layout, clients: int, seed: int) -> Vector:
@@ -143,7 +154,7 @@ def ring_update(content: RecordDict, strategy: Strategy, layout: Layout, clients
     alone = RingSum(shape)
     alone.add(read_vector(records.unpack_vector(content), shape))
     numbers = shape.ring.signed(shape.ring.reduced(alone.values)).astype(np.float64)
-    return decode(strategy.pipeline, Payload({"values": numbers}), RoundContext(seed, 1, "", layout))
+    return decode(strategy.pipeline, Payload({"values": numbers}), RoundContext(seed, 1, CohortSum(), layout))
 
 
 def ordered(samples: Samples, seed: int) -> Samples:

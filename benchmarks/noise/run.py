@@ -29,7 +29,7 @@ from hedgerow.strategies.transforms.client_noise import (
     skellam_noise,
     unit_for,
 )
-from hedgerow.types import Layout, RoundContext
+from hedgerow.types import Client, Layout, RoundContext
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -79,7 +79,7 @@ def measured(noise: str, bits: int, multiplier: float, n: int) -> dict[str, obje
 
 def context(n: int) -> RoundContext:
     """A client in a real round: noise from the operating system's generator."""
-    return RoundContext(1, 1, "a", Layout.flat(n), 1)
+    return RoundContext(1, 1, Client("a"), Layout.flat(n), 1)
 
 
 def page(results: dict[str, object]) -> str:

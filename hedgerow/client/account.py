@@ -17,8 +17,10 @@ from hedgerow.types import Arrays, Fit, LocalTraining
 
 log = logging.getLogger("hedgerow")
 
-STATE = "samples.rounds"
-"""Rounds that a client took part in, among what it keeps in memory."""
+STATE = "account"
+"""The part of a client's state in memory that says in which rounds it took part."""
+
+_ROUNDS = "rounds"
 
 SEEDED = "seeded: a simulation"
 
@@ -127,12 +129,12 @@ def opened(client: str, local: LocalTraining, kept: FolderState | Arrays, *, see
 def remembered(local: LocalTraining, state: Arrays) -> Ledger:
     """The account of a simulated client that keeps no file, from its state."""
     ledger = Ledger(budget(local))
-    for place, round in enumerate(state.get(STATE, np.zeros(0, np.int64))):
+    for place, round in enumerate(state.get(_ROUNDS, np.zeros(0, np.int64))):
         ledger.record(int(round), event(local), str(place), noise=SEEDED, times=local.steps(1))
     return ledger
 
 
 def remember(state: Arrays, round: int) -> Arrays:
-    """The state after a round."""
-    before = np.asarray(state.get(STATE, np.zeros(0, np.int64)), np.int64)
-    return {STATE: np.append(before, np.int64(round))}
+    """The part after a round."""
+    before = np.asarray(state.get(_ROUNDS, np.zeros(0, np.int64)), np.int64)
+    return {_ROUNDS: np.append(before, np.int64(round))}

@@ -138,7 +138,7 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         if not isinstance(trainer, Chooses) or trainer.choice is not None:
             return False
-        request = unpack_train(message.content, trainer.layout)
+        request = self._request(message)
         clients = []
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
@@ -167,7 +167,7 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         assert isinstance(trainer, TrainsMany)
         with span("records"):
-            request = unpack_train(messages[0].content, trainer.layout)
+            request = self._request(messages[0])
         turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
@@ -184,7 +184,7 @@ class FederatedClient(ClientApp):
                 continue
             turns[name] = position, turn
             clients.append((name, samples))
-        extra = {"corrections": corrections} if self._strategy.control_variates else {}
+        extra = {"corrections": corrections} if corrections else {}
         fits = trainer.fit_many(
             request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
         )
@@ -219,7 +219,7 @@ class FederatedClient(ClientApp):
 
     def _train(self, message: Message, context: Context) -> Message:
         with span("records"):
-            request = unpack_train(message.content, self._trainer.layout)
+            request = self._request(message)
         self._refuse_in_the_clear()
         name, samples = client_samples(context, self._data)
         turn = self._turn(context, request, name)
@@ -229,6 +229,11 @@ class FederatedClient(ClientApp):
         reply = turn.reply(fit)
         with span("records"):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
+
+    def _request(self, message: Message) -> TrainRequest:
+        layout = self._trainer.layout
+        sizes = {stream.name: len(stream.first(layout)) for stream in self._strategy.streams}
+        return unpack_train(message.content, layout, sizes)
 
     def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
         return Turn(self._setting, context, request, name)

@@ -14,13 +14,16 @@ from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
 from hedgerow.records import Reply, TrainRequest
 from hedgerow.spans import span
-from hedgerow.strategies import control
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import LocalRound
 from hedgerow.strategies.transforms.mask import RingVector, Shape, to_ring
-from hedgerow.types import Arrays, Fit, Payload, PayloadError, RoundContext, Samples, Vector
+from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
 
 _NONE: Vector = np.empty(0, np.float32)
+
+PIPELINE = "pipeline"
+"""The part of a client's state that its pipeline keeps, such as a residual."""
 
 
 @final
@@ -52,28 +55,27 @@ class Turn:
     client: str
 
     def correction(self) -> dict[str, Vector]:
-        """The trainer's argument `correction`, where the strategy has control variates.
+        """The trainer's argument `correction`, where a stream corrects the gradients.
 
         Raises:
-            PayloadError: the server has them and this client has not, or the other way round.
             ValueError: the trainer takes none.
         """
-        wanted = self.setting.strategy.control_variates
-        if bool(self.request.control.size) != wanted:
-            has, wants = ("no", "one") if wanted else ("a", "none")
-            raise PayloadError(
-                f"the server sent {has} control variate, and this client's strategy has {wants};"
-                " both must be started from the same configuration"
-            )
-        if not wanted:
+        streams = [s for s in self.setting.strategy.streams if s.correction is not None]
+        if not streams:
             return {}
         if not self._trainer_takes("correction"):
             raise ValueError(
-                f"{type(self.setting.trainer).__name__}.fit takes no correction, which control variates need;"
-                " train with TorchTrainer or CohortTrainer, or take another strategy"
+                f"{type(self.setting.trainer).__name__}.fit takes no correction, which"
+                f" {self.setting.strategy.name} needs; train with TorchTrainer or CohortTrainer, or take"
+                " another strategy"
             )
         kept = self._kept.load(self.request.round)
-        return {"correction": control.correction(self.request.control, kept)}
+        found = [
+            stream.correction(self.request.streams[stream.name], kept.get(stream.name, {}))
+            for stream in streams
+            if stream.correction is not None
+        ]
+        return {"correction": sum(found[1:], start=found[0])}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
         """Train, within the client's budget where it has one.
@@ -104,8 +106,8 @@ class Turn:
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
-        payload, change = self._encode(fit)
-        return Reply(payload, fit.buffers, fit.num_examples, fit.metrics, change)
+        payload, streams = self._encode(fit)
+        return Reply(payload, streams, fit.num_examples, fit.metrics)
 
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
@@ -122,42 +124,44 @@ class Turn:
 
     def _account(self) -> account.Account:
         place, seeded = self._account_folder(), self.setting.seeded_noise
-        kept = self._kept.load(self.request.round) if place is None else FolderState(place, self.client)
-        return account.opened(self.client, self.setting.strategy.local, kept, seeded=seeded)
+        local = self.setting.strategy.local
+        if place is not None:
+            return account.opened(self.client, local, FolderState(place, self.client), seeded=seeded)
+        kept = self._kept.load(self.request.round).get(account.STATE, {})
+        return account.opened(self.client, local, kept, seeded=seeded)
 
     def _account_folder(self) -> Path | None:
         return account.folder(
             self.setting.state_folder, self.context.node_config, seeded=self.setting.seeded_noise
         )
 
-    def _encode(self, fit: Fit) -> tuple[Payload, Vector]:
-        """The encoded delta, and the change of the control variate; the client's state is kept."""
-        strategy, request = self.setting.strategy, self.request
+    def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
+        """The encoded delta, and what is sent of each stream; the client's state is kept."""
+        strategy, request, layout = self.setting.strategy, self.request, self.setting.trainer.layout
+        steps = strategy.local.steps(fit.num_examples)
         where = RoundContext(
-            request.seed, request.round, self.client, self.setting.trainer.layout, fit.num_examples,
-            self.setting.seeded_noise,
+            request.seed, request.round, Client(self.client), layout, fit.num_examples,
+            self.setting.seeded_noise, steps,
         )  # fmt: skip
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_folder() is None
             stateful = strategy.stateful or counted
-            if not stateful:
-                return encode(strategy.pipeline, fit.delta, {}, where, finite=fit.finite)[0], _NONE
-            before, change = self._kept.load(request.round), _NONE
-            others = (*control.STATE, account.STATE)
-            residuals = {key: value for key, value in before.items() if key not in others}
-            payload, after = encode(strategy.pipeline, fit.delta, residuals, where, finite=fit.finite)
-            if strategy.control_variates:
-                change, own = self._advance(before, fit)
-                after = {**after, **own}
+            before = self._kept.load(request.round) if stateful else {}
+            payload, residuals = encode(
+                strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
+            )
+            sent: dict[str, Vector] = {}
+            after: dict[str, Arrays] = {PIPELINE: residuals}
+            for stream in strategy.all_streams:
+                local = LocalRound(
+                    request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,
+                    strategy.local.learning_rate_at(request.round), request.uncounted.get(self.client, 0),
+                )  # fmt: skip
+                values, after[stream.name] = stream.encode(local)
+                if stream.size(layout):
+                    sent[stream.name] = values
             if counted:
-                after = {**after, **account.remember(before, request.round)}
-            self._kept.save(request.round, after)
-        return payload, change
-
-    def _advance(self, before: Arrays, fit: Fit) -> tuple[Vector, Arrays]:
-        request, local = self.request, self.setting.strategy.local
-        return control.advance(
-            request.control, before, fit.delta,
-            steps=local.steps(fit.num_examples), learning_rate=local.learning_rate_at(request.round),
-            round=request.round, uncounted_since=request.uncounted.get(self.client, 0),
-        )  # fmt: skip
+                after[account.STATE] = account.remember(before.get(account.STATE, {}), request.round)
+            if stateful:
+                self._kept.save(request.round, after)
+        return payload, sent

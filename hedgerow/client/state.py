@@ -4,15 +4,21 @@ A store keeps the states of the last two rounds that the client trained in, and
 hands out the newest from *before* the round that is asked for. So a round that
 is run again, because the server was killed before it could save, starts from
 the state that it started from the first time.
+
+A state has a part for each that keeps something: `"pipeline"` (residuals), each
+stream by its name (such as `"control"`), `"trainer"` and `"account"`. Parts know
+nothing of each other.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
 from flwr.app import ArrayRecord, Context
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -20,15 +26,48 @@ from hedgerow.array_records import pack_state, unpack_state
 from hedgerow.files import write_whole
 from hedgerow.types import Arrays
 
+State: TypeAlias = Mapping[str, Arrays]
+"""`{part: {name: array}}`."""
+
 
 class ClientState(Protocol):
     """Where one client's state lies."""
 
-    def load(self, round: int) -> Arrays:
+    def load(self, round: int) -> State:
         """The newest state from before a round; empty for a fresh client."""
 
-    def save(self, round: int, state: Arrays) -> None:
+    def save(self, round: int, state: State) -> None:
         """Keep the state that a round ended with."""
+
+
+def flat(state: State) -> Arrays:
+    """The state as named arrays, `part/name`.
+
+    >>> list(flat({"pipeline": {"0.residual": np.zeros(2)}}))
+    ['pipeline/0.residual']
+    """
+    return {f"{part}/{name}": values for part, arrays in state.items() for name, values in arrays.items()}
+
+
+def parted(arrays: Arrays) -> State:
+    """Undo `flat`; a state that Hedgerow 0.1 has written is read too.
+
+    >>> list(parted({"control.own": np.zeros(2), "0.residual": np.zeros(2)}))
+    ['control', 'pipeline']
+    """
+    state: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, values in arrays.items():
+        part, slash, name = key.partition("/")
+        if not slash:
+            part, name = _as_in_0_1(key)
+        state.setdefault(part, {})[name] = values
+    return state
+
+
+def _as_in_0_1(key: str) -> tuple[str, str]:
+    if key.startswith("control."):
+        return "control", key.removeprefix("control.")
+    return ("account", "rounds") if key == "samples.rounds" else ("pipeline", key)
 
 
 class ContextState:
@@ -39,22 +78,22 @@ class ContextState:
     def __init__(self, context: Context) -> None:
         self._records = context.state
 
-    def load(self, round: int) -> Arrays:
+    def load(self, round: int) -> State:
         """The newest state from before `round`."""
         earlier = [r for r in self.rounds() if r < round]
         if not earlier:
             return {}
         record = self._records[self._PREFIX + str(max(earlier))]
         assert isinstance(record, ArrayRecord)
-        return unpack_state(record)
+        return parted(unpack_state(record))
 
-    def save(self, round: int, state: Arrays) -> None:
+    def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it."""
         keep = [r for r in self.rounds() if r < round][-1:]
         for other in self.rounds():
             if other not in keep:
                 del self._records[self._PREFIX + str(other)]
-        self._records[self._PREFIX + str(round)] = pack_state(state)
+        self._records[self._PREFIX + str(round)] = pack_state(flat(state))
 
     def rounds(self) -> list[int]:
         """The rounds whose states are here, in order."""
@@ -72,20 +111,20 @@ class FolderState:
     def __init__(self, folder: Path, client: str) -> None:
         self._folder = folder / quote(client, safe="")
 
-    def load(self, round: int) -> Arrays:
+    def load(self, round: int) -> State:
         """The newest state from before `round` that can be read."""
         for number, path in sorted(self._files().items(), reverse=True):
             if number < round:
                 try:
-                    return load_file(path)
+                    return parted(load_file(path))
                 except SafetensorError:  # torn by a power cut
                     continue
         return {}
 
-    def save(self, round: int, state: Arrays) -> None:
+    def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it; the file appears whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        packed = save({name: np.ascontiguousarray(values) for name, values in state.items()})
+        packed = save({name: np.ascontiguousarray(values) for name, values in flat(state).items()})
         write_whole(self._folder / f"{round}.safetensors", packed, durable=False)
         keep = [round, *sorted(r for r in self._files() if r < round)[-1:]]
         for other, path in self._files().items():

@@ -197,7 +197,7 @@ def _run(strategy: Strategy, num_rounds: int, dimension: int, seed: int) -> tupl
     layout = Layout.flat(dimension)
     trainer = _Sends(layout, _LOUD * max(1.0, release.bounding.norm(release.bounding.init())))
     ledger = Ledger(alone.budget or strategy.budget)
-    state = begin(alone, trainer.initial(seed))
+    state = begin(alone, trainer.initial(seed), layout)
     before, norm = state.model.parameters, release.bounding.norm(state.private)
     sums, cohorts, reaches = [], [], []
     # A masked sum is, bit for bit, the same without masks.

@@ -57,7 +57,7 @@ def train(
         OSError: the final model cannot be written; the last checkpoint stays.
     """
     state = load_checkpoint(folder / "checkpoints", layout, seed=seed) if folder else None
-    state = state or begin(strategy, initial)
+    state = state or begin(strategy, initial, layout)
     ledger = None
     if folder and strategy.budget is not None:
         folder.mkdir(parents=True, exist_ok=True)

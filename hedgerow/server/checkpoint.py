@@ -20,7 +20,8 @@ from hedgerow.files import write_whole
 from hedgerow.types import Layout, Model, ServerState
 
 _KEPT = 2
-_UPDATE, _PRIVATE = "update.", "private."
+_UPDATE, _PRIVATE, _AGGREGATE, _STREAM = "update.", "private.", "aggregate.", "stream."
+_CONTROL = "control"
 
 
 class CheckpointError(ValueError):
@@ -37,9 +38,11 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
+    arrays |= {_AGGREGATE + name: values for name, values in state.aggregate.items()}
+    arrays |= {_STREAM + name: values for name, values in state.streams.items()}
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
-    if state.control.size:
-        arrays["control"], header["uncounted"] = state.control, dict(state.uncounted)
+    if state.uncounted:
+        header["uncounted"] = dict(state.uncounted)
     path = folder / f"round-{state.round:06d}.safetensors"
     write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}))
     for other in _checkpoints(folder)[:-_KEPT]:
@@ -71,13 +74,15 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
                     f"{path} has {name} {header[name]!r}, this run has {wanted!r};"
                     " it is of another run: use another folder"
                 )
-        update, private = (
+        if _CONTROL in arrays:  # as 0.1 called the one stream it had
+            arrays[_STREAM + _CONTROL] = arrays.pop(_CONTROL)
+        update, private, aggregate, streams = (
             {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
-            for part in (_UPDATE, _PRIVATE)
+            for part in (_UPDATE, _PRIVATE, _AGGREGATE, _STREAM)
         )
         model = Model(arrays["parameters"], arrays["buffers"])
-        control = arrays.get("control", np.empty(0, np.float32))
-        return ServerState(header["round"], model, update, control, header.get("uncounted", {}), private)
+        uncounted = header.get("uncounted", {})
+        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private)
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"

@@ -1,22 +1,31 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from flwr.app import Message, RecordDict
-from numpy.typing import NDArray
+from flwr.serverapp import Grid
 
 from hedgerow import record_sizes, records
-from hedgerow.server.masked import MaskedCollector
+from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.aggregates.mean import Accumulator, FixedPointMean
+from hedgerow.strategies.aggregates.mean import Accumulator
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
+from hedgerow.types import (
+    Arrays,
+    Client,
+    CohortSum,
+    Layout,
+    Payload,
+    PayloadError,
+    RoundContext,
+    Sender,
+    Vector,
+)
 
 
 @dataclass
@@ -24,22 +33,22 @@ class Collected:
     """What has been made of some of a round's replies; small enough to be sent between processes.
 
     Attributes:
-        deltas: of the clients that count, added up.
-        buffers: of the same clients.
-        controls: changes of their control variates, each counted once.
+        deltas: of the clients that count.
+        streams: what they sent beside their deltas, by the stream's name.
         metrics: `{metric: {client: (examples, value)}}`.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
+        bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
         counted: clients that count.
         failed: why they cannot count, whatever they replied.
     """
 
     deltas: Accumulator
-    buffers: FixedPointMean
-    controls: FixedPointMean
+    streams: dict[str, Accumulator]
     metrics: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
     counted: int = 0
     failed: str = ""
 
@@ -48,8 +57,8 @@ class Collected:
         if not (other.counted or other.dropped):
             return
         self.deltas.merge(other.deltas)
-        self.buffers.merge(other.buffers)
-        self.controls.merge(other.controls)
+        for name, total in self.streams.items():
+            total.merge(other.streams[name])
         for name, by_client in other.metrics.items():
             self.metrics.setdefault(name, {}).update(by_client)
         self.dropped.update(other.dropped)
@@ -65,39 +74,91 @@ class Collected:
             means[name] = sum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
         return means
 
-    def mean_buffers(self) -> Vector:
-        """The weighted mean of the buffers, `(b,) float32`."""
-        return self.buffers.result()
+
+class Counting(Protocol):
+    """What is counted of a payload, and what the aggregate of that comes to."""
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether clients' metrics are shown."""
+
+    def size(self, strategy: Strategy, layout: Layout) -> int:
+        """Values that each client adds."""
+
+    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+        """What a client adds; raises `PayloadError` where it cannot be."""
+
+    def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
+        """The delta `(d,) float32` of an aggregate of what clients added."""
+
+
+@final
+@dataclass(frozen=True)
+class OnSum:
+    """Payloads of a summable pipeline are added up as they are, and decoded once."""
+
+    shows_metrics: bool = True
+
+    def size(self, strategy: Strategy, layout: Layout) -> int:
+        """As many as the pipeline sends."""
+        return strategy.pipeline.length(layout.dimension)
+
+    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+        """The encoded values; whether they are finite, the sum looks."""
+        check_payload(strategy.pipeline, payload, context, finite=False)
+        return payload.values
+
+    def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
+        """The decoded mean."""
+        return decode(strategy.pipeline, Payload({"values": aggregate}), context)
+
+
+@final
+@dataclass(frozen=True)
+class Each:
+    """Each payload is decoded, and bounded where the strategy says so."""
+
+    shows_metrics: bool = True
+
+    def size(self, strategy: Strategy, layout: Layout) -> int:
+        """As many as the model has."""
+        return layout.dimension
+
+    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+        """The client's delta."""
+        delta, bound = decode(strategy.pipeline, payload, context), strategy.max_norm
+        if bound is not None and not (norm := float(np.linalg.norm(delta.astype(np.float64)))) <= bound:
+            raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
+        return delta
+
+    def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
+        """The aggregate is the delta."""
+        return aggregate
 
 
 class Collector:
     """Checks the replies of one round and counts them into `collected`.
 
     Args:
-        seed: of the run.
+        start: of the run.
         round: number of the round.
         clients: size of the whole cohort, also where others count in a part of it.
-        clip_norm: of a private strategy, the l2 bound of what a client adds.
+        counting: what is counted of a payload.
     """
 
-    def __init__(
-        self, strategy: Strategy, layout: Layout, seed: int, round: int, clients: int, clip_norm: float
-    ) -> None:
-        self._strategy, self._layout, self._seed, self._round = strategy, layout, seed, round
-        self._release, self._clip_norm = strategy.release if strategy.private else None, clip_norm
-        # Decoded once, on the sum, where the pipeline allows it and each is not bounded here.
-        self._on_sum = (
-            strategy.pipeline.summable
-            and strategy.aggregate.linear
-            and strategy.max_norm is None
-            and self._release is None
-        )
-        size = strategy.pipeline.length(layout.dimension) if self._on_sum else layout.dimension
-        size += self._release.extra if self._release else 0
+    def __init__(self, start: "Start", round: int, clients: int, counting: Counting) -> None:
+        strategy, layout = start.strategy, start.layout
+        self._strategy, self._layout, self._seed, self._round = strategy, layout, start.seed, round
+        self._counting = counting
+        self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
+        self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
+        cohort = max(1, clients)
         self.collected = Collected(
-            strategy.aggregate.start(size, max(1, clients)),
-            FixedPointMean(layout.buffer_size, max(1, clients)),
-            FixedPointMean(layout.dimension if strategy.control_variates else 0, max(1, clients)),
+            strategy.aggregate.start(counting.size(strategy, layout), cohort),
+            {
+                name: strategy.rule_for(stream).start(self._sizes[name], cohort)
+                for name, stream in self._streams.items()
+            },
         )
 
     def add(self, client: str, reply: Message | records.Reply | None) -> None:
@@ -117,18 +178,17 @@ class Collector:
             reason = f"its reply cannot be decoded: {type(error).__name__}: {error}"
             self.collected.dropped[client] = reason
 
-    def delta(self) -> Vector:
-        """The aggregate `(d,) float32` of what was counted in."""
-        values = self.collected.deltas.result()
-        if self._on_sum:
-            return decode(self._strategy.pipeline, Payload({"values": values}), self._context(""))
-        return values
+    def result(self, state: Arrays) -> tuple[Vector, Arrays]:
+        """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
+        values, after = self._strategy.aggregate.apply(self.collected.deltas, state)
+        return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
 
-    def total(self) -> NDArray[np.int64]:
-        """The sum of what was counted in, `(d + extra,)` in multiples of 2**-36; of a private strategy."""
-        deltas = self.collected.deltas
-        assert isinstance(deltas, FixedPointMean)
-        return deltas.fixed
+    def streams(self) -> Mapping[str, Vector]:
+        """What each stream's aggregate gave."""
+        return {
+            name: self._strategy.rule_for(self._streams[name]).apply(total, {})[0]
+            for name, total in self.collected.streams.items()
+        }
 
     def _count_in(self, client: str, message: Message | records.Reply | None) -> None:
         if message is None:
@@ -136,74 +196,112 @@ class Collector:
         collected = self.collected
         with span("records"):
             reply = self._opened(client, message)
+        weight = reply.payload.weight
         with span("aggregate"):
-            # The others first into a trial: all are counted, or none.
-            others = (
-                (collected.buffers, reply.buffers, reply.payload.weight),
-                (collected.controls, reply.control, 1.0),
-            )
-            present = [other for other in others if other[1].size]
-            for total, values, weight in present:
-                total.check(values, weight)
-            self._add(reply.payload, self._context(client))
-            for total, values, weight in present:
-                total.add(values, weight)
-        # A mean of the clients' metrics would be a release without noise.
-        for name, value in reply.metrics.items() if self._release is None else ():
+            # The streams first into a trial: all are counted, or none.
+            present = [
+                (collected.streams[name], reply.streams[name], weight if stream.weighted else 1.0)
+                for name, stream in self._streams.items()
+            ]
+            for total, values, heavy in present:
+                total.check(values, heavy)
+            values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+            collected.deltas.add(client, values, weight)
+            for total, values, heavy in present:
+                total.add(client, values, heavy)
+        for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
             collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
         collected.counted += 1
 
     def _opened(self, client: str, message: Message | records.Reply) -> records.Reply:
         """A reply, measured and checked."""
-        strategy, sizes = self._strategy, self.collected.bytes_up
-        max_weight, control = strategy.max_weight, strategy.control_variates
+        sizes, max_weight = self.collected.bytes_up, self._strategy.max_weight
         if isinstance(message, records.Reply):
             sizes[client] = records.measure_reply(message, round=self._round, client=client)
-            return records.checked_reply(message, self._layout, max_weight=max_weight, control=control)
+            return records.checked_reply(message, max_weight=max_weight, streams=self._sizes)
         if message.has_error():
             raise PayloadError(f"it failed: {reason(message.error.reason)}")
         sizes[client] = record_sizes.measure(message.content)
         return records.unpack_reply(
             message.content, self._layout,
-            round=self._round, client=client, max_weight=max_weight, control=control,
+            round=self._round, client=client, max_weight=max_weight, streams=self._sizes,
         )  # fmt: skip
 
-    def _add(self, payload: Payload, where: RoundContext) -> None:
-        """Count a payload in; raises `PayloadError` and stays as it was where it does not fit."""
-        deltas, pipeline = self.collected.deltas, self._strategy.pipeline
-        if self._on_sum:
-            check_payload(pipeline, payload, where, finite=not isinstance(deltas, FixedPointMean))
-            deltas.add(payload.values, payload.weight)
-            return
-        delta = decode(pipeline, payload, where)
-        bound = self._strategy.max_norm
-        if bound is not None and not (norm := float(np.linalg.norm(delta.astype(np.float64)))) <= bound:
-            raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
-        if self._release is not None:
-            delta = self._release.contribution(delta, self._clip_norm)
-        deltas.add(delta, payload.weight)
-
-    def _context(self, client: str) -> RoundContext:
-        return RoundContext(self._seed, self._round, client, self._layout)
+    def _context(self, sender: Sender) -> RoundContext:
+        return RoundContext(self._seed, self._round, sender, self._layout)
 
 
-@dataclass(frozen=True)
-class StartCollector:
-    """Makes the collectors of a run's rounds: `start(round, clients, clip_norm)`.
+class Start(Protocol):
+    """Makes the collectors of a run's rounds: `start(round, clients, ...)`.
 
     Two are equal where they would make the same ones, so that processes that
     have one know whether it is the one that is asked for.
     """
 
+    @property
+    def strategy(self) -> Strategy:
+        """Of the run."""
+
+    @property
+    def layout(self) -> Layout:
+        """Of the model."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+
+    def __call__(self, round: int, clients: int, *bounds: Any) -> Any:
+        """A collector for one round of a cohort of so many clients."""
+
+
+@final
+@dataclass(frozen=True)
+class StartCollector:
+    """Makes collectors that see each reply; they add encoded values up where the pipeline allows it."""
+
     strategy: Strategy
     layout: Layout
     seed: int
 
-    def __call__(self, round: int, clients: int, clip_norm: float = inf) -> Collector | MaskedCollector:
+    def __call__(self, round: int, clients: int, *bounds: Any) -> Collector:
         """A collector for one round of a cohort of so many clients."""
-        if self.strategy.pipeline.only_sum:
-            return MaskedCollector(self.strategy, self.layout, self.seed, round, clients)
-        return Collector(self.strategy, self.layout, self.seed, round, clients, clip_norm)
+        strategy = self.strategy
+        on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
+        return Collector(self, round, clients, OnSum() if on_sum else Each())
+
+
+def collect(
+    grid: Grid,
+    asked: Sequence[tuple[str, int]],
+    content: RecordDict,
+    start: Start,
+    collector: Any,
+    arguments: tuple[Any, ...],
+    timeout: float | None,
+) -> None:
+    """Ask clients for their part of a round, and count what they reply into the collector.
+
+    Args:
+        asked: `(stable name, node id)` of each client.
+        content: what each is sent.
+        start: `start(*arguments)` makes collectors like this one.
+        arguments: the first is the number of the round.
+        timeout: seconds for the replies.
+    """
+    group = str(arguments[0])
+    if isinstance(grid, Reduces):
+        parts = grid.reduce(
+            start, arguments, asked, content,
+            message_type="train", group_id=group, timeout=timeout,
+        )  # fmt: skip
+        for part in parts:
+            with span("aggregate"):
+                collector.collected.merge(part)
+        return
+    clients = {node: name for name, node in asked}
+    messages = [Message(content, dst_node_id=node, message_type="train", group_id=group) for node in clients]
+    for node, message in exchange(grid, messages, timeout):
+        collector.add(clients[node], message)
 
 
 @runtime_checkable
@@ -216,7 +314,7 @@ class Reduces(Protocol):
 
     def reduce(
         self,
-        start: StartCollector,
+        start: Start,
         arguments: tuple[Any, ...],
         asked: Sequence[tuple[str, int]],
         content: RecordDict,

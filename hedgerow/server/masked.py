@@ -1,108 +1,89 @@
-"""Ring vectors of a cohort, summed: where a simulation adds them up without masks, and after unmasking."""
+"""Rounds of which the server sees a sum of ring vectors alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import final
 
-import numpy as np
-from flwr.app import Message
-from numpy.typing import NDArray
+from flwr.app import RecordDict
+from flwr.serverapp import Grid
 
-from hedgerow import record_sizes, records
-from hedgerow.server.replies import reason
-from hedgerow.spans import span
-from hedgerow.strategies.pipeline.coding import decode
-from hedgerow.strategies.release import UNIT
-from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
-from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
-
-_LARGEST_SUM = 2.0**26
+from hedgerow.server.collect import collect
+from hedgerow.server.masked_collector import MaskedCollector, StartMasked
+from hedgerow.server.plain import request
+from hedgerow.server.round_kind import Cohort, Counted
+from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
+from hedgerow.strategies.transforms.mask import model_hash
+from hedgerow.types import ServerState
 
 
+@final
 @dataclass
-class MaskedCollected:
-    """What has been made of some of a masked round's replies.
+class MaskedRounds:
+    """A `RoundKind` in which the server learns a sum, by the five stages of secure aggregation.
 
     Attributes:
-        sum: of the clients that count.
-        dropped: `{client: reason}`.
-        bytes_up: `{client: bytes}` of the replies that arrived.
-        bytes_down: `{client: bytes}` of the messages sent, where they are not all alike.
-        counted: clients that count.
-        failed: why there is no sum.
+        grid: where the clients are.
+        start: makes the rounds' collectors.
+        timeout: seconds that each stage has; `None` waits for ever.
+        run: name of this run in the protocol.
+        register: identity keys of clients, pinned by the server too.
+        masks: run the whole protocol. Without, the same numbers are added in the clear: only
+            simulated clients do that.
     """
 
-    sum: RingSum
-    dropped: dict[str, str] = field(default_factory=dict)
-    bytes_up: dict[str, int] = field(default_factory=dict)
-    bytes_down: dict[str, int] = field(default_factory=dict)
-    counted: int = 0
-    failed: str = ""
+    grid: Grid
+    start: StartMasked
+    timeout: float | None
+    run: str
+    register: Mapping[str, bytes] | None = None
+    masks: bool = True
+    epsilon: float | None = field(default=None, init=False)
 
-    def merge(self, other: "MaskedCollected") -> None:
-        """Add what was made of other replies of the round; in whatever order, the result is the same."""
-        self.sum.merge(other.sum)
-        self.dropped.update(other.dropped)
-        self.bytes_up.update(other.bytes_up)
-        self.counted += other.counted
+    @property
+    def secure(self) -> str:
+        """How the sum is computed."""
+        return "masked" if self.masks else "unmasked"
 
-    def means(self) -> Mapping[str, float]:
-        """Each metric's mean, weighted by examples; none where the round has failed."""
-        return {} if self.failed else self.sum.metrics()
+    @property
+    def sampling_seed(self) -> int:
+        """The run's: same seed, same cohorts."""
+        return self.start.seed
 
-    def mean_buffers(self) -> Vector:
-        """The weighted mean of the buffers, `(b,) float32`."""
-        return self.sum.buffers()
+    def exhausted(self, state: ServerState) -> str:
+        """There is always a next round."""
+        return ""
 
+    def open(self, state: ServerState, cohort: Cohort) -> None:
+        """Pack the model, and announce the round."""
+        self._state, self._cohort = state, cohort
+        self._content = request(self.start, state, cohort, clients=len(cohort.nodes))
 
-class MaskedCollector:
-    """Counts ring vectors that are sent without masks into `collected`; for a simulation only.
+    def close(self) -> Counted:
+        """Let the cohort sum its updates, unless it cannot be masked."""
+        start, clients, number = self.start, len(self._cohort.nodes), self._state.round + 1
+        if clients and (refused := refusal(start.strategy, start.layout, clients)):
+            collector = start(number, 0)
+            collector.collected.failed = refused
+            return Counted(start.strategy, self._cohort, collector, None)
+        collector = start(number, clients)
+        if clients and self.masks:
+            self._masked(collector, self._content)
+        elif clients:
+            self._unmasked(collector, self._content)
+        return Counted(start.strategy, self._cohort, collector, self._content)
 
-    Args:
-        seed: of the run.
-        round: number of the round.
-        clients: size of the whole cohort.
+    def _masked(self, collector: MaskedCollector, content: RecordDict) -> None:
+        start, round = self.start, self._state.round + 1
+        model = model_hash(self._state.model, start.layout, start.seed, round)
+        setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
+        aggregate(
+            self.grid, setup, content, self._cohort.nodes, collector.collected,
+            register=self.register, timeout=self.timeout,
+        )  # fmt: skip
 
-    Raises:
-        ValueError: no ring holds the sum of so many clients.
-    """
-
-    def __init__(self, strategy: Strategy, layout: Layout, seed: int, round: int, clients: int) -> None:
-        self._strategy = strategy
-        self._context = RoundContext(seed, round, "", layout)
-        self.shape = Shape.of(strategy.pipeline, layout, max(1, clients))
-        self.collected = MaskedCollected(RingSum(self.shape))
-
-    def add(self, client: str, reply: Message | None) -> None:
-        """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
-        try:
-            if reply is None:
-                raise PayloadError("it did not reply in time")
-            if reply.has_error():
-                raise PayloadError(f"it failed: {reason(reply.error.reason)}")
-            with span("records"):
-                self.collected.bytes_up[client] = record_sizes.measure(reply.content)
-                vector = read_vector(records.unpack_vector(reply.content), self.shape)
-            with span("aggregate"):
-                self.collected.sum.add(vector)
-            self.collected.counted += 1
-        except PayloadError as error:
-            self.collected.dropped[client] = str(error)
-
-    def delta(self) -> Vector:
-        """The mean `(d,) float32` of what was counted in."""
-        return self._decoded(self.collected.sum.mean())
-
-    def total(self) -> NDArray[np.int64]:
-        """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
-
-        Raises:
-            OverflowError: it is beyond 2**26.
-        """
-        total = self._decoded(self.collected.sum.total().astype(np.float64)).astype(np.float64)
-        if not np.abs(total).max(initial=0.0) < _LARGEST_SUM:
-            raise OverflowError(f"the sum is beyond {_LARGEST_SUM:.3g}; take a smaller clip norm")
-        return np.rint(total / UNIT).astype(np.int64)
-
-    def _decoded(self, numbers: NDArray[np.float64]) -> Vector:
-        return decode(self._strategy.pipeline, Payload({"values": numbers}), self._context)
+    def _unmasked(self, collector: MaskedCollector, content: RecordDict) -> None:
+        start, clients = self.start, len(self._cohort.nodes)
+        asked, arguments = list(self._cohort.nodes.items()), (self._state.round + 1, clients)
+        collect(self.grid, asked, content, start, collector, arguments, self.timeout)
+        collected = collector.collected
+        collected.failed = shortfall(start.secure, collected.counted, clients)

@@ -1,28 +1,20 @@
 """The training loop, as a generator of what happened in each round."""
 
 import logging
-import math
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
-from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import record_sizes, records
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.server.collect import Collector, Reduces, StartCollector
-from hedgerow.server.exchange import exchange
-from hedgerow.server.masked import MaskedCollected, MaskedCollector
-from hedgerow.server.privacy import PrivateRounds, begin_private
+from hedgerow.server.kinds import kind_of
+from hedgerow.server.private import begin_private
 from hedgerow.server.roster import Roster
-from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
+from hedgerow.server.round_kind import Cohort
+from hedgerow.server.step import step
 from hedgerow.spans import span
-from hedgerow.strategies import control
+from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import model_hash
 from hedgerow.types import Layout, Model, RoundResult, ServerState
 
 log = logging.getLogger("hedgerow")
@@ -30,12 +22,17 @@ log = logging.getLogger("hedgerow")
 Evaluate = Callable[[Model], Mapping[str, float]]
 
 
-def begin(strategy: Strategy, model: Model) -> ServerState:
+def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
     """The server's state before the first round."""
-    d = len(model.parameters)
-    control = np.zeros(d if strategy.control_variates else 0, np.float32)
-    update, private = strategy.server_update.init(d), begin_private(strategy, d)
-    return ServerState(0, model, update, control, private=private)
+    d = layout.dimension
+    return ServerState(
+        0,
+        model,
+        strategy.server_update.init(d),
+        streams.begin(strategy.streams, layout),
+        aggregate=strategy.aggregate.init(d),
+        private=begin_private(strategy, d),
+    )
 
 
 def rounds(
@@ -87,172 +84,47 @@ def rounds(
     strategy's quorum the round is `failed` and the model stays as it was.
 
     Raises:
-        ValueError: the state has a control variate and the strategy has none,
-            or the other way round.
+        ValueError: the state has other streams than the strategy, such as
+            control variates.
     """
-    if bool(state.control.size) != strategy.control_variates:
-        has, wants = ("a", "none") if state.control.size else ("no", "one")
+    wanted = streams.begin(strategy.streams, layout)
+    if state.streams.keys() != wanted.keys():
         raise ValueError(
-            f"the state has {has} control variate, and the strategy {strategy.name} has {wants};"
-            " go on with the strategy it was begun with, or begin anew"
+            f"the state has the streams {sorted(state.streams)}, and the strategy {strategy.name} has"
+            f" {sorted(wanted)}; go on with the strategy it was begun with, or begin anew"
         )
     roster = roster or Roster()
-    start = StartCollector(strategy, layout, seed)
-    secure, run = strategy.pipeline.secure, secrets.token_hex(16)
-    private = None
-    if strategy.budget is not None:
-        private = PrivateRounds(strategy, seed, ledger or Ledger(strategy.budget), seeded_noise)
-        private.check(layout, state)
+    kind = kind_of(
+        strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
+        ledger=ledger, seeded_noise=seeded_noise,
+    )  # fmt: skip
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
-        if private is not None and (why := private.exhausted(state)):
+        if why := kind.exhausted(state):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
         roster.refresh(grid)
-        sampling_seed = seed if private is None else private.sampling_seed
-        cohort = strategy.sampling.choose(roster.names, sampling_seed, number) if roster.names else ()
-        asked = [(name, roster.node(name)) for name in cohort]
-        with span("records"):
-            lost = {name: state.uncounted[name] for name in cohort if name in state.uncounted}
-            content = records.pack_train(
-                state.model, layout, round=number, seed=seed, control=state.control, uncounted=lost,
-                clients=len(cohort) if secure else 0,
-            )  # fmt: skip
-        collector, refused = _ask(
-            grid, start, state, cohort, asked, content,
-            clip_norm=math.inf if private is None else private.clip_norm(state),
-            masked_as=run if masks else "", register=register, timeout=timeout,
-        )  # fmt: skip
+        names = roster.names
+        chosen = strategy.sampling.choose(names, kind.sampling_seed, number) if names else ()
+        kind.open(state, Cohort({name: roster.node(name) for name in chosen}, len(names)))
+        outcome = kind.close()
         with span("aggregate"):
-            if private is not None and roster.names:
-                state, failed = private.update(state, collector)
-            else:
-                state, failed = _update(strategy, state, collector, len(cohort))
-            if isinstance(collector, Collector) and strategy.control_variates:
-                state = _control(state, collector, cohort, len(roster.names), failed=bool(failed))
+            state, failed = step(strategy, state, outcome.aggregated(state))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
-        collected = collector.collected
+        replies = outcome.replies
         yield RoundResult(
             state=state,
-            cohort=cohort,
-            dropped=dict(sorted(collected.dropped.items())),
+            cohort=chosen,
+            dropped=dict(sorted(replies.dropped.items())),
             failed=failed,
-            bytes_up=dict(sorted(collected.bytes_up.items())),
-            bytes_down=_bytes_down(collector, cohort, content, refused),
-            metrics=collected.means(),
+            bytes_up=dict(sorted(replies.bytes_up.items())),
+            bytes_down=outcome.bytes_down(),
+            metrics=replies.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,
-            secure="" if secure is None else "masked" if masks else "unmasked",
-            epsilon=None if private is None else private.ledger.epsilon,
+            secure=kind.secure,
+            epsilon=kind.epsilon,
         )
-
-
-def _ask(
-    grid: Grid,
-    start: StartCollector,
-    state: ServerState,
-    cohort: Sequence[str],
-    asked: Sequence[tuple[str, int]],
-    content: RecordDict,
-    *,
-    clip_norm: float,
-    masked_as: str,
-    register: Mapping[str, bytes] | None,
-    timeout: float | None,
-) -> tuple[Collector | MaskedCollector, str]:
-    """What came of asking a cohort; and why it was not asked at all, where its sum cannot be masked.
-
-    Args:
-        clip_norm: of a private strategy, the l2 bound of what a client adds.
-        masked_as: name of this run in a secure aggregation; empty where masks are left out.
-    """
-    secure, number = start.strategy.pipeline.secure, state.round + 1
-    if secure and cohort and (refused := refusal(start.strategy, start.layout, len(cohort))):
-        collector = start(number, 0)
-        collector.collected.failed = refused
-        return collector, refused
-    arguments = (number, len(asked), clip_norm)
-    collector = start(*arguments)
-    if secure and asked and masked_as:
-        assert isinstance(collector, MaskedCollector)
-        model = model_hash(state.model, start.layout, start.seed, number)
-        setup = set_up(secure, collector.shape, cohort, masked_as, number, model)
-        aggregate(grid, setup, content, dict(asked), collector.collected, register=register, timeout=timeout)
-    elif asked:
-        _collect(grid, asked, content, start, collector, arguments, timeout=timeout)
-        if secure:
-            collector.collected.failed = shortfall(secure, collector.collected.counted, len(cohort))
-    return collector, ""
-
-
-def _collect(
-    grid: Grid,
-    asked: Sequence[tuple[str, int]],
-    content: RecordDict,
-    start: StartCollector,
-    collector: Collector | MaskedCollector,
-    arguments: tuple[int, int, float],
-    *,
-    timeout: float | None,
-) -> None:
-    """Ask the clients for their part of a round, and count what they reply into the collector."""
-    group = str(arguments[0])
-    if isinstance(grid, Reduces):
-        parts = grid.reduce(
-            start, arguments, asked, content,
-            message_type="train", group_id=group, timeout=timeout,
-        )  # fmt: skip
-        for part in parts:
-            with span("aggregate"):
-                collector.collected.merge(part)
-        return
-    clients = {node: name for name, node in asked}
-    messages = [Message(content, dst_node_id=node, message_type="train", group_id=group) for node in clients]
-    for node, message in exchange(grid, messages, timeout):
-        collector.add(clients[node], message)
-
-
-def _bytes_down(
-    collector: Collector | MaskedCollector, cohort: Sequence[str], content: RecordDict, refused: str
-) -> dict[str, int]:
-    """What each was sent: all the same, but in a secure aggregation; nothing where the round was refused."""
-    sent = dict.fromkeys(cohort, 0 if refused else record_sizes.measure(content))
-    collected = collector.collected
-    return sent | collected.bytes_down if isinstance(collected, MaskedCollected) else sent
-
-
-def _update(
-    strategy: Strategy, state: ServerState, collector: Collector | MaskedCollector, clients: int
-) -> tuple[ServerState, str]:
-    unchanged = replace(state, round=state.round + 1)
-    if clients == 0:
-        return unchanged, "no client is connected"
-    collected = collector.collected
-    if collected.failed:
-        return unchanged, collected.failed
-    needed = max(1, int(np.ceil(strategy.quorum * clients - 1e-9)))
-    if collected.counted < needed:
-        return unchanged, f"{collected.counted} of {clients} clients count; {needed} are needed"
-    parameters, update = strategy.server_update.apply(state.model.parameters, collector.delta(), state.update)
-    if not np.isfinite(parameters).all():
-        return unchanged, "the new model would not be finite; the server's learning rate may be too large"
-    buffers = collected.mean_buffers() if len(state.model.buffers) else state.model.buffers
-    return replace(unchanged, model=Model(parameters, buffers), update=update), ""
-
-
-def _control(
-    state: ServerState, collector: Collector, cohort: tuple[str, ...], clients: int, *, failed: bool
-) -> ServerState:
-    """The state after a round, with the control variate that follows from it."""
-    collected = collector.collected
-    lost = frozenset(cohort if failed else collected.dropped)
-    uncounted = control.uncounted(state.uncounted, cohort, lost, state.round)
-    if failed:
-        return replace(state, uncounted=uncounted)
-    mean = collected.controls.result()
-    return replace(
-        state, control=control.moved(state.control, mean, collected.counted, clients), uncounted=uncounted
-    )

@@ -14,7 +14,7 @@ from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Si
 from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.exchange import exchange
-from hedgerow.server.masked import MaskedCollected
+from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.secrecy import SecureAggregation

@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
+from hedgerow.strategies.control import control_variates
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import Stream
 from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise, unit_for
 from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
 from hedgerow.strategies.transforms.compression import quantize
@@ -116,7 +118,7 @@ def scaffold(
     'sgd(0.5)'
     """
     update = server_update.sgd(server_learning_rate)
-    return replace(_strategy("scaffold", update, {**parts, "weighted": weighted}), control_variates=True)
+    return _strategy("scaffold", update, {**parts, "weighted": weighted}, streams=(control_variates(),))
 
 
 def secure_fedavg(
@@ -264,10 +266,17 @@ def _step(learning_rate: float, momentum: float) -> server_update.ServerUpdate:
 
 
 def _strategy(
-    name: str, update: server_update.ServerUpdate, parts: Parts, *, budget: Budget | None = None
+    name: str,
+    update: server_update.ServerUpdate,
+    parts: Parts,
+    *,
+    budget: Budget | None = None,
+    streams: tuple[Stream, ...] = (),
 ) -> Strategy:
     pipeline, weighted = parts.get("pipeline", float32()), parts.get("weighted", True)
     if weighted and "weight" not in pipeline.kinds:
         pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
-    others = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
-    return Strategy(name=name, pipeline=pipeline, server_update=update, budget=budget, **others)  # type: ignore[arg-type]
+    others: Any = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
+    return Strategy(
+        name=name, pipeline=pipeline, server_update=update, budget=budget, streams=streams, **others
+    )

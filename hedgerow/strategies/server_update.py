@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hedgerow import checks
+from hedgerow.strategies.streams import Totals
 from hedgerow.types import Arrays, Vector
+
+_ONE = Totals()
 
 
 @dataclass(frozen=True)
@@ -22,26 +25,32 @@ class ServerUpdate:
     Attributes:
         name: as written in a configuration.
         init: `d -> state`, named `(d,) float32` arrays.
-        apply: `(parameters, delta, state) -> (new parameters, new state)`;
-            changes none of its arguments.
+        apply: `(parameters, delta, state, totals) -> (new parameters, new
+            state)`; changes none of its arguments. The totals are the cohort's.
     """
 
     name: str
     init: Callable[[int], Arrays]
-    apply: Callable[[Vector, Vector, Arrays], tuple[Vector, Arrays]]
+    apply: Callable[[Vector, Vector, Arrays, Totals], tuple[Vector, Arrays]]
+
+    def __call__(
+        self, parameters: Vector, delta: Vector, state: Arrays, totals: Totals = _ONE
+    ) -> tuple[Vector, Arrays]:
+        """One step; by default of a cohort of one client."""
+        return self.apply(parameters, delta, state, totals)
 
 
 def sgd(learning_rate: float = 1.0) -> ServerUpdate:
     """`w <- w + learning_rate * delta`: with 1, plain FedAvg.
 
     >>> rule = sgd(0.5)
-    >>> rule.apply(np.ones(1, np.float32), np.ones(1, np.float32), {})[0].tolist()
+    >>> rule(np.ones(1, np.float32), np.ones(1, np.float32), {})[0].tolist()
     [1.5]
     """
     checks.positive(learning_rate=learning_rate)
     rate = np.float32(learning_rate)
     return ServerUpdate(
-        f"sgd({learning_rate})", lambda d: {}, lambda w, delta, state: (w + rate * delta, state)
+        f"sgd({learning_rate})", lambda d: {}, lambda w, delta, state, totals: (w + rate * delta, state)
     )
 
 
@@ -51,7 +60,7 @@ def momentum(learning_rate: float = 1.0, beta: float = 0.9) -> ServerUpdate:
     checks.probability(beta=beta)
     rate, keep = np.float32(learning_rate), np.float32(beta)
 
-    def apply(w: Vector, delta: Vector, state: Arrays) -> tuple[Vector, Arrays]:
+    def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
         velocity = keep * state["velocity"] + delta
         return w + rate * velocity, {"velocity": velocity}
 
@@ -103,7 +112,7 @@ def _adaptive(
     def init(d: int) -> Arrays:
         return {"first": np.zeros(d, np.float32), "second": np.full(d, floor * floor, np.float32)}
 
-    def apply(w: Vector, delta: Vector, state: Arrays) -> tuple[Vector, Arrays]:
+    def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
         first = keep * state["first"] + (1 - keep) * delta
         moment = second(state["second"], delta * delta)
         moved = w + rate * first / (np.sqrt(moment) + floor)

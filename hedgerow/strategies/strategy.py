@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
-from hedgerow.strategies import control
 from hedgerow.strategies.aggregates.mean import Aggregate, mean
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import Transform
@@ -12,6 +11,7 @@ from hedgerow.strategies.release import Release
 from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
+from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import LocalTraining
 
 
@@ -31,9 +31,8 @@ class Strategy:
         max_weight: a reply with a larger weight is dropped.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
-        control_variates: whether local steps are corrected by SCAFFOLD's
-            control variates. They are sent as they are, in float32: the
-            pipeline is for the delta.
+        streams: what travels beside the delta and the buffers, such as
+            SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.
 
     A pipeline with noise makes the strategy `private`. Its rounds release a
@@ -54,13 +53,22 @@ class Strategy:
     quorum: float = 0.5
     max_weight: float = 1e6
     max_norm: float | None = None
-    control_variates: bool = False
+    streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
 
     @property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
-        return self.pipeline.stateful or self.control_variates
+        return self.pipeline.stateful or bool(self.streams)
+
+    @property
+    def all_streams(self) -> tuple[Stream, ...]:
+        """The model's buffers, and `streams`."""
+        return (BUFFERS, *self.streams)
+
+    def rule_for(self, stream: Stream) -> Aggregate:
+        """How what clients sent of a stream becomes one."""
+        return stream.aggregate or self.aggregate
 
     @property
     def private(self) -> bool:
@@ -81,8 +89,9 @@ class Strategy:
         checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
-        if self.control_variates:
-            control.refuse(self.local, self.pipeline, self.aggregate, self.max_norm)
+        for stream in self.streams:
+            if reason := stream.refuse(self):
+                raise ValueError(reason)
         whole = self.pipeline.whole(0)
         if self.pipeline.only_sum and not whole:
             raise ValueError(

@@ -7,11 +7,12 @@ tensor lies where. A `Payload` is what a client sends.
 
 from hedgerow.types.clients import ClientNames, Samples
 from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector
-from hedgerow.types.payload import Payload, PayloadError, RoundContext
+from hedgerow.types.payload import Client, CohortSum, Payload, PayloadError, RoundContext, Sender, Server
 from hedgerow.types.rounds import RoundResult, ServerState
 from hedgerow.types.training import Fit, LocalTraining
 
 __all__ = [
-    "Arrays", "ClientNames", "Fit", "Layout", "LocalTraining", "Model", "Payload", "PayloadError",
-    "RoundContext", "RoundResult", "Samples", "ServerState", "Tensor", "Vector",
+    "Arrays", "Client", "ClientNames", "CohortSum", "Fit", "Layout", "LocalTraining", "Model", "Payload",
+    "PayloadError", "RoundContext", "RoundResult", "Samples", "Sender", "Server", "ServerState", "Tensor",
+    "Vector",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What a client sends, and what a step of the pipeline may know of where."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -34,23 +34,68 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class Client:
+    """One client sent it."""
+
+    name: str
+    is_sum: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class CohortSum:
+    """It is a sum over the clients of a cohort."""
+
+    name: ClassVar[str] = ""
+    is_sum: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server sent it, to every client of a cohort."""
+
+    name: ClassVar[str] = ""
+    is_sum: ClassVar[bool] = False
+
+
+Sender: TypeAlias = Client | CohortSum | Server
+
+
+@dataclass(frozen=True)
 class RoundContext:
     """What a step of the pipeline may know.
 
     Attributes:
         seed: seed of the run.
-        round: round number, from 1.
-        client: stable name of the client whose payload this is; empty while a
-            sum over clients is decoded.
+        round: number of the round in which this was asked for, from 1.
+        sender: whose payload this is.
         layout: of the model.
         num_examples: samples the client trained on; 0 on the server.
         seeded_noise: noise that clients add follows from the seed: in a
             simulation only.
+        steps: local steps that the client took; 0 on the server.
+        version: rounds done when the model was made that a client trained;
+            `None` is the round before this one.
     """
 
     seed: int
     round: int
-    client: str
+    sender: Sender
     layout: Layout
     num_examples: int = 0
     seeded_noise: bool = False
+    steps: int = 0
+    version: int | None = None
+
+    @property
+    def client(self) -> str:
+        """Stable name of the client that sent it; empty where no single one did."""
+        return self.sender.name
+
+    @property
+    def model_version(self) -> int:
+        """Rounds done when the model was made that was trained.
+
+        >>> RoundContext(0, 3, Client("a"), Layout.flat(1)).model_version
+        2
+        """
+        return self.round - 1 if self.version is None else self.version

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from hedgerow.types.model import Arrays, Model, Vector
 
 
@@ -16,10 +14,11 @@ class ServerState:
         round: rounds done.
         model: the global model.
         update: state of the server update (momenta), named float arrays.
-        control: the server's control variate, `(d,) float32`; empty where the
-            strategy has none.
-        uncounted: `{client: round}`, for each client whose control variate was
-            asked for and did not count: the first such round since one that did.
+        streams: the server's value of each stream that travels beside the delta and is no part of
+            the model, `(n,) float32`.
+        uncounted: `{client: round}`, for each client that was asked and did not count, where a
+            stream has to know: the first such round since one that did.
+        aggregate: state of the rule that combines deltas, named arrays.
         private: state of a private strategy (an adaptive clip norm, noise to
             come), named arrays; empty where nothing is private.
     """
@@ -27,8 +26,9 @@ class ServerState:
     round: int
     model: Model
     update: Arrays = field(default_factory=dict)
-    control: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+    streams: Mapping[str, Vector] = field(default_factory=dict)
     uncounted: Mapping[str, int] = field(default_factory=dict)
+    aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
 
 

@@ -58,7 +58,7 @@ def run(
     )
     app = client_app(trainer, data, strategy, state_folder=state_folder)
     with InProcessGrid(app, NUMBER, names=data.names, **options) as grid:
-        state = begin(strategy, trainer.initial(0))
+        state = begin(strategy, trainer.initial(0), trainer.layout)
         return list(rounds(grid, strategy, state, trainer.layout, num_rounds=3))
 
 

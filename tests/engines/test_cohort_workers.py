@@ -42,7 +42,7 @@ def run(trainer=None, *, workers=1, start_method=None, **options):
         return list(hr.simulate(trainer, clients, strategy, rounds=4, workers=workers, **options))
     app = hr.client_app(trainer, clients, strategy)
     with InProcessGrid(app, 60, names=clients.names, workers=workers, start_method=start_method) as grid:
-        state = hr.begin(strategy, trainer.initial(0))
+        state = hr.begin(strategy, trainer.initial(0), trainer.layout)
         return list(hr.rounds(grid, strategy, state, trainer.layout, num_rounds=4))
 
 

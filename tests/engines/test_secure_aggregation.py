@@ -108,7 +108,7 @@ def round_with(stage: str, ill: int):
     with InProcessGrid(
         unwell, 12, names=data.names, node_config=lambda i: {"client-name": data.names[i]}
     ) as grid:
-        state = begin(strategy, trainer.initial(0))
+        state = begin(strategy, trainer.initial(0), trainer.layout)
         (result,) = rounds(grid, strategy, state, trainer.layout, num_rounds=1)
     return result, unwell
 

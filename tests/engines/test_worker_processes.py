@@ -93,7 +93,9 @@ def test_a_run_that_is_left_early_ends_all_processes():
     strategy = fedavg(sampling=uniform(8))
     app = client_app(trainer, data, strategy)
     with InProcessGrid(app, 12, names=data.names, workers=2) as grid:
-        for result in rounds(grid, strategy, begin(strategy, trainer.initial(0)), LAYOUT, num_rounds=9):
+        for result in rounds(
+            grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), LAYOUT, num_rounds=9
+        ):
             assert len(own_processes()) == 2
             if result.round == 2:
                 break

@@ -70,7 +70,9 @@ def test_a_second_run_on_the_same_grid_starts_afresh():
         app = client_app(trainer, data, strategies[0])
         with InProcessGrid(app, 6, names=data.names, workers=workers) as grid:
             for strategy in strategies:
-                *_, last = rounds(grid, strategy, begin(strategy, trainer.initial(0)), LAYOUT, num_rounds=2)
+                *_, last = rounds(
+                    grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), LAYOUT, num_rounds=2
+                )
                 found.append(last.state.model.parameters.tobytes())
     assert found[:2] == found[2:]
     assert found[0] != found[1]
@@ -128,7 +130,7 @@ def test_garbage_from_one_client_drops_it_by_name():
         return None if context.node_config["partition-id"] == 4 else reply  # type: ignore[return-value]
 
     with InProcessGrid(node, 6, names=data.names, workers=2) as grid:
-        state = begin(strategy, MeanTrainer().initial(0))
+        state = begin(strategy, MeanTrainer().initial(0), MeanTrainer().layout)
         (result,) = rounds(grid, strategy, state, LAYOUT, num_rounds=1)
     assert sorted(result.dropped) == ["client-003", "client-004"]
     assert "it must have" in result.dropped["client-003"]

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.strategies import check_payload, decode, encode, parse_pipeline
-from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor
+from hedgerow.types import Client, Layout, Payload, PayloadError, RoundContext, Tensor
 
 LAYOUT = Layout((Tensor("a", (9, 4)), Tensor("none", (0,)), Tensor("b", (25,))))
 D = 61
-CONTEXT = RoundContext(4, 2, "eve", LAYOUT, num_examples=12)
+CONTEXT = RoundContext(4, 2, Client("eve"), LAYOUT, num_examples=12)
 PIPELINES = (
     "float32()",
     "weight_by_examples()",

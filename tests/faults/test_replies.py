@@ -120,7 +120,7 @@ def run(edit, pipeline=None, quorum=0.5, only_bad=False, **parts):
         return reply
 
     with InProcessGrid(node, 5, names=lambda i: data.names[i]) as grid:
-        state = begin(strategy, trainer.initial(0))
+        state = begin(strategy, trainer.initial(0), trainer.layout)
         return list(rounds(grid, strategy, state, trainer.layout, num_rounds=2))
 
 
@@ -171,7 +171,9 @@ def test_an_empty_client_is_dropped_by_name():
     )
     strategy, trainer = fedavg(sampling=uniform(5)), MeanTrainer()
     with InProcessGrid(client_app(trainer, empty, strategy), 5) as grid:
-        (result,) = rounds(grid, strategy, begin(strategy, trainer.initial(0)), trainer.layout, num_rounds=1)
+        (result,) = rounds(
+            grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), trainer.layout, num_rounds=1
+        )
     assert list(result.dropped) == [BAD]
     assert "no samples" in result.dropped[BAD]
 
@@ -181,7 +183,9 @@ def test_a_client_with_another_model_is_dropped_by_name():
     other = MeanTrainer(replace(trainer.layout, parameters=trainer.layout.parameters[::-1]))
     apps = [client_app(other if name == BAD else trainer, data, strategy) for name in data.names]
     with InProcessGrid(lambda m, c: apps[int(c.node_config["partition-id"])](m, c), 5) as grid:
-        (result,) = rounds(grid, strategy, begin(strategy, trainer.initial(0)), trainer.layout, num_rounds=1)
+        (result,) = rounds(
+            grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), trainer.layout, num_rounds=1
+        )
     assert list(result.dropped) == [BAD]
     assert "layout" in result.dropped[BAD]
 
@@ -191,7 +195,9 @@ def test_two_nodes_of_one_name_do_not_count_twice(caplog):
     app = client_app(trainer, data, strategy)
     twice = {"client-name": "client-001"}
     with InProcessGrid(app, 5, node_config=lambda i: twice if i == 4 else {}) as grid:
-        (result,) = rounds(grid, strategy, begin(strategy, trainer.initial(0)), trainer.layout, num_rounds=1)
+        (result,) = rounds(
+            grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), trainer.layout, num_rounds=1
+        )
     assert result.cohort == data.names
     assert "is connected already" in caplog.text
 
@@ -201,7 +207,13 @@ def test_without_clients_the_rounds_fail_and_end():
     app = client_app(trainer, data, strategy)
     with InProcessGrid(app, 1, node_config=lambda i: {"client-name": "nobody"}) as grid:
         results = list(
-            rounds(grid, strategy, begin(strategy, trainer.initial(0)), trainer.layout, num_rounds=2)
+            rounds(
+                grid,
+                strategy,
+                begin(strategy, trainer.initial(0), trainer.layout),
+                trainer.layout,
+                num_rounds=2,
+            )
         )
     assert [r.failed for r in results] == ["no client is connected"] * 2
 

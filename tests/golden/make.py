@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from hedgerow.strategies import decode, encode, parse_pipeline
-from hedgerow.types import Arrays, Layout, RoundContext, Tensor, Vector
+from hedgerow.types import Arrays, Client, Layout, RoundContext, Tensor, Vector
 
 FOLDER = Path(__file__).parent / "payloads"
 LAYOUT = Layout(
@@ -55,7 +55,7 @@ def delta(round: int) -> Vector:
 
 def context(round: int) -> RoundContext:
     """What the client of the golden payloads knows."""
-    return RoundContext(2026, round, "golden", LAYOUT, num_examples=37, seeded_noise=True)
+    return RoundContext(2026, round, Client("golden"), LAYOUT, num_examples=37, seeded_noise=True)
 
 
 def arrays_of(text: str) -> dict[str, np.ndarray]:

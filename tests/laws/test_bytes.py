@@ -71,7 +71,7 @@ def test_bytes_up_are_those_of_the_serialised_reply(name):
         return reply
 
     with InProcessGrid(wire, 100, names=lambda i: data.names[i]) as grid:
-        state = begin(strategy, trainer.initial(0))
+        state = begin(strategy, trainer.initial(0), trainer.layout)
         (result,) = rounds(grid, strategy, state, trainer.layout, num_rounds=1)
     assert not result.dropped
     assert result.bytes_up == up

@@ -11,7 +11,7 @@ from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.expand import expand
 from hedgerow.experiments.config.schema import parse
 from hedgerow.privacy.accounting import epsilon, skellam_divergence
-from hedgerow.server.privacy import Ledger
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.strategies.transforms.client_noise import skellam_event
 
 TABLE = {

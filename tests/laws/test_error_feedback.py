@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hedgerow.strategies import decode, encode, parse_pipeline
 from hedgerow.strategies.pipeline.norms import l2_norm
-from hedgerow.types import Arrays, Layout, RoundContext
+from hedgerow.types import Arrays, Client, Layout, RoundContext
 
 INSIDE = (
     "top_k(0.05)",
@@ -24,7 +24,7 @@ INSIDE = (
 
 
 def context(round: int, d: int) -> RoundContext:
-    return RoundContext(3, round, "ann", Layout.flat(d), num_examples=5)
+    return RoundContext(3, round, Client("ann"), Layout.flat(d), num_examples=5)
 
 
 @given(st.sampled_from(INSIDE), st.integers(0, 2**32 - 1), st.integers(1, 15), st.integers(1, 80))

@@ -32,7 +32,7 @@ from hedgerow.strategies.transforms.mask import (
     read_vector,
     to_ring,
 )
-from hedgerow.types import Fit, Layout, Payload, PayloadError, RoundContext
+from hedgerow.types import Client, Fit, Layout, Payload, PayloadError, RoundContext
 
 PIPELINE = chain(quantize(4, range=1.0), mask(metrics="loss accuracy"))
 LAYOUT = Layout.flat(3)
@@ -144,7 +144,7 @@ def test_a_vector_of_another_form_is_refused_and_changes_nothing() -> None:
 
 
 def test_one_masked_payload_is_never_decoded() -> None:
-    context = RoundContext(1, 1, "ann", LAYOUT)
+    context = RoundContext(1, 1, Client("ann"), LAYOUT)
     payload, _ = encode(PIPELINE, np.ones(3, np.float32), {}, context)
     with pytest.raises(PayloadError, match="only the sum of a cohort"):
         decode(PIPELINE, payload, context)

@@ -20,7 +20,7 @@ from hedgerow.strategies import (
     top_k,
     weight_by_examples,
 )
-from hedgerow.types import Layout, RoundContext
+from hedgerow.types import Client, Layout, RoundContext
 
 fractions = st.floats(1e-6, 1)
 blocks = st.just("tensor") | st.integers(1, 5000)
@@ -55,7 +55,7 @@ def test_reading_the_text_of_a_pipeline_gives_it_back(pipeline: Transform) -> No
         pipeline.unbiased,
     )
     x = np.linspace(-3, 5, 50, dtype=np.float32)
-    context = RoundContext(1, 1, "ann", Layout.flat(50), num_examples=9)
+    context = RoundContext(1, 1, Client("ann"), Layout.flat(50), num_examples=9)
     first, second = (encode(p, x, {}, context)[0] for p in (pipeline, again))
     assert {k: v.tobytes() for k, v in first.arrays.items()} == {
         k: v.tobytes() for k, v in second.arrays.items()

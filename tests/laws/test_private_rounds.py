@@ -161,7 +161,7 @@ def test_a_ledger_that_was_removed_is_noticed(tmp_path):
 
 def test_a_model_with_values_that_would_be_averaged_without_noise_is_refused():
     layout = Layout(LAYOUT.parameters, (Tensor("running_mean", (3,)),))
-    state = begin(ADAPTIVE, MeanTrainer().initial(0))
+    state = begin(ADAPTIVE, MeanTrainer().initial(0), MeanTrainer().layout)
     with pytest.raises(ValueError, match=r"3 values that are not trained.*GroupNorm"):
         next(rounds(None, ADAPTIVE, state, layout, num_rounds=1))  # type: ignore[arg-type]
 

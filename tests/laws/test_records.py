@@ -78,9 +78,9 @@ sizes = st.one_of(st.integers(0, 300), st.integers(2**31 - 2, 2**31 + 2), st.int
 def test_a_reply_that_is_not_packed_has_the_size_that_it_would_have(
     values, buffers, control, metrics, examples, number, client
 ):
-    reply = Reply(
-        Payload(values, 2.0), np.zeros(buffers, np.float32), examples, metrics, np.zeros(control, np.float32)
-    )
+    streams = {"buffers": np.zeros(buffers, np.float32), "control": np.zeros(control, np.float32)}
+    streams = {name: values for name, values in streams.items() if values.size}
+    reply = Reply(Payload(values, 2.0), streams, examples, metrics)
     for _ in range(2):
         size = records.measure_reply(reply, round=number, client=client)
         assert size == record_sizes.measure(records.pack_reply(reply, round=number, client=client))

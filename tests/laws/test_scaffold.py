@@ -10,6 +10,7 @@ from torch import nn
 import hedgerow as hr
 from hedgerow.rng import generator
 from hedgerow.server.checkpoint import load_checkpoint
+from hedgerow.strategies.control import control_variates
 from hedgerow.types import Fit, Layout, Model, Samples
 from tests.support import Clients
 
@@ -68,7 +69,7 @@ def test_it_is_the_papers_algorithm_with_partial_participation(trainer):
     model, control = reference(clients, strategy, start, 8, 3, 0.8)
     state = results[-1].state
     np.testing.assert_allclose(state.model.parameters, model, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(state.control, control, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(state.streams["control"], control, rtol=0, atol=1e-5)
     assert np.abs(model - start).max() > 0.5
     assert np.abs(control).max() > 0.1
 
@@ -162,10 +163,10 @@ def test_a_resumed_run_ends_with_the_same_model_and_control_variate(tmp_path, pi
     run.close()  # the fifth round is done and not saved: the clients' states are ahead
     saved = load_checkpoint(tmp_path / "checkpoints", hr.TorchTrainer(TASK).layout, seed=0)
     assert saved.round == 4
-    assert saved.control.any()
+    assert saved.streams["control"].any()
     *_, last = hr.simulate(TASK, clients, strategy, rounds=9, workers=workers, folder=tmp_path)
     assert last.state.model.parameters.tobytes() == whole.model.parameters.tobytes()
-    assert last.state.control.tobytes() == whole.control.tobytes()
+    assert last.state.streams["control"].tobytes() == whole.streams["control"].tobytes()
 
 
 REFUSED = {
@@ -188,13 +189,21 @@ def test_two_sides_of_another_mind_say_so():
     trainer = hr.TorchTrainer(TASK)
     app = hr.client_app(trainer, clients, other)
     with hr.InProcessGrid(app, 2, names=clients.names) as grid:
-        state = hr.begin(one, trainer.initial(0))
+        state = hr.begin(one, trainer.initial(0), trainer.layout)
         (result,) = hr.rounds(grid, one, state, trainer.layout, num_rounds=1)
-        assert "sent a control variate, and this client's strategy has none" in result.dropped["client-0"]
+        assert "sends the streams ['control'], this client's has []" in result.dropped["client-0"]
         with pytest.raises(
-            ValueError, match="the state has no control variate, and the strategy scaffold has one"
+            ValueError, match=r"the state has the streams \[\], and the strategy scaffold has \['control'\]"
         ):
-            next(hr.rounds(grid, one, hr.begin(other, trainer.initial(0)), trainer.layout, num_rounds=1))
+            next(
+                hr.rounds(
+                    grid,
+                    one,
+                    hr.begin(other, trainer.initial(0), trainer.layout),
+                    trainer.layout,
+                    num_rounds=1,
+                )
+            )
 
 
 @pytest.mark.parametrize(
@@ -204,4 +213,4 @@ def test_two_sides_of_another_mind_say_so():
 )
 def test_control_variates_are_not_sent_in_the_open_beside_what_is_protected(kept):
     with pytest.raises(ValueError, match="control variates do not fit here"):
-        replace(kept, control_variates=True)
+        replace(kept, streams=(control_variates(),))

@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.server.masked import MaskedCollector
-from hedgerow.server.privacy import PrivateRounds
+from hedgerow.server.masked import MaskedRounds
+from hedgerow.server.masked_collector import MaskedCollector, StartMasked
+from hedgerow.server.private import PrivateRounds, Released
+from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.rounds import begin
+from hedgerow.server.step import step
 from hedgerow.strategies import Strategy, cyclic, parse_pipeline, poisson, secure_dp_fedavg
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, open_payload, to_ring
-from hedgerow.types import Fit, Layout, Model, RoundContext
+from hedgerow.types import Client, Fit, Layout, Model, RoundContext
 
 
 def encoded(
@@ -24,7 +27,7 @@ def encoded(
 ) -> tuple[np.ndarray, RingVector]:
     """What a client sends, as whole numbers and in the ring."""
     layout = Layout.flat(len(delta))
-    payload, _ = encode(strategy.pipeline, delta, {}, RoundContext(1, 1, client, layout, 5, True))
+    payload, _ = encode(strategy.pipeline, delta, {}, RoundContext(1, 1, Client(client), layout, 5, True))
     fit = Fit(delta, np.empty(0, np.float32), 5, {"loss": 0.5})
     shape = Shape.of(strategy.pipeline, layout, clients)
     return payload.values.astype(np.int64), to_ring(payload, fit, shape, strategy.pipeline)
@@ -112,30 +115,37 @@ def test_a_chain_of_steps_binds_the_mask_to_the_noise():
         parse_pipeline("chain(clip(1.0), lattice(0.25, 1.0), mask(), distributed_noise(9.0, 1.0, 0.25, 9))")
 
 
-def collector(strategy: Strategy, vectors: list[RingVector], layout: Layout) -> MaskedCollector:
-    made = MaskedCollector(strategy, layout, 1, 1, 20)
+def outcome(private: PrivateRounds, vectors: list[RingVector], layout: Layout, failed: str = "") -> Released:
+    """What comes of a round in which 20 were asked and these have answered."""
+    collector = MaskedCollector(StartMasked(private.strategy, layout, 1), 1, 20)
     for vector in vectors:
-        made.collected.sum.add(vector)
-        made.collected.counted += 1
-    return made
+        collector.collected.sum.add(vector)
+        collector.collected.counted += 1
+    collector.collected.failed = failed
+    cohort = Cohort({str(number): number for number in range(20)}, 20)
+    return Released(private, Counted(private.strategy, cohort, collector, None))
 
 
 def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     strategy = secure_dp_fedavg(1.0, 2.0, 1e-3, sampling=cyclic(20, population=20))
-    layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)))
+    layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)), Layout.flat(3))
     ledger = Ledger(Budget(1e-3))
-    private = PrivateRounds(strategy, 1, ledger, seeded=False)
+    private = PrivateRounds(
+        MaskedRounds(None, StartMasked(strategy, layout, 1), None, ""), strategy, 1, ledger, False
+    )
     vectors = [encoded(strategy, np.ones(3, np.float32), str(i), 20)[1] for i in range(20)]
 
-    refused = collector(strategy, vectors, layout)
-    refused.collected.failed = "secure aggregation failed: TooFewShares"
-    after, why = private.update(state, refused)
-    assert (why, ledger.releases, after.model) == (refused.collected.failed, 0, state.model)
-    after, why = private.update(state, collector(strategy, vectors[:11], layout))
+    def ended(vectors, failed=""):
+        return step(private.strategy, state, outcome(private, vectors, layout, failed).aggregated(state))
+
+    after, why = ended(vectors, "secure aggregation failed: TooFewShares")
+    assert (why, ledger.releases) == ("secure aggregation failed: TooFewShares", 0)
+    assert after.model == state.model
+    after, why = ended(vectors[:11])
     assert "11 clients count, and the noise of 12 makes a sum private" in why
     assert (ledger.releases, after.model) == (0, state.model)
-    monkeypatch.setattr("hedgerow.server.masked._LARGEST_SUM", 1e-6)
-    after, why = private.update(state, collector(strategy, vectors, layout))
+    monkeypatch.setattr("hedgerow.server.masked_collector._LARGEST_SUM", 1e-6)
+    after, why = ended(vectors)
     assert "the sum is beyond 1e-06; take a smaller clip norm; nothing is released" in why
     assert (ledger.releases, after.model) == (0, state.model)
     monkeypatch.undo()
@@ -146,6 +156,6 @@ def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     update = strategy.server_update
     watched = replace(update, apply=lambda *a: (order.append("model"), update.apply(*a))[1])
     private = replace(private, strategy=replace(strategy, server_update=watched))
-    after, why = private.update(state, collector(strategy, vectors, layout))
+    after, why = ended(vectors)
     assert (why, order, ledger.releases) == ("", ["ledger", "model"], 1)
     assert after.model.parameters.any()

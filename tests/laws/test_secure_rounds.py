@@ -12,7 +12,7 @@ from hedgerow.secure.errors import TooFewShares, TooFewSurvivors
 from hedgerow.strategies import decode, encode, parse_pipeline
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, to_ring
-from hedgerow.types import Fit, Layout, Payload, RoundContext
+from hedgerow.types import Client, CohortSum, Fit, Layout, Payload, RoundContext
 from tests.secure_round import STAGES, Rehearsal, names, same
 
 LENGTH = 6
@@ -72,7 +72,7 @@ def updates(case: Case) -> tuple[Shape, dict[str, tuple[RingVector, np.ndarray, 
         # Extreme values are the ones that could overflow.
         delta = random.choice([-1e6, -0.3, 0.0, 0.01, 1e6], LENGTH).astype(np.float32)
         examples = int(random.integers(1, 200))
-        context = RoundContext(case.seed, 1, name, layout, examples)
+        context = RoundContext(case.seed, 1, Client(name), layout, examples)
         payload, _ = encode(pipeline, delta, {}, context)
         fit = Fit(delta, np.empty(0, np.float32), examples, {"loss": float(random.normal())})
         vector = to_ring(payload, fit, shape, pipeline)
@@ -122,7 +122,7 @@ def check(case: Case) -> None:
     mean = decode(
         parse_pipeline(case.pipeline),
         Payload({"values": total.mean()}),
-        RoundContext(case.seed, 1, "", Layout.flat(LENGTH)),
+        RoundContext(case.seed, 1, CohortSum(), Layout.flat(LENGTH)),
     )
     assert mean.shape == (LENGTH,)
 

@@ -53,7 +53,7 @@ def test_the_rule_is_its_formula(name, steps):
     w, state = np.ones(3, np.float32), rule.init(3)
     for delta in steps:
         before = w.copy()
-        new, state = rule.apply(w, np.array(delta, np.float32), state)
+        new, state = rule(w, np.array(delta, np.float32), state)
         assert (w == before).all(), "the argument was changed"
         w = new
     expected = [formula(name, 1.0, [step[i] for step in steps]) for i in range(3)]

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
 from hedgerow.strategies.pipeline.norms import l2_norm
-from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
+from hedgerow.types import Client, CohortSum, Layout, Payload, PayloadError, RoundContext, Tensor, Vector
 
 PIPELINES = (
     "float32()",
@@ -61,7 +61,7 @@ relaxed = settings(deadline=None, max_examples=150)
 
 def context_for(*sizes: int, seed: int = 1, round: int = 1, client: str = "ann") -> RoundContext:
     layout = Layout(tuple(Tensor(f"t{i}", (size,)) for i, size in enumerate(sizes)))
-    return RoundContext(seed, round, client, layout, num_examples=20, seeded_noise=True)
+    return RoundContext(seed, round, Client(client), layout, num_examples=20, seeded_noise=True)
 
 
 @st.composite
@@ -271,7 +271,7 @@ def test_the_sum_commutes_with_decode_where_it_says_so(text: str, clients: int, 
         encoded_sum += weight * payload.values.astype(np.float64)
         decoded_sum += weight * decode(pipeline, payload, mine).astype(np.float64)
     total = Payload({"values": encoded_sum}, weight=30.0)
-    at_once = decode(pipeline, total, replace(context, client="", num_examples=0))
+    at_once = decode(pipeline, total, replace(context, sender=CohortSum(), num_examples=0))
     assert np.allclose(at_once, decoded_sum, rtol=1e-6, atol=1e-3)
 
 

@@ -6,10 +6,11 @@ from flwr.app import Message, RecordDict
 
 from hedgerow.records import Reply, pack_reply
 from hedgerow.server.collect import StartCollector
+from hedgerow.server.private import StartBounded
 from hedgerow.simulation import flower
 from hedgerow.strategies import chain, clip, encode, poisson, quantize, random_k, top_k
 from hedgerow.strategies.presets import dp_fedavg, fedavg
-from hedgerow.types import Layout, Payload, RoundContext, Tensor
+from hedgerow.types import Client, Layout, Payload, RoundContext, Tensor
 
 LAYOUT = Layout((Tensor("w", (40,)),), (Tensor("mean", (3,)),))
 BARE = Layout.flat(40)
@@ -37,20 +38,21 @@ def replies(strategy, layout):
     """Good ones, and some of which something is wrong."""
     random = np.random.default_rng(1)
     buffers = random.normal(size=layout.buffer_size).astype(np.float32)
+    streams = {"buffers": buffers} if layout.buffer_size else {}
     for number in range(6):
         name = f"client-{number}"
-        context = RoundContext(0, 1, name, layout, 5 + number)
+        context = RoundContext(0, 1, Client(name), layout, 5 + number)
         delta = random.normal(size=40).astype(np.float32)
         payload, _ = encode(strategy.pipeline, delta, {}, context)
-        yield name, Reply(payload, buffers, 5 + number, {"loss": 0.5 * number}, NONE)
+        yield name, Reply(payload, streams, 5 + number, {"loss": 0.5 * number})
     values = next(iter(payload.arrays))
     poisoned = {**payload.arrays, values: np.full_like(payload.arrays[values], np.nan, dtype=np.float32)}
-    yield "not a number", Reply(Payload(poisoned, payload.weight), buffers, 5, {}, NONE)
-    yield "too heavy", Reply(Payload(payload.arrays, 1e12), buffers, 5, {}, NONE)
-    yield "no examples", Reply(payload, buffers, 0, {}, NONE)
-    yield "metric", Reply(payload, buffers, 5, {"loss": float("inf")}, NONE)
+    yield "not a number", Reply(Payload(poisoned, payload.weight), streams, 5, {})
+    yield "too heavy", Reply(Payload(payload.arrays, 1e12), streams, 5, {})
+    yield "no examples", Reply(payload, streams, 0, {})
+    yield "metric", Reply(payload, streams, 5, {"loss": float("inf")})
     if layout.buffer_size:
-        yield "buffers", Reply(payload, np.append(buffers, np.float32(np.nan)), 5, {}, NONE)
+        yield "buffers", Reply(payload, {"buffers": np.append(buffers, np.float32(np.nan))}, 5, {})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def replies(strategy, layout):
     ids=lambda value: value.pipeline.name if hasattr(value, "pipeline") else str(len(value.buffers)),
 )
 def test_packed_or_not_the_same_is_counted_and_the_same_dropped(strategy, layout):
-    start = StartCollector(strategy, layout, 0)
+    start = (StartBounded if strategy.private else StartCollector)(strategy, layout, 0)
     as_messages, as_they_are = (start(1, 11, 0.5) for _ in range(2))
     for name, reply in replies(strategy, layout):
         as_messages.add(name, packed(reply, name))
@@ -72,4 +74,4 @@ def test_packed_or_not_the_same_is_counted_and_the_same_dropped(strategy, layout
     assert one.means() == other.means()
     assert one.deltas.result().tobytes() == other.deltas.result().tobytes()
     if layout.buffer_size:
-        assert one.mean_buffers().tobytes() == other.mean_buffers().tobytes()
+        assert as_messages.streams()["buffers"].tobytes() == as_they_are.streams()["buffers"].tobytes()

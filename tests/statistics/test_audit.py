@@ -9,7 +9,7 @@ import pytest
 
 from hedgerow import rng
 from hedgerow.experiments.audit import Audit, audit, described, draw
-from hedgerow.server.privacy import PrivateRounds
+from hedgerow.server.private import Released
 from hedgerow.strategies import (
     Strategy,
     cyclic,
@@ -148,13 +148,16 @@ def noise_without_a_sensitivity(patch: pytest.MonkeyPatch) -> None:
 
 
 def division_by_the_actual_cohort(patch: pytest.MonkeyPatch) -> None:
-    sound = PrivateRounds.update
+    sound = Released.aggregated
 
-    def update(self, state, collector):
-        actual = replace(self.strategy.sampling, expected=float(max(1, collector.collected.counted)))
-        return sound(replace(self, strategy=replace(self.strategy, sampling=actual)), state, collector)
+    def aggregated(self, state):
+        strategy = self.rounds.strategy
+        actual = replace(strategy.sampling, expected=float(max(1, self.replies.counted)))
+        return sound(
+            replace(self, rounds=replace(self.rounds, strategy=replace(strategy, sampling=actual))), state
+        )
 
-    patch.setattr(PrivateRounds, "update", update)
+    patch.setattr(Released, "aggregated", aggregated)
 
 
 FAULTS: dict[str, tuple[Patch, str]] = {

@@ -24,7 +24,7 @@ from hedgerow.strategies import (
 )
 from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.transforms.client_noise import lattice_norm, skellam_event, unit_for
-from hedgerow.types import Fit, Layout, Model, Payload, RoundContext
+from hedgerow.types import Client, Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 
 D = 4000
@@ -32,7 +32,7 @@ LAYOUT = Layout.flat(D)
 
 
 def context(client: str, seeded: bool = True) -> RoundContext:
-    return RoundContext(1, 1, client, LAYOUT, 5, seeded)
+    return RoundContext(1, 1, Client(client), LAYOUT, 5, seeded)
 
 
 def strategy(corrupt=0.1, dropout=0.1, clients=20, **parts):
@@ -100,7 +100,9 @@ def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
     """Where rounding lengthens a vector by less than a quarter: a small model."""
     unit = unit_for(0.5, multiplier, fewest, bits)
     step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, fewest, bits))
-    values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, "a", Layout.flat(1)))[0].values
+    values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, Client("a"), Layout.flat(1)))[
+        0
+    ].values
     assert values.dtype.itemsize * 8 == bits
     event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
     assert step.noise.skellam(1) == event
@@ -115,7 +117,8 @@ def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
     x /= np.float32(np.linalg.norm(x) * 1.0001)
     step, small = chain(clip(1.0), lattice(1 / 64, 1.0)), Layout.flat(4)
     drawn = np.array(
-        [encode(step, x, {}, RoundContext(1, r, "a", small))[0].values for r in range(1, 4001)], np.float64
+        [encode(step, x, {}, RoundContext(1, r, Client("a"), small))[0].values for r in range(1, 4001)],
+        np.float64,
     )
     assert np.sqrt(np.square(drawn).sum(1)).max() <= lattice_norm(64, 4)
     error = (drawn / 64 - x).mean(0) / (drawn.std(0) / 64 / sqrt(4000) + 1e-9)
@@ -127,7 +130,7 @@ def test_no_rounded_vector_is_longer_than_the_noise_is_measured_for(scale):
     random = rng.generator(4, "vectors")
     for number in range(50):
         x = (random.standard_t(1.5, D) * scale).astype(np.float32)
-        where = RoundContext(1, number + 1, "a", LAYOUT)
+        where = RoundContext(1, number + 1, Client("a"), LAYOUT)
         for unit in (1 / 16, 1 / 1024):
             values = encode(chain(clip(1.0), lattice(unit, 1.0)), x, {}, where)[0].values
             assert np.sqrt(np.square(values.astype(np.float64)).sum()) <= lattice_norm(1 / unit, D)
@@ -135,7 +138,7 @@ def test_no_rounded_vector_is_longer_than_the_noise_is_measured_for(scale):
 
 def test_values_beyond_the_range_are_cut_to_it():
     x = np.array([0.6, -0.6, 0.1, 0.0], np.float32)
-    where = RoundContext(1, 1, "a", Layout.flat(4))
+    where = RoundContext(1, 1, Client("a"), Layout.flat(4))
     assert encode(lattice(1 / 64, 1.0, range=0.25), x, {}, where)[0].values[:2].tolist() == [16, -16]
     assert encode(lattice(1 / 64, 1.0), x, {}, where)[0].values[0] in (38, 39)
 

@@ -46,7 +46,7 @@ def releases(strategy: Strategy, data: Clients, count: int, seed: int = 0, seede
     """`(cohort size, delta of the model)` of each round."""
     trainer = FixedTrainer()
     with InProcessGrid(client_app(trainer, data, strategy), len(data.names), names=data.names) as grid:
-        state = begin(strategy, trainer.initial(seed))
+        state = begin(strategy, trainer.initial(seed), trainer.layout)
         before = state.model.parameters
         for result in rounds(grid, strategy, state, LAYOUT, num_rounds=count, seed=seed, seeded_noise=seeded):
             after = result.state.model.parameters

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hedgerow import rng
 from hedgerow.privacy.accounting import Budget
 from hedgerow.records import Reply, pack_reply
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.private import StartBounded
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, chain, encode, parse_pipeline, poisson
 from hedgerow.strategies.release import UNIT
-from hedgerow.types import Layout, Model, RoundContext
+from hedgerow.types import Client, Layout, Model, RoundContext
 
 COHORTS = 10_000
 D = 24
@@ -33,18 +33,17 @@ STRATEGIES = [strategy_of(bound, compressed) for bound in BOUNDS for compressed 
 
 def total(strategy: Strategy, deltas: dict[str, np.ndarray], clients: int) -> np.ndarray:
     """The sum that the server would noise, in units of 2**-36."""
-    state = begin(strategy, Model(np.zeros(D, np.float32)))
+    state = begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT)
     norm = strategy.release.bounding.norm(state.private)
-    collector = StartCollector(strategy, LAYOUT, 0)(1, clients, norm)
+    collector = StartBounded(strategy, LAYOUT, 0)(1, clients, norm)
     for name, delta in deltas.items():
-        context = RoundContext(0, 1, name, LAYOUT, 5)
+        context = RoundContext(0, 1, Client(name), LAYOUT, 5)
         payload, _ = encode(strategy.pipeline, delta, {}, context)
-        none = np.empty(0, np.float32)
-        reply = Reply(payload, none, 5, {"loss": 1.0}, none)
+        reply = Reply(payload, {}, 5, {"loss": 1.0})
         collector.add(name, _reply(pack_reply(reply, round=1, client=name)))
     assert not collector.collected.dropped
     assert not collector.collected.metrics
-    return collector.collected.deltas.fixed
+    return collector.total()
 
 
 def _reply(content):
@@ -72,7 +71,7 @@ def test_over_ten_thousand_cohorts_a_client_moves_the_sum_by_at_most_the_norm():
         cohort = {f"c{i}": random_delta(random) for i in range(int(random.integers(1, 4)))}
         without = dict(list(cohort.items())[:-1])
         moved = (total(strategy, cohort, 4) - total(strategy, without, 4)).astype(np.float64) * UNIT
-        norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32))).private)
+        norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private)
         reach = strategy.release.reach(norm)
         assert np.linalg.norm(moved) <= reach * (1 + 1e-6)
         assert np.linalg.norm(moved[:D]) <= norm * (1 + 1e-6)
@@ -89,7 +88,7 @@ def test_a_client_moves_the_sum_by_at_most_the_norm(strategy, seed):
     cohort = {f"c{i}": random_delta(random) for i in range(3)}
     without = {name: delta for name, delta in cohort.items() if name != "c1"}
     moved = (total(strategy, cohort, 3) - total(strategy, without, 3)).astype(np.float64) * UNIT
-    norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32))).private)
+    norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private)
     assert np.linalg.norm(moved) <= strategy.release.reach(norm) * (1 + 1e-6)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hedgerow.strategies import Transform, decode, encode, parse_pipeline
-from hedgerow.types import Layout, RoundContext, Vector
+from hedgerow.types import Client, Layout, RoundContext, Vector
 
 ROUNDS = 2000
 # None so small that it would round up too seldom for its mean to be nearly normal.
@@ -29,7 +29,7 @@ Decoder = Callable[[RoundContext], Vector]
 
 
 def context(round: int) -> RoundContext:
-    return RoundContext(20, round, "ann", Layout.flat(len(X)))
+    return RoundContext(20, round, Client("ann"), Layout.flat(len(X)))
 
 
 def through(pipeline: Transform) -> Decoder:
@@ -115,7 +115,7 @@ def test_random_k_sends_every_position_equally_often() -> None:
 def test_stochastic_rounding_is_independent_between_values() -> None:
     flat = np.full(20_000, 0.3, np.float32)
     flat[0] = 1.0
-    c = RoundContext(20, 1, "ann", Layout.flat(len(flat)))
+    c = RoundContext(20, 1, Client("ann"), Layout.flat(len(flat)))
     pipeline = parse_pipeline("quantize(2)")
     up = decode(pipeline, encode(pipeline, flat, {}, c)[0], c)[1:] > 0
     spread = np.sqrt(0.3 * 0.7 / len(up))

@@ -10,13 +10,13 @@ floating-point addition is not.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.types import PayloadError, Vector
+from hedgerow.types import Arrays, PayloadError, Vector
 
 FRACTION_BITS = 36
 """Values are held as multiples of 2**-36 (1.5e-11)."""
@@ -37,9 +37,12 @@ _BLOCK = 32768
 
 
 class Accumulator(Protocol):
-    """Takes the deltas of one round, then gives their aggregate."""
+    """Takes what clients sent in one round, then gives their aggregate."""
 
-    def add(self, values: Vector, weight: float) -> None:
+    def check(self, values: Vector, weight: float) -> None:
+        """Raise `PayloadError` where `add` would; add nothing."""
+
+    def add(self, client: str, values: Vector, weight: float) -> None:
         """Count one client's values in. Raises `PayloadError` and stays as it was if they cannot be."""
 
     def merge(self, other: Self) -> None:
@@ -54,20 +57,28 @@ class Accumulator(Protocol):
         """The aggregate `(n,) float32` of what was added."""
 
 
+def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
+    return found.result(), state
+
+
 @dataclass(frozen=True)
 class Aggregate:
-    """A rule that combines deltas.
+    """A rule that combines what clients sent.
 
     Attributes:
         name: as written in a configuration.
         start: `(number of values, largest number of clients) -> Accumulator`.
         linear: the result is a weighted sum of what was added, so that it may
             be computed on encoded values of a summable pipeline.
+        init: the rule's state before the first round, from the number of values.
+        apply: `(accumulator, state) -> (the aggregate (n,) float32, next state)`.
     """
 
     name: str
     start: Callable[[int, int], Accumulator]
     linear: bool
+    init: Callable[[int], Arrays] = lambda n: {}
+    apply: Callable[[Any, Arrays], tuple[Vector, Arrays]] = _result
 
 
 def mean() -> Aggregate:
@@ -87,8 +98,8 @@ class FixedPointMean:
     sum of all of them cannot overflow; a larger one is refused.
 
     >>> total = FixedPointMean(2, clients=10)
-    >>> total.add(np.array([1, 2], np.float32), weight=1)
-    >>> total.add(np.array([4, 5], np.float32), weight=2)
+    >>> total.add("a", np.array([1, 2], np.float32), weight=1)
+    >>> total.add("b", np.array([4, 5], np.float32), weight=2)
     >>> total.result().tolist()
     [3.0, 4.0]
     """
@@ -121,7 +132,7 @@ class FixedPointMean:
         """Raise `PayloadError` where `add` would; add nothing."""
         self._largest(values, _fixed(weight))
 
-    def add(self, values: Vector, weight: float) -> None:
+    def add(self, client: str, values: Vector, weight: float) -> None:
         """Count `values` `(n,) float32` in with a weight of zero or more.
 
         Raises:

@@ -35,7 +35,7 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
         PayloadError: the payload is not one that this pipeline can have made.
     """
     d = context.layout.dimension
-    if context.client:
+    if not context.sender.is_sum:
         check_payload(pipeline, payload, context)
     decoded = pipeline.decode(payload, d, context)
     with np.errstate(over="ignore"):

@@ -39,8 +39,8 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
             finite, or the vector is longer than `norm`.
 
     >>> from hedgerow.strategies import chain, clip, decode, encode
-    >>> from hedgerow.types import Layout
-    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(2))
+    >>> from hedgerow.types import Client, Layout
+    >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(2))
     >>> step = chain(clip(1.0), lattice(0.25, norm=1.0))
     >>> payload, _ = encode(step, np.array([3, 4], np.float32), {}, context)
     >>> payload.values.tolist(), decode(step, payload, context).tolist()

@@ -26,8 +26,8 @@ def clip(norm: float) -> Transform:
             value is not finite.
 
     >>> from hedgerow.strategies import encode
-    >>> from hedgerow.types import Layout, RoundContext
-    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(2))
+    >>> from hedgerow.types import Client, Layout, RoundContext
+    >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(2))
     >>> encode(clip(1.0), np.array([3, 4], np.float32), {}, context)[0].values.tolist()
     [0.5999999642372131, 0.7999999523162842]
     """

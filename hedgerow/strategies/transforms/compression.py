@@ -53,7 +53,8 @@ def quantize(
             finite.
 
     >>> from hedgerow.strategies import decode, encode
-    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(3))
+    >>> from hedgerow.types import Client
+    >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(3))
     >>> step = quantize(4, rounding="nearest")
     >>> payload, _ = encode(step, np.array([-7, 0.4, 2], np.float32), {}, context)
     >>> payload.values.tolist(), payload.arrays["scales"].tolist()
@@ -123,7 +124,8 @@ def top_k(fraction: float) -> Transform:
             value is not finite.
 
     >>> from hedgerow.strategies import encode
-    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(4))
+    >>> from hedgerow.types import Client
+    >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(4))
     >>> payload, _ = encode(top_k(0.5), np.array([1, -4, 0, 2], np.float32), {}, context)
     >>> payload.values.tolist()
     [-4.0, 2.0]

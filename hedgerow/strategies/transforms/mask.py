@@ -75,7 +75,7 @@ def mask(
     }
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
-        if context.client:
+        if not context.sender.is_sum:
             raise PayloadError("it is masked; only the sum of a cohort can be decoded")
         return payload
 

@@ -17,9 +17,9 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
             encoding, the client has no samples.
 
     >>> from hedgerow.strategies import encode
-    >>> from hedgerow.types import Layout
+    >>> from hedgerow.types import Client, Layout
     >>> import numpy as np
-    >>> context = RoundContext(seed=1, round=1, client="a", layout=Layout.flat(2), num_examples=600)
+    >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(2), num_examples=600)
     >>> encode(weight_by_examples(), np.zeros(2, np.float32), {}, context)[0].weight
     600.0
     """
@@ -35,8 +35,8 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
         return Payload(payload.arrays, float(min(context.num_examples, largest))), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
-        # A sum over clients has no client's name, and its weight is the total.
-        if context.client and not (1 <= payload.weight <= largest and payload.weight.is_integer()):
+        # The weight of a sum is the total.
+        if not context.sender.is_sum and not (1 <= payload.weight <= largest and payload.weight.is_integer()):
             raise PayloadError(f"the weight is {payload.weight}; it must be whole, from 1 to {largest}")
         return payload
 

@@ -36,7 +36,7 @@ def run(trainer: MeanTrainer, **options: Any) -> list[RoundResult]:
     strategy = hr.fedavg(pipeline=hr.error_feedback(hr.top_k(0.2), hr.quantize(8)))
     app = client_app(trainer, data, strategy)
     with InProcessGrid(app, 8, names=data.names, **options) as grid:
-        state = begin(strategy, trainer.initial(0))
+        state = begin(strategy, trainer.initial(0), trainer.layout)
         return list(rounds(grid, strategy, state, LAYOUT, num_rounds=3))
 
 

@@ -1,0 +1,51 @@
+"""Which kind of round a strategy has."""
+
+import secrets
+from collections.abc import Mapping
+
+from flwr.serverapp import Grid
+
+from hedgerow.privacy.ledger import Ledger
+from hedgerow.server import private
+from hedgerow.server.collect import StartCollector
+from hedgerow.server.masked import MaskedRounds
+from hedgerow.server.masked_collector import StartMasked
+from hedgerow.server.plain import PlainRounds
+from hedgerow.server.round_kind import RoundKind
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Layout, ServerState
+
+
+def kind_of(
+    strategy: Strategy,
+    grid: Grid,
+    layout: Layout,
+    state: ServerState,
+    *,
+    seed: int,
+    timeout: float | None,
+    masks: bool,
+    register: Mapping[str, bytes] | None,
+    ledger: Ledger | None,
+    seeded_noise: bool,
+) -> RoundKind:
+    """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
+
+    Raises:
+        ValueError: the model has values that a private strategy would average without noise.
+        LedgerError: the ledger holds less than the state has released.
+    """
+    inner: private.Gathers
+    if strategy.pipeline.only_sum:
+        run, masked = secrets.token_hex(16), StartMasked(strategy, layout, seed)
+        inner = MaskedRounds(grid, masked, timeout, run, register, masks)
+    elif strategy.private:
+        bounded = private.StartBounded(strategy, layout, seed)
+        inner = PlainRounds(grid, bounded, timeout, lambda state: (private.clip_norm(strategy, state),))
+    else:
+        inner = PlainRounds(grid, StartCollector(strategy, layout, seed), timeout)
+    if not strategy.private or strategy.budget is None:
+        return inner
+    ledger = ledger or Ledger(strategy.budget)
+    private.check(strategy, layout, state, ledger)
+    return private.PrivateRounds(inner, strategy, seed, ledger, seeded_noise)

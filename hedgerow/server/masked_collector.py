@@ -1,0 +1,133 @@
+"""Ring vectors of a cohort, summed: where a simulation adds them up without masks, and after unmasking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from flwr.app import Message
+from numpy.typing import NDArray
+
+from hedgerow import record_sizes, records
+from hedgerow.server.replies import reason
+from hedgerow.spans import span
+from hedgerow.strategies.pipeline.coding import decode
+from hedgerow.strategies.release import UNIT
+from hedgerow.strategies.secrecy import SecureAggregation
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import BUFFERS
+from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
+from hedgerow.types import Arrays, CohortSum, Layout, Payload, PayloadError, RoundContext, Vector
+
+_LARGEST_SUM = 2.0**26
+
+
+@dataclass
+class MaskedCollected:
+    """What has been made of some of a masked round's replies.
+
+    Attributes:
+        sum: of the clients that count.
+        dropped: `{client: reason}`.
+        bytes_up: `{client: bytes}` of the replies that arrived.
+        bytes_down: `{client: bytes}` of the messages sent, where they are not all alike.
+        counted: clients that count.
+        failed: why there is no sum.
+    """
+
+    sum: RingSum
+    dropped: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
+    counted: int = 0
+    failed: str = ""
+
+    def merge(self, other: "MaskedCollected") -> None:
+        """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        self.sum.merge(other.sum)
+        self.dropped.update(other.dropped)
+        self.bytes_up.update(other.bytes_up)
+        self.counted += other.counted
+
+    def means(self) -> Mapping[str, float]:
+        """Each metric's mean, weighted by examples; none where the round has failed."""
+        return {} if self.failed else self.sum.metrics()
+
+
+@final
+class MaskedCollector:
+    """Holds the sum of ring vectors; in a simulation it counts those in that are sent without masks.
+
+    Args:
+        start: of the run.
+        round: number of the round.
+        clients: size of the whole cohort.
+
+    Raises:
+        ValueError: no ring holds the sum of so many clients.
+    """
+
+    def __init__(self, start: "StartMasked", round: int, clients: int) -> None:
+        self._strategy = start.strategy
+        self._context = RoundContext(start.seed, round, CohortSum(), start.layout)
+        self.shape = Shape.of(start.strategy.pipeline, start.layout, max(1, clients))
+        self.collected = MaskedCollected(RingSum(self.shape))
+
+    def add(self, client: str, reply: Message | None) -> None:
+        """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
+        try:
+            if reply is None:
+                raise PayloadError("it did not reply in time")
+            if reply.has_error():
+                raise PayloadError(f"it failed: {reason(reply.error.reason)}")
+            with span("records"):
+                self.collected.bytes_up[client] = record_sizes.measure(reply.content)
+                vector = read_vector(records.unpack_vector(reply.content), self.shape)
+            with span("aggregate"):
+                self.collected.sum.add(vector)
+            self.collected.counted += 1
+        except PayloadError as error:
+            self.collected.dropped[client] = str(error)
+
+    def result(self, state: Arrays) -> tuple[Vector, Arrays]:
+        """The mean `(d,) float32` of what was counted in; a mean keeps no state."""
+        return self._decoded(self.collected.sum.mean()), state
+
+    def streams(self) -> Mapping[str, Vector]:
+        """The weighted mean of the buffers, where the model has some; no other stream is masked."""
+        return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}
+
+    def total(self) -> NDArray[np.int64]:
+        """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
+
+        Raises:
+            OverflowError: it is beyond 2**26.
+        """
+        total = self._decoded(self.collected.sum.total().astype(np.float64)).astype(np.float64)
+        if not np.abs(total).max(initial=0.0) < _LARGEST_SUM:
+            raise OverflowError(f"the sum is beyond {_LARGEST_SUM:.3g}; take a smaller clip norm")
+        return np.rint(total / UNIT).astype(np.int64)
+
+    def _decoded(self, numbers: NDArray[np.float64]) -> Vector:
+        return decode(self._strategy.pipeline, Payload({"values": numbers}), self._context)
+
+
+@final
+@dataclass(frozen=True)
+class StartMasked:
+    """Makes the collectors of rounds whose sum alone is seen."""
+
+    strategy: Strategy
+    layout: Layout
+    seed: int
+
+    @property
+    def secure(self) -> SecureAggregation:
+        """What clients insist on."""
+        found = self.strategy.pipeline.secure
+        assert found is not None
+        return found
+
+    def __call__(self, round: int, clients: int, *bounds: Any) -> MaskedCollector:
+        """A collector for one round of a cohort of so many clients."""
+        return MaskedCollector(self, round, clients)

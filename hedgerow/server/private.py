@@ -1,0 +1,226 @@
+"""Rounds that release a noised sum and nothing else, written down before it is released."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import rng
+from hedgerow.privacy.events import Event
+from hedgerow.privacy.ledger import Ledger, LedgerError
+from hedgerow.server.collect import Collector
+from hedgerow.server.round_kind import Cohort, Counted, Replies, RoundKind
+from hedgerow.server.step import Aggregated
+from hedgerow.strategies.aggregates.mean import FixedPointMean
+from hedgerow.strategies.pipeline.coding import decode
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import Totals
+from hedgerow.types import Layout, Payload, RoundContext, ServerState, Vector
+
+_RELEASES = "releases"
+
+
+@final
+@dataclass(frozen=True)
+class Bounded:
+    """Each payload is decoded, and clipped here too: what a `Release` lets a client add."""
+
+    norm: float
+    # A mean of the clients' metrics would be a release without noise.
+    shows_metrics: bool = False
+
+    def size(self, strategy: Strategy, layout: Layout) -> int:
+        """The delta's values, and what the release asks beside them."""
+        return layout.dimension + strategy.release.extra
+
+    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+        """The client's bounded contribution."""
+        return strategy.release.contribution(decode(strategy.pipeline, payload, context), self.norm)
+
+    def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
+        """The aggregate without what the release asked."""
+        return aggregate[: context.layout.dimension]
+
+
+@final
+@dataclass(frozen=True)
+class StartBounded:
+    """Makes collectors of bounded contributions: `start(round, clients, norm)`."""
+
+    strategy: Strategy
+    layout: Layout
+    seed: int
+
+    def __call__(self, round: int, clients: int, *bounds: Any) -> "BoundedCollector":
+        """A collector for one round of a cohort of so many clients; `norm` bounds each."""
+        return BoundedCollector(Collector(self, round, clients, Bounded(*bounds)))
+
+
+@final
+class BoundedCollector:
+    """A collector of bounded contributions, whose sum can be had."""
+
+    def __init__(self, inner: Collector) -> None:
+        self.collected, self.add = inner.collected, inner.add
+        self.result, self.streams = inner.result, inner.streams
+
+    def total(self) -> NDArray[np.int64]:
+        """The sum of what was counted in, `(n,)` in multiples of 2**-36."""
+        return cast(FixedPointMean, self.collected.deltas).fixed
+
+
+class Sums(Protocol):
+    """A collector whose sum can be had."""
+
+    def total(self) -> NDArray[np.int64]:
+        """The sum of what was counted in, `(n,)` in multiples of 2**-36."""
+
+
+class Gathers(RoundKind, Protocol):
+    """A kind of round whose outcome has a sum."""
+
+    def close(self) -> Counted:
+        """Send what was opened, take the replies, and count them in."""
+
+
+@final
+@dataclass(frozen=True)
+class PrivateRounds:
+    """A `RoundKind` around another one, whose sums it noises.
+
+    Attributes:
+        inner: gathers the sum: plain, with bounded contributions, or masked.
+        strategy: a private one.
+        seed: of the run.
+        ledger: counts what is released.
+        seeded: the seed decides noise and cohorts, so that a simulation can be
+            repeated. Whoever knows the seed can then take the noise off.
+    """
+
+    inner: Gathers
+    strategy: Strategy
+    seed: int
+    ledger: Ledger
+    seeded: bool
+
+    @property
+    def secure(self) -> str:
+        """As the inner one."""
+        return self.inner.secure
+
+    @property
+    def epsilon(self) -> float | None:
+        """What the run has released so far."""
+        return self.ledger.epsilon
+
+    @property
+    def sampling_seed(self) -> int:
+        """Decides who is in the next cohort; where that is drawn in a real run, nobody can guess it."""
+        fixed = self.seeded or self.strategy.sampling.groups is not None
+        return self.seed if fixed else rng.secret_seed()
+
+    def exhausted(self, state: ServerState) -> str:
+        """Why the run stops before its next round, or an empty text."""
+        if self.ledger.allows(event(self.strategy, state)):
+            return ""
+        return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
+
+    def open(self, state: ServerState, cohort: Cohort) -> None:
+        """As the inner one."""
+        self.inner.open(state, cohort)
+
+    def close(self) -> "Released":
+        """The inner one's outcome, to be noised."""
+        return Released(self, self.inner.close())
+
+
+@final
+@dataclass(frozen=True)
+class Released:
+    """The outcome of a private round: what it shows of the replies is a noised sum."""
+
+    rounds: PrivateRounds
+    inner: Counted
+
+    @property
+    def replies(self) -> Replies:
+        """Who counts and who does not, and the bytes."""
+        return self.inner.replies
+
+    def bytes_down(self) -> dict[str, int]:
+        """Bytes that each client was sent."""
+        return self.inner.bytes_down()
+
+    def aggregated(self, state: ServerState) -> Aggregated:
+        """The noised sum, in the ledger before it is here."""
+        asked, number, strategy = self.inner.cohort, state.round + 1, self.rounds.strategy
+        found = Aggregated(tuple(asked.nodes), lost=frozenset(self.replies.dropped))
+        if failed := self._failed():
+            return replace(found, failed=failed)
+        seeded, seed = self.rounds.seeded, self.rounds.seed
+        words = rng.seeded_words(seed, "noise", round=number) if seeded else rng.system_words
+        try:
+            released = strategy.release(cast(Sums, self.inner.collector).total(), state.private, words)
+        except (OverflowError, ValueError) as error:  # such as an adaptive norm that has grown too large
+            return replace(found, failed=f"{error}; nothing is released")
+        noise = "seeded: a simulation" if seeded else "system"
+        try:
+            self.rounds.ledger.record(number, event(strategy, state), released.digest, noise=noise)
+        except OSError as error:
+            failed = f"the ledger cannot be written ({error}), so that nothing is released"
+            return replace(found, failed=failed)
+        private = {**released.state, _RELEASES: state.private[_RELEASES] + 1}
+        totals = Totals(self.replies.counted, asked.clients)
+        return replace(found, delta=released.delta, totals=totals, private=private)
+
+    def _failed(self) -> str:
+        if self.inner.cohort.clients == 0:
+            return "no client is connected"
+        if self.replies.failed:
+            return self.replies.failed
+        fewest, counted = self.rounds.strategy.release.noise.fewest, self.replies.counted
+        if counted < fewest:
+            return f"{counted} clients count, and the noise of {fewest} makes a sum private"
+        return ""
+
+
+def event(strategy: Strategy, state: ServerState) -> Event:
+    """What the next round is to the ledger."""
+    n = strategy.pipeline.length(len(state.model.parameters))
+    return strategy.release.noise.event(strategy.sampling, state.round + 1, n)
+
+
+def clip_norm(strategy: Strategy, state: ServerState) -> float:
+    """The next round's bound of a client's delta."""
+    return strategy.release.bounding.norm(state.private)
+
+
+def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger) -> None:
+    """Refuse to begin where the ledger would not be true.
+
+    Raises:
+        ValueError: the model has values that would be averaged without noise.
+        LedgerError: the ledger holds less than the state has released.
+    """
+    if layout.buffer_size:
+        raise ValueError(
+            f"the model has {layout.buffer_size} values that are not trained (BatchNorm's statistics,"
+            " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
+            " without them"
+        )
+    strategy.release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
+    released = int(state.private[_RELEASES][0])
+    if ledger.releases < released:
+        raise LedgerError(
+            f"the ledger holds {ledger.releases} releases, and {released} were made: privacy.jsonl"
+            " was changed or removed. Restore it from a copy, or start a new run"
+        )
+
+
+def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:
+    """The private part of the server's state before the first round; empty where nothing is private."""
+    if not strategy.private:
+        return {}
+    return {**strategy.release.init(dimension), _RELEASES: np.zeros(1, np.int64)}

@@ -1,0 +1,139 @@
+"""What `rounds` drives: a kind of round, plain, masked or private, and what came of one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any, Protocol
+
+from flwr.app import RecordDict
+
+from hedgerow import record_sizes
+from hedgerow.server.step import Aggregated
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import Totals
+from hedgerow.types import Arrays, ServerState, Vector
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who is asked.
+
+    Attributes:
+        nodes: `{stable name: node id}` of those asked, sorted by name.
+        clients: all that are there, asked or not.
+    """
+
+    nodes: Mapping[str, int]
+    clients: int
+
+
+class Replies(Protocol):
+    """What has been made of a round's replies."""
+
+    dropped: dict[str, str]
+    bytes_up: dict[str, int]
+    bytes_down: dict[str, int]
+    counted: int
+    failed: str
+
+    def means(self) -> Mapping[str, float]:
+        """Each metric's mean over the clients that count, weighted by examples."""
+
+
+class Collector(Protocol):
+    """Counts replies in, and gives what they come to."""
+
+    collected: Any
+
+    def result(self, state: Arrays) -> tuple[Vector, Arrays]:
+        """The aggregate `(d,) float32`, and the next state of the rule that made it."""
+
+    def streams(self) -> Mapping[str, Vector]:
+        """What each stream's aggregate gave."""
+
+
+class Outcome(Protocol):
+    """What came of a round."""
+
+    @property
+    def replies(self) -> Replies:
+        """Who counts and who does not, and the bytes."""
+
+    def bytes_down(self) -> dict[str, int]:
+        """Bytes that each client was sent."""
+
+    def aggregated(self, state: ServerState) -> Aggregated:
+        """What the server's step needs; what it releases is written down first."""
+
+
+class RoundKind(Protocol):
+    """How a strategy's rounds are carried out."""
+
+    @property
+    def secure(self) -> str:
+        """How a masked sum is computed; empty where no mask is in the pipeline."""
+
+    @property
+    def epsilon(self) -> float | None:
+        """What the run has revealed so far; `None` where nothing is promised."""
+
+    @property
+    def sampling_seed(self) -> int:
+        """Decides who is in the next cohort."""
+
+    def exhausted(self, state: ServerState) -> str:
+        """Why the run stops before its next round, or an empty text."""
+
+    def open(self, state: ServerState, cohort: Cohort) -> None:
+        """Make what the next round's cohort is sent."""
+
+    def close(self) -> Outcome:
+        """Send it, take the replies, and say what came of it."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The outcome of a round whose replies were counted into one collector.
+
+    Attributes:
+        strategy: whose round it was.
+        cohort: who was asked.
+        collector: what the replies were counted into.
+        content: what each client was sent; `None` where nothing was.
+    """
+
+    strategy: Strategy
+    cohort: Cohort
+    collector: Collector
+    content: RecordDict | None
+
+    @property
+    def replies(self) -> Replies:
+        """Who counts and who does not, and the bytes."""
+        found: Replies = self.collector.collected
+        return found
+
+    def bytes_down(self) -> dict[str, int]:
+        """Bytes that each client was sent."""
+        size = 0 if self.content is None else record_sizes.measure(self.content)
+        return dict.fromkeys(self.cohort.nodes, size) | self.replies.bytes_down
+
+    def aggregated(self, state: ServerState) -> Aggregated:
+        """The mean of what was counted in, where enough clients count."""
+        found = Aggregated(tuple(self.cohort.nodes), lost=frozenset(self.replies.dropped))
+        if failed := self._failed():
+            return replace(found, failed=failed)
+        delta, kept = self.collector.result(state.aggregate)
+        totals = Totals(self.replies.counted, self.cohort.clients, self.collector.streams())
+        return replace(found, delta=delta, totals=totals, aggregate=kept)
+
+    def _failed(self) -> str:
+        asked = len(self.cohort.nodes)
+        if asked == 0:
+            return "no client is connected"
+        if self.replies.failed:
+            return self.replies.failed
+        needed = max(1, ceil(self.strategy.quorum * asked - 1e-9))
+        if self.replies.counted < needed:
+            return f"{self.replies.counted} of {asked} clients count; {needed} are needed"
+        return ""

@@ -1,0 +1,135 @@
+"""What travels beside the delta: buffers, control variates, and whatever else an algorithm adds.
+
+A `Stream` says all that the rest of Hedgerow has to know of it: how long it is,
+what the server begins with, what a client sends, how that is combined, and how
+the server moves. It is sent uncompressed, in float32: the pipeline is for the delta.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hedgerow.strategies.aggregates.mean import Aggregate, mean
+from hedgerow.types import Arrays, Fit, Layout, RoundContext, ServerState, Vector
+
+if TYPE_CHECKING:
+    from hedgerow.strategies.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class LocalRound:
+    """What a client has when it encodes a stream.
+
+    Attributes:
+        server: the server's value, `(n,) float32`.
+        state: what the client keeps of this stream; empty for a fresh client.
+        fit: what training gave, before the delta is compressed.
+        context: of the round.
+        steps: local steps taken.
+        learning_rate: of these steps.
+        uncounted_since: the first round whose answer the server did not count, with none counted
+            since; 0 where the last one counted.
+    """
+
+    server: Vector
+    state: Arrays
+    fit: Fit
+    context: RoundContext
+    steps: int
+    learning_rate: float
+    uncounted_since: int = 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the server knows of a cohort when it moves.
+
+    Attributes:
+        counted: clients that count.
+        clients: all that are there, asked or not.
+        streams: what each stream's aggregate gave, by name.
+    """
+
+    counted: int = 1
+    clients: int = 1
+    streams: Mapping[str, Vector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One thing that travels beside the delta.
+
+    Attributes:
+        name: of its record in messages and checkpoints.
+        size: values that a client sends, from the model's layout.
+        encode: the client's half: what is sent, `(size,) float32`, and what the client keeps.
+        update: the server's next value, from its value, the aggregate and the cohort's totals.
+        initial: the server's value before the first round; zeros of the size by default.
+        aggregate: how what clients sent becomes one; `None` for the strategy's own rule.
+        weighted: whether a client counts with the weight of its delta; else all count alike.
+        correction: what is added to each gradient of a client, `(d,) float32`, from the server's
+            value and the client's state; `None` adds nothing.
+        confirmed: whether clients are told which of their answers did not count.
+        refuse: why the stream makes no sense beside the strategy's other parts, or an empty text.
+        read: where the server's value lies in its state, other than under the stream's name.
+        write: the state with another value.
+    """
+
+    name: str
+    size: Callable[[Layout], int]
+    encode: Callable[[LocalRound], tuple[Vector, Arrays]]
+    update: Callable[[Vector, Vector, Totals], Vector]
+    initial: Callable[[Layout], Vector] | None = None
+    aggregate: Aggregate | None = field(default_factory=mean)
+    weighted: bool = True
+    correction: Callable[[Vector, Arrays], Vector] | None = None
+    confirmed: bool = False
+    refuse: Callable[["Strategy"], str] = lambda strategy: ""
+    read: Callable[[ServerState], Vector] | None = None
+    write: Callable[[ServerState, Vector], ServerState] | None = None
+
+    def first(self, layout: Layout) -> Vector:
+        """The server's value before the first round."""
+        return np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
+
+    def value(self, state: ServerState) -> Vector:
+        """The server's value."""
+        return state.streams[self.name] if self.read is None else self.read(state)
+
+    def moved(self, state: ServerState, aggregate: Vector, totals: Totals) -> ServerState:
+        """The server's state with its next value."""
+        value = self.update(self.value(state), aggregate, totals)
+        if self.write is not None:
+            return self.write(state, value)
+        return replace(state, streams={**state.streams, self.name: value})
+
+
+BUFFERS = Stream(
+    "buffers",
+    size=lambda layout: layout.buffer_size,
+    encode=lambda local: (local.fit.buffers, {}),
+    update=lambda value, aggregate, totals: aggregate,
+    aggregate=None,
+    read=lambda state: state.model.buffers,
+    write=lambda state, value: replace(state, model=replace(state.model, buffers=value)),
+)
+"""Floating-point buffers, such as BatchNorm's statistics: part of the model, combined as the deltas are."""
+
+
+def begin(streams: Sequence[Stream], layout: Layout) -> dict[str, Vector]:
+    """The server's values before the first round, of the streams that are no part of the model."""
+    return {stream.name: stream.first(layout) for stream in streams if stream.read is None}
+
+
+def uncounted(
+    before: Mapping[str, int], cohort: Sequence[str], lost: frozenset[str], round: int
+) -> dict[str, int]:
+    """Since which round each client's answers have not been counted; the others are not named.
+
+    >>> uncounted({"a": 3, "b": 2}, ("a", "b", "c"), frozenset("bc"), 7)
+    {'b': 2, 'c': 7}
+    """
+    others = {name: since for name, since in before.items() if name not in cohort}
+    return others | {name: before.get(name, round) for name in cohort if name in lost}
