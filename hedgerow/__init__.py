@@ -16,10 +16,13 @@ _PLACES = {
     "hedgerow.privacy.accounting": ["Budget"],
     "hedgerow.strategies": [
         "Strategy", "adaptive_clip", "banded_noise", "chain", "clip", "cyclic", "error_feedback",
-        "float32", "gaussian_noise", "mask", "mean", "parse_pipeline", "poisson", "quantize", "random_k",
+        "float32", "gaussian_noise", "mask", "parse_pipeline",
+        "geometric_median", "krum", "mean", "median", "parse_aggregate", "trimmed_mean",
+        "poisson", "quantize", "random_k",
         "top_k", "uniform", "weight_by_examples",
         "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedprox", "fedyogi", "scaffold", "secure_fedavg",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "feddyn", "fednova", "fedprox", "fedyogi", "scaffold",
+        "secure_fedavg",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -74,12 +77,18 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedadam as fedadam
     from hedgerow.strategies import fedavg as fedavg
     from hedgerow.strategies import fedavgm as fedavgm
+    from hedgerow.strategies import feddyn as feddyn
+    from hedgerow.strategies import fednova as fednova
     from hedgerow.strategies import fedprox as fedprox
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
     from hedgerow.strategies import gaussian_noise as gaussian_noise
+    from hedgerow.strategies import geometric_median as geometric_median
+    from hedgerow.strategies import krum as krum
     from hedgerow.strategies import mask as mask
     from hedgerow.strategies import mean as mean
+    from hedgerow.strategies import median as median
+    from hedgerow.strategies import parse_aggregate as parse_aggregate
     from hedgerow.strategies import parse_pipeline as parse_pipeline
     from hedgerow.strategies import poisson as poisson
     from hedgerow.strategies import quantize as quantize
@@ -88,6 +97,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
     from hedgerow.strategies import secure_fedavg as secure_fedavg
     from hedgerow.strategies import top_k as top_k
+    from hedgerow.strategies import trimmed_mean as trimmed_mean
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples
     from hedgerow.types import Layout as Layout

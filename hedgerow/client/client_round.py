@@ -16,7 +16,7 @@ from hedgerow.records import Reply, TrainRequest
 from hedgerow.spans import span
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.streams import LocalRound
+from hedgerow.strategies.streams import Before, LocalRound
 from hedgerow.strategies.transforms.mask import RingVector, Shape, to_ring
 from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
 
@@ -71,7 +71,14 @@ class Turn:
             )
         kept = self._kept.load(self.request.round)
         found = [
-            stream.correction(self.request.streams[stream.name], kept.get(stream.name, {}))
+            stream.correction(
+                Before(
+                    self.request.streams.get(stream.name, _NONE),
+                    kept.get(stream.name, {}),
+                    self.setting.trainer.layout,
+                    self.request.uncounted.get(self.client, 0),
+                )
+            )
             for stream in streams
             if stream.correction is not None
         ]

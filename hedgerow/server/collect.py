@@ -12,7 +12,7 @@ from hedgerow import record_sizes, records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.aggregates.mean import Accumulator
+from hedgerow.strategies.aggregates.base import Accumulator
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import (

@@ -123,7 +123,10 @@ class Counted:
         found = Aggregated(tuple(self.cohort.nodes), lost=frozenset(self.replies.dropped))
         if failed := self._failed():
             return replace(found, failed=failed)
-        delta, kept = self.collector.result(state.aggregate)
+        try:
+            delta, kept = self.collector.result(state.aggregate)
+        except ValueError as error:  # such as too few clients for a rule
+            return replace(found, failed=str(error))
         totals = Totals(self.replies.counted, self.cohort.clients, self.collector.streams())
         return replace(found, delta=delta, totals=totals, aggregate=kept)
 

@@ -1,10 +1,19 @@
 """What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
-from hedgerow.strategies.aggregates.mean import Aggregate, FixedPointMean, mean
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.geometric_median import geometric_median
+from hedgerow.strategies.aggregates.krum import krum
+from hedgerow.strategies.aggregates.mean import FixedPointMean, mean
+from hedgerow.strategies.aggregates.median import median
+from hedgerow.strategies.aggregates.registry import AGGREGATES
+from hedgerow.strategies.aggregates.trimmed_mean import trimmed_mean
+from hedgerow.strategies.algorithms.feddyn import feddyn
+from hedgerow.strategies.algorithms.fednova import fednova
+from hedgerow.strategies.algorithms.scaffold import scaffold
 from hedgerow.strategies.calibration import calibrated
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.coding import check_payload, decode, encode
-from hedgerow.strategies.pipeline.parse import TRANSFORMS, parse_pipeline
+from hedgerow.strategies.pipeline.parse import TRANSFORMS, parse_aggregate, parse_pipeline
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.presets import (
     PRESETS,
@@ -16,7 +25,6 @@ from hedgerow.strategies.presets import (
     fedavgm,
     fedprox,
     fedyogi,
-    scaffold,
     secure_dp_fedavg,
     secure_fedavg,
 )
@@ -32,6 +40,7 @@ from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.transforms.weighting import weight_by_examples
 
 __all__ = [
+    "AGGREGATES",
     "PRESETS",
     "TRANSFORMS",
     "Aggregate",
@@ -57,13 +66,19 @@ __all__ = [
     "fedadam",
     "fedavg",
     "fedavgm",
+    "feddyn",
+    "fednova",
     "fedprox",
     "fedyogi",
     "float32",
     "gaussian_noise",
+    "geometric_median",
+    "krum",
     "lattice",
     "mask",
     "mean",
+    "median",
+    "parse_aggregate",
     "parse_pipeline",
     "poisson",
     "quantize",
@@ -73,6 +88,7 @@ __all__ = [
     "secure_fedavg",
     "skellam_noise",
     "top_k",
+    "trimmed_mean",
     "uniform",
     "weight_by_examples",
 ]

@@ -8,7 +8,8 @@ from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.strategies import server_update
-from hedgerow.strategies.control import control_variates
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
@@ -30,9 +31,10 @@ PRESETS = Registry(
         name: f"hedgerow.strategies.presets:{name}"
         for name in (
             *("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad"),
-            *("scaffold", "secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
+            *("secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
-    },
+    }
+    | {name: f"hedgerow.strategies.algorithms.{name}:{name}" for name in ("scaffold", "fednova", "feddyn")},
 )
 
 
@@ -43,12 +45,14 @@ PRIVATE = ("dp_fedavg", "dp_ftrl", "secure_dp_fedavg")
 class Unweighted(TypedDict, total=False):
     """What every preset takes beside its own arguments.
 
-    `pipeline` is how a delta is sent. The others are those of `Strategy`.
+    `pipeline` is how a delta is sent, and `aggregate` how a cohort's become one.
+    The others are those of `Strategy`.
     """
 
     sampling: Sampling
     local: LocalTraining
     pipeline: Transform
+    aggregate: Aggregate
     quorum: float
     max_weight: float
     max_norm: float | None
@@ -67,21 +71,21 @@ def fedavg(**parts: Unpack[Parts]) -> Strategy:
     >>> fedavg(pipeline=quantize(8)).pipeline.name
     'chain(weight_by_examples(), quantize(8))'
     """
-    return _strategy("fedavg", server_update.sgd(1.0), parts)
+    return assemble("fedavg", server_update.sgd(1.0), parts)
 
 
 def fedprox(mu: float = 0.01, **parts: Unpack[Parts]) -> Strategy:
     """FedAvg with a proximal term on the clients, Li et al. 2020 (arXiv:1812.06127, algorithm 2)."""
     checks.not_negative(mu=mu)
     local = replace(parts.get("local", LocalTraining()), proximal=mu)
-    return _strategy("fedprox", server_update.sgd(1.0), {**parts, "local": local})
+    return assemble("fedprox", server_update.sgd(1.0), {**parts, "local": local})
 
 
 def fedavgm(
     server_learning_rate: float = 1.0, server_momentum: float = 0.9, **parts: Unpack[Parts]
 ) -> Strategy:
     """FedAvg with server momentum, Hsu et al. 2019 (arXiv:1909.06335)."""
-    return _strategy("fedavgm", server_update.momentum(server_learning_rate, server_momentum), parts)
+    return assemble("fedavgm", server_update.momentum(server_learning_rate, server_momentum), parts)
 
 
 def fedadam(
@@ -89,7 +93,7 @@ def fedadam(
     **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """Adam on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
-    return _strategy("fedadam", server_update.adam(server_learning_rate, beta_1, beta_2, tau), parts)
+    return assemble("fedadam", server_update.adam(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
 def fedyogi(
@@ -97,28 +101,12 @@ def fedyogi(
     **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """Yogi on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
-    return _strategy("fedyogi", server_update.yogi(server_learning_rate, beta_1, beta_2, tau), parts)
+    return assemble("fedyogi", server_update.yogi(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
 def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: Unpack[Parts]) -> Strategy:
     """Adagrad on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
-    return _strategy("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
-
-
-def scaffold(
-    server_learning_rate: float = 1.0, weighted: bool = False, **parts: Unpack[Unweighted]
-) -> Strategy:
-    """SCAFFOLD, Karimireddy et al. 2020 (arXiv:1910.06378, algorithm 1, option II).
-
-    Control variates correct the drift of local steps on clients whose data are
-    unlike. Each reply and each message is as long as two models. All clients
-    count alike, as in the paper: `weighted=True` is refused.
-
-    >>> scaffold(server_learning_rate=0.5).server_update.name
-    'sgd(0.5)'
-    """
-    update = server_update.sgd(server_learning_rate)
-    return _strategy("scaffold", update, {**parts, "weighted": weighted}, streams=(control_variates(),))
+    return assemble("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
 
 
 def secure_fedavg(
@@ -146,9 +134,7 @@ def secure_fedavg(
         quantize(bits, range=clip_norm if value_range is None else value_range),
         mask(corrupt, dropout, min_clients, metrics=metrics),
     )
-    return _strategy(
-        "secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False}
-    )
+    return assemble("secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False})
 
 
 def dp_fedavg(
@@ -258,14 +244,14 @@ def _private(
         raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
     compressed = parts.get("pipeline", float32())
     pipeline = chain(*steps, *([compressed] if compressed.kinds else []))
-    return _strategy(name, update, {**parts, "pipeline": pipeline, "weighted": False}, budget=budget)
+    return assemble(name, update, {**parts, "pipeline": pipeline, "weighted": False}, budget=budget)
 
 
 def _step(learning_rate: float, momentum: float) -> server_update.ServerUpdate:
     return server_update.momentum(learning_rate, momentum) if momentum else server_update.sgd(learning_rate)
 
 
-def _strategy(
+def assemble(
     name: str,
     update: server_update.ServerUpdate,
     parts: Parts,
@@ -273,7 +259,17 @@ def _strategy(
     budget: Budget | None = None,
     streams: tuple[Stream, ...] = (),
 ) -> Strategy:
-    pipeline, weighted = parts.get("pipeline", float32()), parts.get("weighted", True)
+    """A strategy from what a preset chooses and what its caller does.
+
+    Args:
+        update: how the server moves.
+        parts: the caller's.
+        budget: of a private strategy.
+        streams: what travels beside the delta.
+    """
+    pipeline, rule = parts.get("pipeline", float32()), parts.get("aggregate", mean())
+    # A rule that counts all clients alike is not asked to weight them, unless the caller asks for it.
+    weighted = parts.get("weighted", rule.weights)
     if weighted and "weight" not in pipeline.kinds:
         pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
     others: Any = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}

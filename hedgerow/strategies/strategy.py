@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
-from hedgerow.strategies.aggregates.mean import Aggregate, mean
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.release import Release
@@ -89,6 +90,11 @@ class Strategy:
         checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
+        if not self.aggregate.weights and "weight" in self.pipeline.kinds:
+            raise ValueError(
+                f"{self.aggregate.name} counts all clients alike, and {self.pipeline.name} weights them;"
+                " take weighted=False, or mean()"
+            )
         for stream in self.streams:
             if reason := stream.refuse(self):
                 raise ValueError(reason)

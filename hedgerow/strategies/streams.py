@@ -11,11 +11,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hedgerow.strategies.aggregates.mean import Aggregate, mean
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.types import Arrays, Fit, Layout, RoundContext, ServerState, Vector
 
 if TYPE_CHECKING:
     from hedgerow.strategies.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a client has of a stream before it trains.
+
+    Attributes:
+        server: the server's value, `(n,) float32`.
+        state: what the client keeps of this stream; empty for a fresh client.
+        layout: of the model.
+        uncounted_since: the first round whose answer the server did not count, with none counted
+            since; 0 where the last one counted.
+    """
+
+    server: Vector
+    state: Arrays
+    layout: Layout
+    uncounted_since: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +88,7 @@ class Stream:
         initial: the server's value before the first round; zeros of the size by default.
         aggregate: how what clients sent becomes one; `None` for the strategy's own rule.
         weighted: whether a client counts with the weight of its delta; else all count alike.
-        correction: what is added to each gradient of a client, `(d,) float32`, from the server's
-            value and the client's state; `None` adds nothing.
+        correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
         refuse: why the stream makes no sense beside the strategy's other parts, or an empty text.
         read: where the server's value lies in its state, other than under the stream's name.
@@ -84,7 +102,7 @@ class Stream:
     initial: Callable[[Layout], Vector] | None = None
     aggregate: Aggregate | None = field(default_factory=mean)
     weighted: bool = True
-    correction: Callable[[Vector, Arrays], Vector] | None = None
+    correction: Callable[[Before], Vector] | None = None
     confirmed: bool = False
     refuse: Callable[["Strategy"], str] = lambda strategy: ""
     read: Callable[[ServerState], Vector] | None = None

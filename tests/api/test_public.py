@@ -8,6 +8,13 @@ import pytest
 import hedgerow
 
 PUBLIC = [
+    "feddyn",
+    "fednova",
+    "geometric_median",
+    "krum",
+    "median",
+    "parse_aggregate",
+    "trimmed_mean",
     "Budget",
     "Dataset",
     "Federation",

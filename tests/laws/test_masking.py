@@ -19,7 +19,8 @@ from hedgerow.strategies import (
     secure_fedavg,
     top_k,
 )
-from hedgerow.strategies.aggregates.mean import Aggregate, FixedPointMean
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.mean import FixedPointMean
 from hedgerow.strategies.pipeline.coding import decode, encode
 from hedgerow.strategies.ring import Ring, ring_for
 from hedgerow.strategies.secrecy import SecureAggregation

@@ -25,7 +25,8 @@ from hedgerow.strategies import (
     secure_dp_fedavg,
     uniform,
 )
-from hedgerow.strategies.aggregates.mean import Aggregate, FixedPointMean
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.mean import FixedPointMean
 from hedgerow.types import Layout, LocalTraining, Tensor
 from tests.support import DIMENSION, LAYOUT, MeanTrainer, clients
 

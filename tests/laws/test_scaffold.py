@@ -10,7 +10,7 @@ from torch import nn
 import hedgerow as hr
 from hedgerow.rng import generator
 from hedgerow.server.checkpoint import load_checkpoint
-from hedgerow.strategies.control import control_variates
+from hedgerow.strategies.algorithms.scaffold import control_variates
 from hedgerow.types import Fit, Layout, Model, Samples
 from tests.support import Clients
 

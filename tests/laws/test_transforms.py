@@ -265,7 +265,7 @@ def test_the_sum_commutes_with_decode_where_it_says_so(text: str, clients: int, 
     values = arrays(np.float32, 20, elements=st.floats(-100, 100, width=32))
     encoded_sum, decoded_sum = np.zeros(pipeline.length(20)), np.zeros(20)
     for client in range(clients):
-        mine = replace(context, client=f"c{client}")
+        mine = replace(context, sender=Client(f"c{client}"))
         payload, _ = encode(pipeline, data.draw(values), {}, mine)
         weight = data.draw(st.integers(1, 9))
         encoded_sum += weight * payload.values.astype(np.float64)

@@ -26,14 +26,14 @@ from hedgerow.experiments.config.schema import Experiment, StrategyConfig
 from hedgerow.models import MODELS, build
 from hedgerow.registry import Registry
 from hedgerow.strategies.calibration import noise_multiplier
-from hedgerow.strategies.pipeline.parse import parse_pipeline
+from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS, PRIVATE
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
 # Arguments of a preset that other keys of the file give.
-_INNER = ("sampling", "local", "pipeline", "parts")
+_INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
 
 _MODEL_FACTS = ("input_shape", "num_classes")
 _OWN_DATA = ", or a folder or file of yours that is there"
@@ -72,6 +72,7 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
         sampling=_sampling(config),
         local=local,
         pipeline=parse_pipeline(config.pipeline),
+        aggregate=parse_aggregate(config.aggregate),
         weighted=config.weighted,
         quorum=config.quorum,
         max_weight=config.max_weight,
@@ -158,6 +159,14 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
             common["pipeline"] = str(parse_pipeline(common["pipeline"]))
         except ValueError as error:
             found.append(Mistake("strategy.pipeline", str(error), common["pipeline"]))
+    if isinstance(common.get("aggregate"), str):
+        try:
+            rule = parse_aggregate(common["aggregate"])
+            common["aggregate"] = rule.name
+            if not rule.weights:
+                common.setdefault("weighted", False)
+        except ValueError as error:
+            found.append(Mistake("strategy.aggregate", str(error), common["aggregate"]))
     return {**_options(resolved), **common}, found  # what a preset has another default for is in both
 
 

@@ -93,6 +93,7 @@ class StrategyConfig(_Named):
     fraction: Fraction | None = None
     population: Count | None = None
     pipeline: str = "float32()"
+    aggregate: str = "mean()"
     weighted: bool = True
     quorum: Fraction = Strategy.quorum
     max_weight: Positive = Strategy.max_weight

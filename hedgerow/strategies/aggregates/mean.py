@@ -7,16 +7,15 @@ it does not depend on the order of arrival: integer addition is associative,
 floating-point addition is not.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.types import Arrays, PayloadError, Vector
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.types import PayloadError, Vector
 
 FRACTION_BITS = 36
 """Values are held as multiples of 2**-36 (1.5e-11)."""
@@ -34,51 +33,6 @@ _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 
 # Values added at a time: what is computed between two of them stays in a core's cache.
 _BLOCK = 32768
-
-
-class Accumulator(Protocol):
-    """Takes what clients sent in one round, then gives their aggregate."""
-
-    def check(self, values: Vector, weight: float) -> None:
-        """Raise `PayloadError` where `add` would; add nothing."""
-
-    def add(self, client: str, values: Vector, weight: float) -> None:
-        """Count one client's values in. Raises `PayloadError` and stays as it was if they cannot be."""
-
-    def merge(self, other: Self) -> None:
-        """Count in all that another accumulator of the same round was given.
-
-        In whatever order and in however many accumulators clients are counted,
-        the result is the same, bit for bit. Accumulators are pickled between
-        processes.
-        """
-
-    def result(self) -> Vector:
-        """The aggregate `(n,) float32` of what was added."""
-
-
-def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
-    return found.result(), state
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """A rule that combines what clients sent.
-
-    Attributes:
-        name: as written in a configuration.
-        start: `(number of values, largest number of clients) -> Accumulator`.
-        linear: the result is a weighted sum of what was added, so that it may
-            be computed on encoded values of a summable pipeline.
-        init: the rule's state before the first round, from the number of values.
-        apply: `(accumulator, state) -> (the aggregate (n,) float32, next state)`.
-    """
-
-    name: str
-    start: Callable[[int, int], Accumulator]
-    linear: bool
-    init: Callable[[int], Arrays] = lambda n: {}
-    apply: Callable[[Any, Arrays], tuple[Vector, Arrays]] = _result
 
 
 def mean() -> Aggregate:

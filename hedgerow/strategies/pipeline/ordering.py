@@ -5,10 +5,14 @@ from itertools import combinations
 
 from hedgerow.strategies.pipeline.transform import Transform
 
-KINDS = ("weight", "clip", "noise", "feedback", "sparsify", "quantize", "discrete noise", "mask")
+KINDS = ("weight", "normalize", "clip", "noise", "feedback", "sparsify", "quantize", "discrete noise", "mask")
 
 # (first, then): why `then` cannot follow `first`, and what to do instead.
 _REFUSED: dict[tuple[str, str], tuple[str, str]] = {
+    ("quantize", "normalize"): ("packed codes cannot be divided", "put it first"),
+    ("noise", "normalize"): ("the noise would be divided too", "put it first"),
+    ("discrete noise", "normalize"): ("its noise is in whole steps", "put it first"),
+    ("mask", "normalize"): ("masked values cannot be divided", "put it first"),
     ("quantize", "quantize"): ("the values are whole numbers already", "keep one of the two"),
     ("sparsify", "sparsify"): ("the indices of the first would be lost", "keep one of the two"),
     ("quantize", "sparsify"): ("packed codes have no order", "put the sparsifier first"),

@@ -1,4 +1,4 @@
-"""A pipeline from its text, such as `"chain(top_k(0.01), quantize(8))"`."""
+"""A pipeline or a rule from its text, such as `"chain(top_k(0.01), quantize(8))"` or `"median()"`."""
 
 import ast
 import inspect
@@ -7,6 +7,8 @@ from typing import Any
 
 from hedgerow.checks import did_you_mean
 from hedgerow.registry import Registry
+from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.registry import AGGREGATES
 from hedgerow.strategies.pipeline.transform import Transform
 
 TRANSFORMS = Registry(
@@ -50,34 +52,61 @@ def parse_pipeline(text: str) -> Transform:
     ...
     ValueError: at 'topk(0.01)' (character 7): there is no transform 'topk'; ... Did you mean 'top_k'?
     """
+    step: Transform = parse_call(text, TRANSFORMS, "pipeline", "quantize(8)")
+    return step
+
+
+def parse_aggregate(text: str) -> Aggregate:
+    """Build the rule that a text describes, such as `"median()"`, in the same way.
+
+    >>> parse_aggregate("trimmed_mean(0.1)").name
+    'trimmed_mean(0.1)'
+    """
+    rule: Aggregate = parse_call(text, AGGREGATES, "aggregate", "median()")
+    return rule
+
+
+def parse_call(text: str, registry: Registry, what: str, example: str) -> Any:
+    """Build what a call of a registered part describes.
+
+    Args:
+        text: the call.
+        registry: of the names that may be called.
+        what: the whole is, for the error.
+        example: of a whole, for the error.
+
+    Raises:
+        ValueError: the text is something else, a name or argument is unknown,
+            or the parts do not fit; with the place and what is allowed.
+    """
     source = " ".join(text.split())
     try:
         tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
         place = f" (character {error.offset})" if error.offset else ""
-        raise ValueError(f"the pipeline {source!r} cannot be read{place}: {error.msg}") from None
+        raise ValueError(f"the {what} {source!r} cannot be read{place}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         why = str(error) or "it is nested too deeply"
-        raise ValueError(f"the pipeline {source[:60]!r} cannot be read: {why}") from None
+        raise ValueError(f"the {what} {source[:60]!r} cannot be read: {why}") from None
     if not isinstance(tree, ast.Call):
-        raise _mistake(source, tree, "a pipeline is a call such as quantize(8)")
-    step: Transform = _build(source, tree)
-    return step
+        article = "an" if what[0] in "aeiou" else "a"
+        raise _mistake(source, tree, f"{article} {what} is a call such as {example}")
+    return _build(source, tree, registry)
 
 
-def _build(source: str, node: ast.Call) -> Any:
+def _build(source: str, node: ast.Call, registry: Registry) -> Any:
     if not isinstance(node.func, ast.Name):
-        raise _mistake(source, node, "only a transform's own name can be called")
+        raise _mistake(source, node, f"only {_a(registry)}'s own name can be called")
     try:
-        make = TRANSFORMS.get(node.func.id)
+        make = registry.get(node.func.id)
     except ValueError as error:
         raise _mistake(source, node, str(error)) from None
-    arguments = [_argument(source, argument) for argument in node.args]
+    arguments = [_argument(source, argument, registry) for argument in node.args]
     options = {}
     for keyword in node.keywords:
         if keyword.arg is None:
             raise _mistake(source, keyword.value, "** is not allowed; write each argument as name=value")
-        options[keyword.arg] = _argument(source, keyword.value)
+        options[keyword.arg] = _argument(source, keyword.value, registry)
     _check_signature(source, node, make, arguments, options)
     try:
         return make(*arguments, **options)
@@ -85,16 +114,17 @@ def _build(source: str, node: ast.Call) -> Any:
         raise _mistake(source, node, str(error)) from None
 
 
-def _argument(source: str, node: ast.expr) -> Any:
+def _argument(source: str, node: ast.expr, registry: Registry) -> Any:
     if isinstance(node, ast.Call):
-        return _build(source, node)
-    if isinstance(node, ast.Name) and node.id in TRANSFORMS.names():
-        raise _mistake(source, node, f"a transform needs its brackets: {node.id}(...)")
+        return _build(source, node, registry)
+    if isinstance(node, ast.Name) and node.id in registry.names():
+        raise _mistake(source, node, f"{_a(registry)} needs its brackets: {node.id}(...)")
     value = node
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = node.operand
     if not isinstance(value, ast.Constant) or not isinstance(value.value, int | float | str | None):
-        raise _mistake(source, node, "an argument must be a number, a text, True, False, None or a transform")
+        allowed = f"a number, a text, True, False, None or {_a(registry)}"
+        raise _mistake(source, node, f"an argument must be {allowed}")
     if value is node:
         return value.value
     if isinstance(value.value, bool) or not isinstance(value.value, int | float):
@@ -114,6 +144,10 @@ def _check_signature(
         near = did_you_mean(unknown[0], allowed) if unknown else ""
         listed = ", ".join(str(part).split(":")[0] for part in signature.parameters.values()) or "none"
         raise _mistake(source, node, f"{error}; the arguments are: {listed}.{near}") from None
+
+
+def _a(registry: Registry) -> str:
+    return f"{'an' if registry.kind[0] in 'aeiou' else 'a'} {registry.kind}"
 
 
 def _mistake(source: str, node: ast.expr, what: str) -> ValueError:

@@ -5,17 +5,33 @@ their mean. Every local step uses `g - c_i + c`: near the optimum of all
 clients it is near zero on each, however unlike their data are.
 """
 
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import numpy as np
 
-from hedgerow.strategies.streams import LocalRound, Stream, Totals
+from hedgerow.strategies import server_update
+from hedgerow.strategies.presets import Unweighted, assemble
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import Before, LocalRound, Stream, Totals
 from hedgerow.types import Arrays, Vector
 
-if TYPE_CHECKING:
-    from hedgerow.strategies.strategy import Strategy
-
 _OWN, _COUNTED, _ROUND = "own", "counted", "round"
+
+
+def scaffold(
+    server_learning_rate: float = 1.0, weighted: bool = False, **parts: Unpack[Unweighted]
+) -> Strategy:
+    """SCAFFOLD, Karimireddy et al. 2020 (arXiv:1910.06378, algorithm 1, option II).
+
+    Control variates correct the drift of local steps on clients whose data are
+    unlike. Each reply and each message is as long as two models. All clients
+    count alike, as in the paper: `weighted=True` is refused.
+
+    >>> scaffold(server_learning_rate=0.5).server_update.name
+    'sgd(0.5)'
+    """
+    update = server_update.sgd(server_learning_rate)
+    return assemble("scaffold", update, {**parts, "weighted": weighted}, streams=(control_variates(),))
 
 
 def control_variates() -> Stream:
@@ -40,8 +56,9 @@ def control_variates() -> Stream:
     )
 
 
-def _correction(server: Vector, state: Arrays) -> Vector:
+def _correction(before: Before) -> Vector:
     """What is added to each gradient of a client: `c - c_i`, `(d,) float32`; at first `c_i` is zeros."""
+    server, state = before.server, before.state
     own = state.get(_OWN, np.zeros_like(server))
     if own.shape != server.shape:
         raise ValueError(
@@ -71,7 +88,7 @@ def _moved(server: Vector, mean: Vector, totals: Totals) -> Vector:
     return (server + np.float64(totals.counted / totals.clients) * mean).astype(np.float32)
 
 
-def _refuse(strategy: "Strategy") -> str:
+def _refuse(strategy: Strategy) -> str:
     local, pipeline = strategy.local, strategy.pipeline
     reason = ""
     if local.optimizer != "sgd" or local.momentum:

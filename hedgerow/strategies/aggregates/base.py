@@ -1,0 +1,58 @@
+"""What a rule is that combines what the clients of a cohort sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from hedgerow.types import Arrays, Vector
+
+
+class Accumulator(Protocol):
+    """Takes what clients sent in one round, then gives their aggregate.
+
+    What is not finite is refused by `check` and `add`.
+    """
+
+    def check(self, values: Vector, weight: float) -> None:
+        """Raise `PayloadError` where `add` would; add nothing."""
+
+    def add(self, client: str, values: Vector, weight: float) -> None:
+        """Count one client's values in. Raises `PayloadError` and stays as it was if they cannot be."""
+
+    def merge(self, other: Self) -> None:
+        """Count in all that another accumulator of the same round was given.
+
+        In whatever order and in however many accumulators clients are counted,
+        the result is the same, bit for bit. Accumulators are pickled between
+        processes.
+        """
+
+    def result(self) -> Vector:
+        """The aggregate `(n,) float32` of what was added."""
+
+
+def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
+    return found.result(), state
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A rule that combines what clients sent.
+
+    Attributes:
+        name: as written in a configuration.
+        start: `(number of values, largest number of clients) -> Accumulator`.
+        linear: the result is a weighted sum of what was added, so that it may
+            be computed on encoded values of a summable pipeline.
+        weights: whether a client's weight counts; a rule that bounds what one
+            client can do does not ask it how much it counts.
+        init: the rule's state before the first round, from the number of values.
+        apply: `(accumulator, state) -> (the aggregate (n,) float32, next state)`.
+    """
+
+    name: str
+    start: Callable[[int, int], Accumulator]
+    linear: bool
+    weights: bool = True
+    init: Callable[[int], Arrays] = lambda n: {}
+    apply: Callable[[Any, Arrays], tuple[Vector, Arrays]] = _result

@@ -1,0 +1,83 @@
+"""Rules that have to see what every client sent: it is kept until all are there."""
+
+from collections.abc import Callable
+from typing import Self, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.types import PayloadError, Vector
+
+Matrix: TypeAlias = NDArray[np.float32]
+"""What clients sent, `(clients, n) float32`: a row each, in the order of their names."""
+
+BLOCK = 2**20
+"""Values of a matrix that are worked on at a time: memory beside the matrix stays small."""
+
+
+@final
+class Kept:
+    """Keeps what each client sent, and combines it at the end: memory is O(clients x n).
+
+    Args:
+        n: values that each client sends.
+        combine: `(clients, n) -> (n,)`; it must not depend on the rows' order but for rounding.
+    """
+
+    def __init__(self, n: int, combine: Callable[[Matrix], Vector]) -> None:
+        self._n, self._combine = n, combine
+        self._kept: dict[str, Vector] = {}
+
+    def check(self, values: Vector, weight: float) -> None:
+        """Raise `PayloadError` where a value is not finite or the shape is another."""
+        if values.shape != (self._n,):
+            raise PayloadError(f"it has values of shape {values.shape}; {(self._n,)} is allowed")
+        if wrong := values.size - int(np.isfinite(values).sum()):
+            raise PayloadError(f"{wrong} of {values.size} values are not finite")
+
+    def add(self, client: str, values: Vector, weight: float) -> None:
+        """Keep one client's values; its weight has no say. Raises `PayloadError` as `check` does."""
+        self.check(values, weight)
+        self._kept[client] = np.array(values, np.float32)
+
+    def merge(self, other: Self) -> None:
+        """Keep what another one was given."""
+        self._kept.update(other._kept)
+
+    def result(self) -> Vector:
+        """The aggregate `(n,) float32`.
+
+        Raises:
+            ValueError: there are too few clients for the rule.
+        """
+        rows = [self._kept[client] for client in sorted(self._kept)]
+        if not rows or not self._n:
+            return np.zeros(self._n, np.float32)
+        return self._combine(np.stack(rows))
+
+
+def by_coordinate(rows: Matrix, combine: Callable[[Matrix], NDArray[np.float64]]) -> Vector:
+    """Combine each column by itself, some columns at a time.
+
+    >>> by_coordinate(np.array([[1, 5], [3, 7]], np.float32), lambda part: part.mean(0)).tolist()
+    [2.0, 6.0]
+    """
+    found = np.empty(rows.shape[1], np.float32)
+    width = max(1, BLOCK // len(rows))
+    for first in range(0, len(found), width):
+        found[first : first + width] = combine(rows[:, first : first + width])
+    return found
+
+
+def squared_distances(rows: Matrix) -> NDArray[np.float64]:
+    """Between every two rows, `(clients, clients)`, in float64.
+
+    >>> squared_distances(np.array([[0, 0], [3, 4]], np.float32)).tolist()
+    [[0.0, 25.0], [25.0, 0.0]]
+    """
+    found = np.zeros((len(rows), len(rows)))
+    for i in range(len(rows)):
+        for j in range(i):
+            difference = rows[i].astype(np.float64) - rows[j]
+            found[i, j] = found[j, i] = float(difference @ difference)
+    return found

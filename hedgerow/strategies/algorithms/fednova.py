@@ -1,0 +1,118 @@
+"""FedNova: clients that take unlike numbers of steps pull the model alike.
+
+Wang et al. 2020 (arXiv:2007.07481).
+
+A client's delta is divided by how far its steps reach, `||a_i||_1`, and the
+server multiplies the mean by the mean reach (equation 5, with the weights `p_i`
+of FedAvg). So the fixed point is that of the clients' weighted loss, however
+many steps each takes.
+"""
+
+from typing import Unpack
+
+import numpy as np
+
+from hedgerow import checks
+from hedgerow.strategies.pipeline.chain import chain, float32
+from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.presets import Parts, assemble
+from hedgerow.strategies.server_update import ServerUpdate
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import LocalRound, Stream, Totals
+from hedgerow.types import Arrays, LocalTraining, Payload, RoundContext, Vector
+
+
+def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strategy:
+    """FedNova, Wang et al. 2020 (arXiv:2007.07481, algorithm of section 4).
+
+    What a client sends beside its delta is one number, the reach of its steps.
+    SGD with momentum, weight decay and a proximal term are covered.
+
+    Raises:
+        ValueError: the optimizer is another, or the pipeline hides from the
+            server what a client sends.
+
+    >>> fednova().pipeline.name
+    'chain(weight_by_examples(), divide_by_reach(0.0, 0.0, 0.1))'
+    """
+    checks.positive(server_learning_rate=server_learning_rate)
+    local = parts.get("local", LocalTraining())
+    pull = local.proximal + local.weight_decay
+    given = parts.get("pipeline", float32())
+    pipeline = chain(
+        divide_by_reach(local.momentum, pull, local.learning_rate), *([given] if given.kinds else [])
+    )
+    rate = np.float32(server_learning_rate)
+
+    def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
+        return w + rate * totals.streams["reach"][0] * delta, state
+
+    update = ServerUpdate(f"fednova({server_learning_rate})", lambda d: {}, apply)
+    others: Parts = {**parts, "pipeline": pipeline}
+    return assemble("fednova", update, others, streams=(_reaches(local.momentum, pull),))
+
+
+def divide_by_reach(momentum: float, pull: float, learning_rate: float) -> Transform:
+    """Divide a delta by how far the client's local steps reach.
+
+    Args:
+        momentum: of the steps.
+        pull: weight decay and proximal term together.
+        learning_rate: of the steps, where there is a pull.
+    """
+
+    def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
+        far = np.float32(reach(context.steps, momentum, pull, learning_rate))
+        return payload.replace(payload.values / far), {}
+
+    return Transform(
+        name=f"divide_by_reach({momentum}, {pull}, {learning_rate})",
+        kinds=("normalize",),
+        encode=encode,
+        decode=lambda payload, n, context: payload,
+        summable=True,
+    )
+
+
+def reach(steps: int, momentum: float, pull: float, learning_rate: float) -> float:
+    """`||a||_1` of so many steps of SGD: by how many learning rates a gradient of 1 moves a value.
+
+    >>> reach(5, 0.0, 0.0, 0.1)
+    5.0
+    >>> round(reach(2, 0.5, 0.0, 0.1), 6)  # 1, and 1 + 0.5
+    2.5
+    """
+    moved = velocity = 0.0
+    for _ in range(steps):
+        velocity = momentum * velocity + 1.0 - pull * learning_rate * moved
+        moved += velocity
+    return moved
+
+
+def _reaches(momentum: float, pull: float) -> Stream:
+    def encode(local: LocalRound) -> tuple[Vector, Arrays]:
+        return np.array([reach(local.steps, momentum, pull, local.learning_rate)], np.float32), {}
+
+    return Stream(
+        "reach",
+        size=lambda layout: 1,
+        encode=encode,
+        update=lambda value, aggregate, totals: value,
+        initial=lambda layout: np.empty(0, np.float32),
+        refuse=_refuse,
+    )
+
+
+def _refuse(strategy: Strategy) -> str:
+    reason = ""
+    if strategy.local.optimizer != "sgd":
+        reason = f"the reach of {strategy.local.optimizer}'s steps is not known; take optimizer 'sgd'"
+    elif strategy.local.clip_gradient:
+        reason = "a clipped gradient reaches less far than is counted; leave out clip_gradient"
+    elif strategy.local.learning_rate_decay != 1 and (strategy.local.proximal or strategy.local.weight_decay):
+        reason = "with a proximal term or weight decay, the learning rate must stay; leave out its decay"
+    elif {"noise", "discrete noise", "mask"} & set(strategy.pipeline.kinds):
+        reason = f"reaches would be sent in the open beside what {strategy.pipeline.name} protects"
+    elif not strategy.aggregate.linear:
+        reason = f"reaches are averaged, which lets in what {strategy.aggregate.name} keeps out; take mean()"
+    return f"fednova does not fit here: {reason}" if reason else ""
