@@ -84,6 +84,6 @@ def _refuse(strategy: Strategy) -> str:
         reason = "the server's is the mean of all clients', each counted once; take weighted=False"
     elif {"noise", "discrete noise"} & set(strategy.pipeline.kinds):
         reason = (
-            "what a client keeps shows in rounds in which it is not, uncounted by the ledger; take fedavg"
+            "what a client keeps shows in later rounds, which the ledger does not count; take fedavg"
         )
     return f"feddyn does not fit here: {reason}" if reason else ""
