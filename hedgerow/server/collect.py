@@ -13,10 +13,13 @@ from hedgerow import record_sizes, records
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.aggregates.mean import Accumulator, FixedPointMean
+from hedgerow.strategies.aggregates.mean import Accumulator, FixedPointMean, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Vector
+from hedgerow.types import Layout, Payload, PayloadError, RoundContext, Tensor, Vector
+
+_MOST_EXAMPLES = 1_000_000
+"""A client's metrics weigh no more, unless its update does."""
 
 
 @dataclass
@@ -93,9 +96,16 @@ class Collector:
             and self._release is None
         )
         size = strategy.pipeline.length(layout.dimension) if self._on_sum else layout.dimension
-        size += self._release.extra if self._release else 0
+        # Where as many values are added as there are parameters, each is of one tensor.
+        self._tensors = layout.parameters if size == layout.dimension else ()
+        self._max_weight = strategy.largest_weight
+        self._most_examples = max(_MOST_EXAMPLES, strategy.pipeline.max_weight)
+        fitting = max(1, clients)
+        if self._release:
+            size += self._release.extra
+            fitting = max(clients, self._release.most_clients)
         self.collected = Collected(
-            strategy.aggregate.start(size, max(1, clients)),
+            strategy.aggregate.start(size, fitting),
             FixedPointMean(layout.buffer_size, max(1, clients)),
             FixedPointMean(layout.dimension if strategy.control_variates else 0, max(1, clients)),
         )
@@ -125,7 +135,10 @@ class Collector:
         return values
 
     def total(self) -> NDArray[np.int64]:
-        """The sum of what was counted in, `(d + extra,)` in multiples of 2**-36; of a private strategy."""
+        """The sum of what was counted in, `(d + extra,)` in multiples of 2**-36; of a private strategy.
+
+        Beyond 2**26 in size it is 2**26, which brings no two sums further apart.
+        """
         deltas = self.collected.deltas
         assert isinstance(deltas, FixedPointMean)
         return deltas.fixed
@@ -139,24 +152,31 @@ class Collector:
         with span("aggregate"):
             # The others first into a trial: all are counted, or none.
             others = (
-                (collected.buffers, reply.buffers, reply.payload.weight),
-                (collected.controls, reply.control, 1.0),
+                (collected.buffers, reply.buffers, reply.payload.weight, self._layout.buffers),
+                (collected.controls, reply.control, 1.0, self._layout.parameters),
             )
             present = [other for other in others if other[1].size]
-            for total, values, weight in present:
-                total.check(values, weight)
-            self._add(reply.payload, self._context(client))
-            for total, values, weight in present:
+            for total, values, weight, tensors in present:
+                try:
+                    total.check(values, weight)
+                except OutOfRange as error:
+                    raise _of_tensor(error, tensors) from None
+            try:
+                self._add(reply.payload, self._context(client))
+            except OutOfRange as error:
+                raise _of_tensor(error, self._tensors) from None
+            for total, values, weight, _ in present:
                 total.add(values, weight)
+        counted = min(reply.num_examples, self._most_examples)
         # A mean of the clients' metrics would be a release without noise.
         for name, value in reply.metrics.items() if self._release is None else ():
-            collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
+            collected.metrics.setdefault(name, {})[client] = (counted, value)
         collected.counted += 1
 
     def _opened(self, client: str, message: Message | records.Reply) -> records.Reply:
         """A reply, measured and checked."""
         strategy, sizes = self._strategy, self.collected.bytes_up
-        max_weight, control = strategy.max_weight, strategy.control_variates
+        max_weight, control = self._max_weight, strategy.control_variates
         if isinstance(message, records.Reply):
             sizes[client] = records.measure_reply(message, round=self._round, client=client)
             return records.checked_reply(message, self._layout, max_weight=max_weight, control=control)
@@ -185,6 +205,16 @@ class Collector:
 
     def _context(self, client: str) -> RoundContext:
         return RoundContext(self._seed, self._round, client, self._layout)
+
+
+def _of_tensor(error: OutOfRange, tensors: Sequence[Tensor]) -> PayloadError:
+    """The error, with the name of the tensor that its value is of."""
+    end = 0
+    for tensor in tensors:
+        end += tensor.size
+        if error.position < end:
+            return PayloadError(f"in {tensor.name!r} {error}")
+    return error
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.server.collect import Collector
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms.mask import Shape
 from hedgerow.types import Layout, Model, ServerState
 
 log = logging.getLogger("hedgerow")
@@ -32,7 +33,8 @@ class PrivateRounds:
             repeated. Whoever knows the seed can then take the noise off.
 
     Raises:
-        ValueError: the model has values that would be averaged without noise.
+        ValueError: the model has values that would be averaged without noise,
+            or no ring holds the sum of a cohort that may come.
         LedgerError: the ledger holds less than the state has released.
     """
 
@@ -49,7 +51,10 @@ class PrivateRounds:
                 " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
                 " without them"
             )
-        self.strategy.release.sigma(self.clip_norm(state), len(state.model.parameters) + 1)
+        release, pipeline = self.strategy.release, self.strategy.pipeline
+        release.sigma(self.clip_norm(state), len(state.model.parameters) + 1)
+        if pipeline.only_sum:
+            Shape.of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
         released = int(state.private[_RELEASES][0])
         if self.ledger.releases < released:
             raise LedgerError(
@@ -71,7 +76,7 @@ class PrivateRounds:
 
     def clip_norm(self, state: ServerState) -> float:
         """This round's bound of a client's delta."""
-        return self.strategy.release.bounding.norm(state.private)
+        return self.strategy.release.norm(state.private)
 
     def update(self, state: ServerState, collector: Collector | MaskedCollector) -> tuple[ServerState, str]:
         """The state after a round, and why it released nothing, or an empty text."""
@@ -82,13 +87,9 @@ class PrivateRounds:
         fewest, counted = strategy.release.noise.fewest, collector.collected.counted
         if counted < fewest:
             return unchanged, f"{counted} clients count, and the noise of {fewest} makes a sum private"
-        try:
-            total = collector.total()
-        except OverflowError as error:
-            return unchanged, f"{error}; nothing is released"
         words = rng.seeded_words(self.seed, "noise", round=number) if self.seeded else rng.system_words
         try:
-            released = strategy.release(total, state.private, words)
+            released = strategy.release(collector.total(), state.private, words)
         except ValueError as error:  # an adaptive norm has grown too large
             return unchanged, f"{error}; nothing is released"
         noise = "seeded: a simulation" if self.seeded else "system"
