@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from hedgerow import record_sizes
 from hedgerow.array_records import filled, pack_arrays, unpack_arrays
 from hedgerow.types import Arrays, Layout, Model, Payload, PayloadError, Vector
+from hedgerow.types.payload import MOST_EXAMPLES
 
 _KEY, _SECURE = "hedgerow", "secure"
 _METRIC = "metric."
@@ -227,9 +228,9 @@ def checked_reply(reply: Reply, *, max_weight: float, streams: Mapping[str, int]
     weight, examples = reply.payload.weight, reply.num_examples
     if not isinstance(weight, float) or not 0 <= weight <= max_weight:
         raise PayloadError(f"its weight is {weight!r}; it must be a number from 0 to {max_weight:g}")
-    if not isinstance(examples, int) or not 0 <= examples <= max_weight:
+    if not isinstance(examples, int) or not 0 <= examples <= MOST_EXAMPLES:
         raise PayloadError(
-            f"its number of examples is {examples!r}; it must be a whole number from 0 to {max_weight:g}"
+            f"its number of examples is {examples!r}; it must be a whole number from 0 to {MOST_EXAMPLES:,}"
         )
     if weight == 0 or examples == 0:
         raise PayloadError("it trained on no examples")

@@ -1,6 +1,7 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -12,7 +13,7 @@ from hedgerow import record_sizes, records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.aggregates.base import Accumulator
+from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import (
@@ -24,8 +25,12 @@ from hedgerow.types import (
     PayloadError,
     RoundContext,
     Sender,
+    Tensor,
     Vector,
 )
+
+_MOST_EXAMPLES = 1_000_000
+"""A client's metrics weigh no more, unless its update does."""
 
 
 @dataclass
@@ -85,6 +90,9 @@ class Counting(Protocol):
     def size(self, strategy: Strategy, layout: Layout) -> int:
         """Values that each client adds."""
 
+    def fitting(self, strategy: Strategy, clients: int) -> int:
+        """Clients of which a sum must fit, in a cohort of so many."""
+
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """What a client adds; raises `PayloadError` where it cannot be."""
 
@@ -102,6 +110,10 @@ class OnSum:
     def size(self, strategy: Strategy, layout: Layout) -> int:
         """As many as the pipeline sends."""
         return strategy.pipeline.length(layout.dimension)
+
+    def fitting(self, strategy: Strategy, clients: int) -> int:
+        """The cohort."""
+        return clients
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """The encoded values; whether they are finite, the sum looks."""
@@ -123,6 +135,10 @@ class Each:
     def size(self, strategy: Strategy, layout: Layout) -> int:
         """As many as the model has."""
         return layout.dimension
+
+    def fitting(self, strategy: Strategy, clients: int) -> int:
+        """The cohort."""
+        return clients
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """The client's delta."""
@@ -152,9 +168,13 @@ class Collector:
         self._counting = counting
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
-        cohort = max(1, clients)
+        self._max_weight = strategy.largest_weight
+        self._most_examples = max(_MOST_EXAMPLES, strategy.pipeline.max_weight)
+        self._tensors_of = {name: _tensors(layout, size) for name, size in self._sizes.items()}
+        cohort, size = max(1, clients), counting.size(strategy, layout)
+        self._tensors = _tensors(layout, size)
         self.collected = Collected(
-            strategy.aggregate.start(counting.size(strategy, layout), cohort),
+            strategy.aggregate.start(size, counting.fitting(strategy, cohort)),
             {
                 name: strategy.rule_for(stream).start(self._sizes[name], cohort)
                 for name, stream in self._streams.items()
@@ -200,22 +220,25 @@ class Collector:
         with span("aggregate"):
             # The streams first into a trial: all are counted, or none.
             present = [
-                (collected.streams[name], reply.streams[name], weight if stream.weighted else 1.0)
+                (name, collected.streams[name], reply.streams[name], weight if stream.weighted else 1.0)
                 for name, stream in self._streams.items()
             ]
-            for total, values, heavy in present:
-                total.check(values, heavy)
+            for name, total, values, heavy in present:
+                with _named(self._tensors_of[name]):
+                    total.check(values, heavy)
             values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
-            collected.deltas.add(client, values, weight)
-            for total, values, heavy in present:
+            with _named(self._tensors):
+                collected.deltas.add(client, values, weight)
+            for _, total, values, heavy in present:
                 total.add(client, values, heavy)
+        examples = min(reply.num_examples, self._most_examples)
         for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
-            collected.metrics.setdefault(name, {})[client] = (reply.num_examples, value)
+            collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
 
     def _opened(self, client: str, message: Message | records.Reply) -> records.Reply:
         """A reply, measured and checked."""
-        sizes, max_weight = self.collected.bytes_up, self._strategy.max_weight
+        sizes, max_weight = self.collected.bytes_up, self._max_weight
         if isinstance(message, records.Reply):
             sizes[client] = records.measure_reply(message, round=self._round, client=client)
             return records.checked_reply(message, max_weight=max_weight, streams=self._sizes)
@@ -229,6 +252,27 @@ class Collector:
 
     def _context(self, sender: Sender) -> RoundContext:
         return RoundContext(self._seed, self._round, sender, self._layout)
+
+
+def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
+    """Where as many values are added as a part of the model has, each is of one of its tensors."""
+    if size == layout.dimension:
+        return layout.parameters
+    return layout.buffers if size == layout.buffer_size else ()
+
+
+@contextmanager
+def _named(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Name the tensor of a value that is out of range."""
+    try:
+        yield
+    except OutOfRange as error:
+        end = 0
+        for tensor in tensors:
+            end += tensor.size
+            if error.position < end:
+                raise PayloadError(f"in {tensor.name!r} {error}") from None
+        raise
 
 
 class Start(Protocol):

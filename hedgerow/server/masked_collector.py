@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hedgerow import record_sizes, records
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
+from hedgerow.strategies.aggregates.mean import LARGEST_SUM
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.secrecy import SecureAggregation
@@ -18,8 +19,6 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import BUFFERS
 from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
 from hedgerow.types import Arrays, CohortSum, Layout, Payload, PayloadError, RoundContext, Vector
-
-_LARGEST_SUM = 2.0**26
 
 
 @dataclass
@@ -100,13 +99,10 @@ class MaskedCollector:
     def total(self) -> NDArray[np.int64]:
         """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
 
-        Raises:
-            OverflowError: it is beyond 2**26.
+        Beyond 2**26 in size it is 2**26; a round that failed there would tell more than its noised sum.
         """
         total = self._decoded(self.collected.sum.total().astype(np.float64)).astype(np.float64)
-        if not np.abs(total).max(initial=0.0) < _LARGEST_SUM:
-            raise OverflowError(f"the sum is beyond {_LARGEST_SUM:.3g}; take a smaller clip norm")
-        return np.rint(total / UNIT).astype(np.int64)
+        return np.rint(np.clip(total, -LARGEST_SUM, LARGEST_SUM) / UNIT).astype(np.int64)
 
     def _decoded(self, numbers: NDArray[np.float64]) -> Vector:
         return decode(self._strategy.pipeline, Payload({"values": numbers}), self._context)

@@ -17,6 +17,7 @@ from hedgerow.strategies.aggregates.mean import FixedPointMean
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
+from hedgerow.strategies.transforms.mask import Shape
 from hedgerow.types import Layout, Payload, RoundContext, ServerState, Vector
 
 _RELEASES = "releases"
@@ -34,6 +35,10 @@ class Bounded:
     def size(self, strategy: Strategy, layout: Layout) -> int:
         """The delta's values, and what the release asks beside them."""
         return layout.dimension + strategy.release.extra
+
+    def fitting(self, strategy: Strategy, clients: int) -> int:
+        """No fewer than a cohort may have: following the one that is there would tell its size."""
+        return max(clients, strategy.release.most_clients)
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """The client's bounded contribution."""
@@ -67,7 +72,10 @@ class BoundedCollector:
         self.result, self.streams = inner.result, inner.streams
 
     def total(self) -> NDArray[np.int64]:
-        """The sum of what was counted in, `(n,)` in multiples of 2**-36."""
+        """The sum of what was counted in, `(n,)` in multiples of 2**-36; beyond 2**26 in size it is 2**26.
+
+        That brings no two sums further apart.
+        """
         return cast(FixedPointMean, self.collected.deltas).fixed
 
 
@@ -163,7 +171,7 @@ class Released:
         words = rng.seeded_words(seed, "noise", round=number) if seeded else rng.system_words
         try:
             released = strategy.release(cast(Sums, self.inner.collector).total(), state.private, words)
-        except (OverflowError, ValueError) as error:  # such as an adaptive norm that has grown too large
+        except ValueError as error:  # such as an adaptive norm that has grown too large
             return replace(found, failed=f"{error}; nothing is released")
         noise = "seeded: a simulation" if seeded else "system"
         try:
@@ -194,14 +202,15 @@ def event(strategy: Strategy, state: ServerState) -> Event:
 
 def clip_norm(strategy: Strategy, state: ServerState) -> float:
     """The next round's bound of a client's delta."""
-    return strategy.release.bounding.norm(state.private)
+    return strategy.release.norm(state.private)
 
 
 def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger) -> None:
     """Refuse to begin where the ledger would not be true.
 
     Raises:
-        ValueError: the model has values that would be averaged without noise.
+        ValueError: the model has values that would be averaged without noise, or no ring holds the
+            sum of a cohort that may come.
         LedgerError: the ledger holds less than the state has released.
     """
     if layout.buffer_size:
@@ -210,7 +219,10 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
             " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
             " without them"
         )
-    strategy.release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
+    release, pipeline = strategy.release, strategy.pipeline
+    release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
+    if pipeline.only_sum:
+        Shape.of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
     released = int(state.private[_RELEASES][0])
     if ledger.releases < released:
         raise LedgerError(

@@ -12,6 +12,7 @@ from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.ring import MOST_BITS
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
@@ -54,7 +55,7 @@ class Unweighted(TypedDict, total=False):
     pipeline: Transform
     aggregate: Aggregate
     quorum: float
-    max_weight: float
+    max_weight: float | None
     max_norm: float | None
 
 
@@ -222,7 +223,12 @@ def secure_dp_fedavg(
     fewest = secure.honest(expected)
     reach = clip_norm / 4 if value_range is None else value_range
     most = math.ceil(1.25 * expected)
-    unit = unit_for(clip_norm, noise_multiplier, fewest, bits, clients=most, range=reach)
+    # What may come in more than that still fits, into the widest ring.
+    fitting = ((bits, most), (MOST_BITS, sampling.most_clients or most))
+    unit = max(
+        unit_for(clip_norm, noise_multiplier, fewest, width, clients=clients, range=reach)
+        for width, clients in fitting
+    )
     steps = (
         clip(clip_norm),
         lattice(unit, clip_norm, reach),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 from hedgerow.rng import Words
-from hedgerow.strategies.aggregates.mean import FRACTION_BITS
+from hedgerow.strategies.aggregates.mean import FRACTION_BITS, LARGEST_SUM
 from hedgerow.strategies.pipeline.norms import clipped, l2_norm
 from hedgerow.strategies.sampling import Sampling
 from hedgerow.types import Arrays, Vector
@@ -136,16 +136,39 @@ class Release:
         noise: what is added to the sum.
         expected: clients in a cohort, on average. The sum is divided by it:
             dividing by the clients that were there would tell their number.
+        most_clients: what no cohort is expected to exceed. What a client may
+            add follows from it: following the cohort that is there, one more
+            client would change what the others may say.
     """
 
     bounding: Bounding
     noise: Noise
     expected: float
+    most_clients: int
 
     @property
     def extra(self) -> int:
         """Values of a contribution beside the delta's."""
         return 1 if self.bounding.share else 0
+
+    @property
+    def largest_norm(self) -> float:
+        """The largest norm of which a sum of `most_clients` fits; it depends on nobody who is there."""
+        return LARGEST_SUM / self.most_clients * math.sqrt(1 - self.bounding.share)
+
+    def norm(self, state: Arrays) -> float:
+        """A round's l2 bound of a client's delta; an adaptive one stops at `largest_norm`."""
+        return min(self.bounding.norm(state), self.largest_norm)
+
+    def refuse_overflow(self) -> None:
+        """Raise `ValueError`, with a remedy, where a sum of clipped deltas might not fit."""
+        norm = self.bounding.norm(self.bounding.init())
+        if norm > self.largest_norm:
+            raise ValueError(
+                f"the clip norm is {norm:g}; at most {self.largest_norm:.6g} is allowed where a cohort may"
+                f" have {self.most_clients:,} clients, so that their sum stays within {LARGEST_SUM:,.0f}:"
+                " take a smaller clip norm, or ask fewer clients"
+            )
 
     def contribution(self, delta: Vector, norm: float) -> Vector:
         """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `reach(norm)`.
@@ -190,7 +213,7 @@ class Release:
         Raises:
             ValueError: the noise would not fit beside the sum; with a remedy.
         """
-        norm = self.bounding.norm(state)
+        norm = self.norm(state)
         sigma = self.sigma(norm, len(total))
         noise, kept = self.noise.draw(sigma, len(total), state, words)
         noised, state = total + noise, {**state, **kept}

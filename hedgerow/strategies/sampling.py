@@ -1,5 +1,6 @@
 """Which clients are asked in a round."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class Sampling:
             where two may follow each other.
         expected: clients in a cohort on average, known without looking at who
             is there; `None` where it is not.
+        population: how many clients there are meant to be; `None` where that
+            is not written down.
     """
 
     name: str
@@ -28,6 +31,22 @@ class Sampling:
     rate: float | None = None
     expected: float | None = None
     groups: int | None = None
+    population: int | None = None
+
+    @property
+    def most_clients(self) -> int | None:
+        """Clients that no cohort exceeds while there are no more than the population; `None` where unknown.
+
+        But for less than one cohort in 1e30: a sum of independent draws, `m` on
+        average, exceeds it by `t` with a chance of at most
+        `exp(-t^2 / (2 m + 2 t / 3))` (Bernstein), under `exp(-72)` for this `t`.
+
+        >>> poisson(100, population=1000).most_clients, poisson(100, population=120).most_clients
+        (270, 120)
+        """
+        if self.expected is None or self.population is None:
+            return None
+        return min(self.population, math.ceil(self.expected + 12 * math.sqrt(self.expected) + 50))
 
 
 def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sampling:
@@ -94,7 +113,9 @@ def poisson(clients: float, population: int) -> Sampling:
         chosen = np.flatnonzero(np.asarray(words, np.uint64) < np.uint64(min(rate * 2.0**64, 2.0**64 - 2048)))
         return tuple(names[i] for i in chosen.tolist()) if rate < 1 else tuple(names)
 
-    return Sampling(f"poisson({clients:g}, population={population})", choose, rate, float(clients))
+    return Sampling(
+        f"poisson({clients:g}, population={population})", choose, rate, float(clients), population=population
+    )
 
 
 def cyclic(clients: float, population: int) -> Sampling:
@@ -127,4 +148,4 @@ def cyclic(clients: float, population: int) -> Sampling:
         return tuple(n for n in names if rng.integer_seed(seed, "group", client=n) % groups == turn)
 
     name = f"cyclic({clients:g}, population={population})"
-    return Sampling(name, choose, expected=population / groups, groups=groups)
+    return Sampling(name, choose, expected=population / groups, groups=groups, population=population)

@@ -13,6 +13,7 @@ from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
+from hedgerow.strategies.transforms.mask import MOST_CLIENTS
 from hedgerow.types import LocalTraining
 
 
@@ -29,7 +30,8 @@ class Strategy:
         server_update: how the model moves.
         quorum: smallest share of the cohort that must count; under it the
             round fails and the model stays as it was.
-        max_weight: a reply with a larger weight is dropped.
+        max_weight: a reply with a larger weight is dropped; `None` for no bound
+            but the largest weight that the pipeline gives.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
         streams: what travels beside the delta and the buffers, such as
@@ -52,7 +54,7 @@ class Strategy:
     aggregate: Aggregate = field(default_factory=mean)
     server_update: ServerUpdate = field(default_factory=sgd)
     quorum: float = 0.5
-    max_weight: float = 1e6
+    max_weight: float | None = None
     max_norm: float | None = None
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
@@ -72,6 +74,12 @@ class Strategy:
         return stream.aggregate or self.aggregate
 
     @property
+    def largest_weight(self) -> float:
+        """A reply with a larger weight is dropped."""
+        given = self.pipeline.max_weight
+        return given if self.max_weight is None else min(given, self.max_weight)
+
+    @property
     def private(self) -> bool:
         """Whether its rounds are differentially private."""
         return self.pipeline.noise is not None
@@ -79,15 +87,18 @@ class Strategy:
     @property
     def release(self) -> Release:
         """What a private round does with the sum of its deltas."""
-        bounding, noise, expected = self.pipeline.bounding, self.pipeline.noise, self.sampling.expected
+        bounding, noise = self.pipeline.bounding, self.pipeline.noise
+        expected, most = self.sampling.expected, self.sampling.most_clients
         assert bounding is not None
         assert noise is not None
         assert expected is not None
-        return Release(bounding, noise, expected)
+        assert most is not None
+        return Release(bounding, noise, expected, most)
 
     def __post_init__(self) -> None:
         checks.fraction(quorum=self.quorum)
-        checks.positive(max_weight=self.max_weight)
+        if self.max_weight is not None:
+            checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
         if not self.aggregate.weights and "weight" in self.pipeline.kinds:
@@ -125,6 +136,7 @@ class Strategy:
             )
         if self.private:
             _refuse_unprotected(self)
+            self.release.refuse_overflow()
         elif self.pipeline.bounding and self.pipeline.bounding.share:
             raise ValueError(
                 f"{self.pipeline.name} tells the clients' norms without noise; add gaussian_noise(...)"
@@ -162,7 +174,7 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             " are counted as without them; leave out error_feedback",
         ),
         (
-            (sampling.rate is None and sampling.groups is None) or sampling.expected is None,
+            (sampling.rate is None and sampling.groups is None) or sampling.most_clients is None,
             f"the accounting does not hold for {sampling.name}: it needs each client drawn independently and"
             " a cohort whose expected size is public; use poisson(...) or cyclic(...)",
         ),
@@ -170,6 +182,11 @@ def _refuse_unprotected(strategy: Strategy) -> None:
             pipeline.noise is not None and pipeline.noise.fewest > 0 and sampling.groups is None,
             f"noise from the clients protects them from whoever sums, who knows whom {sampling.name} drew;"
             " use cyclic(clients, population=...), and no chance is counted on",
+        ),
+        (
+            pipeline.only_sum and (sampling.most_clients or 0) > MOST_CLIENTS,
+            f"a cohort of {sampling.name} may have {sampling.most_clients} clients, and a mask is for at most"
+            f" {MOST_CLIENTS}; ask fewer clients",
         ),
         (
             "discrete noise" in pipeline.kinds and "quantize" not in pipeline.kinds,

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from hedgerow.types.model import Arrays, Layout
 
+MOST_EXAMPLES = 2**40
+"""Samples that a client may say it has trained on; whoever says more is not believed."""
+
 
 class PayloadError(ValueError):
     """A payload that does not fit what was asked for; its sender is dropped and named."""

@@ -96,7 +96,7 @@ class StrategyConfig(_Named):
     aggregate: str = "mean()"
     weighted: bool = True
     quorum: Fraction = Strategy.quorum
-    max_weight: Positive = Strategy.max_weight
+    max_weight: Positive | None = Strategy.max_weight
     max_norm: Positive | None = Strategy.max_norm
 
 

@@ -4,7 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from hedgerow.types import Arrays, Vector
+from hedgerow.types import Arrays, PayloadError, Vector
+
+
+class OutOfRange(PayloadError):
+    """A weighted value is larger than a sum can hold.
+
+    Attributes:
+        position: of the value.
+    """
+
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason)
+        self.position = position
 
 
 class Accumulator(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.base import Aggregate, OutOfRange
 from hedgerow.types import PayloadError, Vector
 
 FRACTION_BITS = 36
@@ -23,7 +23,16 @@ FRACTION_BITS = 36
 WEIGHT_BITS = 20
 """Weights are held as multiples of 2**-20."""
 
+LARGEST_SUM = 2.0**26
+"""What one word of a sum holds."""
+
 _RANGE_BITS = 62
+
+# The second word counts these many units, so that a double holds what is left for the first one, exactly.
+_WORD_BITS = 54
+
+LARGEST_WEIGHTED = 2.0**60
+"""What a client's `weight * value` may be at most; less in cohorts of more than 2**20."""
 
 # Adding this to a double below 2**51 in size leaves, in its low bits, the whole number nearest to it (ties to
 # even, as rint): doubles from 2**52 to 2**53 are the whole numbers. Its own bits are counted and taken off
@@ -47,9 +56,12 @@ def mean() -> Aggregate:
 class FixedPointMean:
     """A weighted mean whose bits do not depend on the order of addition.
 
-    Each `weight * value` is rounded to a multiple of 2**-36 and added to an
-    int64. A contribution may be at most `2**26 / clients` in size, so that the
-    sum of all of them cannot overflow; a larger one is refused.
+    Each `weight * value` is computed in float64, rounded to a multiple of
+    2**-36 (ties to even) and added to an int64. Where a client's largest is
+    beyond `2**26 / clients`, a second int64 holds multiples of 2**18, so that
+    no sum of values up to 2**60 overflows; larger ones are refused. Both words
+    together are one whole number, which is the same in whatever order, and in
+    however many parts, the clients are counted.
 
     >>> total = FixedPointMean(2, clients=10)
     >>> total.add("a", np.array([1, 2], np.float32), weight=1)
@@ -61,8 +73,11 @@ class FixedPointMean:
     def __init__(self, n: int, clients: int) -> None:
         checks.whole(0, n=n)
         checks.whole(1, clients=clients)
-        self._limit = 2.0 ** (_RANGE_BITS - FRACTION_BITS) / clients
+        # Up to the first, one word is enough for all of a cohort; up to the second, two are.
+        self._small = LARGEST_SUM / clients
+        self._most = min(LARGEST_WEIGHTED, 2.0 ** (_RANGE_BITS + _WORD_BITS - FRACTION_BITS) / clients)
         self._sum = np.zeros(n, np.int64)
+        self._high: NDArray[np.int64] | None = None
         self._weight = 0
         self._clients = clients
         self._biased = 0
@@ -74,9 +89,15 @@ class FixedPointMean:
 
     @property
     def fixed(self) -> NDArray[np.int64]:
-        """What was added, `(n,) int64` in multiples of 2**-36."""
-        fixed: NDArray[np.int64] = self._sum - self._bias
-        return fixed
+        """What was added, `(n,) int64` in multiples of 2**-36; beyond 2**26 in size, that size."""
+        if self._high is None:
+            fixed: NDArray[np.int64] = self._sum - self._bias
+            return fixed
+        self._carry()
+        # One more than is cut off below: the first word may be negative.
+        most = 2 ** (_RANGE_BITS - _WORD_BITS) + 1
+        whole = (np.clip(self._high, -most, most) << _WORD_BITS) + (self._sum - self._bias)
+        return np.clip(whole, -(2**_RANGE_BITS), 2**_RANGE_BITS)
 
     @property
     def _bias(self) -> np.int64:
@@ -90,14 +111,20 @@ class FixedPointMean:
         """Count `values` `(n,) float32` in with a weight of zero or more.
 
         Raises:
-            PayloadError: a value is not finite, or `weight * value` is larger
-                than the range holds. Nothing is added then.
+            PayloadError: a value is not finite, or `weight * value` is beyond
+                2**60. Nothing is added then.
         """
         fixed_weight = _fixed(weight)
-        largest = self._largest(values, fixed_weight) * 2.0**FRACTION_BITS
+        largest = self._largest(values, fixed_weight)
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
-        biased = largest < 2.0**51
+        if largest > self._small:
+            self._add_large(values, factor)
+        else:
+            self._add_small(values, factor, biased=largest * 2.0**FRACTION_BITS < 2.0**51)
+        self._weight += fixed_weight
+
+    def _add_small(self, values: Vector, factor: np.float64, *, biased: bool) -> None:
         scaled = np.empty(min(_BLOCK, len(values)), np.float64)
         whole = scaled.view(np.int64)
         for first in range(0, len(values), _BLOCK):
@@ -110,8 +137,28 @@ class FixedPointMean:
             else:
                 np.copyto(bits, np.rint(part), casting="unsafe")
             np.add(total, bits, out=total)
-        self._weight += fixed_weight
         self._biased += biased
+
+    def _add_large(self, values: Vector, factor: np.float64) -> None:
+        if self._high is None:
+            self._high = np.zeros(len(self._sum), np.int64)
+        for first in range(0, len(values), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            whole = np.rint(values[block].astype(np.float64) * factor)
+            high = np.rint(whole * 2.0**-_WORD_BITS)
+            self._high[block] += high.astype(np.int64)
+            self._sum[block] += (whole - high * 2.0**_WORD_BITS).astype(np.int64)
+        self._carry()
+
+    def _carry(self) -> None:
+        """Leave to the first word what a second one cannot hold: at most half of its unit, in size."""
+        if self._high is None:
+            return
+        for first in range(0, len(self._sum), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            over = (self._sum[block] - self._bias + 2 ** (_WORD_BITS - 1)) >> _WORD_BITS
+            self._high[block] += over
+            self._sum[block] -= over << _WORD_BITS
 
     def merge(self, other: Self) -> None:
         """Count in what was added to another mean of the same cohort."""
@@ -120,6 +167,9 @@ class FixedPointMean:
         self._sum += other._sum
         self._weight += other._weight
         self._biased += other._biased
+        if other._high is not None:
+            self._high = other._high.copy() if self._high is None else self._high + other._high
+        self._carry()
 
     def _largest(self, values: Vector, fixed_weight: int) -> float:
         """The largest size of `weight * value`; raises `PayloadError` where it is out of range."""
@@ -133,10 +183,13 @@ class FixedPointMean:
         if not isfinite(largest):
             wrong = values.size - int(np.isfinite(values).sum())
             raise PayloadError(f"{wrong} of {values.size} values are not finite")
-        if largest > self._limit:
-            raise PayloadError(
-                f"its largest weighted value is {largest:.3g};"
-                f" at most {self._limit:.3g} is allowed in a cohort of {self._clients}"
+        if largest > self._most:
+            position = int(np.argmax(values) if ends[0] >= ends[1] else np.argmin(values))
+            raise OutOfRange(
+                f"its largest weighted value is {largest:.3g}, {values[position]:.3g} with a weight of"
+                f" {fixed_weight / 2**WEIGHT_BITS:g}; at most {self._most:.3g} is allowed: scale inputs and"
+                " targets to about 1, or lower the largest weight (weight_by_examples(max_weight=...))",
+                position,
             )
         return largest
 
@@ -146,10 +199,15 @@ class FixedPointMean:
             return np.empty(0, np.float32)
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
+        self._carry()
         bias, unit = self._bias, 2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight
         found: Vector = np.empty(len(self._sum), np.float32)
         for first in range(0, len(found), _BLOCK):
-            found[first : first + _BLOCK] = (self._sum[first : first + _BLOCK] - bias) * unit
+            block = slice(first, first + _BLOCK)
+            whole = self._sum[block] - bias
+            if self._high is not None:
+                whole = whole + self._high[block] * 2.0**_WORD_BITS
+            found[block] = whole * unit
         return found
 
 

@@ -83,7 +83,5 @@ def _refuse(strategy: Strategy) -> str:
     elif "weight" in strategy.pipeline.kinds:
         reason = "the server's is the mean of all clients', each counted once; take weighted=False"
     elif {"noise", "discrete noise"} & set(strategy.pipeline.kinds):
-        reason = (
-            "what a client keeps shows in later rounds, which the ledger does not count; take fedavg"
-        )
+        reason = "what a client keeps shows in later rounds, which the ledger does not count; take fedavg"
     return f"feddyn does not fit here: {reason}" if reason else ""

@@ -3,17 +3,18 @@
 from hedgerow import checks
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext
+from hedgerow.types.payload import MOST_EXAMPLES
 
 
 def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
     """Let a client count with the number of samples it trained on.
 
     Without this step every client counts the same. The values stay as they
-    are; the payload's weight is the number of samples, at most `max_weight`
-    (`n_k` in McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
+    are; the payload's weight is the number of samples, and of more than
+    `max_weight` it is `max_weight` (`n_k` in McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
 
     Raises:
-        ValueError: `max_weight` is not a whole number of at least 1; when
+        ValueError: `max_weight` is not a whole number from 1 to 2**40; when
             encoding, the client has no samples.
 
     >>> from hedgerow.strategies import encode
@@ -23,7 +24,7 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
     >>> encode(weight_by_examples(), np.zeros(2, np.float32), {}, context)[0].weight
     600.0
     """
-    checks.whole(1, max_weight=max_weight)
+    checks.whole(1, MOST_EXAMPLES, max_weight=max_weight)
     largest = int(max_weight)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
