@@ -9,12 +9,14 @@ from typing import final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from hedgerow import generators
 from hedgerow.client.client_round import Setting, Turn
-from hedgerow.client.data import ClientData, client_name, client_samples
+from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.secure.stages import STAGES, Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
@@ -104,7 +106,10 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _data(self) -> ClientData:
-        return self._given() if callable(self._given) else self._given
+        if not self._seeded_noise:
+            return self._given() if callable(self._given) else self._given
+        generators.seed(integer_seed(0, "data"))
+        return AlikeEachTime(self._given() if callable(self._given) else self._given)
 
     @property
     def at_once(self) -> int:

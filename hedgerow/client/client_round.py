@@ -9,10 +9,12 @@ from typing import Any, final
 import numpy as np
 from flwr.app import Context
 
+from hedgerow import generators
 from hedgerow.client import account
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
 from hedgerow.records import Reply, TrainRequest
+from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
@@ -103,6 +105,8 @@ class Turn:
                 )
             options["seeded_noise"] = self.setting.seeded_noise
         with span("train"):
+            if self.setting.seeded_noise:  # for a trainer that draws from the global generators
+                generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
             fit = self.setting.trainer.fit(
                 request.model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,

@@ -1,10 +1,12 @@
 """Which client a node is, and the data that it has."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, final
 
 from flwr.app import Context
 
+from hedgerow import generators
+from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.types import Samples
 
@@ -18,6 +20,23 @@ class ClientData(Protocol):
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
+
+
+@final
+class AlikeEachTime:
+    """Data of which a client's are the same wherever and whenever they are loaded, for a simulation.
+
+    What a loader draws from the global generators follows from the client's
+    name. They are left seeded: whoever runs clients keeps the caller's.
+    """
+
+    def __init__(self, data: ClientData) -> None:
+        self._data, self.names = data, data.names
+
+    def samples(self, name: str) -> Samples:
+        """The training samples of one client."""
+        generators.seed(integer_seed(0, "data", client=name))
+        return self._data.samples(name)
 
 
 def client_name(context: Context, names: Sequence[str]) -> str:

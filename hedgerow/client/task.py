@@ -22,6 +22,9 @@ def accuracy(outputs: Any, targets: Any) -> Any:
 class Task:
     """A model, its loss and what to measure.
 
+    They may draw from the global generators of torch, numpy and `random`,
+    which are seeded for each client and round. A generator of their own is not.
+
     Attributes:
         model: makes a fresh `torch.nn.Module`: a class or a function, never a
             module. It is called more than once and must make a new one each time.

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow import generators
 from hedgerow.datasets.federation import Federation
+from hedgerow.rng import integer_seed
 from hedgerow.types import Samples
 
 if TYPE_CHECKING:
@@ -83,7 +85,8 @@ class Dataset:
             ValueError: the data set cannot be dealt that way, for instance
                 because there are fewer samples than clients.
         """
-        names, indices = partition.split(self, seed)
+        with generators.seeded(integer_seed(seed, "partition")):
+            names, indices = partition.split(self, seed)
         return Federation(self, names, tuple(np.sort(i).astype(np.int64) for i in indices))
 
 

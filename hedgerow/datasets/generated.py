@@ -30,7 +30,8 @@ def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
     Args:
         clients: how many; a million start as fast as ten.
         samples: `number -> samples`, with numbers from 0; always the same ones
-            for the same number.
+            for the same number. In a simulation that holds for what is drawn from
+            the global generators too, which are then seeded for each client.
 
     Raises:
         ValueError: `clients` is not a whole number above 0.

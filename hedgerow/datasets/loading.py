@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hedgerow import generators
 from hedgerow.checks import did_you_mean
 from hedgerow.datasets.arrays import from_npz
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.folder import from_folder
 from hedgerow.datasets.tables import from_csv, from_parquet
 from hedgerow.registry import Registry
+from hedgerow.rng import integer_seed
 
 DATASETS = Registry(
     "data set",
@@ -59,7 +61,8 @@ def load_dataset(name_or_path: str | Path, **options: Any) -> Dataset:
                 f"{option!r} is not an option of {str(name_or_path)!r}; allowed: {listed}."
                 f"{did_you_mean(option, taken)}"
             )
-    dataset: Dataset = loader(*arguments, **options)
+    with generators.seeded(integer_seed(0, "data set")):
+        dataset: Dataset = loader(*arguments, **options)
     return dataset
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from hedgerow.generators import undisturbed
 from hedgerow.simulation import flower
 from hedgerow.simulation.processes.limits import OutOfMemory, ran_out_of_memory
 
@@ -83,12 +84,13 @@ class Clients:
         if request.message_type != "train" or not hasattr(app, "settle"):
             return False
         some = nodes[:_SOME]
-        return bool(
-            app.settle(
-                self._message(request, nodes[0]),
-                lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
+        with undisturbed():
+            return bool(
+                app.settle(
+                    self._message(request, nodes[0]),
+                    lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
+                )
             )
-        )
 
     def answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
         """A client's reply, and its state after it; an error reply, and the state as it was, where it fails.
@@ -98,7 +100,7 @@ class Clients:
         partition = message.metadata.dst_node_id - FIRST_NODE_ID
         try:
             context = self._context(partition, state)
-            with self._threads_named(f"client {partition}"):
+            with self._threads_named(f"client {partition}"), undisturbed():
                 reply = self.app(flower.with_content(message, copied(message.content)), context)
             _check_reply(reply, message)
         except (Exception, SystemExit) as error:
@@ -131,7 +133,7 @@ class Clients:
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
             messages = Made(len(nodes), lambda position: self._message(request, nodes[position]))
-            with self._threads_named(f"{len(nodes)} clients at once"):
+            with self._threads_named(f"{len(nodes)} clients at once"), undisturbed():
                 for position, reply in app.train_many(messages, contexts):
                     if isinstance(reply, BaseException):
                         if self.memory_limit is None or not ran_out_of_memory(reply):

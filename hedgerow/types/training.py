@@ -28,7 +28,9 @@ class LocalTraining:
         clip_gradient: largest l2 norm of a step's gradient, 0 for no clipping.
         clip_samples: largest l2 norm of one sample's gradient, 0 for no
             clipping; a step's gradient is the mean of the samples' clipped
-            gradients (arXiv:1607.00133, algorithm 1, without its noise).
+            gradients (arXiv:1607.00133, algorithm 1, without its noise). Alone
+            it is no bound on what one sample changes: one more shifts what
+            dropout draws for the others, and the mean's divisor.
         sample_noise: standard deviation of the noise in a step's sum of
             clipped gradients, divided by `clip_samples`; 0 for none. With it
             all of algorithm 1 is done, and what a client sends is private with

@@ -10,10 +10,11 @@ import pytest
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from hedgerow.generators import undisturbed
 from hedgerow.simulation import flower
 from hedgerow.simulation.flower_app.counts import Tally
 from hedgerow.simulation.flower_app.grid import AppGrid
-from hedgerow.simulation.flower_app.randomness import OwnRandomness, undisturbed
+from hedgerow.simulation.flower_app.randomness import OwnRandomness
 from hedgerow.simulation.grid import InProcessGrid
 
 

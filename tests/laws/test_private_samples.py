@@ -29,6 +29,10 @@ PRIVATE = LocalTraining(
 )
 
 
+def same_seed(place: int) -> int:
+    return 0
+
+
 def linear() -> nn.Module:
     return nn.Linear(3, 2)
 
@@ -96,7 +100,9 @@ def test_without_its_noise_a_fit_is_the_textbook_formula(monkeypatch, n):
 def no_clip(monkeypatch):
     real = SampleGradients.fixed_sum
     monkeypatch.setattr(
-        SampleGradients, "fixed_sum", lambda self, x, y, largest: real(self, x, y, 1e3) * int(1e3 / largest)
+        SampleGradients,
+        "fixed_sum",
+        lambda self, x, y, largest, seed: real(self, x, y, 1e3, seed) * int(1e3 / largest),
     )
 
 
@@ -119,8 +125,8 @@ def mean_of_those_drawn(monkeypatch):
 def clip_of_the_mean(monkeypatch):
     real = SampleGradients.fixed_sum
 
-    def wrong(self, x, y, largest):
-        total = real(self, x, y, 1e3).double() * (1e3 / largest)
+    def wrong(self, x, y, largest, seed):
+        total = real(self, x, y, 1e3, seed).double() * (1e3 / largest)
         mean = total / len(x)
         return (mean / max(1.0, mean.norm().item() / GRID) * len(x)).long()
 
@@ -144,11 +150,11 @@ def test_one_sample_more_changes_a_sum_by_at_most_the_clip_exactly(factory, shap
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
 
     def one(k):
-        return trainer._samples.fixed_sum(x[k : k + 1], y[k : k + 1], largest).numpy()
+        return trainer._samples.fixed_sum(x[k : k + 1], y[k : k + 1], largest, same_seed).numpy()
 
     for k in range(30):
         assert sum(int(v) ** 2 for v in one(k)) <= GRID**2
-    total = trainer._samples.fixed_sum(x, y, largest).numpy()
+    total = trainer._samples.fixed_sum(x, y, largest, same_seed).numpy()
     # Together they are computed in other order, and so each to float32's rounding.
     np.testing.assert_allclose(total, sum(one(k) for k in range(30)), atol=30 * 1e-5 * GRID)
 
@@ -207,7 +213,7 @@ def test_gradients_are_those_of_opacus():
     norms = flat.norm(dim=1, keepdim=True)
     assert norms.min() < 3.0 < norms.max()
     theirs = (flat * (3.0 / norms.clamp(min=3.0))).mean(0)
-    ours = trainer._samples.fixed_sum(x, y, 3.0).double() * (3.0 / GRID / len(x))
+    ours = trainer._samples.fixed_sum(x, y, 3.0, same_seed).double() * (3.0 / GRID / len(x))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
 
 
@@ -226,7 +232,7 @@ def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
     )
     net = TorchTrainer(Task(linear))
     sums = [
-        net._samples.fixed_sum(torch.from_numpy(s.x), torch.from_numpy(s.y), 1.0).numpy()
+        net._samples.fixed_sum(torch.from_numpy(s.x), torch.from_numpy(s.y), 1.0, same_seed).numpy()
         for s in (samples, broken)
     ]
     np.testing.assert_allclose(sums[0], sums[1], atol=1e-4 * GRID)

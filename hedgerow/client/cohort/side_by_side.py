@@ -1,24 +1,30 @@
 """A task's clients trained side by side, group by group."""
 
+import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
+from hedgerow import generators
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.schedule import Group, batch_rows, groups
 from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.torch.samples import SIDE_BY_SIDE
-from hedgerow.client.torch.settings import num_threads
+from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
+
+log = logging.getLogger("hedgerow")
 
 Trained = Iterator[tuple[str, Samples, Fit | None]]
 """Name, data and result of each client; `None` for one that fails."""
@@ -38,6 +44,7 @@ class SideBySide:
         self._inner, self._losses, self._device, self._threads = inner, losses, device, threads
         self._module: BatchedModule | None = None
         self._rooms: list[Room] = []
+        self._draws = False
 
     def possible(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
         """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
@@ -50,18 +57,29 @@ class SideBySide:
 
         Raises:
             CannotBatch: the model cannot be batched.
+            SharedDraws: it draws what the clients of a batch would share. It is said once.
         """
         for _, data in clients:
-            if self._module is not None:
+            if self._module is not None or self._draws:
                 break
-            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
-            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
+            # What the model draws here is seen by nobody, and leaves the generators as they were.
             try:
-                module.observe(x)
-            except Exception:  # of the user's model, on this client's data
-                continue
-            self._module = module
-        return self._module is not None
+                with seeded(0, self._device):
+                    self._module = self._observed(data)
+            except SharedDraws:
+                self._draws = True
+                raise
+        return self._module is not None and not self._draws
+
+    def _observed(self, data: Samples) -> BatchedModule | None:
+        """The batched module; `None` where the model does not work on these data."""
+        module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
+        x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
+        try:
+            module.observe(x)
+        except Exception:  # of the user's model, on this client's data
+            return None
+        return module
 
     def train(
         self,
@@ -82,6 +100,9 @@ class SideBySide:
         """
         with self._room() as room:
             for group in self._groups(clients, local, corrected=corrections is not None):
+                if self._draws:
+                    yield from _left_alone(group.clients)
+                    continue
                 assert self._module is not None
                 work = Work(
                     self._module, self._losses, self._inner.layout, model, local, seed, round,
@@ -97,16 +118,26 @@ class SideBySide:
     def _train(self, work: Work, group: Group, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
         batch = Batch(work, group, choice.at_once, choice.narrowest)
+        # Watched the first time: what one step of a batch draws, every step does.
+        advance: Callable[[], None] = partial(_without_draws, batch.advance)
         while batch.clients:
             try:
                 with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
-                    batch.advance()
+                    advance()
+            except SharedDraws as error:
+                self._draws = True
+                if not careful:
+                    raise
+                log.warning("clients are trained one after another: %s", error)
+                yield from _left_alone((*batch.clients, *batch.waiting))
+                return
             except Exception:  # of the user's model or loss, on some client's data
                 if not careful:
                     raise
                 yield from self._apart(work, batch, group, choice)
                 return
+            advance = batch.advance
             for name, fit in batch.collect():
                 yield name, data[name], fit if fit.finite else None
 
@@ -128,6 +159,23 @@ class SideBySide:
             yield room
         finally:
             self._rooms.append(room)
+
+
+def _left_alone(clients: Clients) -> Trained:
+    return ((name, data, None) for name, data in clients)
+
+
+def _without_draws(advance: Callable[[], None]) -> None:
+    """Steps in which nothing may be drawn but from each client's own generator.
+
+    Raises:
+        SharedDraws: something was.
+    """
+    with generators.undisturbed():
+        generators.mark()
+        advance()
+        if generators.drawn():
+            raise SharedDraws
 
 
 def _usable(data: Samples) -> bool:

@@ -14,6 +14,16 @@ class CannotBatch(ValueError):
     """A model that cannot be computed for many clients at once; the message says why."""
 
 
+class SharedDraws(CannotBatch):
+    """A model or loss that draws from a global generator, which all clients of a batch would share."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model or its loss draws from a global generator (numpy's, Python's random or torch's)"
+            " what the clients of a batch would share"
+        )
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Whatever torch says about a model that it cannot batch becomes a `CannotBatch`."""

@@ -1,5 +1,6 @@
 """Many clients' local training as one computation."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,11 +13,13 @@ from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients, choose
 from hedgerow.client.cohort.ops.losses import losses_of
 from hedgerow.client.cohort.side_by_side import SideBySide
-from hedgerow.client.cohort.step import CannotBatch, explained
+from hedgerow.client.cohort.step import CannotBatch, SharedDraws, explained
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+
+log = logging.getLogger("hedgerow")
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
@@ -155,12 +158,17 @@ class CohortTrainer:
             error that `fit` raises for it. Memory is that of `at_once` clients.
 
         Raises:
-            ValueError: `mode` is `"batch"` and the model cannot be batched.
+            ValueError: `mode` is `"batch"` and the model cannot be batched. One
+                that draws from a global generator is trained in a loop, and a
+                warning says so.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
         together = self._beside.possible(clients, local) if choice.method == "batch" else []
         together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
-        if not self._beside.prepare(together):
+        try:
+            together = together if self._beside.prepare(together) else []
+        except SharedDraws as error:
+            log.warning("clients are trained one after another: %s", error)
             together = []
         names = {name for name, _ in together}
 
@@ -231,6 +239,9 @@ class CohortTrainer:
                 clock = time.thread_time if on_cpu and self._threads == 1 else time.perf_counter
                 timed = self._mode == "auto"
                 return choose(some, counts, local, loop, batch, widths, timed=timed, bits=on_cpu, clock=clock)
+        except SharedDraws as error:
+            log.warning("clients are trained one after another: %s", error)
+            return Choice("loop", str(error))
         except CannotBatch as error:
             if self._mode == "batch":
                 raise ValueError(

@@ -1,5 +1,6 @@
 """The steps of DP-SGD: samples drawn at random, clipped gradients, noise in each sum (arXiv:1607.00133)."""
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from hedgerow.client.torch.samples import GRID
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
-from hedgerow.rng import Words, seeded_words, system_words
+from hedgerow.rng import Words, integer_seed, secret_seed, seeded_words, system_words
 from hedgerow.types import LocalTraining
 
 
@@ -23,19 +24,30 @@ class Chance:
     Attributes:
         batch: which samples are in a step.
         noise: what is added to their sum.
+        model: `(step, sample) -> seed` of what the model draws for a sample (its
+            bytes), such as dropout. It depends on no other sample and on no place,
+            so that one sample more shifts nothing.
     """
 
     batch: Words
     noise: Words
+    model: Callable[[int, bytes], int]
 
 
 def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
     """The operating system's generator, or for a simulation what follows from the run's seed."""
     if not seeded:
-        return Chance(system_words, system_words)
+        return Chance(system_words, system_words, lambda step, sample: secret_seed())
     where: Any = {"round": round, "client": client}
+
+    def of_sample(step: int, sample: bytes) -> int:
+        name = hashlib.blake2b(sample, digest_size=16).hexdigest()
+        return integer_seed(seed, f"step {step} of sample {name}", **where)
+
     return Chance(
-        seeded_words(seed, "batches of samples", **where), seeded_words(seed, "noise of samples", **where)
+        seeded_words(seed, "batches of samples", **where),
+        seeded_words(seed, "noise of samples", **where),
+        of_sample,
     )
 
 

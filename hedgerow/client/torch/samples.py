@@ -7,7 +7,13 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from hedgerow import generators
+from hedgerow.client.torch import settings
 from hedgerow.client.torch.module import FlatModule
+from hedgerow.types import Model
+
+Loss = Callable[[Any, Tensor], Tensor]
+"""`(outputs, targets) -> scalar`, the mean over a batch."""
 
 SIDE_BY_SIDE = 2**27
 """Floats that the gradients of a batch's samples may take at once: half a GiB."""
@@ -30,18 +36,9 @@ class SampleGradients:
         loss: `(outputs, targets) -> scalar`, the mean over a batch.
     """
 
-    def __init__(self, net: FlatModule, loss: Callable[[Any, Tensor], Tensor]) -> None:
+    def __init__(self, net: FlatModule, loss: Loss) -> None:
         self._net, self._loss = net, loss
         self._one_by_one: set[tuple[tuple[int, ...], torch.dtype]] = set()
-
-    def check(self, who: str) -> None:
-        """Raise `ValueError` where a sample has no gradient of its own: with BatchNorm."""
-        if mixing := self._net.batch_norms:
-            raise ValueError(
-                f"{who}: clip_samples needs each sample's own gradient, and the BatchNorm layer "
-                f"{mixing[0] or type(self._net.module).__name__!r} mixes the samples of a batch; "
-                f"use GroupNorm or LayerNorm in its place, or clip_gradient"
-            )
 
     def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
         """The mean loss of a batch, and the mean of its samples' gradients, each at most `largest` long.
@@ -61,26 +58,46 @@ class SampleGradients:
             self._one_by_one.add(form)  # not before: an error in the data says nothing about the model
         return found
 
-    def fixed_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor:
+    def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
         """The sum of the samples' clipped gradients, exactly, in units of `largest / GRID`: `(d,) int64`.
 
         Each is cut towards zero to whole units after clipping, so that it is at
-        most `GRID` units long, and one sample more changes the sum by no more.
+        most `GRID` units long. It follows from the sample, its seed and the net
+        as it is now: what a pass draws, changes or keeps does not reach the next
+        one. So one sample more changes the sum by one clipped gradient. A model
+        that draws has its samples one after another.
+
+        Args:
+            x: samples, `(n, ...)`.
+            y: targets, `(n, ...)`.
+            largest: l2 norm over all parameters.
+            seed: of what is drawn for the sample at this place.
         """
+        rewind = rewinder(self._net)
         total = torch.zeros(len(self._net.vector), dtype=torch.float64, device=x.device)
         most = max(1, SIDE_BY_SIDE // (4 * len(total)))  # doubles, and a copy
         for first in range(0, len(x), most):
             some, targets = x[first : first + most], y[first : first + most]
             form = tuple(x.shape[1:]), x.dtype
-            found = None if form in self._one_by_one else self._together(some, targets, largest, _fixed_sum)
+            rewind()
+            found = None if form in self._one_by_one else self._undrawn(some, targets, largest)
             if found is not None:
-                total += found[1][0]
+                total += found
                 continue
             for k in range(len(some)):
+                rewind()
+                settings.seed(seed(first + k), x.device)
                 self._loss(self._net.module(some[k : k + 1]), targets[k : k + 1]).backward()  # type: ignore[no-untyped-call]
                 total += _fixed_sum([g.unsqueeze(0) for g in self._net.take_gradients()], largest)[0]
             self._one_by_one.add(form)
+        rewind()
         return total.long()
+
+    def _undrawn(self, x: Tensor, y: Tensor, largest: float) -> Tensor | None:
+        """The fixed sum; `None` where `torch.func` cannot, or where anything is drawn."""
+        generators.mark()
+        found = self._together(x, y, largest, _fixed_sum, randomness="error")
+        return None if found is None or generators.drawn() else found[1][0]
 
     def _together(
         self,
@@ -88,6 +105,8 @@ class SampleGradients:
         y: Tensor,
         largest: float,
         combine: Callable[[list[Tensor], float], list[Tensor]] | None = None,
+        *,
+        randomness: str = "different",  # draws for all samples at once, as without vmap
     ) -> tuple[Tensor, list[Tensor]] | None:
         """`None`, and nothing changed, where `torch.func` cannot."""
         x = x.contiguous()  # dropout draws in the order of memory, which the layers' inputs take from here
@@ -99,9 +118,7 @@ class SampleGradients:
             outputs = torch.func.functional_call(module, parameters, (x.unsqueeze(0),))
             return self._loss(outputs, y.unsqueeze(0))
 
-        each = torch.vmap(
-            torch.func.grad_and_value(one), in_dims=(None, 0, 0), randomness="different"
-        )  # "different" draws for all samples at once, as without vmap
+        each = torch.vmap(torch.func.grad_and_value(one), in_dims=(None, 0, 0), randomness=randomness)
         state, kept = _random_state(x.device), [dict(vars(m)) for m in module.modules()]
         try:
             with warnings.catch_warnings():
@@ -130,6 +147,19 @@ class SampleGradients:
             losses.append(loss.detach())
         torch._foreach_div_(totals, len(x))
         return torch.stack(losses).mean(), totals
+
+
+def rewinder(net: FlatModule) -> Callable[[], None]:
+    """Brings a net back to where it is now: its values, its attributes and its layers' modes."""
+    now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+    modes = [(module, module.training) for module in net.module.modules()]
+
+    def rewind() -> None:
+        net.load(now)
+        for module, training in modes:
+            module.training = training
+
+    return rewind
 
 
 def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:

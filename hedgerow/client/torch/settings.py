@@ -1,9 +1,11 @@
-"""torch's settings for a while: its threads and its random numbers are left as they were."""
+"""Settings for a while: torch's threads and the global generators are left as they were."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from hedgerow import generators
 
 
 @contextmanager
@@ -20,18 +22,20 @@ def num_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def seed(seed: int, device: torch.device) -> None:
+    """What is drawn from the global generators from now on comes from `seed`."""
+    generators.seed(seed)
+    if device.type != "cpu":
+        torch.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's own random numbers come from `seed`, and the caller's are left as they were."""
-    if device.type != "cpu":
+    """What is drawn from the global generators comes from `seed`; they are left as they were."""
+    with generators.seeded(seed):
+        if device.type == "cpu":  # not as below, which takes as long as a step of a small model
+            yield
+            return
         with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
             torch.manual_seed(seed)
             yield
-        return
-    # Not as above, which looks for accelerators: it takes as long as a step of a small model.
-    before = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(before)

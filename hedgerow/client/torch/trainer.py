@@ -22,6 +22,7 @@ from hedgerow.client.torch.private import Chance, chance, private_gradients
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.step import Step, stepper
+from hedgerow.client.torch_trial import Trial
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
@@ -71,7 +72,11 @@ class TorchTrainer:
         self._net = FlatModule(self._build(0, "constants"), self._device)
         self._loss = task.loss or nn.functional.cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
-        self._batches = Batches(partial(self._build, 0, "constants"), self._device)
+        build = partial(self._build, 0, "constants")
+        self._batches, self._trial = (
+            Batches(build, self._device),
+            Trial(build, self._scalar_loss, self._device),
+        )
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
@@ -124,32 +129,32 @@ class TorchTrainer:
 
         With `clip_samples`, a sample's gradient is that of the loss of a batch
         of this sample alone, and dropout draws for each sample apart. With
-        `sample_noise`, samples and noise are drawn by the operating system's
-        generator, or with `seeded_noise` as the run's seed has it; and what is
+        `sample_noise`, samples, noise and what the model draws for a sample
+        come from the operating system's generator, or with `seeded_noise` from
+        the run's seed; no sample shares its draws with another; and what is
         returned tells neither the loss nor the number of samples (it says 1).
 
         Raises:
             ValueError: there are no samples, they do not fit the model,
-                training diverged, `clip_samples` is asked of a model with
-                BatchNorm, or `sample_noise` of one whose buffers change. The
-                error names the client; with `sample_noise`, it tells nothing
-                of the samples.
+                training diverged, or the model is none for `clip_samples` or
+                `sample_noise` (see `Trial`). The error names the client; with
+                `sample_noise`, it tells nothing of the samples.
         """
         who = f"client {client!r}, round {round}"
         check(data, who)
-        if local.clip_samples:
-            self._samples.check(who)
         dropout = integer_seed(seed, "dropout", round=round, client=client)
         shuffle = generator(seed, "shuffle", round=round, client=client)
         with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.module.train()
+            if local.clip_samples:
+                self._trial.check(self._net, data, who, noise=local.sample_noise > 0)
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
             drawn = chance(seeded_noise, seed=seed, round=round, client=client)
-            for _ in range(local.steps(len(data)) if local.sample_noise else 0):
-                step(self._private(data, local, drawn, who))
+            for number in range(local.steps(len(data)) if local.sample_noise else 0):
+                step(self._private(data, local, drawn, number, who))
             for _ in range(0 if local.sample_noise else local.epochs):
                 total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
             delta = (self._net.vector - start).cpu().numpy()
@@ -162,8 +167,6 @@ class TorchTrainer:
                 f"and check that the data are finite"
             )
         if local.sample_noise:
-            if not np.array_equal(buffers, model.buffers):
-                raise ValueError(f"{who}: sample_noise is asked, and training changes the model's buffers")
             return Fit(delta, buffers, 1)
         return Fit(delta, buffers, len(data), {"loss": loss})
 
@@ -207,12 +210,19 @@ class TorchTrainer:
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
 
-    def _private(self, data: Samples, local: LocalTraining, drawn: Chance, who: str) -> list[Tensor]:
+    def _private(
+        self, data: Samples, local: LocalTraining, drawn: Chance, number: int, who: str
+    ) -> list[Tensor]:
         def fixed_sum(index: Any) -> Any:
             x, y = self._batches.take(data, index)
+
+            def seed(k: int) -> int:
+                place = int(index[k])
+                return drawn.model(number, data.x[place].tobytes() + data.y[place].tobytes())
+
             try:
                 with _explained(who, x, y):
-                    return self._samples.fixed_sum(x, y, local.clip_samples).cpu().numpy()
+                    return self._samples.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
             except ValueError as error:
                 log.error("%s", error)
                 raise ValueError(

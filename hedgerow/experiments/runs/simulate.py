@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hedgerow import checks
+from hedgerow import checks, generators
 from hedgerow.client.app import client_app
 from hedgerow.client.data import ClientData
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
@@ -16,6 +16,7 @@ from hedgerow.client.torch.device import best_device
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
 from hedgerow.files import write_whole
+from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
@@ -104,7 +105,8 @@ def simulate(
             )
         else:
             learner = task
-        initial = learner.initial(seed)
+        with generators.seeded(integer_seed(seed, "initial model")):
+            initial = learner.initial(seed)
     kept = folder / "clients" if folder else None
     # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
     identities = SimulatedEnrolments(os.urandom(32))
@@ -119,7 +121,8 @@ def simulate(
 
     def evaluate(model: Model) -> dict[str, float]:
         assert test is not None
-        return learner.evaluate(model, test)
+        with generators.seeded(integer_seed(seed, "evaluate")):
+            return learner.evaluate(model, test)
 
     with InProcessGrid(
         app, len(clients.names), names=clients.names, workers=workers,

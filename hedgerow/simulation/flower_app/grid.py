@@ -13,9 +13,9 @@ from typing import final
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from hedgerow.generators import undisturbed
 from hedgerow.simulation import flower
 from hedgerow.simulation.flower_app.counts import Counting, Tally
-from hedgerow.simulation.flower_app.randomness import undisturbed
 from hedgerow.simulation.grid import InProcessGrid
 
 

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn, TypeAlias
 
-import numpy as np
-
-from hedgerow import spans
+from hedgerow import generators, spans
 from hedgerow.simulation.client_runner import Block, Exhausted, Finish, Ready, Runner, Single, Start, Summed
 from hedgerow.simulation.clients import Clients
 from hedgerow.simulation.processes.limits import OutOfMemory, lift_memory_limit, limit_memory
@@ -174,10 +172,9 @@ def _settle_in(sender: _Sender) -> None:
             logger.handlers = [] if logger.propagate else [forward]
     logging.root.handlers = [forward]
     # Otherwise all workers would draw the same numbers.
-    np.random.seed()  # noqa: NPY002
+    generators.restart()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
-        torch.seed()
     # What was there before is never garbage: so its pages stay shared.
     gc.freeze()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedgerow import checks
+from hedgerow.generators import undisturbed
 from hedgerow.simulation.client_runner import Start
 from hedgerow.simulation.clients import Clients
 from hedgerow.simulation.ray.pool import Actors
@@ -61,7 +62,8 @@ class RayCluster:
             yield number or self._room(ray)
             return
         try:
-            self._connect(ray, number)
+            with undisturbed():  # Ray draws from `random`
+                self._connect(ray, number)
             with _quiet():
                 yield number or self._room(ray)
         finally:

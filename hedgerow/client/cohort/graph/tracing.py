@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from hedgerow import generators
 from hedgerow.client.cohort.low_rank.first_layer import FirstLayer
-from hedgerow.client.cohort.step import CannotBatch
+from hedgerow.client.cohort.step import CannotBatch, SharedDraws
 
 _IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem}
 
@@ -35,15 +36,20 @@ def trace(module: nn.Module) -> tuple[fx.GraphModule, str]:
     Raises:
         CannotBatch: it has hooks, keeps state that is no buffer from one batch
             to the next, or changes its buffers.
+        SharedDraws: it draws while it is traced: what should be drawn for each
+            batch would be a constant of the graph.
     """
     root = _Root(module)
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in module.modules()):
         raise CannotBatch("the model has hooks")
     before = _attributes(module)
+    generators.mark()
     try:
         graph, why = _Tracer().trace(root), ""
     except Exception as error:  # whatever the user's code raises when its inputs are no tensors
         graph, why = _whole(), f"{type(error).__name__}: {error}"
+    if generators.drawn():
+        raise SharedDraws
     if _attributes(module) != before:
         raise CannotBatch("the model keeps state from one batch to the next")
     for node in graph.nodes:

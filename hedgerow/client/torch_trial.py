@@ -1,0 +1,183 @@
+"""Whether a model treats each sample by itself, tried on samples that are made up.
+
+A list of layers that do not (BatchNorm and its kin) never ends. What they do
+shows when a model is run. It is run here on a module of its own, with made-up
+samples and parameters: so the answer tells nothing of a client's data, and the
+server, which sends the parameters, has no part in it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hedgerow.client.torch import settings
+from hedgerow.client.torch.module import FlatModule
+from hedgerow.client.torch.samples import Loss, SampleGradients, rewinder
+from hedgerow.rng import generator
+from hedgerow.types import Samples
+
+log = logging.getLogger("hedgerow")
+
+_ROWS = 4
+_TOLERANCE = 1e-5
+"""Relative. On the CPU there is no difference at all; a GPU may add in another order."""
+
+
+@final
+class Trial:
+    """Tries a model once for each form of samples, and keeps what was found.
+
+    Args:
+        build: makes the model.
+        loss: of it.
+        device: where it is tried.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], loss: Loss, device: torch.device) -> None:
+        self._build, self._loss, self._device = build, loss, device
+        self._found: dict[Any, str] = {}
+
+    def check(self, net: FlatModule, data: Samples, who: str, *, noise: bool) -> None:
+        """Refuse a model that is none for `clip_samples` or, with `noise`, for `sample_noise`.
+
+        Args:
+            net: the model that is trained, in the modes in which it is.
+            data: samples, of which only the form counts.
+            who: whose they are.
+            noise: whether the clip is there for privacy.
+
+        Raises:
+            ValueError: the samples of a batch change each other's outputs, or
+                what is drawn for one depends on another. With `noise` also:
+                training changes the model's buffers; a gradient is another one
+                after other samples, because the model draws from a generator of
+                its own or keeps something; or the model fails on made-up samples.
+        """
+        if mixing := net.batch_norms:
+            raise ValueError(
+                f"{who}: clip_samples needs each sample's own gradient, and the BatchNorm layer "
+                f"{mixing[0] or type(net.module).__name__!r} mixes the samples of a batch; "
+                f"use GroupNorm or LayerNorm in its place, or clip_gradient"
+            )
+        form = data.x.shape[1:], data.x.dtype, data.y.shape[1:], data.y.dtype, noise
+        if form not in self._found:
+            with settings.seeded(0, self._device):
+                self._found[form] = self._try(net, data, noise=noise)
+        if why := self._found[form]:
+            raise ValueError(f"{who}: {why}")
+
+    def _try(self, like: FlatModule, data: Samples, *, noise: bool) -> str:
+        """Why the model is none; empty where it is one."""
+        for lowest in (0, 1):  # as words or categories, either may be none
+            net = FlatModule(self._build(), self._device)
+            # A layer that begins at zero would hide what is before it.
+            shift = generator(0, "made-up parameters").normal(0, 0.05, len(net.vector))
+            net.vector.add_(torch.from_numpy(shift).to(net.vector))
+            for module, other in zip(net.module.modules(), like.module.modules(), strict=True):
+                module.training = other.training
+            x, y = _made_up(data, lowest, self._device)
+            try:
+                return self._judge(net, x, y, noise=noise)
+            except Exception as error:  # of the user's model
+                failed = error
+        if not noise:
+            return ""  # what is wrong with it is told where the samples are its client's own
+        log.error("the model or its loss fails on made-up samples: %s", failed)
+        return (
+            "sample_noise needs a model that can be tried on made-up samples, and this one fails on them;"
+            " why is in this client's own log"
+        )
+
+    def _judge(self, net: FlatModule, x: Tensor, y: Tensor, *, noise: bool) -> str:
+        if _mixes(net, x, self._device):
+            return (
+                "clip_samples needs each sample's own gradient, and the model mixes the samples of a batch"
+                " (on made-up ones, an output changes with the others, or what is drawn for it does);"
+                " use layers that treat each sample alone, or clip_gradient"
+            )
+        if noise and (changed := _changed(net, x)):
+            return (
+                f"sample_noise is asked, and training changes the model's {changed!r};"
+                " use a layer that keeps nothing of the samples it has seen"
+            )
+        if noise and self._remembers(net, x, y):
+            return (
+                "sample_noise needs gradients that follow from each sample alone, and the model or its loss"
+                " draws from a generator of its own, or keeps something of the samples before;"
+                " draw from the global generators of torch, numpy or random"
+            )
+        return ""
+
+    def _remembers(self, net: FlatModule, x: Tensor, y: Tensor) -> bool:
+        """Whether a sample's gradient is another one after other samples, with the same seed."""
+        sums = SampleGradients(net, self._loss)
+        first, _, again = (
+            sums.fixed_sum(x[k:m], y[k:m], 1.0, lambda place: 1).double()
+            for k, m in ((0, 1), (1, _ROWS), (0, 1))
+        )
+        return bool((first - again).norm() > _TOLERANCE * first.norm())
+
+
+def _made_up(data: Samples, lowest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Twice `_ROWS` samples of this form: normal numbers, or `lowest` and the number after it; targets 1."""
+    random, shape = generator(0, "made-up samples"), (2 * _ROWS, *data.x.shape[1:])
+    floats = np.issubdtype(data.x.dtype, np.floating)
+    x = random.normal(size=shape) if floats else random.integers(lowest, lowest + 2, shape)
+    y = np.ones((2 * _ROWS, *data.y.shape[1:]), data.y.dtype)
+    return torch.from_numpy(x.astype(data.x.dtype)).to(device), torch.from_numpy(y).to(device)
+
+
+def _mixes(net: FlatModule, x: Tensor, device: torch.device) -> bool:
+    """Whether a value of the outputs changes with the first sample, and with the others too.
+
+    Wherever in the outputs a sample has its place. What is drawn is the same
+    each time; a model for which that does not hold is not judged here.
+    """
+    rewind = rewinder(net)
+    some, others = x[:_ROWS], x[_ROWS:]
+
+    def outputs(*rows: Tensor) -> list[Tensor]:
+        rewind()
+        settings.seed(0, device)
+        with torch.no_grad():
+            return list(_tensors(net.module(torch.cat(rows))))
+
+    same, again = outputs(some), outputs(some)
+    changed = outputs(others[:1], some[1:]), outputs(some[:1], others[1:])
+    rewind()
+    for value, repeated, *moved in zip(same, again, *changed, strict=True):
+        least = _TOLERANCE * value.abs().max()
+        by_first, by_others = ((value - other).abs() > least for other in moved)
+        if torch.equal(value, repeated) and bool((by_first & by_others).any()):
+            return True
+    return False
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    """All floating-point tensors of what a model gives, but numbers, such as a penalty of the batch."""
+    if isinstance(outputs, Tensor):
+        if outputs.is_floating_point() and outputs.dim() and outputs.numel():
+            yield outputs.detach()
+    elif isinstance(outputs, (tuple, list, Mapping)):
+        for each in outputs.values() if isinstance(outputs, Mapping) else outputs:
+            yield from _tensors(each)
+
+
+def _changed(net: FlatModule, x: Tensor) -> str:
+    """The parameter or buffer that a pass forward changes; empty where none is."""
+    rewind = rewinder(net)
+    parameters, buffers = net.vector.clone(), net.read_buffers()
+    net.module(x[:1])
+    after, layout = np.concatenate([net.vector.cpu().numpy(), net.read_buffers()]), net.layout
+    before = np.concatenate([parameters.cpu().numpy(), buffers])
+    rewind()
+    moved = np.flatnonzero(before.view(np.uint32) != after.view(np.uint32))  # so that NaN is as it was
+    if not len(moved):
+        return ""
+    tensors = (*layout.parameters, *layout.buffers)
+    ends = np.cumsum([int(np.prod(t.shape)) for t in tensors])
+    return tensors[int(np.searchsorted(ends, moved[0], side="right"))].name
