@@ -22,7 +22,7 @@ from hedgerow.client.torch.private import Chance, chance, private_gradients
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.step import Step, stepper
-from hedgerow.client.torch_trial import Trial
+from hedgerow.client.torch.trial import Trial
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
