@@ -139,7 +139,7 @@ class Enrolled:
         record = self.contexts[device].state.get(KEPT)
         if record is None or record["done"]:
             return [own.secret]
-        salt = SecureMemory(self.contexts[device], own.folder, device).salt
+        salt = SecureMemory(self.contexts[device], own.folder, device).salt(record["run"], record["round"])
         kind = {kind.__name__.encode(): kind for kind in (Joined, Shared, Contributed, Confirmed)}[
             record["state"].partition(b" ")[0]
         ]

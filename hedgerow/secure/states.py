@@ -87,9 +87,7 @@ def reopen(data: bytes, kind: type[T], secret: bytes, salt: bytes) -> T:
     try:
         plain = open_sealed(_key(name, secret, salt), sealed, name, "this client")
     except BadShare:
-        raise OutOfOrder(
-            "nothing is left of this round: it has ended, or this client has joined another one since"
-        ) from None
+        raise OutOfOrder("what this client has kept is of another round") from None
     return decode(kind, plain)
 
 

@@ -109,6 +109,16 @@ def test_limits_and_first_keys_hold_in_many_processes_at_once(tmp_path) -> None:
         memory.check(8)
 
 
+def test_a_salt_is_of_one_round_so_that_no_key_seals_twice(tmp_path) -> None:
+    memory = SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path, "a")
+    salts = [memory.join(*joined) for joined in (("run", 1), ("new", 1), ("run", 2))]
+    assert len(set(salts)) == 3
+    assert memory.salt("run", 2) == salts[-1]
+    for ended in (("run", 1), ("new", 1), ("run", 3)):
+        with pytest.raises(OutOfOrder, match="nothing is left"):
+            memory.salt(*ended)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"runs": {"a": 3}}', '{"runs": {}, "keys": {}}', "null"])
 def test_a_memory_of_another_kind_answers_nothing(cohort, text) -> None:
     folder = private_folder(cohort.home / cohort.devices[0] / cohort.devices[0])

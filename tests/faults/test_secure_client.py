@@ -306,7 +306,7 @@ def test_every_refusal_is_documented() -> None:
 def test_a_state_of_nonsense_is_out_of_order() -> None:
     federation = Federation()
     federation.contexts[ANY].state["hedgerow.secure.round"] = ConfigRecord(
-        {"state": b"Joined", "done": False}
+        {"state": b"Joined", "done": False, "run": "run", "round": 1}
     )
     with pytest.raises((OutOfOrder, Malformed)):
         federation.ask(ANY, "shares", pack_stage(b""))

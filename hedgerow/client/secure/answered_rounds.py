@@ -22,7 +22,7 @@ from hedgerow.secure.errors import (
 
 _KEY = "hedgerow.secure.memory"
 _MOST_RUNS = 256
-_EMPTY = '{"runs": {}, "keys": {}, "sums": 0, "open": ["", ""]}'
+_EMPTY = '{"runs": {}, "keys": {}, "sums": 0, "open": ["", 0, ""]}'
 
 Told: TypeAlias = dict[str, Any]
 
@@ -68,7 +68,7 @@ class SecureMemory:
                 )
             told["runs"] = dict([*told["runs"].items(), (run, (round, 0))][-_MOST_RUNS:])
             salt = os.urandom(16)
-            told["open"] = (run, salt.hex())
+            told["open"] = (run, round, salt.hex())
         return salt
 
     def claim(self, run: str, round: int, stage: int) -> None:
@@ -89,16 +89,20 @@ class SecureMemory:
                 raise OutOfOrder(f"a stage of round {round} that comes before this one was not answered")
             told["runs"][run] = (round, stage)
 
-    @property
-    def salt(self) -> bytes:
-        """Of the round that is under way; empty where none is."""
-        return bytes.fromhex(self._load()["open"][1])
+    def salt(self, run: str, round: int) -> bytes:
+        """Of a round; raises `OutOfOrder` where it is not the one that is under way."""
+        under_way = self._load()["open"]
+        if under_way[:2] != (run, round):
+            raise OutOfOrder(
+                f"nothing is left of round {round}: it has ended, or this client has joined another one since"
+            )
+        return bytes.fromhex(under_way[2])
 
     def forget(self, run: str) -> None:
         """Forget the salt of a run's round, and so its secrets, wherever a copy of them lies."""
         with self._changed() as told:
             if told["open"][0] == run:
-                told["open"] = ("", "")
+                told["open"] = ("", 0, "")
 
     def check(self, most: int | None) -> None:
         """Raise `LimitReached` where noise was added to so many sums, of all runs."""
@@ -148,12 +152,12 @@ class SecureMemory:
 
 def _checked(told: Any) -> Told:
     """What was read, each part of the kind that it must be; an error where one is not."""
-    run, salt = told["open"]
+    run, round, salt = told["open"]
     return {
-        "runs": {str(name): (int(round), int(stage)) for name, (round, stage) in told["runs"].items()},
+        "runs": {str(name): (int(last), int(stage)) for name, (last, stage) in told["runs"].items()},
         "keys": {str(name): bytes.fromhex(key).hex() for name, key in told["keys"].items()},
         "sums": int(told["sums"]),
-        "open": (str(run), bytes.fromhex(salt).hex()),
+        "open": (str(run), int(round), bytes.fromhex(salt).hex()),
     }
 
 

@@ -161,7 +161,7 @@ class SecureClient:
     def failed(self, message: Message, context: Context) -> Message:
         """The round has failed: forget its secrets."""
         record = context.state.pop(_KEY, None)
-        if isinstance(record, ConfigRecord) and "run" in record:
+        if isinstance(record, ConfigRecord) and not record["done"]:
             self._device(context).memory.forget(str(record["run"]))
         why = unpack_stage(message.content).decode(errors="replace")[:500]
         log.warning("a round of secure aggregation failed, and the model stays: %s", why)
@@ -205,8 +205,10 @@ class _Device:
         self.memory.claim(setup.run, setup.round, STAGES.index(stage))
 
     def keep(self, state: State, setup: Setup) -> None:
-        closed = close(state, self.party.secret, self.memory.salt)
-        self.context.state[_KEY] = ConfigRecord({"state": closed, "done": False, "run": setup.run})
+        closed = close(state, self.party.secret, self.memory.salt(setup.run, setup.round))
+        self.context.state[_KEY] = ConfigRecord(
+            {"state": closed, "done": False, "run": setup.run, "round": setup.round}
+        )
 
     def state(self, kind: type[T]) -> T:
         record = self.context.state.get(_KEY)
@@ -214,6 +216,8 @@ class _Device:
             raise OutOfOrder("no round of secure aggregation is under way here")
         if record["done"]:
             raise AlreadyAnswered("this client has revealed its shares, and has nothing left of that round")
-        data = record["state"]
+        data, run, round = record["state"], record["run"], record["round"]
         assert isinstance(data, bytes)
-        return reopen(data, kind, self.party.secret, self.memory.salt)
+        assert isinstance(run, str)
+        assert isinstance(round, int)
+        return reopen(data, kind, self.party.secret, self.memory.salt(run, round))
