@@ -1,22 +1,34 @@
-"""Write a file so that it is there whole or not at all."""
+"""Write a file so that it is there whole or not at all, and only its owner can read or change it."""
 
 import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
+
+PRIVATE = 0o600
+"""Mode of a file that its owner alone can read and write."""
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int | None = None) -> None:
     """Write beside the file, flush to the disk, and rename.
 
     A process killed at any moment, or a full disk, leaves what was there; so
     does a power cut, where the write is durable. Flushing takes some
-    milliseconds.
+    milliseconds. With a `mode`, such as `PRIVATE`, the file has it, whatever
+    the umask.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=_opener(mode)) as file:
             file.write(content)
             if durable:
                 file.flush()
@@ -29,6 +41,63 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
         flush_folder(path.parent)
 
 
+def append_private(path: Path) -> BinaryIO:
+    """Open a file to add to it, unbuffered; its mode is `PRIVATE`, whatever it was. Raises `OSError`."""
+    return open(path, "ab", buffering=0, opener=_opener(PRIVATE))
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that its owner alone can look into, or close one that is there; returns it.
+
+    Folders above it that are missing are made in the same way; those that are
+    there stay as they are. Raises `OSError`.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def who_else_can_write(path: Path) -> str:
+    """Why somebody else on this machine could change what is at a path, and what to do; "" if nobody can.
+
+    The path and all folders above it are looked at, also those that links lead
+    to: who can write to a folder can put another one in its place, unless the
+    folder is sticky, as /tmp is. Always "" on Windows, which has no modes.
+    """
+    if sys.platform == "win32":
+        return ""
+    given, found = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    for place in dict.fromkeys((given, *given.parents, found, *found.parents)):
+        about = place.lstat()
+        if about.st_uid not in (0, os.geteuid()):
+            return (
+                f"{place} belongs to another user of this machine (uid {about.st_uid}), who can change it;"
+                f" it must be yours: run chown {os.geteuid()} {place}"
+            )
+        sticky = stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX and place not in (given, found)
+        if about.st_mode & 0o022 and not stat.S_ISLNK(about.st_mode) and not sticky:
+            return (
+                f"{place} has mode {stat.S_IMODE(about.st_mode):04o}, so that others on this machine can"
+                f" change what is there: run chmod go-w {place}"
+            )
+    return ""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock, of all threads and processes, while a file is read and written again.
+
+    The lock is a file that is made and stays; it is free when its holder ends,
+    however it ends. Raises `OSError`.
+    """
+    with append_private(path) as file:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def flush_folder(folder: Path) -> None:
     """Flush to the disk which files a folder has; raises `OSError`."""
     directory = os.open(folder, os.O_RDONLY)
@@ -36,3 +105,14 @@ def flush_folder(folder: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _opener(mode: int | None) -> Callable[[str, int], int]:
+    def opened(path: str, flags: int) -> int:
+        file = os.open(path, flags, 0o666 if mode is None else mode)
+        if mode is not None and sys.platform != "win32":
+            # The umask may have taken bits, and a file that was there has its own.
+            os.fchmod(file, mode)
+        return file
+
+    return opened

@@ -10,9 +10,10 @@ from typing import Any, final
 import numpy as np
 
 from hedgerow.client.state import FolderState
+from hedgerow.files import who_else_can_write
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled
-from hedgerow.privacy.ledger import Ledger
+from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.types import Arrays, Fit, LocalTraining
 
 log = logging.getLogger("hedgerow")
@@ -119,10 +120,13 @@ def opened(client: str, local: LocalTraining, kept: FolderState | Arrays, *, see
     """A client's account, from its folder or from its state in memory.
 
     Raises:
-        LedgerError: the file cannot be read.
+        LedgerError: the file cannot be read, or others on a real device can change it.
     """
     if isinstance(kept, FolderState):
-        return Account(client, local, Ledger(budget(local), kept.file("privacy.jsonl")), seeded=seeded)
+        file = kept.file("privacy.jsonl")
+        if not seeded and (why := who_else_can_write(file.parent)):
+            raise LedgerError(why)
+        return Account(client, local, Ledger(budget(local), file), seeded=seeded)
     return Account(client, local, remembered(local, kept), seeded=seeded)
 
 

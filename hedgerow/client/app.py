@@ -47,12 +47,12 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals), which secure rounds they have answered, and what they
-            have told of their samples. `None` keeps it in Flower's context: in
-            memory, and lost when the node ends; with `sample_noise` the node
-            configuration then names a folder, `account`.
+            (residuals), and what they have told of their samples. `None` keeps
+            it in Flower's context: in memory, and lost when the node ends; with
+            `sample_noise` the node configuration then names a folder, `account`.
         enrolment: gives a client its identity where the pipeline masks; by
-            default, the folder `enrolment` of the node configuration.
+            default, the folder `enrolment` of the node configuration, in
+            which it also remembers which secure rounds it has answered.
         unmasked: let a pipeline with a mask be summed without it. Only for a
             simulation, where all clients are in one hand.
         seeded_noise: noise that a client adds follows from the run's seed, so
@@ -91,7 +91,7 @@ class FederatedClient(ClientApp):
         if strategy.pipeline.only_sum:
             secure = SecureClient(
                 strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
-                enrolment, state_folder, strategy.sampling.groups or 1,
+                enrolment, strategy.sampling.groups or 1,
             )  # fmt: skip
             for stage in STAGES:
                 self.train(stage)(getattr(secure, stage))

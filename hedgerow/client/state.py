@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hedgerow.array_records import pack_state, unpack_state
-from hedgerow.files import write_whole
+from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.types import Arrays
 
 State: TypeAlias = Mapping[str, Arrays]
@@ -123,9 +123,9 @@ class FolderState:
 
     def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it; the file appears whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         packed = save({name: np.ascontiguousarray(values) for name, values in flat(state).items()})
-        write_whole(self._folder / f"{round}.safetensors", packed, durable=False)
+        write_whole(self._folder / f"{round}.safetensors", packed, durable=False, mode=PRIVATE)
         keep = [round, *sorted(r for r in self._files() if r < round)[-1:]]
         for other, path in self._files().items():
             if other not in keep:
@@ -133,8 +133,7 @@ class FolderState:
 
     def file(self, name: str) -> Path:
         """Where the client keeps something else, in its folder, which is made."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / name
+        return private_folder(self._folder) / name
 
     def rounds(self) -> list[int]:
         """The rounds whose states are here, in order."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import final
 
 from hedgerow import checks
-from hedgerow.files import flush_folder
+from hedgerow.files import append_private, flush_folder
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
 
@@ -113,7 +113,7 @@ class Ledger:
 def _append_durably(file: Path, text: str) -> None:
     """Add a line and flush it to the disk, or leave the file as it was."""
     made = not file.exists()
-    with file.open("ab", buffering=0) as stream:
+    with append_private(file) as stream:
         size = stream.seek(0, os.SEEK_END)
         try:
             if stream.write(text.encode()) != len(text.encode()):

@@ -29,7 +29,7 @@ from hedgerow.secure.messages import (
     commitment,
     seed_commitment,
 )
-from hedgerow.secure.primitives import Agreement, open_sealed, seal, sign, verify
+from hedgerow.secure.primitives import Agreement, Secret, open_sealed, seal, sign, verify
 from hedgerow.secure.register import Party, sample
 from hedgerow.secure.shamir import split
 from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
@@ -42,8 +42,9 @@ def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
     if party.name not in setup.members:
         raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
     party.register.require(setup.members)
+    party.register.check(party.name, party.identity)
     _check_plan(party, setup)
-    mask_secret, share_secret = party.random(32), party.random(32)
+    mask_secret, share_secret = Secret(party.random(32)), Secret(party.random(32))
     unsigned = Advert(
         party.name, party.identity, Agreement(mask_secret).public, Agreement(share_secret).public, bytes(64)
     )
@@ -92,7 +93,7 @@ def share(party: Party, state: Joined, message: Adverts) -> tuple[Shares, Shared
     neighbours = tuple(message.adverts[places[name] - 1] for name in chosen)
     for advert in neighbours:
         verify(advert.identity, advert.signature, advert.signed(state.setup.session), advert.name)
-    seed, keys = party.random(32), message.keys
+    seed, keys = Secret(party.random(32)), message.keys
     at = [places[name] for name in chosen]
     seed_shares = split(seed, at, state.setup.threshold, party.random)
     key_shares = split(state.mask_secret, at, state.setup.threshold, party.random)

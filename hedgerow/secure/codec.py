@@ -6,6 +6,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hedgerow.secure.errors import Malformed
+from hedgerow.secure.primitives import Secret
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ def encode(value: Any) -> bytes:
     '740000000273000000026162690000000000000007'
     """
     kind = type(value)
-    if kind is bytes:
+    if kind is bytes or kind is Secret:
         return b"b" + len(value).to_bytes(4, "big") + value  # type: ignore[no-any-return]
     if kind is str:
         data = value.encode()
@@ -75,6 +76,8 @@ def _take(data: bytes, start: int, size: int) -> bytes:
 def _fit(value: Any, kind: Any, where: str) -> Any:
     if type(value) is kind:
         return value
+    if kind is Secret and type(value) is bytes:
+        return Secret(value)
     if get_origin(kind) is Annotated:
         base, size = get_args(kind)
         value = _fit(value, base, where)

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Annotated, TypeAlias
 
 from hedgerow.secure.codec import encode
-from hedgerow.secure.primitives import digest
+from hedgerow.secure.primitives import Secret, digest
 
 PROTOCOL = "hedgerow secure aggregation 1"
 
@@ -121,8 +121,8 @@ class Opened:
     sender: str
     recipient: str
     place: int
-    self_mask: bytes
-    mask_key: bytes
+    self_mask: Secret
+    mask_key: Secret
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,25 @@ Random: TypeAlias = Callable[[int], bytes]
 
 _BLOCK = 16
 
+_PRIME = 2**255 - 19
+_EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_LOW_ORDER = {0, 1, _PRIME - 1, _EIGHTH, _PRIME - _EIGHTH}
+"""`y` of the eight points of edwards25519 whose order divides 8."""
+
+
+@final
+class Secret(bytes):
+    """Bytes that do not print: neither in a log, nor among the variables that a traceback shows.
+
+    >>> Secret(b"key")
+    Secret(3 bytes)
+    """
+
+    def __repr__(self) -> str:
+        return f"Secret({len(self)} bytes)"
+
+    __str__ = __repr__
+
 
 def digest(data: bytes) -> bytes:
     """SHA-256."""
@@ -40,26 +59,40 @@ class Agreement:
         """The public key."""
         return self._key.public_key().public_bytes_raw()
 
-    def with_(self, public: bytes) -> bytes:
+    def with_(self, public: bytes) -> Secret:
         """The secret shared with the owner of a public key.
 
         Raises:
             KeysChanged: that key is of low order, and would give the secret away.
         """
         try:
-            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+            return Secret(self._key.exchange(X25519PublicKey.from_public_bytes(public)))
         except ValueError as error:
             raise KeysChanged("a public key is of low order; no honest client makes such a key") from error
 
 
-def derive(secret: bytes, info: bytes, length: int = 16, salt: bytes | None = None) -> bytes:
+def derive(secret: bytes, info: bytes, length: int = 16, salt: bytes | None = None) -> Secret:
     """HKDF with SHA-256 (RFC 5869)."""
-    return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+    return Secret(HKDF(hashes.SHA256(), length, salt, info).derive(secret))
 
 
 def identity_key(secret: bytes) -> bytes:
     """Ed25519 public key of a secret one (RFC 8032, section 5.1.5)."""
     return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def weak_identity(public: bytes) -> bool:
+    """Whether anybody could sign for an Ed25519 public key: it is of low order, or not written as it must be.
+
+    With a key of low order, the signature (sB, s) holds for one s in eight, or
+    more, whatever the message (RFC 8032, section 5.1.7, does not refuse it). A
+    number of 2**255 - 19 or more is a second way to write another key.
+
+    >>> weak_identity(bytes(32)), weak_identity(identity_key(b"1" * 32))
+    (True, False)
+    """
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    return y >= _PRIME or y in _LOW_ORDER
 
 
 def sign(secret: bytes, message: bytes) -> bytes:
@@ -68,7 +101,9 @@ def sign(secret: bytes, message: bytes) -> bytes:
 
 
 def verify(public: bytes, signature: bytes, message: bytes, signer: str) -> None:
-    """Check a signature; raises `BadSignature`, which names the signer."""
+    """Check a signature; raises `BadSignature`, which names the signer, also for a weak key."""
+    if weak_identity(public):
+        raise BadSignature(f"the identity key of {signer!r} is a weak one, for which anybody can sign")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
@@ -80,10 +115,10 @@ def seal(key: bytes, plain: bytes, bound: bytes) -> bytes:
     return AESGCM(key).encrypt(bytes(12), plain, bound)
 
 
-def open_sealed(key: bytes, sealed: bytes, bound: bytes, sender: str) -> bytes:
+def open_sealed(key: bytes, sealed: bytes, bound: bytes, sender: str) -> Secret:
     """Undo `seal`; raises `BadShare`, which names the sender."""
     try:
-        return AESGCM(key).decrypt(bytes(12), sealed, bound)
+        return Secret(AESGCM(key).decrypt(bytes(12), sealed, bound))
     except InvalidTag as error:
         raise BadShare(f"what {sender!r} sealed is not for this client and round, or was changed") from error
 

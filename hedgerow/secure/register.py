@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from hedgerow.secure.errors import Malformed, UnknownIdentity, WrongIdentity
-from hedgerow.secure.primitives import Random, identity_key
+from hedgerow.secure.primitives import Random, identity_key, weak_identity
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.transforms.mask import Shape
 
@@ -50,6 +50,8 @@ class Register:
         known = self._pinned.get(name) or self._new.get(name)
         if known is None:
             self.require([name])
+            if weak_identity(key):
+                raise WrongIdentity(f"the key of {name!r} is a weak one, for which anybody can sign")
             self._new[name] = key
             self._learned(name, key)
         elif known != key:
@@ -112,6 +114,11 @@ def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
             keys[name] = b""
         if len(keys[name]) != 32:
             raise Malformed(f"the key of {name!r} is {text!r}; it must be 64 hex digits")
+        if weak_identity(keys[name]):
+            raise Malformed(
+                f"the key of {name!r} is {text!r}, for which anybody can sign; no device makes such a key:"
+                " run hedgerow enrol on it"
+            )
         if (owner := owners.setdefault(keys[name], name)) != name:
             raise Malformed(f"{owner!r} and {name!r} have the same key; each device must have its own")
     return keys

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from hedgerow.secure.primitives import Random
+from hedgerow.secure.primitives import Random, Secret
 
 PRIME = 2**256 + 297
 """The smallest prime above every 32-byte number."""
@@ -29,7 +29,7 @@ def evaluate(coefficients: Sequence[int], x: int, prime: int = PRIME) -> int:
     return value
 
 
-def split(secret: bytes, places: Sequence[int], threshold: int, random: Random) -> list[bytes]:
+def split(secret: bytes, places: Sequence[int], threshold: int, random: Random) -> list[Secret]:
     """A share for each place (different whole numbers above 0); any `threshold` of them give the secret.
 
     Raises:
@@ -41,7 +41,7 @@ def split(secret: bytes, places: Sequence[int], threshold: int, random: Random) 
             " numbers above 0, at least as many as the threshold, which is at least 1"
         )
     coefficients = polynomial(int.from_bytes(secret, "big"), threshold, random)
-    return [evaluate(coefficients, place).to_bytes(SHARE_BYTES, "big") for place in places]
+    return [Secret(evaluate(coefficients, place).to_bytes(SHARE_BYTES, "big")) for place in places]
 
 
 def interpolate(points: Mapping[int, int], prime: int = PRIME) -> int:

@@ -1,11 +1,12 @@
 """What a client keeps between the stages of a round: secrets, so they print as nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from hedgerow.secure.codec import decode, encode
-from hedgerow.secure.errors import OutOfOrder
-from hedgerow.secure.messages import Advert, Digest, Names, Setup, Signature, Survivors
+from hedgerow.secure.errors import BadShare, OutOfOrder
+from hedgerow.secure.messages import PROTOCOL, Advert, Digest, Names, Setup, Signature, Survivors
+from hedgerow.secure.primitives import Secret, derive, open_sealed, seal
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,8 @@ class Joined:
 
     setup: Setup
     advert: Advert
-    mask_secret: bytes = field(repr=False)
-    share_secret: bytes = field(repr=False)
+    mask_secret: Secret
+    share_secret: Secret
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Shared:
 
     setup: Setup
     advert: Advert
-    mask_secret: bytes = field(repr=False)
-    share_secret: bytes = field(repr=False)
-    seed: bytes = field(repr=False)
+    mask_secret: Secret
+    share_secret: Secret
+    seed: Secret
     keys: Digest
     neighbours: tuple[Advert, ...]
 
@@ -36,8 +37,8 @@ class Held:
     """Shares of another client's secrets."""
 
     owner: str
-    self_mask: bytes = field(repr=False)
-    mask_key: bytes = field(repr=False)
+    self_mask: Secret
+    mask_key: Secret
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,31 @@ State = Joined | Shared | Contributed | Confirmed
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
 
-def pack(state: State) -> bytes:
-    """A state as bytes, with its kind."""
-    return type(state).__name__.encode() + b" " + encode(state)
+def close(state: State, secret: bytes, salt: bytes) -> bytes:
+    """A state as bytes that tell nothing but its kind, without the identity and the salt of the round.
+
+    Args:
+        secret: of the client's identity.
+        salt: of this round alone; where it is forgotten, so is the state.
+    """
+    kind = type(state).__name__.encode()
+    return kind + b" " + seal(_key(kind, secret, salt), encode(state), kind)
 
 
-def unpack(data: bytes, kind: type[T]) -> T:
-    """Undo `pack`; raises `OutOfOrder` where it is of another stage."""
-    name, _, rest = data.partition(b" ")
+def reopen(data: bytes, kind: type[T], secret: bytes, salt: bytes) -> T:
+    """Undo `close`; raises `OutOfOrder` where it is of another stage, or of a round that is forgotten."""
+    name, _, sealed = data.partition(b" ")
     if name != kind.__name__.encode():
-        raise OutOfOrder(f"this client has {name.decode()}; the stage that was asked needs {kind.__name__}")
-    return decode(kind, rest)
+        raise OutOfOrder(
+            f"this client has {name.decode(errors='replace')}; the stage that was asked needs {kind.__name__}"
+        )
+    try:
+        plain = open_sealed(_key(name, secret, salt), sealed, name, "this client")
+    except BadShare:
+        raise OutOfOrder("what this client has kept is of another round") from None
+    return decode(kind, plain)
+
+
+def _key(kind: bytes, secret: bytes, salt: bytes) -> bytes:
+    # Each kind has its own, since a key seals once.
+    return derive(secret, encode((PROTOCOL, "kept", kind)), salt=salt)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from hedgerow.files import write_whole
+from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.types import Layout, Model, ServerState
 
 _KEPT = 2
@@ -34,7 +34,7 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     Raises:
         OSError: it cannot be written (a full disk); the earlier ones stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
@@ -44,7 +44,7 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
     path = folder / f"round-{state.round:06d}.safetensors"
-    write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}))
+    write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}), mode=PRIVATE)
     for other in _checkpoints(folder)[:-_KEPT]:
         other.unlink(missing_ok=True)
     return path

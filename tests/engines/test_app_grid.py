@@ -123,11 +123,12 @@ def test_a_client_too_slow_for_a_timeout_costs_its_own_reply_only(workers: int) 
 
 def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
     """As Flower's older API does, with a thread for each client."""
-    app, go = counting_app(), threading.Event()
+    app, go, there = counting_app(), threading.Event(), threading.Event()
 
     @app.query()
     def wait(message: Message, context: Context) -> Message:
-        assert go.wait(30)
+        there.set()
+        assert go.wait(600)
         return Message(RecordDict(), reply_to=message)
 
     tally, replies, sent = Tally(), list[Message](), list[int]()
@@ -140,9 +141,11 @@ def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
             for message in messages(grid)[:8]
         ]
         blocking.start()
+        assert there.wait(600)
         for thread in threads:
             thread.start()
-        time.sleep(0.3)  # for them all to have come to where they wait
+        while len(app_grid._queue) < 8:  # until they all have come to where they wait
+            time.sleep(0.01)
         go.set()
         for thread in (blocking, *threads):
             thread.join()

@@ -50,7 +50,7 @@ def kill_after(folder: Path, noise: str, rounds: int, seconds: float) -> None:
     before = lines()
     process = subprocess.Popen([sys.executable, "-c", RUN, folder, noise], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while lines() < before + rounds:
             assert process.poll() is None, process.stderr and process.stderr.read().decode()
             assert time.monotonic() < deadline

@@ -100,7 +100,7 @@ def killed_while_running(config: Path, folder: Path, rounds: int, seconds: float
     before = lines()
     process = subprocess.Popen([sys.executable, "-c", RUN, config, folder], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while lines() < before + rounds:
             assert process.poll() is None, process.stderr and process.stderr.read().decode()
             assert time.monotonic() < deadline

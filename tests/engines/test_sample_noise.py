@@ -153,7 +153,7 @@ def kill_after(folder, lines):
     before = written()
     process = subprocess.Popen([sys.executable, "-c", RUN, folder], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while written() < before + lines:
             assert process.poll() is None
             assert time.monotonic() < deadline

@@ -199,6 +199,7 @@ def test_a_timeout_ends_a_round_on_workers_and_names_who_was_not_asked():
         with InProcessGrid(app, 40, names=clients.names, workers=workers) as grid:
             state = begin(strategy, trainer.initial(0), trainer.layout)
             (result,) = rounds(grid, strategy, state, trainer.layout, num_rounds=1, timeout=0.3)
-        assert 0 < len(result.dropped) < 40
+        # On a busy machine the time may be over before the first is asked.
+        assert 0 < len(result.dropped) <= 40
         assert set(result.dropped.values()) == {"it did not reply in time"}
         assert len(result.bytes_up) == 40 - len(result.dropped)

@@ -30,7 +30,7 @@ def place() -> Place:
         {"workers": 2},
         killed="it failed: its process was killed (SIGKILL), perhaps for lack of memory",
         exited="its process ended with exit code 7",
-        patience=0.4,
+        patience=1.5,
     )
 
 

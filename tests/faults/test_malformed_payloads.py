@@ -169,7 +169,7 @@ def damaged_array(draw: st.DrawFn, array: np.ndarray) -> np.ndarray:
 
 
 @given(damaged())
-@settings(deadline=2000, max_examples=1000)
+@settings(max_examples=1000)
 def test_a_damaged_payload_is_refused_or_decodes_to_finite_values(case: tuple[str, Payload]) -> None:
     text, payload = case
     try:

@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Context, RecordDict
 
 from hedgerow.client.app import client_app
 from hedgerow.client.secure.answered_rounds import SecureMemory
-from hedgerow.client.secure.enrolment import SimulatedEnrolments, enrol, load_enrolment
+from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
 from hedgerow.client.secure.stages import node_enrolment
 from hedgerow.records import pack_stage, pack_train, unpack_stage
 from hedgerow.secure.codec import decode, encode
@@ -52,10 +52,12 @@ class Federation:
         self, folder=None, round: int = 1, run: str = "run", strategy=PLAIN, config=MappingProxyType({})
     ) -> None:
         self.pipeline = strategy.pipeline
-        self.app = client_app(
-            TRAINER, DATA, strategy,
-            state_folder=folder, enrolment=SimulatedEnrolments(bytes(32)).enrolment,
-        )  # fmt: skip
+        identities = SimulatedEnrolments(bytes(32))
+
+        def enrolment(context: Context, name: str) -> Enrolment:
+            return replace(identities.enrolment(context, name), folder=folder)
+
+        self.app = client_app(TRAINER, DATA, strategy, enrolment=enrolment)
         self.contexts = {
             name: Context(1, i, {"client-name": name, **config}, RecordDict(), {})
             for i, name in enumerate(DATA.names)
@@ -140,13 +142,6 @@ def test_a_client_adds_noise_to_no_more_sums_than_its_own_limit_whatever_the_run
 def test_a_limit_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="most_rounds is 0"):
         Federation(strategy=NOISED, config={"most-rounds": 0}).keys()
-
-
-def test_with_a_limit_an_enrolled_device_counts_in_its_enrolment(tmp_path) -> None:
-    config = {"most-rounds": 1, "enrolment": str(tmp_path)}
-    Federation(None, 1, "a", NOISED, config).until("survivors")
-    with pytest.raises(LimitReached):
-        Federation(None, 1, "b", NOISED, config).keys()
 
 
 def test_a_whole_round_gives_the_sum_and_leaves_no_secret_behind() -> None:
@@ -255,7 +250,7 @@ def test_states_print_no_secrets() -> None:
         rehearsal.shared[name].seed,
         rehearsal.parties[name].secret,
     ]
-    assert not any(repr(secret) in shown for secret in secrets)
+    assert not any(repr(bytes(secret))[2:-1] in shown for secret in secrets)
 
 
 # Enrolment
@@ -311,7 +306,7 @@ def test_every_refusal_is_documented() -> None:
 def test_a_state_of_nonsense_is_out_of_order() -> None:
     federation = Federation()
     federation.contexts[ANY].state["hedgerow.secure.round"] = ConfigRecord(
-        {"state": b"Joined", "done": False}
+        {"state": b"Joined", "done": False, "run": "run", "round": 1}
     )
     with pytest.raises((OutOfOrder, Malformed)):
         federation.ask(ANY, "shares", pack_stage(b""))

@@ -1,21 +1,37 @@
 """What a client has answered, added noise to, and learnt: in a folder, or in Flower's context."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from flwr.app import ConfigRecord, Context
 
-from hedgerow.files import write_whole
-from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, LimitReached, Malformed, StaleRound
+from hedgerow.files import PRIVATE, locked, private_folder, write_whole
+from hedgerow.secure.errors import (
+    AlreadyAnswered,
+    AskedTooOften,
+    LimitReached,
+    Malformed,
+    OutOfOrder,
+    StaleRound,
+)
 
 _KEY = "hedgerow.secure.memory"
 _MOST_RUNS = 256
+_EMPTY = '{"runs": {}, "keys": {}, "sums": 0, "open": ["", 0, ""]}'
+
+Told: TypeAlias = dict[str, Any]
 
 
 class SecureMemory:
     """What a client remembers of secure rounds.
+
+    Each change is on the disk when its method returns, and two processes that
+    make one at once make one after the other.
 
     Args:
         context: keeps it where there is no folder: in memory, as long as the
@@ -28,44 +44,75 @@ class SecureMemory:
         self._context = context
         self._file = None if folder is None else folder / quote(client, safe="") / "secure.json"
 
-    def claim(self, run: str, round: int, apart: int = 1) -> None:
-        """Remember that a round is answered, before it is.
+    def join(self, run: str, round: int, apart: int = 1) -> bytes:
+        """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.
+
+        The last round's salt is forgotten, whichever run that was of, and with
+        it what is left of that round's secrets.
 
         Raises:
             AskedTooOften: the last was less than so many rounds before.
-            AlreadyAnswered: it was answered before.
-            StaleRound: a later round of the run was answered before.
+            AlreadyAnswered: it was joined before.
+            StaleRound: a later round of the run was joined before.
         """
-        told = self._load()
-        last = int(told["runs"].get(run, 0))
-        if round == last:
-            raise AlreadyAnswered(f"round {round} was answered before; a client answers each once")
-        if round < last:
-            raise StaleRound(f"round {round} comes after round {last}, which was answered before")
-        if last and round < last + apart:
-            raise AskedTooOften(
-                f"round {round} comes after round {last}, which was answered; two rounds of a client must be"
-                f" {apart} rounds apart, by the strategy's sampling"
+        with self._changed() as told:
+            last, _ = told["runs"].pop(run, (0, 0))
+            if round == last:
+                raise AlreadyAnswered(f"round {round} was answered before; a client answers each once")
+            if round < last:
+                raise StaleRound(f"round {round} comes after round {last}, which was answered before")
+            if last and round < last + apart:
+                raise AskedTooOften(
+                    f"round {round} comes after round {last}, which was answered; two rounds of a client must"
+                    f" be {apart} rounds apart, by the strategy's sampling"
+                )
+            told["runs"] = dict([*told["runs"].items(), (run, (round, 0))][-_MOST_RUNS:])
+            salt = os.urandom(16)
+            told["open"] = (run, round, salt.hex())
+        return salt
+
+    def claim(self, run: str, round: int, stage: int) -> None:
+        """Remember that a stage after the first, 0, of a round is answered, before it is.
+
+        Raises:
+            AlreadyAnswered: it was answered before.
+            OutOfOrder: the one before it was not.
+            StaleRound: the client has joined another round of the run since, or never this one.
+        """
+        with self._changed() as told:
+            last, answered = told["runs"].get(run, (0, 0))
+            if round != last:
+                raise StaleRound(f"round {round} is asked for, and this client joined {last} last")
+            if stage <= answered:
+                raise AlreadyAnswered(f"this stage of round {round} was answered before; each is, once")
+            if stage > answered + 1:
+                raise OutOfOrder(f"a stage of round {round} that comes before this one was not answered")
+            told["runs"][run] = (round, stage)
+
+    def salt(self, run: str, round: int) -> bytes:
+        """Of a round; raises `OutOfOrder` where it is not the one that is under way."""
+        under_way = self._load()["open"]
+        if under_way[:2] != (run, round):
+            raise OutOfOrder(
+                f"nothing is left of round {round}: it has ended, or this client has joined another one since"
             )
-        runs = {name: number for name, number in told["runs"].items() if name != run}
-        told["runs"] = dict([*runs.items(), (run, round)][-_MOST_RUNS:])
-        self._save(told)
+        return bytes.fromhex(under_way[2])
+
+    def forget(self, run: str) -> None:
+        """Forget the salt of a run's round, and so its secrets, wherever a copy of them lies."""
+        with self._changed() as told:
+            if told["open"][0] == run:
+                told["open"] = ("", 0, "")
 
     def check(self, most: int | None) -> None:
         """Raise `LimitReached` where noise was added to so many sums, of all runs."""
-        noised = int(self._load().get("noised", {}).get("sums", 0))
-        if most is not None and noised >= most:
-            raise LimitReached(
-                f"this client has added noise to {noised} sums, and its own limit, most-rounds, is {most};"
-                " each tells a little of its data, so that a higher limit is a larger epsilon"
-            )
+        _check(self._load(), most)
 
     def count(self, most: int | None) -> None:
         """Remember one more sum that noise was added to, before it is; raises `LimitReached`."""
-        self.check(most)
-        told = self._load()
-        told["noised"] = {"sums": int(told.get("noised", {}).get("sums", 0)) + 1}
-        self._save(told)
+        with self._changed() as told:
+            _check(told, most)
+            told["sums"] += 1
 
     def learned(self) -> dict[str, bytes]:
         """Keys that were taken on first use."""
@@ -73,28 +120,50 @@ class SecureMemory:
 
     def learn(self, name: str, key: bytes) -> None:
         """Keep a key that was taken on first use."""
-        told = self._load()
-        told["keys"][name] = key.hex()
-        self._save(told)
+        with self._changed() as told:
+            told["keys"][name] = key.hex()
 
-    def _load(self) -> dict[str, dict[str, Any]]:
-        text = '{"runs": {}, "keys": {}}'
+    @contextmanager
+    def _changed(self) -> Iterator[Told]:
+        """What is remembered, to be changed; kept where nothing is raised."""
+        if self._file is None:
+            yield (told := self._load())
+            self._context.state[_KEY] = ConfigRecord({"told": json.dumps(told)})
+            return
+        private_folder(self._file.parent)
+        with locked(self._file.with_suffix(".lock")):
+            yield (told := self._load())
+            write_whole(self._file, json.dumps(told).encode(), mode=PRIVATE)
+
+    def _load(self) -> Told:
+        text = _EMPTY
         try:
             if self._file is not None and self._file.exists():
                 text = self._file.read_text(encoding="utf-8")
             elif self._file is None and _KEY in self._context.state:
                 text = str(self._context.state[_KEY]["told"])
-            told: dict[str, dict[str, Any]] = json.loads(text)
-        except (OSError, ValueError) as error:
+            return _checked(json.loads(text))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             # To go on without it could mean to answer twice.
             raise Malformed(
                 f"{self._file} cannot be read: {error}; move it away, and start a new run"
             ) from error
-        return told
 
-    def _save(self, told: dict[str, dict[str, Any]]) -> None:
-        if self._file is None:
-            self._context.state[_KEY] = ConfigRecord({"told": json.dumps(told)})
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._file, json.dumps(told).encode())
+
+def _checked(told: Any) -> Told:
+    """What was read, each part of the kind that it must be; an error where one is not."""
+    run, round, salt = told["open"]
+    return {
+        "runs": {str(name): (int(last), int(stage)) for name, (last, stage) in told["runs"].items()},
+        "keys": {str(name): bytes.fromhex(key).hex() for name, key in told["keys"].items()},
+        "sums": int(told["sums"]),
+        "open": (str(run), int(round), bytes.fromhex(salt).hex()),
+    }
+
+
+def _check(told: Told, most: int | None) -> None:
+    if most is not None and told["sums"] >= most:
+        raise LimitReached(
+            f"this client has added noise to {told['sums']} sums, and its own limit, most-rounds, is {most};"
+            " each tells a little of its data, so that a higher limit is a larger epsilon"
+        )

@@ -9,6 +9,7 @@ not at all.
 """
 
 import hashlib
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from hedgerow.checks import did_you_mean
-from hedgerow.files import write_whole
+from hedgerow.files import who_else_can_write, write_whole
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
 
@@ -25,9 +26,15 @@ LONGEST_NAME = 200
 
 
 def load_register(file: Path) -> dict[str, bytes]:
-    """Read `register.toml`; empty where there is none. Raises `Malformed`."""
+    """Read `register.toml`; empty where there is none.
+
+    Raises:
+        Malformed: it cannot be read, or others on this machine can change it.
+    """
     if not file.exists():
         return {}
+    if why := who_else_can_write(file):
+        raise Malformed(why)
     try:
         return parse_register(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -130,13 +137,13 @@ def remove(file: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def fingerprint(register: Mapping[str, bytes]) -> str:
-    """16 hex digits that two registers share only if they hold the same names and keys.
+    """32 hex digits, 128 bits, that two registers share only if they hold the same names and keys.
 
     >>> fingerprint({"kitchen": bytes(32)})
-    '192e5aba67b789f5'
+    '192e5aba67b789f5967486359bc2eba4'
     """
     lines = "".join(f"{register_line(name, register[name])}\n" for name in sorted(register))
-    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
 def _refuse_clash(register: Mapping[str, bytes], name: str, key: bytes, file: Path) -> None:
@@ -164,4 +171,6 @@ def _named(line: str) -> str | None:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, text.encode())
+    # Everybody may read it; what others can write to would be refused.
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o644
+    write_whole(file, text.encode(), mode=mode)

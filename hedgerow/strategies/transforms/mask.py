@@ -7,7 +7,7 @@ a simulation may add up without masks: the same numbers in the same rings.
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -140,8 +140,9 @@ class RingVector:
         words: `(words,) uint64`, modulo 2**64.
     """
 
-    values: Lanes
-    words: Words
+    # What one client adds is its own: no log shows it.
+    values: Lanes = field(repr=False)
+    words: Words = field(repr=False)
 
 
 def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> RingVector:

@@ -33,7 +33,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not holds():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

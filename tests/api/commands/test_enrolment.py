@@ -83,7 +83,7 @@ def test_a_key_is_its_owners_only_and_never_overwritten() -> None:
     key.write_text("0123\n")
     refused = hedgerow("enrol", "kitchen", "device")
     assert refused.exit_code == 2
-    assert "holds 2 bytes; a key has 32" in refused.stderr
+    assert "holds no secret key, which is 64 hex digits" in refused.stderr
     assert key.read_text() == "0123\n"
 
 

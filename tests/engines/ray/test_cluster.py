@@ -26,7 +26,7 @@ from tests.support import LAYOUT, MeanTrainer, clients
 @pytest.fixture
 def place(cluster) -> Place:
     gone = "its process on the cluster ended"
-    return Place({"cluster": cluster}, killed=gone, exited=gone, patience=1)
+    return Place({"cluster": cluster}, killed=gone, exited=gone, patience=3)
 
 
 class Noted(MeanTrainer):
