@@ -8,8 +8,8 @@
 | `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
-`model` holds the array `parameters`, and `buffers` where the model has some;
-only then has a reply `buffers`. With control variates, `model` holds `control`
+`model` holds the array `parameters`, and `buffers` and `constants` where the
+model has some; only with `buffers` has a reply `buffers`. With control variates, `model` holds `control`
 too, and a reply has `control`; `uncounted` names clients of the cohort whose
 last ones did not count, where there are any; under a mask, `clients` is the
 size of the cohort. The metrics, `hedgerow.metrics`,
@@ -93,6 +93,8 @@ def pack_train(
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
+    if layout.constant_size:
+        arrays["constants"] = model.constants
     if control is not None and control.size:
         arrays["control"] = control
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
@@ -114,12 +116,13 @@ def unpack_train(content: RecordDict, layout: Layout) -> TrainRequest:
     arrays = _arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
+    constants = _float_vector(arrays, "constants", layout.constant_size)
     control = _float_vector(arrays, "control", layout.dimension if "control" in arrays else 0)
     names, since = config.get("uncounted", []), config.get("uncounted-since", [])
     if not (isinstance(names, list) and isinstance(since, list) and len(names) == len(since)):
         raise PayloadError("uncounted and uncounted-since must be lists of one length")
     return TrainRequest(
-        Model(parameters, buffers),
+        Model(parameters, buffers, constants),
         _whole(config, "round"),
         _whole(config, "seed"),
         control,

@@ -35,6 +35,8 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
+    if layout.constant_size:
+        arrays["constants"] = state.model.constants
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
@@ -75,7 +77,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
             for part in (_UPDATE, _PRIVATE)
         )
-        model = Model(arrays["parameters"], arrays["buffers"])
+        constants = arrays.get("constants", np.empty(0, np.float32))
+        model = Model(arrays["parameters"], arrays["buffers"], constants)
         control = arrays.get("control", np.empty(0, np.float32))
         return ServerState(header["round"], model, update, control, header.get("uncounted", {}), private)
     if problems:
@@ -92,7 +95,7 @@ def save_model(path: Path, model: Model, layout: Layout) -> None:
         OSError: it cannot be written.
     """
     arrays: dict[str, NDArray[Any]] = {}
-    for tensors, values in ((layout.parameters, model.parameters), (layout.buffers, model.buffers)):
+    for tensors, values in ((layout.parameters, model.parameters), (layout.untrained, model.untrained)):
         start = 0
         for tensor in tensors:
             arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)

@@ -13,7 +13,7 @@ from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.server.collect import Collector
 from hedgerow.server.masked import MaskedCollector
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, ServerState
+from hedgerow.types import Layout, ServerState
 
 log = logging.getLogger("hedgerow")
 
@@ -45,9 +45,10 @@ class PrivateRounds:
         """Refuse to begin where the ledger would not be true."""
         if layout.buffer_size:
             raise ValueError(
-                f"the model has {layout.buffer_size} values that are not trained (BatchNorm's statistics,"
-                " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
-                " without them"
+                f"the model has {layout.buffer_size} values that are not trained but averaged, in"
+                f" {layout.buffers[0].name!r}; that would be without noise: use GroupNorm in place of"
+                " BatchNorm, or, if training does not change it,"
+                f" `Task(..., constants=[{layout.buffers[0].name!r}])`"
             )
         self.strategy.release.sigma(self.clip_norm(state), len(state.model.parameters) + 1)
         released = int(state.private[_RELEASES][0])
@@ -103,7 +104,7 @@ class PrivateRounds:
         if not np.isfinite(parameters).all():
             why = "the new model would not be finite; the server's learning rate may be too large"
             return replace(unchanged, private=private), why
-        model = Model(parameters, state.model.buffers)
+        model = replace(state.model, parameters=parameters)
         return replace(unchanged, model=model, update=update, private=private), ""
 
     def _event(self, state: ServerState) -> Event:

@@ -240,7 +240,8 @@ def _update(
     if not np.isfinite(parameters).all():
         return unchanged, "the new model would not be finite; the server's learning rate may be too large"
     buffers = collected.mean_buffers() if len(state.model.buffers) else state.model.buffers
-    return replace(unchanged, model=Model(parameters, buffers), update=update), ""
+    model = replace(state.model, parameters=parameters, buffers=buffers)
+    return replace(unchanged, model=model, update=update), ""
 
 
 def _control(
