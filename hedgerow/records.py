@@ -9,11 +9,11 @@
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
 `model` holds the array `parameters`, and `buffers` and `constants` where the
-model has some; only with `buffers` has a reply `buffers`. With control variates, `model` holds `control`
-too, and a reply has `control`; `uncounted` names clients of the cohort whose
-last ones did not count, where there are any; under a mask, `clients` is the
-size of the cohort. The metrics, `hedgerow.metrics`,
-are the weight, num-examples, and one `metric.NAME` for each metric.
+model has some; a reply has `buffers` where the model has, and never constants.
+With control variates, `model` holds `control` too, and a reply has `control`;
+`uncounted` names clients of the cohort whose last ones did not count, where
+there are any; under a mask, `clients` is the size of the cohort. The metrics,
+`hedgerow.metrics`, are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
 measured once. What arrives is not trusted: whatever does not have exactly the

@@ -47,10 +47,10 @@ def accuracy(outputs: Any, targets: Any) -> Any:
                 " where numbers are predicted, leave it out: `Task(..., metrics={})`"
             )
         right = (outputs > 0).flatten() == (targets == 1).flatten()
-        return right.view(len(outputs), -1).float().mean(1)
+        return right.reshape(len(outputs), -1).float().mean(1)
     if of_classes:
-        counted = (targets != _NOT_COUNTED).view(len(targets), -1)
-        right = (outputs.argmax(1) == targets).view(len(targets), -1) & counted
+        counted = (targets != _NOT_COUNTED).reshape(len(targets), -1)
+        right = (outputs.argmax(1) == targets).reshape(len(targets), -1) & counted
         return right.sum(1) / counted.sum(1).clamp(min=1)
     if not same or not targets.is_floating_point() or not ((targets.sum(1) - 1).abs() < 1e-3).all():
         raise ValueError(
@@ -58,7 +58,7 @@ def accuracy(outputs: Any, targets: Any) -> Any:
             f" that add up to 1, and was given {tuple(targets.shape)}; for several labels a sample, give the"
             " task a metric of your own"
         )
-    return (outputs.argmax(1) == targets.argmax(1)).view(len(outputs), -1).float().mean(1)
+    return (outputs.argmax(1) == targets.argmax(1)).reshape(len(outputs), -1).float().mean(1)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ def test_accuracy_of_each_position_is_a_share_of_the_sample():
     outputs[:, 1] = 1
     targets = torch.tensor([[1, 1, 1, 0], [1, -100, 2, -100]])
     assert accuracy(outputs, targets).tolist() == [0.75, 0.5]
+    images = torch.zeros(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    assert accuracy(images, torch.zeros(2, 2, 2).long().transpose(1, 2)).tolist() == [1.0, 1.0]
     masks = accuracy(torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([[[1, 1]]]))
     assert masks.tolist() == [0.5]
     task = Task(lambda: nn.Sequential(nn.Linear(4, 12), nn.Unflatten(1, (3, 4))))
