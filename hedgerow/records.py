@@ -8,12 +8,11 @@
 | `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
-`model` holds the array `parameters`, and the server's value of each stream
-that is not empty, such as `buffers`; a reply has an array record of that name.
-`uncounted` names clients of the cohort whose last answers did not count, where
-a stream has to know; under a mask, `clients` is the
-size of the cohort. The metrics, `hedgerow.metrics`,
-are the weight, num-examples, and one `metric.NAME` for each metric.
+`model` holds the array `parameters`, `buffers` and `constants` where the model has some, and the
+server's value of each stream that is not empty. A reply has an array record for `buffers` and for each
+stream, and never constants. `uncounted` names clients of the cohort whose last answers did not count,
+where a stream has to know; under a mask, `clients` is the size of the cohort. The metrics,
+`hedgerow.metrics`, are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
 measured once. What arrives is not trusted: whatever does not have exactly the
@@ -102,6 +101,8 @@ def pack_train(
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
+    if layout.constant_size:
+        arrays["constants"] = model.constants
     arrays |= {name: values for name, values in (streams or {}).items() if values.size}
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
     if uncounted:
@@ -131,8 +132,9 @@ def unpack_train(
     arrays = _arrays(content, "model")
     parameters = _float_vector(arrays, "parameters", layout.dimension)
     buffers = _float_vector(arrays, "buffers", layout.buffer_size)
+    constants = _float_vector(arrays, "constants", layout.constant_size)
     wanted = {name: size for name, size in (streams or {}).items() if size}
-    sent = sorted(set(arrays) - {"parameters", "buffers"})
+    sent = sorted(set(arrays) - {"parameters", "buffers", "constants"})
     if sent != sorted(wanted):
         raise PayloadError(
             f"the server's strategy sends the streams {sent}, this client's has {sorted(wanted)};"
@@ -143,7 +145,7 @@ def unpack_train(
     if not (isinstance(names, list) and isinstance(since, list) and len(names) == len(since)):
         raise PayloadError("uncounted and uncounted-since must be lists of one length")
     return TrainRequest(
-        Model(parameters, buffers),
+        Model(parameters, buffers, constants),
         _whole(config, "round"),
         _whole(config, "seed"),
         values,

@@ -1,21 +1,64 @@
 """What is learned: a model, its loss and what to measure."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+_NOT_COUNTED = -100
+"""A target that torch's cross entropy leaves out."""
+
+Metric = Callable[[Any, Any], Any]
+"""(outputs, targets) -> one value a sample, `(n,)`."""
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
-    """Whether the class with the highest score is the right one, for each sample.
+    """The share of right classes in each sample: 0 or 1 where a sample has one class.
+
+    Of scores `(n, classes)` or `(n, classes, ...)` the highest names the class.
+    Of one column, `(n,)`, `(n, 1)` or `(n, 1, ...)`, a score above 0 names class
+    1, as with `binary_cross_entropy_with_logits`. For probabilities, after a
+    sigmoid, give the task a metric with a threshold of your own:
+    `{"accuracy": lambda p, y: (p[:, 0] > 0.5) == (y == 1)}`.
 
     Args:
-        outputs: `(n, classes)` scores.
-        targets: `(n,)` classes.
+        outputs: torch tensor of scores.
+        targets: classes, of the outputs' shape without the dimension of classes
+            (of one column 0 and 1, with that dimension or without), where -100 is
+            not counted; or the probabilities of the classes, of the outputs' shape.
 
     Returns:
-        `(n,) bool`.
+        `(n,)` float32.
+
+    Raises:
+        ValueError: the targets are not such.
+
+    >>> import torch
+    >>> accuracy(torch.tensor([[0.1, 0.7], [3.0, 2.0]]), torch.tensor([1, 1])).tolist()
+    [1.0, 0.0]
+    >>> accuracy(torch.tensor([[-0.3], [2.0]]), torch.tensor([0, 1])).tolist()
+    [1.0, 1.0]
     """
-    return outputs.argmax(1) == targets
+    classes = tuple(outputs.shape[:1]) + tuple(outputs.shape[2:])
+    same, of_classes = targets.shape == outputs.shape, tuple(targets.shape) == classes
+    if outputs.dim() < 2 or outputs.shape[1] == 1:
+        if not (same or of_classes) or not ((targets == 0) | (targets == 1)).all():
+            raise ValueError(
+                f"accuracy of one column of outputs {tuple(outputs.shape)} needs a target 0 or 1 for each;"
+                " where numbers are predicted, leave it out: `Task(..., metrics={})`"
+            )
+        right = (outputs > 0).flatten() == (targets == 1).flatten()
+        return right.reshape(len(outputs), -1).float().mean(1)
+    if of_classes:
+        counted = (targets != _NOT_COUNTED).reshape(len(targets), -1)
+        right = (outputs.argmax(1) == targets).reshape(len(targets), -1) & counted
+        return right.sum(1) / counted.sum(1).clamp(min=1)
+    if not same or not targets.is_floating_point() or not ((targets.sum(1) - 1).abs() < 1e-3).all():
+        raise ValueError(
+            f"accuracy needs targets {classes}, the class of each, or probabilities {tuple(outputs.shape)}"
+            f" that add up to 1, and was given {tuple(targets.shape)}; for several labels a sample, give the"
+            " task a metric of your own"
+        )
+    return (outputs.argmax(1) == targets.argmax(1)).reshape(len(outputs), -1).float().mean(1)
 
 
 @dataclass(frozen=True)
@@ -29,21 +72,31 @@ class Task:
         model: makes a fresh `torch.nn.Module`: a class or a function, never a
             module. It is called more than once and must make a new one each time.
         loss: `(outputs, targets) -> scalar`, the mean over the batch. `None`
-            is cross entropy on scores `(n, classes)`.
+            is cross entropy on scores `(n, classes)` or `(n, classes, ...)`.
         metrics: `{name: (outputs, targets) -> (n,)}`, one value a sample; what
             is reported is the mean over the samples. `"loss"` is always
-            reported and cannot be a name here.
+            reported and cannot be a name here. `None` is `accuracy` with the
+            default loss. With a loss of your own it is nothing but the loss:
+            what its outputs mean is not guessed.
+        statistics: names, or patterns such as `"codebook.*"`, of buffers and
+            frozen parameters that training changes and that are to be
+            averaged, where `hedgerow.client.torch.module` does not see it.
+        constants: of those that training does not change.
 
     Raises:
-        ValueError: `model`, `loss` or a metric is not what it must be.
+        ValueError: an attribute is not what it must be.
 
-    >>> Task(model=dict).metrics.keys()
+    >>> Task(model=dict).measures.keys()
     dict_keys(['accuracy'])
+    >>> Task(model=dict, loss=max).measures.keys()
+    dict_keys([])
     """
 
     model: Callable[[], Any]
     loss: Callable[[Any, Any], Any] | None = None
-    metrics: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=lambda: {"accuracy": accuracy})
+    metrics: Mapping[str, Metric] | None = None
+    statistics: Sequence[str] = ()
+    constants: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         # A module is callable too, but calling it is a forward pass. (Told by `state_dict`: no torch here.)
@@ -56,9 +109,22 @@ class Task:
             )
         if self.loss is not None and not callable(self.loss):
             raise ValueError(f"loss is {self.loss!r}; it must be a function of outputs and targets, or None")
-        for name, metric in self.metrics.items():
+        for name, metric in self.measures.items():
             if name == "loss" or not callable(metric):
                 raise ValueError(
                     f"metrics has {name!r}: {metric!r}; a metric is a function of outputs and targets, "
                     f"under any name but 'loss'"
                 )
+        for argument in ("statistics", "constants"):
+            names = getattr(self, argument)
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"{argument} is {names!r}; it must be a list of names, such as ['codebook.*']"
+                )
+
+    @property
+    def measures(self) -> Mapping[str, Metric]:
+        """`metrics`, or the default where there are none."""
+        if self.metrics is not None:
+            return self.metrics
+        return {"accuracy": accuracy} if self.loss is None else {}

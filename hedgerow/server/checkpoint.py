@@ -36,6 +36,8 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     """
     private_folder(folder)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
+    if layout.constant_size:
+        arrays["constants"] = state.model.constants
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     arrays |= {_AGGREGATE + name: values for name, values in state.aggregate.items()}
@@ -80,7 +82,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
             for part in (_UPDATE, _PRIVATE, _AGGREGATE, _STREAM)
         )
-        model = Model(arrays["parameters"], arrays["buffers"])
+        constants = arrays.get("constants", np.empty(0, np.float32))
+        model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
         return ServerState(header["round"], model, update, streams, uncounted, aggregate, private)
     if problems:
@@ -97,7 +100,7 @@ def save_model(path: Path, model: Model, layout: Layout) -> None:
         OSError: it cannot be written.
     """
     arrays: dict[str, NDArray[Any]] = {}
-    for tensors, values in ((layout.parameters, model.parameters), (layout.buffers, model.buffers)):
+    for tensors, values in ((layout.parameters, model.parameters), (layout.untrained, model.untrained)):
         start = 0
         for tensor in tensors:
             arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)

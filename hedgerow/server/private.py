@@ -215,9 +215,10 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
     """
     if layout.buffer_size:
         raise ValueError(
-            f"the model has {layout.buffer_size} values that are not trained (BatchNorm's statistics,"
-            " frozen parameters); they would be averaged without noise: use GroupNorm, or a model"
-            " without them"
+            f"the model has {layout.buffer_size} values that are not trained but averaged, in"
+            f" {layout.buffers[0].name!r}; that would be without noise: use GroupNorm in place of"
+            " BatchNorm, or, if training does not change it,"
+            f" `Task(..., constants=[{layout.buffers[0].name!r}])`"
         )
     release, pipeline = strategy.release, strategy.pipeline
     release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)

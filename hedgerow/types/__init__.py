@@ -1,8 +1,8 @@
 """Frozen data that every room shares. numpy only.
 
 A `Model` is what is learned, flattened: one vector of trainable parameters and
-one of floating-point buffers (BatchNorm statistics). A `Layout` says which
-tensor lies where. A `Payload` is what a client sends.
+one of buffers that training changes too (BatchNorm statistics), and one of
+constants. A `Layout` says which tensor lies where. A `Payload` is what a client sends.
 """
 
 from hedgerow.types.clients import ClientNames, Samples

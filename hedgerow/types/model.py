@@ -1,4 +1,4 @@
-"""What is learned, flattened: one vector of trainable parameters and one of buffers."""
+"""What is learned, flattened: vectors of trainable parameters, of buffers, and of constants."""
 
 import hashlib
 import math
@@ -35,13 +35,16 @@ class Layout:
     """Which tensor lies where in a model's vectors.
 
     `parameters` are the trainable tensors, each once even where a model ties
-    two names to one tensor. `buffers` are the floating-point
-    buffers and the frozen parameters. Integer buffers (BatchNorm's batch
-    counter) are in neither: they are never sent.
+    two names to one tensor. `buffers` are the tensors that training changes
+    without a gradient (BatchNorm's statistics), which are averaged.
+    `constants` are those that it does not change (frozen parameters, a mask):
+    the server sends them, and no client sends them back. Integer buffers
+    (BatchNorm's batch counter) are in none of them: they are never sent.
     """
 
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
+    constants: tuple[Tensor, ...] = ()
 
     @cached_property
     def dimension(self) -> int:
@@ -54,10 +57,22 @@ class Layout:
         return sum(t.size for t in self.buffers)
 
     @cached_property
+    def constant_size(self) -> int:
+        """Number of constant values, `c`."""
+        return sum(t.size for t in self.constants)
+
+    @cached_property
+    def untrained(self) -> tuple[Tensor, ...]:
+        """The buffers, and after them the constants."""
+        return (*self.buffers, *self.constants)
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that two layouts share only if they are equal."""
-        text = repr([(t.name, t.shape) for t in (*self.parameters, None, *self.buffers) if t is not None])
-        return hashlib.blake2b(f"{len(self.parameters)} {text}".encode(), digest_size=8).hexdigest()
+        text = f"{len(self.parameters)} {[(t.name, t.shape) for t in (*self.parameters, *self.buffers)]}"
+        if self.constants:
+            text += f" {[(t.name, t.shape) for t in self.constants]}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def slices(self) -> tuple[slice, ...]:
         """Where each parameter tensor lies in the vector, in order."""
@@ -81,7 +96,15 @@ class Model:
     Attributes:
         parameters: `(d,) float32`.
         buffers: `(b,) float32`, empty for most models.
+        constants: `(c,) float32`, empty for most models; a run never changes
+            them. They need not be finite (a mask of `-inf`).
     """
 
     parameters: Vector
     buffers: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+    constants: Vector = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @property
+    def untrained(self) -> Vector:
+        """The buffers, and after them the constants, `(b + c,) float32`."""
+        return np.concatenate([self.buffers, self.constants])

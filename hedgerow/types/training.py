@@ -115,7 +115,7 @@ class Fit:
 
     Attributes:
         delta: `(d,) float32`, new parameters minus old.
-        buffers: `(b,) float32`, the buffers after training.
+        buffers: `(b,) float32`, the buffers after training; constants are not among them.
         num_examples: samples trained on.
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
         finite: the trainer has looked whether all of this is finite, and it is.

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from hedgerow.simulation import flower
+from hedgerow.simulation import flower, mailbox
 from hedgerow.simulation.grid import InProcessGrid, run_server_app
 
 CLIENT_RAISED, MESSAGE_UNAVAILABLE, NODE_UNAVAILABLE = 2, 3, 5
@@ -245,7 +245,7 @@ BEGAN = time.time()
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (flower, mail):
+    for module in (flower, mailbox):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -302,17 +302,18 @@ class Tied(nn.Module):
         return self.second(torch.relu(self.first(x.flatten(1))))[:, :10] * self.scale[0]
 
 
-def test_tied_weights_are_there_once_frozen_ones_are_buffers_and_integers_nowhere():
+def test_tied_weights_are_there_once_frozen_ones_are_constants_and_integers_nowhere():
     trainer = TorchTrainer(Task(Tied))
     assert [t.name for t in trainer.layout.parameters] == ["unused", "first.weight"]
-    assert [t.name for t in trainer.layout.buffers] == ["scale"]
+    assert [t.name for t in trainer.layout.constants] == ["scale"]
     model = trainer.initial(0)
     result = fit(trainer, images(20), model=model)
-    assert result.buffers.tolist() == [2.0, 2.0]
+    assert model.constants.tolist() == [2.0, 2.0]
+    assert not result.buffers.size
     assert result.delta[:3].tolist() == [0.0] * 3
     factory_delta = plain_tied_delta(model, images(20))
     np.testing.assert_allclose(result.delta[3:], factory_delta, atol=1e-7)
-    silenced = Model(model.parameters, np.zeros(2, np.float32))
+    silenced = Model(model.parameters, constants=np.zeros(2, np.float32))
     assert not fit(trainer, images(20), model=silenced).delta.any()
 
 

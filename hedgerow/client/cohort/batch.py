@@ -179,10 +179,11 @@ class Batch:
     def _result(self, slot: int, total: float) -> Fit:
         samples = len(self._slots[slot].data)
         loss = total / (self._work.local.epochs * samples)
-        delta, buffers = self._stack.results(slot)
+        delta, buffers, kept = self._stack.results(slot)
         for each, place, shape in self._away:
             each.change(slot, torch.from_numpy(delta[place]).view(shape))
-        finite = math.isfinite(loss) and _finite(delta) and _finite(buffers)
+        # Not to be counted where a constant has changed either: in the loop the client is told why.
+        finite = kept and math.isfinite(loss) and _finite(delta) and _finite(buffers)
         return Fit(delta, buffers, samples, {"loss": loss}, finite)
 
     def advance(self) -> None:

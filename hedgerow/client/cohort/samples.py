@@ -107,7 +107,7 @@ class ClippedSamples:
         return copies.views(clients * rows)
 
     def _rows(self, kind: str, number: int, device: torch.device) -> Rows:
-        tensors = self._layout.buffers if kind == "buffers" else self._layout.parameters
+        tensors = self._layout.untrained if kind == "buffers" else self._layout.parameters
 
         def room(shape: tuple[int, ...]) -> Tensor:
             return self._room.take(f"samples: {kind}", shape, torch.float32, device)

@@ -48,8 +48,10 @@ class SideBySide:
 
     def possible(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
         """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
+        if local.clip_samples and self._inner.mixing:
+            return []
         most = SIDE_BY_SIDE // self._inner.layout.dimension if local.clip_samples else sys.maxsize
-        usable = [client for client in clients if _usable(client[1])]
+        usable = [client for client in clients if self._usable(client[1])]
         return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
 
     def prepare(self, clients: Clients) -> bool:
@@ -151,6 +153,14 @@ class SideBySide:
         if waiting:
             yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
 
+    def _usable(self, data: Samples) -> bool:
+        """Whether a client can be in a batch; what is wrong with another one, the loop says."""
+        try:
+            self._inner.check(data, "")
+        except ValueError:
+            return False
+        return not np.minimum.reduce(data.y, axis=None) < 0
+
     @contextmanager
     def _room(self) -> Iterator[Room]:
         """Memory from the last round, unless a round is still going on."""
@@ -176,9 +186,3 @@ def _without_draws(advance: Callable[[], None]) -> None:
         advance()
         if generators.drawn():
             raise SharedDraws
-
-
-def _usable(data: Samples) -> bool:
-    """Whether a client can be in a batch; what is wrong with another one, the loop says."""
-    known = len(data) > 0 and data.x.dtype in (np.float32, np.int64)
-    return known and not np.minimum.reduce(data.y, axis=None) < 0

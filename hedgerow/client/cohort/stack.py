@@ -60,13 +60,9 @@ class Rows:
     """
 
     def __init__(
-        self,
-        tensors: Sequence[Slot],
-        without: AbstractSet[str],
-        copies: int,
-        room: Callable[[tuple[int, ...]], Tensor],
-        channels_last: AbstractSet[str] = frozenset(),
-    ) -> None:
+        self, tensors: Sequence[Slot], without: AbstractSet[str], copies: int,
+        room: Callable[[tuple[int, ...]], Tensor], channels_last: AbstractSet[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self._channels_last = channels_last
         ends = itertools.accumulate((t.size for t in tensors), initial=0)
         placed = [(t, offset) for t, offset in zip(tensors, ends, strict=False) if t.name not in without]
@@ -171,7 +167,7 @@ class Stack:
             return Rows(tensors, without, copies, take, channels_last)
 
         self._local, self.learning_rate = local, 0.0
-        self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.buffers)
+        self._weights, self._buffers = rows("weights", layout.parameters), rows("buffers", layout.untrained)
         self._gradients = rows("gradients", () if self.plain else layout.parameters)
         moments = 2 if local.optimizer == "adam" else 1 if local.momentum else 0
         self._moments = [rows(f"moment {i}", layout.parameters).values for i in range(moments)]
@@ -183,7 +179,8 @@ class Stack:
         self.learning_rate = learning_rate
         self._start = self._weights.spread(model.parameters)
         self._first_weights = self._start.to(self._weights.values.device)
-        self._first_buffers = self._buffers.spread(model.buffers).to(self._weights.values.device)
+        self._constants = model.constants
+        self._first_buffers = self._buffers.spread(model.untrained).to(self._weights.values.device)
         self._weights.values[:] = self._first_weights
         self._buffers.values[:] = self._first_buffers
         for state in (self._gradients.values, *self._moments, self._steps):
@@ -206,11 +203,11 @@ class Stack:
         return self._weights.views(width)
 
     def rows(self, width: int) -> tuple[Tensor, Tensor]:
-        """The first `width` copies' parameters and buffers as they lie, `(width, ...)`."""
+        """The first `width` copies' parameters, and buffers with constants, as they lie: `(width, ...)`."""
         return self._weights.values[:width], self._buffers.values[:width]
 
     def buffers(self, width: int) -> dict[str, Tensor]:
-        """The first `width` copies' buffers, `(width, *shape)` each."""
+        """The first `width` copies' buffers and constants, `(width, *shape)` each."""
         return self._buffers.views(width)
 
     def reset(self, copy: int, correction: Vector | None = None) -> None:
@@ -231,9 +228,11 @@ class Stack:
         if self._corrections is not None:
             self._corrections.values[target] = self._corrections.values[source]
 
-    def results(self, copy: int) -> tuple[Vector, Vector]:
-        """Change of a copy's parameters, `(d,)`, and its buffers, `(b,)`."""
-        return self._weights.gather(copy, self._start), self._buffers.gather(copy)
+    def results(self, copy: int) -> tuple[Vector, Vector, bool]:
+        """Change of a copy's parameters, `(d,)`; its buffers, `(b,)`; whether its constants are the same."""
+        change, untrained = self._weights.gather(copy, self._start), self._buffers.gather(copy)
+        end = len(untrained) - len(self._constants)
+        return change, untrained[:end].copy(), untrained[end:].tobytes() == self._constants.tobytes()
 
     def step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
         """One step of the first `width` copies, in the order of `TorchTrainer`.

@@ -1,24 +1,39 @@
-"""A torch module as the two flat vectors that the rest of Hedgerow knows.
+"""A torch module as the flat vectors that the rest of Hedgerow knows.
 
-What is sent and what is not:
+What becomes of a tensor is decided once, from the module that the factory
+makes, never from a client's data (`torch_tensors`):
 
 - Trainable parameters are `Model.parameters`. A tensor with two names (tied
   weights) is there once, under its first name.
-- Floating-point buffers that the module saves (BatchNorm's running statistics)
-  are `Model.buffers`, and so are frozen parameters (`requires_grad=False`):
-  they are part of the model, and every client must have the same ones. Frozen
-  values too large to send can be non-persistent buffers that the factory makes.
+- `Model.buffers` are the floating-point buffers that training changes. The
+  server sends them, clients send them back, and they are averaged. Those are
+  the running statistics of torch's norms that are in training mode, the vectors
+  of its spectral norm, and of the others those that are all zeros or all ones
+  when the module is made, as statistics are.
+- `Model.constants` are frozen parameters (`requires_grad=False`) and all other
+  floating-point buffers that the module saves: a mask of `-inf`, a table of
+  positions, the statistics of a frozen BatchNorm. Every client gets them from
+  the server; they are not sent back, averaged or bounded, and stay what they
+  are, bit for bit. A `fit` that has changed one fails and says which.
 - Integer and non-persistent buffers are never sent. Every `load` gives them the
   values that they had when the module was made.
+
+Where the rules are wrong, the task says so: `Task(statistics=["codebook.*"])`
+for a buffer that starts at random and is learned, or for a frozen teacher that
+follows the model; `Task(constants=["offset"])` for zeros that stay zeros.
+Tensors of zeros or ones that never change lose nothing by being averaged: the
+mean of zeros is zero, and that of ones is one, exactly.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hedgerow.client.torch.modes import Modes
+from hedgerow.client.torch.tensors import Kinds, kinds_of
 from hedgerow.types import Layout, Model, Vector
 from hedgerow.types import Tensor as Slot
 
@@ -29,10 +44,11 @@ class FlatModule:
     Args:
         module: taken over: its parameters are moved into the vector.
         device: where to put it.
+        decide: which of its tensors are what.
 
     Raises:
         ValueError: it has no trainable parameters, or one that is not float32
-            or has no shape yet.
+            or has no shape yet; or `decide` refuses it.
 
     >>> flat = FlatModule(nn.Linear(2, 1), torch.device("cpu"))
     >>> _ = flat.load(Model(np.array([1, 2, 3], np.float32)))
@@ -40,9 +56,18 @@ class FlatModule:
     [15.0]
     """
 
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, device: torch.device, decide: Callable[[nn.Module], Kinds] = kinds_of
+    ) -> None:
         self.module = module.to(device)
-        named = {n: _checked("parameter", n, p) for n, p in module.named_parameters() if p.requires_grad}
+        self._modes = Modes(module)
+        self._modes.train()
+        self.kinds = decide(module)
+        tensors = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+        named, self._buffers, self._constants = (
+            {name: _checked(tensors, name) for name in names if name in tensors}
+            for names in (self.kinds.parameters, self.kinds.buffers, self.kinds.constants)
+        )
         if not named:
             raise ValueError(
                 f"{type(module).__name__} has no trainable parameters; there is nothing to learn"
@@ -53,9 +78,14 @@ class FlatModule:
         for p in self.parameters:
             p.data = self.vector[offset : offset + p.numel()].view(p.shape)
             offset += p.numel()
-        self._sent, self._constants = _split_buffers(module)
-        self.layout = Layout(_slots(named), _slots(self._sent))
-        self._norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        sent = {**self._buffers, **self._constants}
+        self._unsent = [(b, b.detach().clone()) for n, b in module.named_buffers() if n not in sent]
+        self.layout = Layout(_slots(named), _slots(self._buffers), _slots(self._constants))
+        self._norms = {
+            name: m for name, m in module.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        }
+        self.batch_norms = [n for n, m in self._norms.items() if m.training or m.running_mean is None]
+        """Names of the layers that mix the samples of a batch in training."""
         # Shallow copies, so that nothing a module hangs on itself (a hidden state) reaches the next client.
         self._attributes = [(m, dict(vars(m)), dict(m._buffers)) for m in module.modules()]
 
@@ -67,6 +97,7 @@ class FlatModule:
         """
         _check_fits("parameters", model.parameters, self.layout.dimension)
         _check_fits("buffers", model.buffers, self.layout.buffer_size)
+        _check_fits("constants", model.constants, self.layout.constant_size)
         for module, attributes, buffers in self._attributes:
             vars(module).update(attributes)
             for name in vars(module).keys() - attributes.keys():
@@ -78,21 +109,47 @@ class FlatModule:
             for p in self.parameters:
                 p.grad = None
                 p.requires_grad_(True)
-            for tensor, value in self._constants:
+            for tensor, value in self._unsent:
                 tensor.copy_(value)
-            offset = 0
-            for tensor in self._sent.values():
-                part = model.buffers[offset : offset + tensor.numel()]
-                tensor.copy_(_readable(part).view(tensor.shape))
-                offset += tensor.numel()
+            for tensors, values in ((self._buffers, model.buffers), (self._constants, model.constants)):
+                offset = 0
+                for tensor in tensors.values():
+                    part = values[offset : offset + tensor.numel()]
+                    tensor.copy_(_readable(part).view(tensor.shape))
+                    offset += tensor.numel()
         return start
 
+    def train(self) -> None:
+        """Training mode, except for the layers that the module's author keeps out of it."""
+        self._modes.train()
+
     def read_buffers(self) -> Vector:
-        """The buffers that are sent, `(b,) float32`."""
-        if not self._sent:
+        """The buffers that are averaged, `(b,) float32`."""
+        return self._read(self._buffers)
+
+    def read_constants(self) -> Vector:
+        """The constants, `(c,) float32`."""
+        return self._read(self._constants)
+
+    def check_constants(self, model: Model, who: str) -> None:
+        """Raise `ValueError` where training has changed constants of the model that was loaded."""
+        now, offset, changed = self.read_constants(), 0, []
+        for tensor in self.layout.constants:
+            place = slice(offset, offset + tensor.size)
+            if now[place].tobytes() != model.constants[place].tobytes():
+                changed.append(tensor.name)
+            offset += tensor.size
+        if changed:
+            raise ValueError(
+                f"{who}: training changes {', '.join(map(repr, changed))}, constant to Hedgerow;"
+                f" what is to be averaged must be named: `Task(..., statistics={changed})`"
+            )
+
+    def _read(self, tensors: Mapping[str, Tensor]) -> Vector:
+        if not tensors:
             return np.empty(0, np.float32)
         now = {**dict(self.module.named_buffers()), **dict(self.module.named_parameters())}
-        return torch.cat([now[name].detach().reshape(-1) for name in self._sent]).cpu().numpy()
+        return torch.cat([now[name].detach().reshape(-1) for name in tensors]).cpu().numpy()
 
     def take_gradients(self) -> list[Tensor]:
         """The gradients, for the caller to change; a parameter that was not used has zeros."""
@@ -101,35 +158,22 @@ class FlatModule:
             p.grad = None
         return gradients
 
-    @property
-    def batch_norms(self) -> list[str]:
-        """Names of the layers whose training statistics mix the samples of a batch."""
-        return [name for name, m in self.module.named_modules() if m in self._norms]
-
     @contextmanager
     def lone_sample(self) -> Iterator[None]:
-        """BatchNorm uses its running statistics."""
-        for norm in self._norms:
-            norm.eval()
-        yield
-        for norm in self._norms:
-            norm.train()
+        """BatchNorm in training mode uses its running statistics, where it has some."""
+        changed = [m for m in self._norms.values() if m.training and m.running_mean is not None]
+        for norm in changed:
+            norm.training = False
+        try:
+            yield
+        finally:
+            for norm in changed:
+                norm.training = True
 
 
-def _split_buffers(module: nn.Module) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-    """The tensors that are sent, and those that are not with the values to restore."""
-    saved = module.state_dict().keys()
-    sent, constants = {}, []
-    for name, buffer in module.named_buffers():
-        if name in saved and buffer.is_floating_point():
-            sent[name] = _checked("buffer", name, buffer)
-        else:
-            constants.append((buffer, buffer.detach().clone()))
-    frozen = {n: _checked("parameter", n, p) for n, p in module.named_parameters() if not p.requires_grad}
-    return {**sent, **frozen}, constants
-
-
-def _checked(what: str, name: str, tensor: Tensor) -> Tensor:
+def _checked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    tensor = tensors[name]
+    what = "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
     if nn.parameter.is_lazy(tensor):
         raise ValueError(
             f"{what} {name!r} has no shape until the module has seen data; "

@@ -17,11 +17,13 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.private import Chance, chance, private_gradients
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.step import Step, stepper
+from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
@@ -37,6 +39,7 @@ class TorchTrainer:
     cannot take that (`torch_batches`).
     In a batch of a single sample there is nothing to normalise by: BatchNorm
     then uses its running statistics, and leaves them as they are.
+    Layers train in the mode that the module's author gives them (`torch_modes`).
 
     Args:
         task: what is learned.
@@ -69,8 +72,10 @@ class TorchTrainer:
         self._threads = threads
         self._device = find_device(device)
         self._evaluation_batch = evaluation_batch
-        self._net = FlatModule(self._build(0, "constants"), self._device)
-        self._loss = task.loss or nn.functional.cross_entropy
+        decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
+        self._net = FlatModule(self._build(0, "constants"), self._device, decide)
+        own = None if task.loss is nn.functional.cross_entropy else task.loss
+        self._loss = own or cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
         build = partial(self._build, 0, "constants")
         self._batches, self._trial = (
@@ -94,6 +99,17 @@ class TorchTrainer:
         """Which tensor of the model lies where."""
         return self._net.layout
 
+    @property
+    def mixing(self) -> list[str]:
+        """Names of the layers that mix the samples of a batch."""
+        return self._net.batch_norms
+
+    def check(self, data: Samples, who: str) -> None:
+        """Refuse data that this task cannot be learned from; raises `ValueError`, which names `who`."""
+        check(data, who)
+        if self._loss is cross_entropy:
+            check_probabilities(data, who)
+
     def initial(self, seed: int) -> Model:
         """The model as the factory makes it, with torch's generator seeded from `seed`."""
         module = self._build(seed, "initial model")
@@ -102,10 +118,10 @@ class TorchTrainer:
                 "the task's model gave the same parameters twice; "
                 "it must make a new module, with new layers, each time it is called"
             )
-        net = FlatModule(module, self._device)
+        net = FlatModule(module, self._device, lambda _: self._net.kinds)
         if net.layout != self.layout:
             raise ValueError("the task's model gave modules of two shapes; it must give the same each time")
-        return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+        return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers(), net.read_constants())
 
     def fit(
         self,
@@ -141,12 +157,12 @@ class TorchTrainer:
                 `sample_noise`, it tells nothing of the samples.
         """
         who = f"client {client!r}, round {round}"
-        check(data, who)
+        self.check(data, who)
         dropout = integer_seed(seed, "dropout", round=round, client=client)
         shuffle = generator(seed, "shuffle", round=round, client=client)
         with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
-            self._net.module.train()
+            self._net.train()
             if local.clip_samples:
                 self._trial.check(self._net, data, who, noise=local.sample_noise > 0)
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
@@ -159,6 +175,7 @@ class TorchTrainer:
                 total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
+            self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
             raise ValueError(
@@ -179,8 +196,8 @@ class TorchTrainer:
             ValueError: there are no samples, they do not fit the model, or a
                 metric does not give one value a sample.
         """
-        check(data, "evaluation")
-        totals = dict.fromkeys(["loss", *self._task.metrics], 0.0)
+        self.check(data, "evaluation")
+        totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
         with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
@@ -190,7 +207,7 @@ class TorchTrainer:
                 with _explained("evaluation", x, y):
                     outputs, loss = self._forward(x, y)
                     totals["loss"] += loss.item() * len(index)
-                    for name, metric in self._task.metrics.items():
+                    for name, metric in self._task.measures.items():
                         totals[name] += _total(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
 
@@ -270,6 +287,11 @@ def _explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if "more than 1 value per channel" in str(error):
+            raise ValueError(
+                f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
+                " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
+            ) from error
         kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
         raise ValueError(
             f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "

@@ -269,6 +269,6 @@ def model_hash(model: Model, layout: Layout, seed: int, round: int) -> bytes:
     client's update in the sum (Pasquini et al. 2022, arXiv:2111.07380).
     """
     found = hashlib.sha256(f"{layout.fingerprint} {seed} {round} {len(model.parameters)} ".encode())
-    for values in (model.parameters, model.buffers):
+    for values in (model.parameters, model.buffers, model.constants):
         found.update(np.ascontiguousarray(values, "<f4").data)
     return found.digest()

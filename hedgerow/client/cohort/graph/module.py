@@ -19,7 +19,8 @@ from hedgerow.client.cohort.ops.dropout import DROPOUTS, dropout
 from hedgerow.client.cohort.ops.functions import ATTRIBUTES, FACTS, FUNCTIONS
 from hedgerow.client.cohort.ops.layers import LAYERS, Layer
 from hedgerow.client.cohort.ops.recurrent import recurrent
-from hedgerow.client.cohort.step import Step
+from hedgerow.client.cohort.step import CannotBatch, Step
+from hedgerow.client.torch.modes import Modes
 from hedgerow.types import Layout
 
 _LAYERS: dict[type[nn.Module], Any] = {
@@ -41,22 +42,24 @@ class BatchedModule:
     """A module that many clients go through side by side, each with its own parameters.
 
     Args:
-        module: taken over, and put in training mode.
-        layout: of its parameters and buffers.
+        module: taken over, and put in training mode, but for what its author keeps out of it.
+        layout: of its parameters, buffers and constants.
 
     Raises:
         CannotBatch: it has hooks, keeps state from one batch to the next, or
-            changes its buffers.
+            changes its buffers; or it has a BatchNorm that would count filling.
     """
 
     def __init__(self, module: nn.Module, layout: Layout) -> None:
-        self._graph, self.untraceable = trace(module.train())
+        Modes(module).train()
+        self._graph, self.untraceable = trace(module)
         self._names = first_names(self._graph)
-        self._stacked = {t.name for t in (*layout.parameters, *layout.buffers)}
+        self._stacked = {t.name for t in (*layout.parameters, *layout.untrained)}
         constants = {self._names[n]: t.detach() for n, t in tensors(self._graph)}
         self._constants = {n: t for n, t in constants.items() if n not in self._stacked}
         self._orders: Orders = {}
         self._batched: dict[fx.Node, bool] = {}
+        self._refuse_filled(module)
         self._runs = {node: self._plan(node) for node in self._graph.graph.nodes}
         self._drops = frozenset(n.name for n in self._graph.graph.nodes if self._dropout(n))
         self.draws = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules()) or bool(
@@ -114,6 +117,14 @@ class BatchedModule:
                     found.append(WideLayer(names["weight"], names.get("bias"), *sizes, vectors))
         self.wide_layers = tuple(found)
 
+    def _refuse_filled(self, module: nn.Module) -> None:
+        """Refuse a BatchNorm whose statistics would be those of the samples and of what fills up a batch."""
+        for name, m in module.named_modules():
+            if isinstance(m, nn.modules.batchnorm._BatchNorm) and (m.training or m.running_mean is None):
+                alone = type(m) in _LAYERS and _LAYERS[type(m)](m) is not None
+                if self.untraceable or not alone:
+                    raise CannotBatch(f"the BatchNorm layer {name!r} has no form for several clients")
+
     def _plan(self, node: fx.Node) -> Run:
         inputs = [n for n in node.all_input_nodes if self._batched[n]]
         self._batched[node] = bool(inputs) or node.op == "placeholder"
@@ -140,7 +151,8 @@ class BatchedModule:
         if len(node.args) == 1 and not node.kwargs and inputs == [node.args[0]]:
             x = inputs[0]
             if self._dropout(node):
-                return self._drop(node, cast(float, module.p), DROPOUTS[type(module)])
+                p = cast(float, module.p) if module.training else 0.0
+                return self._drop(node, p, DROPOUTS[type(module)])
             layer = _LAYERS[type(module)](module) if type(module) in _LAYERS else None
             if layer is not None and type(module) is nn.Linear:
                 return lambda step, values: self._linear(step, names, values[x], layer)

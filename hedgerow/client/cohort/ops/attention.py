@@ -22,14 +22,14 @@ def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
         def attend(x: Tensor) -> Tensor:
             out = _attend(step, own, tensors, x)
             # Alone, torch leaves this tensor with time as its outermost dimension.
-            return dropout(step, out, module.dropout1.p, (1, 0, 2))
+            return dropout(step, out, _p(module.dropout1), (1, 0, 2))
 
         def feed(x: Tensor) -> Tensor:
             x = linear(x, tensors["linear1.weight"], tensors.get("linear1.bias"))
             x = whole_registers(module.activation, x)
-            x = dropout(step, x, module.dropout.p, (0, 1, 2))
+            x = dropout(step, x, _p(module.dropout), (0, 1, 2))
             x = linear(x, tensors["linear2.weight"], tensors.get("linear2.bias"))
-            return dropout(step, x, module.dropout2.p, (0, 1, 2))
+            return dropout(step, x, _p(module.dropout2), (0, 1, 2))
 
         def norm(which: str, x: Tensor) -> Tensor:
             w, b = tensors.get(f"{which}.weight"), tensors.get(f"{which}.bias")
@@ -65,13 +65,17 @@ def encoders(module: nn.TransformerEncoder) -> Layer | None:
     return layer
 
 
+def _p(layer: nn.Dropout) -> float:
+    return layer.p if layer.training else 0.0
+
+
 def _attend(step: Step, module: nn.MultiheadAttention, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     clients, batch, time, size = x.shape
     heads = module.num_heads
     together = linear(x, tensors["self_attn.in_proj_weight"], tensors["self_attn.in_proj_bias"])
     parts = together.view(clients * batch, time, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
     q, k, v = parts.unbind()
-    if module.dropout:
+    if module.dropout and module.training:
         weights = (matmul(q, k.transpose(-1, -2)) * (size // heads) ** -0.5).softmax(-1)
         weights = weights.view(clients, batch, heads, time, time)
         out = matmul(dropout(step, weights, module.dropout, range(4)).flatten(0, 1), v)

@@ -146,16 +146,26 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer | None:
     """Each client's statistics are those of its own samples: filling does not count.
 
     As in `TorchTrainer`, a batch of a single sample uses the running
-    statistics and leaves them as they are.
+    statistics and leaves them as they are, and so does every batch of a layer
+    in evaluation mode.
     """
-    momentum = module.momentum
-    if momentum is None or not module.track_running_stats:
+    if not module.track_running_stats or (module.training and module.momentum is None):
         return None
+    momentum = module.momentum or 0.0
 
     def layer(step: Step, names: dict[str, str], x: Tensor) -> Tensor:
         ones = (1,) * (x.dim() - 3)
         tensors = {n: step.tensors[full] for n, full in names.items() if n != "num_batches_tracked"}
         spread = {n: t.view(len(x), 1, -1, *ones) for n, t in tensors.items()}
+        if module.training:
+            mean, variance = of_batch(step, x, spread)
+        else:
+            mean, variance = spread["running_mean"], spread["running_var"]
+        y = (x - mean) * (variance + module.eps).rsqrt()
+        return y * spread["weight"] + spread["bias"] if module.affine else y
+
+    def of_batch(step: Step, x: Tensor, spread: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        ones = (1,) * (x.dim() - 3)
         mask = step.mask().view(len(x), -1, 1, *ones)
         divisor = (step.counts * math.prod(x.shape[3:])).view(len(x), 1, 1, *ones)
         alone = (step.counts == 1).view(len(x), 1, 1, *ones)
@@ -173,9 +183,7 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer | None:
                 moved = torch.lerp(spread[name], now, momentum)
                 spread[name].copy_(torch.where(alone, spread[name], moved))
         mean = torch.where(alone, spread["running_mean"].clone(), mean)
-        variance = torch.where(alone, spread["running_var"].clone(), variance)
-        y = (x - mean) * (variance + module.eps).rsqrt()
-        return y * spread["weight"] + spread["bias"] if module.affine else y
+        return mean, torch.where(alone, spread["running_var"].clone(), variance)
 
     return layer
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from hedgerow.client.cohort.ops.products import LINE
 from hedgerow.client.cohort.step import Step
+from hedgerow.client.torch.loss import check_classes
 
 Losses = Callable[[Step, Any, Tensor], Tensor]
 """(step, outputs, targets) -> `(clients,)`, the mean over each client's samples."""
@@ -27,6 +28,7 @@ _FEW = 32
 
 def _cross_entropy(step: Step, outputs: Tensor, targets: Tensor) -> Tensor:
     scores, classes = outputs.flatten(0, 1), targets.flatten(0, 1)
+    check_classes(scores, classes)
     if scores.dim() == 2 and scores.shape[1] <= _FEW and classes.dim() == 1:
         each: Tensor = _FewClasses.apply(scores, classes)  # type: ignore[no-untyped-call]
     else:

@@ -1,0 +1,75 @@
+"""The loss of a task that names none, and what it cannot mean."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hedgerow.types import Samples
+
+_REMEDY = (
+    "give the task a loss of its own, such as mse_loss for numbers, or"
+    " binary_cross_entropy_with_logits for targets 0 and 1"
+)
+
+
+def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:
+    """torch's cross entropy, the mean over the batch.
+
+    Raises:
+        ValueError: as `check_classes`.
+    """
+    check_classes(outputs, targets)
+    return F.cross_entropy(outputs, targets)
+
+
+def check_classes(outputs: Any, targets: Tensor) -> None:
+    """Refuse outputs that are no scores of classes, and targets that are no classes, by their form.
+
+    Args:
+        outputs: of a model, a batch.
+        targets: of the same batch.
+
+    Raises:
+        ValueError: of one column cross entropy is 0 whatever the model learns;
+            or the targets are neither whole numbers nor probabilities.
+    """
+    if not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"the model gives a {type(outputs).__name__}; without a loss of the task's own, it must give one"
+            " tensor of scores"
+        )
+    shape = tuple(outputs.shape)
+    if len(shape) < 2 or shape[1] == 1:
+        raise ValueError(
+            f"the model gives one column of outputs {shape}, and cross entropy needs a score for each class;"
+            f" {_REMEDY}"
+        )
+    if targets.is_floating_point():
+        if targets.shape != outputs.shape:
+            kind = str(targets.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"the targets are {kind} {tuple(targets.shape)}, and cross entropy of outputs {shape} needs"
+                f" classes, int64, or their probabilities {shape}; {_REMEDY}"
+            )
+    elif targets.dtype not in (torch.int64, torch.uint8):
+        kind = str(targets.dtype).removeprefix("torch.")
+        raise ValueError(f"the targets are {kind}; classes must be int64: `y.astype('int64')`")
+
+
+def check_probabilities(data: Samples, who: str) -> None:
+    """Refuse targets of cross entropy that are neither classes nor probabilities, by their values.
+
+    Raises:
+        ValueError: targets `(n, classes, ...)` in floating point do not add up to 1.
+    """
+    y = data.y
+    if not np.issubdtype(y.dtype, np.floating) or y.ndim < 2:
+        return
+    if (y < 0).any() or not np.allclose(y.sum(1), 1, atol=1e-3):
+        raise ValueError(
+            f"{who}: the targets are {y.dtype} {y.shape[1:]}, and cross entropy takes such for probabilities,"
+            f" which must add up to 1; {_REMEDY}"
+        )
