@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all."""
+"""Write a file, or a line of one, so that it is there whole or not at all."""
 
 import os
 from pathlib import Path
@@ -36,3 +36,38 @@ def flush_folder(folder: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def append_line(file: Path, text: str) -> None:
+    """Add a line and flush it to the disk, or leave the file as it was.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made, line = not file.exists(), f"{text}\n".encode()
+    with file.open("ab", buffering=0) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        try:
+            if stream.write(line) != len(line):
+                raise OSError("the disk took only a part of the line")
+            os.fsync(stream.fileno())
+        except OSError:
+            os.truncate(file, size)
+            raise
+    if made:
+        flush_folder(file.parent)
+
+
+def read_lines(file: Path) -> list[bytes]:
+    """The lines of a file that `append_line` writes; none where there is no file.
+
+    A line that a kill left unfinished is cut off: what it was written for has
+    not happened.
+    """
+    if not file.is_file():
+        return []
+    content = file.read_bytes()
+    whole, newline, torn = content.rpartition(b"\n")
+    if torn:
+        os.truncate(file, len(whole) + len(newline))
+    return whole.split(b"\n") if whole else []

@@ -10,8 +10,10 @@ import numpy as np
 from flwr.app import Context
 
 from hedgerow.client import account
+from hedgerow.client.guard import Guarding
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.records import Reply, TrainRequest
 from hedgerow.spans import span
 from hedgerow.strategies import control
@@ -33,12 +35,14 @@ class Setting:
         trainer: of the clients.
         state_folder: where clients keep what they carry along; `None` for Flower's context.
         seeded_noise: a client's noise follows from the run's seed.
+        guard: makes the guard of a device; `None` in a simulation.
     """
 
     strategy: Strategy
     trainer: Trainer
     state_folder: Path | None
     seeded_noise: bool
+    guard: Guarding | None = None
 
 
 @final
@@ -121,14 +125,20 @@ class Turn:
         return name in signature(self.setting.trainer.fit).parameters
 
     def _account(self) -> account.Account:
-        place, seeded = self._account_folder(), self.setting.seeded_noise
-        kept = self._kept.load(self.request.round) if place is None else FolderState(place, self.client)
-        return account.opened(self.client, self.setting.strategy.local, kept, seeded=seeded)
+        file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
+        if file is None:
+            ledger = account.remembered(local, self._kept.load(self.request.round))
+        else:
+            ledger = Ledger(account.budget(local), file)
+        return account.Account(self.client, local, ledger, seeded=seeded)
 
-    def _account_folder(self) -> Path | None:
-        return account.folder(
-            self.setting.state_folder, self.context.node_config, seeded=self.setting.seeded_noise
-        )
+    def _account_file(self) -> Path | None:
+        """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
+        setting = self.setting
+        file = None if setting.guard is None else setting.guard(self.context.node_config).samples_file
+        if file is None and setting.state_folder is not None:
+            file = FolderState(setting.state_folder, self.client).file("privacy.jsonl")
+        return account.require_file(file, seeded=setting.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, Vector]:
         """The encoded delta, and the change of the control variate; the client's state is kept."""
@@ -138,7 +148,7 @@ class Turn:
             self.setting.seeded_noise,
         )  # fmt: skip
         with span("encode"):
-            counted = strategy.local.sample_noise > 0 and self._account_folder() is None
+            counted = strategy.local.sample_noise > 0 and self._account_file() is None
             stateful = strategy.stateful or counted
             if not stateful:
                 return encode(strategy.pipeline, fit.delta, {}, where, finite=fit.finite)[0], _NONE

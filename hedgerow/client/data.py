@@ -1,7 +1,8 @@
 """Which client a node is, and the data that it has."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, final
 
 from flwr.app import Context
 
@@ -18,6 +19,29 @@ class ClientData(Protocol):
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
+
+
+@final
+@dataclass(frozen=True)
+class OneClient:
+    """The data of one client alone, as a device has them.
+
+    Attributes:
+        name: stable name of the client.
+        load: gives its training samples.
+    """
+
+    name: str
+    load: Callable[[], Samples]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The one name."""
+        return (self.name,)
+
+    def samples(self, name: str) -> Samples:
+        """The samples, whoever is asked for: a device is one client."""
+        return self.load()
 
 
 def client_name(context: Context, names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a client has answered, added noise to, and learnt: in a folder, or in Flower's context."""
+"""What a client has answered and learnt: in a folder, or in Flower's context."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from flwr.app import ConfigRecord, Context
 
 from hedgerow.files import write_whole
-from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, LimitReached, Malformed, StaleRound
+from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, StaleRound
 
 _KEY = "hedgerow.secure.memory"
 _MOST_RUNS = 256
@@ -49,22 +49,6 @@ class SecureMemory:
             )
         runs = {name: number for name, number in told["runs"].items() if name != run}
         told["runs"] = dict([*runs.items(), (run, round)][-_MOST_RUNS:])
-        self._save(told)
-
-    def check(self, most: int | None) -> None:
-        """Raise `LimitReached` where noise was added to so many sums, of all runs."""
-        noised = int(self._load().get("noised", {}).get("sums", 0))
-        if most is not None and noised >= most:
-            raise LimitReached(
-                f"this client has added noise to {noised} sums, and its own limit, most-rounds, is {most};"
-                " each tells a little of its data, so that a higher limit is a larger epsilon"
-            )
-
-    def count(self, most: int | None) -> None:
-        """Remember one more sum that noise was added to, before it is; raises `LimitReached`."""
-        self.check(most)
-        told = self._load()
-        told["noised"] = {"sums": int(told.get("noised", {}).get("sums", 0)) + 1}
         self._save(told)
 
     def learned(self) -> dict[str, bytes]:

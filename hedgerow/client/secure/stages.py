@@ -12,7 +12,6 @@ from typing import TypeAlias, TypeVar, final
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from hedgerow import checks
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.records import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
@@ -34,9 +33,6 @@ Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 Fit: TypeAlias = Callable[[Context, str, TrainRequest, Shape], RingVector]
 """Trains, and puts the encoded update into the ring."""
 
-STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
-"""Actions of Flower's `train` messages; `SecureClient` has a method for each."""
-
 _KEY = "hedgerow.secure.round"
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
@@ -57,18 +53,9 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
     return load_enrolment(Path(str(folder)), trust_on_first_use=first)
 
 
-def _most_rounds(context: Context) -> int | None:
-    """Sums that a device adds noise to, of all runs, as its node configuration says; `None` for no limit."""
-    given = context.node_config.get("most-rounds")
-    if given is None:
-        return None
-    checks.whole(1, most_rounds=given)  # type: ignore[arg-type]
-    return int(given)
-
-
 @final
 class SecureClient:
-    """Answers the five stages of a round, and a sixth that says it has failed.
+    """Answers the five stages of a round, and a sixth that says it has failed: a method for each of `STAGES`.
 
     Args:
         pipeline: with a mask.
@@ -99,10 +86,7 @@ class SecureClient:
         name = self._name(context)
         setup = decode(Setup, unpack_stage(message.content))
         advert, state = protocol.join(self._party(context, name), setup)
-        memory = self._memory(context, name)
-        if self._noised:
-            memory.check(_most_rounds(context))
-        memory.claim(setup.run, setup.round, self._apart)
+        self._memory(context, name).claim(setup.run, setup.round, self._apart)
         return self._answer(message, context, advert, state)
 
     def shares(self, message: Message, context: Context) -> Message:
@@ -125,8 +109,6 @@ class SecureClient:
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:
             raise WrongModel("the model, or the seed, is not the one that the cohort was told of")
         shape = party.shape(len(before.setup.members))
-        if self._noised:
-            self._memory(context, name).count(_most_rounds(context))
         vector = self._fit(context, name, request, shape)
         answer, vector, state = protocol.contribute(party, before, delivery, vector)
         self._keep(context, state)
@@ -171,14 +153,9 @@ class SecureClient:
 
     def _memory(self, context: Context, name: str) -> SecureMemory:
         folder = self._folder
-        if folder is None and _most_rounds(context) and (enrolled := context.node_config.get("enrolment")):
+        if folder is None and (enrolled := context.node_config.get("enrolment")):
             folder = Path(str(enrolled))
         return SecureMemory(context, folder, name)
-
-    @property
-    def _noised(self) -> bool:
-        noise = self._pipeline.noise
-        return noise is not None and noise.fewest > 0
 
     def _answer(self, message: Message, context: Context, answer: object, state: State) -> Message:
         self._keep(context, state)
