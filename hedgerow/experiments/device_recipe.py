@@ -93,21 +93,21 @@ def _check_model(table: Table, own: Table, recipe: str) -> None:
 def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
     """Put the device's own data into the table, and say whether they are a file or a folder.
 
-    Data that the policy lists, or the file of a recipe that it lists, stay as they are.
+    Data that the policy lists stay as they are; so do those that a listed
+    recipe names itself, on a device that names none.
     """
     from hedgerow.datasets import DATASETS
 
     asked = _named(table, "data")
-    listed = {_path(name) for name in guard.policy.data}
-    if recipe not in recipes():
-        listed.add(_named(own, "data"))
-    if not asked or asked in listed:
+    if not asked or asked in {_path(name) for name in guard.policy.data}:
         return False
     if guard.data in DATASETS.names():
         if asked == guard.data:
             return False
         raise AgainstPolicy("rule data: the run is for other data than the device's")
     if not guard.data:
+        if recipe not in recipes() and asked == _named(own, "data"):
+            return False
         raise AgainstPolicy(
             "rule data: the device names no data of its own (--node-config 'data=\"NAME or PATH\"'), and its"
             " policy lists none that a run may name"

@@ -178,3 +178,4 @@ def test_a_device_with_a_file_trains_on_that_whatever_data_the_run_names(tmp_pat
     recipe_app._device_client.cache_clear()
     told = device.refused("train", "heart", "seed=1", content=request())
     assert "jane-doe" not in told
+    assert "nonsense" not in told

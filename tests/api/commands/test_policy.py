@@ -1,11 +1,12 @@
 """`hedgerow policy`: what a device would do, before any server asks."""
 
 import json
+import re
 from pathlib import Path
 
 from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import load_policy
-from tests.api.commands.command import hedgerow
+from tests.api.commands.command import ROOT, hedgerow
 
 
 def shown(*options: str) -> Policy:
@@ -63,3 +64,10 @@ def test_what_a_run_may_not_name_is_told() -> None:
     failed = hedgerow("policy", "test", "heart", "--policy", "absent.toml")
     assert failed.exit_code == 2
     assert "absent.toml cannot be read" in failed.stderr
+
+
+def test_the_policy_in_the_guide_is_one() -> None:
+    page = (ROOT / "docs" / "federation.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    Path("guide.toml").write_text(text)
+    assert load_policy(Path("guide.toml")) == Policy(client_noise=2.0, client_epsilon=8.0, most_answers=100)
