@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -41,12 +42,14 @@ def flush_folder(folder: Path) -> None:
 def append_line(file: Path, text: str) -> None:
     """Add a line and flush it to the disk, or leave the file as it was.
 
+    A line before it that a kill left unfinished is cut off.
+
     Raises:
         OSError: it cannot be written.
     """
     made, line = not file.exists(), f"{text}\n".encode()
-    with file.open("ab", buffering=0) as stream:
-        size = stream.seek(0, os.SEEK_END)
+    with file.open("a+b", buffering=0) as stream:
+        size = _whole_lines(stream)
         try:
             if stream.write(line) != len(line):
                 raise OSError("the disk took only a part of the line")
@@ -61,13 +64,23 @@ def append_line(file: Path, text: str) -> None:
 def read_lines(file: Path) -> list[bytes]:
     """The lines of a file that `append_line` writes; none where there is no file.
 
-    A line that a kill left unfinished is cut off: what it was written for has
+    One that a kill left unfinished is left out: what it was written for has
     not happened.
     """
     if not file.is_file():
         return []
-    content = file.read_bytes()
-    whole, newline, torn = content.rpartition(b"\n")
-    if torn:
-        os.truncate(file, len(whole) + len(newline))
+    whole = file.read_bytes().rpartition(b"\n")[0]
     return whole.split(b"\n") if whole else []
+
+
+def _whole_lines(stream: BinaryIO) -> int:
+    """The size of a file up to its last whole line, to which it is cut."""
+    size = stream.seek(0, os.SEEK_END)
+    if not size:
+        return 0
+    stream.seek(size - 1)
+    if stream.read(1) != b"\n":
+        stream.seek(0)
+        size = len(b"".join(stream.read().rpartition(b"\n")[:2]))
+        stream.truncate(size)
+    return size

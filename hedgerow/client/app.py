@@ -114,7 +114,7 @@ class FederatedClient(ClientApp):
         private = strategy.pipeline.only_sum or strategy.private or strategy.local.sample_noise > 0
         with discreet():
             guard = self._guard(context.node_config)
-        with discreet(private or guard.discreet), guard.alone():
+        with discreet(private or guard.discreet), guard.alone(asked.message_type):
             guard.check(asked.message_type, strategy)
             reply = super().__call__(message, context)
             guard.record(

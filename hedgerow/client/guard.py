@@ -76,9 +76,9 @@ class Guard:
             raise PolicyError(f"{file} cannot be read: {error}; restore it from a copy") from error
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One answer at a time: two that are checked at once could pass a limit together."""
-        if self.folder is None or os.name != "posix":
+    def alone(self, kind: str) -> Iterator[None]:
+        """One update at a time: two that are checked at once could pass a limit together."""
+        if self.folder is None or kind not in UPDATES or os.name != "posix":
             yield
             return
         import fcntl
