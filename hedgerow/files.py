@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all, and only its owner can read or change it."""
+"""Write a file, or a line of one, so that it is there whole or not at all, for its owner alone."""
 
 import os
 import stat
@@ -116,3 +116,50 @@ def _opener(mode: int | None) -> Callable[[str, int], int]:
         return file
 
     return opened
+
+
+def append_line(file: Path, text: str) -> None:
+    """Add a line and flush it to the disk, or leave the file as it was.
+
+    A line before it that a kill left unfinished is cut off.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made, line = not file.exists(), f"{text}\n".encode()
+    with open(file, "a+b", buffering=0, opener=_opener(PRIVATE)) as stream:
+        size = _whole_lines(stream)
+        try:
+            if stream.write(line) != len(line):
+                raise OSError("the disk took only a part of the line")
+            os.fsync(stream.fileno())
+        except OSError:
+            os.truncate(file, size)
+            raise
+    if made:
+        flush_folder(file.parent)
+
+
+def read_lines(file: Path) -> list[bytes]:
+    """The lines of a file that `append_line` writes; none where there is no file.
+
+    One that a kill left unfinished is left out: what it was written for has
+    not happened.
+    """
+    if not file.is_file():
+        return []
+    whole = file.read_bytes().rpartition(b"\n")[0]
+    return whole.split(b"\n") if whole else []
+
+
+def _whole_lines(stream: BinaryIO) -> int:
+    """The size of a file up to its last whole line, to which it is cut."""
+    size = stream.seek(0, os.SEEK_END)
+    if not size:
+        return 0
+    stream.seek(size - 1)
+    if stream.read(1) != b"\n":
+        stream.seek(0)
+        size = len(b"".join(stream.read().rpartition(b"\n")[:2]))
+        stream.truncate(size)
+    return size

@@ -103,7 +103,7 @@ class Roster:
                 log.warning("node %d does not say which client it is: %s", node, _why(reply))
                 continue
             try:
-                yield node, unpack_identity(reply.content)[0]
+                yield node, unpack_identity(reply.content)
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
 

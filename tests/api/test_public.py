@@ -120,3 +120,9 @@ def test_a_device_loads_no_torch(module):
     loaded = loaded_by(f"import hedgerow.{module}")
     assert "numpy" in loaded
     assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray", "scipy"} & loaded
+
+
+def test_a_devices_policy_loads_neither_flower_nor_torch():
+    loaded = loaded_by("import hedgerow.client.guard, hedgerow.client.discretion")
+    assert "numpy" in loaded
+    assert not {"flwr", "torch", "pydantic", "ray", "scipy"} & loaded

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hedgerow.experiments import policy_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import run as run_commands
@@ -65,3 +66,4 @@ for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")
+app.add_typer(policy_commands.policy, name="policy", rich_help_panel="Devices")

@@ -33,6 +33,20 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
     Raises:
         ConfigError: with every mistake there is.
     """
+    table, grid, name = load_unchecked(source, overrides)
+    return expand(table, grid, name) if grid else parse(table, name)
+
+
+def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Table, Table, str]:
+    """As `load`, but for the checks, which look at the data and import the model that are named.
+
+    Returns:
+        The configuration without `[sweep]`, the lists of that by dotted key,
+        and what to call them in an error.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     text, name, base = _read(source)
     table = {"name": Path(name).stem, **_toml(text, name)}
     sweep = table.pop("sweep", {})
@@ -41,7 +55,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
     grid = {key: _absolute(key, values, base) for key, values in _flat(sweep)}
     table = _absolute("", table, base)
     _apply(overrides, table, grid, name)
-    return expand(table, grid, name) if grid else parse(table, name)
+    return table, grid, name
 
 
 def load_table(table: Table, overrides: Sequence[str] = (), source: str = "") -> Experiment:
@@ -53,7 +67,11 @@ def load_table(table: Table, overrides: Sequence[str] = (), source: str = "") ->
 
 def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """As `load`; a single experiment becomes a sweep of one."""
-    loaded = load(source, overrides)
+    return as_sweep(load(source, overrides))
+
+
+def as_sweep(loaded: Experiment | Sweep) -> Sweep:
+    """A single experiment as a sweep of one."""
     if isinstance(loaded, Sweep):
         return loaded
     return Sweep(loaded.name, (Cell(slug(loaded.label), loaded),), to_toml(loaded))

@@ -112,7 +112,7 @@ def simulate(
     identities = SimulatedEnrolments(os.urandom(32))
     app = client_app(
         learner, clients, strategy, state_folder=None if cluster else kept,
-        enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True,
+        enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True, guard=None,
     )  # fmt: skip
     # The nodes of a cluster have no folder in common.
     states = (
