@@ -133,4 +133,4 @@ class SideBySide:
 def _usable(data: Samples) -> bool:
     """Whether a client can be in a batch; what is wrong with another one, the loop says."""
     known = len(data) > 0 and data.x.dtype in (np.float32, np.int64)
-    return known and not np.minimum.reduce(data.y, axis=None) < 0
+    return known and (data.y.dtype.kind == "f" or not np.minimum.reduce(data.y, axis=None) < 0)

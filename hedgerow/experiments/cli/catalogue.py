@@ -51,8 +51,10 @@ def print_data(
         return
     dataset = federation.dataset
     shape = " x ".join(map(str, dataset.input_shape))
+    y = dataset.train.y
+    what = f"{dataset.num_classes} classes" if dataset.classes else f"targets from {y.min():g} to {y.max():g}"
     say(f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of {shape},"
-        f" {dataset.num_classes} classes")  # fmt: skip
+        f" {what}")  # fmt: skip
     for key, text in (("source", dataset.source), ("licence", dataset.licence), ("note", dataset.note)):
         if text:
             say(f"  {key}: {text}")
@@ -60,7 +62,7 @@ def print_data(
     say(f"{len(federation):,} clients, {_words(experiment)}; samples a client:"
         f" {sizes.min():,} to {sizes.max():,}, median {np.median(sizes):,.0f}")  # fmt: skip
     console = Console(highlight=False)
-    console.print(heat_map(federation.counts(), dataset.classes, console.width))
+    console.print(heat_map(federation.counts(), dataset.strata()[0], console.width))
 
 
 def heat_map(counts: Any, classes: Sequence[str], width: int = 80, rows: int = 30) -> Text:
@@ -168,6 +170,7 @@ def _facts(experiment: Experiment, federation: "Federation", seed: int) -> dict[
         "train": len(dataset.train),
         "test": len(dataset.test),
         "input_shape": list(dataset.input_shape),
+        "task": dataset.task,
         "classes": list(dataset.classes),
         "source": dataset.source,
         "licence": dataset.licence,

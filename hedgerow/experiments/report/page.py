@@ -161,7 +161,7 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
         federation = parse(run.config, str(run.folder)).federation()
     except (ValueError, OSError) as error:
         return _section(title, f"The split cannot be drawn: {error}", ""), {}
-    counts, classes = federation.counts(), federation.dataset.classes
+    counts, classes = federation.counts(), federation.dataset.strata()[0]
     seed = f"seed {run.seed}"
     draw_png.clients_classes(counts, classes, folder / "clients-classes.png", f"{title} ({seed})")
     only = (
