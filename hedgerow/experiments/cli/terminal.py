@@ -108,7 +108,8 @@ def print_toml(text: str) -> None:
 
 
 def print_rows(folders: Sequence[Path], json: bool) -> None:
-    """Print the table that compares runs, or the same as JSON."""
+    """Print the table that compares runs and what it comes to, or its figures as JSON."""
+    from hedgerow.experiments.headline import headline
     from hedgerow.experiments.report import compare
     from hedgerow.experiments.report.table import table
 
@@ -119,7 +120,9 @@ def print_rows(folders: Sequence[Path], json: bool) -> None:
         console = _out()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 100
-        console.print(table(rows))
+        console.print(table(rows, console.width))
+        for text in headline(rows):
+            console.print(Text(text))
 
 
 def write_report(folder: Path, folders: Sequence[Path]) -> None:
