@@ -9,7 +9,6 @@ the state that it started from the first time.
 import re
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
 import numpy as np
 from flwr.app import ArrayRecord, Context
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hedgerow.array_records import pack_state, unpack_state
-from hedgerow.files import write_whole
+from hedgerow.files import file_name, write_whole
 from hedgerow.types import Arrays
 
 
@@ -70,7 +69,7 @@ class FolderState:
     """
 
     def __init__(self, folder: Path, client: str) -> None:
-        self._folder = folder / quote(client, safe="")
+        self._folder = folder / file_name(client)
 
     def load(self, round: int) -> Arrays:
         """The newest state from before `round` that can be read."""

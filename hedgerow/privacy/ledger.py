@@ -1,5 +1,6 @@
 """What was revealed, written down before it is revealed."""
 
+import errno
 import json
 import os
 from collections import Counter
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from hedgerow import checks
-from hedgerow.files import flush_folder
+from hedgerow.files import flush_folder, naming
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
 
@@ -113,11 +114,11 @@ class Ledger:
 def _append_durably(file: Path, text: str) -> None:
     """Add a line and flush it to the disk, or leave the file as it was."""
     made = not file.exists()
-    with file.open("ab", buffering=0) as stream:
+    with naming(file), file.open("ab", buffering=0) as stream:
         size = stream.seek(0, os.SEEK_END)
         try:
             if stream.write(text.encode()) != len(text.encode()):
-                raise OSError("the disk took only a part of the line")
+                raise OSError(errno.ENOSPC, "the disk took only a part of the line")
             os.fsync(stream.fileno())
         except OSError:
             os.truncate(file, size)

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from flwr.app import ConfigRecord, Context
 
-from hedgerow.files import write_whole
+from hedgerow.files import file_name, write_whole
 from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, LimitReached, Malformed, StaleRound
 
 _KEY = "hedgerow.secure.memory"
@@ -26,7 +25,7 @@ class SecureMemory:
 
     def __init__(self, context: Context, folder: Path | None, client: str) -> None:
         self._context = context
-        self._file = None if folder is None else folder / quote(client, safe="") / "secure.json"
+        self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
     def claim(self, run: str, round: int, apart: int = 1) -> None:
         """Remember that a round is answered, before it is.

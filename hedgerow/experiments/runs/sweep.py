@@ -82,7 +82,8 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
 def _refuse_others(sweep: Sweep, folder: Path) -> None:
     for cell in sweep.cells:
         file = folder / cell.folder / "config.toml"
-        if file.is_file() and file.read_text(encoding="utf-8") != to_toml(cell.experiment):
+        begun = file.is_file() and RunFolder(file.parent).begun
+        if begun and file.read_text(encoding="utf-8") != to_toml(cell.experiment):
             raise StoreError(
                 f"{folder} holds another sweep: the configuration in {cell.folder} differs;"
                 " choose another folder with --out, or remove it"
