@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow import checks
 from hedgerow.checks import did_you_mean
 from hedgerow.datasets import targets
 from hedgerow.datasets.arrays import from_arrays
@@ -189,15 +190,14 @@ def _targets(
     file: Path, name: str, cells: Sequence[str], places: Sequence[int], task: str | None
 ) -> NDArray[Any]:
     """Numbers to predict, `(n,) float64`, or names of classes."""
+    if task is not None:
+        checks.one_of(targets.TASKS, task=task)
     known = [math.isfinite(_number(cell)) for cell in cells]
     others = {cell for cell, is_number in zip(cells, known, strict=True) if not is_number}
     missing = any(known) and bool(others) and all(cell.casefold() in _MISSING for cell in others)
     numeric = bool(cells) and all(known)
-    if (
-        task == "regression"
-        or missing
-        or (task is None and numeric and targets.is_continuous(np.array(cells, np.float64)))
-    ):
+    continuous = numeric and targets.is_continuous(np.array(cells, np.float64))
+    if task == "regression" or (task is None and (missing or continuous)):
         return np.array(_numbers(file, name, cells, places), np.float64)
     # One class may be written as 1 and as 1.0.
     return np.array([_WHOLE.sub(r"\1", cell) for cell in cells] if numeric else cells, str)

@@ -188,6 +188,10 @@ def test_a_column_of_numbers_is_a_target_and_not_so_many_classes(tmp_path: Path)
     rated = from_csv(csv(tmp_path, ["5", "9", "-1"] * 20), label="y")
     assert rated.classes == ("-1", "5", "9")
     assert from_csv(csv(tmp_path, ["5", "9", "-1"] * 20), label="y", task="regression").task == "regression"
+    with pytest.raises(ValueError, match=r"task is 'regresion'; .* Did you mean 'regression'\?"):
+        from_csv(csv(tmp_path, prices), label="y", task="regresion")
+    unknown = from_csv(csv(tmp_path, ["1", "2", "?"] * 20), label="y", task="classification")
+    assert unknown.classes == ("1", "2", "?")
     named = from_csv(csv(tmp_path, ["0.5", "1.5"] * 20), label="y", task="classification")
     assert named.classes == ("0.5", "1.5")
     assert from_csv(csv(tmp_path, ["1", "1.0", "2.0", "2"] * 9), label="y").classes == ("1", "2")

@@ -72,9 +72,9 @@ def run(
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
     folder = out or Path("runs") / slug(experiment.name)
-    run = RunFolder.create(folder, to_toml(experiment)) if (folder / "config.toml").is_file() else None
-    if run is not None and run.begun and not run.finished:
-        done = len(run.rounds())
+    there = RunFolder.create(folder, to_toml(experiment)) if (folder / "config.toml").is_file() else None
+    if there is not None and there.begun and not there.finished:
+        done = len(there.rounds())
         raise CommandError(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
