@@ -29,6 +29,7 @@ _PLACES = {
         "natural", "quantity_skew", "shards",
     ],
     "hedgerow.client.app": ["client_app"],
+    "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
@@ -43,6 +44,8 @@ __all__ = sorted(_PLACE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from hedgerow.client.app import client_app as client_app
+    from hedgerow.client.regression import absolute_error as absolute_error
+    from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset

@@ -159,7 +159,7 @@ class SideBySide:
             self._inner.check(data, "")
         except ValueError:
             return False
-        return not np.minimum.reduce(data.y, axis=None) < 0
+        return data.y.dtype.kind == "f" or not np.minimum.reduce(data.y, axis=None) < 0
 
     @contextmanager
     def _room(self) -> Iterator[Room]:

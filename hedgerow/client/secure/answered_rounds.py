@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 from flwr.app import ConfigRecord, Context
 
-from hedgerow.files import PRIVATE, locked, private_folder, write_whole
+from hedgerow.files import PRIVATE, file_name, locked, private_folder, write_whole
 from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, OutOfOrder, StaleRound
 
 _KEY = "hedgerow.secure.memory"
@@ -35,7 +34,7 @@ class SecureMemory:
 
     def __init__(self, context: Context, folder: Path | None, client: str) -> None:
         self._context = context
-        self._file = None if folder is None else folder / quote(client, safe="") / "secure.json"
+        self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
     def join(self, run: str, round: int, apart: int = 1) -> bytes:
         """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.

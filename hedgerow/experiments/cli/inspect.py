@@ -13,6 +13,7 @@ from hedgerow.experiments.cli.options import (
     SourceArgument,
 )
 from hedgerow.experiments.config.errors import CommandError
+from hedgerow.files import naming
 
 
 class Kind(StrEnum):
@@ -55,7 +56,7 @@ def copy(
     text = recipe_text(name)
     target = file / f"{name}.toml" if file.is_dir() else file
     try:
-        with target.open("x", encoding="utf-8") as stream:
+        with naming(target), target.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
         raise CommandError(f"{target} is there already; choose another name, or remove it") from None

@@ -26,6 +26,7 @@ from hedgerow.experiments.cli.options import (
     profiled,
 )
 from hedgerow.experiments.config.errors import CommandError
+from hedgerow.experiments.progress import run_progress, sweep_progress
 from hedgerow.spans import span
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ def run(
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
     folder = out or Path("runs") / slug(experiment.name)
-    if (folder / "config.toml").is_file() and not RunFolder.create(folder, to_toml(experiment)).finished:
-        done = len(RunFolder(folder).rounds())
+    there = RunFolder.create(folder, to_toml(experiment)) if (folder / "config.toml").is_file() else None
+    if there is not None and there.begun and not there.finished:
+        done = len(there.rounds())
         raise CommandError(
             f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
             f" go on with: hedgerow resume {folder}"
@@ -224,6 +226,7 @@ def _run(
     address: str | None,
     masks: bool,
 ) -> None:
+    terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
     with span("imports"):
         from hedgerow.experiments.runs.processes import cores
         from hedgerow.experiments.runs.run import run_experiment
@@ -232,7 +235,7 @@ def _run(
     if address is not None and engine is not Place.ray:
         raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
     workers = limits.workers or (cores() if engine is Place.local else None)
-    with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
+    with _resumable(folder), run_progress(experiment, rounds_done(folder)) as on_round:
         run_experiment(
             experiment,
             folder,
@@ -244,24 +247,25 @@ def _run(
             address=address,
             masks=masks,
         )
-    terminal.print_rows([folder], json)
+    _tell([folder], folder, json)
     if profile is not None:
         terminal.print_profile(profile, folder / "trace.json", on_stderr=json)
-    terminal.write_report(folder, [folder])
 
 
 def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) -> None:
     from hedgerow.experiments.runs.sweep import run_sweep
 
-    with _resumable(folder), terminal.sweep_progress(experiments) as on_progress:
+    terminal.tell(
+        f"{experiments.name}: starting {len(experiments.cells)} experiments; loading takes some seconds"
+    )
+    with _resumable(folder), sweep_progress(experiments) as on_progress:
         happened = [on_progress(p) for p in run_sweep(experiments, folder, workers)]
     failed = [p for p in happened if p.kind == "failed"]
     done = [
         folder / cell.folder for cell in experiments.cells if cell.folder not in {p.folder for p in failed}
     ]
     if done:
-        terminal.print_rows(done, json)
-        terminal.write_report(folder, done)
+        _tell(done, folder, json)
     for progress in failed:
         terminal.complain(f"{progress.folder} failed after round {progress.round}: {progress.error}")
     if failed:
@@ -269,6 +273,14 @@ def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) 
             f"{len(failed)} of {len(experiments.cells)} failed; try again with: hedgerow resume {folder}"
         )
         raise typer.Exit(1)
+
+
+def _tell(runs: list[Path], folder: Path, json: bool) -> None:
+    """The report and the table, of which neither is lost where the other fails."""
+    try:
+        terminal.write_report(folder, runs)
+    finally:
+        terminal.print_rows(runs, json)
 
 
 @contextmanager

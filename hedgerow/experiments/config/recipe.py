@@ -112,12 +112,14 @@ def _read(source: str | Path) -> tuple[str, str, Path]:
     if path.is_dir():
         path = path / ("sweep.toml" if (path / "sweep.toml").exists() else "config.toml")
     try:
-        return path.read_bytes().decode("utf-8"), str(path), path.resolve().parent
+        return path.read_bytes().decode("utf-8-sig"), str(path), path.resolve().parent
     except FileNotFoundError:
         listed, near = ", ".join(recipes()), did_you_mean(source, recipes())
         problem = f"there is no file {str(path)!r} and no recipe of that name; recipes are {listed}.{near}"
     except UnicodeDecodeError as error:
-        problem = f"it is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+        problem = (
+            f"it is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}; save it as UTF-8"
+        )
     except OSError as error:
         problem = f"it cannot be read: {error.strerror}"
     raise ConfigError([Mistake("", problem)], str(source))
@@ -142,6 +144,10 @@ def _flat(table: Table, path: str = "") -> Iterable[tuple[str, Any]]:
 def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: str) -> None:
     mistakes: list[Mistake] = []
     for override in overrides:
+        if not _is_text(override):
+            problem = f"{override!r} is not text in the encoding of this terminal; set LC_ALL=C.UTF-8"
+            mistakes.append(Mistake("", problem))
+            continue
         key, equals, text = (part.strip() for part in override.partition("="))
         if not equals or not all(key.split(".")):
             mistakes.append(Mistake("", f"{override!r} is no override; write key=value, such as rounds=5"))
@@ -162,6 +168,11 @@ def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: s
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes, name)
+
+
+def _is_text(given: str) -> bool:
+    """Whether Python could read an argument; of bytes that it could not, it keeps halves of pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in given)
 
 
 def _value(text: str) -> Any:

@@ -158,13 +158,26 @@ class Experiment(_Section):
         return self.dataset().split(constructor(**python_values(constructor, partition.options)), self.seed)
 
     def task(self) -> "Task":
-        """The model, made to fit the data set."""
+        """The model, made to fit the data set; in regression with squared error, measured by absolute error.
+
+        Raises:
+            ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
+        """
+        from hedgerow.client.regression import absolute_error, squared_error
         from hedgerow.client.task import Task
         from hedgerow.models import build
 
         data = self.dataset()
-        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_classes}
-        return Task(model=build(self.model.name, **facts, **self.model.options))
+        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
+        model = build(self.model.name, **facts, **self.model.options)
+        if data.task == "classification":
+            return Task(model)
+        if self.evaluation.target_accuracy is not None:
+            raise ValueError(
+                f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
+                f" {data.name!r} has numbers to predict, and no accuracy"
+            )
+        return Task(model, loss=squared_error, metrics={"mae": absolute_error})
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

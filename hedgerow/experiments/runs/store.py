@@ -8,6 +8,7 @@ clients/            what clients carry from round to round (residuals)
 model.safetensors   the final model; it is there when the run is finished
 """
 
+import errno
 import json
 import logging
 import math
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hedgerow.files import write_whole
+from hedgerow.files import naming, write_whole
 from hedgerow.types import RoundResult
 
 log = logging.getLogger("hedgerow")
@@ -55,10 +56,13 @@ class RunFolder:
         path = Path(path)
         file = path / "config.toml"
         if file.is_file():
-            if file.read_text(encoding="utf-8") != config:
+            if file.read_text(encoding="utf-8") == config:
+                return cls(path)
+            if cls(path).begun:
                 raise StoreError(
                     f"{path} holds a run with another configuration; choose another folder, or remove it"
                 )
+            write_whole(file, config.encode())  # of a start that failed, and has been corrected
         elif path.is_dir() and any(p for p in path.iterdir() if not p.name.endswith(".partial")):
             raise StoreError(f"{path} is not empty and is not a run; choose another folder")
         else:
@@ -75,6 +79,12 @@ class RunFolder:
     def model(self) -> Path:
         """Where the final model is, or will be."""
         return self.path / "model.safetensors"
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a round was saved; a start that failed leaves its configuration alone."""
+        kept = ("metrics.jsonl", "privacy.jsonl", "checkpoints", "clients", self.model.name)
+        return any((self.path / name).exists() for name in kept)
 
     @property
     def finished(self) -> bool:
@@ -115,7 +125,7 @@ class RunFolder:
 
     def _write(self, text: str) -> None:
         file = self.path / "metrics.jsonl"
-        with file.open("ab+", buffering=0) as stream:
+        with naming(file), file.open("ab+", buffering=0) as stream:
             size = stream.seek(0, 2)
             if size:
                 stream.seek(size - 1)
@@ -123,7 +133,7 @@ class RunFolder:
                     text = "\n" + text
             content = text.encode()
             if stream.write(content) != len(content):
-                raise OSError("the disk took only a part of the line")
+                raise OSError(errno.ENOSPC, "the disk took only a part of the line")
 
 
 def line_of(result: RoundResult) -> dict[str, Any]:

@@ -82,7 +82,10 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
 def _refuse_others(sweep: Sweep, folder: Path) -> None:
     for cell in sweep.cells:
         file = folder / cell.folder / "config.toml"
-        if file.is_file() and file.read_text(encoding="utf-8") != to_toml(cell.experiment):
+        if not file.is_file() or file.read_text(encoding="utf-8") == to_toml(cell.experiment):
+            continue
+        # An experiment of a sweep that failed before its first round may be corrected.
+        if RunFolder(file.parent).begun or not (folder / FILE).is_file():
             raise StoreError(
                 f"{folder} holds another sweep: the configuration in {cell.folder} differs;"
                 " choose another folder with --out, or remove it"
