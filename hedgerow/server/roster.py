@@ -13,7 +13,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow.records import unpack_identity
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
 from hedgerow.types import ClientNames, PayloadError
 
 log = logging.getLogger("hedgerow")
@@ -97,7 +97,7 @@ class Roster:
             time.sleep(pause)
 
     def _ask(self, grid: Grid, nodes: Sequence[int], timeout: float) -> Iterator[tuple[int, str]]:
-        questions = [Message(RecordDict(), dst_node_id=node, message_type="query") for node in nodes]
+        questions = [instruction(grid, RecordDict(), node, "query") for node in nodes]
         for node, reply in exchange(grid, questions, timeout):
             if reply is None or reply.has_error():
                 log.warning("node %d does not say which client it is: %s", node, _why(reply))

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow import record_sizes, records
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.collect import Collector, Reduces, StartCollector
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked import MaskedCollected, MaskedCollector
 from hedgerow.server.privacy import PrivateRounds, begin_private
 from hedgerow.server.roster import Roster
@@ -210,7 +210,7 @@ def _collect(
                 collector.collected.merge(part)
         return
     clients = {node: name for name, node in asked}
-    messages = [Message(content, dst_node_id=node, message_type="train", group_id=group) for node in clients]
+    messages = [instruction(grid, content, node, "train", group) for node in clients]
     for node, message in exchange(grid, messages, timeout):
         collector.add(clients[node], message)
 

@@ -13,7 +13,7 @@ from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
 from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked import MaskedCollected
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
@@ -193,7 +193,9 @@ class _Conversation:
         for name, content in contents.items():
             size = record_sizes.measure(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
-            messages.append(Message(content, self._nodes[name], f"train.{stage}", group_id=self._group))
+            messages.append(
+                instruction(self._grid, content, self._nodes[name], f"train.{stage}", self._group)
+            )
         for node, message in exchange(self._grid, messages, timeout):
             yield names[node], message
 

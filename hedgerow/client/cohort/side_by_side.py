@@ -51,16 +51,9 @@ class SideBySide:
         Raises:
             CannotBatch: the model cannot be batched.
         """
-        for _, data in clients:
-            if self._module is not None:
-                break
-            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
-            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
-            try:
-                module.observe(x)
-            except Exception:  # of the user's model, on this client's data
-                continue
-            self._module = module
+        if self._module is None:
+            with num_threads(self._threads):  # alone: tracing changes `nn.Module` for every thread
+                self._module = self._traced(clients)
         return self._module is not None
 
     def train(
@@ -88,6 +81,17 @@ class SideBySide:
                     self._device, room, corrections,
                 )  # fmt: skip
                 yield from self._train(work, group, choice, careful=careful)
+
+    def _traced(self, clients: Clients) -> BatchedModule | None:
+        for _, data in clients:
+            module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
+            x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
+            try:
+                module.observe(x)
+            except Exception:  # of the user's model, on this client's data
+                continue
+            return module
+        return None
 
     def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[Group]:
         if corrected or self._module is None:  # a layer without weights takes nothing but the gradients

@@ -124,7 +124,7 @@ def simulate(
     with InProcessGrid(
         app, len(clients.names), names=clients.names, workers=workers,
         client_timeout=client_timeout, memory_limit=memory_limit, cluster=cluster, states=states,
-    ) as grid:  # fmt: skip
+    ).running() as grid:  # fmt: skip
         for result in train(
             grid,
             strategy,
