@@ -8,7 +8,7 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from hedgerow import record_sizes, records
-from hedgerow.server.replies import reason
+from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.release import UNIT
@@ -77,9 +77,9 @@ class MaskedCollector:
         """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
         try:
             if reply is None:
-                raise PayloadError("it did not reply in time")
+                raise PayloadError(NO_REPLY)
             if reply.has_error():
-                raise PayloadError(f"it failed: {reason(reply.error.reason)}")
+                raise PayloadError(failure(reply.error))
             with span("records"):
                 self.collected.bytes_up[client] = record_sizes.measure(reply.content)
                 vector = read_vector(records.unpack_vector(reply.content), self.shape)

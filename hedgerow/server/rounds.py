@@ -15,6 +15,7 @@ from hedgerow import record_sizes, records
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.collect import Collector, Reduces, StartCollector
 from hedgerow.server.exchange import exchange, instruction
+from hedgerow.server.failures import Failures
 from hedgerow.server.masked import MaskedCollected, MaskedCollector
 from hedgerow.server.privacy import PrivateRounds, begin_private
 from hedgerow.server.roster import Roster
@@ -86,19 +87,18 @@ def rounds(
     and named in `RoundResult.dropped`; it never ends a run. Under the
     strategy's quorum the round is `failed` and the model stays as it was.
 
+    Where every client fails in the same way, as all of the first round on a model
+    that does not fit the data, the run stops; see `Failures`.
+
     Raises:
-        ValueError: the state has a control variate and the strategy has none,
-            or the other way round.
+        EveryClientFailed: the run cannot succeed; the error says what the first client says.
+        ValueError: the state is of a strategy that keeps something else.
     """
-    if bool(state.control.size) != strategy.control_variates:
-        has, wants = ("a", "none") if state.control.size else ("no", "one")
-        raise ValueError(
-            f"the state has {has} control variate, and the strategy {strategy.name} has {wants};"
-            " go on with the strategy it was begun with, or begin anew"
-        )
+    _refuse_other_state(strategy, state)
     roster = roster or Roster()
     start = StartCollector(strategy, layout, seed)
     secure, run = strategy.pipeline.secure, secrets.token_hex(16)
+    failures = Failures()
     private = None
     if strategy.budget is not None:
         private = PrivateRounds(strategy, seed, ledger or Ledger(strategy.budget), seeded_noise)
@@ -124,6 +124,8 @@ def rounds(
             clip_norm=math.inf if private is None else private.clip_norm(state),
             masked_as=run if masks else "", register=register, timeout=timeout,
         )  # fmt: skip
+        counted = collector.collected.counted
+        failures.after(number, cohort, collector.collected.dropped, counted, len(roster.names))
         with span("aggregate"):
             if private is not None and roster.names:
                 state, failed = private.update(state, collector)
@@ -147,6 +149,22 @@ def rounds(
             seconds=time.monotonic() - started,
             secure="" if secure is None else "masked" if masks else "unmasked",
             epsilon=None if private is None else private.ledger.epsilon,
+        )
+
+
+def _refuse_other_state(strategy: Strategy, state: ServerState) -> None:
+    """Refuse a state that another strategy has left."""
+    kept, found = (", ".join(names) or "nothing" for names in (strategy.server_update.init(0), state.update))
+    if kept != found:
+        raise ValueError(
+            f"in this state the server update keeps {found}, and that of {strategy.name} {kept};"
+            " go on with the strategy it was begun with, or begin anew"
+        )
+    if bool(state.control.size) != strategy.control_variates:
+        has, wants = ("a", "none") if state.control.size else ("no", "one")
+        raise ValueError(
+            f"the state has {has} control variate, and the strategy {strategy.name} has {wants};"
+            " go on with the strategy it was begun with, or begin anew"
         )
 
 

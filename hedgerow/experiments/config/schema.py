@@ -11,6 +11,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
@@ -40,6 +41,7 @@ def _one_line(text: str) -> str:
     return text
 
 
+Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
 Count = Annotated[int, _checked(checks.whole, 1)]
 Positive = Annotated[float, _checked(checks.positive)]
 Fraction = Annotated[float, _checked(checks.fraction)]
@@ -79,7 +81,13 @@ class DataConfig(_Named):
 
 
 class ModelConfig(_Named):
-    """`[model]`: a model by name, `module:function` or `file.py:function`."""
+    """`[model]`: a model by name, `module:function` or `file.py:function`.
+
+    `initial` is where it starts from: a safetensors file, or the folder of a run
+    that has ended.
+    """
+
+    initial: str | None = None
 
 
 class StrategyConfig(_Named):
@@ -128,7 +136,7 @@ class Experiment(_Section):
 
     name: Annotated[str, AfterValidator(_one_line)]
     label: str = ""
-    seed: int = 0
+    seed: Seed = 0
     rounds: Count
     data: DataConfig
     model: ModelConfig
@@ -164,6 +172,11 @@ class Experiment(_Section):
         data = self.dataset()
         facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_classes}
         return Task(model=build(self.model.name, **facts, **self.model.options))
+
+    @property
+    def initial(self) -> Path | None:
+        """Where the model starts from; `None` for a new one."""
+        return None if self.model.initial is None else Path(self.model.initial)
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from hedgerow.simulation import clients
 from hedgerow.simulation.flower_app.app import FlowerApp
 from hedgerow.simulation.flower_app.counts import Tally
 
@@ -90,6 +91,7 @@ def short_traceback(error: BaseException, folder: Path) -> str:
 
 def log_clients(folder: Path) -> None:
     """Show the failures of clients, each different one once, and no more than a few."""
+    logging.getLogger(clients.__name__).setLevel(logging.DEBUG)  # whoever writes an app wants its tracebacks
     logger = logging.getLogger("hedgerow")
     logger.addHandler(_Failures(folder))
     logger.propagate = False
