@@ -88,7 +88,7 @@ def rounds(
     strategy's quorum the round is `failed` and the model stays as it was.
 
     Where every client fails in the same way, as all of the first round on a model
-    that does not fit the data, the run stops; see `Failures`.
+    that does not fit the data, the run stops; see `Failures`. A private one does not.
 
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
@@ -125,7 +125,8 @@ def rounds(
             masked_as=run if masks else "", register=register, timeout=timeout,
         )  # fmt: skip
         counted = collector.collected.counted
-        failures.after(number, cohort, collector.collected.dropped, counted, len(roster.names))
+        if private is None:  # whether such a run ends would tell who was there
+            failures.after(number, cohort, collector.collected.dropped, counted, len(roster.names))
         with span("aggregate"):
             if private is not None and roster.names:
                 state, failed = private.update(state, collector)
