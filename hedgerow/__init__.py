@@ -33,6 +33,7 @@ _PLACES = {
     "hedgerow.client.task": ["Task"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
+    "hedgerow.server.checkpoint": ["load_model", "save_model"],
     "hedgerow.server.rounds": ["begin", "rounds"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
     "hedgerow.experiments.runs.simulate": ["simulate"],
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train
+    from hedgerow.server.checkpoint import load_model as load_model
+    from hedgerow.server.checkpoint import save_model as save_model
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid

@@ -64,10 +64,17 @@ def copy(
 
 
 def check(source: SourceArgument, overrides: OverridesArgument = None) -> None:
-    """Check a configuration without running it; every mistake is told."""
+    """Check a configuration without running it; every mistake is told.
+
+    The data are loaded and dealt, and one sample of them goes through model and loss.
+    """
     from hedgerow.experiments.config.recipe import load_sweep
 
     cells = load_sweep(source, overrides or ()).cells
+    from hedgerow.experiments.trial import try_out
+
+    for note in try_out([cell.experiment for cell in cells], source):
+        terminal.tell(note)
     terminal.say(f"{source}: no mistakes; {len(cells)} experiment{'s' * (len(cells) > 1)}:")
     for cell in cells:
         terminal.say(

@@ -1,5 +1,6 @@
 """The command line: the commands, in the order in which `--help` lists them."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -29,6 +30,7 @@ def main() -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=terminal.print_version, is_eager=True, help="Print the version."),
@@ -41,6 +43,9 @@ def options(
 
     Try [bold]hedgerow sweep demo[/bold]: four ways of sending an update, compared on real pictures.
     """
+    if debug and "HEDGEROW_DEBUG" not in os.environ:
+        os.environ["HEDGEROW_DEBUG"] = "1"  # for processes that the command starts
+        context.call_on_close(lambda: os.environ.pop("HEDGEROW_DEBUG", None))
 
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {

@@ -198,6 +198,8 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return [_absolute(key, v, base) for v in value]
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
         return str((base / Path(value).expanduser()).resolve())
+    if key == "model.initial" and isinstance(value, str) and value:
+        return str((base / Path(value).expanduser()).resolve())
     if key == "model.name" and isinstance(value, str) and ".py:" in value:
         file, _, attribute = value.rpartition(":")
         return f"{(base / Path(file).expanduser()).resolve()}:{attribute}"

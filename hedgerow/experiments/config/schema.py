@@ -11,6 +11,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
@@ -40,6 +41,7 @@ def _one_line(text: str) -> str:
     return text
 
 
+Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
 Count = Annotated[int, _checked(checks.whole, 1)]
 Positive = Annotated[float, _checked(checks.positive)]
 Fraction = Annotated[float, _checked(checks.fraction)]
@@ -79,7 +81,13 @@ class DataConfig(_Named):
 
 
 class ModelConfig(_Named):
-    """`[model]`: a model by name, `module:function` or `file.py:function`."""
+    """`[model]`: a model by name, `module:function` or `file.py:function`.
+
+    `initial` is where it starts from: a safetensors file, or the folder of a run
+    that has ended.
+    """
+
+    initial: str | None = None
 
 
 class StrategyConfig(_Named):
@@ -129,7 +137,7 @@ class Experiment(_Section):
 
     name: Annotated[str, AfterValidator(_one_line)]
     label: str = ""
-    seed: int = 0
+    seed: Seed = 0
     rounds: Count
     data: DataConfig
     model: ModelConfig
@@ -178,6 +186,11 @@ class Experiment(_Section):
                 f" {data.name!r} has numbers to predict, and no accuracy"
             )
         return Task(model, loss=squared_error, metrics={"mae": absolute_error})
+
+    @property
+    def initial(self) -> Path | None:
+        """Where the model starts from; `None` for a new one."""
+        return None if self.model.initial is None else Path(self.model.initial)
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""
