@@ -161,7 +161,7 @@ def test_a_folder_without_a_fingerprint_goes_on_and_says_that_nothing_was_checke
     assert "kept no fingerprint" in caplog.text
     (folder / FILE).unlink()
     with pytest.raises(
-        ValueError, match=r"the server update keeps nothing, and that of fedadam first.*go on with"
+        ValueError, match=r"holds nothing of the server update, and fedadam keeps first.*go on with"
     ):
         run(folder, 4, strategy=hr.fedadam())
     (folder / FILE).write_text("{")

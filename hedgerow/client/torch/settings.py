@@ -1,7 +1,5 @@
 """Settings for a while: torch's threads and the global generators are left as they were."""
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,22 +7,11 @@ import torch
 
 from hedgerow import generators
 
-_alone = threading.RLock()
-
-
-def _again() -> None:
-    # The thread that held it is not in the new process.
-    global _alone
-    _alone = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_again)
-
 
 @contextmanager
 def num_threads(number: int) -> Iterator[None]:
     """torch computes with so many threads; one thread of this process at a time may be in here."""
-    with _alone:
+    with generators.alone():
         before = torch.get_num_threads()
         if before == number:
             yield
@@ -45,11 +32,8 @@ def seed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What is drawn from the global generators comes from `seed`; they are left as they were.
-
-    They are the whole process's: one thread at a time may be in here.
-    """
-    with _alone, generators.seeded(seed):
+    """What is drawn from the global generators comes from `seed`; they are left as they were."""
+    with generators.seeded(seed):
         if device.type == "cpu":  # not as below, which takes as long as a step of a small model
             yield
             return
