@@ -92,8 +92,8 @@ class LocalTraining:
             return
         if self.sample_adjacency != "zero_out":
             raise ValueError(
-                f"sample_adjacency is {self.sample_adjacency!r}; it goes with sample_noise, which must then be"
-                " above 0"
+                f"sample_adjacency is {self.sample_adjacency!r}; it goes with sample_noise, which must then"
+                " be above 0"
             )
         for name in ("sample_rate", "sample_delta", "sample_epsilon"):
             if value := getattr(self, name):

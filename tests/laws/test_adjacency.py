@@ -1,4 +1,4 @@
-"""An epsilon says which two federations it tells apart, and is right for either: computed here in other code."""
+"""An epsilon says which two federations it tells apart, and is right for either, by other computations."""
 
 import json
 import math
@@ -24,7 +24,7 @@ DELTA = 1e-4
 
 
 def analytic(apart: float, multiplier: float, rounds: int, delta: float) -> float:
-    """Epsilon of sums that are so many clip norms apart (Balle and Wang 2018, arXiv:1805.06530, theorem 8)."""
+    """Epsilon of sums that are so many clip norms apart (Balle, Wang 2018, arXiv:1805.06530, theorem 8)."""
     mu = apart * math.sqrt(rounds) / multiplier
 
     def excess(eps: float) -> float:
