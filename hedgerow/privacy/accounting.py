@@ -203,7 +203,8 @@ def _divergence(event: Once, orders: tuple[int, ...], adjacency: str) -> NDArray
         return alone
     if adjacency == "replace":  # exp((order - 1) D) is convex in both distributions
         steps = np.array(orders) - 1.0
-        return np.logaddexp(np.log1p(-min(event.rate, 1 - 1e-16)), np.log(event.rate) + steps * alone) / steps
+        undrawn, drawn = np.log1p(-min(event.rate, 1 - 1e-16)), np.log(event.rate)
+        return np.asarray(np.logaddexp(undrawn, drawn + steps * alone) / steps)
     accountant = _dp_accounting().rdp.RdpAccountant(orders)
     accountant.compose(_dp_event(event))
     found = np.array(accountant.rdp)
