@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hedgerow import checks, rng
 from hedgerow.client.app import client_app
 from hedgerow.experiments.audit_bounds import gaussian_epsilon, guessed, least_epsilon
-from hedgerow.experiments.audit_checks import Deployed, Finding, canaries, composed, findings
+from hedgerow.experiments.audit_checks import ERRORS, Deployed, Finding, canaries, composed, findings
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
@@ -103,7 +103,8 @@ def audit(strategy: Strategy, *, num_rounds: int = 30, dimension: int = 2048, se
     guesses, right = guessed(scores, first.included)
     bound = least_epsilon(len(scores), guesses, right, delta, CONFIDENCE)
     estimate = gaussian_epsilon(silent, sent, delta) if len(sent) > 1 else 0.0
-    heard = canaries(first.epsilon, delta, len(scores), guesses, right, bound, estimate)
+    sure = gaussian_epsilon(silent, sent, delta, ERRORS) if len(sent) > 1 else 0.0
+    heard = canaries(first.epsilon, delta, len(scores), guesses, right, bound, sure)
     return Audit(first.epsilon, delta, bound, estimate, sent, silent, (heard, *found))
 
 

@@ -54,22 +54,22 @@ def guessed(scores: Floats, included: NDArray[np.bool_]) -> tuple[int, int]:
     return 2 * sixth, right
 
 
-def gaussian_epsilon(silent: Floats, sent: Floats, delta: float) -> float:
+def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float = 2.0) -> float:
     """The smallest epsilon for which normal fits of two sets of scores are (epsilon, delta) alike.
 
     arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell their
-    mean and spread badly: both are taken two standard errors to the safe side,
-    so that the scores speak for at least this epsilon, in 19 of 20 audits.
+    mean and spread badly: both are taken so many standard errors to the safe side;
+    with two, the scores speak for at least this epsilon in 19 of 20 audits.
 
     >>> random = np.random.default_rng(0)
     >>> round(gaussian_epsilon(random.normal(0, 1, 10**6), random.normal(1, 1, 10**6), 1e-5), 1)
     4.4
     """
-    spread, errors = max(float(silent.std()), 1e-12), 2 / math.sqrt(len(sent))
+    spread, off = max(float(silent.std()), 1e-12), errors / math.sqrt(len(sent))
     wide = max(float(sent.std()), 1e-12) / spread
     apart = (float(sent.mean()) - float(silent.mean())) / spread
     low = (0.0, 1.0)
-    high = (max(0.0, apart - errors * wide), max(min(wide, 1.0), wide * (1 - errors / math.sqrt(2))))
+    high = (max(0.0, apart - off * wide), max(min(wide, 1.0), wide * (1 - off / math.sqrt(2))))
 
     def holds(epsilon: float) -> bool:
         return max(_beyond(high, low, epsilon), _beyond(low, high, epsilon)) <= delta

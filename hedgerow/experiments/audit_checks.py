@@ -106,16 +106,16 @@ def findings(first: Deployed, again: Deployed, unwritten: Deployed) -> list[Find
 
 
 def canaries(
-    epsilon: float, delta: float, number: int, guesses: int, right: int, bound: float, estimate: float
+    epsilon: float, delta: float, number: int, guesses: int, right: int, bound: float, sure: float
 ) -> Finding:
     """What guesses and scores say of epsilon."""
     luck = chance(number, guesses, right, epsilon, delta)
     allowed = ALLOWED * epsilon
     return Finding(
         "canaries",
-        luck > SURE and estimate <= allowed,
+        luck > SURE and sure <= allowed,
         f"{right} of {guesses} guesses about {number} canaries are right: epsilon is {bound:.2f} or more"
-        f" (95 %); their scores speak for {estimate:.2f}, at most {allowed:.2f} is allowed; the ledger says"
+        f" (95 %); their scores surely speak for {sure:.2f}, at most {allowed:.2f} is allowed; the ledger says"
         f" {epsilon:.2f}",
     )
 

@@ -75,7 +75,8 @@ def audit_samples(local: LocalTraining, *, num_rounds: int = 4, samples: int = 5
     guesses, right = guessed(scores, included)
     bound = least_epsilon(samples, guesses, right, local.sample_delta, CONFIDENCE)
     estimate = gaussian_epsilon(silent, scores[included], local.sample_delta)
-    heard = canaries(account, local.sample_delta, samples, guesses, right, bound, estimate)
+    sure = gaussian_epsilon(silent, scores[included], local.sample_delta, ERRORS)
+    heard = canaries(account, local.sample_delta, samples, guesses, right, bound, sure)
     found = (
         heard,
         *_counted(counts[0].sums[0, :samples], counts[1].sums[0, :samples], included, plain),

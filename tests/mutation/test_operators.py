@@ -26,8 +26,8 @@ def test_each_operator_puts_in_the_faults_that_it_says():
     found = mutants(SOURCE, "a.py")
     after = {mutant.after for mutant, _ in found}
     assert {
-        "seeded_words(seed, 'noise')", "rng.system_words", "n <= 1", "pass", "(2 * sigma + 1.5) * 0.9", "2 * sigma",
-        "1.35",
+        "seeded_words(seed, 'noise')", "rng.system_words", "n <= 1", "pass", "(2 * sigma + 1.5) * 0.9",
+        "2 * sigma", "1.35",
     } <= after  # fmt: skip
     assert {mutant.operator for mutant, _ in found} == {
         "scale", "off by one", "drop a term", "skip", "one side", "reuse of a stream", "seed for system",
