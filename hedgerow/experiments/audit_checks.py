@@ -115,8 +115,8 @@ def canaries(
         "canaries",
         luck > SURE and sure <= allowed,
         f"{right} of {guesses} guesses about {number} canaries are right: epsilon is {bound:.2f} or more"
-        f" (95 %); their scores surely speak for {sure:.2f}, at most {allowed:.2f} is allowed; the ledger says"
-        f" {epsilon:.2f}",
+        f" (95 %); their scores surely speak for {sure:.2f}, at most {allowed:.2f} is allowed; the ledger"
+        f" says {epsilon:.2f}",
     )
 
 
