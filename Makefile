@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
+.PHONY: demo test test-fast check mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -22,6 +22,9 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutation: $(VENV)/.dev  ## faults by operators in noise, clipping, release and account (hours; goes on where it stopped)
+	$(BIN)/python -m tests.mutation.run
 
 papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmarks/papers)
 	$(BIN)/python benchmarks/papers/run.py

@@ -46,7 +46,8 @@ def spent(local: LocalTraining, rounds: int) -> float:
     >>> round(spent(local, 2), 3)
     0.882
     """
-    return epsilon([event(local)] * (rounds * local.steps(1)), local.sample_delta)
+    events = [event(local)] * (rounds * local.steps(1))
+    return epsilon(events, local.sample_delta, local.sample_adjacency)
 
 
 def most_spent(local: LocalTraining, asked: int) -> float:
@@ -63,7 +64,7 @@ def most_spent(local: LocalTraining, asked: int) -> float:
 
 def budget(local: LocalTraining) -> Budget:
     """Of each client."""
-    return Budget(local.sample_delta, local.sample_epsilon or None)
+    return Budget(local.sample_delta, local.sample_epsilon or None, local.sample_adjacency)
 
 
 @final

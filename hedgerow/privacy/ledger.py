@@ -23,6 +23,9 @@ class Ledger:
     run again counts again, unless it releases the same sum, bit for bit (its
     digest says so), as it does where a seed decides the noise.
 
+    Each line names the adjacency that the run counts for. Events are facts for
+    either: opened with the other, the same file gives the other's epsilon.
+
     Args:
         budget: of the run.
         file: where the lines lie, made at the first; `None` keeps them in memory.
@@ -75,6 +78,7 @@ class Ledger:
     def write(self, round: int, event: Event, digest: str, *, noise: str, times: int = 1) -> None:
         """As `record`, and computes no epsilon, for which dp-accounting must be installed."""
         line = {"round": round, "event": to_json(event), "release": digest, "noise": noise}
+        line |= {"adjacency": self.budget.adjacency}
         line |= {"times": times} if times > 1 else {}
         if self._file is not None and (round, digest) not in self._entries:
             append_line(self._file, json.dumps(line))
@@ -92,7 +96,7 @@ class Ledger:
     def _epsilon(self, events: Counter[Event]) -> float:
         key = frozenset(events.items())
         if key not in self._known:
-            self._known = {key: epsilon(events.elements(), self.budget.delta)}
+            self._known = {key: epsilon(events.elements(), self.budget.delta, self.budget.adjacency)}
         return self._known[key]
 
     def _read(self, file: Path) -> None:

@@ -119,6 +119,10 @@ def privacy(
     ] = None,
     norm: Annotated[float | None, typer.Option(help="For skellam_noise: its clip norm.")] = None,
     unit: Annotated[float | None, typer.Option(help="For skellam_noise: its unit.")] = None,
+    adjacency: Annotated[
+        str,
+        typer.Option(help="What epsilon is about: 'zero_out', without a client's data; 'replace', others."),
+    ] = "zero_out",
     json: JsonOption = False,
 ) -> None:
     """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg.
@@ -129,5 +133,5 @@ def privacy(
 
     plan.print_plan(
         epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise, rate=rate,
-        parameters=parameters, norm=norm, unit=unit, json=json,
+        parameters=parameters, norm=norm, unit=unit, adjacency=adjacency, json=json,
     )  # fmt: skip

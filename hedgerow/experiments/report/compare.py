@@ -44,9 +44,11 @@ class Row:
         epsilon: what the runs have revealed of any client at most, of all
             seeds the largest; None where they are not private.
         delta: of that epsilon.
+        adjacency: what that epsilon is about, one of `ADJACENCIES`; None where there is none.
         sample_epsilon: what any client has told of any of its samples at most,
             to anybody; None without `sample_noise`. Not to be compared with `epsilon`.
         sample_delta: of that epsilon.
+        sample_adjacency: what it is about.
         seconds: wall time of all rounds, mean over seeds.
         notes: what a reader must know before comparing this row.
     """
@@ -71,8 +73,10 @@ class Row:
     least_up_to_target: float | None
     epsilon: float | None
     delta: float | None
+    adjacency: str | None
     sample_epsilon: float | None
     sample_delta: float | None
+    sample_adjacency: str | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -92,6 +96,8 @@ def summarise(folders: Sequence[Path]) -> list[Row]:
 def row(group: Group) -> Row:
     """The figures of one group of runs."""
     runs = group.runs
+    spent = max((r.epsilon for r in runs if r.epsilon is not None), default=None)
+    told = max((e for r in runs if (e := r.sample_epsilon) is not None), default=None)
     accuracies = tuple(measured[max(measured)] for measured in (r.accuracies() for r in runs) if measured)
     ends = [None if group.target is None else _reached(r, group.target) for r in runs]
     costs = [_spent(r, end) for r, end in zip(runs, ends, strict=True)]
@@ -115,10 +121,13 @@ def row(group: Group) -> Row:
         bytes_to_target=_mean(hits),
         least_to_target=_mean([both for _, both in costs]) if hits else None,
         least_up_to_target=_mean([up for up, _ in costs]) if hits else None,
-        epsilon=max((r.epsilon for r in runs if r.epsilon is not None), default=None),
+        epsilon=spent,
         delta=group.settings.get("strategy.delta"),
-        sample_epsilon=max((e for r in runs if (e := r.sample_epsilon) is not None), default=None),
+        # Runs of before there was a choice were counted for zeroing out.
+        adjacency=None if spent is None else group.settings.get("strategy.adjacency", "zero_out"),
+        sample_epsilon=told,
         sample_delta=group.settings.get("local.sample_delta") or None,
+        sample_adjacency=None if told is None else group.settings.get("local.sample_adjacency", "zero_out"),
         seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
         notes=_notes(group),
     )

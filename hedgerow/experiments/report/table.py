@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hedgerow.experiments.report.compare import Row
 from hedgerow.experiments.report.units import count, human_bytes
+from hedgerow.privacy.adjacency import told
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,15 +124,30 @@ def caption(rows: Sequence[Row]) -> list[str]:
         lines.append(
             "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
         )
-    if any(r.epsilon is not None for r in rows):
-        lines.append("Epsilon: for adding or removing one client; the largest of all seeds. -: not private.")
-    if any(r.sample_epsilon is not None for r in rows):
-        lines.append(
-            "Sample epsilon: for one sample of one client, whoever sees its updates; as the server counts."
-        )
+    lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows had unequal numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
+
+
+def _adjacencies(rows: Sequence[Row]) -> list[str]:
+    """What each epsilon of the table is about; where rows differ in that, which row is about what."""
+    lines = []
+    for name, who, after, found in (
+        ("Epsilon", "client", "the largest of all seeds. -: not private.", [r.adjacency for r in rows]),
+        (
+            "Sample epsilon", "sample of a client", "as the server counts.",
+            [r.sample_adjacency for r in rows],
+        ),
+    ):  # fmt: skip
+        different = sorted({adjacency for adjacency in found if adjacency}, reverse=True)
+        for adjacency in different:
+            which = ", ".join(r.label for r, a in zip(rows, found, strict=True) if a == adjacency)
+            of = f" of {which}" if len(different) > 1 else ""
+            lines.append(f"{name}{of}: {told(adjacency, who)}; {after}")
+        if len(different) > 1:
+            lines.append(f"{name}: not to be compared between rows of different adjacency.")
+    return lines
 
 
 def _quality(rows: Sequence[Row]) -> list[Column]:
