@@ -56,7 +56,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/statistics/test_distributed_noise.py", "tests/laws/test_secure_privacy.py", _AUDIT,
     ),
     "hedgerow/strategies/transforms/noise.py": (_NOISE, "tests/statistics/test_banded_noise.py"),
-    "hedgerow/strategies/pipeline/norms.py": ("tests/statistics/test_sensitivity.py", "tests/laws/test_transforms.py"),
+    "hedgerow/strategies/pipeline/norms.py": (
+        "tests/statistics/test_sensitivity.py",
+        "tests/laws/test_transforms.py",
+    ),
     "hedgerow/strategies/release.py": (
         _NOISE, "tests/statistics/test_banded_noise.py", _ROUNDS, "tests/statistics/test_sensitivity.py",
         _AUDIT,
