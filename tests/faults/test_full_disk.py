@@ -117,14 +117,14 @@ def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_p
 )
 def test_a_client_of_any_name_keeps_its_state_in_a_folder_of_its_own(tmp_path, name):
     state = FolderState(tmp_path / "clients", name)
-    state.save(1, {"residual": np.ones(3, np.float32)})
+    state.save(1, {"pipeline": {"residual": np.ones(3, np.float32)}})
     (folder,) = (tmp_path / "clients").iterdir()
     assert folder.is_dir()
     assert len(folder.name.encode()) < 255
     assert [p.name for p in tmp_path.iterdir()] == ["clients"]
     other = FolderState(tmp_path / "clients", f"{name}x")
     assert other.load(2) == {}
-    assert FolderState(tmp_path / "clients", name).load(2)["residual"].tolist() == [1, 1, 1]
+    assert FolderState(tmp_path / "clients", name).load(2)["pipeline"]["residual"].tolist() == [1, 1, 1]
     if name in ("ward 7", "client-0007"):
         assert folder.name == quote(name, safe=""), "what runs have saved so far is found again"
 
