@@ -13,6 +13,7 @@ from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.records import pack_stage, pack_train, unpack_stage
+from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import Advert, Adverts, Masked, Revealed, Shares, Signed
 from hedgerow.secure.primitives import sign
@@ -21,7 +22,7 @@ from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared, reope
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import fedavg, parse_pipeline
-from hedgerow.strategies.transforms.mask import Shape, model_hash, read_vector
+from hedgerow.strategies.transforms.mask import model_hash, shape_of
 from tests.support import MeanTrainer, clients
 
 STAGES = ("keys", "shares", "masked", "survivors", "unmask")
@@ -45,7 +46,7 @@ class Enrolled:
         self.begin(1, "run")
 
     def begin(self, round: int, run: str) -> None:
-        shape = Shape.of(PIPELINE, TRAINER.layout, 5)
+        shape = shape_of(PIPELINE, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
         self.setup = set_up(PIPELINE.secure, shape, DATA.names, run, round, model)
         self.server, self.shape = SecureRound(self.setup, shape), shape

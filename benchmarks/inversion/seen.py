@@ -16,12 +16,13 @@ from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import build
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.ring.vector import RingSum, read_vector
 from hedgerow.rng import generator
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import (
     Client,
     CohortSum,
@@ -150,7 +151,7 @@ def sent_update(
 
 def ring_update(content: RecordDict, strategy: Strategy, layout: Layout, clients: int, seed: int) -> Vector:
     """A client's ring vector, decoded as if it had no mask: of a masked one, the best that can be made."""
-    shape = Shape.of(strategy.pipeline, layout, clients)
+    shape = shape_of(strategy.pipeline, layout, clients)
     alone = RingSum(shape)
     alone.add(read_vector(records.unpack_vector(content), shape))
     numbers = shape.ring.signed(shape.ring.reduced(alone.values)).astype(np.float64)

@@ -29,6 +29,9 @@ import numpy as np
 from hedgerow import record_sizes, records
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.experiments.runs.simulate import simulate
+from hedgerow.ring.arithmetic import Ring
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingVector, Shape, open_payload, read_vector
 from hedgerow.secure import client
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import (
@@ -47,9 +50,6 @@ from hedgerow.secure.register import Party, Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.strategies import fedavg, parse_pipeline, uniform
-from hedgerow.strategies.ring import Ring
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload, read_vector
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
 
 

@@ -19,11 +19,12 @@ from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.ring.vector import RingVector, Shape, open_payload
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Fit, Vector
 
 _SEVERAL = 32
@@ -277,7 +278,7 @@ class FederatedClient(ClientApp):
     def _in_the_clear(self, message: Message, turn: Turn, fit: Fit) -> Message:
         """The reply of a client whose pipeline masks, without its mask."""
         self._refuse_in_the_clear()
-        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
+        shape = shape_of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
         return Message(pack_vector(open_payload(turn.in_ring(fit, shape), shape), b""), reply_to=message)
 
 

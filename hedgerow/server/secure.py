@@ -8,6 +8,8 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow import record_sizes, records
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import Shape, read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
@@ -17,9 +19,8 @@ from hedgerow.server.exchange import exchange
 from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import Shape, read_vector
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, PayloadError
 
 log = logging.getLogger("hedgerow")
@@ -35,7 +36,7 @@ def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
     try:
         secure.plan(clients)
-        Shape.of(strategy.pipeline, layout, clients)
+        shape_of(strategy.pipeline, layout, clients)
     except ValueError as error:
         return f"secure aggregation is not possible: {error}"
     return ""

@@ -12,6 +12,7 @@ from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
 from hedgerow.client.secure.stages import node_enrolment
 from hedgerow.records import pack_stage, pack_train, unpack_stage
+from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
     AlreadyAnswered,
@@ -31,7 +32,7 @@ from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import cyclic, fedavg, parse_pipeline, secure_dp_fedavg
-from hedgerow.strategies.transforms.mask import Shape, model_hash, read_vector
+from hedgerow.strategies.transforms.mask import model_hash, shape_of
 from tests.support import MeanTrainer, clients
 
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=5))")
@@ -64,7 +65,7 @@ class Federation:
         self.begin(round, run)
 
     def begin(self, round: int, run: str = "run") -> None:
-        self.shape = Shape.of(self.pipeline, TRAINER.layout, 5)
+        self.shape = shape_of(self.pipeline, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
         self.setup = set_up(self.pipeline.secure, self.shape, DATA.names, run, round, model)
         self.server = SecureRound(self.setup, self.shape)

@@ -19,6 +19,7 @@ from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.records import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
+from hedgerow.ring.vector import RingVector, Shape, open_payload
 from hedgerow.secure import client as protocol
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import AlreadyAnswered, OutOfOrder, StaleRound, UnknownIdentity, WrongModel
@@ -27,7 +28,7 @@ from hedgerow.secure.primitives import Secret
 from hedgerow.secure.register import Party, Register
 from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared, State, close, reopen
 from hedgerow.strategies.pipeline.transform import Transform
-from hedgerow.strategies.transforms.mask import RingVector, Shape, model_hash, open_payload
+from hedgerow.strategies.transforms.mask import model_hash, shape_of
 from hedgerow.types import Layout
 
 log = logging.getLogger("hedgerow")
@@ -164,7 +165,7 @@ class SecureClient:
         return _Device(context, Party(name, Secret(enrolled.secret), register, secure, self._shape), memory)
 
     def _shape(self, clients: int) -> Shape:
-        return Shape.of(self._pipeline, self._layout(), clients)
+        return shape_of(self._pipeline, self._layout(), clients)
 
 
 def _answer(message: Message, answer: object) -> Message:
