@@ -12,7 +12,6 @@ from hedgerow.client.app import client_app
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import register_line
-from hedgerow.records import pack_stage, pack_train, unpack_stage
 from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import Advert, Adverts, Masked, Revealed, Shares, Signed
@@ -23,6 +22,7 @@ from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import fedavg, parse_pipeline
 from hedgerow.strategies.transforms.mask import model_hash, shape_of
+from tests.flower_messages import pack_stage, pack_train, unpack_stage
 from tests.support import MeanTrainer, clients
 
 STAGES = ("keys", "shares", "masked", "survivors", "unmask")

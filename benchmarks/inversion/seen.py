@@ -35,6 +35,8 @@ from hedgerow.types import (
     Samples,
     Vector,
 )
+from hedgerow.wire.messages import unpack_vector
+from hedgerow.wire.replies import unpack_reply
 
 ONE_STEP = LocalTraining(learning_rate=0.1, epochs=1, batch_size=0)
 
@@ -145,7 +147,9 @@ def sent_update(
     content: RecordDict, strategy: Strategy, layout: Layout, *, seed: int, round: int, client: str
 ) -> Vector:
     """A client's update, decoded from its reply as the server decodes it."""
-    reply = records.unpack_reply(content, layout, round=round, client=client, max_weight=strategy.max_weight)
+    reply = unpack_reply(
+        records.from_flower(content), layout, round=round, client=client, max_weight=strategy.max_weight
+    )
     return decode(strategy.pipeline, reply.payload, RoundContext(seed, round, Client(client), layout))
 
 
@@ -153,7 +157,7 @@ def ring_update(content: RecordDict, strategy: Strategy, layout: Layout, clients
     """A client's ring vector, decoded as if it had no mask: of a masked one, the best that can be made."""
     shape = shape_of(strategy.pipeline, layout, clients)
     alone = RingSum(shape)
-    alone.add(read_vector(records.unpack_vector(content), shape))
+    alone.add(read_vector(unpack_vector(records.from_flower(content)), shape))
     numbers = shape.ring.signed(shape.ring.reduced(alone.values)).astype(np.float64)
     return decode(strategy.pipeline, Payload({"values": numbers}), RoundContext(seed, 1, CohortSum(), layout))
 

@@ -9,7 +9,7 @@ from typing import final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hedgerow import generators, record_sizes
+from hedgerow import generators
 from hedgerow.client.client_round import Setting, Turn
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
@@ -18,7 +18,7 @@ from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
-from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.ring.vector import RingVector, Shape, open_payload
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
@@ -26,6 +26,8 @@ from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Fit, Vector
+from hedgerow.wire.messages import TrainRequest, pack_identity, pack_vector, unpack_train
+from hedgerow.wire.replies import Reply, pack_reply
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -121,7 +123,7 @@ class FederatedClient(ClientApp):
             reply = super().__call__(message, context)
             guard.record(
                 asked.message_type, strategy,
-                run=asked.run_id, round=asked.group_id, size=record_sizes.measure(reply.content),
+                run=asked.run_id, round=asked.group_id, size=measure(reply.content),
             )  # fmt: skip
             return reply
 
@@ -238,7 +240,7 @@ class FederatedClient(ClientApp):
     def _identify(self, message: Message, context: Context) -> Message:
         name = client_name(context, self._data.names)
         self._data.samples(name)  # one that is not there is no client
-        return Message(pack_identity(name), reply_to=message)
+        return Message(to_flower(pack_identity(name)), reply_to=message)
 
     def _named(self, context: Context) -> str:
         # The data need not be loaded to know a name that is given.
@@ -261,12 +263,12 @@ class FederatedClient(ClientApp):
             return self._in_the_clear(message, turn, fit)
         reply = turn.reply(fit)
         with span("records"):
-            return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
+            return Message(to_flower(pack_reply(reply, round=request.round, client=name)), reply_to=message)
 
     def _request(self, message: Message) -> TrainRequest:
         layout = self._trainer.layout
         sizes = {stream.name: len(stream.first(layout)) for stream in self._strategy.streams}
-        return unpack_train(message.content, layout, sizes)
+        return unpack_train(from_flower(message.content), layout, sizes)
 
     def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
         return Turn(self._setting, context, request, name)
@@ -279,7 +281,8 @@ class FederatedClient(ClientApp):
         """The reply of a client whose pipeline masks, without its mask."""
         self._refuse_in_the_clear()
         shape = shape_of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
-        return Message(pack_vector(open_payload(turn.in_ring(fit, shape), shape), b""), reply_to=message)
+        vector = pack_vector(open_payload(turn.in_ring(fit, shape), shape), b"")
+        return Message(to_flower(vector), reply_to=message)
 
 
 def _trainer(task: Task | Trainer) -> Trainer:

@@ -15,7 +15,6 @@ from hedgerow.client.guard import Guarding
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.records import Reply, TrainRequest
 from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
@@ -24,6 +23,8 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound
 from hedgerow.strategies.transforms.mask import to_ring
 from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
+from hedgerow.wire.messages import TrainRequest
+from hedgerow.wire.replies import Reply
 
 _NONE: Vector = np.empty(0, np.float32)
 

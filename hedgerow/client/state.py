@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from hedgerow.array_records import pack_state, unpack_state
 from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.records import pack_state, unpack_state
 from hedgerow.types import Arrays
 
 State: TypeAlias = Mapping[str, Arrays]

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow.records import unpack_identity
+from hedgerow.records import from_flower
 from hedgerow.server.exchange import exchange
 from hedgerow.types import ClientNames, PayloadError
+from hedgerow.wire.messages import unpack_identity
 
 log = logging.getLogger("hedgerow")
 
@@ -103,7 +104,7 @@ class Roster:
                 log.warning("node %d does not say which client it is: %s", node, _why(reply))
                 continue
             try:
-                yield node, unpack_identity(reply.content)
+                yield node, unpack_identity(from_flower(reply.content))
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
 

@@ -11,7 +11,6 @@ from hedgerow.client.app import client_app
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
 from hedgerow.client.secure.stages import node_enrolment
-from hedgerow.records import pack_stage, pack_train, unpack_stage
 from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
@@ -33,6 +32,7 @@ from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import cyclic, fedavg, parse_pipeline, secure_dp_fedavg
 from hedgerow.strategies.transforms.mask import model_hash, shape_of
+from tests.flower_messages import pack_stage, pack_train, unpack_stage
 from tests.support import MeanTrainer, clients
 
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=5))")

@@ -7,7 +7,6 @@ import pytest
 
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.records import Reply
 from hedgerow.ring.vector import RingVector
 from hedgerow.rng import seeded_words
 from hedgerow.server import private
@@ -18,6 +17,7 @@ from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, Model, Payload
+from hedgerow.wire.replies import Reply
 
 LAYOUT = Layout.flat(2)
 

@@ -18,7 +18,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
-from hedgerow.records import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
+from hedgerow.records import from_flower, to_flower
 from hedgerow.ring.vector import RingVector, Shape, open_payload
 from hedgerow.secure import client as protocol
 from hedgerow.secure.codec import decode, encode
@@ -30,6 +30,7 @@ from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared, State
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.transforms.mask import model_hash, shape_of
 from hedgerow.types import Layout
+from hedgerow.wire.messages import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
 
 log = logging.getLogger("hedgerow")
 
@@ -89,7 +90,7 @@ class SecureClient:
     def keys(self, message: Message, context: Context) -> Message:
         """Stage `keys`."""
         here = self._device(context)
-        setup = decode(Setup, unpack_stage(message.content))
+        setup = decode(Setup, _said(message))
         advert, state = protocol.join(here.party, setup)
         here.memory.join(setup.run, setup.round, self._apart)
         here.keep(state, setup)
@@ -99,7 +100,7 @@ class SecureClient:
         """Stage `shares`."""
         here = self._device(context)
         before = here.state(Joined)
-        answer, state = protocol.share(here.party, before, decode(Adverts, unpack_stage(message.content)))
+        answer, state = protocol.share(here.party, before, decode(Adverts, _said(message)))
         here.claim(before.setup, "shares")
         here.keep(state, before.setup)
         return _answer(message, answer)
@@ -108,9 +109,9 @@ class SecureClient:
         """Stage `masked`: here the client trains."""
         here, layout = self._device(context), self._layout()
         before, party = here.state(Shared), here.party
-        delivery = decode(Delivery, unpack_stage(message.content))
+        delivery = decode(Delivery, _said(message))
         protocol.check_delivery(party, before, delivery)
-        request = unpack_train(message.content, layout)
+        request = unpack_train(from_flower(message.content), layout)
         if request.round != before.setup.round:
             raise StaleRound(f"the model is of round {request.round}, the keys are of {before.setup.round}")
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:
@@ -122,13 +123,13 @@ class SecureClient:
         here.keep(state, before.setup)
         for sender in answer.complaints:
             log.warning("client %s: the shares of client %s are not what it committed to", party.name, sender)
-        return Message(pack_vector(open_payload(vector, shape), encode(answer)), reply_to=message)
+        return Message(to_flower(pack_vector(open_payload(vector, shape), encode(answer))), reply_to=message)
 
     def survivors(self, message: Message, context: Context) -> Message:
         """Stage `survivors`."""
         here = self._device(context)
         before = here.state(Contributed)
-        answer, state = protocol.confirm(here.party, before, decode(Survivors, unpack_stage(message.content)))
+        answer, state = protocol.confirm(here.party, before, decode(Survivors, _said(message)))
         here.claim(before.setup, "survivors")
         here.keep(state, before.setup)
         return _answer(message, answer)
@@ -137,7 +138,7 @@ class SecureClient:
         """Stage `unmask`, after which the client has no secrets of this round."""
         here = self._device(context)
         before = here.state(Confirmed)
-        answer = protocol.reveal(here.party, before, decode(Unmask, unpack_stage(message.content)))
+        answer = protocol.reveal(here.party, before, decode(Unmask, _said(message)))
         here.claim(before.contributed.setup, "unmask")
         here.memory.forget(before.contributed.setup.run)
         context.state[_KEY] = ConfigRecord({"state": b"", "done": True})
@@ -148,7 +149,7 @@ class SecureClient:
         record = context.state.pop(_KEY, None)
         if isinstance(record, ConfigRecord) and not record["done"]:
             self._device(context).memory.forget(str(record["run"]))
-        why = unpack_stage(message.content).decode(errors="replace")[:500]
+        why = _said(message).decode(errors="replace")[:500]
         log.warning("a round of secure aggregation failed, and the model stays: %s", why)
         return Message(RecordDict(), reply_to=message)
 
@@ -168,8 +169,12 @@ class SecureClient:
         return shape_of(self._pipeline, self._layout(), clients)
 
 
+def _said(message: Message) -> bytes:
+    return unpack_stage(from_flower(message.content))
+
+
 def _answer(message: Message, answer: object) -> Message:
-    return Message(pack_stage(encode(answer)), reply_to=message)
+    return Message(to_flower(pack_stage(encode(answer))), reply_to=message)
 
 
 @final
