@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import Context, Message, RecordDict
 
 from hedgerow.client.app import client_app
+from hedgerow.client.policy_file import NAME
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import register_line
@@ -41,6 +42,7 @@ class Enrolled:
         lines = [register_line(name, bytes.fromhex(enrol(home / name))) for name in self.devices]
         for name in self.devices:
             (home / name / REGISTER).write_text("\n".join(lines))
+            (home / name / NAME).write_text("min_clients = 5\n")
         self.app = client_app(TRAINER, DATA, fedavg(pipeline=PIPELINE, weighted=False))
         self.contexts = {name: self.context(name) for name in self.devices}
         self.begin(1, "run")
