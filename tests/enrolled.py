@@ -142,7 +142,7 @@ class Enrolled:
         record = self.contexts[device].state.get(KEPT)
         if record is None or record["done"]:
             return [own.secret]
-        salt = SecureMemory(self.contexts[device], own.folder, device).salt(record["run"], record["round"])
+        salt = SecureMemory({}, own.folder, device).salt(record["run"], record["round"])
         kind = {kind.__name__.encode(): kind for kind in (Joined, Shared, Contributed, Confirmed)}[
             record["state"].partition(b" ")[0]
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message
 
 from hedgerow.client import account
 from hedgerow.client.secure.answered_rounds import SecureMemory
@@ -95,7 +95,7 @@ def test_what_an_enrolled_device_remembers_lies_in_its_enrolment(cohort) -> None
 
 
 def test_first_keys_hold_in_many_threads_at_once(tmp_path) -> None:
-    memory = SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path, "a")
+    memory = SecureMemory({}, tmp_path, "a")
     threads = [threading.Thread(target=lambda i=i: memory.learn(str(i), bytes([i] * 32))) for i in range(8)]
     for thread in threads:
         thread.start()
@@ -105,7 +105,7 @@ def test_first_keys_hold_in_many_threads_at_once(tmp_path) -> None:
 
 
 def test_a_salt_is_of_one_round_so_that_no_key_seals_twice(tmp_path) -> None:
-    memory = SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path, "a")
+    memory = SecureMemory({}, tmp_path, "a")
     salts = [memory.join(*joined) for joined in (("run", 1), ("new", 1), ("run", 2))]
     assert len(set(salts)) == 3
     assert memory.salt("run", 2) == salts[-1]
@@ -204,7 +204,7 @@ def test_private_files_are_their_owners_whatever_the_umask(tmp_path, umask) -> N
     Ledger(Budget(1e-5), FolderState(tmp_path / "accounts", "a").file("privacy.jsonl")).record(
         1, Gaussian(1.0), "a sum", noise="system"
     )
-    SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path / "device", "a").join("run", 1)
+    SecureMemory({}, tmp_path / "device", "a").join("run", 1)
     model = Model(np.zeros(DIMENSION, np.float32))
     save_checkpoint(tmp_path / "run" / "checkpoints", ServerState(1, model, {}), LAYOUT, seed=0)
     found = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -8,9 +8,9 @@ import pytest
 from flwr.app import ConfigRecord, Context, RecordDict
 
 from hedgerow.client.app import client_app
+from hedgerow.client.flower import node_enrolment
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
-from hedgerow.client.secure.stages import node_enrolment
 from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
@@ -267,7 +267,7 @@ def test_without_enrolment_a_client_takes_no_part(tmp_path) -> None:
 def test_trust_on_first_use_is_refused_unless_asked_for() -> None:
     with pytest.raises(UnknownIdentity, match="'b' is not enrolled"):
         Register({"a": bytes(32)}).check("b", bytes(32))
-    memory = SecureMemory(here := context(), None, "a")
+    memory = SecureMemory(here := {}, None, "a")
     trusting = Register({"a": bytes(32)}, trust_on_first_use=True, learned=memory.learn)
     trusting.check("b", b"1" * 32)
     with pytest.raises(WrongIdentity):
