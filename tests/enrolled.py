@@ -9,10 +9,11 @@ from typing import Any
 from flwr.app import Context, Message, RecordDict
 
 from hedgerow.client.app import client_app
+from hedgerow.client.policy_file import NAME
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import register_line
-from hedgerow.records import pack_stage, pack_train, unpack_stage
+from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import Advert, Adverts, Masked, Revealed, Shares, Signed
 from hedgerow.secure.primitives import sign
@@ -21,7 +22,8 @@ from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared, reope
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import fedavg, parse_pipeline
-from hedgerow.strategies.transforms.mask import Shape, model_hash, read_vector
+from hedgerow.strategies.transforms.mask import model_hash, shape_of
+from tests.flower_messages import pack_stage, pack_train, unpack_stage
 from tests.support import MeanTrainer, clients
 
 STAGES = ("keys", "shares", "masked", "survivors", "unmask")
@@ -40,12 +42,13 @@ class Enrolled:
         lines = [register_line(name, bytes.fromhex(enrol(home / name))) for name in self.devices]
         for name in self.devices:
             (home / name / REGISTER).write_text("\n".join(lines))
-        self.app = client_app(TRAINER, DATA, fedavg(pipeline=PIPELINE, weighted=False), guard=None)
+            (home / name / NAME).write_text("min_clients = 5\n")
+        self.app = client_app(TRAINER, DATA, fedavg(pipeline=PIPELINE, weighted=False))
         self.contexts = {name: self.context(name) for name in self.devices}
         self.begin(1, "run")
 
     def begin(self, round: int, run: str) -> None:
-        shape = Shape.of(PIPELINE, TRAINER.layout, 5)
+        shape = shape_of(PIPELINE, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
         self.setup = set_up(PIPELINE.secure, shape, DATA.names, run, round, model)
         self.server, self.shape = SecureRound(self.setup, shape), shape
@@ -139,7 +142,7 @@ class Enrolled:
         record = self.contexts[device].state.get(KEPT)
         if record is None or record["done"]:
             return [own.secret]
-        salt = SecureMemory(self.contexts[device], own.folder, device).salt(record["run"], record["round"])
+        salt = SecureMemory({}, own.folder, device).salt(record["run"], record["round"])
         kind = {kind.__name__.encode(): kind for kind in (Joined, Shared, Contributed, Confirmed)}[
             record["state"].partition(b" ")[0]
         ]

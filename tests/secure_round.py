@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hedgerow.ring.arithmetic import Ring
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingSum, RingVector, Shape
 from hedgerow.secure import client, errors
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import (
@@ -26,9 +29,6 @@ from hedgerow.secure.primitives import Random, identity_key
 from hedgerow.secure.register import Party, Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared
-from hedgerow.strategies.ring import Ring
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape
 
 STAGES = ("keys", "shares", "masked", "survivors", "unmask")
 

@@ -22,11 +22,11 @@ import workload as w
 from torch import nn
 
 import hedgerow as hr
-from hedgerow import records
 from hedgerow.server.collect import StartCollector
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.types import Client, Layout, RoundContext
 from hedgerow.types import Tensor as Slot
+from hedgerow.wire.replies import Reply
 
 ROUNDS, REPEATS = 15, 200
 
@@ -101,7 +101,7 @@ def _replies(layout: Layout) -> None:
         name = f"client-{client}"
         context = RoundContext(0, 1, Client(name), layout, w.SAMPLES)
         payload, _ = encode(strategy.pipeline, delta.copy(), {}, context)
-        collector.add(name, records.Reply(payload, {}, w.SAMPLES, {"loss": 1.0}))
+        collector.add(name, Reply(payload, {}, w.SAMPLES, {"loss": 1.0}))
     if collector.collected.dropped:
         raise RuntimeError(f"replies were dropped: {collector.collected.dropped}")
 

@@ -16,12 +16,13 @@ from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.models import build
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.ring.vector import RingSum, read_vector
 from hedgerow.rng import generator
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import (
     Client,
     CohortSum,
@@ -34,6 +35,8 @@ from hedgerow.types import (
     Samples,
     Vector,
 )
+from hedgerow.wire.messages import unpack_vector
+from hedgerow.wire.replies import unpack_reply
 
 ONE_STEP = LocalTraining(learning_rate=0.1, epochs=1, batch_size=0)
 
@@ -144,15 +147,17 @@ def sent_update(
     content: RecordDict, strategy: Strategy, layout: Layout, *, seed: int, round: int, client: str
 ) -> Vector:
     """A client's update, decoded from its reply as the server decodes it."""
-    reply = records.unpack_reply(content, layout, round=round, client=client, max_weight=strategy.max_weight)
+    reply = unpack_reply(
+        records.from_flower(content), layout, round=round, client=client, max_weight=strategy.max_weight
+    )
     return decode(strategy.pipeline, reply.payload, RoundContext(seed, round, Client(client), layout))
 
 
 def ring_update(content: RecordDict, strategy: Strategy, layout: Layout, clients: int, seed: int) -> Vector:
     """A client's ring vector, decoded as if it had no mask: of a masked one, the best that can be made."""
-    shape = Shape.of(strategy.pipeline, layout, clients)
+    shape = shape_of(strategy.pipeline, layout, clients)
     alone = RingSum(shape)
-    alone.add(read_vector(records.unpack_vector(content), shape))
+    alone.add(read_vector(unpack_vector(records.from_flower(content)), shape))
     numbers = shape.ring.signed(shape.ring.reduced(alone.values)).astype(np.float64)
     return decode(strategy.pipeline, Payload({"values": numbers}), RoundContext(seed, 1, CohortSum(), layout))
 

@@ -5,7 +5,7 @@
 A client's time is all of its five stages; the median of the cohort counts. The
 server's is everything it does in a round, with the packing and unpacking of
 messages. Vectors are random: training and quantising are not part of it. What
-is sent is measured on the Flower records. At the end, a whole simulated round
+is sent is measured on the Flower messages. At the end, a whole simulated round
 of 1,000 clients goes through the in-process grid.
 """
 
@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from hedgerow import record_sizes, records
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.experiments.runs.simulate import simulate
+from hedgerow.ring.arithmetic import Ring
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingVector, Shape, open_payload, read_vector
 from hedgerow.secure import client
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import (
@@ -47,10 +49,9 @@ from hedgerow.secure.register import Party, Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.strategies import fedavg, parse_pipeline, uniform
-from hedgerow.strategies.ring import Ring
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload, read_vector
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
+from hedgerow.wire import messages
+from hedgerow.wire.sizes import measure
 
 
 @dataclass
@@ -102,10 +103,10 @@ def one_round(clients: int, length: int, bits: int, dropped: int) -> dict[str, A
             with clock.of(name):
                 answer, *after = act(name, decode(kind, data))
                 states[name] = after[0] if after else None
-                reply = records.pack_stage(encode(answer))
-            up[name] = up.get(name, 0) + record_sizes.measure(reply)
+                reply = messages.pack_stage(encode(answer))
+            up[name] = up.get(name, 0) + measure(reply)
             with clock.of(""):
-                take(name, records.unpack_stage(reply))
+                take(name, messages.unpack_stage(reply))
 
     announced = encode(setup)
     stage(names, Setup, lambda n: announced, lambda n, m: client.join(parties[n], m),
@@ -125,11 +126,11 @@ def one_round(clients: int, length: int, bits: int, dropped: int) -> dict[str, A
             said, masked, states[name] = client.contribute(
                 parties[name], states[name], decode(Delivery, delivery), vector
             )
-            reply = records.pack_vector(open_payload(masked, shape), encode(said))
-        up[name] += record_sizes.measure(reply)
+            reply = messages.pack_vector(open_payload(masked, shape), encode(said))
+        up[name] += measure(reply)
         with clock.of(""):
-            received = read_vector(records.unpack_vector(reply), shape)
-            server.add_masked(name, decode(Masked, records.unpack_stage(reply)), received)
+            received = read_vector(messages.unpack_vector(reply), shape)
+            server.add_masked(name, decode(Masked, messages.unpack_stage(reply)), received)
     with clock.of(""):
         listed = encode(server.survivors)
     stage(alive, Survivors, lambda n: listed, lambda n, m: client.confirm(parties[n], states[n], m),

@@ -9,22 +9,23 @@ from typing import final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hedgerow import generators, record_sizes
-from hedgerow.client.client_round import Setting, Turn
+from hedgerow import generators
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond
+from hedgerow.client.client_round import LocalClient, Setting, Turn
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
+from hedgerow.client.flower import Enrol, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
-from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
+from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
-from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
+from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
-from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload
-from hedgerow.types import Fit, Vector
+from hedgerow.types import Vector
+from hedgerow.wire.replies import Reply
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -96,16 +97,12 @@ class FederatedClient(ClientApp):
         super().__init__()
         self._seeded_noise, self._guard = seeded_noise, guard
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._unmasked = unmasked
+        self._unmasked, self._enrolment = unmasked, enrolment
         self.query()(self._identify)
-        self.train()(self._train)
+        self.train()(self._respond)
         if strategy.pipeline.only_sum:
-            secure = SecureClient(
-                strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
-                enrolment, strategy.sampling.groups or 1,
-            )  # fmt: skip
             for stage in STAGES:
-                self.train(stage)(getattr(secure, stage))
+                self.train(stage)(self._respond)
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message, if the device's policy lets it."""
@@ -120,7 +117,7 @@ class FederatedClient(ClientApp):
             reply = super().__call__(message, context)
             guard.record(
                 asked.message_type, strategy,
-                run=asked.run_id, round=asked.group_id, size=record_sizes.measure(reply.content),
+                run=asked.run_id, round=asked.group_id, size=measure(reply.content),
             )  # fmt: skip
             return reply
 
@@ -130,7 +127,7 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard)
+        return Setting(self._strategy, self._trainer, self._seeded_noise, self._unmasked)
 
     @cached_property
     def _data(self) -> ClientData:
@@ -171,12 +168,13 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         if not isinstance(trainer, Chooses) or trainer.choice is not None:
             return False
-        request = self._request(message)
+        request = read_request(self._setting, from_flower(message.content))
         clients = []
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
             with suppress(Exception):
-                clients.append(client_samples(context, self._data))
+                client = self._client(context)
+                clients.append((client.name, client_samples(client.name, client.samples)))
         with span("choose trainer"):
             trainer.choose(
                 request.model, clients, self._strategy.local, seed=request.seed, round=request.round
@@ -200,16 +198,16 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         assert isinstance(trainer, TrainsMany)
         with span("records"):
-            request = self._request(messages[0])
+            request = read_request(self._setting, from_flower(messages[0].content))
         turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
         for position, context in enumerate(contexts):
             try:
-                name, samples = client_samples(context, self._data)
+                turn = Turn(self._setting, self._client(context), request)
+                name, samples = turn.client, turn.samples()
                 if name in turns:
                     raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-                turn = self._turn(context, request, name)
                 if correction := turn.correction():
                     corrections[name] = correction["correction"]
             except Exception as error:  # what the data's loader raises: that client's, and not the others'
@@ -228,57 +226,42 @@ class FederatedClient(ClientApp):
                 continue
             try:
                 if self._strategy.pipeline.only_sum:
-                    yield position, self._in_the_clear(messages[position], turn, fit)
+                    sent = to_flower(in_the_clear(turn, fit))
+                    yield position, Message(sent, reply_to=messages[position])
                 else:
                     yield position, turn.reply(fit)
             except Exception as error:  # whatever a plug-in's encode raises
                 yield position, error
 
     def _identify(self, message: Message, context: Context) -> Message:
-        name = client_name(context, self._data.names)
-        self._data.samples(name)  # one that is not there is no client
-        return Message(pack_identity(name), reply_to=message)
+        return Message(to_flower(identify(self._client(context))), reply_to=message)
 
-    def _named(self, context: Context) -> str:
+    def _respond(self, message: Message, context: Context) -> Message:
+        client, content = self._client(context), from_flower(message.content)
+        answer = respond(self._setting, client, message.metadata.message_type, content)
+        return Message(to_flower(answer), reply_to=message)
+
+    def _client(self, context: Context) -> LocalClient:
+        """The client that a node is."""
         # The data need not be loaded to know a name that is given.
         given = context.node_config.get("client-name")
-        return str(given) if given else client_name(context, self._data.names)
+        name = str(given) if given else client_name(context.node_config, self._data.names)
+        return LocalClient(
+            name,
+            lambda: self._data.samples(name),
+            state_store(context, self._state_folder, name),
+            self._account(context, name),
+            lambda: self._enrolment(context, name),
+        )
 
-    def _fit_in_ring(self, context: Context, name: str, request: TrainRequest, shape: Shape) -> RingVector:
-        """Train one client, and put its encoded update into the ring of its cohort."""
-        turn = self._turn(context, request, name)
-        return turn.in_ring(turn.fit(client_samples(context, self._data)[1], {}), shape)
-
-    def _train(self, message: Message, context: Context) -> Message:
-        with span("records"):
-            request = self._request(message)
-        self._refuse_in_the_clear()
-        name, samples = client_samples(context, self._data)
-        turn = self._turn(context, request, name)
-        fit = turn.fit(samples, turn.correction())
-        if self._strategy.pipeline.only_sum:
-            return self._in_the_clear(message, turn, fit)
-        reply = turn.reply(fit)
-        with span("records"):
-            return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
-
-    def _request(self, message: Message) -> TrainRequest:
-        layout = self._trainer.layout
-        sizes = {stream.name: len(stream.first(layout)) for stream in self._strategy.streams}
-        return unpack_train(message.content, layout, sizes)
-
-    def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
-        return Turn(self._setting, context, request, name)
-
-    def _refuse_in_the_clear(self) -> None:
-        if self._strategy.pipeline.only_sum and not self._unmasked:
-            raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
-
-    def _in_the_clear(self, message: Message, turn: Turn, fit: Fit) -> Message:
-        """The reply of a client whose pipeline masks, without its mask."""
-        self._refuse_in_the_clear()
-        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
-        return Message(pack_vector(open_payload(turn.in_ring(fit, shape), shape), b""), reply_to=message)
+    def _account(self, context: Context, name: str) -> Path | None:
+        """The file of what a client has told of its samples, where it adds noise to them."""
+        if not self._strategy.local.sample_noise:
+            return None
+        file = None if self._guard is None else self._guard(context.node_config).samples_file
+        if file is None and self._state_folder is not None:
+            file = FolderState(self._state_folder, name).file("privacy.jsonl")
+        return file
 
 
 def _trainer(task: Task | Trainer) -> Trainer:

@@ -1,28 +1,30 @@
 """One client's turn in a round: what it brings, spends, sends and keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from flwr.app import Context
 
 from hedgerow import generators
 from hedgerow.client import account
-from hedgerow.client.guard import Guarding
-from hedgerow.client.state import ClientState, ContextState, FolderState
+from hedgerow.client.data import client_samples
+from hedgerow.client.secure.enrolment import Enrolment
+from hedgerow.client.state import ClientState, StateStore
 from hedgerow.client.trainer import Trainer
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.records import Reply, TrainRequest
+from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound
-from hedgerow.strategies.transforms.mask import RingVector, Shape, to_ring
+from hedgerow.strategies.transforms.mask import to_ring
 from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
+from hedgerow.wire.messages import TrainRequest
+from hedgerow.wire.replies import Reply
 
 _NONE: Vector = np.empty(0, np.float32)
 
@@ -38,16 +40,34 @@ class Setting:
     Attributes:
         strategy: the same as the server's.
         trainer: of the clients.
-        state_folder: where clients keep what they carry along; `None` for Flower's context.
-        seeded_noise: a client's noise follows from the run's seed.
-        guard: makes the guard of a device; `None` in a simulation.
+        seeded_noise: a client's noise follows from the run's seed: in a simulation only.
+        unmasked: a pipeline with a mask may be summed without it: in a simulation only.
     """
 
     strategy: Strategy
     trainer: Trainer
-    state_folder: Path | None
-    seeded_noise: bool
-    guard: Guarding | None = None
+    seeded_noise: bool = False
+    unmasked: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class LocalClient:
+    """One client: who it is, what it has, and where it keeps what it needs later.
+
+    Attributes:
+        name: stable name.
+        samples: loads its samples.
+        store: of what it keeps.
+        account: file of what its updates have told of its samples, where it adds noise to them.
+        enrolment: gives its identity; of a strategy with a mask only.
+    """
+
+    name: str
+    samples: Callable[[], Samples]
+    store: StateStore
+    account: Path | None = None
+    enrolment: Callable[[], Enrolment] | None = None
 
 
 @final
@@ -56,9 +76,17 @@ class Turn:
     """One client in one round."""
 
     setting: Setting
-    context: Context
+    here: LocalClient
     request: TrainRequest
-    client: str
+
+    @property
+    def client(self) -> str:
+        """Its stable name."""
+        return self.here.name
+
+    def samples(self) -> Samples:
+        """The client's; raises `ValueError` where it has none."""
+        return client_samples(self.client, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:
         """The trainer's argument `correction`, where a stream corrects the gradients.
@@ -131,8 +159,7 @@ class Turn:
 
     @property
     def _kept(self) -> ClientState:
-        folder = self.setting.state_folder
-        return ContextState(self.context) if folder is None else FolderState(folder, self.client)
+        return self.here.store.rounds
 
     def _trainer_takes(self, name: str) -> bool:
         return name in signature(self.setting.trainer.fit).parameters
@@ -148,11 +175,7 @@ class Turn:
 
     def _account_file(self) -> Path | None:
         """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
-        setting = self.setting
-        file = None if setting.guard is None else setting.guard(self.context.node_config).samples_file
-        if file is None and setting.state_folder is not None:
-            file = FolderState(setting.state_folder, self.client).file("privacy.jsonl")
-        return account.require_file(file, seeded=setting.seeded_noise)
+        return account.require_file(self.here.account, seeded=self.setting.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
         """The encoded delta, and what is sent of each stream; the client's state is kept."""

@@ -1,10 +1,8 @@
 """Which client a node is, and the data that it has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
-
-from flwr.app import Context
+from typing import Any, Protocol, final
 
 from hedgerow import generators
 from hedgerow.rng import integer_seed
@@ -62,35 +60,33 @@ class OneClient:
         return self.load()
 
 
-def client_name(context: Context, names: Sequence[str]) -> str:
+def client_name(node_config: Mapping[str, Any], names: Sequence[str]) -> str:
     """The stable name of the client that a node is.
 
     Raises:
         ValueError: the node configuration names no client, or one that is not there.
     """
-    config = context.node_config
-    if "client-name" in config:
-        return str(config["client-name"])
-    if "partition-id" not in config:
+    if "client-name" in node_config:
+        return str(node_config["client-name"])
+    if "partition-id" not in node_config:
         raise ValueError(
-            f"the node configuration is {dict(config)}; it must have client-name (a name) or"
+            f"the node configuration is {dict(node_config)}; it must have client-name (a name) or"
             ' partition-id (a number): start the SuperNode with --node-config "partition-id=0"'
         )
-    position = int(config["partition-id"])
+    position = int(node_config["partition-id"])
     if not 0 <= position < len(names):
         raise ValueError(f"partition-id is {position}; it must be from 0 to {len(names) - 1}")
     return names[position]
 
 
-def client_samples(context: Context, data: ClientData) -> tuple[str, Samples]:
-    """A node's client and its samples.
+def client_samples(client: str, load: Callable[[], Samples]) -> Samples:
+    """What a client trains on.
 
     Raises:
-        ValueError: the node is no client, or the client has no samples.
+        ValueError: the client has no samples.
     """
-    name = client_name(context, data.names)
     with span("data"):
-        samples = data.samples(name)
+        samples = load()
     if len(samples) == 0:
-        raise ValueError(f"client {name!r} has no samples to train on")
-    return name, samples
+        raise ValueError(f"client {client!r} has no samples to train on")
+    return samples

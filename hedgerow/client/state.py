@@ -11,17 +11,16 @@ nothing of each other.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, final
 
 import numpy as np
-from flwr.app import ArrayRecord, Context
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from hedgerow.array_records import pack_state, unpack_state
 from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
 from hedgerow.types import Arrays
 
@@ -69,34 +68,20 @@ def _as_in_0_1(key: str) -> tuple[str, str]:
     return ("account", "rounds") if key == "samples.rounds" else ("pipeline", key)
 
 
-class ContextState:
-    """Keeps the state in Flower's context: in memory, as long as the node lives."""
+class MemoryState:
+    """Keeps the state in this process."""
 
-    _PREFIX = "hedgerow.state."
-
-    def __init__(self, context: Context) -> None:
-        self._records = context.state
+    def __init__(self) -> None:
+        self._states: dict[int, State] = {}
 
     def load(self, round: int) -> State:
         """The newest state from before `round`."""
-        earlier = [r for r in self.rounds() if r < round]
-        if not earlier:
-            return {}
-        record = self._records[self._PREFIX + str(max(earlier))]
-        assert isinstance(record, ArrayRecord)
-        return parted(unpack_state(record))
+        return self._states.get(max((r for r in self._states if r < round), default=0), {})
 
     def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it."""
-        keep = [r for r in self.rounds() if r < round][-1:]
-        for other in self.rounds():
-            if other not in keep:
-                del self._records[self._PREFIX + str(other)]
-        self._records[self._PREFIX + str(round)] = pack_state(flat(state))
-
-    def rounds(self) -> list[int]:
-        """The rounds whose states are here, in order."""
-        return sorted(int(k.removeprefix(self._PREFIX)) for k in self._records if k.startswith(self._PREFIX))
+        before = sorted(r for r in self._states if r < round)[-1:]
+        self._states = {r: self._states[r] for r in before} | {round: state}
 
 
 class FolderState:
@@ -148,3 +133,21 @@ class FolderState:
             return {}
         matches = ((re.fullmatch(r"(\d+)\.safetensors", p.name), p) for p in self._folder.iterdir())
         return {int(m[1]): p for m, p in matches if m}
+
+
+Note: TypeAlias = Mapping[str, Any]
+"""A small record: truth values, whole numbers, texts and bytes by name."""
+
+
+@final
+@dataclass(frozen=True)
+class StateStore:
+    """All that one client keeps.
+
+    Attributes:
+        rounds: what it carries from one round to the next.
+        notes: small records by name: what it keeps between the stages of a masked round.
+    """
+
+    rounds: ClientState = field(default_factory=MemoryState)
+    notes: MutableMapping[str, Note] = field(default_factory=dict)

@@ -7,7 +7,8 @@ from typing import final
 
 from flwr.app import Context, RecordDict
 
-from hedgerow.client.state import ContextState, FolderState
+from hedgerow.client.flower import ContextState
+from hedgerow.client.state import FolderState
 
 _log = logging.getLogger(__name__)
 

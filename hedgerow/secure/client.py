@@ -5,6 +5,7 @@ the one list of survivors it has signed, or take part with less than it insists
 on itself. What it refuses, it refuses with a `Refused` error.
 """
 
+from hedgerow.ring.vector import RingVector
 from hedgerow.secure import errors
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.lists import check_names
@@ -33,7 +34,6 @@ from hedgerow.secure.primitives import Agreement, Secret, open_sealed, seal, sig
 from hedgerow.secure.register import Party, sample
 from hedgerow.secure.shamir import split
 from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
-from hedgerow.strategies.transforms.mask import RingVector
 
 
 def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:

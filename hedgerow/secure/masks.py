@@ -1,9 +1,9 @@
 """The masks that cancel, and the one of each client that is taken off at the end."""
 
+from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.secure.codec import encode
 from hedgerow.secure.messages import PROTOCOL
 from hedgerow.secure.primitives import Agreement, Keystream, derive
-from hedgerow.strategies.transforms.mask import RingVector, Shape
 
 
 def pair_key(own: Agreement, public: bytes, keys: bytes, name: str, other: str) -> bytes:

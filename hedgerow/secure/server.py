@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
+from hedgerow.ring.vector import RingSum, RingVector, Shape
 from hedgerow.secure import errors
 from hedgerow.secure.lists import check_names
 from hedgerow.secure.masks import Masker, pair_key, self_key
@@ -34,7 +35,6 @@ from hedgerow.secure.messages import (
 from hedgerow.secure.primitives import Agreement, verify
 from hedgerow.secure.register import Register
 from hedgerow.secure.shamir import SHARE_BYTES, combine
-from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape
 
 _PROBE = Agreement(bytes(range(32)))
 """Agrees with any key but one of low order, with which no client could go on."""

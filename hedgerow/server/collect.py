@@ -9,7 +9,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import record_sizes, records
+from hedgerow import records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
@@ -28,6 +28,7 @@ from hedgerow.types import (
     Tensor,
     Vector,
 )
+from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
 
 _MOST_EXAMPLES = 1_000_000
 """A client's metrics weigh no more, unless its update does."""
@@ -181,7 +182,7 @@ class Collector:
             },
         )
 
-    def add(self, client: str, reply: Message | records.Reply | None) -> None:
+    def add(self, client: str, reply: Message | Reply | None) -> None:
         """Count a client's reply in, or drop the client by name.
 
         Args:
@@ -210,7 +211,7 @@ class Collector:
             for name, total in self.collected.streams.items()
         }
 
-    def _count_in(self, client: str, message: Message | records.Reply | None) -> None:
+    def _count_in(self, client: str, message: Message | Reply | None) -> None:
         if message is None:
             raise PayloadError(NO_REPLY)
         collected = self.collected
@@ -236,17 +237,17 @@ class Collector:
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
 
-    def _opened(self, client: str, message: Message | records.Reply) -> records.Reply:
+    def _opened(self, client: str, message: Message | Reply) -> Reply:
         """A reply, measured and checked."""
         sizes, max_weight = self.collected.bytes_up, self._max_weight
-        if isinstance(message, records.Reply):
-            sizes[client] = records.measure_reply(message, round=self._round, client=client)
-            return records.checked_reply(message, max_weight=max_weight, streams=self._sizes)
+        if isinstance(message, Reply):
+            sizes[client] = measure_reply(message, round=self._round, client=client)
+            return checked_reply(message, max_weight=max_weight, streams=self._sizes)
         if message.has_error():
             raise PayloadError(failure(message.error))
-        sizes[client] = record_sizes.measure(message.content)
-        return records.unpack_reply(
-            message.content, self._layout,
+        sizes[client] = records.measure(message.content)
+        return unpack_reply(
+            records.from_flower(message.content), self._layout,
             round=self._round, client=client, max_weight=max_weight, streams=self._sizes,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import final
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
+from hedgerow.records import from_flower
 from hedgerow.server.collect import collect
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.plain import request
@@ -78,7 +79,7 @@ class MaskedRounds:
         model = model_hash(self._state.model, start.layout, start.seed, round)
         setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
         aggregate(
-            self.grid, setup, content, self._cohort.nodes, collector.collected,
+            self.grid, setup, from_flower(content), self._cohort.nodes, collector.collected,
             register=self.register, timeout=self.timeout,
         )  # fmt: skip
 

@@ -8,17 +8,19 @@ import numpy as np
 from flwr.app import Message
 from numpy.typing import NDArray
 
-from hedgerow import record_sizes, records
+from hedgerow import records
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingSum, read_vector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.mean import LARGEST_SUM
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.release import UNIT
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import BUFFERS
-from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Arrays, CohortSum, Layout, Payload, PayloadError, RoundContext, Vector
+from hedgerow.wire.messages import unpack_vector
 
 
 @dataclass
@@ -69,7 +71,7 @@ class MaskedCollector:
     def __init__(self, start: "StartMasked", round: int, clients: int) -> None:
         self._strategy = start.strategy
         self._context = RoundContext(start.seed, round, CohortSum(), start.layout)
-        self.shape = Shape.of(start.strategy.pipeline, start.layout, max(1, clients))
+        self.shape = shape_of(start.strategy.pipeline, start.layout, max(1, clients))
         self.collected = MaskedCollected(RingSum(self.shape))
 
     def add(self, client: str, reply: Message | None) -> None:
@@ -80,8 +82,8 @@ class MaskedCollector:
             if reply.has_error():
                 raise PayloadError(f"it failed: {reason(reply.error.reason)}")
             with span("records"):
-                self.collected.bytes_up[client] = record_sizes.measure(reply.content)
-                vector = read_vector(records.unpack_vector(reply.content), self.shape)
+                self.collected.bytes_up[client] = records.measure(reply.content)
+                vector = read_vector(unpack_vector(records.from_flower(reply.content)), self.shape)
             with span("aggregate"):
                 self.collected.sum.add(vector)
             self.collected.counted += 1

@@ -12,6 +12,7 @@ from hedgerow.server.collect import Start, collect
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.spans import span
 from hedgerow.types import ServerState
+from hedgerow.wire.messages import pack_train
 
 
 def request(start: Start, state: ServerState, cohort: Cohort, *, clients: int = 0) -> RecordDict:
@@ -23,10 +24,11 @@ def request(start: Start, state: ServerState, cohort: Cohort, *, clients: int = 
     """
     lost = {name: state.uncounted[name] for name in cohort.nodes if name in state.uncounted}
     with span("records"):
-        return records.pack_train(
+        content = pack_train(
             state.model, start.layout, round=state.round + 1, seed=start.seed,
             streams=state.streams, uncounted=lost, clients=clients,
         )  # fmt: skip
+        return records.to_flower(content)
 
 
 @final

@@ -17,7 +17,7 @@ from hedgerow.strategies.aggregates.mean import FixedPointMean
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
-from hedgerow.strategies.transforms.mask import Shape
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, Payload, RoundContext, ServerState, Vector
 
 _RELEASES = "releases"
@@ -228,7 +228,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
     release, pipeline = strategy.release, strategy.pipeline
     release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
     if pipeline.only_sum:
-        Shape.of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
+        shape_of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
     released = int(state.private[_RELEASES][0])
     if ledger.releases < released:
         raise LedgerError(

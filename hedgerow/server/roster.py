@@ -12,11 +12,12 @@ from typing import Protocol, runtime_checkable
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow.records import unpack_identity
+from hedgerow.records import from_flower
 from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.failures import EveryClientFailed, same_refusal
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.types import ClientNames, PayloadError
+from hedgerow.wire.messages import unpack_identity
 
 log = logging.getLogger("hedgerow")
 
@@ -111,7 +112,7 @@ class Roster:
                 log.warning("node %d does not say which client it is: %s", node, self._refusals[node])
                 continue
             try:
-                yield node, unpack_identity(reply.content)
+                yield node, unpack_identity(from_flower(reply.content))
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from flwr.app import RecordDict
 
-from hedgerow import record_sizes
+from hedgerow import records
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
@@ -119,7 +119,7 @@ class Counted:
 
     def bytes_down(self) -> dict[str, int]:
         """Bytes that each client was sent."""
-        size = 0 if self.content is None else record_sizes.measure(self.content)
+        size = 0 if self.content is None else records.measure(self.content)
         return dict.fromkeys(self.cohort.nodes, size) | self.replies.bytes_down
 
     def aggregated(self, state: ServerState) -> Aggregated:

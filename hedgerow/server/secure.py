@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
-from hedgerow import record_sizes, records
+from hedgerow.records import from_flower, measure, to_flower
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import Shape, read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
@@ -17,10 +19,11 @@ from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import Shape, read_vector
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, PayloadError
+from hedgerow.wire.content import Content
+from hedgerow.wire.messages import pack_stage, unpack_stage, unpack_vector
 
 log = logging.getLogger("hedgerow")
 
@@ -35,7 +38,7 @@ def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
     try:
         secure.plan(clients)
-        Shape.of(strategy.pipeline, layout, clients)
+        shape_of(strategy.pipeline, layout, clients)
     except ValueError as error:
         return f"secure aggregation is not possible: {error}"
     return ""
@@ -64,7 +67,7 @@ def set_up(
 def aggregate(
     grid: Grid,
     setup: Setup,
-    request: RecordDict,
+    request: Content,
     nodes: Mapping[str, int],
     collected: MaskedCollected,
     *,
@@ -96,22 +99,22 @@ def aggregate(
         talk.say_it_failed(collected.failed)
 
 
-def _stages(round_: SecureRound, setup: Setup, request: RecordDict, talk: "_Conversation") -> None:
+def _stages(round_: SecureRound, setup: Setup, request: Content, talk: "_Conversation") -> None:
     collected, shape = talk.collected, round_.sum.shape
-    announced = records.pack_stage(encode(setup))
+    announced = pack_stage(encode(setup))
     talk.stage(
         "keys", dict.fromkeys(setup.members, announced),
-        lambda name, reply: round_.add_advert(name, decode(Advert, records.unpack_stage(reply))),
+        lambda name, reply: round_.add_advert(name, decode(Advert, unpack_stage(reply))),
     )  # fmt: skip
-    adverts = records.pack_stage(encode(round_.adverts))
+    adverts = pack_stage(encode(round_.adverts))
     talk.stage(
         "shares", dict.fromkeys(talk.there, adverts),
-        lambda name, reply: round_.add_shares(name, decode(Shares, records.unpack_stage(reply))),
+        lambda name, reply: round_.add_shares(name, decode(Shares, unpack_stage(reply))),
     )  # fmt: skip
 
-    def masked(name: str, reply: RecordDict) -> None:
-        vector = read_vector(records.unpack_vector(reply), shape)
-        said = decode(Masked, records.unpack_stage(reply))
+    def masked(name: str, reply: Content) -> None:
+        vector = read_vector(unpack_vector(reply), shape)
+        said = decode(Masked, unpack_stage(reply))
         with span("aggregate"):
             round_.add_masked(name, said, vector)
         for sender in said.complaints[: len(setup.members)]:
@@ -119,20 +122,20 @@ def _stages(round_: SecureRound, setup: Setup, request: RecordDict, talk: "_Conv
 
     talk.stage(
         "masked",
-        {name: records.pack_stage(encode(round_.delivery(name)), request) for name in round_.sharers},
+        {name: pack_stage(encode(round_.delivery(name)), request) for name in round_.sharers},
         masked,
     )
     survivors = round_.survivors
     talk.counts = set(survivors.alive)
-    listed = records.pack_stage(encode(survivors))
+    listed = pack_stage(encode(survivors))
     talk.stage(
         "survivors", dict.fromkeys(talk.there, listed),
-        lambda name, reply: round_.add_signature(name, decode(Signed, records.unpack_stage(reply))),
+        lambda name, reply: round_.add_signature(name, decode(Signed, unpack_stage(reply))),
     )  # fmt: skip
-    signed = records.pack_stage(encode(round_.unmask))
+    signed = pack_stage(encode(round_.unmask))
     talk.stage(
         "unmask", dict.fromkeys(talk.there, signed),
-        lambda name, reply: round_.add_revealed(name, decode(Revealed, records.unpack_stage(reply))),
+        lambda name, reply: round_.add_revealed(name, decode(Revealed, unpack_stage(reply))),
     )  # fmt: skip
     with span("aggregate"):
         collected.sum = round_.unmasked()
@@ -156,9 +159,7 @@ class _Conversation:
         self.there = sorted(nodes)
         self.counts: set[str] = set()
 
-    def stage(
-        self, stage: str, contents: Mapping[str, RecordDict], take: Callable[[str, RecordDict], Any]
-    ) -> None:
+    def stage(self, stage: str, contents: Mapping[str, Content], take: Callable[[str, Content], Any]) -> None:
         """Send each its message, and take the replies; who fails leaves."""
         answered = []
         for name, message in self._exchange(stage, contents, self._timeout):
@@ -167,9 +168,9 @@ class _Conversation:
                     raise PayloadError(NO_REPLY)
                 if message.has_error():
                     raise PayloadError(failure(message.error))
-                size = record_sizes.measure(message.content)
+                size = measure(message.content)
                 self.collected.bytes_up[name] = self.collected.bytes_up.get(name, 0) + size
-                take(name, message.content)
+                take(name, from_flower(message.content))
                 answered.append(name)
             except PayloadError as error:
                 self._left(name, f"{stage}: {error}")
@@ -179,23 +180,22 @@ class _Conversation:
 
     def say_it_failed(self, why: str) -> None:
         """Tell those who are still there, so that they forget the round's secrets."""
-        farewell = dict.fromkeys(self.there, records.pack_stage(why.encode()))
+        farewell = dict.fromkeys(self.there, pack_stage(why.encode()))
         for _ in self._exchange(
             "failed", farewell, min(self._timeout or _FAREWELL_SECONDS, _FAREWELL_SECONDS)
         ):
             pass
 
     def _exchange(
-        self, stage: str, contents: Mapping[str, RecordDict], timeout: float | None
+        self, stage: str, contents: Mapping[str, Content], timeout: float | None
     ) -> Iterator[tuple[str, Message | None]]:
         names = {self._nodes[name]: name for name in contents}
         messages = []
         for name, content in contents.items():
-            size = record_sizes.measure(content)
-            self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
-            messages.append(
-                instruction(self._grid, content, self._nodes[name], f"train.{stage}", self._group)
-            )
+            packed = to_flower(content)
+            size = self.collected.bytes_down.get(name, 0) + measure(packed)
+            self.collected.bytes_down[name] = size
+            messages.append(instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group))
         for node, message in exchange(self._grid, messages, timeout):
             yield names[node], message
 

@@ -7,14 +7,14 @@ from typing import Any, TypedDict, Unpack
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
+from hedgerow.ring.arithmetic import MOST_BITS
+from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.strategies import server_update
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
-from hedgerow.strategies.ring import MOST_BITS
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Stream
 from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise, unit_for

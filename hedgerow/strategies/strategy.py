@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
+from hedgerow.ring.arithmetic import ring_for
+from hedgerow.ring.vector import MOST_CLIENTS
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.release import Release
-from hedgerow.strategies.ring import ring_for
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
-from hedgerow.strategies.transforms.mask import MOST_CLIENTS
 from hedgerow.types import LocalTraining
 
 

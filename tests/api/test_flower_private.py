@@ -29,7 +29,7 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import InMemoryGrid
 
 import hedgerow.simulation
-from hedgerow.array_records import filled
+from hedgerow.records import filled
 from hedgerow.simulation import flower
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}

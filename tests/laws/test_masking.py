@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hedgerow.ring.arithmetic import Ring, ring_for
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingSum, RingVector, open_payload, read_vector
 from hedgerow.strategies import (
     chain,
     clip,
@@ -24,17 +27,7 @@ from hedgerow.strategies import (
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import FixedPointMean
 from hedgerow.strategies.pipeline.coding import decode, encode
-from hedgerow.strategies.ring import Ring, ring_for
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import (
-    METRIC_RANGE,
-    RingSum,
-    RingVector,
-    Shape,
-    open_payload,
-    read_vector,
-    to_ring,
-)
+from hedgerow.strategies.transforms.mask import METRIC_RANGE, shape_of, to_ring
 from hedgerow.types import Client, Fit, Layout, Payload, PayloadError, RoundContext, Tensor
 
 PIPELINE = chain(quantize(4, range=1.0), mask(metrics="loss accuracy"))
@@ -72,21 +65,21 @@ def test_a_ring_is_the_smallest_in_which_no_sum_overflows(clients: int, weight: 
 
 
 def test_carry_room_of_four_bits_and_a_hundred_clients() -> None:
-    assert Shape.of(PIPELINE, LAYOUT, 100).ring.bits == 4 + 7
+    assert shape_of(PIPELINE, LAYOUT, 100).ring.bits == 4 + 7
     weighted = parse_pipeline("chain(weight_by_examples(8), quantize(4, range=1.0), mask())")
-    assert Shape.of(weighted, LAYOUT, 100).ring.bits == 4 + 7 + 3
+    assert shape_of(weighted, LAYOUT, 100).ring.bits == 4 + 7 + 3
 
 
 def vector(values, *, weight=1.0, fit=None, pipeline=PIPELINE, clients=100) -> RingVector:
     fit = fit or Fit(np.zeros(3, np.float32), np.empty(0, np.float32), 5, {"loss": 0.5})
     payload = Payload({"values": np.array(values, np.int32)}, weight)
-    return to_ring(payload, fit, Shape.of(pipeline, LAYOUT, clients), pipeline)
+    return to_ring(payload, fit, shape_of(pipeline, LAYOUT, clients), pipeline)
 
 
 def test_weight_and_metrics_are_words_and_a_missing_metric_counts_nothing() -> None:
     made = vector([7, -7, 0])
     assert made.words.view(np.int64).tolist() == [1, 5, 5 * 2**19, 0, 0]
-    total = RingSum(Shape.of(PIPELINE, LAYOUT, 100))
+    total = RingSum(shape_of(PIPELINE, LAYOUT, 100))
     total.add(made)
     fit = Fit(np.zeros(3, np.float32), np.empty(0, np.float32), 15, {"loss": 1.5, "accuracy": -1.0})
     total.add(vector([1, 1, 1], fit=fit))
@@ -98,7 +91,7 @@ def test_weight_and_metrics_are_words_and_a_missing_metric_counts_nothing() -> N
 @pytest.mark.parametrize(("loss", "counted"), [(1e30, METRIC_RANGE), (-math.inf, -METRIC_RANGE)])
 def test_a_metric_is_cut_to_its_range(loss: float, counted: float) -> None:
     fit = Fit(np.zeros(3, np.float32), np.empty(0, np.float32), 5, {"loss": loss})
-    total = RingSum(Shape.of(PIPELINE, LAYOUT, 100))
+    total = RingSum(shape_of(PIPELINE, LAYOUT, 100))
     total.add(vector([0, 0, 0], fit=fit))
     assert total.metrics() == {"loss": counted}
 
@@ -123,11 +116,11 @@ def test_a_buffer_that_could_overflow_is_refused(buffer: float) -> None:
     fit = Fit(np.zeros(3, np.float32), np.array([0, buffer, 0], np.float32), 5)
     payload = Payload({"values": np.zeros(3, np.int32)})
     with pytest.raises(ValueError, match="a buffer is beyond"):
-        to_ring(payload, fit, Shape.of(PIPELINE, layout, 4096), PIPELINE)
+        to_ring(payload, fit, shape_of(PIPELINE, layout, 4096), PIPELINE)
 
 
 def test_a_vector_of_another_form_is_refused_and_changes_nothing() -> None:
-    shape = Shape.of(PIPELINE, LAYOUT, 100)
+    shape = shape_of(PIPELINE, LAYOUT, 100)
     good = open_payload(vector([1, 2, 3]), shape)
     total = RingSum(shape)
     total.add(read_vector(good, shape))
@@ -253,8 +246,8 @@ def test_shares_that_leave_no_room_are_refused() -> None:
 def test_where_clients_add_noise_nothing_is_summed_beside_it():
     noised = secure_dp_fedavg(0.5, 2.0, min_clients=5, sampling=cyclic(10, population=20)).pipeline
     layout = Layout((Tensor("w", (3,)),), (Tensor("mean", (2,)),))
-    context = RoundContext(1, 1, "ann", layout, 1)
+    context = RoundContext(1, 1, Client("ann"), layout, 1)
     payload, _ = encode(noised, np.zeros(3, np.float32), {}, context)
     fit = Fit(np.zeros(3, np.float32), np.ones(2, np.float32), 1)
     with pytest.raises(ValueError, match=r"2 values that are not trained.*GroupNorm"):
-        to_ring(payload, fit, Shape.of(noised, layout, 10), noised)
+        to_ring(payload, fit, shape_of(noised, layout, 10), noised)

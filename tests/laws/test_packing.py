@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.strategies.packing import pack, pack_indices, packed_bytes, unpack, unpack_indices
+from hedgerow.ring.packing import pack, pack_indices, packed_bytes, unpack, unpack_indices
 from hedgerow.types import PayloadError
 
 

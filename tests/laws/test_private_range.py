@@ -7,7 +7,7 @@ import pytest
 
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.records import Reply
+from hedgerow.ring.vector import RingVector
 from hedgerow.rng import seeded_words
 from hedgerow.server import private
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
@@ -15,8 +15,9 @@ from hedgerow.server.rounds import begin
 from hedgerow.strategies import cyclic, dp_fedavg, dp_ftrl, parse_pipeline, poisson, secure_dp_fedavg
 from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import RingVector, Shape
+from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, Model, Payload
+from hedgerow.wire.replies import Reply
 
 LAYOUT = Layout.flat(2)
 
@@ -96,7 +97,7 @@ def test_any_cohort_that_may_come_has_a_ring(bits, expected):
     sampling = cyclic(expected, population=10 * expected)
     strategy = secure_dp_fedavg(1.0, 2.0, 1e-5, bits=bits, sampling=sampling)
     for clients in (expected, int(1.3 * expected), sampling.most_clients):
-        assert Shape.of(strategy.pipeline, LAYOUT, clients).ring.bits <= 32
+        assert shape_of(strategy.pipeline, LAYOUT, clients).ring.bits <= 32
 
 
 def test_a_run_whose_cohorts_might_have_no_ring_does_not_begin():
@@ -104,7 +105,7 @@ def test_a_run_whose_cohorts_might_have_no_ring_does_not_begin():
     noise = f"distributed_noise(1.0, 64.0, {unit}, 9, 32)"
     pipeline = parse_pipeline(f"chain(clip(64.0), lattice({unit}, 64.0), {noise}, mask(min_clients=12))")
     strategy = Strategy(sampling=cyclic(12, population=120), pipeline=pipeline, budget=Budget(1e-5))
-    assert Shape.of(pipeline, LAYOUT, 12).ring.bits <= 32
+    assert shape_of(pipeline, LAYOUT, 12).ring.bits <= 32
     state = begin(strategy, Model(np.zeros(2, np.float32)), LAYOUT)
     with pytest.raises(ValueError, match=r"needs a ring of 3[345] bits; 32 are allowed"):
         private.check(strategy, LAYOUT, state, Ledger(Budget(1e-5)))

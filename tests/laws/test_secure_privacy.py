@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingSum, RingVector, open_payload
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.private import PrivateRounds, Released
@@ -17,8 +19,7 @@ from hedgerow.server.rounds import begin
 from hedgerow.server.step import step
 from hedgerow.strategies import Strategy, cyclic, parse_pipeline, poisson, secure_dp_fedavg
 from hedgerow.strategies.pipeline.coding import encode
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, open_payload, to_ring
+from hedgerow.strategies.transforms.mask import shape_of, to_ring
 from hedgerow.types import Client, Fit, Layout, Model, RoundContext
 
 
@@ -29,7 +30,7 @@ def encoded(
     layout = Layout.flat(len(delta))
     payload, _ = encode(strategy.pipeline, delta, {}, RoundContext(1, 1, Client(client), layout, 5, True))
     fit = Fit(delta, np.empty(0, np.float32), 5, {"loss": 0.5})
-    shape = Shape.of(strategy.pipeline, layout, clients)
+    shape = shape_of(strategy.pipeline, layout, clients)
     return payload.values.astype(np.int64), to_ring(payload, fit, shape, strategy.pipeline)
 
 
@@ -56,7 +57,7 @@ def test_the_noised_sum_of_a_cohort_is_exact_in_its_ring(noise, clients, bits, m
         if not any(why in str(error) for why in ("a cohort of", "fit", "must be 4 or more")):
             raise
         return
-    total = RingSum(Shape.of(strategy.pipeline, Layout.flat(3), clients))
+    total = RingSum(shape_of(strategy.pipeline, Layout.flat(3), clients))
     for _, vector in added:
         total.add(vector)
     assert total.total().tolist() == np.sum([numbers for numbers, _ in added], axis=0).tolist()
@@ -70,7 +71,7 @@ def test_an_upload_at_16_bits_is_at_most_0_55_of_float32(clients, dimension, noi
     pipeline = secure_dp_fedavg(
         1.0, 2.0, noise=noise, sampling=cyclic(clients, population=10 * clients)
     ).pipeline
-    shape = Shape.of(pipeline, Layout.flat(dimension), int(1.25 * clients))
+    shape = shape_of(pipeline, Layout.flat(dimension), int(1.25 * clients))
     vector = RingVector(np.zeros(shape.length, shape.ring.dtype), np.zeros(shape.words, np.uint64))
     sent = sum(array.nbytes for array in open_payload(vector, shape).values())
     assert sent <= 0.55 * 4 * dimension

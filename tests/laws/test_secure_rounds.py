@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.vector import RingSum, RingVector, Shape
 from hedgerow.secure.errors import TooFewShares, TooFewSurvivors
 from hedgerow.strategies import decode, encode, parse_pipeline
-from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, to_ring
+from hedgerow.strategies.transforms.mask import shape_of, to_ring
 from hedgerow.types import Client, CohortSum, Fit, Layout, Payload, RoundContext
 from tests.secure_round import STAGES, Rehearsal, names, same
 
@@ -65,7 +66,7 @@ def updates(case: Case) -> tuple[Shape, dict[str, tuple[RingVector, np.ndarray, 
     """What each client adds, as the pipeline makes it; and its quantised values and weight."""
     pipeline, layout = parse_pipeline(case.pipeline), Layout.flat(LENGTH)
     cohort = names(len(case.stays))
-    shape = Shape.of(pipeline, layout, len(cohort))
+    shape = shape_of(pipeline, layout, len(cohort))
     random = np.random.default_rng(case.seed)
     made = {}
     for name in cohort:
@@ -155,7 +156,7 @@ def test_one_more_and_the_round_fails_by_name(stage: str) -> None:
 
 
 def test_a_masked_vector_looks_random_and_differs_in_every_round() -> None:
-    shape = Shape.of(parse_pipeline("chain(quantize(8, range=1.0), mask())"), Layout.flat(4000), 10)
+    shape = shape_of(parse_pipeline("chain(quantize(8, range=1.0), mask())"), Layout.flat(4000), 10)
     vectors = []
     for seed in ("a", "b"):
         rehearsal = Rehearsal(names(10), shape=shape, seed=seed)

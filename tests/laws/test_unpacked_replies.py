@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
 
-from hedgerow.records import Reply, pack_reply
 from hedgerow.server.collect import StartCollector
 from hedgerow.server.private import StartBounded
 from hedgerow.simulation import flower
 from hedgerow.strategies import chain, clip, encode, poisson, quantize, random_k, top_k
 from hedgerow.strategies.presets import dp_fedavg, fedavg
 from hedgerow.types import Client, Layout, Payload, RoundContext, Tensor
+from hedgerow.wire.replies import Reply
+from tests.flower_messages import pack_reply
 
 LAYOUT = Layout((Tensor("w", (40,)),), (Tensor("mean", (3,)),))
 BARE = Layout.flat(40)

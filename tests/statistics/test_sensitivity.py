@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from hedgerow import rng
 from hedgerow.privacy.accounting import Budget
-from hedgerow.records import Reply, pack_reply
 from hedgerow.server.private import StartBounded
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, chain, encode, parse_pipeline, poisson
 from hedgerow.strategies.release import UNIT
 from hedgerow.types import Client, Layout, Model, RoundContext
+from hedgerow.wire.replies import Reply
+from tests.flower_messages import pack_reply
 
 COHORTS = 10_000
 D = 24

@@ -1,14 +1,13 @@
-"""What a client has answered and learnt: in a folder, or in Flower's context."""
+"""What a client has answered and learnt: in a folder, or in memory."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from flwr.app import ConfigRecord, Context
-
+from hedgerow.client.state import Note
 from hedgerow.files import PRIVATE, file_name, locked, private_folder, write_whole
 from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, OutOfOrder, StaleRound
 
@@ -26,14 +25,13 @@ class SecureMemory:
     make one at once make one after the other.
 
     Args:
-        context: keeps it where there is no folder: in memory, as long as the
-            node lives.
+        notes: keep it where there is no folder, as long as the node lives.
         folder: keeps it so that it outlives the process and a power cut.
         client: stable name of the client.
     """
 
-    def __init__(self, context: Context, folder: Path | None, client: str) -> None:
-        self._context = context
+    def __init__(self, notes: MutableMapping[str, Note], folder: Path | None, client: str) -> None:
+        self._notes = notes
         self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
     def join(self, run: str, round: int, apart: int = 1) -> bytes:
@@ -110,7 +108,7 @@ class SecureMemory:
         """What is remembered, to be changed; kept where nothing is raised."""
         if self._file is None:
             yield (told := self._load())
-            self._context.state[_KEY] = ConfigRecord({"told": json.dumps(told)})
+            self._notes[_KEY] = {"told": json.dumps(told)}
             return
         private_folder(self._file.parent)
         with locked(self._file.with_suffix(".lock")):
@@ -122,8 +120,8 @@ class SecureMemory:
         try:
             if self._file is not None and self._file.exists():
                 text = self._file.read_text(encoding="utf-8")
-            elif self._file is None and _KEY in self._context.state:
-                text = str(self._context.state[_KEY]["told"])
+            elif self._file is None and _KEY in self._notes:
+                text = str(self._notes[_KEY]["told"])
             return _checked(json.loads(text))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             # To go on without it could mean to answer twice.

@@ -8,8 +8,8 @@ undoes it as far as it can be undone.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.strategies.release import Bounding, Noise
-from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.types import Arrays, Payload, RoundContext
 
 Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.ring.packing import pack, pack_indices, unpack, unpack_indices
 from hedgerow.rng import generator
-from hedgerow.strategies.packing import pack, pack_indices, unpack, unpack_indices
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.transforms.fixed_range import quantize_within

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.secure import client, errors
-from hedgerow.strategies.secrecy import SecureAggregation
 from tests.faults.cheating_server.stages import COHORT, VICTIM, cheats, join
 from tests.secure_round import Rehearsal, names
 

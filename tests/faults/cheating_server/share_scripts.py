@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.secure import client, errors
 from hedgerow.secure.messages import Delivery
 from hedgerow.secure.primitives import Agreement
-from hedgerow.strategies.secrecy import SecureAggregation
 from tests.faults.cheating_server.stages import VICTIM, at, cheats, contribute, first
 from tests.secure_round import Rehearsal, names
 

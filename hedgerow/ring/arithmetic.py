@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.strategies.packing import Bytes, pack, packed_bytes, unpack
+from hedgerow.ring.packing import Bytes, pack, packed_bytes, unpack
 from hedgerow.types import PayloadError
 
 MOST_BITS = 32

@@ -1,27 +1,30 @@
-"""The only measure of bytes: of a record, as Flower serialises it."""
+"""How many bytes a message takes, without writing what always takes the same room again."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from flwr.app import Array, RecordDict
-from flwr.common.serde import recorddict_to_proto
+from hedgerow.wire.codec import size_of
 
 _REMEMBERED, _LONG = 64, 10_000
 _sizes: dict[Any, int] = {}
 
 
-def measure(content: RecordDict) -> int:
-    """Bytes of a record.
+def measure(content: Mapping[str, Mapping[str, Any]], size_of: Callable[[str, Any], int] = size_of) -> int:
+    """Bytes of a content.
 
-    Its parts are serialised one by one, and add up. Of parts that differ only
+    Its records are serialised one by one, and add up. Of records that differ only
     in numbers that always take the same room, the first alone is.
+
+    Args:
+        size_of: gives the bytes of one record; of a plain one by default.
     """
     total = 0
     for key, record in content.items():
         form = key, type(record), tuple((name, *_form(value)) for name, value in record.items())
         size = known(form)
         if size is None:
-            size = int(recorddict_to_proto(RecordDict({key: record})).ByteSize())
-            data = sum(len(value.data) for value in record.values() if isinstance(value, Array))
+            size = size_of(key, record)
+            data = sum(len(value.data) for value in record.values() if hasattr(value, "stype"))
             if size - data < _LONG:  # what may come from outside is not remembered where it is long
                 remember(form, size)
         total += size
@@ -42,14 +45,14 @@ def remember(form: Any, size: int) -> None:
 
 def _form(value: Any) -> tuple[Any, ...]:
     """What decides how many bytes a value takes."""
-    if isinstance(value, Array):
-        return value.dtype, value.shape, value.stype, len(value.data)
     if isinstance(value, float):
         return (float,)
     if type(value) is int and value >= 0:
         return int, value.bit_length()  # it is written in as many groups of 7 bits as it needs
     if isinstance(value, str | bytes):
         return type(value), len(value.encode() if isinstance(value, str) else value)
+    if hasattr(value, "stype"):  # an array
+        return value.dtype, value.shape, value.stype, len(value.data)
     if isinstance(value, list):
         return list, *map(type, value[:1]), *value
     return type(value), value

@@ -1,0 +1,97 @@
+"""A client's answer to a message, from bytes to bytes: with neither Flower nor torch."""
+
+from hedgerow.client.client_round import LocalClient, Setting, Turn
+from hedgerow.client.policy import STAGES
+from hedgerow.client.secure.stages import SecureClient
+from hedgerow.ring.vector import RingVector, Shape, open_payload
+from hedgerow.secure.errors import NotMasked, UnknownIdentity
+from hedgerow.spans import span
+from hedgerow.strategies.transforms.mask import shape_of
+from hedgerow.types import Fit, PayloadError
+from hedgerow.wire.codec import decode, encode
+from hedgerow.wire.content import Content
+from hedgerow.wire.messages import TrainRequest, pack_identity, pack_vector, unpack_train
+from hedgerow.wire.replies import pack_reply
+
+
+def answer(setting: Setting, client: LocalClient, kind: str, request: bytes) -> bytes:
+    """What a client answers: the same bytes for the same strategy, trainer, store, samples and request.
+
+    (A mask's secrets, and noise that is not seeded, come from the operating system.)
+
+    Args:
+        kind: of the message: `"query"`, `"train"`, or `"train.STAGE"` with one of `STAGES`.
+        request: the message, as `wire.codec` writes it.
+
+    Raises:
+        PayloadError: the request is not such a message.
+        ValueError: the client cannot train.
+        Refused: it will not answer.
+    """
+    return encode(respond(setting, client, kind, decode(request)))
+
+
+def respond(setting: Setting, client: LocalClient, kind: str, content: Content) -> Content:
+    """The same, of a message that is read already."""
+    if kind == "query":
+        return identify(client)
+    if kind == "train":
+        return _train(setting, client, content)
+    prefix, _, stage = kind.partition(".")
+    if prefix != "train" or stage not in STAGES or not setting.strategy.pipeline.only_sum:
+        raise PayloadError(f"the message is a {kind!r}, which {setting.strategy.name} does not have")
+    return _secure(setting, client).answer(stage, content)
+
+
+def identify(client: LocalClient) -> Content:
+    """Who a client is; whoever has no data is none."""
+    client.samples()
+    return pack_identity(client.name)
+
+
+def read_request(setting: Setting, content: Content) -> TrainRequest:
+    """What a client is asked to train; raises `PayloadError`."""
+    layout = setting.trainer.layout
+    sizes = {stream.name: len(stream.first(layout)) for stream in setting.strategy.streams}
+    return unpack_train(content, layout, sizes)
+
+
+def in_the_clear(turn: Turn, fit: Fit) -> Content:
+    """The answer of a client whose pipeline masks, without its mask; raises `NotMasked`."""
+    refuse_in_the_clear(turn.setting)
+    shape = shape_of(turn.setting.strategy.pipeline, turn.setting.trainer.layout, turn.request.clients)
+    return pack_vector(open_payload(turn.in_ring(fit, shape), shape), b"")
+
+
+def refuse_in_the_clear(setting: Setting) -> None:
+    """Raise `NotMasked` where an update may only be sent under its mask."""
+    if setting.strategy.pipeline.only_sum and not setting.unmasked:
+        raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
+
+
+def _train(setting: Setting, client: LocalClient, content: Content) -> Content:
+    with span("records"):
+        request = read_request(setting, content)
+    refuse_in_the_clear(setting)
+    turn = Turn(setting, client, request)
+    fit = turn.fit(turn.samples(), turn.correction())
+    if setting.strategy.pipeline.only_sum:
+        return in_the_clear(turn, fit)
+    reply = turn.reply(fit)
+    with span("records"):
+        return pack_reply(reply, round=request.round, client=client.name)
+
+
+def _secure(setting: Setting, client: LocalClient) -> SecureClient:
+    if client.enrolment is None:
+        raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
+
+    def fit(request: TrainRequest, shape: Shape) -> RingVector:
+        turn = Turn(setting, client, request)
+        return turn.in_ring(turn.fit(turn.samples(), {}), shape)
+
+    strategy = setting.strategy
+    return SecureClient(
+        strategy.pipeline, setting.trainer.layout, client.name, client.enrolment(), client.store.notes, fit,
+        strategy.sampling.groups or 1,
+    )  # fmt: skip

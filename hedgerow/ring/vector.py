@@ -1,0 +1,133 @@
+"""What one client adds to a sum and what comes of it: values, weight, metrics and buffers, in two rings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow.ring.arithmetic import Lanes, Ring
+from hedgerow.types import Arrays, PayloadError
+
+Words = NDArray[np.uint64]
+
+MOST_CLIENTS = 4096
+"""Of a cohort under a mask."""
+
+FRACTION_BITS = 20
+"""Metrics and buffers are multiples of 2**-20."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every client of a cohort sends.
+
+    Attributes:
+        ring: of the values.
+        length: number of values.
+        metrics: names of the metrics.
+        buffers: number of buffers.
+        clients: size of the cohort.
+    """
+
+    ring: Ring
+    length: int
+    metrics: tuple[str, ...]
+    buffers: int
+    clients: int
+
+    @property
+    def words(self) -> int:
+        """Numbers of 64 bits: the weight, two for each metric, and the buffers."""
+        return 1 + 2 * len(self.metrics) + self.buffers
+
+
+@dataclass(frozen=True)
+class RingVector:
+    """What one client adds to the sum.
+
+    Attributes:
+        values: `(length,)` lanes of the shape's ring.
+        words: `(words,) uint64`, modulo 2**64.
+    """
+
+    # What one client adds is its own: no log shows it.
+    values: Lanes = field(repr=False)
+    words: Words = field(repr=False)
+
+
+class RingSum:
+    """The sum of what clients add; in whatever order and parts, the same bits."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.values = np.zeros(shape.length, shape.ring.dtype)
+        self.words = np.zeros(shape.words, np.uint64)
+
+    def add(self, vector: RingVector) -> None:
+        """Count a client in.
+
+        Raises:
+            PayloadError: it has another form; nothing is added then.
+        """
+        for mine, theirs in ((self.values, vector.values), (self.words, vector.words)):
+            if (mine.shape, mine.dtype) != (theirs.shape, theirs.dtype):
+                raise PayloadError(
+                    f"it has {theirs.dtype} {theirs.shape}; {mine.dtype} {mine.shape} is allowed"
+                )
+        self.values += vector.values
+        self.words += vector.words
+
+    def merge(self, other: "RingSum") -> None:
+        """Count in what was added to another sum of the same cohort."""
+        self.add(RingVector(other.values, other.words))
+
+    @property
+    def weight(self) -> int:
+        """Total weight."""
+        return int(self.words[0])
+
+    def total(self) -> NDArray[np.int64]:
+        """The weighted sum of the whole numbers, `(length,)`."""
+        ring = self.shape.ring
+        return ring.signed(ring.reduced(self.values.copy()))
+
+    def mean(self) -> NDArray[np.float64]:
+        """The weighted mean of the whole numbers, `(length,)`; for `decode` of the pipeline."""
+        return self.total() / self.weight
+
+    def metrics(self) -> Mapping[str, float]:
+        """Each metric's mean, weighted by examples; those that no client sent are left out."""
+        signed = self.words.view(np.int64)
+        means = {}
+        for place, name in enumerate(self.shape.metrics):
+            examples, total = (int(number) for number in signed[1 + 2 * place : 3 + 2 * place])
+            if examples > 0:
+                means[name] = total / examples / 2**FRACTION_BITS
+        return means
+
+    def buffers(self) -> NDArray[np.float32]:
+        """The weighted mean of the buffers, `(b,)`."""
+        signed = self.words.view(np.int64)[self.shape.words - self.shape.buffers :]
+        return (signed / (self.weight * 2.0**FRACTION_BITS)).astype(np.float32)
+
+
+def open_payload(vector: RingVector, shape: Shape) -> Arrays:
+    """A vector as the arrays of a message, unmasked: for a simulation only."""
+    return {"values": shape.ring.pack(vector.values), "words": vector.words}
+
+
+def read_vector(arrays: Arrays, shape: Shape) -> RingVector:
+    """Undo `open_payload`; a masked vector has the same form.
+
+    Raises:
+        PayloadError: it has not.
+    """
+    if sorted(arrays) != ["values", "words"]:
+        raise PayloadError(f"there are the arrays {sorted(arrays)}; 'values' and 'words' are allowed")
+    packed, words = arrays["values"], arrays["words"]
+    if packed.dtype != np.uint8 or packed.ndim != 1:
+        raise PayloadError(f"'values' is {packed.dtype} {packed.shape}; it must be one-dimensional uint8")
+    if words.dtype != np.uint64 or words.shape != (shape.words,):
+        raise PayloadError(f"'words' is {words.dtype} {words.shape}; it must be uint64 ({shape.words},)")
+    return RingVector(shape.ring.unpack(packed, shape.length), words)

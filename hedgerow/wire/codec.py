@@ -1,0 +1,132 @@
+"""Content as bytes, and back: the bytes of Flower's `RecordDict`, without Flower.
+
+Reading is strict, since bytes come from outside: each thing is written in one way, with no field
+that is not known and no byte left over.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from hedgerow.types import PayloadError
+from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord, Record
+from hedgerow.wire.schema import MESSAGES
+
+_FIELDS: dict[type[Record], str] = {
+    ArrayRecord: "array_record",
+    MetricRecord: "metric_record",
+    ConfigRecord: "config_record",
+}
+_RECORDS: dict[str, type[Record]] = {field: kind for kind, field in _FIELDS.items()}
+
+# A list of nothing is one of the first kind; a truth value is a whole number too, and so comes first.
+_METRICS = {float: ("double", "DoubleList"), int: ("sint64", "SintList")}
+_SETTINGS = {
+    bool: ("bool", "BoolList"), int: ("sint64", "SintList"), float: ("double", "DoubleList"),
+    str: ("string", "StringList"), bytes: ("bytes", "BytesList"),
+}  # fmt: skip
+_LARGEST = 2**63 - 1
+_KINDS = {MetricRecord: ("MetricRecordValue", _METRICS), ConfigRecord: ("ConfigRecordValue", _SETTINGS)}
+
+
+def encode(content: Content) -> bytes:
+    """The bytes of a message's content.
+
+    Raises:
+        TypeError: a value is none that a record may hold.
+
+    >>> encode({"a": ConfigRecord({"b": 1})}).hex()
+    '0a0e0a016122090a070a016212021002'
+    """
+    message = MESSAGES["RecordDict"](items=[_item(key, record) for key, record in content.items()])
+    return bytes(message.SerializeToString())
+
+
+def size_of(key: str, record: Record) -> int:
+    """Bytes that one record takes in a message; those of its records add up."""
+    return int(MESSAGES["RecordDict"](items=[_item(key, record)]).ByteSize())
+
+
+def decode(data: bytes) -> Content:
+    """Undo `encode`. Memory stays within a small multiple of the bytes.
+
+    Raises:
+        PayloadError: the bytes are not those of a content.
+
+    >>> decode(bytes.fromhex("0a0e0a016122090a070a016212021002"))
+    {'a': {'b': 1}}
+    """
+    message = MESSAGES["RecordDict"]()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise PayloadError(f"the message of {len(data)} bytes cannot be read: {error}") from None
+    message.DiscardUnknownFields()
+    if message.ByteSize() != len(data):
+        raise PayloadError(
+            f"the message has {len(data)} bytes; what it says takes {message.ByteSize()}: each thing must be"
+            " written in the shortest way, once, and nothing else"
+        )
+    content: dict[str, Record] = {}
+    for item in message.items:
+        field = _only(item, content)
+        content[item.key] = _read(_RECORDS[field], getattr(item, field))
+    return content
+
+
+def _item(key: str, record: Record) -> Any:
+    kind = type(record)
+    name = kind.__name__
+    make = MESSAGES[name].Item
+    if isinstance(record, ArrayRecord):
+        items = [make(key=at, value=_array(array)) for at, array in record.items()]
+    else:
+        items = [make(key=at, value=_value(value, *_KINDS[kind])) for at, value in record.items()]
+    return MESSAGES["RecordDict"].Item(key=key, **{_FIELDS[kind]: MESSAGES[name](items=items)})
+
+
+def _array(array: Array) -> Any:
+    return MESSAGES["Array"](dtype=array.dtype, shape=array.shape, stype=array.stype, data=array.data)
+
+
+def _value(value: Any, name: str, kinds: Mapping[type, tuple[str, str]]) -> Any:
+    values = value if isinstance(value, list) else [value]
+    for kind, (field, many) in kinds.items():
+        if all(isinstance(each, kind) for each in values):
+            if kind is int and any(each > _LARGEST for each in values):
+                field, many = "uint64", "UintList"
+            if not isinstance(value, list):
+                return MESSAGES[name](**{field: value})
+            listed = MESSAGES[many](vals=value)
+            return MESSAGES[name](**{f"{many.removesuffix('List').lower()}_list": listed})
+    allowed = ", ".join(kind.__name__ for kind in kinds)
+    raise TypeError(f"{value!r} cannot be sent; it must be one of {allowed}, or a list of one of these")
+
+
+def _read(kind: type[Record], message: Any) -> Record:
+    if kind is ArrayRecord:
+        arrays = ArrayRecord()
+        for item in message.items:
+            if item.key in arrays or not item.HasField("value"):
+                raise PayloadError(f"the array {item.key!r} is there twice, or empty")
+            value = item.value
+            arrays[item.key] = Array(value.dtype, tuple(value.shape), value.stype, value.data)
+        return arrays
+    record: Any = kind()
+    for item in message.items:
+        field = _only(item.value, record, item.key)
+        value = getattr(item.value, field)
+        record[item.key] = list(value.vals) if field.endswith("_list") else value
+    return record  # type: ignore[no-any-return]
+
+
+def _only(holder: Any, known: Mapping[str, Any], key: str | None = None) -> str:
+    """Which of its values a message holds; raises `PayloadError` where it has none, or the key is known."""
+    name: str = holder.key if key is None else key
+    field: str | None = holder.WhichOneof("value")
+    if field is None:
+        raise PayloadError(f"{name!r} has no value")
+    if name in known:
+        raise PayloadError(f"{name!r} is there twice")
+    return field
