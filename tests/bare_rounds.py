@@ -11,12 +11,11 @@ from hedgerow.client.answer import answer
 from hedgerow.client.client_round import LocalClient, Setting
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.state import StateStore
+from hedgerow.recipe.strategy import build
 from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
 from hedgerow.secure.server import SecureRound
-from hedgerow.strategies.pipeline.parse import parse_pipeline
-from hedgerow.strategies.presets import fedavg
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import model_hash, shape_of
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples
@@ -57,7 +56,8 @@ class Data:
 
 
 def strategy(name: str) -> Strategy:
-    return fedavg(pipeline=parse_pipeline(PIPELINES[name]), weighted=name != "masked")
+    description = {"preset": "fedavg", "pipeline": PIPELINES[name], "weighted": name != "masked"}
+    return build(description)
 
 
 def model(round: int) -> Model:
