@@ -12,6 +12,7 @@ from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.strategies import server_update
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
+from hedgerow.strategies.origin import described
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
@@ -65,6 +66,7 @@ class Parts(Unweighted, total=False):
     weighted: bool
 
 
+@described
 def fedavg(**parts: Unpack[Parts]) -> Strategy:
     """Federated averaging, McMahan et al. 2017 (arXiv:1602.05629, algorithm 1).
 
@@ -75,6 +77,7 @@ def fedavg(**parts: Unpack[Parts]) -> Strategy:
     return assemble("fedavg", server_update.sgd(1.0), parts)
 
 
+@described
 def fedprox(mu: float = 0.01, **parts: Unpack[Parts]) -> Strategy:
     """FedAvg with a proximal term on the clients, Li et al. 2020 (arXiv:1812.06127, algorithm 2)."""
     checks.not_negative(mu=mu)
@@ -82,6 +85,7 @@ def fedprox(mu: float = 0.01, **parts: Unpack[Parts]) -> Strategy:
     return assemble("fedprox", server_update.sgd(1.0), {**parts, "local": local})
 
 
+@described
 def fedavgm(
     server_learning_rate: float = 1.0, server_momentum: float = 0.9, **parts: Unpack[Parts]
 ) -> Strategy:
@@ -89,6 +93,7 @@ def fedavgm(
     return assemble("fedavgm", server_update.momentum(server_learning_rate, server_momentum), parts)
 
 
+@described
 def fedadam(
     server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
     **parts: Unpack[Parts],
@@ -97,6 +102,7 @@ def fedadam(
     return assemble("fedadam", server_update.adam(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
+@described
 def fedyogi(
     server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
     **parts: Unpack[Parts],
@@ -105,11 +111,13 @@ def fedyogi(
     return assemble("fedyogi", server_update.yogi(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
+@described
 def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: Unpack[Parts]) -> Strategy:
     """Adagrad on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
     return assemble("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
 
 
+@described
 def secure_fedavg(
     clip_norm: float = 10.0, bits: int = 12, value_range: float | None = None, max_examples: int = 1000,
     corrupt: float = 0.2, dropout: float = 0.2, min_clients: int = 10, metrics: str = "loss",
@@ -138,6 +146,7 @@ def secure_fedavg(
     return assemble("secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False})
 
 
+@described
 def dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 1.0, delta: float = 1e-5, epsilon: float | None = None,
     clip_quantile: float | None = None, clip_share: float = 0.01, clip_learning_rate: float = 0.2,
@@ -166,6 +175,7 @@ def dp_fedavg(
     return _private("dp_fedavg", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@described
 def dp_ftrl(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
     bands: int = 8, horizon: int = 100,
@@ -190,6 +200,7 @@ def dp_ftrl(
     return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@described
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
     bits: int = 16, value_range: float | None = None, noise: str = "gaussian",

@@ -113,9 +113,8 @@ def poisson(clients: float, population: int) -> Sampling:
         chosen = np.flatnonzero(np.asarray(words, np.uint64) < np.uint64(min(rate * 2.0**64, 2.0**64 - 2048)))
         return tuple(names[i] for i in chosen.tolist()) if rate < 1 else tuple(names)
 
-    return Sampling(
-        f"poisson({clients:g}, population={population})", choose, rate, float(clients), population=population
-    )
+    name = f"poisson({_written(clients)}, population={population})"
+    return Sampling(name, choose, rate, float(clients), population=population)
 
 
 def cyclic(clients: float, population: int) -> Sampling:
@@ -147,5 +146,11 @@ def cyclic(clients: float, population: int) -> Sampling:
         turn = round % groups
         return tuple(n for n in names if rng.integer_seed(seed, "group", client=n) % groups == turn)
 
-    name = f"cyclic({clients:g}, population={population})"
+    name = f"cyclic({_written(clients)}, population={population})"
     return Sampling(name, choose, expected=population / groups, groups=groups, population=population)
+
+
+def _written(number: float) -> str:
+    """The shortest text that is read as the same number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)

@@ -8,6 +8,7 @@ from hedgerow.ring.arithmetic import ring_for
 from hedgerow.ring.vector import MOST_CLIENTS
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
+from hedgerow.strategies.origin import Origin
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.release import Release
@@ -37,6 +38,7 @@ class Strategy:
         streams: what travels beside the delta and the buffers, such as
             SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.
+        origin: which preset made it; it decides nothing.
 
     A pipeline with noise makes the strategy `private`. Its rounds release a
     noised sum over the expected cohort, however many clients count: `quorum`
@@ -58,6 +60,7 @@ class Strategy:
     max_norm: float | None = None
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
     def stateful(self) -> bool:

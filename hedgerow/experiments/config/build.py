@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Collection, Mapping
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hedgerow.experiments.config.arguments import (
 from hedgerow.experiments.config.errors import MISSING, Mistake
 from hedgerow.experiments.config.schema import Experiment, StrategyConfig
 from hedgerow.models import MODELS, build
+from hedgerow.recipe import strategy as recipe
 from hedgerow.registry import Registry
 from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
@@ -67,17 +68,19 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
     Raises:
         ValueError: they do not fit together.
     """
-    preset = PRESETS.get(config.name)
-    return preset(  # type: ignore[no-any-return]
-        sampling=_sampling(config),
-        local=local,
-        pipeline=parse_pipeline(config.pipeline),
-        aggregate=parse_aggregate(config.aggregate),
-        weighted=config.weighted,
-        quorum=config.quorum,
-        max_weight=config.max_weight,
-        max_norm=config.max_norm,
-        **python_values(preset, config.options, inner=_INNER),
+    return recipe.build(
+        {
+            "preset": config.name,
+            "options": python_values(PRESETS.get(config.name), config.options, inner=_INNER),
+            "sampling": _sampling(config).name,
+            "local": asdict(local),
+            "pipeline": config.pipeline,
+            "aggregate": config.aggregate,
+            "weighted": config.weighted,
+            "quorum": config.quorum,
+            "max_weight": config.max_weight,
+            "max_norm": config.max_norm,
+        }
     )
 
 

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 
 from hedgerow import checks
+from hedgerow.strategies.origin import described
 from hedgerow.strategies.presets import Unweighted, assemble
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
@@ -21,6 +22,7 @@ from hedgerow.types import Arrays, LocalTraining, Vector
 _OWN, _COUNTED, _ROUND = "own", "counted", "round"
 
 
+@described
 def feddyn(alpha: float = 0.01, weighted: bool = False, **parts: Unpack[Unweighted]) -> Strategy:
     """FedDyn, Acar et al. 2021 (arXiv:2111.04263, algorithm 1).
 

@@ -13,6 +13,7 @@ from typing import Unpack
 import numpy as np
 
 from hedgerow import checks
+from hedgerow.strategies.origin import described
 from hedgerow.strategies.pipeline.chain import chain, float32
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.presets import Parts, assemble
@@ -22,6 +23,7 @@ from hedgerow.strategies.streams import LocalRound, Stream, Totals
 from hedgerow.types import Arrays, LocalTraining, Payload, RoundContext, Vector
 
 
+@described
 def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strategy:
     """FedNova, Wang et al. 2020 (arXiv:2007.07481, algorithm of section 4).
 

@@ -10,6 +10,7 @@ from typing import Unpack
 import numpy as np
 
 from hedgerow.strategies import server_update
+from hedgerow.strategies.origin import described
 from hedgerow.strategies.presets import Unweighted, assemble
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound, Stream, Totals
@@ -18,6 +19,7 @@ from hedgerow.types import Arrays, Vector
 _OWN, _COUNTED, _ROUND = "own", "counted", "round"
 
 
+@described
 def scaffold(
     server_learning_rate: float = 1.0, weighted: bool = False, **parts: Unpack[Unweighted]
 ) -> Strategy:

@@ -10,6 +10,7 @@ from hedgerow.registry import Registry
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.registry import AGGREGATES
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.sampling import Sampling
 
 TRANSFORMS = Registry(
     "transform",
@@ -33,6 +34,13 @@ TRANSFORMS = Registry(
     },
 )
 """Steps that a configuration may name."""
+
+SAMPLINGS = Registry(
+    "sampling",
+    "hedgerow.samplings",
+    {name: f"hedgerow.strategies.sampling:{name}" for name in ("uniform", "poisson", "cyclic")},
+)
+"""Rules that a description may name."""
 
 
 def parse_pipeline(text: str) -> Transform:
@@ -63,6 +71,16 @@ def parse_aggregate(text: str) -> Aggregate:
     'trimmed_mean(0.1)'
     """
     rule: Aggregate = parse_call(text, AGGREGATES, "aggregate", "median()")
+    return rule
+
+
+def parse_sampling(text: str) -> Sampling:
+    """Build the rule that draws cohorts, such as `"uniform(10)"`, in the same way.
+
+    >>> parse_sampling("poisson(10, population=100)").rate
+    0.1
+    """
+    rule: Sampling = parse_call(text, SAMPLINGS, "sampling", "uniform(10)")
     return rule
 
 

@@ -1,0 +1,1 @@
+"""What is computed, as a description that another device can read: plain JSON, neither torch nor Flower."""
