@@ -388,7 +388,7 @@ def samples_clipped_to(factor: float) -> Patch:
         patch.setattr(
             torch_trainer.SampleGradients,
             "fixed_sum",
-            lambda self, x, y, largest: (factor * sound(self, x, y, largest)).long(),
+            lambda self, *given: (factor * sound(self, *given)).long(),
         )
 
     return put_in
