@@ -30,6 +30,7 @@ _PLACES = {
     ],
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
     "hedgerow.server.rounds": ["begin", "rounds"],
@@ -44,6 +45,7 @@ __all__ = sorted(_PLACE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 if TYPE_CHECKING:
     from hedgerow.client.app import client_app as client_app
     from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch.lora import lora as lora
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset
     from hedgerow.datasets import Federation as Federation

@@ -53,6 +53,7 @@ PUBLIC = [
     "gaussian_noise",
     "iid",
     "load_dataset",
+    "lora",
     "mask",
     "mean",
     "natural",
