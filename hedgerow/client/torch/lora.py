@@ -48,7 +48,8 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight and its change."""
-        return weight + (self.b @ self.a).reshape(self.shape) * self.scale
+        matrices = weight.reshape(len(self.a), -1, self.a.shape[2])
+        return torch.baddbmm(matrices, self.b, self.a, alpha=self.scale).reshape(self.shape)
 
 
 @final

@@ -175,6 +175,13 @@ class FlatModule:
                 norm.training = True
 
 
+def module_with(factory: Callable[[], nn.Module], model: Model) -> nn.Module:
+    """A fresh module with a model's values, on the CPU; raises `ValueError` where they do not fit."""
+    flat = FlatModule(factory(), torch.device("cpu"))
+    flat.load(model)
+    return flat.module
+
+
 def _checked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     tensor = tensors[name]
     what = "parameter" if isinstance(tensor, nn.Parameter) else "buffer"

@@ -8,6 +8,7 @@ from flwr.serverapp import Grid
 
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
+from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import simulate
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.server.app import train
@@ -72,6 +73,8 @@ def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterat
         federation = experiment.federation()
     with span("make model"):
         task = experiment.task()
+    with span("pretrain"):
+        initial = starting_model(experiment)
     return simulate(
         task,
         federation,
@@ -81,6 +84,7 @@ def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterat
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
+        initial=initial,
         **options,
     )
 
@@ -92,7 +96,7 @@ def _served(
     return train(
         grid,
         experiment.strategy(),
-        trainer.initial(experiment.seed),
+        starting_model(experiment) or trainer.initial(experiment.seed),
         trainer.layout,
         num_rounds=experiment.rounds,
         seed=experiment.seed,

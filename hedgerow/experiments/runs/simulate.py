@@ -50,6 +50,7 @@ def simulate(
     address: str | None = None,
     gpus: float = 0.0,
     masks: bool = False,
+    initial: Model | None = None,
 ) -> Iterator[RoundResult]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -82,6 +83,8 @@ def simulate(
         address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`;
             `None` for a Ray of its own on this machine.
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
+        initial: the model of round 0, such as a pretrained one; `None` is what the
+            task makes with the run's seed.
 
     Raises:
         ValueError: `engine` or `trainer` is not one of those allowed; an
@@ -105,8 +108,9 @@ def simulate(
             )
         else:
             learner = task
-        with generators.seeded(integer_seed(seed, "initial model")):
-            initial = learner.initial(seed)
+        if initial is None:
+            with generators.seeded(integer_seed(seed, "initial model")):
+                initial = learner.initial(seed)
     kept = folder / "clients" if folder else None
     # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
     identities = SimulatedEnrolments(os.urandom(32))
