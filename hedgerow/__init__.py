@@ -31,6 +31,7 @@ _PLACES = {
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
     "hedgerow.server.checkpoint": ["load_model", "save_model"],
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from hedgerow.client.regression import absolute_error as absolute_error
     from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch.lora import lora as lora
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset
     from hedgerow.datasets import Federation as Federation

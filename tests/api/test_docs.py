@@ -29,9 +29,9 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 10
+    assert len(PAGES) == 12
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 8
+    assert len(blocks("python")) == 9
     assert len(blocks("sh")) == 8
 
 
@@ -64,6 +64,7 @@ def test_the_readme_shows_the_example_as_it_is():
 @pytest.mark.parametrize(("page", "text"), [b for b in blocks("sh") if "hedgerow " in b[1]])
 def test_commands_in_a_page_run(page, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEDGEROW_DATA", str(tmp_path / "cache"))
     shutil.copytree(ROOT / "tests" / "engines" / "tiny-app", tmp_path / "my-app")
     commands = [
         shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("hedgerow ")

@@ -55,6 +55,7 @@ PUBLIC = [
     "iid",
     "load_dataset",
     "load_model",
+    "lora",
     "mask",
     "mean",
     "natural",

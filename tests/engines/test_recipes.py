@@ -16,10 +16,10 @@ FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()
 
 
-def test_there_are_eleven_recipes_and_each_is_found() -> None:
-    files = {file.stem for file in (Path(recipe.__file__).parent / "recipes").glob("*.toml")}
+def test_there_are_twelve_recipes_and_each_is_found() -> None:
+    files = {file.stem for file in (Path(recipe.__file__).parents[1] / "recipes").glob("*.toml")}
     assert files == set(NAMES)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,6 +49,8 @@ def short(experiment: Experiment, folder: Path) -> Experiment:
     overrides = ["rounds=2", "local.epochs=1", "evaluation.every=1"]
     if not experiment.strategy().private:
         overrides.append("strategy.clients_per_round=2")
+    if experiment.pretraining is not None:
+        overrides.append("pretraining.local.epochs=1")
     if experiment.data.partition.name == "natural":
         overrides.append("data.partition.clients=3")
     if experiment.data.name in FETCHED:  # tests reach no network
@@ -77,12 +79,13 @@ CELLS = cells()
 
 def test_every_recipe_is_run_below() -> None:
     assert {name for name, _ in CELLS} == set(NAMES)
-    assert len(CELLS) == 26
+    assert len(CELLS) == 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "cell"), CELLS, ids=[f"{name}-{cell.folder}" for name, cell in CELLS])
-def test_a_recipe_runs(name: str, cell: Cell, tmp_path: Path) -> None:
+def test_a_recipe_runs(name: str, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDGEROW_DATA", str(tmp_path / "cache"))
     experiment = short(cell.experiment, tmp_path)
     run_experiment(experiment, tmp_path / "run")
     run = RunFolder(tmp_path / "run")

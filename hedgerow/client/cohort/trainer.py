@@ -23,7 +23,7 @@ log = logging.getLogger("hedgerow")
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
-"""Of parameters, gradients and moments in one batch: half a GiB."""
+"""Of parameters, gradients, moments, buffers and constants in one batch: half a GiB."""
 
 
 class CohortTrainer:
@@ -232,7 +232,9 @@ class CohortTrainer:
                 fits[name] = fit
             return fits
 
-        memory = _MEMORY_FLOATS // (4 * self.layout.dimension)
+        layout = self.layout
+        kept = 4 * layout.dimension + layout.buffer_size + layout.constant_size
+        memory = _MEMORY_FLOATS // kept
         widths = [w for w in _WIDTHS.get(self._device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]
         if self._at_once or self._mode == "batch":
             widths = [self._at_once or 10]

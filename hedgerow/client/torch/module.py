@@ -31,6 +31,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from hedgerow.client.torch.modes import Modes
 from hedgerow.client.torch.tensors import Kinds, kinds_of
@@ -81,6 +82,9 @@ class FlatModule:
         sent = {**self._buffers, **self._constants}
         self._unsent = [(b, b.detach().clone()) for n, b in module.named_buffers() if n not in sent]
         self.layout = Layout(_slots(named), _slots(self._buffers), _slots(self._constants))
+        computed = [p for m in module.modules() if isinstance(m, ParametrizationList) for p in m.parameters()]
+        self.gradient_size = len(self.vector) + sum(p.numel() for p in computed if not p.requires_grad)
+        """Values in a sample's gradients, with those of weights that are computed from parameters."""
         self._norms = {
             name: m for name, m in module.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
         }
@@ -169,6 +173,13 @@ class FlatModule:
         finally:
             for norm in changed:
                 norm.training = True
+
+
+def module_with(factory: Callable[[], nn.Module], model: Model) -> nn.Module:
+    """A fresh module with a model's values, on the CPU; raises `ValueError` where they do not fit."""
+    flat = FlatModule(factory(), torch.device("cpu"))
+    flat.load(model)
+    return flat.module
 
 
 def _checked(tensors: Mapping[str, Tensor], name: str) -> Tensor:

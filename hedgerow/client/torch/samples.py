@@ -49,12 +49,12 @@ class SampleGradients:
             largest: l2 norm over all parameters.
         """
         form = tuple(x.shape[1:]), x.dtype
-        if len(x) * len(self._net.vector) <= SIDE_BY_SIDE and form not in self._one_by_one:
+        if len(x) * self._net.gradient_size <= SIDE_BY_SIDE and form not in self._one_by_one:
             found = self._together(x, y, largest)
             if found is not None:
                 return found
         found = self._apart(x, y, largest)
-        if len(x) * len(self._net.vector) <= SIDE_BY_SIDE:
+        if len(x) * self._net.gradient_size <= SIDE_BY_SIDE:
             self._one_by_one.add(form)  # not before: an error in the data says nothing about the model
         return found
 
@@ -75,7 +75,7 @@ class SampleGradients:
         """
         rewind = rewinder(self._net)
         total = torch.zeros(len(self._net.vector), dtype=torch.float64, device=x.device)
-        most = max(1, SIDE_BY_SIDE // (4 * len(total)))  # doubles, and a copy
+        most = max(1, SIDE_BY_SIDE // (4 * self._net.gradient_size))  # doubles, and a copy
         for first in range(0, len(x), most):
             some, targets = x[first : first + most], y[first : first + most]
             form = tuple(x.shape[1:]), x.dtype
@@ -151,7 +151,7 @@ class SampleGradients:
 
 def rewinder(net: FlatModule) -> Callable[[], None]:
     """Brings a net back to where it is now: its values, its attributes and its layers' modes."""
-    now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+    now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers(), net.read_constants())
     modes = [(module, module.training) for module in net.module.modules()]
 
     def rewind() -> None:

@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -247,6 +247,8 @@ def _keys(model: Any, place: list[str]) -> list[str]:
     for step in place:
         fields = {f.alias or name: f.annotation for name, f in model.model_fields.items()}
         model = fields[step]
+        # A table that may be left out: `Table | None`.
+        model = next((kind for kind in get_args(model) if hasattr(kind, "model_fields")), model)
     return [f.alias or name for name, f in model.model_fields.items()]
 
 

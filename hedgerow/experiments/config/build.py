@@ -22,7 +22,7 @@ from hedgerow.experiments.config.arguments import (
     translate,
 )
 from hedgerow.experiments.config.errors import MISSING, Mistake
-from hedgerow.experiments.config.schema import Experiment, StrategyConfig
+from hedgerow.experiments.config.schema import Experiment, ModelConfig, StrategyConfig
 from hedgerow.models import MODELS, build
 from hedgerow.recipe import strategy as recipe
 from hedgerow.registry import Registry
@@ -127,15 +127,16 @@ def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
 
 
 def _model(given: Table) -> tuple[Table, list[Mistake]]:
+    beside = list(ModelConfig.model_fields)[1:]
+    options = {key: value for key, value in _options(given).items() if key not in beside}
     name = given.get("name")
-    options = {key: value for key, value in _options(given).items() if key != "initial"}
     if not isinstance(name, str):
         return given, []
     if ":" not in name:
         if name in MODELS.names() and not options:
             return given, []  # a built-in's options alone need torch to be looked up
         named = {"name": name, **options}
-        _, found = _named("model", named, MODELS, inner=_MODEL_FACTS, beside=("initial",), hint=_OWN_MODEL)
+        _, found = _named("model", named, MODELS, inner=_MODEL_FACTS, beside=beside, hint=_OWN_MODEL)
         return given, found
     try:
         build(name, input_shape=(1,), num_classes=2, **options)
@@ -175,12 +176,21 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
     return {**_options(resolved), **common}, found  # what a preset has another default for is in both
 
 
-def _local(given: Table) -> tuple[Table, list[Mistake]]:
-    resolved, found = arguments(LocalTraining, given, "local")
-    return resolved, found + refused(LocalTraining, resolved, "local", wrong=_keys(found))
+def _local(given: Table, path: str = "local") -> tuple[Table, list[Mistake]]:
+    resolved, found = arguments(LocalTraining, given, path)
+    return resolved, found + refused(LocalTraining, resolved, path, wrong=_keys(found))
 
 
-_CHECKS = {"data": _data, "model": _model, "strategy": _strategy, "local": _local}
+def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
+    if not isinstance(given.get("local"), dict):
+        return given, []
+    local, found = _local(given["local"], "pretraining.local")
+    return {**given, "local": local}, found
+
+
+_CHECKS = {
+    "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
+}  # fmt: skip
 
 
 def _named(
@@ -224,6 +234,8 @@ def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
     checked = dict(resolved)
     if any(path.startswith("local.") for path in wrong):
         checked.pop("local")
+    if any(path.startswith("pretraining.local.") for path in wrong):
+        checked.pop("pretraining")
     try:
         Experiment.model_validate_json(as_json(checked))
     except ValidationError as error:

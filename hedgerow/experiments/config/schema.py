@@ -25,6 +25,7 @@ from hedgerow.types import LocalTraining
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
+    from hedgerow.types import Samples
 
 
 def _checked(check: Callable[..., None], *bounds: int) -> AfterValidator:
@@ -80,6 +81,15 @@ class DataConfig(_Named):
     partition: PartitionConfig
 
 
+class LoraConfig(_Section):
+    """`[model.lora]`: low-rank adapters in place of all of the model, see `hedgerow.lora`."""
+
+    rank: Count
+    targets: tuple[str, ...] | None = None
+    train: tuple[str, ...] = ()
+    alpha: Positive | None = None
+
+
 class ModelConfig(_Named):
     """`[model]`: a model by name, `module:function` or `file.py:function`.
 
@@ -88,6 +98,22 @@ class ModelConfig(_Named):
     """
 
     initial: str | None = None
+
+    lora: LoraConfig | None = None
+
+
+class PretrainingConfig(_Section):
+    """`[pretraining]`: the server trains the model before the first round, on samples that no client has.
+
+    Attributes:
+        share: of the training samples of these classes, drawn with the run's seed.
+        classes: that the server knows; all where it is left out.
+        local: how it trains, with the keys of `[local]`; its epochs are one after another.
+    """
+
+    share: Fraction
+    classes: tuple[int, ...] | None = None
+    local: LocalTraining = LocalTraining()
 
 
 class StrategyConfig(_Named):
@@ -141,6 +167,7 @@ class Experiment(_Section):
     rounds: Count
     data: DataConfig
     model: ModelConfig
+    pretraining: PretrainingConfig | None = None
     strategy_config: StrategyConfig = Field(StrategyConfig(name="fedavg"), alias="strategy")
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -163,21 +190,50 @@ class Experiment(_Section):
 
         partition = self.data.partition
         constructor = PARTITIONS.get(partition.name)
-        return self.dataset().split(constructor(**python_values(constructor, partition.options)), self.seed)
+        _, dataset = self.divided()
+        return dataset.split(constructor(**python_values(constructor, partition.options)), self.seed)
+
+    def divided(self) -> "tuple[Samples | None, Dataset]":
+        """The samples that the server trains on before the first round, and the data set without them.
+
+        Raises:
+            ValueError: the data cannot be read, or not be divided that way.
+        """
+        dataset, config = self.dataset(), self.pretraining
+        if config is None:
+            return None, dataset
+        from hedgerow.datasets.server_part import server_part
+
+        return server_part(dataset, config.share, config.classes, self.seed)
+
+    def factory(self) -> "Callable[[], Any]":
+        """What makes the plain model, to fit the data set."""
+        from hedgerow.models import build
+
+        data = self.dataset()
+        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
+        return build(self.model.name, **facts, **self.model.options)
+
+    def adapted(self, model: Any) -> "Callable[[], Any]":
+        """A model, or what makes it, with the adapters of `[model.lora]`."""
+        from hedgerow.client.torch.lora import lora
+
+        assert self.model.lora is not None
+        return lora(model, **self.model.lora.model_dump())
 
     def task(self) -> "Task":
-        """The model, made to fit the data set; in regression with squared error, measured by absolute error.
+        """The model, with adapters where there are some, made to fit the data set.
+
+        In regression it is trained with squared error and measured by absolute error.
 
         Raises:
             ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
         """
         from hedgerow.client.regression import absolute_error, squared_error
         from hedgerow.client.task import Task
-        from hedgerow.models import build
 
-        data = self.dataset()
-        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
-        model = build(self.model.name, **facts, **self.model.options)
+        data, factory = self.dataset(), self.factory()
+        model = factory if self.model.lora is None else self.adapted(factory)
         if data.task == "classification":
             return Task(model)
         if self.evaluation.target_accuracy is not None:

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
+from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import simulate, start_of
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.locks import HeldFolder, hold
@@ -87,6 +88,8 @@ def _simulated(
         federation = experiment.federation()
     with span("make model"):
         task = experiment.task()
+    with span("pretrain"):
+        initial = starting_model(experiment) or experiment.initial
     return simulate(
         task,
         federation,
@@ -96,7 +99,7 @@ def _simulated(
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
-        initial=experiment.initial,
+        initial=initial,
         **options,
     )
 
@@ -108,7 +111,7 @@ def _served(
     return train(
         grid,
         experiment.strategy(),
-        start_of(trainer, experiment.initial, experiment.seed),
+        start_of(trainer, starting_model(experiment) or experiment.initial, experiment.seed),
         trainer.layout,
         num_rounds=experiment.rounds,
         seed=experiment.seed,

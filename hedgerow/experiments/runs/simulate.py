@@ -90,6 +90,8 @@ def simulate(
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
+        initial: the model of round 0, such as a pretrained one; `None` is what the
+            task makes with the run's seed.
 
     Raises:
         ValueError: `engine` or `trainer` is not one of those allowed; an

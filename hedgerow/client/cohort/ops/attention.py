@@ -8,10 +8,19 @@ from hedgerow.client.cohort.ops.layers import Layer, normalize, whole_registers
 from hedgerow.client.cohort.ops.products import linear, matmul
 from hedgerow.client.cohort.step import Step
 
+_PARTS = (
+    nn.MultiheadAttention, nn.modules.linear.NonDynamicallyQuantizableLinear,
+    nn.Linear, nn.Linear, nn.LayerNorm, nn.LayerNorm,
+)  # fmt: skip
+
 
 def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
     """Self-attention and two linear layers, without masks; dropout as `TorchTrainer` draws it."""
     own = module.self_attn
+    # Layers that a user, or torch's parametrizations, put in their place compute something else.
+    parts = (own, own.out_proj, module.linear1, module.linear2, module.norm1, module.norm2)
+    if not all(type(part) is expected for part, expected in zip(parts, _PARTS, strict=True)):
+        return None
     plain = own._qkv_same_embed_dim and own.in_proj_bias is not None and own.bias_k is None
     if not plain or own.add_zero_attn or not module.self_attn.batch_first:
         return None

@@ -1,0 +1,227 @@
+"""Low-rank adapters: train and send a few values for each matrix, beside weights that stay as they are.
+
+Hu et al. 2021, arXiv:2106.09685, equation 3: a weight `W (m, n)` becomes
+`W + (alpha / r) B A`, with `B (m, r)` and `A (r, n)`. `W` is frozen, so that it
+is a constant of the model's layout: no client sends it back. `A` is drawn and
+`B` is zero at first, so that training starts from the model as it was.
+
+An adapter is a parametrization of torch's: whoever reads `layer.weight` gets the
+sum. So it works in whatever a layer does with its weight, such as the fast
+path of torch's transformer layers.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hedgerow import checks
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention)
+_PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+
+@final
+class LowRank(nn.Module):
+    """What is added to a weight: `scale * B A` in the weight's shape.
+
+    Args:
+        weight: `(m, ...) float32`; a convolution's is taken as `(m, channels * height * width)`.
+        rank: of the change; at most that of the matrix.
+        alpha: the scale is `alpha / rank`; `None` is a scale of 1.
+        blocks: the weight is so many matrices, one above the other, each of which has its own change.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float | None = None, blocks: int = 1) -> None:
+        super().__init__()
+        rows, columns = len(weight) // blocks, math.prod(weight.shape[1:])
+        rank = min(rank, rows, columns)
+        self.shape, self.scale = tuple(weight.shape), 1.0 if alpha is None else alpha / rank
+        self.a = nn.Parameter(weight.new_empty(blocks, rank, columns).normal_(std=columns**-0.5))
+        self.b = nn.Parameter(weight.new_zeros(blocks, rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight and its change."""
+        matrices = weight.reshape(len(self.a), -1, self.a.shape[2])
+        return torch.baddbmm(matrices, self.b, self.a, alpha=self.scale).reshape(self.shape)
+
+
+@final
+@dataclass(frozen=True)
+class Lora:
+    """A factory of modules with adapters, see `lora`; it can be pickled where its base can."""
+
+    base: Callable[[], nn.Module] | nn.Module
+    rank: int
+    targets: Sequence[str] | None
+    train: Sequence[str]
+    alpha: float | None
+
+    def __post_init__(self) -> None:
+        checks.whole(1, rank=self.rank)
+        if self.alpha is not None:
+            checks.positive(alpha=self.alpha)
+        for argument, patterns in (("targets", self.targets or ()), ("train", self.train)):
+            if isinstance(patterns, str) or not all(isinstance(p, str) for p in patterns):
+                raise ValueError(
+                    f"{argument} is {patterns!r}; it must be a list of names, such as ['hidden*']"
+                )
+
+    def __call__(self) -> nn.Module:
+        """A fresh module with adapters; raises `ValueError` where a name fits nothing."""
+        module = self._plain()
+        named = dict(module.named_parameters())
+        whole = _fitting("train", self.train, named)
+        layers = {n: m for n, m in module.named_modules() if isinstance(m, _LAYERS)}
+        adapted = layers if self.targets is None else _fitting("targets", self.targets, layers)
+        for name, parameter in named.items():
+            if nn.parameter.is_lazy(parameter):
+                raise ValueError(
+                    f"parameter {name!r} has no shape until the module has seen data; give its sizes"
+                )
+            parameter.requires_grad_(False)
+        # Drawn in the order of the layers, whatever the order of the names.
+        weights = [found for name in layers if name in adapted for found in _weights(name, layers[name])]
+        for layer, name, full, blocks in weights:
+            if full not in whole:
+                _check_alone(module, full, named.get(full))
+                change = LowRank(named[full], self.rank, self.alpha, blocks)
+                parametrize.register_parametrization(layer, name, change)
+        for name in whole:
+            named[name].requires_grad_(True)
+        return module
+
+    def merge(self, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+        """A trained model's tensors as those of the plain model, each change added to its weight.
+
+        Args:
+            tensors: torch's or numpy's, by name: the state of a module with
+                adapters, or what `model.safetensors` of a run holds.
+
+        Returns:
+            What the plain module's `load_state_dict(strict=True)` takes; what is
+            never trained and not saved (integers) is as the factory makes it.
+
+        Raises:
+            ValueError: the tensors are not those of this model.
+
+        >>> tuned = lora(lambda: nn.Linear(3, 2), rank=1)
+        >>> sorted(tuned.merge(tuned().state_dict()))
+        ['bias', 'weight']
+        """
+        module = self()
+        given = {name: torch.as_tensor(value) for name, value in tensors.items()}
+        try:
+            absent, unknown = module.load_state_dict(given, strict=False)
+        except RuntimeError as error:  # a tensor of another shape
+            raise ValueError(f"the tensors are not those of this model: {error}") from error
+        state = module.state_dict()
+        filled = {state[name].data_ptr() for name in given if name in state}
+        missing = [n for n in absent if state[n].is_floating_point() and state[n].data_ptr() not in filled]
+        if missing or unknown:
+            what = f"misses {missing[0]!r}" if missing else f"has {unknown[0]!r}, which the model has not"
+            raise ValueError(
+                f"the state {what}; it must be of this model with adapters of rank {self.rank}"
+                f" for targets {self.targets!r}"
+            )
+        for layer in list(module.modules()):
+            if parametrize.is_parametrized(layer):
+                for name, changes in list(layer.parametrizations.items()):  # type: ignore[union-attr, operator]
+                    if isinstance(changes[0], LowRank):
+                        parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+        return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+    def _plain(self) -> nn.Module:
+        if isinstance(self.base, nn.Module):
+            return copy.deepcopy(self.base)
+        module = self.base()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"the model to adapt gave {module!r}; it must give a torch.nn.Module")
+        return module
+
+
+def lora(
+    model: Callable[[], nn.Module] | nn.Module,
+    *,
+    rank: int,
+    targets: Sequence[str] | None = None,
+    train: Sequence[str] = (),
+    alpha: float | None = None,
+) -> Lora:
+    """A model with low-rank adapters, for `Task(model=...)`: only they are trained and sent.
+
+    Adapted are linear layers, 1-D and 2-D convolutions, and torch's attention:
+    queries, keys and values each on their own, and the output. All other
+    parameters are frozen; running statistics of a BatchNorm that is in
+    training mode still follow the data.
+
+    Args:
+        model: makes the module, or is one, which is copied.
+        rank: of the change of each matrix; a matrix of fewer rows or columns gets its full rank.
+        targets: names or patterns (`"encoder.*.linear1"`) of layers, or of modules with
+            layers in them; `None` is every layer that can be adapted.
+        train: names or patterns of parameters, or of modules with parameters in
+            them, that are trained as a whole, such as a new head.
+        alpha: changes are scaled by `alpha / rank`; `None` is no scale. Source: section 4.1.
+
+    Returns:
+        A factory. Its `merge` makes a trained model a plain one again.
+
+    Raises:
+        ValueError: an argument is out of range. When the factory is called: a
+            name fits nothing, or a weight to adapt has two layers that use it.
+
+    >>> plain = lambda: nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 2, bias=False))
+    >>> tuned = lora(plain, rank=2, train=["2"])
+    >>> [(n, p.numel()) for n, p in tuned().named_parameters() if p.requires_grad]
+    [('0.parametrizations.weight.0.a', 100), ('0.parametrizations.weight.0.b', 80), ('2.weight', 80)]
+    """
+    return Lora(model, rank, targets, train, alpha)
+
+
+def _weights(name: str, layer: nn.Module) -> Iterator[tuple[nn.Module, str, str, int]]:
+    """A layer's matrices: their owner, name there, full name, and how many matrices each is."""
+    if not isinstance(layer, nn.MultiheadAttention):
+        yield layer, "weight", f"{name}.weight".lstrip("."), 1
+        return
+    own = {"in_proj_weight": 3} if layer.in_proj_weight is not None else dict.fromkeys(_PROJECTIONS, 1)
+    yield from ((layer, weight, f"{name}.{weight}".lstrip("."), blocks) for weight, blocks in own.items())
+
+
+def _fitting(argument: str, patterns: Sequence[str], there: Mapping[str, Any]) -> set[str]:
+    """Names that a pattern fits, or that lie in a module that it fits; `ValueError` where one fits none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        fitting = {name for name in there if any(fnmatchcase(part, pattern) for part in _containing(name))}
+        if not fitting:
+            kind = "parameter" if argument == "train" else "linear layer, convolution or attention"
+            listed = ", ".join(map(repr, there)) or "none"
+            raise ValueError(f"{argument} has {pattern!r}, which names no {kind}; the model has {listed}")
+        found |= fitting
+    return found
+
+
+def _containing(name: str) -> list[str]:
+    """A dotted name, and those of the modules that it lies in."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _check_alone(module: nn.Module, name: str, weight: Tensor | None) -> None:
+    if weight is None:
+        raise ValueError(
+            f"weight {name!r} is computed from others (such as by weight_norm) or has another first name;"
+            " leave its layer out of targets"
+        )
+    owners = [p for m in module.modules() for p in m._parameters.values() if p is weight]
+    if len(owners) > 1:
+        raise ValueError(
+            f"weight {name!r} belongs to two layers (tied weights), which an adapter of one would pull apart;"
+            " leave its layer out of targets"
+        )

@@ -1,0 +1,77 @@
+"""The model that a run starts from, trained by the server on its own part of the data."""
+
+import hashlib
+import logging
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from hedgerow.client.task import Task
+from hedgerow.client.torch.module import module_with
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.datasets.downloads import cache_folder
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.files import write_whole
+from hedgerow.rng import integer_seed
+from hedgerow.types import LocalTraining, Model, Samples
+
+log = logging.getLogger("hedgerow")
+
+
+def starting_model(experiment: Experiment) -> Model | None:
+    """The pretrained model, with fresh adapters if there are any; `None` without `[pretraining]`.
+
+    It follows from the experiment and its seed. What was trained once is found
+    again, by the hash of all that it depends on, in the folder `pretrained` of
+    the cache (`HEDGEROW_DATA`).
+
+    Raises:
+        ValueError: the data cannot be divided as configured, or training diverges.
+    """
+    own, _ = experiment.divided()
+    if experiment.pretraining is None or own is None:
+        return None
+    factory = experiment.factory()
+    model = _pretrained(TorchTrainer(Task(factory)), own, experiment.pretraining.local, experiment.seed)
+    if experiment.model.lora is None:
+        return model
+    adapted = experiment.adapted(module_with(factory, model))
+    return TorchTrainer(Task(adapted)).initial(experiment.seed)
+
+
+def _pretrained(trainer: TorchTrainer, own: Samples, local: LocalTraining, run_seed: int) -> Model:
+    start, seed = trainer.initial(run_seed), integer_seed(run_seed, "pretraining")
+    arrays = (start.parameters, start.untrained, own.x, own.y)
+    # What the model computes, and not only what it consists of: a user may change their file.
+    facts = (
+        trainer.layout.fingerprint, trainer.evaluate(start, own), local, seed, version("torch"),
+        [hashlib.blake2b(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays],
+    )  # fmt: skip
+    key = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    place = cache_folder() / "pretrained" / f"{key}.safetensors"
+    found = _read(place)
+    if found is None:
+        log.info("the server trains on %d samples of its own", len(own))
+        fit = trainer.fit(start, own, local, seed=seed, round=1, client="the server, in [pretraining]")
+        found = Model(start.parameters + fit.delta, fit.buffers, start.constants)
+        _keep(place, found)
+    return found
+
+
+def _read(place: Path) -> Model | None:
+    try:
+        return Model(**load_file(place))
+    except (OSError, SafetensorError, TypeError):  # not there, or torn
+        return None
+
+
+def _keep(place: Path, model: Model) -> None:
+    arrays = {"parameters": model.parameters, "buffers": model.buffers, "constants": model.constants}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, save(arrays))
+    except OSError as error:
+        log.warning("the pretrained model is not kept in %s: %s; the run goes on", place.parent, error)
