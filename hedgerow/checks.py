@@ -264,6 +264,8 @@ def shown(value: Any) -> str:
         simple = all(v is None or isinstance(v, int | float | str) for v in _leaves(value))
         if simple and len(text := repr(value)) <= _LONGEST:
             return text
+    if isinstance(name := getattr(value, "name", None), str) and repr(value) == name:
+        return name  # a step of a pipeline
     return _with_article(type(value).__name__)
 
 

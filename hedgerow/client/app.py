@@ -82,9 +82,9 @@ def client_app(
     checks.flag(unmasked=unmasked, seeded_noise=seeded_noise)
     checks.kind(Callable, enrolment=enrolment)
     checks.kind((Callable, NoneType), guard=guard)
-    state_folder = None if state_folder is None else checks.path(state_folder=state_folder)
+    folder = None if state_folder is None else checks.path(state_folder=state_folder)
     return FederatedClient(
-        task, data, strategy, state_folder, enrolment,
+        task, data, strategy, folder, enrolment,
         unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
     )  # fmt: skip
 

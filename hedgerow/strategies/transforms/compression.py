@@ -66,10 +66,11 @@ def quantize(
     checks.whole(1, 16, bits=bits)
     checks.one_of(["stochastic", "nearest"], rounding=rounding)
     if not isinstance(block, str) or block != "tensor":
-        if not checks.is_whole(block) or int(block) < 1:
+        if not checks.is_whole(block):
             raise ValueError(
                 f"block is {checks.shown(block)}; it must be 'tensor' or a number of values, such as 1024"
             )
+        checks.whole(1, block=block)
         block = int(block)
     if range is not None:
         return quantize_within(range, bits, rounding, block)
