@@ -1,13 +1,33 @@
 """Checks of arguments, so that every message reads the same way.
 
 Each function takes one or more `name=value` arguments and raises `ValueError`
-with what was given and what is allowed. `None` is never accepted.
+with what was given and what is allowed. `None` is accepted by `kind` alone, and
+only where it is among the kinds.
 """
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from inspect import unwrap
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeGuard, TypeVar, cast, get_args
+
+import numpy as np
+
+LARGEST = 2**63 - 1
+"""No number of things is larger: Python counts no more in a sequence."""
+
+_LONGEST = 60
+
+_NAMES: dict[Any, str] = {
+    NoneType: "None", bool: "True or False", str: "a text", Path: "a path", Mapping: "a dict",
+    Callable: "a function",
+}  # fmt: skip
+
+Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 def positive(**values: float) -> None:
@@ -42,18 +62,162 @@ def inside(**values: float) -> None:
     _each(values, lambda v: 0 < v < 1, "a number above 0 and below 1")
 
 
-def whole(minimum: int, maximum: int | None = None, **values: int) -> None:
-    """Each value is a whole number between the bounds, both included."""
-    allowed = (
-        f"a whole number of at least {minimum}"
-        if maximum is None
-        else f"a whole number from {minimum} to {maximum}"
-    )
-    _each(
-        values,
-        lambda v: float(v).is_integer() and v >= minimum and (maximum is None or v <= maximum),
-        allowed,
-    )
+def whole(minimum: int | None, maximum: int | None = None, **values: int) -> None:
+    """Each value is a whole number between the bounds, both included.
+
+    Without a minimum any whole number will do; without a maximum it is at most `LARGEST`.
+
+    >>> whole(1, rounds=2.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: rounds is 2.5; it must be a whole number of at least 1
+    """
+    allowed = "a whole number"
+    if minimum is not None:
+        allowed += f" of at least {minimum}" if maximum is None else f" from {minimum} to {maximum}"
+    most = LARGEST if maximum is None else maximum
+    given: Mapping[str, Any] = values
+    for name, value in given.items():
+        inside = is_number(value) and (minimum is None or minimum <= value <= most)
+        if not inside or not is_whole(value):
+            without = f", such as {int(value)}" if inside and math.isfinite(value) and value % 1 == 0 else ""
+            raise ValueError(f"{name} is {shown(value)}; it must be {allowed}{without}")
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, and no truth value: Python's or numpy's, not a float.
+
+    >>> is_whole(3), is_whole(np.int32(3)), is_whole(3.0), is_whole(True)
+    (True, True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def flag(**values: bool) -> None:
+    """Each value is True or False."""
+    kind(bool, **values)
+
+
+def kind(allowed: Any, hint: str = "", /, **values: Any) -> None:
+    """Each value is of the kind, or of one of several; a truth value is no number.
+
+    Args:
+        allowed: a class, or a tuple of classes and of `Callable`, `Mapping` and the like.
+        hint: what follows on what is allowed, such as a remedy.
+
+    >>> kind((dict, NoneType), ", such as {'a': 1}", options=[1])
+    Traceback (most recent call last):
+    ...
+    ValueError: options is [1]; it must be a dict or None, such as {'a': 1}
+    """
+    kinds = allowed if isinstance(allowed, tuple) else (allowed,)
+    for name, value in values.items():
+        truth = isinstance(value, bool) and bool not in kinds
+        # A class may be called too: to give one is to forget its brackets.
+        if truth or isinstance(value, type) or not isinstance(value, kinds):
+            listed = " or ".join(_NAMES.get(k) or _with_article(k.__name__) for k in kinds)
+            raise ValueError(f"{name} is {shown(value)}; it must be {listed}{hint}")
+
+
+def has(methods: Sequence[str], allowed: str, /, **values: Any) -> None:
+    """Each value is an object with these methods or attributes: what is `allowed` names it for a person."""
+    for name, value in values.items():
+        if isinstance(value, type) or not all(hasattr(value, method) for method in methods):
+            raise ValueError(f"{name} is {shown(value)}; it must be {allowed}")
+
+
+def texts(**values: Sequence[str]) -> None:
+    """Each value is a tuple or list of texts."""
+    for name, value in values.items():
+        if not isinstance(value, tuple | list) or not all(isinstance(text, str) for text in value):
+            raise ValueError(f"{name} is {shown(value)}; it must be a tuple of texts")
+
+
+def path(**values: Any) -> Path:
+    """The one value as a path: a text or a path.
+
+    >>> path(folder="runs/1").parts
+    ('runs', '1')
+    """
+    kind((Path, str), **values)
+    ((name, found),) = values.items()
+    if found == "":
+        raise ValueError(f"{name} is ''; it must be a path, such as '.' for this folder")
+    return Path(found)
+
+
+def array(**values: Any) -> Any:
+    """The one value as a numpy array of its own type: from numpy, torch (of any device), pandas or lists.
+
+    >>> array(x=[[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    ((name, value),) = values.items()
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} is {shown(value)}, of which numpy makes no array ({first_line(error)}); it must be an"
+            " array of numbers"
+        ) from None
+
+
+def arguments(make: Made) -> Made:
+    """Of a function or class that people call: how its arguments may be given.
+
+    A keyword that it does not have is refused with those that it has, and
+    numpy's numbers, truth values and texts reach it as Python's.
+
+    >>> @arguments
+    ... def double(number): return 2 * number
+    >>> double(np.int64(4))
+    8
+    >>> double(numbr=4)
+    Traceback (most recent call last):
+    ...
+    TypeError: double() has no argument 'numbr'; it has 'number'. Did you mean 'number'?
+    """
+    if isinstance(make, type):
+        make.__init__ = _checked(make.__init__, make.__name__)  # type: ignore[misc]
+        return make
+    return cast(Made, _checked(make, make.__name__))
+
+
+def _checked(make: Any, name: str) -> Any:
+    allowed = _keywords(make)
+
+    @wraps(make)
+    def checked(*given: Any, **options: Any) -> Any:
+        for option in options:
+            if option not in allowed:
+                listed = ", ".join(map(repr, allowed)) or "none"
+                raise TypeError(
+                    f"{name}() has no argument {option!r}; it has {listed}.{did_you_mean(option, allowed)}"
+                )
+        return make(*map(_plain, given), **{option: _plain(value) for option, value in options.items()})
+
+    return checked
+
+
+def _keywords(make: Any) -> list[str]:
+    make = unwrap(make)
+    code = make.__code__
+    number = code.co_argcount + code.co_kwonlyargcount
+    names = [n for n in code.co_varnames[code.co_posonlyargcount : number] if n != "self"]
+    if code.co_flags & 0x08:  # **options, named by a TypedDict
+        rest = code.co_varnames[number + bool(code.co_flags & 0x04)]
+        (typed,) = get_args(make.__annotations__[rest])
+        names += typed.__annotations__
+    return names
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.bool_ | np.integer | np.floating | np.str_) else value
 
 
 def one_of(allowed: Iterable[str], **values: str) -> None:
@@ -66,9 +230,11 @@ def one_of(allowed: Iterable[str], **values: str) -> None:
     """
     names = list(allowed)
     for name, value in values.items():
-        if value not in names:
+        if not isinstance(value, str) or value not in names:
             listed = ", ".join(repr(n) for n in names)
-            raise ValueError(f"{name} is {value!r}; it must be one of {listed}.{did_you_mean(value, names)}")
+            raise ValueError(
+                f"{name} is {shown(value)}; it must be one of {listed}.{did_you_mean(value, names)}"
+            )
 
 
 def did_you_mean(given: object, names: Iterable[str]) -> str:
@@ -77,8 +243,59 @@ def did_you_mean(given: object, names: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def shown(value: Any) -> str:
+    """A value for a person, in a few words of one line.
+
+    >>> shown(-1), shown(np.zeros((2, 3))), shown(dict), shown(shown)
+    ('-1', 'an array of shape (2, 3)', 'the class dict', 'the function shown')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if is_whole(value) and abs(value) >= 10**_LONGEST:  # Python may refuse to write it down
+        return "a very large number"
+    if value is None or isinstance(value, Real | complex | str | bytes | Path):
+        text = repr(value)
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+    if type(value) in (tuple, list, dict, set) and len(value) <= _LONGEST:
+        simple = all(v is None or isinstance(v, int | float | str) for v in _leaves(value))
+        if simple and len(text := repr(value)) <= _LONGEST:
+            return text
+    if isinstance(name := getattr(value, "name", None), str) and repr(value) == name:
+        return name  # a step of a pipeline
+    return _with_article(type(value).__name__)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [*value, *value.values()] if isinstance(value, dict) else list(value)
+
+
+def _with_article(name: str) -> str:
+    if name.endswith("s") and not name.endswith("ss"):
+        return name
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
 def _each(values: Mapping[str, float], holds: Callable[[float], bool], allowed: str) -> None:
     for name, value in values.items():
-        is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not holds(value):
-            raise ValueError(f"{name} is {value!r}; it must be {allowed}")
+        if not _is_finite(value) or not holds(value):
+            raise ValueError(f"{name} is {shown(value)}; it must be {allowed}")
+
+
+def _is_finite(value: Any) -> bool:
+    if not is_number(value):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that is no float
+        return False

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+from hedgerow import checks
+
 FILE = "lock"
 
 _ORPHANS_SECONDS = 10.0  # in which the worker processes of one that was killed end by themselves
@@ -116,7 +118,7 @@ _held: dict[tuple[int, int], HeldFolder] = {}
 
 
 @contextmanager
-def hold(folder: Path | HeldFolder, *, keep: bool = False, wait: float = 0.0) -> Iterator[HeldFolder]:
+def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0.0) -> Iterator[HeldFolder]:
     """Hold a folder, which is made where it is not there; one that is held already stays so.
 
     Args:
@@ -132,6 +134,7 @@ def hold(folder: Path | HeldFolder, *, keep: bool = False, wait: float = 0.0) ->
     if isinstance(folder, HeldFolder):
         yield folder
         return
+    folder = checks.path(folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = folder.stat()
     key = found.st_dev, found.st_ino

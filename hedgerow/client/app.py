@@ -4,22 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hedgerow import generators
+from hedgerow import checks, generators
 from hedgerow.client.answer import identify, in_the_clear, read_request, respond
 from hedgerow.client.client_round import LocalClient, Setting, Turn
-from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
+from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.client.trainer import Chooses, Trainer, TrainsMany, check_learner
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
@@ -31,12 +32,13 @@ _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
 
 
+@checks.arguments
 def client_app(
     task: Task | Trainer,
     data: ClientData | Callable[[], ClientData],
     strategy: Strategy,
     *,
-    state_folder: Path | None = None,
+    state_folder: Path | str | None = None,
     enrolment: Enrol = node_enrolment,
     unmasked: bool = False,
     seeded_noise: bool = False,
@@ -71,9 +73,19 @@ def client_app(
     and the server drops the client by name and goes on. Where the strategy
     masks or is private, or the device has a policy, the reply holds a code and
     a neutral sentence, and the error goes to the device's own log.
+
+    Raises:
+        ValueError: an argument is of another kind.
     """
+    check_learner(task)
+    check_data(data, "data", or_function=True)
+    checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
+    checks.flag(unmasked=unmasked, seeded_noise=seeded_noise)
+    checks.kind(Callable, enrolment=enrolment)
+    checks.kind((Callable, NoneType), guard=guard)
+    folder = None if state_folder is None else checks.path(state_folder=state_folder)
     return FederatedClient(
-        task, data, strategy, state_folder, enrolment,
+        task, data, strategy, folder, enrolment,
         unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
     )  # fmt: skip
 

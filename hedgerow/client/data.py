@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
-from hedgerow import generators
+from hedgerow import checks, generators
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.types import Samples
@@ -19,6 +19,14 @@ class ClientData(Protocol):
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
+
+
+def check_data(data: object, name: str, *, or_function: bool = False) -> None:
+    """Raises `ValueError`, with the argument's name, where it is no clients' data or what makes them."""
+    if or_function and callable(data):
+        return
+    federation = "a Federation, such as dataset.split(iid(10)), or an object with names and samples(name)"
+    checks.has(("names", "samples"), federation, **{name: data})
 
 
 @final

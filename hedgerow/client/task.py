@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
+
+from hedgerow import checks
 
 _NOT_COUNTED = -100
 """A target that torch's cross entropy leaves out."""
@@ -61,6 +64,7 @@ def accuracy(outputs: Any, targets: Any) -> Any:
     return (outputs.argmax(1) == targets.argmax(1)).reshape(len(outputs), -1).float().mean(1)
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class Task:
     """A model, its loss and what to measure.
@@ -107,19 +111,23 @@ class Task:
                 f"model is a {kind} object; it must be a class or function that makes a torch.nn.Module, "
                 f"such as `Task(MyModel)` or `Task(lambda: MyModel(10))`"
             )
-        if self.loss is not None and not callable(self.loss):
-            raise ValueError(f"loss is {self.loss!r}; it must be a function of outputs and targets, or None")
+        if self.loss is not None and (isinstance(self.loss, type) or not callable(self.loss)):
+            raise ValueError(
+                f"loss is {checks.shown(self.loss)}; it must be a function of outputs and targets, such as"
+                " squared_error or torch.nn.MSELoss(), or None"
+            )
+        checks.kind((Mapping, NoneType), ", such as {'accuracy': accuracy}", metrics=self.metrics)
         for name, metric in self.measures.items():
-            if name == "loss" or not callable(metric):
+            if name == "loss" or not isinstance(name, str) or not callable(metric):
                 raise ValueError(
-                    f"metrics has {name!r}: {metric!r}; a metric is a function of outputs and targets, "
-                    f"under any name but 'loss'"
+                    f"metrics has {name!r}: {checks.shown(metric)}; a metric is a function of outputs and"
+                    " targets, under any name but 'loss'"
                 )
         for argument in ("statistics", "constants"):
             names = getattr(self, argument)
-            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
                 raise ValueError(
-                    f"{argument} is {names!r}; it must be a list of names, such as ['codebook.*']"
+                    f"{argument} is {checks.shown(names)}; it must be a list of names, such as ['codebook.*']"
                 )
 
     @property

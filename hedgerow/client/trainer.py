@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from hedgerow import checks
+from hedgerow.client.task import Task
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
@@ -60,6 +62,13 @@ class Trainer(Protocol):
             ValueError: there are no samples, or they do not fit the model.
         """
         ...
+
+
+def check_learner(task: object) -> None:
+    """Raises `ValueError` where it is neither a `Task` nor a `Trainer`."""
+    if not isinstance(task, Task):
+        parts = ("layout", "initial", "fit", "evaluate")
+        checks.has(parts, "a Task, such as Task(MyModel), or a Trainer", task=task)
 
 
 @runtime_checkable

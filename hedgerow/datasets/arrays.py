@@ -22,6 +22,7 @@ HoldOut: TypeAlias = float | tuple[ArrayLike, ArrayLike]
 _OR_NUMBERS = "; if y is a number to predict, say task='regression'"
 
 
+@checks.arguments
 def from_arrays(
     x: ArrayLike,
     y: ArrayLike,
@@ -59,10 +60,10 @@ def from_arrays(
         name: of the data set.
 
     Raises:
-        ValueError: sizes do not fit, a value is missing or not finite, a class
-            has too few samples, a label has no class, or whole numbers are
-            below 0 or leave more than 1000 classes without a sample. Rows are
-            counted from 0.
+        ValueError: an argument is of another kind, sizes do not fit, a value
+            is missing or not finite, a class has too few samples, a label has
+            no class, or whole numbers are below 0 or leave more than 1000
+            classes without a sample. Rows are counted from 0.
 
     >>> d = from_arrays(np.zeros((10, 3)), ["no", "yes"] * 5, test=0.4)
     >>> len(d.train), len(d.test), d.classes
@@ -70,6 +71,12 @@ def from_arrays(
     >>> from_arrays(np.zeros((10, 3)), np.linspace(0, 1, 10)).task
     'regression'
     """
+    checks.kind(str, name=name)
+    checks.whole(None, seed=seed)
+    if isinstance(test, tuple) and len(test) != 2:
+        raise ValueError(f"test has {len(test)} parts; it must be (x, y), or a fraction such as 0.2")
+    if not isinstance(test, tuple) and not checks.is_number(test):
+        raise ValueError(f"test is {checks.shown(test)}; it must be (x, y), or a fraction such as 0.2")
     values, labels = _values("x", x), targets.column("y", y)
     _check_rows("y", labels, len(values))
     parts = [(values, labels)]
@@ -136,10 +143,9 @@ def from_npz(
 
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
-    tensor: Any = x
-    values = np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else x)
+    values: NDArray[Any] = checks.array(**{what: x})
     if values.dtype.kind == "O":  # as pandas gives a table of columns of several types
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             values = values.astype(np.float64)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not len(values):
         raise ValueError(
@@ -171,7 +177,7 @@ def _pictures(what: str, values: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _check_rows(what: str, values: NDArray[Any], count: int) -> None:
     if values.shape != (count,):
-        raise ValueError(f"{what} has the shape {values.shape}; it must be ({count},), one for each sample")
+        raise ValueError(f"{what} has the shape {values.shape}; it must be ({count},), one for each row of x")
 
 
 def _owners(clients: ArrayLike, count: int) -> NDArray[np.str_]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow import generators
-from hedgerow.datasets.federation import Federation
+from hedgerow import checks, generators
+from hedgerow.datasets.federation import Federation, places
 from hedgerow.rng import integer_seed
 from hedgerow.types import Samples
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hedgerow.datasets.partitions import Partition
 
 
+@checks.arguments
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples for training and for testing, and where they come from.
@@ -34,6 +35,9 @@ class Dataset:
         source: where the data come from.
         licence: under which they may be used.
         note: what was done to them.
+
+    Raises:
+        ValueError: an attribute is of another kind, or they do not fit together.
     """
 
     name: str
@@ -47,6 +51,12 @@ class Dataset:
     note: str = ""
 
     def __post_init__(self) -> None:
+        checks.kind(Samples, ", such as Samples(x, y)", train=self.train, test=self.test)
+        texts = {name: getattr(self, name) for name in ("name", "source", "licence", "note")}
+        checks.kind(str, **texts)
+        for name in ("classes", "clients"):
+            checks.texts(**{name: getattr(self, name)})
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not len(self.train):
             raise ValueError(f"data set {self.name!r} has no training sample; it needs at least one")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
@@ -63,6 +73,7 @@ class Dataset:
                     " predict must be float32, and whole numbers of classes need `classes`"
                 )
         if self.natural is not None:
+            object.__setattr__(self, "natural", places("natural", self.natural))
             if len(self.natural) != len(self.train):
                 raise ValueError(
                     f"{self.name!r} names the natural client of {len(self.natural)} training samples and has"
@@ -104,6 +115,7 @@ class Dataset:
         """Shape of one `x`, such as `(1, 28, 28)`."""
         return tuple(self.train.x.shape[1:])
 
+    @checks.arguments
     def split(self, partition: "Partition", seed: int = 0) -> Federation:
         """Deal the training samples to clients.
 
@@ -113,9 +125,12 @@ class Dataset:
                 clients on any machine.
 
         Raises:
-            ValueError: the data set cannot be dealt that way, for instance
+            ValueError: an argument is of another kind; the data set cannot be dealt that way, for instance
                 because there are fewer samples than clients.
         """
+        # Told by what it has: the class is in a module that needs this one.
+        checks.has(("label", "split"), "a Partition, such as iid(10)", partition=partition)
+        checks.whole(None, seed=seed)
         with generators.seeded(integer_seed(seed, "partition")):
             names, indices = partition.split(self, seed)
         return Federation(self, names, tuple(np.sort(i).astype(np.int64) for i in indices))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow.checks import did_you_mean
+from hedgerow import checks
 from hedgerow.types import Samples
 
 if TYPE_CHECKING:
     from hedgerow.datasets.dataset import Dataset
 
 
+@checks.arguments
 @dataclass(frozen=True, eq=False)
 class Federation:
     """Which training samples lie with which client.
@@ -26,6 +27,9 @@ class Federation:
         names: stable name of each client, such as `"client-0007"`.
         indices: for each client, in the order of `names`, the positions of its
             samples in `dataset.train`, sorted, int64.
+
+    Raises:
+        ValueError: an attribute is of another kind, or clients and samples are not as said.
     """
 
     dataset: "Dataset"
@@ -33,10 +37,17 @@ class Federation:
     indices: tuple[NDArray[np.int64], ...]
 
     def __post_init__(self) -> None:
+        # Told by what it has: the class is in a module that needs this one.
+        if not isinstance(getattr(self.dataset, "train", None), Samples):
+            raise ValueError(f"dataset is {checks.shown(self.dataset)}; it must be a Dataset")
+        checks.texts(names=self.names)
+        checks.kind((tuple, list), " of arrays of whole numbers", indices=self.indices)
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "indices", tuple(places("one of indices", i) for i in self.indices))
         if len(self.names) != len(self.indices) or len(set(self.names)) != len(self.names):
             raise ValueError(
                 f"a federation has {len(self.names)} names, {len(set(self.names))} of them different, and"
-                f" {len(self.indices)} lists of samples; each client needs a name of its own and one list"
+                f" {len(self.indices)} lists of indices; each client needs a name of its own and one list"
             )
         if not self.names:
             raise ValueError("a federation has no client; it needs at least one")
@@ -64,7 +75,7 @@ class Federation:
         """
         place = self._places.get(name)
         if place is None:
-            near = did_you_mean(name, self.names)
+            near = checks.did_you_mean(name, self.names)
             raise ValueError(
                 f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
                 f" {self.names[-1]!r}.{near}"
@@ -84,3 +95,13 @@ class Federation:
         names, place = self.dataset.strata()
         rows = [np.bincount(place[index], minlength=len(names)) for index in self.indices]
         return np.stack(rows).astype(np.int64)
+
+
+def places(what: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions as `(n,) int64`; raises `ValueError` where they are none, with `what` they are."""
+    found: NDArray[np.int64] = checks.array(**{what: values})
+    if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
+        raise ValueError(
+            f"{what} is {checks.shown(values)} of the type {found.dtype}; it must be (n,) whole numbers"
+        )
+    return found.astype(np.int64, copy=False)

@@ -24,6 +24,7 @@ class Generated:
         return self.make(self.names.index(name))
 
 
+@checks.arguments
 def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
     """So many clients, of which none costs anything until it is sampled.
 
@@ -34,7 +35,7 @@ def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
             the global generators too, which are then seeded for each client.
 
     Raises:
-        ValueError: `clients` is not a whole number above 0.
+        ValueError: `clients` is not a whole number above 0, or `samples` no function.
 
     >>> import numpy as np
     >>> def samples(number):
@@ -45,4 +46,5 @@ def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
     (1000000, 5)
     """
     checks.whole(1, clients=clients)
+    checks.kind(Callable, " from a client's number to Samples", samples=samples)
     return Generated(ClientNames(int(clients)), samples)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hedgerow import generators
+from hedgerow import checks, generators
 from hedgerow.checks import did_you_mean
 from hedgerow.datasets.arrays import from_npz
 from hedgerow.datasets.dataset import Dataset
@@ -72,7 +72,7 @@ def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Dataset], tuple
     Raises:
         ValueError: there is no such name, folder or file.
     """
-    path, names = Path(name_or_path), DATASETS.names()
+    path, names = checks.path(name_or_path=name_or_path), DATASETS.names()
     if str(name_or_path) in names:
         return DATASETS.get(str(name_or_path)), ()
     if path.is_dir():

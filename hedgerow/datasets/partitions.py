@@ -56,6 +56,7 @@ class Partition:
     split: Callable[["Dataset", int], Split]
 
 
+@checks.arguments
 def iid(clients: int) -> Partition:
     """Every client gets a random share of the same size.
 
@@ -74,6 +75,7 @@ def iid(clients: int) -> Partition:
     return Partition("iid", f"IID, {clients} clients", split)
 
 
+@checks.arguments
 def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     """Each class is shared out in proportions drawn from a Dirichlet distribution.
 
@@ -115,6 +117,7 @@ def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     return Partition("dirichlet", f"Dirichlet({alpha:g}), {clients} clients", split)
 
 
+@checks.arguments
 def shards(clients: int, shards_per_client: int = 2) -> Partition:
     """Samples are sorted by class and cut into shards; each client gets a few.
 
@@ -138,6 +141,7 @@ def shards(clients: int, shards_per_client: int = 2) -> Partition:
     return Partition("shards", f"{shards_per_client} shards for each of {clients} clients", split)
 
 
+@checks.arguments
 def quantity_skew(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     """Clients differ in size, not in their mix of classes.
 
@@ -167,6 +171,7 @@ def quantity_skew(clients: int, alpha: float, min_samples: int = 1) -> Partition
     return Partition("quantity-skew", f"quantity skew({alpha:g}), {clients} clients", split)
 
 
+@checks.arguments
 def natural(clients: int | None = None, min_samples: int = 1) -> Partition:
     """Each sample stays with the one it came from: a person, a hospital, a speaking role.
 

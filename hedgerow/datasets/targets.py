@@ -1,7 +1,7 @@
 """What `y` means: the class of each sample, or a number to predict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -34,15 +34,15 @@ def column(what: str, values: ArrayLike) -> NDArray[Any]:
     >>> column("y", ["a", "b"]).dtype.kind, column("y", np.array([1, 2], object)).dtype.kind
     ('U', 'i')
     """
-    tensor: Any = values
-    given = tensor.detach().cpu() if hasattr(tensor, "detach") else values
-    array = np.asarray(given)
+    array: NDArray[Any] = checks.array(**{what: values})
+    if array.ndim < 1:
+        raise ValueError(f"{what} is {checks.shown(values)}; it must be a column, one value for each sample")
     if array.dtype.kind in "UOT":
         # In a list with a text, numpy makes a text of everything, also of what is missing.
-        return _of_objects(what, np.asarray(given, object))
+        return _of_objects(what, np.asarray(values, object))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{what} has the type {array.dtype}; it must be whole numbers, numbers or texts")
-    hidden = np.ma.getmaskarray(given) if np.ma.isMaskedArray(given) else np.zeros(array.shape, bool)
+    hidden = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else np.zeros(array.shape, bool)
     missing = hidden | np.isnan(array) if array.dtype.kind == "f" else hidden
     if missing.any():
         raise _missing(what, int(missing.argmax()))
@@ -90,7 +90,7 @@ def class_names(parts: Sequence[NDArray[Any]], classes: Sequence[str] | int | No
     Raises:
         ValueError: whole numbers are below 0, or leave too many classes without a sample.
     """
-    if isinstance(classes, int | np.integer):
+    if checks.is_whole(classes):
         checks.whole(1, classes=int(classes))
         return tuple(map(str, range(int(classes))))
     if classes is not None:
@@ -133,13 +133,15 @@ def codes(what: str, labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[
     return found
 
 
-def _given(classes: Sequence[str]) -> tuple[str, ...]:
-    texts = not isinstance(classes, str) and all(isinstance(name, str) for name in classes)
-    if not texts or not len(classes) or len(set(classes)) < len(classes):
+def _given(classes: Any) -> tuple[str, ...]:
+    several = isinstance(classes, Iterable) and not isinstance(classes, str)
+    names = tuple(classes) if several and getattr(classes, "ndim", 1) == 1 else ()
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError(
-            f"classes is {classes!r}; it must be different texts, or how many classes there are: {_TO_NAMES}"
+            f"classes is {checks.shown(classes)}; it must be different texts, or how many classes there are:"
+            f" {_TO_NAMES}"
         )
-    return tuple(classes)
+    return names
 
 
 def _of_objects(what: str, values: NDArray[Any]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ def contents_of(
     task: Task | Trainer,
     clients: ClientData | None,
     test: Samples | None = None,
-    initial: Model | Path | None = None,
+    initial: Model | Path | str | None = None,
 ) -> Contents:
     """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code."""
     data: dict[str, str] = {}

@@ -45,6 +45,7 @@ _SMALL_DELTA = 1e-12  # losses that are less likely are not looked for
 _NO_NOISE = 1e-150  # the square of less is no float
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class Budget:
     """How much a run may reveal of any one client.

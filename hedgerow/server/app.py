@@ -5,12 +5,15 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow import checks
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.roster import Roster
@@ -22,6 +25,7 @@ from hedgerow.types import Layout, Model, RoundResult, ServerState
 log = logging.getLogger("hedgerow")
 
 
+@checks.arguments
 def train(
     grid: Grid,
     strategy: Strategy,
@@ -30,7 +34,7 @@ def train(
     *,
     num_rounds: int,
     seed: int = 0,
-    folder: Path | HeldFolder | None = None,
+    folder: Path | str | HeldFolder | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     min_clients: int = 1,
@@ -61,6 +65,7 @@ def train(
     The others are those of `rounds`.
 
     Raises:
+        ValueError: an argument is of another kind or out of range.
         CheckpointError: the folder holds another run's checkpoint.
         AnotherRun: the folder's run was begun with another strategy, or with
             other `contents`; the error says what has changed.
@@ -68,6 +73,18 @@ def train(
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
+    # Before anything is made or waited for.
+    check_parts(strategy, layout)
+    check_grid(grid)
+    check_run(
+        num_rounds, seed,
+        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, register=register,
+        masks=masks, seeded_noise=seeded_noise,
+    )  # fmt: skip
+    checks.kind(Model, ", such as trainer.initial(seed)", initial=initial)
+    check_sizes(initial, layout, "initial")
+    checks.whole(0, min_clients=min_clients)
+    checks.kind((Contents, NoneType), contents=contents)
     with nullcontext() if folder is None else hold(folder) as held:
         saves = _Saves(held, layout, seed, num_rounds)
         loaded = saves.load()
@@ -135,13 +152,14 @@ class _Saves:
             log.warning("the model of round %d is not saved: %s", state.round, error)
 
 
+@checks.arguments
 def server_app(
     strategy: Strategy,
     initial: Callable[[], tuple[Model, Layout]],
     *,
     num_rounds: int,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     evaluate: Evaluate | None = None,
     min_clients: int = 1,
     timeout: float | None = None,
@@ -156,7 +174,16 @@ def server_app(
             of three lines around `train`.
 
     The others are those of `train`.
+
+    Raises:
+        ValueError: an argument is of another kind or out of range.
     """
+    checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
+    checks.kind(Callable, " that gives (model, layout)", initial=initial)
+    checks.kind((Callable, NoneType), " of a RoundResult", on_round=on_round)
+    check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=1, timeout=timeout, register=register)
+    checks.whole(0, min_clients=min_clients)
+    folder = None if folder is None else checks.path(folder=folder)
     app = ServerApp()
 
     @app.main()

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from hedgerow import checks
 from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.server.arguments import check_sizes
 from hedgerow.types import Layout, Model, ServerState, Tensor, Vector
 
 MODEL = "model.safetensors"
@@ -96,7 +98,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
     return None
 
 
-def save_model(path: Path, model: Model, layout: Layout, *, rounds: int | None = None) -> None:
+@checks.arguments
+def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | None = None) -> None:
     """Write a model as named tensors, whole or not at all; `torch` and others can read it.
 
     `module.load_state_dict(safetensors.torch.load_file(path), strict=False)` takes
@@ -111,8 +114,15 @@ def save_model(path: Path, model: Model, layout: Layout, *, rounds: int | None =
             where the run was left before. `None` says nothing.
 
     Raises:
+        ValueError: an argument is of another kind, or the model is not of this layout.
         OSError: it cannot be written.
     """
+    file = checks.path(path=path)
+    checks.kind(Model, model=model)
+    checks.kind(Layout, ", such as TorchTrainer(task).layout", layout=layout)
+    if rounds is not None:
+        checks.whole(0, rounds=rounds)
+    check_sizes(model, layout, "model")
     arrays: dict[str, NDArray[Any]] = {}
     for tensors, values in ((layout.parameters, model.parameters), (layout.untrained, model.untrained)):
         start = 0
@@ -120,10 +130,11 @@ def save_model(path: Path, model: Model, layout: Layout, *, rounds: int | None =
             arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)
             start += tensor.size
     header = None if rounds is None else {_HEADER: json.dumps({"rounds": rounds})}
-    write_whole(path, save(_contiguous(arrays), header))
+    write_whole(file, save(_contiguous(arrays), header))
 
 
-def load_model(path: Path, layout: Layout) -> Model:
+@checks.arguments
+def load_model(path: Path | str, layout: Layout) -> Model:
     """A model from named tensors in a safetensors file, or in the folder of a run that ended.
 
     Raises:
@@ -137,7 +148,9 @@ def load_model(path: Path, layout: Layout) -> Model:
     ...     load_model(Path(folder), layout).parameters.tolist()
     [0.0, 1.0, 2.0]
     """
-    file = path / MODEL if path.is_dir() else path
+    file = checks.path(path=path)
+    checks.kind(Layout, ", such as TorchTrainer(task).layout", layout=layout)
+    file = file / MODEL if file.is_dir() else file
     try:
         with safe_open(file, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

@@ -3,10 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import NoneType
 
 from flwr.serverapp import Grid
 
+from hedgerow import checks
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
@@ -23,8 +26,16 @@ log = logging.getLogger("hedgerow")
 Evaluate = Callable[[Model], Mapping[str, float]]
 
 
+@checks.arguments
 def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
-    """The server's state before the first round."""
+    """The server's state before the first round.
+
+    Raises:
+        ValueError: an argument is of another kind, or the model is not of this layout.
+    """
+    check_parts(strategy, layout)
+    checks.kind(Model, ", such as trainer.initial(seed)", model=model)
+    check_sizes(model, layout, "model")
     d = layout.dimension
     return ServerState(
         0,
@@ -36,6 +47,7 @@ def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
     )
 
 
+@checks.arguments
 def rounds(
     grid: Grid,
     strategy: Strategy,
@@ -89,8 +101,19 @@ def rounds(
 
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
-        ValueError: the state is of a strategy that keeps something else.
+        ValueError: an argument is of another kind or out of range, or the state is of a strategy
+            that keeps something else.
     """
+    check_parts(strategy, layout)
+    check_grid(grid)
+    check_run(
+        num_rounds, seed,
+        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, register=register,
+        masks=masks, seeded_noise=seeded_noise,
+    )  # fmt: skip
+    checks.kind(ServerState, ", such as begin(strategy, model, layout)", state=state)
+    checks.kind((Roster, NoneType), roster=roster)
+    checks.kind((Ledger, NoneType), ledger=ledger)
     _refuse_other_state(strategy, state, layout)
     roster, failures = roster or Roster(), Failures()
     kind = kind_of(

@@ -15,11 +15,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from hedgerow import checks
 from hedgerow.simulation import flower
+from hedgerow.simulation.arguments import check_grid, check_workers
 from hedgerow.simulation.client_runner import Start
 from hedgerow.simulation.clients import App, Clients, Config, Made, Request, copied, few, keep
 from hedgerow.simulation.dispatcher import Workers
 from hedgerow.simulation.mailbox import Mail
-from hedgerow.simulation.processes.limits import check_memory_limit
 from hedgerow.simulation.processes.machine import Machine, default_method
 from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.simulation.replies import Replies
@@ -28,6 +28,7 @@ from hedgerow.spans import CLIENTS, span
 _RUN_ID = 1
 
 
+@checks.arguments
 @final
 class InProcessGrid(Grid):
     """Clients on this machine, run one after another or in several processes as their replies are pulled.
@@ -110,28 +111,19 @@ class InProcessGrid(Grid):
         cluster: RayCluster | None = None,
         states: MutableMapping[int, RecordDict] | None = None,
     ) -> None:
-        checks.whole(1, num_clients=num_clients)
-        if workers is not None:
-            checks.whole(1, workers=workers)
+        check_grid(client_app, num_clients, run_config, node_config, names, states)
+        check_workers(workers, client_timeout, memory_limit, start_method, cluster)
         self.run_config: Config = dict(run_config or {})
         self._run = flower.empty_run(_RUN_ID)
-        check_memory_limit(memory_limit)
         self._clients = Clients(
             client_app, int(num_clients), _RUN_ID, self.run_config, node_config, memory_limit
         )
         self._names = Made(int(num_clients), names) if callable(names) else names
-        if self._names is not None and len(self._names) != num_clients:
-            raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._states: MutableMapping[int, RecordDict] = {} if states is None else states
         self._entered = ExitStack()
         self._in_use = Lock()
         self._workers: Workers | None = None
-        if client_timeout is not None:
-            checks.positive(client_timeout=client_timeout)
         method = default_method() if start_method is None else start_method
-        checks.one_of(["fork", "spawn"], start_method=method)
-        if cluster is not None and memory_limit is not None:
-            raise ValueError("memory_limit is for workers of this machine; on a cluster, Ray limits memory")
         limited = client_timeout is not None or memory_limit is not None
         if cluster is not None or (workers or 1) > 1 or limited:
             place = Machine(method) if cluster is None else cluster

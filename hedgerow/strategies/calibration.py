@@ -11,6 +11,7 @@ from hedgerow.strategies.strategy import Strategy
 _GRID = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never below it
 
 
+@checks.arguments
 def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
     """The strategy with the least noise for which so many rounds stay within its budget.
 
@@ -19,8 +20,8 @@ def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
         rounds: that the budget must last for; the ledger allows them all.
 
     Raises:
-        ValueError: the strategy is not private, or has no epsilon; or no noise
-            is enough.
+        ValueError: an argument is of another kind; the strategy is not
+            private, or has no epsilon; or no noise is enough.
         ImportError: dp-accounting is not installed; with the command that does it.
 
     >>> from hedgerow.strategies import dp_fedavg, poisson
@@ -30,6 +31,7 @@ def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
     >>> round(strategy.release.noise.multiplier, 2)
     0.98
     """
+    checks.kind(Callable, " from a noise multiplier to a Strategy", make=make)
     return make(noise_multiplier(make, rounds))
 
 
@@ -37,6 +39,7 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
     """The multiplier of `calibrated`, to 0.1 %."""
     checks.whole(1, rounds=rounds)
     planned = make(1.0)
+    checks.kind(Strategy, ", such as dp_fedavg(0.5, noise, epsilon=4.0)", **{"what make gives": planned})
     budget, groups = planned.budget, planned.sampling.groups
     if budget is None or budget.epsilon is None:
         raise ValueError(f"{planned.name} has no epsilon to keep; give it one, such as epsilon=4.0")

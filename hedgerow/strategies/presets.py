@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
@@ -10,21 +10,19 @@ from hedgerow.registry import Registry
 from hedgerow.ring.arithmetic import MOST_BITS
 from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.strategies import server_update
-from hedgerow.strategies.aggregates.base import Aggregate
-from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.origin import described
-from hedgerow.strategies.pipeline.chain import chain, float32
+from hedgerow.strategies.parts import Parts, assemble, local_of, pipeline_of, weighted_of
+from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.streams import Stream
 from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise, unit_for
 from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
 from hedgerow.strategies.transforms.compression import quantize
 from hedgerow.strategies.transforms.mask import mask
 from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
 from hedgerow.strategies.transforms.weighting import weight_by_examples
-from hedgerow.types import LocalTraining
+from hedgerow.types.payload import MOST_EXAMPLES
 
 PRESETS = Registry(
     "strategy",
@@ -44,28 +42,7 @@ PRIVATE = ("dp_fedavg", "dp_ftrl", "secure_dp_fedavg")
 """Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
-class Unweighted(TypedDict, total=False):
-    """What every preset takes beside its own arguments.
-
-    `pipeline` is how a delta is sent, and `aggregate` how a cohort's become one.
-    The others are those of `Strategy`.
-    """
-
-    sampling: Sampling
-    local: LocalTraining
-    pipeline: Transform
-    aggregate: Aggregate
-    quorum: float
-    max_weight: float | None
-    max_norm: float | None
-
-
-class Parts(Unweighted, total=False):
-    """The same, where clients are weighted by their examples unless `weighted` is false."""
-
-    weighted: bool
-
-
+@checks.arguments
 @described
 def fedavg(**parts: Unpack[Parts]) -> Strategy:
     """Federated averaging, McMahan et al. 2017 (arXiv:1602.05629, algorithm 1).
@@ -77,46 +54,56 @@ def fedavg(**parts: Unpack[Parts]) -> Strategy:
     return assemble("fedavg", server_update.sgd(1.0), parts)
 
 
+@checks.arguments
 @described
 def fedprox(mu: float = 0.01, **parts: Unpack[Parts]) -> Strategy:
     """FedAvg with a proximal term on the clients, Li et al. 2020 (arXiv:1812.06127, algorithm 2)."""
     checks.not_negative(mu=mu)
-    local = replace(parts.get("local", LocalTraining()), proximal=mu)
+    local = replace(local_of(parts), proximal=mu)
     return assemble("fedprox", server_update.sgd(1.0), {**parts, "local": local})
 
 
+@checks.arguments
 @described
 def fedavgm(
     server_learning_rate: float = 1.0, server_momentum: float = 0.9, **parts: Unpack[Parts]
 ) -> Strategy:
     """FedAvg with server momentum, Hsu et al. 2019 (arXiv:1909.06335)."""
+    _check_server(server_learning_rate, server_momentum)
     return assemble("fedavgm", server_update.momentum(server_learning_rate, server_momentum), parts)
 
 
+@checks.arguments
 @described
 def fedadam(
     server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
     **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """Adam on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    checks.positive(server_learning_rate=server_learning_rate)
     return assemble("fedadam", server_update.adam(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
+@checks.arguments
 @described
 def fedyogi(
     server_learning_rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3,
     **parts: Unpack[Parts],
 ) -> Strategy:  # fmt: skip
     """Yogi on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    checks.positive(server_learning_rate=server_learning_rate)
     return assemble("fedyogi", server_update.yogi(server_learning_rate, beta_1, beta_2, tau), parts)
 
 
+@checks.arguments
 @described
 def fedadagrad(server_learning_rate: float = 0.01, tau: float = 1e-3, **parts: Unpack[Parts]) -> Strategy:
     """Adagrad on the server, Reddi et al. 2021 (arXiv:2003.00295, algorithm 2)."""
+    checks.positive(server_learning_rate=server_learning_rate)
     return assemble("fedadagrad", server_update.adagrad(server_learning_rate, tau), parts)
 
 
+@checks.arguments
 @described
 def secure_fedavg(
     clip_norm: float = 10.0, bits: int = 12, value_range: float | None = None, max_examples: int = 1000,
@@ -134,8 +121,12 @@ def secure_fedavg(
     >>> secure_fedavg(clip_norm=1.0, bits=8).pipeline.name
     'chain(weight_by_examples(1000), clip(1.0), quantize(8, range=1.0), mask())'
     """
-    pipeline = parts.get("pipeline", float32())
-    weights = [weight_by_examples(max_examples)] if parts.get("weighted", True) else []
+    checks.positive(clip_norm=clip_norm)
+    checks.whole(1, MOST_EXAMPLES, max_examples=max_examples)
+    if value_range is not None:
+        checks.positive(value_range=value_range)
+    pipeline = pipeline_of(parts)
+    weights = [weight_by_examples(max_examples)] if weighted_of(parts, True) else []
     masked = chain(
         *([] if "weight" in pipeline.kinds else weights),
         clip(clip_norm),
@@ -146,6 +137,7 @@ def secure_fedavg(
     return assemble("secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False})
 
 
+@checks.arguments
 @described
 def dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 1.0, delta: float = 1e-5, epsilon: float | None = None,
@@ -165,6 +157,11 @@ def dp_fedavg(
     >>> dp_fedavg(0.3, 1.1, sampling=poisson(20, population=1000)).pipeline.name
     'chain(clip(0.3), gaussian_noise(1.1))'
     """
+    checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)
+    checks.positive(clip_learning_rate=clip_learning_rate)
+    checks.inside(clip_share=clip_share)
+    if clip_quantile is not None:
+        checks.inside(clip_quantile=clip_quantile)
     bound = (
         clip(clip_norm)
         if clip_quantile is None
@@ -175,6 +172,7 @@ def dp_fedavg(
     return _private("dp_fedavg", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@checks.arguments
 @described
 def dp_ftrl(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
@@ -192,6 +190,8 @@ def dp_ftrl(
     >>> dp_ftrl(0.3, 2.0, bands=4, sampling=cyclic(20, population=100)).pipeline.name
     'chain(clip(0.3), banded_noise(2.0, 4, 100))'
     """
+    checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)
+    checks.whole(1, bands=bands, horizon=horizon)
     steps, budget = (
         (clip(clip_norm), banded_noise(noise_multiplier, bands, horizon)),
         Budget(delta, epsilon, adjacency),
@@ -200,6 +200,7 @@ def dp_ftrl(
     return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@checks.arguments
 @described
 def secure_dp_fedavg(
     clip_norm: float = 0.5, noise_multiplier: float = 4.0, delta: float = 1e-5, epsilon: float | None = None,
@@ -228,14 +229,16 @@ def secure_dp_fedavg(
     >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.noise.fewest
     ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
+    checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)
+    if value_range is not None:
+        checks.positive(value_range=value_range)
     checks.whole(8, 32, bits=bits)
     checks.one_of(("gaussian", "skellam"), noise=noise)
     secure = SecureAggregation(corrupt, dropout, min_clients)
-    if parts.get("pipeline", float32()).kinds:
-        raise ValueError(
-            f"pipeline is {parts['pipeline'].name}; leave it out, and choose bits: it chooses its own"
-        )
+    if (given := pipeline_of(parts)).kinds:
+        raise ValueError(f"pipeline is {given.name}; leave it out, and choose bits: it chooses its own")
     sampling = parts.get("sampling", cyclic(5 * min_clients, population=50 * min_clients))
+    checks.kind(Sampling, ", such as cyclic(50, population=500)", sampling=sampling)
     expected = int(sampling.expected or min_clients)
     if expected < min_clients:
         raise ValueError(
@@ -268,39 +271,18 @@ def secure_dp_fedavg(
 def _private(
     name: str, steps: tuple[Transform, ...], budget: Budget, update: server_update.ServerUpdate, parts: Parts
 ) -> Strategy:
-    if parts.get("weighted", False):
+    if weighted_of(parts, False):
         raise ValueError("weighted is True: a weight scales a clipped update past its bound; leave it out")
-    compressed = parts.get("pipeline", float32())
+    compressed = pipeline_of(parts)
     pipeline = chain(*steps, *([compressed] if compressed.kinds else []))
     return assemble(name, update, {**parts, "pipeline": pipeline, "weighted": False}, budget=budget)
 
 
 def _step(learning_rate: float, momentum: float) -> server_update.ServerUpdate:
+    _check_server(learning_rate, momentum)
     return server_update.momentum(learning_rate, momentum) if momentum else server_update.sgd(learning_rate)
 
 
-def assemble(
-    name: str,
-    update: server_update.ServerUpdate,
-    parts: Parts,
-    *,
-    budget: Budget | None = None,
-    streams: tuple[Stream, ...] = (),
-) -> Strategy:
-    """A strategy from what a preset chooses and what its caller does.
-
-    Args:
-        update: how the server moves.
-        parts: the caller's.
-        budget: of a private strategy.
-        streams: what travels beside the delta.
-    """
-    pipeline, rule = parts.get("pipeline", float32()), parts.get("aggregate", mean())
-    # A rule that counts all clients alike is not asked to weight them, unless the caller asks for it.
-    weighted = parts.get("weighted", rule.weights)
-    if weighted and "weight" not in pipeline.kinds:
-        pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
-    others: Any = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}
-    return Strategy(
-        name=name, pipeline=pipeline, server_update=update, budget=budget, streams=streams, **others
-    )
+def _check_server(learning_rate: float, momentum: float) -> None:
+    checks.positive(server_learning_rate=learning_rate)
+    checks.probability(server_momentum=momentum)

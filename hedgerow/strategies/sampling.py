@@ -49,6 +49,7 @@ class Sampling:
         return min(self.population, math.ceil(self.expected + 12 * math.sqrt(self.expected) + 50))
 
 
+@checks.arguments
 def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sampling:
     """Uniformly at random, without replacement.
 
@@ -81,6 +82,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
     return Sampling(f"uniform({clients})" if clients else f"uniform(fraction={fraction})", choose)
 
 
+@checks.arguments
 def poisson(clients: float, population: int) -> Sampling:
     """Each client independently, with probability `clients / population`.
 
@@ -117,6 +119,7 @@ def poisson(clients: float, population: int) -> Sampling:
     return Sampling(name, choose, rate, float(clients), population=population)
 
 
+@checks.arguments
 def cyclic(clients: float, population: int) -> Sampling:
     """Each client every so many rounds, for deployments that cannot draw at random.
 

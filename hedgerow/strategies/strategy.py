@@ -1,23 +1,28 @@
 """A strategy: a frozen choice of parts, checked once."""
 
 from dataclasses import dataclass, field
+from types import NoneType
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.ring.arithmetic import ring_for
 from hedgerow.ring.vector import MOST_CLIENTS
-from hedgerow.strategies.aggregates.base import Aggregate
+from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.origin import Origin
 from hedgerow.strategies.pipeline.chain import float32
-from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.pipeline.transform import STEPS, Transform
 from hedgerow.strategies.release import Release
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import LocalTraining
 
+TRAINING = ", such as LocalTraining(epochs=2)"
+"""What else to give, for an error."""
 
+
+@checks.arguments
 @dataclass(frozen=True)
 class Strategy:
     """What is computed in a round, and by which parts.
@@ -46,7 +51,7 @@ class Strategy:
     the clients' metrics released.
 
     Raises:
-        ValueError: the parts do not fit together; with the reason and a remedy.
+        ValueError: a part is of another kind, or they do not fit together; with the reason and a remedy.
     """
 
     name: str = "fedavg"
@@ -99,6 +104,7 @@ class Strategy:
         return Release(bounding, noise, expected, most)
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         checks.fraction(quorum=self.quorum)
         if self.max_weight is not None:
             checks.positive(max_weight=self.max_weight)
@@ -149,6 +155,19 @@ class Strategy:
                 f"there is a privacy budget, and {self.pipeline.name} adds no noise; use dp_fedavg, or add"
                 " gaussian_noise(...) after a clip(...)"
             )
+
+
+def _check_kinds(strategy: Strategy) -> None:
+    checks.kind(str, name=strategy.name)
+    checks.kind(Sampling, ", such as uniform(10)", sampling=strategy.sampling)
+    checks.kind(LocalTraining, TRAINING, local=strategy.local)
+    checks.kind(Transform, STEPS, pipeline=strategy.pipeline)
+    checks.kind(Aggregate, RULE, aggregate=strategy.aggregate)
+    checks.kind(ServerUpdate, ", such as fedadam().server_update", server_update=strategy.server_update)
+    checks.kind((Budget, NoneType), ", such as Budget(delta=1e-5)", budget=strategy.budget)
+    checks.kind((tuple, list), " of Stream", streams=strategy.streams)
+    for stream in strategy.streams:
+        checks.kind(Stream, ", as all of streams are", **{"one of streams": stream})
 
 
 def _refuse_unprotected(strategy: Strategy) -> None:

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+import numpy as np
 from numpy.typing import NDArray
+
+from hedgerow import checks
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,25 @@ class Samples:
     Attributes:
         x: `(n, ...)`; float32 for images and series, int64 for characters.
         y: `(n,) int64`, the class of each sample; in regression float32, the number to predict.
+
+    Lists and torch's tensors become numpy arrays; other floats become float32,
+    and other signed whole numbers int64.
+
+    Raises:
+        ValueError: one of them is no array of numbers with a row for each sample, or the rows differ.
+
+    >>> Samples([[0.5], [1.5]], [0, 1]).x.dtype
+    dtype('float32')
     """
 
     x: NDArray[Any]
     y: NDArray[Any]
 
     def __post_init__(self) -> None:
+        for name in ("x", "y"):
+            values = getattr(self, name)
+            if type(values) is not np.ndarray or values.ndim < 1 or values.dtype not in _KEPT:
+                object.__setattr__(self, name, _rows(name, values))
         if len(self.x) != len(self.y):
             raise ValueError(
                 f"x has {len(self.x)} rows and y has {len(self.y)}; they must have the same number"
@@ -31,6 +47,23 @@ class Samples:
     def take(self, index: NDArray[Any]) -> "Samples":
         """The samples at these positions."""
         return Samples(self.x[index], self.y[index])
+
+
+_KEPT = (np.dtype(np.float32), np.dtype(np.int64))
+
+
+def _rows(name: str, values: Any) -> NDArray[Any]:
+    found: NDArray[Any] = checks.array(**{name: values})
+    if found.ndim < 1 or found.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} is {checks.shown(values)} of the type {found.dtype}; it must be numbers, one row for"
+            " each sample: from_arrays(x, y) takes names of classes too"
+        )
+    if found.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return found.astype(np.float32)
+    # Pictures of bytes stay, so that whoever trains on them says what is to be done.
+    return found.astype(np.int64) if found.dtype.kind == "i" or name == "y" else found
 
 
 @dataclass(frozen=True)

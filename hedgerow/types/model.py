@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow import checks
+
 Vector: TypeAlias = NDArray[np.float32]
 """All values of a model of one kind, `(d,) float32`, in `Layout` order."""
 
@@ -30,6 +32,7 @@ class Tensor:
         return math.prod(self.shape)
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class Layout:
     """Which tensor lies where in a model's vectors.
@@ -45,6 +48,18 @@ class Layout:
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
     constants: tuple[Tensor, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "buffers", "constants"):
+            tensors = getattr(self, name)
+            checks.kind((tuple, list), " of Tensor(name, shape)", **{name: tensors})
+            for tensor in tensors:
+                checks.kind(
+                    Tensor,
+                    f", as each of {name} is, such as Tensor('weight', (2, 3))",
+                    **{f"one of {name}": tensor},
+                )
+            object.__setattr__(self, name, tuple(tensors))
 
     @cached_property
     def dimension(self) -> int:
@@ -94,17 +109,38 @@ class Model:
     """The values of a model.
 
     Attributes:
-        parameters: `(d,) float32`.
+        parameters: `(d,) float32`; of another type of numbers, or torch's, they become that.
         buffers: `(b,) float32`, empty for most models.
         constants: `(c,) float32`, empty for most models; a run never changes
             them. They need not be finite (a mask of `-inf`).
+
+    Raises:
+        ValueError: one of them is no vector of numbers.
     """
 
     parameters: Vector
     buffers: Vector = field(default_factory=lambda: np.empty(0, np.float32))
     constants: Vector = field(default_factory=lambda: np.empty(0, np.float32))
 
+    def __post_init__(self) -> None:
+        for name in ("parameters", "buffers", "constants"):
+            values = getattr(self, name)
+            if type(values) is not np.ndarray or values.dtype != np.float32 or values.ndim != 1:
+                object.__setattr__(self, name, _vector(name, values))
+
     @property
     def untrained(self) -> Vector:
         """The buffers, and after them the constants, `(b + c,) float32`."""
         return np.concatenate([self.buffers, self.constants])
+
+
+def _vector(name: str, values: Any) -> Vector:
+    found = checks.array(**{name: values})
+    if found.ndim != 1 or found.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{name} is {checks.shown(values)}; it must be a vector of float32, `(n,)`: flatten and join the"
+            " tensors in the order of the Layout"
+        )
+    with np.errstate(over="ignore"):
+        vector: Vector = found.astype(np.float32)
+    return vector

@@ -1,10 +1,12 @@
 """What a client sends, and what a step of the pipeline may know of where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from numpy.typing import NDArray
 
+from hedgerow import checks
 from hedgerow.types.model import Arrays, Layout
 
 MOST_EXAMPLES = 2**40
@@ -21,10 +23,22 @@ class Payload:
 
     The array `"values"` is what the next step works on; other arrays are what
     earlier steps need in order to undo themselves.
+
+    Raises:
+        PayloadError: `arrays` is no dict, or the weight no number.
     """
 
     arrays: Arrays
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        # There are many of them in a round: those that the library makes pass the first look.
+        if type(self.arrays) is not dict and not isinstance(self.arrays, Mapping):
+            raise PayloadError(
+                f"arrays is {checks.shown(self.arrays)}; it must be a dict, such as {{'values': x}}"
+            )
+        if type(self.weight) is not float and not checks.is_number(self.weight):
+            raise PayloadError(f"the weight is {checks.shown(self.weight)}; it must be a number")
 
     @property
     def values(self) -> NDArray[Any]:

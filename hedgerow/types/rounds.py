@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hedgerow import checks
 from hedgerow.types.model import Arrays, Model, Vector
 
 
@@ -30,6 +31,12 @@ class ServerState:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.whole(0, round=self.round)
+        checks.kind(Model, model=self.model)
+        for name in ("update", "streams", "uncounted", "aggregate", "private"):
+            checks.kind(Mapping, **{name: getattr(self, name)})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from hedgerow import checks
 from hedgerow.types.model import Vector
 
 
+@checks.arguments
 @dataclass(frozen=True)
 class LocalTraining:
     """What a client does with its data in one round.
@@ -44,6 +45,9 @@ class LocalTraining:
             0 for no limit.
         sample_adjacency: what a sample's epsilon is about: leaving it out
             (`"zero_out"`), or another in its place (`"replace"`).
+
+    Raises:
+        ValueError: one of them is of another kind or out of range, or they do not go together.
     """
 
     optimizer: str = "sgd"

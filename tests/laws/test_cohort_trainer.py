@@ -401,7 +401,7 @@ def faulty(case: Case) -> dict[str, Samples]:
         **dict(good),
         "empty": Samples(x[:0], y[:0]),
         "of another shape": Samples(x[..., 1:], y),
-        "of doubles": Samples(x.astype(float), y),
+        "of bytes": Samples(x.astype(np.uint8), y),
         "of no class": Samples(x, y + CLASSES),
         "of negative classes": Samples(x, y - 1),
         "not finite": Samples(x * np.float32(np.nan), y),

@@ -511,7 +511,7 @@ def test_bad_data_are_refused_and_the_client_is_named():
     cases = {
         "client 'a', round 1: there are no samples": good.take(np.arange(0)),
         r"client 'a', round 1: the model .* shape \(1, 9, 9\) \(float32\)": wrong_shape,
-        "client 'a', round 1: x is float64; it must be float32": Samples(good.x.astype(float), good.y),
+        "client 'a', round 1: x is uint8; it must be float32": Samples(good.x.astype(np.uint8), good.y),
         "from 10 to 14": Samples(good.x, np.arange(10, 15)),
         "client 'a', round 1: training diverged.*finite": Samples(good.x * np.float32(np.nan), good.y),
     }

@@ -2,6 +2,8 @@
 
 import torch
 
+from hedgerow import checks
+
 
 def find_device(name: str | None) -> torch.device:
     """The device of that name; `None` is the CPU.
@@ -14,6 +16,7 @@ def find_device(name: str | None) -> torch.device:
     """
     if name is None:
         return torch.device("cpu")
+    checks.kind(str, ", such as 'cuda'", device=name)
     there = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
     there += ["mps"] if torch.backends.mps.is_available() else []
     try:
@@ -23,8 +26,8 @@ def find_device(name: str | None) -> torch.device:
     if device is None or not any(device == torch.device(d) or name == d.partition(":")[0] for d in there):
         listed = ", ".join(repr(d) for d in there)
         raise ValueError(
-            f"device is {name!r}; torch finds {listed} here: take one of these, or leave device out."
-            " Where there is a GPU and torch does not find it, install torch with support for it"
+            f"device is {checks.shown(name)}; torch finds {listed} here: take one of these, or leave device"
+            " out. Where there is a GPU and torch does not find it, install torch with support for it"
             " (https://pytorch.org/get-started)"
         )
     return device

@@ -30,7 +30,10 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
 
+_MOST_THREADS = 1024
 
+
+@checks.arguments
 class TorchTrainer:
     """A `Trainer` on torch. One module serves all clients, one after another.
 
@@ -67,7 +70,9 @@ class TorchTrainer:
         device: str | None = None,
         evaluation_batch: int = 256,
     ) -> None:
-        checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
+        checks.kind(Task, ", such as Task(MyModel)", task=task)
+        checks.whole(1, _MOST_THREADS, threads=threads)
+        checks.whole(1, evaluation_batch=evaluation_batch)
         self._task = task
         self._threads = threads
         self._device = find_device(device)

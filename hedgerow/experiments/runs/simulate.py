@@ -6,16 +6,17 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from types import NoneType
 
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
-from hedgerow.client.data import ClientData
+from hedgerow.client.data import ClientData, check_data
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import best_device
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.client.trainer import Chooses, Trainer
+from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.experiments.contents import contents_of
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
@@ -23,6 +24,7 @@ from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import load_model
 from hedgerow.server.rounds import Evaluate
+from hedgerow.simulation.arguments import check_workers
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
@@ -36,6 +38,7 @@ TRAINERS = ("loop", "batch", "auto")
 ENGINES = ("local", "ray")
 
 
+@checks.arguments
 def simulate(
     task: Task | Trainer,
     clients: ClientData,
@@ -44,7 +47,7 @@ def simulate(
     rounds: int,
     test: Samples | None = None,
     seed: int = 0,
-    folder: Path | HeldFolder | None = None,
+    folder: Path | str | HeldFolder | None = None,
     evaluate_every: int = 1,
     workers: int | None = None,
     trainer: str = "loop",
@@ -55,7 +58,7 @@ def simulate(
     address: str | None = None,
     gpus: float = 0.0,
     masks: bool = False,
-    initial: Model | Path | None = None,
+    initial: Model | Path | str | None = None,
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -94,10 +97,11 @@ def simulate(
             task makes with the run's seed.
 
     Raises:
-        ValueError: `engine` or `trainer` is not one of those allowed; an
-            address or GPUs are given for this machine; there is no such
-            device, it is not for a `Task`, or several processes would have to
-            share it. Or `initial` is of another model.
+        ValueError: an argument is of another kind or out of range; `engine` or
+            `trainer` is not one of those allowed; an address or GPUs are given
+            for this machine; there is no such device, it is not for a `Task`,
+            or several processes would have to share it. Or `initial` is of
+            another model.
         FolderInUse: another run writes in the folder.
         AnotherRun: the folder's run was begun with another strategy, task or data.
         ModuleNotFoundError: Ray is asked for and not installed.
@@ -106,7 +110,9 @@ def simulate(
     The same apps run unchanged on Flower's own engines: `client_app` and
     `train` are all that is used here.
     """
+    _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
     cluster = _cluster(engine, address, gpus)
+    check_workers(workers, client_timeout, memory_limit, None, cluster)
     with nullcontext() if folder is None else hold(folder) as held:
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
@@ -138,6 +144,29 @@ def simulate(
             yield from _with_choice(results, learner, chosen)
 
 
+def _check(
+    task: object,
+    clients: object,
+    strategy: object,
+    test: object,
+    rounds: int,
+    seed: int,
+    evaluate_every: int,
+    masks: bool,
+    initial: object,
+) -> None:
+    """Refuse what is of another kind before a folder is made or a process started."""
+    check_learner(task)
+    check_data(clients, "clients")
+    checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
+    checks.kind((Samples, NoneType), ", such as dataset.test or Samples(x, y)", test=test)
+    checks.whole(0, rounds=rounds)
+    checks.whole(None, seed=seed)
+    checks.whole(1, evaluate_every=evaluate_every)
+    checks.flag(masks=masks)
+    checks.kind((Model, Path, str, NoneType), initial=initial)
+
+
 def _evaluation(learner: Trainer, test: Samples, seed: int) -> Evaluate:
     def evaluate(model: Model) -> dict[str, float]:
         with generators.seeded(integer_seed(seed, "evaluate")):
@@ -167,14 +196,17 @@ def _with_choice(
 def _learner(
     task: Task | Trainer, kind: str, chosen: Path | None, device: str | None, here: int | None
 ) -> Trainer:
+    checks.one_of(TRAINERS, trainer=kind)
     if isinstance(task, Task):
         return _trainer(task, kind, chosen, device, here)
     if device is not None:
-        raise ValueError(f"device is {device!r}, and the task is a trainer already; make it on that device")
+        raise ValueError(
+            f"device is {checks.shown(device)}, and the task is a trainer already; make it on that device"
+        )
     return task
 
 
-def start_of(learner: Trainer, initial: Model | Path | None, seed: int) -> Model:
+def start_of(learner: Trainer, initial: Model | Path | str | None, seed: int) -> Model:
     """The model before the first round: the one that is given, or a new one."""
     with generators.seeded(integer_seed(seed, "initial model")):
         new = learner.initial(seed)
@@ -188,11 +220,13 @@ def start_of(learner: Trainer, initial: Model | Path | None, seed: int) -> Model
                 f" task's model {wanted[0]}, {wanted[1]} and {wanted[2]}; give one of the same layout"
             )
         return initial
-    return load_model(Path(initial), learner.layout)
+    return load_model(initial, learner.layout)
 
 
 def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None:
     checks.one_of(ENGINES, engine=engine)
+    checks.not_negative(gpus=gpus)
+    checks.kind((str, NoneType), ", such as 'auto'", address=address)
     if engine == "ray":
         return RayCluster(address, gpus=gpus)
     if address is not None or gpus:
@@ -203,7 +237,6 @@ def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None
 
 def _trainer(task: Task, kind: str, chosen: Path | None, device: str | None, here: int | None) -> Trainer:
     """A trainer of this kind; `here` is the number of processes on this machine, `None` on a cluster."""
-    checks.one_of(TRAINERS, trainer=kind)
     if kind == "loop":
         _refuse_shared(device, here)
         return TorchTrainer(task, device=device)

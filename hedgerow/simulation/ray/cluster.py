@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from hedgerow import checks
@@ -44,6 +45,7 @@ class RayCluster:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
+        checks.kind((str, NoneType), ", such as 'auto'", address=self.address)
         checks.positive(cpus=self.cpus)
         checks.not_negative(gpus=self.gpus)
 

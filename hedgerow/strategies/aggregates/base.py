@@ -43,6 +43,10 @@ class Accumulator(Protocol):
         """The aggregate `(n,) float32` of what was added."""
 
 
+RULE = ", such as median(), or parse_aggregate('median()')"
+"""What else to give, for an error."""
+
+
 def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
     return found.result(), state
 

@@ -12,6 +12,7 @@ from hedgerow.types import Vector
 _TOLERANCE = 1e-10
 
 
+@checks.arguments
 def geometric_median(smoothing: float = 1e-6, steps: int = 100) -> Aggregate:
     """RFA: the vector with the least sum of distances to all updates.
 

@@ -10,6 +10,7 @@ from hedgerow.strategies.aggregates.kept import Kept, Matrix, by_coordinate, squ
 from hedgerow.types import Vector
 
 
+@checks.arguments
 def krum(byzantine: float = 0.2, keep: int = 1) -> Aggregate:
     """The mean of the `keep` updates closest to their neighbours.
 

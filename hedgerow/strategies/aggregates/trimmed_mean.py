@@ -11,6 +11,7 @@ from hedgerow.strategies.aggregates.kept import Kept, Matrix, by_coordinate
 from hedgerow.types import Vector
 
 
+@checks.arguments
 def trimmed_mean(trim: float = 0.2) -> Aggregate:
     """The mean of each value without its largest and smallest.
 

@@ -13,15 +13,16 @@ import numpy as np
 
 from hedgerow import checks
 from hedgerow.strategies.origin import described
-from hedgerow.strategies.presets import Unweighted, assemble
+from hedgerow.strategies.parts import Unweighted, assemble, local_of
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound, Stream, Totals
-from hedgerow.types import Arrays, LocalTraining, Vector
+from hedgerow.types import Arrays, Vector
 
 _OWN, _COUNTED, _ROUND = "own", "counted", "round"
 
 
+@checks.arguments
 @described
 def feddyn(alpha: float = 0.01, weighted: bool = False, **parts: Unpack[Unweighted]) -> Strategy:
     """FedDyn, Acar et al. 2021 (arXiv:2111.04263, algorithm 1).
@@ -37,7 +38,7 @@ def feddyn(alpha: float = 0.01, weighted: bool = False, **parts: Unpack[Unweight
     (0.1, 'feddyn(0.1)')
     """
     checks.positive(alpha=alpha)
-    local = replace(parts.get("local", LocalTraining()), proximal=alpha)
+    local = replace(local_of(parts), proximal=alpha)
 
     def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
         share = totals.counted / totals.clients

@@ -14,15 +14,16 @@ import numpy as np
 
 from hedgerow import checks
 from hedgerow.strategies.origin import described
-from hedgerow.strategies.pipeline.chain import chain, float32
+from hedgerow.strategies.parts import Parts, assemble, local_of, pipeline_of
+from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
-from hedgerow.strategies.presets import Parts, assemble
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import LocalRound, Stream, Totals
-from hedgerow.types import Arrays, LocalTraining, Payload, RoundContext, Vector
+from hedgerow.types import Arrays, Payload, RoundContext, Vector
 
 
+@checks.arguments
 @described
 def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strategy:
     """FedNova, Wang et al. 2020 (arXiv:2007.07481, algorithm of section 4).
@@ -38,9 +39,9 @@ def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strate
     'chain(weight_by_examples(), divide_by_reach(0.0, 0.0, 0.1))'
     """
     checks.positive(server_learning_rate=server_learning_rate)
-    local = parts.get("local", LocalTraining())
+    local = local_of(parts)
     pull = local.proximal + local.weight_decay
-    given = parts.get("pipeline", float32())
+    given = pipeline_of(parts)
     pipeline = chain(
         divide_by_reach(local.momentum, pull, local.learning_rate), *([given] if given.kinds else [])
     )

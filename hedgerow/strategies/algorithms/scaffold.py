@@ -9,9 +9,10 @@ from typing import Unpack
 
 import numpy as np
 
+from hedgerow import checks
 from hedgerow.strategies import server_update
 from hedgerow.strategies.origin import described
-from hedgerow.strategies.presets import Unweighted, assemble
+from hedgerow.strategies.parts import Unweighted, assemble
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound, Stream, Totals
 from hedgerow.types import Arrays, Vector
@@ -19,6 +20,7 @@ from hedgerow.types import Arrays, Vector
 _OWN, _COUNTED, _ROUND = "own", "counted", "round"
 
 
+@checks.arguments
 @described
 def scaffold(
     server_learning_rate: float = 1.0, weighted: bool = False, **parts: Unpack[Unweighted]
@@ -32,6 +34,7 @@ def scaffold(
     >>> scaffold(server_learning_rate=0.5).server_update.name
     'sgd(0.5)'
     """
+    checks.positive(server_learning_rate=server_learning_rate)
     update = server_update.sgd(server_learning_rate)
     return assemble("scaffold", update, {**parts, "weighted": weighted}, streams=(control_variates(),))
 

@@ -2,8 +2,9 @@
 
 from math import prod
 
+from hedgerow import checks
 from hedgerow.strategies.pipeline.ordering import refuse_impossible
-from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.pipeline.transform import STEPS, Transform
 from hedgerow.types import Arrays, Payload, RoundContext, Vector
 
 
@@ -25,9 +26,8 @@ def chain(*steps: Transform) -> Transform:
     ...
     ValueError: top_k(0.1) cannot follow quantize(8): packed codes have no order; put the sparsifier first
     """
-    others = [step for step in steps if not isinstance(step, Transform)]
-    if others:
-        raise ValueError(f"a step is {others[0]!r}; it must be a Transform, such as quantize(8)")
+    for step in steps:
+        checks.kind(Transform, STEPS, **{"a step": step})
     if len(steps) == 1:
         return steps[0]
     refuse_impossible(steps)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from hedgerow import checks
 from hedgerow.checks import did_you_mean
 from hedgerow.registry import Registry
 from hedgerow.strategies.aggregates.base import Aggregate
@@ -43,6 +44,7 @@ SAMPLINGS = Registry(
 """Rules that a description may name."""
 
 
+@checks.arguments
 def parse_pipeline(text: str) -> Transform:
     """Build the pipeline that a text describes; `str` of a pipeline is such a text.
 
@@ -64,6 +66,7 @@ def parse_pipeline(text: str) -> Transform:
     return step
 
 
+@checks.arguments
 def parse_aggregate(text: str) -> Aggregate:
     """Build the rule that a text describes, such as `"median()"`, in the same way.
 
@@ -97,6 +100,7 @@ def parse_call(text: str, registry: Registry, what: str, example: str) -> Any:
         ValueError: the text is something else, a name or argument is unknown,
             or the parts do not fit; with the place and what is allowed.
     """
+    checks.kind(str, f", such as {example!r}", text=text)
     source = " ".join(text.split())
     try:
         tree = ast.parse(source, mode="eval").body

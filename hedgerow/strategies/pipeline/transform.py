@@ -18,6 +18,9 @@ Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]
 Decode = Callable[[Payload, int, RoundContext], Payload]
 """`(payload, number of values before this step, context) -> payload`."""
 
+STEPS = ", such as quantize(8), or parse_pipeline('quantize(8)')"
+"""What else to give, for an error."""
+
 
 @dataclass(frozen=True, repr=False)
 class Transform:

@@ -13,6 +13,7 @@ SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4
 """Bounds of an adaptive norm; large cohorts bring the upper one down, see `Release.largest_norm`."""
 
 
+@checks.arguments
 def clip(norm: float) -> Transform:
     """Scale the whole vector down to an l2 norm of at most `norm`.
 
@@ -51,6 +52,7 @@ def clip(norm: float) -> Transform:
     )
 
 
+@checks.arguments
 def adaptive_clip(
     initial: float = 0.1, quantile: float = 0.5, learning_rate: float = 0.2, share: float = 0.01
 ) -> Transform:

@@ -15,6 +15,7 @@ from hedgerow.strategies.transforms.fixed_range import quantize_within
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
 
 
+@checks.arguments
 def quantize(
     bits: int = 8,
     rounding: Literal["stochastic", "nearest"] = "stochastic",
@@ -64,12 +65,13 @@ def quantize(
     """
     checks.whole(1, 16, bits=bits)
     checks.one_of(["stochastic", "nearest"], rounding=rounding)
-    if block != "tensor":
-        if isinstance(block, str):
-            raise ValueError(f"block is {block!r}; it must be 'tensor' or a number of values, such as 1024")
+    if not isinstance(block, str) or block != "tensor":
+        if not checks.is_whole(block):
+            raise ValueError(
+                f"block is {checks.shown(block)}; it must be 'tensor' or a number of values, such as 1024"
+            )
         checks.whole(1, block=block)
         block = int(block)
-    bits = int(bits)
     if range is not None:
         return quantize_within(range, bits, rounding, block)
     how = "" if rounding == "stochastic" else f", rounding={rounding!r}"
@@ -111,6 +113,7 @@ def quantize(
     )
 
 
+@checks.arguments
 def top_k(fraction: float) -> Transform:
     """Send the values of largest magnitude of the whole vector, and where they are.
 
@@ -156,6 +159,7 @@ def top_k(fraction: float) -> Transform:
     )
 
 
+@checks.arguments
 def random_k(fraction: float, unbiased: bool = True) -> Transform:
     """Send the values at random positions, the same for all clients of a round.
 
@@ -172,8 +176,7 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
     100
     """
     checks.fraction(fraction=fraction)
-    if unbiased not in (True, False):
-        raise ValueError(f"unbiased is {unbiased!r}; it must be True or False")
+    checks.flag(unbiased=unbiased)
     fraction = float(fraction)
     name = f"random_k({fraction!r})" if unbiased else f"random_k({fraction!r}, unbiased=False)"
 

@@ -24,6 +24,7 @@ _MOST_EXAMPLES = 2**20
 _WORD_RANGE = 2.0**62
 
 
+@checks.arguments
 def mask(
     corrupt: float = 0.2,
     dropout: float = 0.2,
@@ -55,9 +56,11 @@ def mask(
     >>> chain(clip(1.0), quantize(8, range=1.0), mask()).only_sum
     True
     """
+    checks.probability(corrupt=corrupt, dropout=dropout)
+    checks.kind(str, ", of names with spaces between", metrics=metrics)
     default = SecureAggregation()
     secure = SecureAggregation(
-        float(corrupt), float(dropout), int(min_clients), int(failure_bits), tuple(metrics.split())
+        float(corrupt), float(dropout), min_clients, failure_bits, tuple(metrics.split())
     )
     shown = {
         name: " ".join(value) if name == "metrics" else value

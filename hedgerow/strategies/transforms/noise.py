@@ -9,6 +9,7 @@ from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
 
+@checks.arguments
 def gaussian_noise(multiplier: float) -> Transform:
     """Let the server add Gaussian noise to the sum of a round, once.
 
@@ -40,6 +41,7 @@ def gaussian_noise(multiplier: float) -> Transform:
     )
 
 
+@checks.arguments
 def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
     """Like `gaussian_noise`, with noise that later rounds take off again: DP-FTRL by banded factorisation.
 
@@ -63,6 +65,7 @@ def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
     (1.0, 0.7615)
     """
     checks.positive(multiplier=multiplier)
+    checks.whole(1, bands=bands, rounds=rounds)
     column = optimal_bands(bands, rounds)
     name = f"banded_noise({float(multiplier)!r}, {bands}, {rounds})"
     return replace(gaussian_noise(multiplier), name=name, noise=Noise(float(multiplier), column))

@@ -6,6 +6,7 @@ from hedgerow.types import Arrays, Payload, PayloadError, RoundContext
 from hedgerow.types.payload import MOST_EXAMPLES
 
 
+@checks.arguments
 def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
     """Let a client count with the number of samples it trained on.
 
