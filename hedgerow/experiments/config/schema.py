@@ -9,6 +9,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 """
 
 import json
+import tomllib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
 from hedgerow.experiments.config.arguments import Table, python_values
+from hedgerow.experiments.config.errors import show
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
@@ -199,6 +201,35 @@ def to_toml(experiment: Experiment) -> str:
     have to be imported wherever a configuration is read.
     """
     return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
+
+
+def difference(text: str, other: str) -> str:
+    """How the experiment that a TOML text describes differs from another's; empty where it does not.
+
+    The texts themselves may differ: a `config.toml` that an earlier version
+    wrote knows nothing of settings that came later.
+    """
+    if text == other:
+        return ""
+    try:
+        parsed = [parse(tomllib.loads(toml)) for toml in (text, other)]
+    except ValueError:  # neither TOML nor an experiment
+        return "its configuration cannot be read"
+    there, here = (_flat(experiment.model_dump(by_alias=True, exclude_none=True)) for experiment in parsed)
+    found = [
+        f"{key} is {show(there[key]) if key in there else 'left out'} there and"
+        f" {show(here[key]) if key in here else 'left out'} here"
+        for key in {**there, **here}
+        if there.get(key) != here.get(key)
+    ]
+    return ", ".join([*found[:3], *["..."][: len(found) > 3]])
+
+
+def _flat(table: Mapping[str, Any], path: str = "") -> Table:
+    found: Table = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hedgerow.experiments.config.schema import difference
 from hedgerow.files import write_whole
 from hedgerow.types import RoundResult
 
@@ -55,9 +56,10 @@ class RunFolder:
         path = Path(path)
         file = path / "config.toml"
         if file.is_file():
-            if file.read_text(encoding="utf-8") != config:
+            if differs := difference(file.read_text(encoding="utf-8"), config):
                 raise StoreError(
-                    f"{path} holds a run with another configuration; choose another folder, or remove it"
+                    f"{path} holds a run with another configuration ({differs}); choose another folder, or"
+                    " remove it"
                 )
         elif path.is_dir() and any(p for p in path.iterdir() if not p.name.endswith(".partial")):
             raise StoreError(f"{path} is not empty and is not a run; choose another folder")

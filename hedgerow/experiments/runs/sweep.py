@@ -12,7 +12,7 @@ from typing import Literal
 
 from hedgerow import checks
 from hedgerow.experiments.config.expand import Cell, Sweep
-from hedgerow.experiments.config.schema import to_toml
+from hedgerow.experiments.config.schema import difference, to_toml
 from hedgerow.experiments.runs.processes import cores
 from hedgerow.experiments.runs.store import RunFolder, StoreError
 from hedgerow.files import write_whole
@@ -82,9 +82,11 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
 def _refuse_others(sweep: Sweep, folder: Path) -> None:
     for cell in sweep.cells:
         file = folder / cell.folder / "config.toml"
-        if file.is_file() and file.read_text(encoding="utf-8") != to_toml(cell.experiment):
+        if not file.is_file():
+            continue
+        if differs := difference(file.read_text(encoding="utf-8"), to_toml(cell.experiment)):
             raise StoreError(
-                f"{folder} holds another sweep: the configuration in {cell.folder} differs;"
+                f"{folder} holds another sweep: the configuration in {cell.folder} differs ({differs});"
                 " choose another folder with --out, or remove it"
             )
 
