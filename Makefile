@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
+.PHONY: demo test test-fast check mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
+	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
 test: check  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
@@ -21,6 +22,9 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutation: $(VENV)/.dev  ## faults by operators in noise, clipping, release and account (hours; goes on where it stopped)
+	$(BIN)/python -m tests.mutation.run
 
 papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmarks/papers)
 	$(BIN)/python benchmarks/papers/run.py
@@ -50,13 +54,16 @@ clean:  ## remove what was installed and made
 $(VENV)/.torch:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hedgerow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet torch==2.13.0
+	@echo "Installing torch into $(VENV), once: hundreds of megabytes to download, some minutes."
+	$(BIN)/pip install torch==2.13.0
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[torch,report]"
+	@echo "Installing Hedgerow and what it needs into $(VENV), once: a minute or two."
+	$(BIN)/pip install --editable ".[torch,report]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	@echo "Installing what development needs into $(VENV), once: some minutes."
+	$(BIN)/pip install --editable ".[dev]"
 	touch $@ $(VENV)/.demo

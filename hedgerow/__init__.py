@@ -29,9 +29,11 @@ _PLACES = {
         "natural", "quantity_skew", "shards",
     ],
     "hedgerow.client.app": ["client_app"],
+    "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
+    "hedgerow.server.checkpoint": ["load_model", "save_model"],
     "hedgerow.server.rounds": ["begin", "rounds"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
     "hedgerow.experiments.runs.simulate": ["simulate"],
@@ -43,6 +45,8 @@ __all__ = sorted(_PLACE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from hedgerow.client.app import client_app as client_app
+    from hedgerow.client.regression import absolute_error as absolute_error
+    from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
     from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train
+    from hedgerow.server.checkpoint import load_model as load_model
+    from hedgerow.server.checkpoint import save_model as save_model
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid

@@ -1,5 +1,7 @@
-"""Write a file so that it is there whole or not at all, and only its owner can read or change it."""
+"""Write a file, or a line of one, so that it is there whole or not at all, for its owner alone."""
 
+import errno
+import hashlib
 import os
 import stat
 import sys
@@ -7,12 +9,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 if sys.platform != "win32":
     import fcntl
 
 PRIVATE = 0o600
 """Mode of a file that its owner alone can read and write."""
+
+_LONGEST = 240  # of the 255 bytes that file systems take: an ending has room
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
+
+
+def file_name(text: str) -> str:
+    """A name of a file or folder for any text; two texts have two names.
+
+    >>> file_name("ward 7"), file_name("..")[:4]
+    ('ward%207', '+5ec')
+    """
+    name = quote(text, safe="")
+    if name.strip(".") and len(name) <= _LONGEST and not is_device(name):
+        return name
+    # No quoted text has a plus sign, and so none has the name of another.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{name[:60].replace('.', '')}+{digest}"
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file of that name for a device: `nul`, `con.txt`."""
+    return name.partition(".")[0].lower() in _DEVICES
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the operating system names the file; that of a full disk does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int | None = None) -> None:
@@ -24,11 +60,11 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int |
     the umask.
 
     Raises:
-        OSError: it cannot be written; what was there stays.
+        OSError: it cannot be written; what was there stays. The error names the file.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with open(partial, "wb", opener=_opener(mode)) as file:
+        with naming(path), open(partial, "wb", opener=_opener(mode)) as file:
             file.write(content)
             if durable:
                 file.flush()
@@ -116,3 +152,50 @@ def _opener(mode: int | None) -> Callable[[str, int], int]:
         return file
 
     return opened
+
+
+def append_line(file: Path, text: str) -> None:
+    """Add a line and flush it to the disk, or leave the file as it was.
+
+    A line before it that a kill left unfinished is cut off.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made, line = not file.exists(), f"{text}\n".encode()
+    with naming(file), open(file, "a+b", buffering=0, opener=_opener(PRIVATE)) as stream:
+        size = _whole_lines(stream)
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "the disk took only a part of the line")
+            os.fsync(stream.fileno())
+        except OSError:
+            os.truncate(file, size)
+            raise
+    if made:
+        flush_folder(file.parent)
+
+
+def read_lines(file: Path) -> list[bytes]:
+    """The lines of a file that `append_line` writes; none where there is no file.
+
+    One that a kill left unfinished is left out: what it was written for has
+    not happened.
+    """
+    if not file.is_file():
+        return []
+    whole = file.read_bytes().rpartition(b"\n")[0]
+    return whole.split(b"\n") if whole else []
+
+
+def _whole_lines(stream: BinaryIO) -> int:
+    """The size of a file up to its last whole line, to which it is cut."""
+    size = stream.seek(0, os.SEEK_END)
+    if not size:
+        return 0
+    stream.seek(size - 1)
+    if stream.read(1) != b"\n":
+        stream.seek(0)
+        size = len(b"".join(stream.read().rpartition(b"\n")[:2]))
+        stream.truncate(size)
+    return size

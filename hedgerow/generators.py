@@ -5,8 +5,10 @@ may draw from these, and what it draws must follow from the run's seed and from
 what it is drawn for, and not from what the process did before.
 """
 
+import os
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -14,6 +16,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 States: TypeAlias = tuple[Any, ...]
+
+_alone = threading.RLock()
+
+
+def _again() -> None:
+    # The thread that held it is not in the new process.
+    global _alone
+    _alone = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_again)
 
 _MARK = 0x0BADC0DE_5EEDED07
 _FIRST = random.Random(_MARK).random(), np.random.RandomState(_MARK >> 31).random_sample()
@@ -88,13 +101,21 @@ def drawn() -> bool:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Leave the generators as they were, whatever is drawn inside."""
-    before = states()
-    try:
+def alone() -> Iterator[None]:
+    """One thread of this process at a time: what is the whole process's has one user in here."""
+    with _alone:
         yield
-    finally:
-        restore(before)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the generators as they were, whatever is drawn inside, by one thread at a time."""
+    with alone():
+        before = states()
+        try:
+            yield
+        finally:
+            restore(before)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 | message | content |
 |---|---|
-| `query` reply | config `hedgerow`: client, num-examples |
+| `query` reply | config `hedgerow`: client |
 | `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since, clients |
 | `train` reply | arrays `payload`, and a record for each stream; config `hedgerow`: round, client; metrics |
 | `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
@@ -70,15 +70,14 @@ class Reply:
     metrics: Mapping[str, float]
 
 
-def pack_identity(client: str, num_examples: int) -> RecordDict:
+def pack_identity(client: str) -> RecordDict:
     """A client's answer to "who are you?"."""
-    return RecordDict({_KEY: ConfigRecord({"client": client, "num-examples": num_examples})})
+    return RecordDict({_KEY: ConfigRecord({"client": client})})
 
 
-def unpack_identity(content: RecordDict) -> tuple[str, int]:
-    """`(stable name, number of samples)`; raises `PayloadError`."""
-    config = _config(content)
-    return _text(config, "client"), _whole(config, "num-examples")
+def unpack_identity(content: RecordDict) -> str:
+    """Its stable name; raises `PayloadError`."""
+    return _text(_config(content), "client")
 
 
 def pack_train(

@@ -3,17 +3,16 @@
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from hedgerow.client.state import FolderState
 from hedgerow.files import who_else_can_write
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled
 from hedgerow.privacy.ledger import Ledger, LedgerError
+from hedgerow.secure.errors import Refused
 from hedgerow.types import Arrays, Fit, LocalTraining
 
 log = logging.getLogger("hedgerow")
@@ -26,8 +25,8 @@ _ROUNDS = "rounds"
 SEEDED = "seeded: a simulation"
 
 
-class BudgetSpent(ValueError):
-    """A client takes no further part: the next round would pass its privacy budget."""
+class BudgetSpent(Refused):
+    """A client that takes no further part: one more round would pass the run's budget of its samples."""
 
 
 def event(local: LocalTraining) -> PoissonSampled | Gaussian:
@@ -47,7 +46,8 @@ def spent(local: LocalTraining, rounds: int) -> float:
     >>> round(spent(local, 2), 3)
     0.882
     """
-    return epsilon([event(local)] * (rounds * local.steps(1)), local.sample_delta)
+    events = [event(local)] * (rounds * local.steps(1))
+    return epsilon(events, local.sample_delta, local.sample_adjacency)
 
 
 def most_spent(local: LocalTraining, asked: int) -> float:
@@ -64,7 +64,7 @@ def most_spent(local: LocalTraining, asked: int) -> float:
 
 def budget(local: LocalTraining) -> Budget:
     """Of each client."""
-    return Budget(local.sample_delta, local.sample_epsilon or None)
+    return Budget(local.sample_delta, local.sample_epsilon or None, local.sample_adjacency)
 
 
 @final
@@ -100,34 +100,21 @@ class Account:
         )
 
 
-def folder(given: Path | None, node_config: Mapping[str, Any], *, seeded: bool) -> Path | None:
-    """Where accounts lie: `given`, or what the node configuration says; `None` for a simulation in memory.
+def require_file(file: Path | None, *, seeded: bool) -> Path | None:
+    """The file of an account, which only a simulation may keep in memory.
 
     Raises:
-        ValueError: there is no such place, and the noise is not a simulation's.
+        ValueError: there is none, and the noise is not a simulation's.
     """
-    if given is not None or seeded:
-        return given
-    if named := node_config.get("account"):
-        return Path(str(named))
-    raise ValueError(
-        "sample_noise needs a folder in which a client keeps its account from one start to the next:"
-        " start the SuperNode with --node-config 'account=\"FOLDER\"', or give client_app a state_folder"
-    )
-
-
-def opened(client: str, local: LocalTraining, kept: FolderState | Arrays, *, seeded: bool) -> Account:
-    """A client's account, from its folder or from its state in memory.
-
-    Raises:
-        LedgerError: the file cannot be read, or others on a real device can change it.
-    """
-    if isinstance(kept, FolderState):
-        file = kept.file("privacy.jsonl")
-        if not seeded and (why := who_else_can_write(file.parent)):
-            raise LedgerError(why)
-        return Account(client, local, Ledger(budget(local), file), seeded=seeded)
-    return Account(client, local, remembered(local, kept), seeded=seeded)
+    if file is None and not seeded:
+        raise ValueError(
+            "sample_noise needs a folder in which a client keeps its account from one start to the next:"
+            " start the SuperNode with --node-config 'policy=\"FOLDER/policy.toml\"' (or 'enrolment=...'), or"
+            " give client_app a state_folder"
+        )
+    if file is not None and not seeded and (why := who_else_can_write(file.parent)):
+        raise LedgerError(why)
+    return file
 
 
 def remembered(local: LocalTraining, state: Arrays) -> Ledger:

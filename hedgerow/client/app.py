@@ -9,10 +9,13 @@ from typing import final
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hedgerow import generators
+from hedgerow import generators, record_sizes
 from hedgerow.client.client_round import Setting, Turn
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
-from hedgerow.client.secure.stages import STAGES, Enrol, SecureClient, node_enrolment
+from hedgerow.client.discretion import discreet
+from hedgerow.client.guard import Guarding, node_guard
+from hedgerow.client.policy import STAGES
+from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
@@ -36,6 +39,7 @@ def client_app(
     enrolment: Enrol = node_enrolment,
     unmasked: bool = False,
     seeded_noise: bool = False,
+    guard: Guarding | None = node_guard,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -48,8 +52,8 @@ def client_app(
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
             (residuals), and what they have told of their samples. `None` keeps
-            it in Flower's context: in memory, and lost when the node ends; with
-            `sample_noise` the node configuration then names a folder, `account`.
+            it in Flower's context: in memory, and lost when the node ends; what
+            must not be lost lies with the device's policy or enrolment then.
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration, in
             which it also remembers which secure rounds it has answered.
@@ -58,13 +62,19 @@ def client_app(
         seeded_noise: noise that a client adds follows from the run's seed, so
             that a simulation can be repeated. Whoever knows the seed can take
             it off.
+        guard: gives a device's policy, which each message must pass; by
+            default, the one that the node configuration names (`policy`,
+            `enrolment`). `None` for a simulation, which has none.
 
     A client that cannot train raises; Flower turns this into an error reply,
-    and the server drops the client by name and goes on.
+    and the server drops the client by name and goes on. Where the strategy
+    masks or is private, or the device has a policy, the reply holds a code and
+    a neutral sentence, and the error goes to the device's own log.
     """
     return FederatedClient(
-        task, data, strategy, state_folder, enrolment, unmasked=unmasked, seeded_noise=seeded_noise
-    )
+        task, data, strategy, state_folder, enrolment,
+        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
+    )  # fmt: skip
 
 
 @final
@@ -81,9 +91,10 @@ class FederatedClient(ClientApp):
         *,
         unmasked: bool = False,
         seeded_noise: bool = False,
+        guard: Guarding | None = node_guard,
     ) -> None:
         super().__init__()
-        self._seeded_noise = seeded_noise
+        self._seeded_noise, self._guard = seeded_noise, guard
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
         self.query()(self._identify)
@@ -96,13 +107,30 @@ class FederatedClient(ClientApp):
             for stage in STAGES:
                 self.train(stage)(getattr(secure, stage))
 
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer one message, if the device's policy lets it."""
+        if self._guard is None:
+            return super().__call__(message, context)
+        strategy, asked = self._strategy, message.metadata
+        private = strategy.pipeline.only_sum or strategy.private or strategy.local.sample_noise > 0
+        with discreet():
+            guard = self._guard(context.node_config)
+        with discreet(private or guard.discreet), guard.alone(asked.message_type):
+            guard.check(asked.message_type, strategy)
+            reply = super().__call__(message, context)
+            guard.record(
+                asked.message_type, strategy,
+                run=asked.run_id, round=asked.group_id, size=record_sizes.measure(reply.content),
+            )  # fmt: skip
+            return reply
+
     @cached_property
     def _trainer(self) -> Trainer:
         return _trainer(self._task)
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise)
+        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard)
 
     @cached_property
     def _data(self) -> ClientData:
@@ -208,9 +236,8 @@ class FederatedClient(ClientApp):
 
     def _identify(self, message: Message, context: Context) -> Message:
         name = client_name(context, self._data.names)
-        # How many samples there are is private where each of them is.
-        examples = 1 if self._strategy.local.sample_noise else len(self._data.samples(name))
-        return Message(pack_identity(name, examples), reply_to=message)
+        self._data.samples(name)  # one that is not there is no client
+        return Message(pack_identity(name), reply_to=message)
 
     def _named(self, context: Context) -> str:
         # The data need not be loaded to know a name that is given.

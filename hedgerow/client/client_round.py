@@ -11,8 +11,10 @@ from flwr.app import Context
 
 from hedgerow import generators
 from hedgerow.client import account
+from hedgerow.client.guard import Guarding
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.records import Reply, TrainRequest
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
@@ -38,12 +40,14 @@ class Setting:
         trainer: of the clients.
         state_folder: where clients keep what they carry along; `None` for Flower's context.
         seeded_noise: a client's noise follows from the run's seed.
+        guard: makes the guard of a device; `None` in a simulation.
     """
 
     strategy: Strategy
     trainer: Trainer
     state_folder: Path | None
     seeded_noise: bool
+    guard: Guarding | None = None
 
 
 @final
@@ -134,17 +138,21 @@ class Turn:
         return name in signature(self.setting.trainer.fit).parameters
 
     def _account(self) -> account.Account:
-        place, seeded = self._account_folder(), self.setting.seeded_noise
-        local = self.setting.strategy.local
-        if place is not None:
-            return account.opened(self.client, local, FolderState(place, self.client), seeded=seeded)
-        kept = self._kept.load(self.request.round).get(account.STATE, {})
-        return account.opened(self.client, local, kept, seeded=seeded)
+        file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
+        if file is None:
+            kept = self._kept.load(self.request.round).get(account.STATE, {})
+            ledger = account.remembered(local, kept)
+        else:
+            ledger = Ledger(account.budget(local), file)
+        return account.Account(self.client, local, ledger, seeded=seeded)
 
-    def _account_folder(self) -> Path | None:
-        return account.folder(
-            self.setting.state_folder, self.context.node_config, seeded=self.setting.seeded_noise
-        )
+    def _account_file(self) -> Path | None:
+        """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
+        setting = self.setting
+        file = None if setting.guard is None else setting.guard(self.context.node_config).samples_file
+        if file is None and setting.state_folder is not None:
+            file = FolderState(setting.state_folder, self.client).file("privacy.jsonl")
+        return account.require_file(file, seeded=setting.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
         """The encoded delta, and what is sent of each stream; the client's state is kept."""
@@ -155,7 +163,7 @@ class Turn:
             self.setting.seeded_noise, steps,
         )  # fmt: skip
         with span("encode"):
-            counted = strategy.local.sample_noise > 0 and self._account_folder() is None
+            counted = strategy.local.sample_noise > 0 and self._account_file() is None
             stateful = strategy.stateful or counted
             before = self._kept.load(request.round) if stateful else {}
             payload, residuals = encode(

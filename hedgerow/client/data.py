@@ -1,6 +1,7 @@
 """Which client a node is, and the data that it has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, final
 
 from flwr.app import Context
@@ -37,6 +38,28 @@ class AlikeEachTime:
         """The training samples of one client."""
         generators.seed(integer_seed(0, "data", client=name))
         return self._data.samples(name)
+
+
+@dataclass(frozen=True)
+class OneClient:
+    """The data of one client alone, as a device has them.
+
+    Attributes:
+        name: stable name of the client.
+        load: gives its training samples.
+    """
+
+    name: str
+    load: Callable[[], Samples]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The one name."""
+        return (self.name,)
+
+    def samples(self, name: str) -> Samples:
+        """The samples, whoever is asked for: a device is one client."""
+        return self.load()
 
 
 def client_name(context: Context, names: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import quote
 
 import numpy as np
 from flwr.app import ArrayRecord, Context
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hedgerow.array_records import pack_state, unpack_state
-from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
 from hedgerow.types import Arrays
 
 State: TypeAlias = Mapping[str, Arrays]
@@ -109,7 +108,7 @@ class FolderState:
     """
 
     def __init__(self, folder: Path, client: str) -> None:
-        self._folder = folder / quote(client, safe="")
+        self._folder = folder / file_name(client)
 
     def load(self, round: int) -> State:
         """The newest state from before `round` that can be read."""

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hedgerow import checks
+from hedgerow.datasets import targets
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.fashion_mnist import scaled
 from hedgerow.datasets.packing import DataFileError
@@ -17,25 +19,34 @@ from hedgerow.types import Samples
 
 HoldOut: TypeAlias = float | tuple[ArrayLike, ArrayLike]
 
+_OR_NUMBERS = "; if y is a number to predict, say task='regression'"
+
 
 def from_arrays(
     x: ArrayLike,
     y: ArrayLike,
     *,
     test: HoldOut = 0.2,
-    classes: Sequence[str] | None = None,
-    clients: Sequence[Any] | None = None,
+    classes: Sequence[str] | int | None = None,
+    task: str | None = None,
+    clients: ArrayLike | None = None,
     seed: int = 0,
     name: str = "arrays",
 ) -> Dataset:
-    """Make a data set of arrays.
+    """Make a data set of arrays: numpy's, torch's, columns of pandas, or lists.
 
     Args:
         x: `(n, ...)`. Pictures are `(n, channels, height, width)`, or
             `(n, height, width)` for grey ones, as uint8. uint8 is divided by
             255; other whole numbers are codes (of characters, say) and become
             int64; the rest becomes float32.
-        y: `(n,)`, the class of each sample: a whole number or a text.
+        y: `(n,)`, the class of each sample, or a number to predict. A whole
+            number is the number of its class: it is kept as it is, so that it
+            may share its alphabet with `x`. Texts are names of classes; truth
+            values are classes 0 and 1. Numbers with fractions are to be
+            predicted; so are whole numbers of which there are more than 20
+            different ones and more than half as many as samples, unless `x`
+            is codes.
         test: test samples as `(x, y)`, or the fraction of the samples that is
             held out for testing. It is held out of each client where there
             are clients, rounded down; else of each class, rounded down, and at
@@ -48,26 +59,34 @@ def from_arrays(
         name: of the data set.
 
     Raises:
-        ValueError: sizes do not fit, a number is not finite, a class has too
-            few samples, or a label has no class. Rows are counted from 0.
+        ValueError: sizes do not fit, a value is missing or not finite, a class
+            has too few samples, a label has no class, or whole numbers are
+            below 0 or leave more than 1000 classes without a sample. Rows are
+            counted from 0.
 
     >>> d = from_arrays(np.zeros((10, 3)), ["no", "yes"] * 5, test=0.4)
     >>> len(d.train), len(d.test), d.classes
     (6, 4, ('no', 'yes'))
+    >>> from_arrays(np.zeros((10, 3)), np.linspace(0, 1, 10)).task
+    'regression'
     """
-    values, labels = _values("x", x), np.asarray(y)
+    values, labels = _values("x", x), targets.column("y", y)
     _check_rows("y", labels, len(values))
-    owners = None if clients is None else _owners(clients, len(values))
-    known = _classes(labels, classes)
-    samples = Samples(values, _codes("y", labels, known, classes is None))
+    parts = [(values, labels)]
     if isinstance(test, tuple):
-        test_values, test_labels = _values("test x", test[0]), np.asarray(test[1])
-        _check_rows("test y", test_labels, len(test_values))
-        train, places = samples, np.arange(len(values))
-        held_out = Samples(test_values, _codes("test y", test_labels, known, classes is None))
+        parts.append((_values("test x", test[0]), targets.column("test y", test[1])))
+        _check_rows("test y", parts[1][1], len(parts[1][0]))
+    owners = None if clients is None else _owners(clients, len(values))
+    known = _classes([labels for _, labels in parts], classes, task, coded=values.dtype == np.int64)
+    samples = [
+        Samples(x, targets.codes(what, y, known) if known else targets.numbers(what, y))
+        for what, (x, y) in zip(("y", "test y"), parts, strict=False)
+    ]
+    if isinstance(test, tuple):
+        places, (train, held_out) = np.arange(len(values)), samples
     else:
-        places, others = _hold_out(samples.y, known, owners, test, seed)
-        train, held_out = samples.take(places), samples.take(others)
+        places, others = _hold_out(samples[0].y, known, owners, test, seed)
+        train, held_out = samples[0].take(places), samples[0].take(others)
     people, natural = (), None
     if owners is not None:
         found, codes = np.unique(owners[places], return_inverse=True)
@@ -79,7 +98,8 @@ def from_npz(
     path: str | Path,
     *,
     test: float = 0.2,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | int | None = None,
+    task: str | None = None,
     seed: int = 0,
 ) -> Dataset:
     """Make a data set of a `.npz` file.
@@ -108,13 +128,19 @@ def from_npz(
     owners = arrays.get("clients")
     try:
         x, y = (arrays[key] for key in needed[:2])
-        return from_arrays(x, y, test=rest, classes=classes, clients=owners, seed=seed, name=file.stem)
+        return from_arrays(
+            x, y, test=rest, classes=classes, task=task, clients=owners, seed=seed, name=file.stem
+        )
     except ValueError as problem:
         raise DataFileError(f"{file}: {problem}") from problem
 
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
-    values = np.asarray(x)
+    tensor: Any = x
+    values = np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else x)
+    if values.dtype.kind == "O":  # as pandas gives a table of columns of several types
+        with suppress(TypeError, ValueError):
+            values = values.astype(np.float64)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not len(values):
         raise ValueError(
             f"{what} has the type {values.dtype} and the shape {values.shape}; it must be numbers,"
@@ -148,38 +174,34 @@ def _check_rows(what: str, values: NDArray[Any], count: int) -> None:
         raise ValueError(f"{what} has the shape {values.shape}; it must be ({count},), one for each sample")
 
 
-def _owners(clients: Sequence[Any], count: int) -> NDArray[np.str_]:
-    owners = np.asarray(clients)
+def _owners(clients: ArrayLike, count: int) -> NDArray[np.str_]:
+    owners = targets.column("clients", clients)
     _check_rows("clients", owners, count)
-    return np.array([str(c) for c in owners.tolist()])
+    if owners.dtype.kind == "f" and (owners == np.floor(owners)).all():  # as pandas has whole numbers
+        owners = owners.astype(np.int64)
+    names = np.array([str(c) for c in owners.tolist()])
+    if not names.astype(bool).all():
+        raise ValueError(f"clients row {int(names.astype(bool).argmin())} is empty; each sample has an owner")
+    return names
 
 
-def _classes(labels: NDArray[Any], classes: Sequence[str] | None) -> tuple[str, ...]:
-    if labels.dtype.kind not in "biuU":
-        raise ValueError(f"y has the type {labels.dtype}; a label must be a whole number or a text")
-    if classes is not None:
-        return tuple(classes)
-    return tuple(str(value) for value in np.unique(labels).tolist())
-
-
-def _codes(what: str, labels: NDArray[Any], classes: tuple[str, ...], by_name: bool) -> NDArray[np.int64]:
-    """The place of each label in `classes`: where its name is, or the number that it is."""
-    values, place = np.unique(labels, return_inverse=True)
-    if by_name or labels.dtype.kind not in "iu":
-        known = {name: k for k, name in enumerate(classes)}
-        codes = np.array([known.get(str(value), -1) for value in values.tolist()], np.int64)[place]
-    else:
-        codes = np.where((labels >= 0) & (labels < len(classes)), labels, -1).astype(np.int64)
-    if (codes < 0).any():
-        row = int(codes.argmin())
+def _classes(
+    parts: Sequence[NDArray[Any]], classes: Sequence[str] | int | None, task: str | None, coded: bool
+) -> tuple[str, ...]:
+    """Names of the classes; none where `y` is numbers to predict."""
+    if task is not None:
+        checks.one_of(targets.TASKS, task=task)
+    if task == "regression" and classes is not None:
         raise ValueError(
-            f"{what} row {row} is {labels[row]}, which is none of the {len(classes)} classes {classes}"
+            f"task is 'regression' and classes is {classes!r}; numbers to predict have no classes"
         )
-    return codes
+    if task == "regression" or (task is None and classes is None and targets.is_continuous(parts[0], coded)):
+        return ()
+    return targets.class_names(parts, classes)
 
 
 def _hold_out(
-    codes: NDArray[np.int64],
+    codes: NDArray[Any],
     classes: tuple[str, ...],
     owners: NDArray[np.str_] | None,
     part: float,
@@ -189,7 +211,8 @@ def _hold_out(
     checks.fraction(test=part)
     checks.probability(test=part)
     random = generator(seed, "hold out")
-    groups, group = np.unique(codes if owners is None else owners, return_inverse=True)
+    alike = codes if classes else np.zeros(len(codes), np.int64)  # numbers to predict are one group
+    groups, group = np.unique(alike if owners is None else owners, return_inverse=True)
     held = []
     for k in range(len(groups)):
         members = random.permutation(np.flatnonzero(group == k))
@@ -197,10 +220,7 @@ def _hold_out(
         if owners is None:
             count = max(1, count)
             if len(members) < 2:
-                raise ValueError(
-                    f"class {classes[int(groups[k])]!r} has 1 sample (row {int(members[0])}); it needs one to"
-                    " train on and one to test on: add samples, or give test samples of your own"
-                )
+                raise _too_few(classes[int(groups[k])] if classes else None, int(members[0]))
         held.append(members[:count])
     others = np.sort(np.concatenate(held)).astype(np.int64)
     if not len(others):
@@ -208,3 +228,12 @@ def _hold_out(
             f"test is {part}, which holds nothing out: no client has {int(np.ceil(1 / part))} samples"
         )
     return np.setdiff1d(np.arange(len(codes)), others), others
+
+
+def _too_few(name: str | None, row: int) -> ValueError:
+    who = "y" if name is None else f"class {name!r}"
+    numbers = name is not None and name.removeprefix("-").isdecimal()
+    return ValueError(
+        f"{who} has 1 sample (row {row}); it needs one to train on and one to test on: add samples, or give"
+        f" test samples of your own{_OR_NUMBERS * numbers}"
+    )

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples for training and for testing, and where they come from.
+    """Samples for training and for testing, and where they come from.
 
     Attributes:
         name: of the data set.
         train: `x` is `(n, channels, height, width) float32` in [0, 1] for
             images, `(n, channels, time) float32` for series, `(n, 80) int64`
             for text and `(n, features) float32` for tables; `y` is
-            `(n,) int64`, the class of each sample.
+            `(n,) int64`, the class of each sample, or `(n,) float32`, the
+            number to predict.
         test: the same, never used for training.
-        classes: name of each class; class `c` is `classes[c]`.
+        classes: name of each class; class `c` is `classes[c]`. None in regression.
         natural: `(n,) int64`, for each training sample its place in
             `clients`; None where samples have no owner.
         clients: stable names of the natural clients.
@@ -54,7 +55,13 @@ class Dataset:
                 f" {self.test.x.shape[1:]}; they must be equal"
             )
         for part, samples in (("training", self.train), ("test", self.test)):
-            _check_range(f"a {part} label of {self.name!r}", samples.y, len(self.classes))
+            if self.classes:
+                _check_range(f"a {part} label of {self.name!r}", samples.y, len(self.classes))
+            elif samples.y.dtype != np.float32:
+                raise ValueError(
+                    f"{self.name!r} has no classes, and its {part} targets are {samples.y.dtype}; numbers to"
+                    " predict must be float32, and whole numbers of classes need `classes`"
+                )
         if self.natural is not None:
             if len(self.natural) != len(self.train):
                 raise ValueError(
@@ -64,9 +71,33 @@ class Dataset:
             _check_range(f"a natural client of {self.name!r}", self.natural, len(self.clients))
 
     @property
+    def task(self) -> str:
+        """`"classification"`, or `"regression"` where there are no classes but numbers to predict."""
+        return "classification" if self.classes else "regression"
+
+    @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 in regression."""
         return len(self.classes)
+
+    @property
+    def num_outputs(self) -> int:
+        """Values that a model gives for a sample: a score for each class, or the one number."""
+        return len(self.classes) or 1
+
+    def strata(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Groups of like training samples: their names, and each sample's place among them.
+
+        They are the classes; in regression, tenths of the targets, as far as
+        these differ, each named by its smallest and largest.
+        """
+        y = self.train.y
+        if self.classes:
+            return self.classes, y
+        bounds = np.unique(np.quantile(y, np.linspace(0, 1, 11)[1:-1], method="inverted_cdf"))
+        tenths, place = np.unique(np.searchsorted(bounds, y), return_inverse=True)
+        members = [y[place == k] for k in range(len(tenths))]
+        return tuple(f"{m.min():g} to {m.max():g}" for m in members), place.astype(np.int64)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

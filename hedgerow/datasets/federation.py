@@ -40,6 +40,8 @@ class Federation:
             )
         if not self.names:
             raise ValueError("a federation has no client; it needs at least one")
+        if "" in self.names:
+            raise ValueError(f"client {self.names.index('')} has an empty name; each client needs a name")
         for name, index in zip(self.names, self.indices, strict=True):
             if not len(index):
                 raise ValueError(f"client {name!r} has no sample; each client needs at least one")
@@ -78,7 +80,7 @@ class Federation:
         return np.array([len(index) for index in self.indices], np.int64)
 
     def counts(self) -> NDArray[np.int64]:
-        """Samples of each client in each class, `(clients, classes) int64`."""
-        labels, classes = self.dataset.train.y, self.dataset.num_classes
-        rows = [np.bincount(labels[index], minlength=classes) for index in self.indices]
+        """Samples of each client in each class (in regression, each stratum), `(clients, classes) int64`."""
+        names, place = self.dataset.strata()
+        rows = [np.bincount(place[index], minlength=len(names)) for index in self.indices]
         return np.stack(rows).astype(np.int64)

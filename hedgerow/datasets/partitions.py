@@ -77,7 +77,8 @@ def iid(clients: int) -> Partition:
 def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     """Each class is shared out in proportions drawn from a Dirichlet distribution.
 
-    For each class, proportions over the clients are drawn from a symmetric
+    In regression, a tenth of the targets (`Dataset.strata`) takes the place of
+    a class. For each class, proportions over the clients are drawn from a symmetric
     Dirichlet of concentration `alpha`, and each sample of the class goes to a
     client with these probabilities: the per-class variant (arXiv:1905.12022,
     section 4; arXiv:2102.02079, section 3). The variant of arXiv:1909.06335
@@ -105,8 +106,9 @@ def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
         _check_enough(dataset, clients, min_samples)
         random = generator(seed, "partition dirichlet")
         owner = np.empty(len(dataset.train), np.int64)
-        for label in range(dataset.num_classes):
-            members = np.flatnonzero(dataset.train.y == label)
+        names, stratum = dataset.strata()
+        for label in range(len(names)):
+            members = np.flatnonzero(stratum == label)
             owner[members] = _urn(len(members), clients, balls, random)
         return client_names(clients), _fill_up(owner, clients, min_samples, random)
 

@@ -1,34 +1,54 @@
 """CSV and Parquet tables as data sets."""
 
 import csv
+import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow import checks
 from hedgerow.checks import did_you_mean
+from hedgerow.datasets import targets
 from hedgerow.datasets.arrays import from_arrays
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.packing import DataFileError
 
 _LARGEST = float(np.finfo(np.float32).max)
+_UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes and reads its index
+_MISSING = {"nan", "na", "n/a", "null", "none", "?"}
+_WHOLE = re.compile(r"^([+-]?\d+)\.0*$")
 
 
 def from_csv(
-    path: str | Path, *, label: str, client: str | None = None, test: float = 0.2, seed: int = 0
+    path: str | Path,
+    *,
+    label: str,
+    client: str | None = None,
+    task: str | None = None,
+    test: float = 0.2,
+    seed: int = 0,
 ) -> Dataset:
-    """Make a data set of a CSV file: commas, UTF-8, column names in the first row.
+    """Make a data set of a CSV file: UTF-8, column names in the first row.
 
     Every column but `label` and `client` is a feature and holds a finite
-    number in each row; features keep their order.
+    number in each row; features keep their order. Values are parted by
+    commas, or by semicolons or tabs where the first row has no comma. Empty
+    lines are passed over, and so is the row number that pandas writes into a
+    first column without a name.
 
     Args:
         path: the file.
-        label: name of the column with the class, any text.
+        label: name of the column with the class, any text, or with the number to predict.
         client: name of the column with the owner, any text: natural clients.
+        task: `"classification"` or `"regression"`. Where it is left out, a
+            column of numbers is to be predicted where `from_arrays` says so,
+            and else its values are names of classes.
         test: fraction held out for testing, as in `from_arrays`.
         seed: of the hold-out.
 
@@ -38,29 +58,36 @@ def from_csv(
             names, is row 1) and the column.
     """
     file = Path(path)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.reader(stream, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise DataFileError(f"{file} cannot be read as CSV in UTF-8: {problem}") from problem
-    names = rows[0] if rows else []
-    features = _features(file, names, label, client)
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise DataFileError(f"{file}, row {number} has {len(row)} cells; the first row has {len(names)}")
-    columns = {name: [row[k].strip() for row in rows[1:]] for k, name in enumerate(names)}
+    rows = _rows(file)
+    names = [name.strip() for name in next(iter(rows.values()), [])]
+    _check_names(file, names, label, client)
+    places = list(rows)[1:]
+    for number in places:
+        if len(rows[number]) != len(names):
+            raise DataFileError(
+                f"{file}, row {number} has {len(rows[number])} cells; the first row has {len(names)}"
+            )
+    columns = {name: [rows[k][place].strip() for k in places] for place, name in enumerate(names)}
     for name, cells in columns.items():
         if "" in cells:
-            empty = cells.index("") + 2
+            empty = places[cells.index("")]
             raise DataFileError(
                 f"{file}, row {empty}: column {name!r} is empty; fill it, or leave the row out"
             )
-    x = np.array([_numbers(file, name, columns[name]) for name in features], np.float32).T
-    return _dataset(file, x, columns[label], columns.get(client or ""), test, seed)
+    features, note = _features(file, columns, label, client)
+    x = np.array([_numbers(file, name, columns[name], places) for name in features], np.float32).T
+    y = _targets(file, label, columns[label], places, task)
+    return _dataset(file, x, y, columns.get(client or ""), test, seed, note)
 
 
 def from_parquet(
-    path: str | Path, *, label: str, client: str | None = None, test: float = 0.2, seed: int = 0
+    path: str | Path,
+    *,
+    label: str,
+    client: str | None = None,
+    task: str | None = None,
+    test: float = 0.2,
+    seed: int = 0,
 ) -> Dataset:
     """Make a data set of a Parquet file.
 
@@ -81,17 +108,41 @@ def from_parquet(
         table = pyarrow.parquet.ParquetFile(file).read()
     except (OSError, pyarrow.ArrowException) as problem:
         raise DataFileError(f"{file} cannot be read as Parquet: {problem}") from problem
-    features = _features(file, table.column_names, label, client)
+    _check_names(file, table.column_names, label, client)
     for name in table.column_names:
         empty = np.asarray(table[name].is_null())
         if empty.any():
             raise DataFileError(f"{file}, row {int(empty.argmax())} (from 0): column {name!r} is empty")
+    unnamed = {
+        name: table[name].to_pylist() if _UNNAMED.fullmatch(name) else () for name in table.column_names
+    }
+    features, note = _features(file, unnamed, label, client)
     x = np.stack([_plain_numbers(file, table, name) for name in features], axis=1)
     texts = {name: [str(v) for v in table[name].to_pylist()] for name in (label, client) if name}
-    return _dataset(file, x, texts[label], texts.get(client or ""), test, seed)
+    y = _targets(file, label, texts[label], range(len(x)), task)
+    return _dataset(file, x, y, texts.get(client or ""), test, seed, note)
 
 
-def _features(file: Path, names: Sequence[str], label: str, client: str | None) -> list[str]:
+def _rows(file: Path) -> dict[int, list[str]]:
+    """The cells of each row that has any, by its number."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as problem:
+        raise DataFileError(f"{file} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise DataFileError(
+            f"{file} cannot be read as CSV in UTF-8 ({problem}); save it as UTF-8"
+        ) from problem
+    first = text.partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter))
+    except csv.Error as problem:
+        raise DataFileError(f"{file} cannot be read as CSV: {problem}") from problem
+    return {number: row for number, row in enumerate(rows, start=1) if row}
+
+
+def _check_names(file: Path, names: Sequence[str], label: str, client: str | None) -> None:
     for name in (label, client):
         if name is not None and name not in names:
             listed = ", ".join(map(repr, names)) or "none"
@@ -99,24 +150,57 @@ def _features(file: Path, names: Sequence[str], label: str, client: str | None) 
     double = [name for name in names if list(names).count(name) > 1]
     if double:
         raise DataFileError(f"{file} has two columns {double[0]!r}; give each a name of its own")
-    features = [name for name in names if name not in (label, client)]
+
+
+def _features(
+    file: Path, columns: Mapping[str, Sequence[Any]], label: str, client: str | None
+) -> tuple[list[str], str]:
+    """The columns that are features, and what to note of another one: the row numbers that pandas writes."""
+    features = [name for name in columns if name not in (label, client)]
+    unnamed = [name for name in features if _UNNAMED.fullmatch(name)]
+    for name in unnamed:
+        cells = [str(cell) for cell in columns[name]]
+        if not all(re.fullmatch(r"\d+", cell) for cell in cells) or len(set(cells)) < len(cells):
+            raise DataFileError(f"{file} has a column without a name ({name!r}); name it, or leave it out")
+        features.remove(name)
     if not features:
         raise DataFileError(f"{file} has no column beside the label and the client; it needs a feature")
-    return features
+    return features, f"column {unnamed[0]!r}, the number of the row, is left out" if unnamed else ""
 
 
-def _numbers(file: Path, name: str, cells: list[str]) -> list[float]:
-    numbers = []
-    for number, cell in enumerate(cells, start=2):
-        try:
-            numbers.append(float(cell))
-        except ValueError:
-            numbers.append(math.nan)
-        if not abs(numbers[-1]) <= _LARGEST:
+def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int]) -> list[float]:
+    numbers = [_number(cell) for cell in cells]
+    for place, cell, number in zip(places, cells, numbers, strict=True):
+        if not abs(number) <= _LARGEST:
+            comma = "; write decimals with a point" if "," in cell else ""
             raise DataFileError(
-                f"{file}, row {number}: column {name!r} is {cell!r}; it must be a finite number"
+                f"{file}, row {place}: column {name!r} is {cell!r}; it must be a finite number{comma}"
             )
     return numbers
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _targets(
+    file: Path, name: str, cells: Sequence[str], places: Sequence[int], task: str | None
+) -> NDArray[Any]:
+    """Numbers to predict, `(n,) float64`, or names of classes."""
+    if task is not None:
+        checks.one_of(targets.TASKS, task=task)
+    known = [math.isfinite(_number(cell)) for cell in cells]
+    others = {cell for cell, is_number in zip(cells, known, strict=True) if not is_number}
+    missing = any(known) and bool(others) and all(cell.casefold() in _MISSING for cell in others)
+    numeric = bool(cells) and all(known)
+    continuous = numeric and targets.is_continuous(np.array(cells, np.float64))
+    if task == "regression" or (task is None and (missing or continuous)):
+        return np.array(_numbers(file, name, cells, places), np.float64)
+    # One class may be written as 1 and as 1.0.
+    return np.array([_WHOLE.sub(r"\1", cell) for cell in cells] if numeric else cells, str)
 
 
 def _plain_numbers(file: Path, table: Any, name: str) -> NDArray[np.float32]:
@@ -137,17 +221,25 @@ def _plain_numbers(file: Path, table: Any, name: str) -> NDArray[np.float32]:
 
 
 def _dataset(
-    file: Path, x: NDArray[np.float32], labels: list[str], owners: list[str] | None, test: float, seed: int
+    file: Path,
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    owners: Sequence[str] | None,
+    test: float,
+    seed: int,
+    note: str,
 ) -> Dataset:
     if not len(x):
         raise DataFileError(f"{file} has no row of data")
-    classes = sorted(set(labels), key=_numbers_first)
+    numbers = y.dtype.kind == "f"
+    kind: dict[str, Any] = (
+        {"task": "regression"} if numbers else {"classes": sorted(set(y.tolist()), key=_numbers_first)}
+    )
     try:
-        return from_arrays(
-            x, np.array(labels), test=test, classes=classes, clients=owners, seed=seed, name=file.stem
-        )
+        made = from_arrays(x, y, test=test, clients=owners, seed=seed, name=file.stem, **kind)
     except ValueError as problem:
         raise DataFileError(f"{file}: {problem}") from problem
+    return replace(made, note=note)
 
 
 def _numbers_first(label: str) -> tuple[float, str]:

@@ -1,18 +1,20 @@
-"""Is a private strategy as private as its ledger says? Canaries are sent through it and listened for.
+"""Is a private strategy as private as its ledger says? Canaries are sent through a deployment.
 
-Every client of a made-up federation sends a canary: its own random direction,
-far longer than the clip. In many dimensions such directions hardly touch each
-other, so that one run tells of all canaries at once (Andrew et al. 2023,
-arXiv:2302.03098). A canary's score in a round is the released sum along it, in
-clip norms: about 1 where it took part, 0 where it did not, with noise of the
-multiplier that the ledger counts. Directions that nobody sent show the noise
-alone.
+Nothing is simulated of what epsilon rests on: the noise is the operating
+system's, the ledger lies on a disk, and clients encode and add their noise as
+on a device. Every client of a made-up federation has a canary, a random
+direction of its own, and a fair coin says whether it sends it, far longer than
+the clip, or nothing. In many dimensions directions hardly touch each other, so
+that one run tells of all canaries at once (Andrew et al. 2023,
+arXiv:2302.03098; Steinke et al. 2023, arXiv:2305.08846).
 """
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +22,17 @@ from numpy.typing import NDArray
 
 from hedgerow import checks, rng
 from hedgerow.client.app import client_app
-from hedgerow.experiments.audit_checks import Finding, Listened, findings
+from hedgerow.experiments.audit_bounds import gaussian_epsilon, guessed, least_epsilon
+from hedgerow.experiments.audit_checks import ERRORS, Deployed, Finding, canaries, composed, findings
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies.server_update import sgd
+from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import ClientNames, Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.strategies.streams import Totals
+from hedgerow.types import Arrays, ClientNames, Fit, Layout, LocalTraining, Model, Samples, Vector
 
-ALLOWED = 1.5
-"""The empirical epsilon may be so many times the ledger's: it is an estimate."""
-
+CONFIDENCE = 0.95
 _LOUD = 10.0
 _SILENT = 1000
 
@@ -40,17 +42,20 @@ class Audit:
     """What was heard.
 
     Attributes:
-        epsilon: of the ledger, over the audited rounds.
-        delta: of both epsilons.
-        empirical: the epsilon that the canaries' scores speak for, at least.
-        sent: `(canaries,)` largest score of each that took part in a cohort's draw.
+        epsilon: of the ledger, over the audited rounds, for zeroing out.
+        delta: of all epsilons.
+        bound: epsilon is more than this, by guesses about who sent a canary,
+            with 95 % confidence.
+        estimate: the epsilon that normal fits of the canaries' scores speak for.
+        sent: `(canaries,)` scores over all rounds of those that were sent.
         silent: `(directions,)` the same of directions that nobody sent.
         findings: what was checked, and how it came out.
     """
 
     epsilon: float
     delta: float
-    empirical: float
+    bound: float
+    estimate: float
     sent: NDArray[np.float64]
     silent: NDArray[np.float64]
     findings: tuple[Finding, ...]
@@ -62,16 +67,19 @@ class Audit:
 
 
 def audit(strategy: Strategy, *, num_rounds: int = 30, dimension: int = 2048, seed: int = 0) -> Audit:
-    """Run a private strategy on canaries, with its own sampling, pipeline, noise and ledger.
+    """Deploy a private strategy on canaries, with its own sampling, pipeline, noise and ledger.
 
     Local training, the server's update and the budget's limit are left out:
-    nothing that the ledger counts on depends on them.
+    nothing that the ledger counts on depends on them. `audit_samples` looks at
+    training with `sample_noise`. Masks are left out too: what is heard is what
+    would be unmasked. A second deployment has the same seed, and where nothing is
+    compressed, clients that do not clip.
 
     Args:
         strategy: a private one.
         num_rounds: rounds to run.
         dimension: values of the made-up model.
-        seed: of the canaries; the noise is that of a simulation.
+        seed: of the run, and of the canaries; an adversary may know it.
 
     Raises:
         ValueError: the strategy is not private, or a number is out of range.
@@ -82,68 +90,28 @@ def audit(strategy: Strategy, *, num_rounds: int = 30, dimension: int = 2048, se
         )
     checks.whole(2, num_rounds=num_rounds)
     checks.whole(256, dimension=dimension)
-    listened, ledger = _run(strategy, num_rounds, dimension, seed)
-    if not len(listened.sizes):
-        raise ValueError(
-            f"in {num_rounds} rounds nothing was released: too few clients were left; allow more"
-        )
-    sent, silent = listened.sent.max(axis=0), listened.silent.max(axis=0)
     delta = strategy.budget.delta
-    empirical = gaussian_epsilon(silent, sent, delta)
-    allowed = ALLOWED * ledger.epsilon
-    heard = Finding(
-        "canaries",
-        empirical <= allowed,
-        f"their scores speak for epsilon {empirical:.2f} or more; at most {allowed:.2f} is allowed,"
-        f" {ALLOWED:g} times the ledger's {ledger.epsilon:.2f}",
-    )
-    return Audit(ledger.epsilon, delta, empirical, sent, silent, (heard, *findings(listened, strategy)))
-
-
-def gaussian_epsilon(silent: NDArray[np.float64], sent: NDArray[np.float64], delta: float) -> float:
-    """The smallest epsilon for which normal fits of two sets of scores are (epsilon, delta) alike.
-
-    arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell their
-    mean and spread badly: both are taken two standard errors to the safe side,
-    so that the scores speak for at least this epsilon, in 19 of 20 audits.
-
-    >>> random = np.random.default_rng(0)
-    >>> round(gaussian_epsilon(random.normal(0, 1, 10**6), random.normal(1, 1, 10**6), 1e-5), 1)
-    4.4
-    """
-    spread, errors = max(float(silent.std()), 1e-12), 2 / math.sqrt(len(sent))
-    wide = max(float(sent.std()), 1e-12) / spread
-    apart = (float(sent.mean()) - float(silent.mean())) / spread
-    low = (0.0, 1.0)
-    high = (max(0.0, apart - errors * wide), max(min(wide, 1.0), wide * (1 - errors / math.sqrt(2))))
-
-    def holds(epsilon: float) -> bool:
-        return max(_beyond(high, low, epsilon), _beyond(low, high, epsilon)) <= delta
-
-    upper = 0.01
-    while not holds(upper):
-        upper *= 2
-        if upper > 1e3:
-            return math.inf
-    lower = 0.0
-    for _ in range(40):
-        middle = (lower + upper) / 2
-        lower, upper = (lower, middle) if holds(middle) else (middle, upper)
-    return upper
-
-
-def _beyond(p: tuple[float, float], q: tuple[float, float], epsilon: float) -> float:
-    """The delta of two normal densities, by summing where one exceeds `exp(epsilon)` times the other."""
-    reach = 12 * max(p[1], q[1])
-    x = np.linspace(min(p[0], q[0]) - reach, max(p[0], q[0]) + reach, 20001)
-    log_p, log_q = (-0.5 * ((x - m) / s) ** 2 - math.log(s * math.sqrt(2 * math.pi)) for m, s in (p, q))
-    excess = np.exp(log_p) - np.exp(np.minimum(log_q + epsilon, 700.0))
-    return float(np.maximum(excess, 0).sum() * (x[1] - x[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        first = _deploy(strategy, num_rounds, dimension, seed, Path(folder) / "privacy.jsonl")
+        again = _deploy(_unclipped(strategy), num_rounds, dimension, seed, Path(folder) / "again.jsonl")
+        unwritten = _deploy(strategy, 1, dimension, seed, Path(folder) / "missing" / "privacy.jsonl")
+        found = findings(first, again, unwritten)
+    if not len(first.sums) or first.canaries is None:
+        return Audit(first.epsilon, delta, 0.0, 0.0, np.empty(0), np.empty(0), tuple(found))
+    scores = composed(first, first.canaries)
+    silent = composed(first, _nobody(dimension, seed))
+    sent = scores[first.included]
+    guesses, right = guessed(scores, first.included)
+    bound = least_epsilon(len(scores), guesses, right, delta, CONFIDENCE)
+    estimate = gaussian_epsilon(silent, sent, delta) if len(sent) > 1 else 0.0
+    sure = gaussian_epsilon(silent, sent, delta, ERRORS) if len(sent) > 1 else 0.0
+    heard = canaries(first.epsilon, delta, len(scores), guesses, right, bound, sure)
+    return Audit(first.epsilon, delta, bound, estimate, sent, silent, (heard, *found))
 
 
 @dataclass(frozen=True)
 class _Canaries:
-    """A federation whose clients each send one direction."""
+    """A federation whose clients have no samples that matter."""
 
     names: Sequence[str]
 
@@ -153,10 +121,11 @@ class _Canaries:
 
 @dataclass(frozen=True)
 class _Sends:
-    """A trainer whose delta is the client's canary, much longer than any clip norm."""
+    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing."""
 
     layout: Layout
     length: float
+    seed: int
 
     def initial(self, seed: int) -> Model:
         return Model(np.zeros(self.layout.dimension, np.float32))
@@ -172,114 +141,116 @@ class _Sends:
         client: str,
         correction: Vector | None = None,
     ) -> Fit:
-        delta = direction(self.layout.dimension, seed, client) * np.float32(self.length)
+        length = self.length if is_included(self.seed, client) else 0.0
+        delta = direction(self.layout.dimension, self.seed, client) * np.float32(length)
         return Fit(delta, np.empty(0, np.float32), len(data))
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         return {}
 
 
+def is_included(seed: int, client: str) -> bool:
+    """A fair coin for each client."""
+    return bool(rng.integer_seed(seed, "canary is sent", client=client) % 2)
+
+
+@lru_cache(maxsize=8)
+def silent_values(dimension: int, seed: int) -> NDArray[np.int64]:
+    """Half of the values, `(d / 2,)`, which no canary touches: there the noise is alone."""
+    return np.sort(rng.generator(seed, "silent values").permutation(dimension)[: dimension // 2])
+
+
 @lru_cache(maxsize=4096)
 def direction(dimension: int, seed: int, client: str) -> NDArray[np.float32]:
     """A random direction of its own for each client, `(d,) float32` of length 1."""
     drawn = rng.generator(seed, "canary", client=client).standard_normal(dimension)
+    drawn[silent_values(dimension, seed)] = 0.0
     return (drawn / np.linalg.norm(drawn)).astype(np.float32)
 
 
-def _run(strategy: Strategy, num_rounds: int, dimension: int, seed: int) -> tuple[Listened, Ledger]:
+def _nobody(dimension: int, seed: int) -> NDArray[np.float64]:
+    """Directions that no client has, `(directions, d)`."""
+    drawn = rng.generator(seed, "silent").standard_normal((_SILENT, dimension))
+    drawn[:, silent_values(dimension, seed)] = 0.0
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+
+
+def _unclipped(strategy: Strategy) -> Strategy:
+    """The strategy with clients that send what they have, where the server can read that."""
+    pipeline = strategy.pipeline
+    if set(pipeline.kinds) - {"clip", "noise"}:
+        return strategy
+    return replace(strategy, pipeline=replace(pipeline, encode=lambda payload, state, context: (payload, {})))
+
+
+@dataclass
+class _Watched:
+    """A server's update that looks whether the ledger on the disk has a line for each sum it gets."""
+
+    file: Path
+    applied: int = 0
+    unwritten: int = 0
+
+    @cached_property
+    def rule(self) -> ServerUpdate:
+        plain = sgd(1.0)
+
+        def apply(parameters: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
+            self.applied += 1
+            lines = self.file.read_bytes().count(b"\n") if self.file.is_file() else 0
+            self.unwritten += lines < self.applied
+            return plain(parameters, delta, state, totals)
+
+        return ServerUpdate(plain.name, plain.init, apply)
+
+
+def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file: Path) -> Deployed:
     assert strategy.budget is not None
     release, sampling = strategy.release, strategy.sampling
     population = round((sampling.expected or 1.0) * (sampling.groups or 1 / (sampling.rate or 1.0)))
     names = ClientNames(max(1, population))
-    alone = replace(
-        strategy, server_update=sgd(1.0), budget=replace(strategy.budget, epsilon=None), max_norm=None
-    )
+    watched = _Watched(file)
+    budget = replace(strategy.budget, epsilon=None, adjacency="zero_out")
+    alone = replace(strategy, server_update=watched.rule, budget=budget, max_norm=None)
     layout = Layout.flat(dimension)
-    trainer = _Sends(layout, _LOUD * max(1.0, release.bounding.norm(release.bounding.init())))
-    ledger = Ledger(alone.budget or strategy.budget)
+    trainer = _Sends(layout, _LOUD * max(1.0, release.bounding.norm(release.bounding.init())), seed)
+    ledger = Ledger(budget, file)
     state = begin(alone, trainer.initial(seed), layout)
-    before, norm = state.model.parameters, release.bounding.norm(state.private)
-    sums, cohorts, reaches = [], [], []
-    # A masked sum is, bit for bit, the same without masks.
-    app = client_app(trainer, _Canaries(names), alone, unmasked=True, seeded_noise=True)
+    before, norm = state.model.parameters, release.norm(state.private)
+    sums, cohorts, reaches, numbers = [], [], [], []
+    app = client_app(trainer, _Canaries(names), alone, unmasked=True, guard=None)
     with InProcessGrid(app, len(names), names=names) as grid:
         for result in rounds(
-            grid, alone, state, layout,
-            num_rounds=num_rounds, seed=seed, ledger=ledger, masks=False, seeded_noise=True,
-        ):  # fmt: skip
-            if result.failed:  # nothing was released
-                continue
+            grid, alone, state, layout, num_rounds=num_rounds, seed=seed, ledger=ledger, masks=False
+        ):
             after = result.state.model.parameters
-            sums.append((after.astype(np.float64) - before) * (release.expected / norm))
-            cohorts.append(frozenset(result.cohort) - set(result.dropped))
-            reaches.append(release.reach(norm) / norm)
+            if not np.array_equal(after, before):  # released, whatever the result says
+                sums.append((after.astype(np.float64) - before) * (release.expected / norm))
+                cohorts.append(frozenset(result.cohort) - set(result.dropped))
+                reaches.append(release.reach(norm) / norm)
+                numbers.append(result.round)
             before, norm = after, release.bounding.norm(result.state.private)
-    return _listen(sums, cohorts, reaches, names, dimension, seed), ledger
-
-
-def _listen(
-    sums: list[NDArray[np.float64]],
-    cohorts: list[frozenset[str]],
-    reaches: list[float],
-    names: Sequence[str],
-    dimension: int,
-    seed: int,
-) -> Listened:
-    if not sums:
-        nothing = np.empty((0, 0))
-        return Listened(
-            nothing, nothing.astype(bool), nothing, np.empty(0, np.int64), np.empty(0), len(names)
-        )
-    took_part = sorted(set().union(*cohorts)) or [names[0]]
-    canaries = np.stack([direction(dimension, seed, name) for name in took_part])
-    nobody = rng.generator(seed, "silent").standard_normal((_SILENT, dimension))
-    nobody /= np.linalg.norm(nobody, axis=1, keepdims=True)
-    released = np.stack(sums)
-    return Listened(
-        sent=released @ canaries.T,
-        present=np.array([[name in cohort for name in took_part] for cohort in cohorts]),
-        silent=released @ nobody.T,
-        sizes=np.array([len(cohort) for cohort in cohorts]),
+    asked = sorted(set().union(*cohorts)) if sampling.groups else list(names)
+    return Deployed(
+        strategy=strategy,
+        sums=np.stack(sums) if sums else np.empty((0, dimension)),
+        canaries=np.stack([direction(dimension, seed, name) for name in asked]) if asked else None,
+        included=np.array([is_included(seed, name) for name in asked], bool),
+        present=np.array([[name in cohort for name in asked] for cohort in cohorts], bool),
+        silent=silent_values(dimension, seed),
         reaches=np.array(reaches),
+        numbers=tuple(numbers),
+        cohorts=tuple(cohorts),
         population=len(names),
+        epsilon=ledger.epsilon,
+        recorded=ledger.releases,
+        unwritten=watched.unwritten,
+        reread=Ledger(strategy.budget, file).epsilon if file.is_file() else math.nan,
+        noises=_noises(file),
     )
 
 
-def described(audit: Audit) -> Iterator[str]:
-    """The verdict for a person, a line each."""
-    for finding in audit.findings:
-        yield f"{'ok  ' if finding.holds else 'FAIL'} {finding.name}: {finding.text}"
-    if audit.passed:
-        told = f"epsilon {audit.epsilon:.2f}, delta {audit.delta:g}"
-        yield f"Nothing speaks against {told}; an audit is no proof."
-    else:
-        yield f"The strategy is not as private as its ledger says (epsilon {audit.epsilon:.2f})."
-
-
-def draw(audit: Audit, file: Path) -> None:
-    """Draw the scores of canaries and of directions that nobody sent, as a PNG.
-
-    Raises:
-        ImportError: matplotlib is missing; with the command that installs it.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('a plot needs matplotlib; install with: pip install "hedgerow[report]"') from error
-    figure = Figure(figsize=(7, 3.6), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    edges = np.histogram_bin_edges(np.concatenate([audit.sent, audit.silent]), 40).tolist()
-    for scores, label, colour in (
-        (audit.silent, "nobody sent it", "#7f7f7f"),
-        (audit.sent, "sent by a client", "#d1495b"),
-    ):
-        axes.hist(scores, edges, density=True, alpha=0.6, label=label, color=colour)
-    axes.set_xlabel("largest score of a direction in any round, in clip norms")
-    axes.set_ylabel("density")
-    verdict = "nothing speaks against it" if audit.passed else "NOT as private as that"
-    axes.set_title(
-        f"epsilon {audit.epsilon:.2f} at delta {audit.delta:g}; canaries: {audit.empirical:.2f}; {verdict}",
-        fontsize=9,
-    )
-    axes.legend(frameon=False)
-    figure.savefig(file)
+def _noises(file: Path) -> frozenset[str]:
+    """What the ledger says of where noise came from."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return frozenset(str(json.loads(line)["noise"]) for line in lines)

@@ -1,4 +1,4 @@
-"""What a private strategy must look like from outside, canary by canary.
+"""What a private deployment must look like from outside, canary by canary.
 
 Each bound leaves 6 standard errors: a sound strategy is refused in about one
 of a hundred million checks.
@@ -10,10 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow.strategies.release import Noise
+from hedgerow.experiments.audit_bounds import chance, composed_epsilon
+from hedgerow.privacy.adjacency import sensitivity
 from hedgerow.strategies.strategy import Strategy
 
 ERRORS = 6.0
+ALLOWED = 1.5
+"""The estimate may be so many times the ledger's epsilon: normal fits have no confidence of their own."""
+
+SURE = 1e-6
+"""Guesses refute an epsilon where they would be luck in fewer runs than this."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,113 +40,188 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Listened:
-    """Scores of a run, in clip norms.
+class Deployed:
+    """What one deployment let out.
 
     Attributes:
-        sent: `(rounds, canaries)` of the clients' canaries.
-        present: `(rounds, canaries)` whether the client took part.
-        silent: `(rounds, directions)` of directions that nobody sent.
-        sizes: `(rounds,)` clients that took part.
-        reaches: `(rounds,)` the sensitivity of a round's sum.
+        strategy: that was deployed.
+        sums: `(releases, d)`, in clip norms.
+        canaries: `(clients, d)`, of length 1; `None` where no client took part.
+        included: `(clients,)` whether the canary is sent.
+        present: `(releases, clients)` who took part.
+        silent: values that no canary touches.
+        reaches: `(releases,)` the sensitivity of a sum, in clip norms.
+        numbers: of the rounds that released.
+        cohorts: of these rounds.
         population: of clients.
+        epsilon: of the ledger, for zeroing out.
+        recorded: releases that it holds.
+        unwritten: sums that reached the model before their line was on the disk.
+        reread: epsilon of the file, for the strategy's own adjacency; NaN where there is none.
+        noises: what the file says of the noise.
     """
 
-    sent: NDArray[np.float64]
+    strategy: Strategy
+    sums: Floats
+    canaries: NDArray[np.float32] | None
+    included: NDArray[np.bool_]
     present: NDArray[np.bool_]
-    silent: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    reaches: NDArray[np.float64]
+    silent: NDArray[np.int64]
+    reaches: Floats
+    numbers: tuple[int, ...]
+    cohorts: tuple[frozenset[str], ...]
     population: int
+    epsilon: float
+    recorded: int
+    unwritten: int
+    reread: float
+    noises: frozenset[str]
+
+    @property
+    def drawn(self) -> Floats:
+        """The noise that was drawn in each round for the silent values, `(releases, silent)`."""
+        return _taken_off_again(self.strategy, self.sums[:, self.silent])
+
+    @property
+    def sigma(self) -> Floats:
+        """The standard deviation that the ledger counts on, of each release."""
+        noise = self.strategy.release.noise
+        return noise.multiplier * math.sqrt(math.fsum(b**2 for b in noise.bands)) * self.reaches
 
 
-def findings(listened: Listened, strategy: Strategy) -> list[Finding]:
-    """Every check that applies to the strategy."""
-    noise = strategy.release.noise
-    length = math.sqrt(math.fsum(band**2 for band in noise.bands))
-    drawn = _drawn(listened.silent, noise)
+def findings(first: Deployed, again: Deployed, unwritten: Deployed) -> list[Finding]:
+    """Every check that applies: `again` has the seed of `first`, and `unwritten` a ledger that cannot be."""
+    if not len(first.sums):
+        return [Finding("release", False, f"in {len(first.cohorts) or 'all'} rounds nothing was released")]
+    sampling = first.strategy.sampling
     return [
-        _loudness(listened),
-        _noise(drawn, noise.multiplier * length * listened.reaches),
-        _fresh(drawn),
-        _rotation(listened, strategy.sampling.groups)
-        if strategy.sampling.groups
-        else _draws(listened, float(strategy.sampling.rate or 1.0)),
+        _loudness([first, again]),
+        _noise(first),
+        _fresh([first, again]),
+        _rotation(first, sampling.groups) if sampling.groups else _draws(first, float(sampling.rate or 1.0)),
+        *([] if sampling.groups or sampling.rate == 1 else [_secret_cohorts(first, again)]),
+        _ledger(first, unwritten),
+        _account(first),
     ]
 
 
-def _drawn(silent: NDArray[np.float64], noise: Noise) -> NDArray[np.float64]:
-    """The noise that was drawn in each round, where later rounds take it off again."""
-    drawn = silent.copy()
-    for back, band in enumerate(noise.bands[1:], start=1):
-        drawn[back:] += band * silent[:-back]
-    return drawn
+def canaries(
+    epsilon: float, delta: float, number: int, guesses: int, right: int, bound: float, sure: float
+) -> Finding:
+    """What guesses and scores say of epsilon."""
+    luck = chance(number, guesses, right, epsilon, delta)
+    allowed = ALLOWED * epsilon
+    return Finding(
+        "canaries",
+        luck > SURE and sure <= allowed,
+        f"{right} of {guesses} guesses about {number} canaries are right: epsilon is {bound:.2f} or more"
+        f" (95 %); their scores surely speak for {sure:.2f}, at most {allowed:.2f} is allowed; the ledger"
+        f" says {epsilon:.2f}",
+    )
 
 
-def _loudness(listened: Listened) -> Finding:
+def composed(deployed: Deployed, directions: NDArray[np.generic]) -> Floats:
+    """One score for each direction, `(directions,)`, of all releases together, with noise of 1.
+
+    Where clients take turns, everybody knows whose turn it is: only those
+    releases are added up in which a client shows. Else all are.
+    """
+    strategy = deployed.strategy
+    scores = _taken_off_again(strategy, deployed.sums @ directions.T.astype(np.float64))
+    turns = np.ones((len(scores), 1))
+    if strategy.sampling.groups:
+        patterns = _taken_off_again(strategy, deployed.present.astype(np.float64))
+        turns = patterns[:, np.arange(scores.shape[1]) % patterns.shape[1]]
+    weights = turns / deployed.sigma[:, None]
+    found = (weights * scores / deployed.sigma[:, None]).sum(axis=0)
+    return np.asarray(found / np.maximum(np.sqrt((weights**2).sum(axis=0)), 1e-300))
+
+
+def _taken_off_again(strategy: Strategy, values: Floats) -> Floats:
+    """`C` times the releases, `(releases, n)`: what was drawn, and all that a participation shows in."""
+    found = values.copy()
+    for back, band in enumerate(strategy.release.noise.bands[1:], start=1):
+        found[back:] += band * values[:-back]
+    return found
+
+
+def _loudness(deployments: list[Deployed]) -> Finding:
     """No client moves the sum by more than the clip norm: in no round, and not on average."""
     worst, allowed = -math.inf, 0.0
-    by_round = zip(listened.sent, listened.present, listened.silent.std(axis=1), strict=True)
-    heard = [
-        (scores[there].mean(), spread / math.sqrt(there.sum()))
-        for scores, there, spread in by_round
-        if there.any()
-    ]
-    for mean, error in heard:
-        # Canaries touch each other a little; rounding and compression are within the tolerance.
-        limit = 1.02 + ERRORS * float(error)
-        if worst == -math.inf or mean - limit > worst - allowed:
-            worst, allowed = float(mean), limit
-    if not heard:
-        return Finding("sensitivity", True, "no client took part in any round")
-    means, errors = np.array(heard).T
-    limit = 1.02 + ERRORS * math.sqrt(float((errors**2).sum())) / len(heard)
-    if means.mean() - limit > worst - allowed:
-        worst, allowed = float(means.mean()), limit
-    return Finding(
-        "sensitivity",
-        worst <= allowed,
-        f"a client moves the sum by {worst:.2f} clip norms; at most {allowed:.2f}",
-    )
+    for deployed in deployments:
+        heard = []
+        for total, there, sigma in zip(deployed.sums, deployed.present, deployed.sigma, strict=True):
+            sent = there & deployed.included
+            if deployed.canaries is not None and sent.any():
+                scores = deployed.canaries[sent] @ total
+                # Canaries touch each other a little: each is a client's noise to all others.
+                spread = math.hypot(max(sigma, 0.0), math.sqrt(2 * sent.sum() / len(total)))
+                heard.append((scores.mean(), spread / math.sqrt(sent.sum())))
+        if not heard:
+            continue
+        means, errors = np.array(heard).T
+        over_all = means.mean(), 1.02 + ERRORS * math.sqrt(float((errors**2).sum())) / len(heard)
+        for mean, limit in [*zip(means, 1.02 + ERRORS * errors, strict=True), over_all]:
+            if mean - limit > worst - allowed or worst == -math.inf:
+                worst, allowed = float(mean), float(limit)
+    if worst == -math.inf:
+        return Finding("sensitivity", True, "no client sent a canary in any round")
+    text = f"a client moves the sum by {worst:.2f} clip norms; at most {allowed:.2f}"
+    return Finding("sensitivity", worst <= allowed, text)
 
 
-def _noise(drawn: NDArray[np.float64], sigma: NDArray[np.float64]) -> Finding:
-    """Each round has at least the noise that is counted."""
-    ratio = float((drawn.std(axis=1) / sigma).min())
-    allowed = 1 - ERRORS / math.sqrt(2 * drawn.shape[1])
+def _noise(deployed: Deployed) -> Finding:
+    """Each round, and all together, have the noise that is counted; from clients, none that they share."""
+    ratios = deployed.drawn.std(axis=1) / deployed.sigma
+    values = deployed.drawn.shape[1]
+    least, mean = float(ratios.min()), float(np.sqrt((ratios**2).mean()))
+    error = ERRORS / math.sqrt(2 * values)
+    allowed, allowed_mean = 1 - error, 1 - ERRORS / math.sqrt(2 * deployed.drawn.size)
+    fewest = deployed.strategy.release.noise.fewest
+    most = 1.0
+    if fewest:  # each adds its own share; shared ones would add up to more
+        most = float((ratios / np.sqrt([len(c) / fewest for c in deployed.cohorts])).max())
     return Finding(
         "noise",
-        ratio >= allowed,
-        f"a round has {ratio:.2f} of the noise that is counted, or more; at least {allowed:.2f}",
+        least >= allowed and mean >= allowed_mean and most <= 1.05 + error,
+        f"a round has {least:.2f} of the noise that is counted, or more; at least {allowed:.2f}; all together"
+        f" have {mean:.3f}; at least {allowed_mean:.3f}"
+        + f"; of independent shares {most:.2f}"
+        * bool(fewest),
     )
 
 
-def _fresh(drawn: NDArray[np.float64]) -> Finding:
-    """No round's noise tells of another's: else their difference has less."""
+def _fresh(deployments: list[Deployed]) -> Finding:
+    """No round's noise tells of another's, nor of that of another run with the same seed."""
+    drawn = np.concatenate([d.drawn for d in deployments])
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.nan_to_num(np.corrcoef(drawn), nan=1.0))
     np.fill_diagonal(correlation, 0.0)
-    largest = float(np.abs(correlation).max())
+    count = len(deployments[0].sums)
+    within, across = (
+        np.abs(correlation[:count, :count]).max(),
+        np.abs(correlation[:count, count:]).max(initial=0),
+    )
     allowed = ERRORS / math.sqrt(drawn.shape[1])
     return Finding(
         "freshness",
-        largest <= allowed,
-        f"noise of two rounds correlates by {largest:.2f}; at most {allowed:.2f}",
+        bool(max(within, across) <= allowed),
+        f"noise of two rounds correlates by {within:.2f}, of two runs with one seed by {across:.2f}; at most"
+        f" {allowed:.2f}",
     )
 
 
-def _draws(listened: Listened, rate: float) -> Finding:
+def _draws(deployed: Deployed, rate: float) -> Finding:
     """Cohorts are coin flips: of the right rate, and of varying size."""
-    flips = listened.population * len(listened.sizes)
-    seen = float(listened.sizes.sum()) / flips
+    sizes = np.array([len(cohort) for cohort in deployed.cohorts])
+    flips = deployed.population * len(sizes)
+    seen = float(sizes.sum()) / flips
     error = math.sqrt(rate * (1 - rate) / flips)
-    variance = listened.population * rate * (1 - rate)
+    variance = deployed.population * rate * (1 - rate)
     # A chi-square of n rounds is below (1 - 2 / 9n - 5 sqrt(2 / 9n))^3 n for one in a few million.
-    part = 2 / (9 * len(listened.sizes))
+    part = 2 / (9 * len(sizes))
     least = max(0.0, 1 - part - 5 * math.sqrt(part)) ** 3
-    spread = (
-        float(np.square(listened.sizes - rate * listened.population).mean()) / variance if variance else 1.0
-    )
+    spread = float(np.square(sizes - rate * deployed.population).mean()) / variance if variance else 1.0
     holds = seen <= rate + ERRORS * error + 1e-12 and spread >= least
     return Finding(
         "sampling",
@@ -148,13 +231,59 @@ def _draws(listened: Listened, rate: float) -> Finding:
     )
 
 
-def _rotation(listened: Listened, groups: int) -> Finding:
+def _secret_cohorts(first: Deployed, again: Deployed) -> Finding:
+    """Who is drawn does not follow from the run's seed."""
+    pairs = [(a, b) for a, b in zip(first.cohorts, again.cohorts, strict=False) if a or b]
+    same = sum(a == b for a, b in pairs)
+    text = f"{same} of {len(pairs)} cohorts are those of another run with the same seed"
+    return Finding("secret cohorts", not pairs or same < len(pairs), text)
+
+
+def _rotation(deployed: Deployed, groups: int) -> Finding:
     """A client's rounds are far enough apart."""
     closest = groups
-    for took_part in listened.present.T:
-        turns = np.flatnonzero(took_part)
+    for took_part in deployed.present.T:
+        turns = np.array(deployed.numbers)[took_part]
         if len(turns) > 1:
             closest = min(closest, int(np.diff(turns).min()))
     return Finding(
         "sampling", closest >= groups, f"two rounds of a client are {closest} apart; at least {groups}"
+    )
+
+
+def _ledger(first: Deployed, unwritten: Deployed) -> Finding:
+    """The ledger on the disk has each release before anybody else has it, and without it there is none."""
+    missing, without = len(first.sums) - first.recorded, len(unwritten.sums)
+    system = first.noises == {"system"}
+    return Finding(
+        "ledger",
+        not first.unwritten and missing <= 0 and not without and system,
+        f"{first.unwritten} of {len(first.sums)} sums reached the model before their line was on the disk,"
+        f" {max(0, missing)} have none; {without} left while the ledger could not be written; noise is said"
+        f" to be {', '.join(sorted(first.noises)) or 'nowhere'}",
+    )
+
+
+def _account(deployed: Deployed) -> Finding:
+    """The ledger's epsilon is no less than what the releases cost, computed in other code."""
+    strategy = deployed.strategy
+    assert strategy.budget is not None
+    groups, rate, delta = (
+        strategy.sampling.groups,
+        float(strategy.sampling.rate or 1.0),
+        strategy.budget.delta,
+    )
+    multiplier, releases = strategy.release.noise.multiplier, len(deployed.sums)
+    if groups:
+        releases, rate = max(np.bincount(np.array(deployed.numbers) % groups)), 1.0
+    if rate == 1:
+        multiplier = multiplier / sensitivity(strategy.budget.adjacency)
+    claimed = deployed.reread
+    # Of sampled clients, replacing one costs more than leaving it out: then this is less than the whole.
+    least = composed_epsilon(multiplier, rate, releases, delta, claimed) if claimed < 100 else 0.0
+    return Finding(
+        "account",
+        claimed >= 0.997 * least - 1e-3,
+        f"the ledger says epsilon {claimed:.3f} of what was released; computed without it, {least:.3f}"
+        " or more",
     )

@@ -1,7 +1,8 @@
 """From events to epsilon, with Google's dp-accounting.
 
-Everything is for adding or removing one client, all of its data and all of its
-rounds. `epsilon` uses privacy loss distributions, which are tight; the Renyi
+Everything is about one client, all of its data and all of its rounds: about
+leaving them out or replacing them, as the adjacency says (`ADJACENCIES`).
+`epsilon` uses privacy loss distributions, which are tight; the Renyi
 accountant gives an independent upper bound, and counts Skellam noise, of which
 no more is known in many dimensions. It also decides how finely losses are
 counted, so that memory and time do not grow with epsilon; and it alone counts
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.privacy.adjacency import ADJACENCIES, sensitivity
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 
 INSTALL = 'pip install "hedgerow[privacy]"'
@@ -51,18 +53,22 @@ class Budget:
         delta: the probability with which the promise of epsilon may fail;
             well below 1 / clients.
         epsilon: a run stops before it would pass it; `None` for no limit.
+        adjacency: what epsilon is about, one of `ADJACENCIES`: leaving out what a
+            client contributes (`"zero_out"`), or replacing it (`"replace"`).
     """
 
     delta: float
     epsilon: float | None = None
+    adjacency: str = "zero_out"
 
     def __post_init__(self) -> None:
         checks.inside(delta=self.delta)
         if self.epsilon is not None:
             checks.positive(epsilon=self.epsilon)
+        checks.one_of(ADJACENCIES, adjacency=self.adjacency)
 
 
-def epsilon(events: Iterable[Event], delta: float) -> float:
+def epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") -> float:
     """The epsilon of all these releases together, by privacy loss distributions.
 
     Where one of them has Skellam noise, or all come to more than `LARGEST`, by
@@ -71,35 +77,42 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     Args:
         events: in any order; equal ones are composed at once.
         delta: above 0 and below 1.
+        adjacency: one of `ADJACENCIES`. For `"replace"` a sampled Gaussian is
+            `(1 - q) N(0) + q N(C)` beside `(1 - q) N(0) + q N(-C)`
+            (Schuchardt et al. 2024, arXiv:2403.04867).
 
     Raises:
         ImportError: dp-accounting is not installed; with the command that does it.
 
     >>> round(epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     0.882
+    >>> round(epsilon([Gaussian(2.3)] * 5, delta=1e-4), 2)
+    3.68
+    >>> round(epsilon([Gaussian(2.3)] * 5, delta=1e-4, adjacency="replace"), 2)
+    8.57
     """
     counts = _counted(events)
     if not counts:
         return 0.0
-    grid = _grid(counts, delta)
+    grid = _grid(counts, delta, adjacency)
     if grid is None:
-        return _renyi(counts, delta)
+        return _renyi(counts, delta, adjacency)
     composed: Any = None
     for event, count in sorted(counts.items(), key=repr):
         assert not isinstance(event, Skellam)
-        part = _composed(event, count, grid)
+        part = _composed(event, count, grid, adjacency)
         composed = part if composed is None else composed.compose(part)
     return float(composed.get_epsilon_for_delta(delta))
 
 
-def renyi_epsilon(events: Iterable[Event], delta: float) -> float:
+def renyi_epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") -> float:
     """An upper bound of `epsilon`, by Renyi divergences: another proof, in other code.
 
     >>> round(renyi_epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     1.173
     """
     counts = _counted(events)
-    return _renyi(counts, delta) if counts else 0.0
+    return _renyi(counts, delta, adjacency) if counts else 0.0
 
 
 def skellam_divergence(event: Skellam, order: int) -> float:
@@ -117,45 +130,47 @@ def skellam_divergence(event: Skellam, order: int) -> float:
     return order * l2 / (2 * variance) + beyond
 
 
-def counted_epsilon(event: Once, count: int, delta: float, grid: float = GRID) -> float:
+def counted_epsilon(
+    event: Once, count: int, delta: float, grid: float = GRID, adjacency: str = "zero_out"
+) -> float:
     """The epsilon of so many equal releases: as `epsilon`, without a list of them.
 
     Losses are rounded up to multiples of `grid`, or more. One ten times `GRID`
     is ten times as fast, and never below.
     """
-    rounded = _grid({event: count}, delta)
+    rounded = _grid({event: count}, delta, adjacency)
     if rounded is None or isinstance(event, Skellam):
-        return counted_renyi(event, count, delta)
-    return float(_composed(event, count, max(rounded, grid)).get_epsilon_for_delta(delta))
+        return counted_renyi(event, count, delta, adjacency)
+    return float(_composed(event, count, max(rounded, grid), adjacency).get_epsilon_for_delta(delta))
 
 
-def counted_renyi(event: Once, count: int, delta: float) -> float:
+def counted_renyi(event: Once, count: int, delta: float, adjacency: str = "zero_out") -> float:
     """The epsilon of so many equal releases, as `renyi_epsilon`."""
-    return _renyi({event: count}, delta)
+    return _renyi({event: count}, delta, adjacency)
 
 
-def counted_delta(event: Once, count: int, epsilon: float) -> float:
+def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zero_out") -> float:
     """The delta for which so many equal releases have this epsilon; 1 where there is none."""
-    grid = _grid({event: count}, _SMALL_DELTA)
+    grid = _grid({event: count}, _SMALL_DELTA, adjacency)
     if grid is not None and not isinstance(event, Skellam):
-        return float(_composed(event, count, grid).get_delta_for_epsilon(epsilon))
-    orders, divergences = _divergences({event: count})
+        return float(_composed(event, count, grid, adjacency).get_delta_for_epsilon(epsilon))
+    orders, divergences = _divergences({event: count}, adjacency)
     if not len(orders):
         return 1.0
     compute_delta = _dp_accounting().rdp.rdp_privacy_accountant.compute_delta
     return float(compute_delta(orders, divergences, epsilon)[0])
 
 
-def _grid(counts: Mapping[Once, int], delta: float) -> float | None:
+def _grid(counts: Mapping[Once, int], delta: float, adjacency: str) -> float | None:
     """What losses are rounded up to multiples of; `None` where Renyi divergences count."""
     if any(isinstance(event, Skellam) for event in counts):
         return None
-    most = _renyi(counts, delta)
+    most = _renyi(counts, delta, adjacency)
     return max(GRID, most / PARTS) if most <= LARGEST else None
 
 
-def _renyi(counts: Mapping[Once, int], delta: float) -> float:
-    orders, divergences = _divergences(counts)
+def _renyi(counts: Mapping[Once, int], delta: float, adjacency: str) -> float:
+    orders, divergences = _divergences(counts, adjacency)
     return (
         float(_dp_accounting().rdp.compute_epsilon(orders, divergences, delta)[0])
         if len(orders)
@@ -163,28 +178,38 @@ def _renyi(counts: Mapping[Once, int], delta: float) -> float:
     )
 
 
-def _divergences(counts: Mapping[Once, int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _divergences(counts: Mapping[Once, int], adjacency: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Orders, and the Renyi divergence of each; those left out that a float cannot hold."""
     sampled = any(isinstance(event, PoissonSampled) for event in counts)  # slow for large orders
     orders = _ORDERS if sampled else _MORE_ORDERS
     with np.errstate(over="ignore"):
-        total = np.sum([count * _divergence(event, orders) for event, count in counts.items()], axis=0)
+        each = [count * _divergence(event, orders, adjacency) for event, count in counts.items()]
+        total = np.sum(each, axis=0)
     finite = np.isfinite(total)
     return np.array(orders)[finite], total[finite]
 
 
 @lru_cache(maxsize=256)
-def _divergence(event: Once, orders: tuple[int, ...]) -> NDArray[np.float64]:
+def _divergence(event: Once, orders: tuple[int, ...], adjacency: str) -> NDArray[np.float64]:
+    apart = sensitivity(adjacency)
     if isinstance(event, Skellam):
+        event = Skellam(event.variance, apart * event.l2, apart * event.l1)
         return np.array([skellam_divergence(event, order) for order in orders])
     gaussian = event.event if isinstance(event, PoissonSampled) else event
     if gaussian.noise_multiplier < _NO_NOISE:
         return np.full(len(orders), np.inf)
+    alone = np.array(orders) / (2 * (gaussian.noise_multiplier / apart) ** 2)
+    if isinstance(event, Gaussian):
+        return alone
+    if adjacency == "replace":  # exp((order - 1) D) is convex in both distributions
+        steps = np.array(orders) - 1.0
+        undrawn, drawn = np.log1p(-min(event.rate, 1 - 1e-16)), np.log(event.rate)
+        return np.asarray(np.logaddexp(undrawn, drawn + steps * alone) / steps)
     accountant = _dp_accounting().rdp.RdpAccountant(orders)
     accountant.compose(_dp_event(event))
     found = np.array(accountant.rdp)
     # Cancelled out: as without sampling, which is never less.
-    return np.where(found > 0, found, np.array(orders) / (2 * gaussian.noise_multiplier**2))
+    return np.where(found > 0, found, alone)
 
 
 def _counted(events: Iterable[Event]) -> Counter[Once]:
@@ -209,20 +234,22 @@ def _counted(events: Iterable[Event]) -> Counter[Once]:
 
 
 @lru_cache(maxsize=256)
-def _composed(event: Gaussian | PoissonSampled, count: int, grid: float) -> Any:
+def _composed(event: Gaussian | PoissonSampled, count: int, grid: float, adjacency: str) -> Any:
     if isinstance(event, Gaussian):  # exactly: noise adds up in squares
-        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), grid)
-    one = _loss_distribution(event, grid)
+        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), grid, adjacency)
+    one = _loss_distribution(event, grid, adjacency)
     return one.self_compose(count) if count > 1 else one
 
 
 @lru_cache(maxsize=64)
-def _loss_distribution(event: Gaussian | PoissonSampled, grid: float) -> Any:
+def _loss_distribution(event: Gaussian | PoissonSampled, grid: float, adjacency: str) -> Any:
     gaussian = event.event if isinstance(event, PoissonSampled) else event
+    relation = _dp_accounting().NeighboringRelation
     return _dp_accounting().pld.privacy_loss_distribution.from_gaussian_mechanism(
         gaussian.noise_multiplier,
         sampling_prob=event.rate if isinstance(event, PoissonSampled) else 1.0,
         value_discretization_interval=grid,
+        neighboring_relation=relation.REPLACE_ONE if adjacency == "replace" else relation.ADD_OR_REMOVE_ONE,
     )
 
 

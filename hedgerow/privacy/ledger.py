@@ -1,13 +1,12 @@
 """What was revealed, written down before it is revealed."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import final
 
 from hedgerow import checks
-from hedgerow.files import append_private, flush_folder
+from hedgerow.files import append_line, read_lines
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
 
@@ -23,6 +22,9 @@ class Ledger:
     A run that is killed has revealed at most what stands here. A round that is
     run again counts again, unless it releases the same sum, bit for bit (its
     digest says so), as it does where a seed decides the noise.
+
+    Each line names the adjacency that the run counts for. Events are facts for
+    either: opened with the other, the same file gives the other's epsilon.
 
     Args:
         budget: of the run.
@@ -44,7 +46,7 @@ class Ledger:
         self._file = file
         self._entries: dict[tuple[int, str], tuple[Event, int]] = {}
         self._known: dict[frozenset[tuple[Event, int]], float] = {}
-        if file is not None and file.is_file():
+        if file is not None:
             self._read(file)
 
     @property
@@ -70,12 +72,17 @@ class Ledger:
         Raises:
             OSError: it cannot be written; then nothing may be released.
         """
+        self.write(round, event, digest, noise=noise, times=times)
+        return self.epsilon
+
+    def write(self, round: int, event: Event, digest: str, *, noise: str, times: int = 1) -> None:
+        """As `record`, and computes no epsilon, for which dp-accounting must be installed."""
         line = {"round": round, "event": to_json(event), "release": digest, "noise": noise}
+        line |= {"adjacency": self.budget.adjacency}
         line |= {"times": times} if times > 1 else {}
         if self._file is not None and (round, digest) not in self._entries:
-            _append_durably(self._file, json.dumps(line) + "\n")
+            append_line(self._file, json.dumps(line))
         self._entries[round, digest] = event, times
-        return self.epsilon
 
     def _after(self, event: Event, times: int) -> float:
         return self._epsilon(self._counted() + Counter({event: times}))
@@ -89,15 +96,11 @@ class Ledger:
     def _epsilon(self, events: Counter[Event]) -> float:
         key = frozenset(events.items())
         if key not in self._known:
-            self._known = {key: epsilon(events.elements(), self.budget.delta)}
+            self._known = {key: epsilon(events.elements(), self.budget.delta, self.budget.adjacency)}
         return self._known[key]
 
     def _read(self, file: Path) -> None:
-        content = file.read_bytes()
-        whole, newline, torn = content.rpartition(b"\n")
-        if torn:  # was being written when the run was killed, and so before its release
-            os.truncate(file, len(whole) + len(newline))
-        for number, text in enumerate(whole.split(b"\n") if whole else [], start=1):
+        for number, text in enumerate(read_lines(file), start=1):
             try:
                 line = json.loads(text)
                 event, times = from_json(line["event"]), int(line.get("times", 1))
@@ -108,19 +111,3 @@ class Ledger:
                     f"line {number} of {file} cannot be read: {error}. What the run has revealed is not"
                     " known: restore the file from a copy, or start a new run"
                 ) from error
-
-
-def _append_durably(file: Path, text: str) -> None:
-    """Add a line and flush it to the disk, or leave the file as it was."""
-    made = not file.exists()
-    with append_private(file) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        try:
-            if stream.write(text.encode()) != len(text.encode()):
-                raise OSError("the disk took only a part of the line")
-            os.fsync(stream.fileno())
-        except OSError:
-            os.truncate(file, size)
-            raise
-    if made:
-        flush_folder(file.parent)

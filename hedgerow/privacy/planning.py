@@ -6,6 +6,7 @@ from typing import Any
 
 from hedgerow import checks
 from hedgerow.privacy.accounting import GRID, Budget, Once, counted_delta, counted_epsilon, counted_renyi
+from hedgerow.privacy.adjacency import ADJACENCIES
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
 Mechanism = Callable[[float], Gaussian | Skellam]
@@ -42,6 +43,7 @@ def solve(
     rate: float | None = None,
     mechanism: Mechanism = Gaussian,
     grid: float = GRID,
+    adjacency: str = "zero_out",
 ) -> Plan:
     """Compute the one number of a plan that is left out, on the safe side.
 
@@ -53,6 +55,7 @@ def solve(
         mechanism: the event of a noise multiplier, `Gaussian` or one that
             gives `Skellam`. With the latter, no chance is counted on: rate is 1.
         grid: of the privacy losses, see `counted_epsilon`.
+        adjacency: what epsilon is about, one of `ADJACENCIES`.
 
     Raises:
         ValueError: not exactly one is left out, one is out of range, or none
@@ -62,6 +65,8 @@ def solve(
     7.511
     >>> solve(epsilon=8.0, delta=1e-5, noise_multiplier=4.0, rate=1.0).rounds
     44
+    >>> solve(epsilon=8.0, delta=1e-5, noise_multiplier=4.0, rate=1.0, adjacency="replace").rounds
+    11
     """
     given = {
         "epsilon": epsilon, "delta": delta, "rounds": rounds,
@@ -73,6 +78,7 @@ def solve(
         raise ValueError(
             f"leave out exactly one of {', '.join(given)}, to have it computed; left out: {left}"
         )
+    checks.one_of(ADJACENCIES, adjacency=adjacency)
     for name, value in given.items():
         if value is None:
             continue
@@ -86,24 +92,26 @@ def solve(
             Budget(delta=value)
     wanted = missing[0]
     known = {name: value for name, value in given.items() if value is not None}
-    found = _SOLVERS[wanted]({**known, "mechanism": mechanism, "grid": grid})
+    found = _SOLVERS[wanted]({**known, "mechanism": mechanism, "grid": grid, "adjacency": adjacency})
     return Plan(**{**given, wanted: found})  # type: ignore[arg-type]
 
 
 def _spent(plan: dict[str, Any]) -> float:
-    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"], plan["grid"])
+    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"], plan["grid"], plan["adjacency"])
 
 
 def _keeps(plan: dict[str, Any]) -> bool:
     """Whether what is spent is within epsilon: at once where a bound of it, which costs nothing, is."""
     allowed = float(plan["epsilon"])
-    if allowed > _WEAK and counted_renyi(_event(plan), int(plan["rounds"]), plan["delta"]) <= allowed:
-        return True
+    if allowed > _WEAK:
+        bound = counted_renyi(_event(plan), int(plan["rounds"]), plan["delta"], plan["adjacency"])
+        if bound <= allowed:
+            return True
     return _spent(plan) <= allowed
 
 
 def _delta(plan: dict[str, Any]) -> float:
-    found = counted_delta(_event(plan), int(plan["rounds"]), plan["epsilon"])
+    found = counted_delta(_event(plan), int(plan["rounds"]), plan["epsilon"], plan["adjacency"])
     if not 0 < found < 1:
         raise ValueError(
             f"delta would be {found:g}, and must be between 0 and 1; take"

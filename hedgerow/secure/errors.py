@@ -6,7 +6,6 @@ Refused
 ├── AlreadyAnswered      a round, or a stage of it, that was answered before
 ├── StaleRound           another run, round, model or set of keys than this round's
 ├── AskedTooOften        a round that comes sooner after the last than the strategy promises
-├── LimitReached         one sum more than the client adds noise to
 ├── NotMasked            a request to send an update in the clear
 ├── WrongModel           a model that is not the one that the round was announced with
 ├── WrongShape           another ring, length or number of words
@@ -52,10 +51,6 @@ class StaleRound(Refused):
 
 class AskedTooOften(Refused):
     """A round that comes sooner after the client's last than the strategy promises."""
-
-
-class LimitReached(Refused):
-    """One sum more than this client adds noise to."""
 
 
 class NotMasked(Refused):

@@ -1,19 +1,23 @@
 """A training run that saves itself, and a Flower `ServerApp` of it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult
+from hedgerow.types import Layout, Model, RoundResult, ServerState
 
 log = logging.getLogger("hedgerow")
 
@@ -26,7 +30,7 @@ def train(
     *,
     num_rounds: int,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | HeldFolder | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
     min_clients: int = 1,
@@ -34,53 +38,101 @@ def train(
     masks: bool = True,
     register: Mapping[str, bytes] | None = None,
     seeded_noise: bool = False,
-) -> Iterator[RoundResult]:
+    contents: Contents | None = None,
+) -> Generator[RoundResult, None, None]:
     """`rounds`, saved after each round and resumed from where it was.
 
     A round is yielded first and saved when the caller asks for the next one,
     so that a caller who writes each result down has written it before the
     checkpoint that counts it. With a `folder`, checkpoints lie in
     `folder/checkpoints`, and the final model is `folder/model.safetensors`. A
-    checkpoint that cannot be written is logged, and the run goes on.
+    checkpoint that cannot be written is logged, and the run goes on. A caller
+    who leaves the loop early (`break`) leaves the last round saved, and its
+    model where the final one would be. No other run, of any process, can write
+    in the folder meanwhile.
 
     Args:
         initial: the model of round 0.
         folder: where to save; `None` saves nothing.
         min_clients: wait for so many clients before the first round.
+        contents: what decides the results beside the strategy, for the run's fingerprint.
         seeded_noise: see `rounds`. A private strategy's ledger is `folder/privacy.jsonl`.
 
     The others are those of `rounds`.
 
     Raises:
         CheckpointError: the folder holds another run's checkpoint.
+        AnotherRun: the folder's run was begun with another strategy, or with
+            other `contents`; the error says what has changed.
+        FolderInUse: another run writes in the folder.
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
-    state = load_checkpoint(folder / "checkpoints", layout, seed=seed) if folder else None
-    state = state or begin(strategy, initial, layout)
-    ledger = None
-    if folder and strategy.budget is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        ledger = Ledger(strategy.budget, folder / "privacy.jsonl")
-    roster = Roster()
-    roster.wait(grid, min_clients)
-    results = rounds(
-        grid, strategy, state, layout,
-        num_rounds=num_rounds, seed=seed, roster=roster,
-        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
-        ledger=ledger, seeded_noise=seeded_noise,
-    )  # fmt: skip
-    for result in spanned(ROUND, results):
-        state = result.state
-        yield result
-        if folder:
+    with nullcontext() if folder is None else hold(folder) as held:
+        saves = _Saves(held, layout, seed, num_rounds)
+        loaded = saves.load()
+        state = loaded or begin(strategy, initial, layout)
+        if held is not None:
+            check_fingerprint(held.path, strategy, contents or Contents(), begun=loaded is not None)
+        ledger = None
+        if held and strategy.budget is not None:
+            ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
+        roster = Roster()
+        roster.wait(grid, min_clients)
+        results = rounds(
+            grid, strategy, state, layout,
+            num_rounds=num_rounds, seed=seed, roster=roster,
+            evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
+            ledger=ledger, seeded_noise=seeded_noise,
+        )  # fmt: skip
+        for result in spanned(ROUND, results):
+            state = result.state
             try:
-                with span("save"):
-                    save_checkpoint(folder / "checkpoints", state, layout, seed=seed)
-            except OSError as error:
-                log.warning("round %d is not saved: %s; the run goes on", state.round, error)
-    if folder:
-        save_model(folder / "model.safetensors", state.model, layout)
+                with held.let_go() if held else nullcontext():
+                    yield result
+            except GeneratorExit:  # the caller has left the loop
+                saves.leave(state)
+                raise
+            saves.round(state)
+        saves.end(state)
+
+
+@dataclass(frozen=True)
+class _Saves:
+    """What a run writes in its folder, if it has one."""
+
+    held: HeldFolder | None
+    layout: Layout
+    seed: int
+    num_rounds: int
+
+    def load(self) -> ServerState | None:
+        if self.held is None:
+            return None
+        return load_checkpoint(self.held.path / "checkpoints", self.layout, seed=self.seed)
+
+    def round(self, state: ServerState) -> None:
+        if self.held is None:
+            return
+        try:
+            with span("save"):
+                save_checkpoint(self.held.path / "checkpoints", state, self.layout, seed=self.seed)
+        except OSError as error:
+            log.warning("round %d is not saved: %s; the run goes on", state.round, error)
+
+    def end(self, state: ServerState) -> None:
+        if self.held is not None:
+            save_model(self.held.path / MODEL, state.model, self.layout, rounds=self.num_rounds)
+
+    def leave(self, state: ServerState) -> None:
+        """Save the last round, unless another run has the folder by now; an error is logged."""
+        if self.held is None or self.held.lost:
+            return
+        self.round(state)
+        try:
+            save_model(self.held.path / MODEL, state.model, self.layout, rounds=0)
+        except OSError as error:
+            log.warning("the model of round %d is not saved: %s", state.round, error)
 
 
 def server_app(

@@ -7,7 +7,7 @@ process killed at any moment, or a full disk, leaves the last whole one.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hedgerow.files import PRIVATE, private_folder, write_whole
-from hedgerow.types import Layout, Model, ServerState
+from hedgerow.types import Layout, Model, ServerState, Tensor, Vector
 
-_KEPT = 2
+MODEL = "model.safetensors"
+
+_KEPT, _NAMED = 2, 3
+_HEADER = "hedgerow"
 _UPDATE, _PRIVATE, _AGGREGATE, _STREAM = "update.", "private.", "aggregate.", "stream."
 _CONTROL = "control"
 
@@ -93,8 +96,19 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
     return None
 
 
-def save_model(path: Path, model: Model, layout: Layout) -> None:
+def save_model(path: Path, model: Model, layout: Layout, *, rounds: int | None = None) -> None:
     """Write a model as named tensors, whole or not at all; `torch` and others can read it.
+
+    `module.load_state_dict(safetensors.torch.load_file(path), strict=False)` takes
+    it over: the names are those of the module. Integer buffers (BatchNorm's batch
+    counter) are not in it, and of tied tensors only the first.
+
+    Args:
+        path: of the safetensors file.
+        model: its values.
+        layout: names and shapes; a trainer has it (`TorchTrainer(task).layout`).
+        rounds: that the run was to have, where this is the model at its end; 0
+            where the run was left before. `None` says nothing.
 
     Raises:
         OSError: it cannot be written.
@@ -105,7 +119,74 @@ def save_model(path: Path, model: Model, layout: Layout) -> None:
         for tensor in tensors:
             arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)
             start += tensor.size
-    write_whole(path, save(_contiguous(arrays)))
+    header = None if rounds is None else {_HEADER: json.dumps({"rounds": rounds})}
+    write_whole(path, save(_contiguous(arrays), header))
+
+
+def load_model(path: Path, layout: Layout) -> Model:
+    """A model from named tensors in a safetensors file, or in the folder of a run that ended.
+
+    Raises:
+        ValueError: there is no such file, or it is of another model; the error
+            names the tensors that are missing, too many, or of another shape or type.
+
+    >>> import tempfile
+    >>> layout, model = Layout.flat(3), Model(np.arange(3, dtype=np.float32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(Path(folder) / "model.safetensors", model, layout)
+    ...     load_model(Path(folder), layout).parameters.tolist()
+    [0.0, 1.0, 2.0]
+    """
+    file = path / MODEL if path.is_dir() else path
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError) as error:
+        there = "is not there" if not file.exists() else f"cannot be read as safetensors: {error}"
+        raise ValueError(
+            f"the model {file} {there}; give a safetensors file, or the folder of a run that has one"
+        ) from None
+    wanted = {t.name: t.shape for t in (*layout.parameters, *layout.buffers, *layout.constants)}
+    wrong = [f"{name!r} is missing" for name in wanted if name not in arrays]
+    wrong += [
+        f"{name!r} is {_kind(arrays[name])}, and must be float32 {list(shape)}"
+        for name, shape in wanted.items()
+        if name in arrays and (arrays[name].shape != shape or arrays[name].dtype != np.float32)
+    ]
+    wrong += [
+        f"{name!r} is not in the model"
+        for name, values in arrays.items()
+        if name not in wanted and np.issubdtype(values.dtype, np.floating)
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise ValueError(f"{file} is of another model: {'; '.join(wrong[:_NAMED])}{more}")
+    parts = layout.parameters, layout.buffers, layout.constants
+    return Model(*(_joined(arrays, tensors) for tensors in parts))
+
+
+def rounds_of_model(path: Path) -> int | None:
+    """How many rounds the run was to have of which this is the final model, see `save_model`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(json.loads((file.metadata() or {})[_HEADER])["rounds"])
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError):
+        return None
+
+
+def mark_model(path: Path, rounds: int) -> None:
+    """Write down of a final model that says nothing how many rounds its run was to have."""
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_whole(path, save(arrays, {_HEADER: json.dumps({"rounds": rounds})}))
+
+
+def _joined(arrays: Mapping[str, NDArray[Any]], tensors: Sequence[Tensor]) -> Vector:
+    return np.concatenate([np.empty(0, np.float32), *(arrays[tensor.name].ravel() for tensor in tensors)])
+
+
+def _kind(values: NDArray[Any]) -> str:
+    return f"{values.dtype} {list(values.shape)}"
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

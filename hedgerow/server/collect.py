@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from hedgerow import record_sizes, records
 from hedgerow.server.exchange import exchange
-from hedgerow.server.replies import reason
+from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
@@ -212,7 +212,7 @@ class Collector:
 
     def _count_in(self, client: str, message: Message | records.Reply | None) -> None:
         if message is None:
-            raise PayloadError("it did not reply in time")
+            raise PayloadError(NO_REPLY)
         collected = self.collected
         with span("records"):
             reply = self._opened(client, message)
@@ -243,7 +243,7 @@ class Collector:
             sizes[client] = records.measure_reply(message, round=self._round, client=client)
             return records.checked_reply(message, max_weight=max_weight, streams=self._sizes)
         if message.has_error():
-            raise PayloadError(f"it failed: {reason(message.error.reason)}")
+            raise PayloadError(failure(message.error))
         sizes[client] = record_sizes.measure(message.content)
         return records.unpack_reply(
             message.content, self._layout,

@@ -2,12 +2,32 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
+
+
+@runtime_checkable
+class Instructs(Protocol):
+    """A grid that makes its own messages, as the simulation's can.
+
+    Flower's `Message(...)` takes sender and run from an identity that the whole
+    process has; such a grid needs none, so that several can be used at a time.
+    """
+
+    def instruction(self, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
+        """A message to a node."""
+
+
+def instruction(grid: Grid, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
+    """A message to a node, as the grid makes it, or Flower."""
+    if isinstance(grid, Instructs):
+        return grid.instruction(content, node, message_type, group_id)
+    return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id)
 
 
 def exchange(

@@ -38,6 +38,7 @@ class MaskedRounds:
     register: Mapping[str, bytes] | None = None
     masks: bool = True
     epsilon: float | None = field(default=None, init=False)
+    shows_replies: bool = field(default=True, init=False)
 
     @property
     def secure(self) -> str:

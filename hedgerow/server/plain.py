@@ -47,6 +47,7 @@ class PlainRounds:
     bounds: Callable[[ServerState], tuple[Any, ...]] = lambda state: ()
     secure: str = field(default="", init=False)
     epsilon: float | None = field(default=None, init=False)
+    shows_replies: bool = field(default=True, init=False)
 
     @property
     def sampling_seed(self) -> int:

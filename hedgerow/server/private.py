@@ -124,6 +124,11 @@ class PrivateRounds:
         return self.ledger.epsilon
 
     @property
+    def shows_replies(self) -> bool:
+        """Whether such a run ends would tell who was there."""
+        return False
+
+    @property
     def sampling_seed(self) -> int:
         """Decides who is in the next cohort; where that is drawn in a real run, nobody can guess it."""
         fixed = self.seeded or self.strategy.sampling.groups is not None

@@ -2,6 +2,23 @@
 
 import re
 
+from flwr.app import Error
+
+NO_REPLY = "it did not reply in time"
+
+_NOT_REACHED = "it cannot be reached"
+_TRANSPORT = (3, 4, 5)  # Flower's codes of a message, a reply or a node that is not available
+
+
+def failure(error: Error) -> str:
+    """Why a client that answered with an error does not count."""
+    return f"{_NOT_REACHED if error.code in _TRANSPORT else 'it failed'}: {reason(error.reason)}"
+
+
+def is_silence(text: str) -> bool:
+    """Whether a client does not count only because nothing came from it."""
+    return NO_REPLY in text or _NOT_REACHED in text
+
 
 def reason(text: str | None) -> str:
     """The reason of an error reply; Flower writes `<class 'E'>:<'text'>`."""

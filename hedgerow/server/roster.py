@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from flwr.app import Message, RecordDict
+from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow.records import unpack_identity
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
+from hedgerow.server.failures import EveryClientFailed, same_refusal
+from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.types import ClientNames, PayloadError
 
 log = logging.getLogger("hedgerow")
@@ -40,6 +42,7 @@ class Roster:
         self._names: Sequence[str] = ()
         self._seen: Iterable[int] = ()
         self._known: Sequence[str] | None = None
+        self._refusals: dict[int, str] = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -84,12 +87,15 @@ class Roster:
 
         Raises:
             TimeoutError: they are not, `timeout` seconds later.
+            EveryClientFailed: so many nodes are there, and all refuse to say who they are, for one reason.
         """
         started = time.monotonic()
         while True:
             self.refresh(grid)
             if len(self._names) >= clients:
                 return
+            if not self._names and len(self._refusals) >= clients and (why := same_refusal(self._refusals)):
+                raise EveryClientFailed(f"none of the {len(self._refusals)} clients takes part: {why}")
             if timeout is not None and time.monotonic() - started > timeout:
                 raise TimeoutError(
                     f"{len(self._names)} clients are connected after {timeout:g} s; {clients} are needed"
@@ -97,13 +103,15 @@ class Roster:
             time.sleep(pause)
 
     def _ask(self, grid: Grid, nodes: Sequence[int], timeout: float) -> Iterator[tuple[int, str]]:
-        questions = [Message(RecordDict(), dst_node_id=node, message_type="query") for node in nodes]
+        self._refusals = {}
+        questions = [instruction(grid, RecordDict(), node, "query") for node in nodes]
         for node, reply in exchange(grid, questions, timeout):
             if reply is None or reply.has_error():
-                log.warning("node %d does not say which client it is: %s", node, _why(reply))
+                self._refusals[node] = NO_REPLY if reply is None else failure(reply.error)
+                log.warning("node %d does not say which client it is: %s", node, self._refusals[node])
                 continue
             try:
-                yield node, unpack_identity(reply.content)[0]
+                yield node, unpack_identity(reply.content)
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
 
@@ -123,7 +131,3 @@ class _Numbered(Mapping[str, int]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def _why(reply: Message | None) -> str:
-    return "no reply" if reply is None else str(reply.error.reason)

@@ -78,6 +78,10 @@ class RoundKind(Protocol):
         """What the run has revealed so far; `None` where nothing is promised."""
 
     @property
+    def shows_replies(self) -> bool:
+        """Whether the run may end for what clients answer: where who was there is no secret."""
+
+    @property
     def sampling_seed(self) -> int:
         """Decides who is in the next cohort."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from flwr.serverapp import Grid
 
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
 from hedgerow.server.roster import Roster
@@ -83,17 +84,15 @@ def rounds(
     and named in `RoundResult.dropped`; it never ends a run. Under the
     strategy's quorum the round is `failed` and the model stays as it was.
 
+    Where every client fails in the same way, as all of the first round on a model
+    that does not fit the data, the run stops; see `Failures`. A private one does not.
+
     Raises:
-        ValueError: the state has other streams than the strategy, such as
-            control variates.
+        EveryClientFailed: the run cannot succeed; the error says what the first client says.
+        ValueError: the state is of a strategy that keeps something else.
     """
-    wanted = streams.begin(strategy.streams, layout)
-    if state.streams.keys() != wanted.keys():
-        raise ValueError(
-            f"the state has the streams {sorted(state.streams)}, and the strategy {strategy.name} has"
-            f" {sorted(wanted)}; go on with the strategy it was begun with, or begin anew"
-        )
-    roster = roster or Roster()
+    _refuse_other_state(strategy, state, layout)
+    roster, failures = roster or Roster(), Failures()
     kind = kind_of(
         strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
         ledger=ledger, seeded_noise=seeded_noise,
@@ -109,12 +108,14 @@ def rounds(
         chosen = strategy.sampling.choose(names, kind.sampling_seed, number) if names else ()
         kind.open(state, Cohort({name: roster.node(name) for name in chosen}, len(names)))
         outcome = kind.close()
+        replies = outcome.replies
+        if kind.shows_replies:
+            failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
             state, failed = step(strategy, state, outcome.aggregated(state))
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
-        replies = outcome.replies
         yield RoundResult(
             state=state,
             cohort=chosen,
@@ -128,3 +129,19 @@ def rounds(
             secure=kind.secure,
             epsilon=kind.epsilon,
         )
+
+
+def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:
+    """Refuse a state that another strategy has left."""
+    fresh = begin(strategy, state.model, layout)
+    for what, wanted, found in (
+        ("the server update", fresh.update, state.update),
+        ("the aggregate", fresh.aggregate, state.aggregate),
+        ("the streams", fresh.streams, state.streams),
+    ):
+        if wanted.keys() != found.keys():
+            kept, has = (", ".join(sorted(names)) or "nothing" for names in (wanted, found))
+            raise ValueError(
+                f"this state holds {has} of {what}, and {strategy.name} keeps {kept}; go on with the strategy"
+                " it was begun with, or begin anew"
+            )

@@ -13,9 +13,9 @@ from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Advert, Masked, Revealed, Setup, Shares, Signed
 from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked_collector import MaskedCollected
-from hedgerow.server.replies import reason
+from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
@@ -164,9 +164,9 @@ class _Conversation:
         for name, message in self._exchange(stage, contents, self._timeout):
             try:
                 if message is None:
-                    raise PayloadError("it did not reply in time")
+                    raise PayloadError(NO_REPLY)
                 if message.has_error():
-                    raise PayloadError(f"it failed: {reason(message.error.reason)}")
+                    raise PayloadError(failure(message.error))
                 size = record_sizes.measure(message.content)
                 self.collected.bytes_up[name] = self.collected.bytes_up.get(name, 0) + size
                 take(name, message.content)
@@ -193,7 +193,9 @@ class _Conversation:
         for name, content in contents.items():
             size = record_sizes.measure(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
-            messages.append(Message(content, self._nodes[name], f"train.{stage}", group_id=self._group))
+            messages.append(
+                instruction(self._grid, content, self._nodes[name], f"train.{stage}", self._group)
+            )
         for node, message in exchange(self._grid, messages, timeout):
             yield names[node], message
 

@@ -1,6 +1,7 @@
 """The clients of one app, run where they are asked to: in this process or in a worker's."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,11 @@ App: TypeAlias = Callable[[Message, Context], Message]
 # code that puts them there must fail here too.
 FIRST_NODE_ID = 2**63 + 1
 
+CAUSE = "cause"
+"""What a log record of a client's failure has, so that each cause is told once."""
+
 _SOME = 32
+_DIFFERS = re.compile(r"'[^']*'|\d+")  # from client to client: its name, and numbers
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +69,7 @@ class Clients:
     node_config: Callable[[int], Config] | None = None
     memory_limit: int | None = None
     _left_threads: set[str] = field(default_factory=set, repr=False, compare=False)
+    _causes: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def node_ids(self) -> range:
@@ -106,8 +112,31 @@ class Clients:
         except (Exception, SystemExit) as error:
             if self.memory_limit is not None and ran_out_of_memory(error):
                 raise OutOfMemory from error
-            return failed(message, error), state
+            return self._failed(message, error), state
         return reply, context.state
+
+    def log(self, record: logging.LogRecord) -> None:
+        """Log what a worker process has logged, each cause of failures once."""
+        cause = getattr(record, CAUSE, None)
+        if cause is None or self._is_new(cause):
+            logging.getLogger(record.name).handle(record)
+
+    def _is_new(self, cause: str) -> bool:
+        new = cause not in self._causes
+        self._causes.add(cause)
+        return new
+
+    def _failed(self, message: Message, error: BaseException) -> Message:
+        """The error reply of a client that raised; each cause is logged once, with its traceback on DEBUG."""
+        partition = message.metadata.dst_node_id - FIRST_NODE_ID
+        kind = type(error).__qualname__
+        cause = f"{kind}: {_DIFFERS.sub('', str(error))}"
+        if self._is_new(cause):
+            shown = error if _log.isEnabledFor(logging.DEBUG) else None
+            _log.warning(
+                "client %d failed: %s (%s)", partition, error, kind, exc_info=shown, extra={CAUSE: cause}
+            )
+        return flower.client_error(message, error)
 
     def answer_each(
         self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
@@ -137,13 +166,14 @@ class Clients:
                 for position, reply in app.train_many(messages, contexts):
                     if isinstance(reply, BaseException):
                         if self.memory_limit is None or not ran_out_of_memory(reply):
-                            yield position, failed(messages[position], reply), before[position]
+                            yield position, self._failed(messages[position], reply), before[position]
                         continue
                     if isinstance(reply, Message):
                         _check_reply(reply, messages[position])
                     yield position, reply, contexts[position].state
         except (Exception, SystemExit):
-            _log.warning("%d clients at once failed; they run one by one", len(nodes), exc_info=True)
+            shown = _log.isEnabledFor(logging.DEBUG)
+            _log.warning("%d clients at once failed; they run one by one", len(nodes), exc_info=shown)
 
     @contextmanager
     def _threads_named(self, who: str) -> Iterator[None]:
@@ -241,13 +271,6 @@ def keep(states: MutableMapping[int, RecordDict], node: int, state: RecordDict) 
         states[node] = state
     else:
         states.pop(node, None)
-
-
-def failed(message: Message, error: BaseException) -> Message:
-    """The error reply of a client that raised; it is logged too."""
-    partition = message.metadata.dst_node_id - FIRST_NODE_ID
-    _log.warning("client %d failed: %s", partition, error, exc_info=error)
-    return flower.client_error(message, error)
 
 
 def _check_reply(reply: object, message: Message) -> None:

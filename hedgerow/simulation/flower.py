@@ -7,6 +7,7 @@ installed version.
 """
 
 import copy
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 _IDENTITY_FIELDS = ("_task_id", "_run_id", "_node_id")
+_identity_lock = threading.Lock()
+_identity_taken: dict[int, int] = {}
 
 
 @contextmanager
@@ -53,26 +56,34 @@ def task_identity(run_id: int) -> Iterator[None]:
     """Let this process make instruction messages as the server of a run.
 
     Flower reads the sender and the run of a new `Message` from a process-wide
-    identity. It is put back as it was afterwards, also after an exception.
+    identity. It is taken back when the last who wanted it has left, also after
+    an exception; several, in any threads, may be the server of one run.
 
     Raises:
-        RuntimeError: an identity is set already, by another grid or by a real
+        RuntimeError: another run's identity is set, such as that of a real
             Flower task: the messages of one would carry the name of the other.
     """
-    before = {field: TaskIdentity.__dict__[field] for field in _IDENTITY_FIELDS}
-    if any(value is not None for value in before.values()):
-        raise RuntimeError(
-            "this process is already in a Flower run, and can be in one only; "
-            "leave that one first, or start this one in a process of its own"
-        )
-    TaskIdentity.task_id = 1
-    TaskIdentity.run_id = run_id
-    TaskIdentity.node_id = SUPERLINK_NODE_ID
+    with _identity_lock:
+        if not _identity_taken.get(run_id):
+            if any(TaskIdentity.__dict__[field] is not None for field in _IDENTITY_FIELDS):
+                raise RuntimeError(
+                    "this process is already in a Flower run, and can be in one only; "
+                    "leave that one first, or start this one in a process of its own"
+                )
+            _set_identity(1, run_id, SUPERLINK_NODE_ID)
+        _identity_taken[run_id] = _identity_taken.get(run_id, 0) + 1
     try:
         yield
     finally:
-        for field, value in before.items():
-            setattr(TaskIdentity, field, value)
+        with _identity_lock:
+            _identity_taken[run_id] -= 1
+            if not _identity_taken[run_id]:
+                _set_identity(None, None, None)
+
+
+def _set_identity(*values: int | None) -> None:
+    for field, value in zip(_IDENTITY_FIELDS, values, strict=True):
+        setattr(TaskIdentity, field, value)
 
 
 def empty_run(run_id: int) -> Run:
@@ -89,7 +100,14 @@ def set_message_id(message: Message, message_id: str) -> None:
 
 
 def instruction(
-    run_id: int, message_id: str, node_id: int, content: RecordDict, *, message_type: str, group_id: str
+    run_id: int,
+    message_id: str,
+    node_id: int,
+    content: RecordDict,
+    *,
+    message_type: str,
+    group_id: str,
+    ttl: float | None = None,
 ) -> Message:
     """A message from the server to a node, also where this process has no identity to make one with."""
     metadata = Metadata(
@@ -100,7 +118,7 @@ def instruction(
         reply_to_message_id="",
         group_id=group_id,
         created_at=time.time(),
-        ttl=DEFAULT_TTL,
+        ttl=DEFAULT_TTL if ttl is None else ttl,
         message_type=message_type,
     )
     return make_message(metadata, content=content)

@@ -6,7 +6,8 @@ without a SuperLink.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
+from threading import Lock
 from typing import Any, Self, final
 
 from flwr.app import Context, Message, RecordDict
@@ -31,7 +32,9 @@ _RUN_ID = 1
 class InProcessGrid(Grid):
     """Clients on this machine, run one after another or in several processes as their replies are pulled.
 
-    It is entered with `with`, because Flower allows one run a process.
+    `with grid:` lets this process make messages with Flower's own `Message(...)`;
+    `with grid.running():` sets nothing that is the whole process's. Several
+    grids may be in use side by side, and in several threads.
 
     Guarantees:
         - A client that never gets a message costs nothing; one that keeps no
@@ -121,6 +124,7 @@ class InProcessGrid(Grid):
             raise ValueError(f"there are {len(self._names)} names and {num_clients} clients; each needs one")
         self._states: MutableMapping[int, RecordDict] = {} if states is None else states
         self._entered = ExitStack()
+        self._in_use = Lock()
         self._workers: Workers | None = None
         if client_timeout is not None:
             checks.positive(client_timeout=client_timeout)
@@ -135,22 +139,37 @@ class InProcessGrid(Grid):
         self._mail = Mail(self._clients, self._states, self._workers)
 
     def __enter__(self) -> Self:
-        """Start the run: from here on this process can make messages.
+        """Start the run: from here on this process can make messages with `Message(...)`.
 
         Raises:
-            RuntimeError: this process is in a Flower run already.
+            RuntimeError: the grid is entered already, or this process is in a real Flower run.
             ModuleNotFoundError, ConnectionError: the cluster cannot be had.
         """
         with ExitStack() as entered:
+            entered.enter_context(self.running())
             entered.enter_context(flower.task_identity(self._run.run_id))
-            if self._workers is not None:
-                entered.enter_context(self._workers)
             self._entered = entered.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """End the run, and all processes. States stay, so that the grid can be entered again."""
         self._entered.close()
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Start the run, and end it and all processes; messages are made with `instruction`.
+
+        Raises:
+            RuntimeError: the grid is in use already.
+            ModuleNotFoundError, ConnectionError: the cluster cannot be had.
+        """
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("this grid is in use already; make another one for another run")
+        try:
+            with self._workers or nullcontext():
+                yield self
+        finally:
+            self._in_use.release()
 
     def set_run(self, run: flower.Run) -> None:
         """Replace the description of the run."""
@@ -170,7 +189,13 @@ class InProcessGrid(Grid):
         ttl: float | None = None,
     ) -> Message:
         """Make an instruction message, as `Message(...)` does."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+        return flower.instruction(
+            self._run.run_id, "", dst_node_id, content, message_type=message_type, group_id=group_id, ttl=ttl
+        )
+
+    def instruction(self, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
+        """Make an instruction message; unlike `Message(...)`, it needs nothing from the whole process."""
+        return self.create_message(content, message_type, node, group_id)
 
     def get_node_ids(self) -> range:
         """Ids of all nodes, in the order of their partitions; takes no memory."""
@@ -222,16 +247,9 @@ class InProcessGrid(Grid):
         return self._mail.replies_by(deadline, message_ids)
 
     def reduce(
-        self,
-        start: Start,
-        arguments: tuple[Any, ...],
-        asked: Sequence[tuple[str, int]],
-        content: RecordDict,
-        *,
-        message_type: str,
-        group_id: str,
-        timeout: float | None = None,
-    ) -> Iterator[Any]:
+        self, start: Start, arguments: tuple[Any, ...], asked: Sequence[tuple[str, int]], content: RecordDict,
+        *, message_type: str, group_id: str, timeout: float | None = None,
+    ) -> Iterator[Any]:  # fmt: skip
         """Send one record to clients and count their replies in where they are made.
 
         Args:
@@ -277,7 +295,7 @@ def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:
         The server's context after the run.
 
     Raises:
-        RuntimeError: this process is in a Flower run already.
+        RuntimeError: this process is in a real Flower run, or the grid is in use already.
         Exception: whatever the app raises, unchanged.
     """
     context = Context(

@@ -54,5 +54,6 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
         rate=1.0 if groups else planned.sampling.rate,
         mechanism=mechanism,
         grid=_GRID,
+        adjacency=budget.adjacency,
     )
     return plan.noise_multiplier

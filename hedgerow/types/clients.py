@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples.
+    """Samples and their targets.
 
     Attributes:
         x: `(n, ...)`; float32 for images and series, int64 for characters.
-        y: `(n,) int64`, the class of each sample.
+        y: `(n,) int64`, the class of each sample; in regression float32, the number to predict.
     """
 
     x: NDArray[Any]

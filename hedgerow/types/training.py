@@ -42,6 +42,8 @@ class LocalTraining:
         sample_delta: of each client's own account, well below 1 / samples.
         sample_epsilon: a client takes no part in a round that would pass it;
             0 for no limit.
+        sample_adjacency: what a sample's epsilon is about: leaving it out
+            (`"zero_out"`), or another in its place (`"replace"`).
     """
 
     optimizer: str = "sgd"
@@ -58,6 +60,7 @@ class LocalTraining:
     sample_rate: float = 0.0
     sample_delta: float = 0.0
     sample_epsilon: float = 0.0
+    sample_adjacency: str = "zero_out"
 
     def __post_init__(self) -> None:
         checks.one_of(["sgd", "adam"], optimizer=self.optimizer)
@@ -74,6 +77,7 @@ class LocalTraining:
         checks.not_negative(clip_gradient=self.clip_gradient, clip_samples=self.clip_samples)
         checks.not_negative(sample_noise=self.sample_noise, sample_epsilon=self.sample_epsilon)
         checks.not_negative(sample_rate=self.sample_rate, sample_delta=self.sample_delta)
+        checks.one_of(["zero_out", "replace"], sample_adjacency=self.sample_adjacency)
         self._check_private()
 
     def _check_private(self) -> None:
@@ -88,6 +92,11 @@ class LocalTraining:
                     " sample_delta and batch_size must be above 0"
                 )
             return
+        if self.sample_adjacency != "zero_out":
+            raise ValueError(
+                f"sample_adjacency is {self.sample_adjacency!r}; it goes with sample_noise, which must then"
+                " be above 0"
+            )
         for name in ("sample_rate", "sample_delta", "sample_epsilon"):
             if value := getattr(self, name):
                 raise ValueError(f"{name} is {value}; it goes with sample_noise, which must then be above 0")

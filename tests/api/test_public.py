@@ -29,6 +29,7 @@ PUBLIC = [
     "Strategy",
     "Task",
     "TorchTrainer",
+    "absolute_error",
     "adaptive_clip",
     "banded_noise",
     "begin",
@@ -53,6 +54,7 @@ PUBLIC = [
     "gaussian_noise",
     "iid",
     "load_dataset",
+    "load_model",
     "mask",
     "mean",
     "natural",
@@ -63,12 +65,14 @@ PUBLIC = [
     "quantize",
     "random_k",
     "rounds",
+    "save_model",
     "scaffold",
     "secure_dp_fedavg",
     "secure_fedavg",
     "server_app",
     "shards",
     "simulate",
+    "squared_error",
     "top_k",
     "train",
     "uniform",
@@ -120,3 +124,9 @@ def test_a_device_loads_no_torch(module):
     loaded = loaded_by(f"import hedgerow.{module}")
     assert "numpy" in loaded
     assert not {"torch", "matplotlib", "plotly", "pyarrow", "pydantic", "ray", "scipy"} & loaded
+
+
+def test_a_devices_policy_loads_neither_flower_nor_torch():
+    loaded = loaded_by("import hedgerow.client.guard, hedgerow.client.discretion")
+    assert "numpy" in loaded
+    assert not {"flwr", "torch", "pydantic", "ray", "scipy"} & loaded

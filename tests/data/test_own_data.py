@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -168,6 +169,68 @@ def test_a_csv_file_becomes_features_classes_and_clients(tmp_path: Path) -> None
         assert who == (x[0] - 20) % 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text + "\n",
+        lambda text: text + "\n\n\n",
+        lambda text: text.replace("\n", "\r\n") + "\r\n",
+        lambda text: text.replace("\n", "\n\n"),
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", " , "),
+        lambda text: "".join(f"{k - 1 if k else ''},{row}\n" for k, row in enumerate(text.splitlines())),
+        lambda text: "".join(f"{7 * k or 'Unnamed: 0'},{r}\n" for k, r in enumerate(text.splitlines())),
+    ],
+)
+def test_a_csv_file_is_the_same_whichever_program_wrote_it(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    file = write_csv(tmp_path / "people.csv", ROWS)
+    plain = from_csv(file, label="ill", client="who", test=0.3)
+    file.write_bytes(change(file.read_text(encoding="utf-8")).encode())
+    same = from_csv(file, label="ill", client="who", test=0.3)
+    assert np.array_equal(same.train.x, plain.train.x)
+    assert np.array_equal(same.train.y, plain.train.y)
+    assert (same.classes, same.clients) == (plain.classes, plain.clients)
+
+
+def test_rows_are_counted_with_the_empty_ones(tmp_path: Path) -> None:
+    rows = [*ROWS[:3], (), (), ("x", "clinic 1", "1.5", "no"), *ROWS[3:]]
+    with pytest.raises(DataFileError, match=r"people\.csv, row 6: column 'age' is 'x'"):
+        from_csv(write_csv(tmp_path / "people.csv", rows), label="ill", client="who")
+
+
+def test_the_row_numbers_of_pandas_are_no_feature_and_the_data_set_says_so(tmp_path: Path) -> None:
+    frame = pandas.DataFrame(ROWS[1:], columns=list(ROWS[0])).astype({"age": int, "height": float})
+    frame.sample(frac=1, random_state=0).to_csv(tmp_path / "people.csv")
+    d = load_dataset(tmp_path / "people.csv", label="ill", client="who", test=0.3)
+    assert (d.input_shape, d.note) == ((2,), "column '', the number of the row, is left out")
+    shuffled = frame.sample(frac=1, random_state=0)
+    shuffled.to_parquet(tmp_path / "people.parquet")
+    p = load_dataset(tmp_path / "people.parquet", label="ill", client="who", test=0.3)
+    assert (p.input_shape, p.note) == ((2,), "column '__index_level_0__', the number of the row, is left out")
+    unnamed = [("", "height", "ill"), *((f"{k / 2}", "1", "yes") for k in range(9))]
+    with pytest.raises(DataFileError, match=r"odd\.csv has a column without a name \(''\); name it"):
+        from_csv(write_csv(tmp_path / "odd.csv", unnamed), label="ill")
+
+
+def test_decimal_commas_are_named(tmp_path: Path) -> None:
+    (tmp_path / "komma.csv").write_text("a;ill\n1,5;no\n2,5;yes\n", encoding="utf-8")
+    with pytest.raises(DataFileError, match=r"row 2: column 'a' is '1,5'; .*; write decimals with a point"):
+        from_csv(tmp_path / "komma.csv", label="ill")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_csv_file_in_another_encoding_says_what_to_do(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "other.csv").write_bytes("größe,ill\n1,no\n".encode(encoding))
+    with pytest.raises(
+        DataFileError, match=r"other\.csv cannot be read as CSV in UTF-8 .*; save it as UTF-8"
+    ):
+        from_csv(tmp_path / "other.csv", label="ill")
+
+
 def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
     rows = [("a", "b"), *((str(k), str(9 + k % 3)) for k in range(9))]
     assert from_csv(write_csv(tmp_path / "t.csv", rows), label="b").classes == ("9", "10", "11")
@@ -184,7 +247,7 @@ def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
         (changed(8, 3, " "), r"people\.csv, row 8: column 'ill' is empty"),
         (changed(9, 1, ""), r"people\.csv, row 9: column 'who' is empty"),
         ([*ROWS, ("1", "2")], r"people\.csv, row 14 has 2 cells; the first row has 4"),
-        ([*ROWS, ()], r"people\.csv, row 14 has 0 cells"),
+        ([*ROWS[:4], (), *ROWS[4:8], (" ",)], r"people\.csv, row 10 has 1 cells"),
         (changed(1, 3, "il"), r"people\.csv has no column 'ill'; it has 'age', .* Did you mean 'il'\?"),
         (changed(1, 1, "client"), r"people\.csv has no column 'who'"),
         (changed(1, 0, "height"), r"people\.csv has two columns 'height'"),
@@ -298,7 +361,8 @@ def test_an_npz_file_is_read_with_or_without_a_test_part(tmp_path: Path) -> None
             r"own\.npz: x row 1 holds a value that is not a finite",
         ),
         ({"x": [[1.0], [1e39]] * 2, "y": [0, 0, 1, 1]}, r"own\.npz: x row 1 holds"),
-        ({"x": np.ones((4, 2)), "y": [0.5] * 4}, r"own\.npz: y has the type float64; a label must be"),
+        ({"x": np.ones((4, 2)), "y": [1j] * 4}, r"own\.npz: y has the type complex128; it must be whole"),
+        ({"x": np.ones((4, 2)), "y": [0, 1, np.nan, 1]}, r"own\.npz: y row 2 is missing"),
         ({"x": np.ones(4), "y": [0] * 4}, r"own\.npz: x has the type float64 and the shape \(4,\)"),
         ({"x": np.array([["a"]] * 4), "y": [0] * 4}, r"own\.npz: x has the type <U1"),
         ({"x": np.ones((4, 2)), "y": [0, 0, 0, 1]}, r"own\.npz: class '1' has 1 sample \(row 3\)"),

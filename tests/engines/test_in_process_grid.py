@@ -4,7 +4,6 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -456,18 +455,13 @@ def test_a_server_app_runs_with_its_lifespan_and_its_exception_comes_out() -> No
     assert events[3:] == ["begin", "main 1", "end"]
 
 
-def test_one_run_a_process_at_a_time() -> None:
-    @contextmanager
-    def other() -> Iterator[None]:
-        with grid_of(echo):
-            yield
-
-    grid = grid_of(echo)
+def test_two_grids_can_be_in_use_at_a_time_and_one_grid_once() -> None:
+    grid, other = grid_of(echo), grid_of(echo, 2)
     with grid:
-        with pytest.raises(RuntimeError, match="already in a Flower run"), grid:
+        with pytest.raises(RuntimeError, match="this grid is in use already"), grid:
             pytest.fail("entered twice")
-        with pytest.raises(RuntimeError, match="already in a Flower run"), other():
-            pytest.fail("two grids at a time")
+        with other:
+            assert len(other.send_and_receive(to_all(other))) == 2
         assert len(grid.send_and_receive(to_all(grid))) == 3
     with grid:  # states and messages outlive the block
         assert len(grid.send_and_receive(to_all(grid))) == 3

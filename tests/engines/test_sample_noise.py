@@ -101,10 +101,9 @@ def test_a_round_run_again_counts_once_with_the_seeds_noise_and_twice_with_the_s
 
 def test_a_real_client_must_have_a_place_for_its_account(tmp_path):
     with pytest.raises(ValueError, match="--node-config"):
-        account.folder(None, {"partition-id": 0}, seeded=False)
-    assert account.folder(None, {"account": str(tmp_path)}, seeded=False) == tmp_path
-    assert account.folder(tmp_path / "given", {}, seeded=False) == tmp_path / "given"
-    assert account.folder(None, {}, seeded=True) is None
+        account.require_file(None, seeded=False)
+    assert account.require_file(tmp_path, seeded=False) == tmp_path
+    assert account.require_file(None, seeded=True) is None
 
 
 def test_a_trainer_that_adds_no_noise_is_refused():

@@ -26,7 +26,8 @@ def test_the_run_config_is_changed_as_with_flwr_run(tmp_path: Path) -> None:
 def test_a_failing_app_gives_exit_code_1_and_its_own_lines(tmp_path: Path) -> None:
     done = simulate(TINY, "--clients", "3", "-c", "fail=true", cwd=tmp_path)
     assert done.returncode == 1
-    told = done.stderr.splitlines()
+    first, *told = done.stderr.splitlines()
+    assert first.endswith(": loading the app and its clients")
     assert told[0].startswith("  tiny.py:")
     assert told[0].endswith(" in main")
     assert told[1:3] == ['    raise RuntimeError("asked to fail")', "RuntimeError: asked to fail"]

@@ -9,12 +9,20 @@ import resource
 import subprocess
 import sys
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from hedgerow.client.app import client_app
+from hedgerow.client.state import FolderState
+from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.report import draw_png
 from hedgerow.experiments.runs.store import RunFolder, line_of
+from hedgerow.files import write_whole
+from hedgerow.privacy.accounting import Budget
+from hedgerow.privacy.events import Gaussian
+from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from hedgerow.simulation.grid import InProcessGrid
@@ -72,6 +80,53 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == before
     again = load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=0)
     assert again.model.parameters.tobytes() == state.model.parameters.tobytes()
+
+
+def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_path, caplog):
+    store = run(tmp_path / "run", 1)
+    writes = {
+        "config.toml": lambda: RunFolder.create(tmp_path / "other", "seed = 0  # and more than 20 bytes\n"),
+        "model.safetensors": lambda: write_whole(tmp_path / "model.safetensors", b"x" * 100),
+        "metrics.jsonl": lambda: store.append({"round": 2}),
+        "privacy.jsonl": lambda: Ledger(Budget(delta=1e-5), tmp_path / "privacy.jsonl").record(
+            1, Gaussian(9.0), "digest", noise="of the system"
+        ),
+        "mine.toml": lambda: look_commands.copy("heart", tmp_path / "mine.toml"),
+        "picture.png": lambda: draw_png.clients_classes(
+            np.ones((2, 2), int), ["a", "b"], tmp_path / "picture.png", "title"
+        ),
+    }
+    for name, write in writes.items():
+        told = ""
+        with full_disk():
+            try:
+                write()
+            except OSError as error:
+                told = str(error)
+        if name == "metrics.jsonl":  # the line is kept, and the run goes on
+            told = caplog.text
+        assert "File too large" in told or "the disk took only a part" in told, name
+        assert name in told
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not (tmp_path / "picture.png").exists(), "no half of a picture is left"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "con", "a/b", "x" * 1000, "日本語" * 100, "é" * 300, "..+x", "ward 7", "client-0007"],
+)
+def test_a_client_of_any_name_keeps_its_state_in_a_folder_of_its_own(tmp_path, name):
+    state = FolderState(tmp_path / "clients", name)
+    state.save(1, {"residual": np.ones(3, np.float32)})
+    (folder,) = (tmp_path / "clients").iterdir()
+    assert folder.is_dir()
+    assert len(folder.name.encode()) < 255
+    assert [p.name for p in tmp_path.iterdir()] == ["clients"]
+    other = FolderState(tmp_path / "clients", f"{name}x")
+    assert other.load(2) == {}
+    assert FolderState(tmp_path / "clients", name).load(2)["residual"].tolist() == [1, 1, 1]
+    if name in ("ward 7", "client-0007"):
+        assert folder.name == quote(name, safe=""), "what runs have saved so far is found again"
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from hedgerow.client.app import client_app
+from hedgerow.server.failures import EveryClientFailed
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import chain, fedavg, quantize, top_k, uniform, weight_by_examples
@@ -105,15 +106,16 @@ REPLIES = {
 }
 
 
-def run(edit, pipeline=None, quorum=0.5, only_bad=False, **parts):
-    """Two rounds over five clients, of which one edits its replies."""
+def run(edit, pipeline=None, quorum=0.5, good=4, **parts):
+    """Two rounds over five clients, of which all but so many edit their replies."""
     strategy = fedavg(pipeline=pipeline or weight_by_examples(), sampling=uniform(5), quorum=quorum, **parts)
     trainer, data = MeanTrainer(), clients(5)
     app = client_app(trainer, data, strategy)
 
     def node(message, context):
         reply = app(message, context)
-        if only_bad or data.names[int(context.node_config["partition-id"])] == BAD:
+        name = data.names[int(context.node_config["partition-id"])]
+        if name not in [other for other in data.names if other != BAD][:good]:
             content = RecordDict(dict(reply.content))
             edit(content)
             return Message(content, reply_to=message)
@@ -157,11 +159,13 @@ def test_a_delta_over_the_norm_bound_is_dropped():
 
 @pytest.mark.parametrize("fault", ["raises", "not a number", "no payload"])
 def test_under_quorum_the_round_fails_and_the_model_stays(fault):
-    results = run(REPLIES[fault][0], only_bad=True)
+    results = run(REPLIES[fault][0], good=2)
     for result in results:
-        assert result.failed == "0 of 5 clients count; 3 are needed"
+        assert result.failed == "2 of 5 clients count; 3 are needed"
         assert result.state.model.parameters.tobytes() == MeanTrainer().initial(0).parameters.tobytes()
     assert [r.round for r in results] == [1, 2]
+    with pytest.raises(EveryClientFailed, match="the run stops in round 1"):
+        run(REPLIES[fault][0], good=0)
 
 
 def test_an_empty_client_is_dropped_by_name():

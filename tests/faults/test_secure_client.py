@@ -16,7 +16,6 @@ from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import (
     AlreadyAnswered,
     AskedTooOften,
-    LimitReached,
     Malformed,
     NotMasked,
     OutOfOrder,
@@ -120,28 +119,10 @@ def test_a_client_that_adds_noise_takes_its_turn_and_no_other() -> None:
     federation.keys()
     for round in (5, 6):
         federation.begin(round)
-        with pytest.raises(AskedTooOften, match=rf"round {round} .* round 4.*; .* 3 rounds apart"):
+        with pytest.raises(AskedTooOften):
             federation.keys()
     federation.begin(7)
     federation.keys()
-
-
-def test_a_client_adds_noise_to_no_more_sums_than_its_own_limit_whatever_the_run(tmp_path) -> None:
-    def federation(round: int, run: str) -> Federation:
-        # A new process, with a fresh context.
-        return Federation(tmp_path, round, run, NOISED, {"most-rounds": 2})
-
-    federation(1, "a").until("end")
-    federation(4, "a").until("masked")  # fails before it tells anything
-    federation(1, "b").until("survivors")  # the server has the vectors: it counts
-    for round, run in ((7, "a"), (4, "b"), (1, "c")):
-        with pytest.raises(LimitReached, match="2 sums, and its own limit, most-rounds, is 2"):
-            federation(round, run).keys()
-
-
-def test_a_limit_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="most_rounds is 0"):
-        Federation(strategy=NOISED, config={"most-rounds": 0}).keys()
 
 
 def test_a_whole_round_gives_the_sum_and_leaves_no_secret_behind() -> None:
@@ -184,7 +165,7 @@ def test_where_it_has_a_folder_a_client_remembers_across_its_death(tmp_path) -> 
 def test_a_memory_that_cannot_be_read_answers_nothing(tmp_path) -> None:
     Federation(tmp_path).keys()
     (tmp_path / DATA.names[0] / "secure.json").write_text("{")
-    with pytest.raises(Malformed, match="cannot be read"):
+    with pytest.raises(Malformed):
         Federation(tmp_path, run="another").keys()
 
 
@@ -298,8 +279,8 @@ def test_trust_on_first_use_is_refused_unless_asked_for() -> None:
 
 
 def test_every_refusal_is_documented() -> None:
-    kinds = Refused.__subclasses__()
-    assert len(kinds) == 26
+    kinds = [kind for kind in Refused.__subclasses__() if kind.__module__ == Refused.__module__]
+    assert len(kinds) == 25
     assert all(kind.__doc__ for kind in kinds)
 
 

@@ -55,7 +55,7 @@ def test_a_sweep_goes_on_with_what_was_the_default_then_and_is_compared_and_repo
     before = (folder / "float32" / "metrics.jsonl").read_bytes()
     refused = CliRunner().invoke(app, ["resume", str(folder)])
     assert refused.exit_code == 2
-    assert "strategy.max_weight is 1000000.0 there and left out here" in " ".join(refused.output.split())
+    assert "differs (strategy.max_weight)" in " ".join(refused.output.split())
     command("sweep", folder, "strategy.max_weight=1000000.0", "--out", folder, "--workers", "1")
     assert (folder / "float32" / "metrics.jsonl").read_bytes() == before
     assert len(json.loads(command("compare", folder, HERE / "private", "--json"))) == 3
@@ -64,11 +64,8 @@ def test_a_sweep_goes_on_with_what_was_the_default_then_and_is_compared_and_repo
 
 def test_a_run_with_another_setting_is_refused_by_the_settings_name(tmp_path):
     folder = Path(shutil.copytree(HERE / "plain", tmp_path / "plain"))
-    with pytest.raises(StoreError, match=r"\(local.epochs is 1 there and 2 here\)"):
+    with pytest.raises(StoreError, match="local.epochs was 1, is now 2"):
         run_experiment(load(folder, ["local.epochs=2"]), folder)
-    (folder / "config.toml").write_text("rounds = ")
-    with pytest.raises(StoreError, match="configuration cannot be read"):
-        run_experiment(load(HERE / "plain"), folder)
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)

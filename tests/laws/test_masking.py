@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hedgerow.strategies import (
     chain,
     clip,
+    cyclic,
     fedavg,
     mask,
     parse_pipeline,
     quantize,
     random_k,
+    secure_dp_fedavg,
     secure_fedavg,
     top_k,
 )
@@ -33,7 +35,7 @@ from hedgerow.strategies.transforms.mask import (
     read_vector,
     to_ring,
 )
-from hedgerow.types import Client, Fit, Layout, Payload, PayloadError, RoundContext
+from hedgerow.types import Client, Fit, Layout, Payload, PayloadError, RoundContext, Tensor
 
 PIPELINE = chain(quantize(4, range=1.0), mask(metrics="loss accuracy"))
 LAYOUT = Layout.flat(3)
@@ -246,3 +248,13 @@ def test_fewer_neighbours_would_not_hold() -> None:
 def test_shares_that_leave_no_room_are_refused() -> None:
     with pytest.raises(ValueError, match="take a larger cohort, or lower corrupt or dropout"):
         SecureAggregation(0.4, 0.4)
+
+
+def test_where_clients_add_noise_nothing_is_summed_beside_it():
+    noised = secure_dp_fedavg(0.5, 2.0, min_clients=5, sampling=cyclic(10, population=20)).pipeline
+    layout = Layout((Tensor("w", (3,)),), (Tensor("mean", (2,)),))
+    context = RoundContext(1, 1, "ann", layout, 1)
+    payload, _ = encode(noised, np.zeros(3, np.float32), {}, context)
+    fit = Fit(np.zeros(3, np.float32), np.ones(2, np.float32), 1)
+    with pytest.raises(ValueError, match=r"2 values that are not trained.*GroupNorm"):
+        to_ring(payload, fit, Shape.of(noised, layout, 10), noised)

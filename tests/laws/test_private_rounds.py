@@ -63,15 +63,21 @@ def test_one_seed_gives_one_model_with_any_number_of_workers():
     assert one.private["clip_norm"][0] != 0.5
 
 
+def stopped_in(results, round) -> None:
+    """End a run so that the ledger has this round and the checkpoint does not: it is run again."""
+    for result in results:
+        if result.round == round:
+            with pytest.raises(KeyboardInterrupt):
+                results.throw(KeyboardInterrupt())
+
+
 @pytest.mark.parametrize("strategy", [ADAPTIVE, SKELLAM], ids=["adaptive", "skellam"])
 def test_stopped_at_any_round_and_resumed_it_ends_with_the_same_model_and_epsilon(tmp_path, strategy):
     whole = list(run(strategy, tmp_path / "whole"))[-1]
     assert whole.epsilon > 0
     for stop in (1, 3):
         folder = tmp_path / str(stop)
-        for result in run(strategy, folder):
-            if result.round == stop:
-                break  # the ledger has this round, the checkpoint does not: it is run again
+        stopped_in(run(strategy, folder), stop)
         last = list(run(strategy, folder))[-1]
         assert np.array_equal(last.state.model.parameters, whole.state.model.parameters)
         assert last.epsilon == whole.epsilon
@@ -79,9 +85,7 @@ def test_stopped_at_any_round_and_resumed_it_ends_with_the_same_model_and_epsilo
 
 
 def test_in_a_real_run_a_round_that_is_run_again_counts_again(tmp_path):
-    for result in run(ADAPTIVE, tmp_path / "run", seeded=False):
-        if result.round == 3:
-            break
+    stopped_in(run(ADAPTIVE, tmp_path / "run", seeded=False), 3)
     last = list(run(ADAPTIVE, tmp_path / "run", seeded=False))[-1]
     lines = [json.loads(line) for line in (tmp_path / "run" / "privacy.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3, 3, 4, 5]
@@ -154,9 +158,9 @@ def test_a_ledger_that_was_removed_is_noticed(tmp_path):
     for result in run(ADAPTIVE, tmp_path / "run"):
         if result.round == 4:
             break
-    assert load_checkpoint(tmp_path / "run" / "checkpoints", LAYOUT, seed=0).private["releases"] == 3
+    assert load_checkpoint(tmp_path / "run" / "checkpoints", LAYOUT, seed=0).private["releases"] == 4
     (tmp_path / "run" / "privacy.jsonl").unlink()
-    with pytest.raises(LedgerError, match=r"holds 0 releases, and 3 were made.*Restore it"):
+    with pytest.raises(LedgerError, match=r"holds 0 releases, and 4 were made.*Restore it"):
         list(run(ADAPTIVE, tmp_path / "run"))
 
 

@@ -1,7 +1,7 @@
 """Noise that clients add: their sum has what the ledger says, also when some of them are missing."""
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 import pytest
@@ -284,3 +284,11 @@ def test_without_a_mask_too_few_release_nothing_either():
 def test_noise_that_would_not_fit_is_refused(step, says):
     with pytest.raises(ValueError, match=says):
         step.encode(Payload({"values": np.zeros(D, np.int32)}), {}, context("a"))
+
+
+@pytest.mark.parametrize("clients", [1, 50])
+def test_a_sum_has_room_for_twelve_standard_deviations_of_all_noise(clients):
+    step = distributed_noise(2.0, norm=1.0, unit=2.0**-9, fewest=20, bits=32)
+    sigma = ceil(2.0 * lattice_norm(2.0**9, 100) / sqrt(20))
+    room = step.largest_sum(0, clients, 100)
+    assert 12 * sigma * sqrt(clients) - 1 <= room <= 12.01 * sigma * sqrt(clients) + 1

@@ -61,16 +61,17 @@ class SideBySide:
             CannotBatch: the model cannot be batched.
             SharedDraws: it draws what the clients of a batch would share. It is said once.
         """
-        for _, data in clients:
-            if self._module is not None or self._draws:
-                break
-            # What the model draws here is seen by nobody, and leaves the generators as they were.
-            try:
-                with seeded(0, self._device):
-                    self._module = self._observed(data)
-            except SharedDraws:
-                self._draws = True
-                raise
+        with num_threads(self._threads):  # alone: tracing changes `nn.Module` for every thread
+            for _, data in clients:
+                if self._module is not None or self._draws:
+                    break
+                # What the model draws here is seen by nobody, and leaves the generators as they were.
+                try:
+                    with seeded(0, self._device):
+                        self._module = self._observed(data)
+                except SharedDraws:
+                    self._draws = True
+                    raise
         return self._module is not None and not self._draws
 
     def _observed(self, data: Samples) -> BatchedModule | None:
@@ -159,7 +160,7 @@ class SideBySide:
             self._inner.check(data, "")
         except ValueError:
             return False
-        return not np.minimum.reduce(data.y, axis=None) < 0
+        return data.y.dtype.kind == "f" or not np.minimum.reduce(data.y, axis=None) < 0
 
     @contextmanager
     def _room(self) -> Iterator[Room]:

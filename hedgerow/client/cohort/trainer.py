@@ -98,6 +98,11 @@ class CohortTrainer:
         return partial(CohortTrainer, self._task, **options), ()
 
     @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self._task
+
+    @property
     def layout(self) -> Layout:
         """Which tensor of the model lies where."""
         return self._inner.layout

@@ -1,4 +1,4 @@
-"""What a client has answered, added noise to, and learnt: in a folder, or in Flower's context."""
+"""What a client has answered and learnt: in a folder, or in Flower's context."""
 
 import json
 import os
@@ -6,23 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 from flwr.app import ConfigRecord, Context
 
-from hedgerow.files import PRIVATE, locked, private_folder, write_whole
-from hedgerow.secure.errors import (
-    AlreadyAnswered,
-    AskedTooOften,
-    LimitReached,
-    Malformed,
-    OutOfOrder,
-    StaleRound,
-)
+from hedgerow.files import PRIVATE, file_name, locked, private_folder, write_whole
+from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, OutOfOrder, StaleRound
 
 _KEY = "hedgerow.secure.memory"
 _MOST_RUNS = 256
-_EMPTY = '{"runs": {}, "keys": {}, "sums": 0, "open": ["", 0, ""]}'
+_EMPTY = '{"runs": {}, "keys": {}, "open": ["", 0, ""]}'
 
 Told: TypeAlias = dict[str, Any]
 
@@ -42,7 +34,7 @@ class SecureMemory:
 
     def __init__(self, context: Context, folder: Path | None, client: str) -> None:
         self._context = context
-        self._file = None if folder is None else folder / quote(client, safe="") / "secure.json"
+        self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
     def join(self, run: str, round: int, apart: int = 1) -> bytes:
         """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.
@@ -104,16 +96,6 @@ class SecureMemory:
             if told["open"][0] == run:
                 told["open"] = ("", 0, "")
 
-    def check(self, most: int | None) -> None:
-        """Raise `LimitReached` where noise was added to so many sums, of all runs."""
-        _check(self._load(), most)
-
-    def count(self, most: int | None) -> None:
-        """Remember one more sum that noise was added to, before it is; raises `LimitReached`."""
-        with self._changed() as told:
-            _check(told, most)
-            told["sums"] += 1
-
     def learned(self) -> dict[str, bytes]:
         """Keys that were taken on first use."""
         return {name: bytes.fromhex(key) for name, key in self._load()["keys"].items()}
@@ -156,14 +138,5 @@ def _checked(told: Any) -> Told:
     return {
         "runs": {str(name): (int(last), int(stage)) for name, (last, stage) in told["runs"].items()},
         "keys": {str(name): bytes.fromhex(key).hex() for name, key in told["keys"].items()},
-        "sums": int(told["sums"]),
         "open": (str(run), int(round), bytes.fromhex(salt).hex()),
     }
-
-
-def _check(told: Told, most: int | None) -> None:
-    if most is not None and told["sums"] >= most:
-        raise LimitReached(
-            f"this client has added noise to {told['sums']} sums, and its own limit, most-rounds, is {most};"
-            " each tells a little of its data, so that a higher limit is a larger epsilon"
-        )

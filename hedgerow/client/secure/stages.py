@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar, final
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from hedgerow import checks
+from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.answered_rounds import SecureMemory
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.records import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
@@ -38,9 +38,6 @@ Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 Fit: TypeAlias = Callable[[Context, str, TrainRequest, Shape], RingVector]
 """Trains, and puts the encoded update into the ring."""
 
-STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
-"""Actions of Flower's `train` messages; `SecureClient` has a method for each."""
-
 _KEY = "hedgerow.secure.round"
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
@@ -61,18 +58,9 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
     return load_enrolment(Path(str(folder)), trust_on_first_use=first)
 
 
-def _most_rounds(context: Context) -> int | None:
-    """Sums that a device adds noise to, of all runs, as its node configuration says; `None` for no limit."""
-    given = context.node_config.get("most-rounds")
-    if given is None:
-        return None
-    checks.whole(1, most_rounds=given)  # type: ignore[arg-type]
-    return int(given)
-
-
 @final
 class SecureClient:
-    """Answers the five stages of a round, and a sixth that says it has failed.
+    """Answers the five stages of a round, and a sixth that says it has failed: a method for each of `STAGES`.
 
     Args:
         pipeline: with a mask.
@@ -102,8 +90,6 @@ class SecureClient:
         here = self._device(context)
         setup = decode(Setup, unpack_stage(message.content))
         advert, state = protocol.join(here.party, setup)
-        if self._noised:
-            here.memory.check(_most_rounds(context))
         here.memory.join(setup.run, setup.round, self._apart)
         here.keep(state, setup)
         return _answer(message, advert)
@@ -130,8 +116,6 @@ class SecureClient:
             raise WrongModel("the model, or the seed, is not the one that the cohort was told of")
         shape = party.shape(len(before.setup.members))
         here.claim(before.setup, "masked")
-        if self._noised:
-            here.memory.count(_most_rounds(context))
         vector = self._fit(context, party.name, request, shape)
         answer, vector, state = protocol.contribute(party, before, delivery, vector)
         here.keep(state, before.setup)
@@ -181,11 +165,6 @@ class SecureClient:
 
     def _shape(self, clients: int) -> Shape:
         return Shape.of(self._pipeline, self._layout(), clients)
-
-    @property
-    def _noised(self) -> bool:
-        noise = self._pipeline.noise
-        return noise is not None and noise.fewest > 0
 
 
 def _answer(message: Message, answer: object) -> Message:

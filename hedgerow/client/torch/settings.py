@@ -10,16 +10,17 @@ from hedgerow import generators
 
 @contextmanager
 def num_threads(number: int) -> Iterator[None]:
-    """torch computes with so many threads."""
-    before = torch.get_num_threads()
-    if before == number:
-        yield
-        return
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """torch computes with so many threads; one thread of this process at a time may be in here."""
+    with generators.alone():
+        before = torch.get_num_threads()
+        if before == number:
+            yield
+            return
+        torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def seed(seed: int, device: torch.device) -> None:

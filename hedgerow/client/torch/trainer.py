@@ -95,6 +95,11 @@ class TorchTrainer:
         return make, ()
 
     @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self._task
+
+    @property
     def layout(self) -> Layout:
         """Which tensor of the model lies where."""
         return self._net.layout

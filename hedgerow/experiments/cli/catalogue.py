@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.style import Style
 from rich.table import Table
@@ -51,8 +52,10 @@ def print_data(
         return
     dataset = federation.dataset
     shape = " x ".join(map(str, dataset.input_shape))
+    y = dataset.train.y
+    what = f"{dataset.num_classes} classes" if dataset.classes else f"targets from {y.min():g} to {y.max():g}"
     say(f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of {shape},"
-        f" {dataset.num_classes} classes")  # fmt: skip
+        f" {what}")  # fmt: skip
     for key, text in (("source", dataset.source), ("licence", dataset.licence), ("note", dataset.note)):
         if text:
             say(f"  {key}: {text}")
@@ -60,7 +63,7 @@ def print_data(
     say(f"{len(federation):,} clients, {_words(experiment)}; samples a client:"
         f" {sizes.min():,} to {sizes.max():,}, median {np.median(sizes):,.0f}")  # fmt: skip
     console = Console(highlight=False)
-    console.print(heat_map(federation.counts(), dataset.classes, console.width))
+    console.print(heat_map(federation.counts(), dataset.strata()[0], console.width))
 
 
 def heat_map(counts: Any, classes: Sequence[str], width: int = 80, rows: int = 30) -> Text:
@@ -78,7 +81,7 @@ def heat_map(counts: Any, classes: Sequence[str], width: int = 80, rows: int = 3
     """
     names = [name if name.isprintable() and name.strip() else repr(name) for name in classes]
     largest = np.sort(np.argsort(-counts.sum(0), kind="stable")[:rows])
-    margin = min(20, max(len(names[c]) for c in largest)) + 2
+    margin = min(20, max(cell_len(names[c]) for c in largest)) + 2
     shown = np.unique(
         np.linspace(0, len(counts) - 1, max(1, min(len(counts), width - margin - 1))).astype(int)
     )
@@ -86,7 +89,8 @@ def heat_map(counts: Any, classes: Sequence[str], width: int = 80, rows: int = 3
     level = np.ceil(np.sqrt(part / max(1, part.max())) * (len(_SHADES) - 1)).astype(int)
     text = Text(no_wrap=True, overflow="crop")
     for place, label in enumerate(largest):
-        text.append(names[label][:20].rjust(margin - 2) + "  ")
+        name = set_cell_size(names[label], min(20, cell_len(names[label])))
+        text.append(" " * (margin - 2 - cell_len(name)) + name + "  ")
         for shade in level[:, place]:
             character, colour = _SHADES[shade]
             text.append(character, Style(color=colour) if colour else None)
@@ -168,6 +172,7 @@ def _facts(experiment: Experiment, federation: "Federation", seed: int) -> dict[
         "train": len(dataset.train),
         "test": len(dataset.test),
         "input_shape": list(dataset.input_shape),
+        "task": dataset.task,
         "classes": list(dataset.classes),
         "source": dataset.source,
         "licence": dataset.licence,

@@ -13,6 +13,7 @@ from hedgerow.experiments.cli.options import (
     SourceArgument,
 )
 from hedgerow.experiments.config.errors import CommandError
+from hedgerow.files import naming
 
 
 class Kind(StrEnum):
@@ -55,7 +56,7 @@ def copy(
     text = recipe_text(name)
     target = file / f"{name}.toml" if file.is_dir() else file
     try:
-        with target.open("x", encoding="utf-8") as stream:
+        with naming(target), target.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
         raise CommandError(f"{target} is there already; choose another name, or remove it") from None
@@ -63,10 +64,17 @@ def copy(
 
 
 def check(source: SourceArgument, overrides: OverridesArgument = None) -> None:
-    """Check a configuration without running it; every mistake is told."""
+    """Check a configuration without running it; every mistake is told.
+
+    The data are loaded and dealt, and one sample of them goes through model and loss.
+    """
     from hedgerow.experiments.config.recipe import load_sweep
 
     cells = load_sweep(source, overrides or ()).cells
+    from hedgerow.experiments.trial import try_out
+
+    for note in try_out([cell.experiment for cell in cells], source):
+        terminal.tell(note)
     terminal.say(f"{source}: no mistakes; {len(cells)} experiment{'s' * (len(cells) > 1)}:")
     for cell in cells:
         terminal.say(
@@ -111,6 +119,10 @@ def privacy(
     ] = None,
     norm: Annotated[float | None, typer.Option(help="For skellam_noise: its clip norm.")] = None,
     unit: Annotated[float | None, typer.Option(help="For skellam_noise: its unit.")] = None,
+    adjacency: Annotated[
+        str,
+        typer.Option(help="What epsilon is about: 'zero_out', without a client's data; 'replace', others."),
+    ] = "zero_out",
     json: JsonOption = False,
 ) -> None:
     """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg.
@@ -121,5 +133,5 @@ def privacy(
 
     plan.print_plan(
         epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise, rate=rate,
-        parameters=parameters, norm=norm, unit=unit, json=json,
+        parameters=parameters, norm=norm, unit=unit, adjacency=adjacency, json=json,
     )  # fmt: skip

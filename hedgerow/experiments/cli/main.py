@@ -1,10 +1,12 @@
 """The command line: the commands, in the order in which `--help` lists them."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from hedgerow.experiments import policy_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import run as run_commands
@@ -28,6 +30,7 @@ def main() -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=terminal.print_version, is_eager=True, help="Print the version."),
@@ -40,6 +43,9 @@ def options(
 
     Try [bold]hedgerow sweep demo[/bold]: four ways of sending an update, compared on real pictures.
     """
+    if debug and "HEDGEROW_DEBUG" not in os.environ:
+        os.environ["HEDGEROW_DEBUG"] = "1"  # for processes that the command starts
+        context.call_on_close(lambda: os.environ.pop("HEDGEROW_DEBUG", None))
 
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
@@ -65,3 +71,4 @@ for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")
+app.add_typer(policy_commands.policy, name="policy", rich_help_panel="Devices")

@@ -29,6 +29,10 @@ OverridesArgument = Annotated[
         metavar="[KEY=VALUE]...", help="Change keys of the file, such as rounds=5 model.name=logistic."
     ),
 ]
+ExtendArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Other rounds or evaluations, such as rounds=80."),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
 ]

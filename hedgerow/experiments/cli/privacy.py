@@ -8,6 +8,7 @@ from hedgerow import checks
 from hedgerow.experiments.cli.terminal import say
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.privacy.accounting import counted_renyi
+from hedgerow.privacy.adjacency import told
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 from hedgerow.privacy.planning import Mechanism, Plan, solve
 from hedgerow.strategies.transforms.client_noise import skellam_event
@@ -28,9 +29,10 @@ def print_plan(
     parameters: int | None = None,
     norm: float | None = None,
     unit: float | None = None,
+    adjacency: str = "zero_out",
     json: bool,
 ) -> None:
-    """Print the five numbers, the one that was left out computed; and what the noise is.
+    """Print the five numbers, the one that was left out computed; what epsilon is about, and the noise.
 
     Gaussian noise, or `skellam_noise` where parameters, norm and unit are given.
 
@@ -51,17 +53,18 @@ def print_plan(
         mechanism = _mechanism(parameters, norm, unit)
         plan = solve(
             epsilon=epsilon, delta=delta, rounds=rounds, noise_multiplier=noise_multiplier, rate=rate,
-            mechanism=mechanism,
+            mechanism=mechanism, adjacency=adjacency,
         )  # fmt: skip
     except ValueError as error:
         raise CommandError(str(error)) from error
-    numbers, text = _noise(plan, mechanism(plan.noise_multiplier))
+    numbers, text = _noise(plan, mechanism(plan.noise_multiplier), adjacency)
     if json:
-        sys.stdout.write(json_format.dumps({**asdict(plan), **numbers}, indent=2) + "\n")
+        known = {**asdict(plan), **numbers, "adjacency": adjacency}
+        sys.stdout.write(json_format.dumps(known, indent=2) + "\n")
         return
     for name, value in asdict(plan).items():
         say(f"{name.replace('_', ' '):<17}{value:<12.6g}{'<- computed' * (name == missing[0])}".rstrip())
-    say(text)
+    say(f"Epsilon is about a sum {told(adjacency, 'client')}. {text}")
 
 
 def _mechanism(parameters: int | None, norm: float | None, unit: float | None) -> Mechanism:
@@ -76,7 +79,7 @@ def _mechanism(parameters: int | None, norm: float | None, unit: float | None) -
     return lambda multiplier: skellam_event(multiplier, norm / unit, 1, parameters)
 
 
-def _noise(plan: Plan, event: Gaussian | Skellam) -> tuple[dict[str, float], str]:
+def _noise(plan: Plan, event: Gaussian | Skellam, adjacency: str) -> tuple[dict[str, float], str]:
     """What stands beside the five numbers, for machines and for people."""
     if isinstance(event, Skellam):
         return {"variance": event.variance, "l2": event.l2, "l1": event.l1}, (
@@ -84,7 +87,5 @@ def _noise(plan: Plan, event: Gaussian | Skellam) -> tuple[dict[str, float], str
             f" {event.variance:.6g}, counted by Renyi divergences."
         )
     once = event if plan.rate == 1 else PoissonSampled(plan.rate, event)
-    bound = counted_renyi(once, plan.rounds, plan.delta)
-    return {"renyi_epsilon": bound}, (
-        f"Adding or removing one client, with all its data. By Renyi divergences alone: epsilon {bound:.4g}."
-    )
+    bound = counted_renyi(once, plan.rounds, plan.delta, adjacency)
+    return {"renyi_epsilon": bound}, (f"By Renyi divergences alone: epsilon {bound:.4g}.")

@@ -12,6 +12,7 @@ from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.cli.options import (
     AddressOption,
     ClientTimeoutOption,
+    ExtendArgument,
     JsonOption,
     Limits,
     MasksOption,
@@ -26,12 +27,14 @@ from hedgerow.experiments.cli.options import (
     profiled,
 )
 from hedgerow.experiments.config.errors import CommandError
+from hedgerow.experiments.progress import run_progress, sweep_progress
 from hedgerow.spans import span
 
 if TYPE_CHECKING:
     from hedgerow.experiments.config.expand import Sweep
     from hedgerow.experiments.config.schema import Experiment
     from hedgerow.experiments.runs.profile import Profile
+    from hedgerow.locks import HeldFolder
 
 
 class Engine(StrEnum):
@@ -65,20 +68,23 @@ def run(
         from hedgerow.experiments.config.recipe import load
         from hedgerow.experiments.config.schema import to_toml
         from hedgerow.experiments.runs.store import RunFolder
+        from hedgerow.locks import hold
 
         experiment = load(source, overrides or ())
     if isinstance(experiment, Sweep):
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
     folder = out or Path("runs") / slug(experiment.name)
-    if (folder / "config.toml").is_file() and not RunFolder.create(folder, to_toml(experiment)).finished:
-        done = len(RunFolder(folder).rounds())
-        raise CommandError(
-            f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
-            f" go on with: hedgerow resume {folder}"
-        )
     limits = Limits(workers, client_timeout, memory_limit)
-    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
+    with hold(folder, keep=True) as held:
+        there = RunFolder.create(folder, to_toml(experiment)) if (folder / "config.toml").is_file() else None
+        if there is not None and there.begun and not there.finished:
+            done = len(there.rounds())
+            raise CommandError(
+                f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
+                f" go on with: hedgerow resume {folder}"
+            )
+        _run(experiment, held, limits, json, measured, engine=engine, address=address, masks=masks)
 
 
 def simulate(
@@ -152,7 +158,8 @@ def sweep(
 
 def resume(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Of a run or a sweep that was interrupted.")],
+    folder: Annotated[Path, typer.Argument(help="Of a run or a sweep.")],
+    overrides: ExtendArgument = None,
     workers: WorkersOption = None,
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
@@ -162,11 +169,15 @@ def resume(
     masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Go on with a run or a sweep where it stopped; the final model is the same as without the stop."""
+    """Go on with a run or a sweep where it stopped; the final model is the same as without the stop.
+
+    With more rounds, such as rounds=80, one that has ended goes on too.
+    """
     measured = context.with_resource(profiled(profile))
     with span("imports"):
         from hedgerow.experiments.config.expand import Sweep
         from hedgerow.experiments.config.recipe import load, load_sweep
+        from hedgerow.locks import hold
 
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
@@ -176,12 +187,16 @@ def resume(
                 f"{folder} is a sweep, which runs on this machine; "
                 "--profile, --client-timeout, --memory-limit, --engine and --address are for single runs"
             )
-        _sweep(load_sweep(folder), folder, workers, json)
+        _sweep(load_sweep(folder, overrides or ()), folder, workers, json, extend=True)
         return
-    experiment = load(folder)
+    experiment = load(folder, overrides or ())
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
     limits = Limits(workers, client_timeout, memory_limit)
-    _run(experiment, folder, limits, json, measured, engine=engine, address=address, masks=masks)
+    with hold(folder, keep=True) as held:
+        _run(
+            experiment, held, limits, json, measured,
+            engine=engine, address=address, masks=masks, extend=True,
+        )  # fmt: skip
 
 
 def compare(
@@ -215,7 +230,7 @@ def audit(
 
 def _run(
     experiment: "Experiment",
-    folder: Path,
+    held: "HeldFolder",
     limits: Limits,
     json: bool,
     profile: "Profile | None",
@@ -223,8 +238,12 @@ def _run(
     engine: Place,
     address: str | None,
     masks: bool,
+    extend: bool = False,
 ) -> None:
+    folder = held.path
+    terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
     with span("imports"):
+        from hedgerow.experiments.failures import told_once
         from hedgerow.experiments.runs.processes import cores
         from hedgerow.experiments.runs.run import run_experiment
         from hedgerow.experiments.runs.sweep import rounds_done
@@ -232,11 +251,16 @@ def _run(
     if address is not None and engine is not Place.ray:
         raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
     workers = limits.workers or (cores() if engine is Place.local else None)
-    with _resumable(folder), terminal.run_progress(experiment, rounds_done(folder)) as on_round:
+    with (
+        _resumable(folder),
+        run_progress(experiment, rounds_done(folder)) as shown,
+        told_once(shown) as on_round,
+    ):
         run_experiment(
             experiment,
-            folder,
+            held,
             on_round,
+            extend=extend,
             workers=workers,
             client_timeout=limits.client_timeout,
             memory_limit=limits.memory_limit,
@@ -244,24 +268,27 @@ def _run(
             address=address,
             masks=masks,
         )
-    terminal.print_rows([folder], json)
+    _tell([folder], folder, json)
     if profile is not None:
         terminal.print_profile(profile, folder / "trace.json", on_stderr=json)
-    terminal.write_report(folder, [folder])
 
 
-def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) -> None:
+def _sweep(
+    experiments: "Sweep", folder: Path, workers: int | None, json: bool, *, extend: bool = False
+) -> None:
     from hedgerow.experiments.runs.sweep import run_sweep
 
-    with _resumable(folder), terminal.sweep_progress(experiments) as on_progress:
-        happened = [on_progress(p) for p in run_sweep(experiments, folder, workers)]
+    terminal.tell(
+        f"{experiments.name}: starting {len(experiments.cells)} experiments; loading takes some seconds"
+    )
+    with _resumable(folder), sweep_progress(experiments) as on_progress:
+        happened = [on_progress(p) for p in run_sweep(experiments, folder, workers, extend=extend)]
     failed = [p for p in happened if p.kind == "failed"]
     done = [
         folder / cell.folder for cell in experiments.cells if cell.folder not in {p.folder for p in failed}
     ]
     if done:
-        terminal.print_rows(done, json)
-        terminal.write_report(folder, done)
+        _tell(done, folder, json)
     for progress in failed:
         terminal.complain(f"{progress.folder} failed after round {progress.round}: {progress.error}")
     if failed:
@@ -269,6 +296,14 @@ def _sweep(experiments: "Sweep", folder: Path, workers: int | None, json: bool) 
             f"{len(failed)} of {len(experiments.cells)} failed; try again with: hedgerow resume {folder}"
         )
         raise typer.Exit(1)
+
+
+def _tell(runs: list[Path], folder: Path, json: bool) -> None:
+    """The report and the table, of which neither is lost where the other fails."""
+    try:
+        terminal.write_report(folder, runs)
+    finally:
+        terminal.print_rows(runs, json)
 
 
 @contextmanager

@@ -2,13 +2,10 @@
 
 import os
 import sys
-import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import click
 import typer
@@ -17,19 +14,12 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from hedgerow.experiments.config.errors import CommandError, ConfigError
+from hedgerow.experiments.streams import tolerate
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
     from rich.table import Table
 
-    from hedgerow.experiments.config.expand import Sweep
-    from hedgerow.experiments.config.schema import Experiment
     from hedgerow.experiments.runs.profile import Profile, Times
-    from hedgerow.experiments.runs.sweep import Progress
-    from hedgerow.types import RoundResult
-
-SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal, and rounds take long
-_ROUNDS_OF_PACE = 20
 
 # Which extra brings a module that may be missing.
 _EXTRAS = {"torch": "torch", "matplotlib": "report", "plotly": "report", "pyarrow": "parquet"}
@@ -41,6 +31,11 @@ class Commands(TyperGroup):
     0 is success, 1 a failure, 2 a mistake in a configuration or a command,
     130 Ctrl-C. A traceback is shown only on demand.
     """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """The whole program, on a terminal of any encoding."""
+        tolerate()
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -83,22 +78,22 @@ def print_version(wanted: bool) -> None:
 
 def say(text: str) -> None:
     """Print a line of the result."""
-    _out().print(Text(text), soft_wrap=True)
+    out().print(Text(text), soft_wrap=True)
 
 
 def tell(text: str) -> None:
     """Print what is no part of the result."""
-    _err().print(Text(text), soft_wrap=True)
+    err().print(Text(text), soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print an error."""
-    _err().print(Text(text, style="red"), soft_wrap=True)
+    err().print(Text(text, style="red"), soft_wrap=True)
 
 
 def print_toml(text: str) -> None:
     """Print TOML, in colour on a terminal and unchanged elsewhere."""
-    console = _out()
+    console = out()
     if console.is_terminal:
         from rich.syntax import Syntax
 
@@ -108,7 +103,8 @@ def print_toml(text: str) -> None:
 
 
 def print_rows(folders: Sequence[Path], json: bool) -> None:
-    """Print the table that compares runs, or the same as JSON."""
+    """Print the table that compares runs and what it comes to, or its figures as JSON."""
+    from hedgerow.experiments.headline import headline
     from hedgerow.experiments.report import compare
     from hedgerow.experiments.report.table import table
 
@@ -116,10 +112,12 @@ def print_rows(folders: Sequence[Path], json: bool) -> None:
     if json:
         sys.stdout.write(compare.to_json(rows) + "\n")
     else:
-        console = _out()
+        console = out()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 100
-        console.print(table(rows))
+        console.print(table(rows, console.width))
+        for text in headline(rows):
+            console.print(Text(text))
 
 
 def write_report(folder: Path, folders: Sequence[Path]) -> None:
@@ -129,9 +127,9 @@ def write_report(folder: Path, folders: Sequence[Path]) -> None:
     try:
         file = report.write_report(folder, folders)
     except ImportError as error:
-        _err().print(Text(f"no report: {error}"), soft_wrap=True)
+        err().print(Text(f"no report: {error}"), soft_wrap=True)
     else:
-        _err().print(Text(f"report: {file}"), soft_wrap=True)
+        err().print(Text(f"report: {file}"), soft_wrap=True)
 
 
 def print_profile(profile: "Profile", file: Path, *, on_stderr: bool = False) -> None:
@@ -140,7 +138,7 @@ def print_profile(profile: "Profile", file: Path, *, on_stderr: bool = False) ->
     if times is None:
         complain("no client was run: there is nothing to profile")
         return
-    console = _err() if on_stderr else _out()
+    console = err() if on_stderr else out()
     rounds = f"{times.rounds} round{'s' * (times.rounds > 1)} in " if times.rounds else ""
     workers = f"; workers: {times.workers}" if times.workers else ""
     console.print(Text(f"where the time went: {rounds}{times.seconds:.2f} s{workers}"), soft_wrap=True)
@@ -154,7 +152,7 @@ def print_profile(profile: "Profile", file: Path, *, on_stderr: bool = False) ->
     except OSError as error:
         complain(f"the trace cannot be written: {error}")
     else:
-        _err().print(Text(f"trace: {file}; open it on https://ui.perfetto.dev"), soft_wrap=True)
+        err().print(Text(f"trace: {file}; open it on https://ui.perfetto.dev"), soft_wrap=True)
 
 
 def profile_table(times: "Times") -> "Table":
@@ -178,123 +176,17 @@ def profile_table(times: "Times") -> "Table":
     return table
 
 
-@contextmanager
-def run_progress(experiment: "Experiment", done: int) -> "Iterator[Callable[[RoundResult], None]]":
-    """Show the rounds of one run as they end."""
-    rounds, pace = experiment.rounds, Pace(experiment.rounds)
-    with _bars() as bars:
-        task = bars.add_task(experiment.name, total=rounds, completed=done, note="")
-        every, measured, said = max(1, rounds // 10), "", time.monotonic()
-
-        def on_round(result: "RoundResult") -> None:
-            nonlocal measured, said
-            if result.failed:
-                complain(f"round {result.round} changed nothing: {result.failed}")
-            if result.evaluation:
-                values = sorted(result.evaluation.items())
-                measured = "  " + ", ".join(f"{name} {value:.3f}" for name, value in values)
-            speed = pace.after(result.round, len(result.cohort), result.seconds)
-            bars.update(task, completed=result.round, note=speed + measured)
-            late = time.monotonic() - said >= SECONDS_BETWEEN_LINES
-            if not bars.console.is_terminal and (result.round % every == 0 or result.round == rounds or late):
-                said = time.monotonic()
-                _err().print(Text(f"round {result.round} of {rounds}  {speed}{measured}"), soft_wrap=True)
-
-        yield on_round
-
-
-@final
-class Pace:
-    """How fast the rounds of a run are, and how long it takes still, as the last ones went.
-
-    >>> pace = Pace(rounds=400)
-    >>> pace.after(100, clients=10, seconds=0.5)
-    '20.0 clients/s, 2:30 to go'
-    """
-
-    def __init__(self, rounds: int) -> None:
-        self._rounds = rounds
-        self._last: deque[tuple[int, float]] = deque(maxlen=_ROUNDS_OF_PACE)
-
-    def after(self, round: int, clients: int, seconds: float) -> str:
-        """What to say after a round of so many clients and seconds."""
-        self._last.append((clients, seconds))
-        clients, seconds = sum(c for c, _ in self._last), sum(s for _, s in self._last)
-        left = round_to_seconds(seconds / len(self._last) * (self._rounds - round))
-        return f"{clients / max(seconds, 1e-9):.1f} clients/s" + (f", {left} to go" if left else "")
-
-
-def round_to_seconds(seconds: float) -> str:
-    """`m:ss` or `h:mm:ss`; empty where less than half a second is left.
-
-    >>> round_to_seconds(3725.2), round_to_seconds(0.2)
-    ('1:02:05', '')
-    """
-    whole = round(seconds)
-    minutes, hours = whole // 60 % 60, whole // 3600
-    if not whole:
-        return ""
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-@contextmanager
-def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]":
-    """Show the experiments of a sweep: all together, and each that is running."""
-    rounds = {cell.folder: cell.experiment.rounds for cell in sweep.cells}
-    done = dict.fromkeys(rounds, 0)
-    ended: list[str] = []
-    with _bars(left=True) as bars:
-        whole = bars.add_task(sweep.name, total=sum(rounds.values()), note=f"0 of {len(rounds)} experiments")
-        tasks: dict[str, Any] = {}
-
-        def on_progress(progress: "Progress") -> "Progress":
-            name = progress.folder
-            if progress.kind == "started":
-                tasks[name] = bars.add_task(f"  {name}", total=rounds[name], note="")
-            done[name] = rounds[name] if progress.kind in ("finished", "failed") else progress.round
-            if name in tasks:
-                bars.update(tasks[name], completed=done[name])
-            if progress.kind in ("finished", "failed"):
-                ended.append(name)
-                bars.console.print(Text(f"{progress.kind}  {name}"), soft_wrap=True)
-                if name in tasks:
-                    bars.remove_task(tasks[name])
-            bars.update(
-                whole, completed=sum(done.values()), note=f"{len(ended)} of {len(rounds)} experiments"
-            )
-            return progress
-
-        yield on_progress
-
-
-def _bars(*, left: bool = False) -> "Bars":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    console = _err()
-    name = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    return Progress(
-        TextColumn("{task.description}", markup=False, table_column=name),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        *([TimeRemainingColumn()] if left else []),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=console,
-        expand=True,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
 def _exit_code(error: Exception) -> int:
     from hedgerow.experiments.runs.store import StoreError
 
     return 2 if isinstance(error, CommandError | ConfigError | StoreError) else 1
 
 
-def _out() -> Console:
+def out() -> Console:
+    """The console of results."""
     return Console(highlight=False)
 
 
-def _err() -> Console:
+def err() -> Console:
+    """The console of progress and errors."""
     return Console(stderr=True, highlight=False)

@@ -131,6 +131,18 @@ def refused(
     return list(found.values()) or ([] if wrong else [together])
 
 
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys.
+
+    >>> flatten({"rounds": 3, "data": {"name": "digits"}})
+    {'rounds': 3, 'data.name': 'digits'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
 def translate(
     error: ValidationError, given: Any, path: str, model: type[BaseModel], beside: Collection[str] = ()
 ) -> list[Mistake]:

@@ -124,13 +124,15 @@ def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
 
 
 def _model(given: Table) -> tuple[Table, list[Mistake]]:
-    name, options = given.get("name"), _options(given)
+    name = given.get("name")
+    options = {key: value for key, value in _options(given).items() if key != "initial"}
     if not isinstance(name, str):
         return given, []
     if ":" not in name:
         if name in MODELS.names() and not options:
             return given, []  # a built-in's options alone need torch to be looked up
-        _, found = _named("model", given, MODELS, inner=_MODEL_FACTS, hint=_OWN_MODEL)
+        named = {"name": name, **options}
+        _, found = _named("model", named, MODELS, inner=_MODEL_FACTS, beside=("initial",), hint=_OWN_MODEL)
         return given, found
     try:
         build(name, input_shape=(1,), num_classes=2, **options)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import tomli_w
 from hedgerow.experiments.config.arguments import UNKNOWN, Table
 from hedgerow.experiments.config.errors import ConfigError, Mistake, show
 from hedgerow.experiments.config.schema import Experiment, parse
+from hedgerow.files import is_device
 from hedgerow.strategies.presets import PRESETS, PRIVATE
 
 _EPSILON = "strategy.epsilon"
@@ -110,13 +112,16 @@ def put(table: Table, key: str, value: Any) -> None:
 
 
 def slug(text: str) -> str:
-    """A text as a folder name.
+    """A text as a folder name that every file system takes; letters beyond ASCII are told apart by a digest.
 
-    >>> slug("chain(top_k(0.01), quantize(8))")
-    'chain-top_k-0.01-quantize-8'
+    >>> slug("chain(top_k(0.01), quantize(8))"), slug("Größe")
+    ('chain-top_k-0.01-quantize-8', 'Groe-3c2f10')
     """
-    name = re.sub(r"[^A-Za-z0-9_.=]+", "-", text).strip("-.")
-    return name if name and len(name) <= 100 else f"{name[:80]}-{_digest(text)}".lstrip("-")
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_.=]+", "-", plain).strip("-.")
+    if name and len(name) <= 100 and text.isascii() and not is_device(name):
+        return name
+    return f"{name[:80].replace('.', '-')}-{_digest(text)}".lstrip("-")
 
 
 def _cell(table: Mapping[str, Any], chosen: Mapping[str, Any]) -> Cell:

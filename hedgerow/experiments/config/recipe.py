@@ -33,6 +33,20 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
     Raises:
         ConfigError: with every mistake there is.
     """
+    table, grid, name = load_unchecked(source, overrides)
+    return expand(table, grid, name) if grid else parse(table, name)
+
+
+def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Table, Table, str]:
+    """As `load`, but for the checks, which look at the data and import the model that are named.
+
+    Returns:
+        The configuration without `[sweep]`, the lists of that by dotted key,
+        and what to call them in an error.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     text, name, base = _read(source)
     table = {"name": Path(name).stem, **_toml(text, name)}
     sweep = table.pop("sweep", {})
@@ -41,7 +55,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
     grid = {key: _absolute(key, values, base) for key, values in _flat(sweep)}
     table = _absolute("", table, base)
     _apply(overrides, table, grid, name)
-    return expand(table, grid, name) if grid else parse(table, name)
+    return table, grid, name
 
 
 def load_table(table: Table, overrides: Sequence[str] = (), source: str = "") -> Experiment:
@@ -53,7 +67,11 @@ def load_table(table: Table, overrides: Sequence[str] = (), source: str = "") ->
 
 def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """As `load`; a single experiment becomes a sweep of one."""
-    loaded = load(source, overrides)
+    return as_sweep(load(source, overrides))
+
+
+def as_sweep(loaded: Experiment | Sweep) -> Sweep:
+    """A single experiment as a sweep of one."""
     if isinstance(loaded, Sweep):
         return loaded
     return Sweep(loaded.name, (Cell(slug(loaded.label), loaded),), to_toml(loaded))
@@ -94,12 +112,14 @@ def _read(source: str | Path) -> tuple[str, str, Path]:
     if path.is_dir():
         path = path / ("sweep.toml" if (path / "sweep.toml").exists() else "config.toml")
     try:
-        return path.read_bytes().decode("utf-8"), str(path), path.resolve().parent
+        return path.read_bytes().decode("utf-8-sig"), str(path), path.resolve().parent
     except FileNotFoundError:
         listed, near = ", ".join(recipes()), did_you_mean(source, recipes())
         problem = f"there is no file {str(path)!r} and no recipe of that name; recipes are {listed}.{near}"
     except UnicodeDecodeError as error:
-        problem = f"it is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+        problem = (
+            f"it is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}; save it as UTF-8"
+        )
     except OSError as error:
         problem = f"it cannot be read: {error.strerror}"
     raise ConfigError([Mistake("", problem)], str(source))
@@ -124,6 +144,10 @@ def _flat(table: Table, path: str = "") -> Iterable[tuple[str, Any]]:
 def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: str) -> None:
     mistakes: list[Mistake] = []
     for override in overrides:
+        if not _is_text(override):
+            problem = f"{override!r} is not text in the encoding of this terminal; set LC_ALL=C.UTF-8"
+            mistakes.append(Mistake("", problem))
+            continue
         key, equals, text = (part.strip() for part in override.partition("="))
         if not equals or not all(key.split(".")):
             mistakes.append(Mistake("", f"{override!r} is no override; write key=value, such as rounds=5"))
@@ -144,6 +168,11 @@ def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: s
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes, name)
+
+
+def _is_text(given: str) -> bool:
+    """Whether Python could read an argument; of bytes that it could not, it keeps halves of pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in given)
 
 
 def _value(text: str) -> Any:
@@ -168,6 +197,8 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
     if isinstance(value, list):
         return [_absolute(key, v, base) for v in value]
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
+        return str((base / Path(value).expanduser()).resolve())
+    if key == "model.initial" and isinstance(value, str) and value:
         return str((base / Path(value).expanduser()).resolve())
     if key == "model.name" and isinstance(value, str) and ".py:" in value:
         file, _, attribute = value.rpartition(":")

@@ -9,9 +9,9 @@ pydantic does the typing, because it collects every mistake before it raises.
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
@@ -19,7 +19,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
 from hedgerow.experiments.config.arguments import Table, python_values
-from hedgerow.experiments.config.errors import show
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
@@ -42,6 +41,7 @@ def _one_line(text: str) -> str:
     return text
 
 
+Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
 Count = Annotated[int, _checked(checks.whole, 1)]
 Positive = Annotated[float, _checked(checks.positive)]
 Fraction = Annotated[float, _checked(checks.fraction)]
@@ -81,7 +81,13 @@ class DataConfig(_Named):
 
 
 class ModelConfig(_Named):
-    """`[model]`: a model by name, `module:function` or `file.py:function`."""
+    """`[model]`: a model by name, `module:function` or `file.py:function`.
+
+    `initial` is where it starts from: a safetensors file, or the folder of a run
+    that has ended.
+    """
+
+    initial: str | None = None
 
 
 class StrategyConfig(_Named):
@@ -131,7 +137,7 @@ class Experiment(_Section):
 
     name: Annotated[str, AfterValidator(_one_line)]
     label: str = ""
-    seed: int = 0
+    seed: Seed = 0
     rounds: Count
     data: DataConfig
     model: ModelConfig
@@ -160,13 +166,31 @@ class Experiment(_Section):
         return self.dataset().split(constructor(**python_values(constructor, partition.options)), self.seed)
 
     def task(self) -> "Task":
-        """The model, made to fit the data set."""
+        """The model, made to fit the data set; in regression with squared error, measured by absolute error.
+
+        Raises:
+            ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
+        """
+        from hedgerow.client.regression import absolute_error, squared_error
         from hedgerow.client.task import Task
         from hedgerow.models import build
 
         data = self.dataset()
-        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_classes}
-        return Task(model=build(self.model.name, **facts, **self.model.options))
+        facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
+        model = build(self.model.name, **facts, **self.model.options)
+        if data.task == "classification":
+            return Task(model)
+        if self.evaluation.target_accuracy is not None:
+            raise ValueError(
+                f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
+                f" {data.name!r} has numbers to predict, and no accuracy"
+            )
+        return Task(model, loss=squared_error, metrics={"mae": absolute_error})
+
+    @property
+    def initial(self) -> Path | None:
+        """Where the model starts from; `None` for a new one."""
+        return None if self.model.initial is None else Path(self.model.initial)
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""
@@ -201,35 +225,6 @@ def to_toml(experiment: Experiment) -> str:
     have to be imported wherever a configuration is read.
     """
     return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
-
-
-def difference(text: str, other: str) -> str:
-    """How the experiment that a TOML text describes differs from another's; empty where it does not.
-
-    The texts themselves may differ: a `config.toml` that an earlier version
-    wrote knows nothing of settings that came later.
-    """
-    if text == other:
-        return ""
-    try:
-        parsed = [parse(tomllib.loads(toml)) for toml in (text, other)]
-    except ValueError:  # neither TOML nor an experiment
-        return "its configuration cannot be read"
-    there, here = (_flat(experiment.model_dump(by_alias=True, exclude_none=True)) for experiment in parsed)
-    found = [
-        f"{key} is {show(there[key]) if key in there else 'left out'} there and"
-        f" {show(here[key]) if key in here else 'left out'} here"
-        for key in {**there, **here}
-        if there.get(key) != here.get(key)
-    ]
-    return ", ".join([*found[:3], *["..."][: len(found) > 3]])
-
-
-def _flat(table: Mapping[str, Any], path: str = "") -> Table:
-    found: Table = {}
-    for key, value in table.items():
-        found |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
-    return found
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from hedgerow.experiments.progress import can_redraw
+from hedgerow.simulation import clients
 from hedgerow.simulation.flower_app.app import FlowerApp
 from hedgerow.simulation.flower_app.counts import Tally
 
@@ -34,7 +36,7 @@ def show(app: FlowerApp) -> Iterator[Callable[[Tally], None]]:
     configured = app.run_config.get("num-server-rounds")
     rounds = configured if type(configured) is int else None
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
+    if not can_redraw(console):
         yield _lines(console, rounds)
         return
     bars = Progress(
@@ -90,6 +92,7 @@ def short_traceback(error: BaseException, folder: Path) -> str:
 
 def log_clients(folder: Path) -> None:
     """Show the failures of clients, each different one once, and no more than a few."""
+    logging.getLogger(clients.__name__).setLevel(logging.DEBUG)  # whoever writes an app wants its tracebacks
     logger = logging.getLogger("hedgerow")
     logger.addHandler(_Failures(folder))
     logger.propagate = False

@@ -1,29 +1,35 @@
 """Any recipe as a Flower app: the same experiment in a real federation, or on Flower's own engine.
 
-The run config says which: `recipe` (a name or a file), `overrides` (as on the
-command line, separated by spaces), `out` (the run's folder, on the server) and
+The run config says which: `recipe` (a name), `overrides` (as on the command
+line, separated by spaces), `out` (the run's folder, on the server) and
 `register` (a file of the clients' identity keys, on the server, for masks).
 
     flwr run . --run-config 'recipe="heart" out="runs/heart"'
+
+It comes from whoever starts the run. What a device makes of it, the device's
+policy and its own configuration decide: see `hedgerow.client.policy`.
 """
 
 import shlex
+import sys
 from functools import cache
 from pathlib import Path
+from typing import final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.client import app as client
+from hedgerow.client.discretion import discreet
+from hedgerow.client.guard import Guard, node_guard
 from hedgerow.client.secure.register_file import load_register
-from hedgerow.client.secure.stages import STAGES
-from hedgerow.experiments.config.recipe import load_sweep
+from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.device_recipe import DeviceRun, device_run, one_experiment
 from hedgerow.experiments.runs.run import run_experiment
 
 server_app = ServerApp()
-client_app = ClientApp()
 
 
 @server_app.main()
@@ -35,20 +41,30 @@ def main(grid: Grid, context: Context) -> None:
     run_experiment(experiment, folder, grid=grid, register=load_register(Path(file)) if file else None)
 
 
-@client_app.train()
-def train(message: Message, context: Context) -> Message:
-    """Train as the client that this node is."""
-    return _client(*_asked(context))(message, context)
+@final
+class RecipeClient(ClientApp):
+    """The client that a node is, in the run that the run config names."""
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Answer one message, of whatever kind, if the device's policy lets it."""
+        if _simulated():
+            return _simulated_client(*_asked(context))(message, context)
+        with discreet():
+            name, guard = str(context.node_config.get("client-name", "")), node_guard(context.node_config)
+            asked = *_asked(context), guard, name
+            # Before any data is loaded, and any model built.
+            guard.policy.check(message.metadata.message_type, _device_run(*asked).experiment.strategy())
+            device = _device_client(*asked)
+        return device(message, context)
 
 
-@client_app.query()
-def query(message: Message, context: Context) -> Message:
-    """Say which client this node is."""
-    return _client(*_asked(context))(message, context)
+client_app = RecipeClient()
 
 
-for stage in STAGES:  # of a secure aggregation
-    client_app.train(stage)(train)
+def _simulated() -> bool:
+    """Whether Flower's simulation engine has started this process: a Ray worker, which no node starts."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _asked(context: Context) -> tuple[str, str]:
@@ -62,16 +78,21 @@ def _asked(context: Context) -> tuple[str, str]:
 
 @cache
 def _experiment(recipe: str, overrides: str) -> Experiment:
-    cells = load_sweep(recipe, shlex.split(overrides)).cells
-    if len(cells) > 1:
-        raise ValueError(
-            f"{recipe!r} describes {len(cells)} experiments and a federation runs one;"
-            " choose with overrides, such as 'seed=0 strategy.mu=0.1'"
-        )
-    return cells[0].experiment
+    return one_experiment(recipe, load(recipe, shlex.split(overrides)))
 
 
 @cache
-def _client(recipe: str, overrides: str) -> ClientApp:
+def _simulated_client(recipe: str, overrides: str) -> ClientApp:
     experiment = _experiment(recipe, overrides)
-    return client.client_app(experiment.task(), experiment.federation, experiment.strategy())
+    return client.client_app(experiment.task(), experiment.federation, experiment.strategy(), guard=None)
+
+
+@cache
+def _device_run(recipe: str, overrides: str, guard: Guard, name: str) -> DeviceRun:
+    return device_run(recipe, shlex.split(overrides), guard, name)
+
+
+@cache
+def _device_client(recipe: str, overrides: str, guard: Guard, name: str) -> ClientApp:
+    run = _device_run(recipe, overrides, guard, name)
+    return client.client_app(run.experiment.task(), run.data, run.experiment.strategy())

@@ -19,6 +19,7 @@ from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.cli.options import profiled
 from hedgerow.experiments.flower_app import progress
 from hedgerow.experiments.runs.processes import cores
+from hedgerow.experiments.streams import tolerate
 from hedgerow.simulation import flower
 from hedgerow.simulation.clients import App
 from hedgerow.simulation.flower_app.app import AppError, FlowerApp, load_app, read_app
@@ -163,6 +164,7 @@ def _main(
         app = read_app(folder, run_config)
         sys.argv = [str(app.folder)]
         progress.log_clients(app.folder)
+        terminal.tell(f"{app.name}: loading the app and its clients")
         with profiled(trace is not None) as profile, progress.show(app) as on_change:
             simulate_app(
                 app, clients=clients, workers=workers, client_timeout=client_timeout,
@@ -213,5 +215,6 @@ def _need_ray() -> None:
 
 
 if __name__ == "__main__":
+    tolerate()
     options = json.loads(sys.argv[1])
     _end(_main(Path(options.pop("folder")), **options))

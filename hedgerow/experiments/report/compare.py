@@ -6,7 +6,7 @@ records that were sent. Runs that differ only in their seed make one row.
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Row:
         accuracies: one for each seed that has any: the last one measured, from 0 to 1.
         accuracy: their mean; None where there is none.
         accuracy_deviation: sample standard deviation (n - 1), None under 2 seeds.
+        evaluation: by name, what else was measured last, such as the loss: mean over seeds.
         bytes_up_per_client: what one client sends in one round it takes part
             in: mean over all replies of all rounds and seeds.
         bytes_down_per_client: what one client is sent in one round: the same
@@ -37,12 +38,17 @@ class Row:
         reached: number of seeds that reached it.
         bytes_to_target: bytes up and down until the first round measured at or
             above the target, mean over the seeds that reached it.
+        least_to_target: the same, mean over all seeds, of which those that
+            missed it count with all that they sent; None where no seed reached it.
+        least_up_to_target: the same for bytes up alone.
         epsilon: what the runs have revealed of any client at most, of all
             seeds the largest; None where they are not private.
         delta: of that epsilon.
+        adjacency: what that epsilon is about, one of `ADJACENCIES`; None where there is none.
         sample_epsilon: what any client has told of any of its samples at most,
             to anybody; None without `sample_noise`. Not to be compared with `epsilon`.
         sample_delta: of that epsilon.
+        sample_adjacency: what it is about.
         seconds: wall time of all rounds, mean over seeds.
         notes: what a reader must know before comparing this row.
     """
@@ -55,6 +61,7 @@ class Row:
     accuracies: tuple[float, ...]
     accuracy: float | None
     accuracy_deviation: float | None
+    evaluation: Mapping[str, float]
     bytes_up_per_client: float | None
     bytes_down_per_client: float | None
     bytes_up: float
@@ -62,10 +69,14 @@ class Row:
     target: float | None
     reached: int
     bytes_to_target: float | None
+    least_to_target: float | None
+    least_up_to_target: float | None
     epsilon: float | None
     delta: float | None
+    adjacency: str | None
     sample_epsilon: float | None
     sample_delta: float | None
+    sample_adjacency: str | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -85,10 +96,12 @@ def summarise(folders: Sequence[Path]) -> list[Row]:
 def row(group: Group) -> Row:
     """The figures of one group of runs."""
     runs = group.runs
+    spent = max((r.epsilon for r in runs if r.epsilon is not None), default=None)
+    told = max((e for r in runs if (e := r.sample_epsilon) is not None), default=None)
     accuracies = tuple(measured[max(measured)] for measured in (r.accuracies() for r in runs) if measured)
-    costs = (
-        [] if group.target is None else [c for c in (_cost(r, group.target) for r in runs) if c is not None]
-    )
+    ends = [None if group.target is None else _reached(r, group.target) for r in runs]
+    costs = [_spent(r, end) for r, end in zip(runs, ends, strict=True)]
+    hits = [both for (_, both), end in zip(costs, ends, strict=True) if end is not None]
     return Row(
         label=group.label,
         seeds=tuple(r.seed for r in runs),
@@ -98,17 +111,23 @@ def row(group: Group) -> Row:
         accuracies=accuracies,
         accuracy=_mean(accuracies),
         accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        evaluation=_last(runs),
         bytes_up_per_client=_mean(_per_client(runs, "bytes_up")),
         bytes_down_per_client=_mean(_per_client(runs, "bytes_down")),
         bytes_up=statistics.fmean(sum(line.get("bytes_up", 0) for line in r.lines) for r in runs),
         bytes_down=statistics.fmean(sum(line.get("bytes_down", 0) for line in r.lines) for r in runs),
         target=group.target,
-        reached=len(costs),
-        bytes_to_target=_mean(costs),
-        epsilon=max((r.epsilon for r in runs if r.epsilon is not None), default=None),
+        reached=len(hits),
+        bytes_to_target=_mean(hits),
+        least_to_target=_mean([both for _, both in costs]) if hits else None,
+        least_up_to_target=_mean([up for up, _ in costs]) if hits else None,
+        epsilon=spent,
         delta=group.settings.get("strategy.delta"),
-        sample_epsilon=max((e for r in runs if (e := r.sample_epsilon) is not None), default=None),
+        # Runs of before there was a choice were counted for zeroing out.
+        adjacency=None if spent is None else group.settings.get("strategy.adjacency", "zero_out"),
+        sample_epsilon=told,
         sample_delta=group.settings.get("local.sample_delta") or None,
+        sample_adjacency=None if told is None else group.settings.get("local.sample_adjacency", "zero_out"),
         seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
         notes=_notes(group),
     )
@@ -129,10 +148,26 @@ def _per_client(runs: Sequence[Run], key: str) -> list[int]:
     return [count for count in sent if count]
 
 
-def _cost(run: Run, target: float) -> float | None:
-    """Bytes up and down until the target was reached, None where it was not."""
-    reached = [number for number, accuracy in run.accuracies().items() if accuracy >= target]
-    return run.spent("up")[min(reached)] + run.spent("down")[min(reached)] if reached else None
+def _reached(run: Run, target: float) -> int | None:
+    """The first round measured at or above the target, None where there is none."""
+    return min((number for number, accuracy in run.accuracies().items() if accuracy >= target), default=None)
+
+
+def _spent(run: Run, end: int | None) -> tuple[int, int]:
+    """Bytes up, and up and down, to the end of a round; of the whole run where it is None."""
+    up, down = run.spent("up"), run.spent("down")
+    last = max(up, default=None) if end is None else end
+    return (0, 0) if last is None else (up[last], up[last] + down[last])
+
+
+def _last(runs: Sequence[Run]) -> dict[str, float]:
+    """What each run measured last, but for the accuracy: means over the runs that have it."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        last = {k: v for line in run.lines for k, v in line.get("evaluation", {}).items() if v is not None}
+        for name, value in last.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: statistics.fmean(values) for name, values in found.items() if name != "accuracy"}
 
 
 def _notes(group: Group) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """The plots of a report as PNG files, drawn by matplotlib."""
 
+import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from hedgerow.experiments.report import plot_data, tradeoff
 from hedgerow.experiments.report.plot_data import Curve
 from hedgerow.experiments.report.tradeoff import Family
+from hedgerow.files import write_whole
 
 _INK, _FAINT, _GRID, _FRONT = "#1F2933", "#5B6773", "#E4E8EC", "#D3D8DE"
 _HEAT = ("#F3F5F7", "#BCD6EC", "#7FB2D9", "#2F7FBD", "#0A3A6B")
@@ -159,4 +162,9 @@ def _name(axes: Axes, drawn: Sequence[Curve | Family], ends: Sequence[float]) ->
 
 
 def _save(figure: Figure, file: Path) -> None:
-    figure.savefig(file, dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+    drawn = io.BytesIO()
+    with warnings.catch_warnings():
+        # Names in a script that the font does not have are boxes in the picture; the page has them in full.
+        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from", UserWarning)
+        figure.savefig(drawn, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+    write_whole(file, drawn.getvalue())

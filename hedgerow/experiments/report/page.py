@@ -14,10 +14,11 @@ from string import Template
 from typing import Any
 
 from hedgerow.experiments.config.errors import show
+from hedgerow.experiments.headline import headline
 from hedgerow.experiments.report import plot_data, table, tradeoff
 from hedgerow.experiments.report.compare import Row, row
 from hedgerow.experiments.report.results import Group, differing, load_groups
-from hedgerow.experiments.report.units import count, human_bytes
+from hedgerow.experiments.report.units import count
 from hedgerow.experiments.runs.processes import cores
 from hedgerow.files import write_whole
 
@@ -75,7 +76,7 @@ def _page(groups: Sequence[Group], folder: Path, plots: str, figures: dict[str, 
     return _Page(template).substitute(
         title=escape(_title(groups)),
         lead=escape(_lead(groups)),
-        headline="".join(f'<p class="headline">{escape(text)}</p>' for text in _headline(rows)),
+        headline="".join(f'<p class="headline">{escape(text)}</p>' for text in headline(rows)),
         light=" ".join(f"--{name}: {colour};" for name, colour in light.items()),
         dark=" ".join(f"--{name}: {colour};" for name, colour in dark.items()),
         table=_table(rows),
@@ -161,7 +162,7 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
         federation = parse(run.config, str(run.folder)).federation()
     except (ValueError, OSError) as error:
         return _section(title, f"The split cannot be drawn: {error}", ""), {}
-    counts, classes = federation.counts(), federation.dataset.classes
+    counts, classes = federation.counts(), federation.dataset.strata()[0]
     seed = f"seed {run.seed}"
     draw_png.clients_classes(counts, classes, folder / "clients-classes.png", f"{title} ({seed})")
     only = (
@@ -213,18 +214,6 @@ def _lead(groups: Sequence[Group]) -> str:
         f"{settings['data.partition.clients']} clients" if "data.partition.clients" in settings else "",
     ]
     return " · ".join(part for part in parts if part)
-
-
-def _headline(rows: Sequence[Row]) -> list[str]:
-    """Which of several finished rows reached the target for the fewest bytes, where all have one target."""
-    reached = [r for r in rows if r.finished and r.reached == len(r.seeds) and r.bytes_to_target is not None]
-    if len(rows) < 2 or not reached or len({(r.target, r.planned) for r in rows}) > 1:
-        return []
-    best = min(reached, key=lambda r: r.bytes_to_target or 0.0)
-    return [
-        f"{best.label} reached {100 * (best.target or 0.0):g} % with the fewest bytes:"
-        f" {human_bytes(best.bytes_to_target)} up and down, all clients together."
-    ]
 
 
 def _shared(groups: Sequence[Group]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hedgerow.experiments.config.arguments import flatten
 from hedgerow.experiments.config.errors import ConfigError, show
 from hedgerow.experiments.runs.store import RunFolder, StoreError
 from hedgerow.types import LocalTraining
@@ -187,18 +188,6 @@ def differing(groups: Sequence[Group]) -> list[str]:
     settings = [g.settings for g in groups]
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
-
-
-def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys.
-
-    >>> flatten({"rounds": 3, "data": {"name": "digits"}})
-    {'rounds': 3, 'data.name': 'digits'}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def _settings(run: Run) -> dict[str, Any]:

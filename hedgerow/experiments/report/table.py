@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from hedgerow.experiments.report.compare import Row
 from hedgerow.experiments.report.units import count, human_bytes
+from hedgerow.privacy.adjacency import told
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _LABEL_WIDTH = 42
+_LEAST_LABEL_WIDTH = 20
 
 
 @dataclass(frozen=True)
@@ -21,27 +23,36 @@ class Column:
         header: of the column; a line break parts its two lines.
         cells: one for each row.
         best: whether each cell is the best of the rows that may be compared.
+        rank: where the table is too narrow, columns are left out from the highest rank down; 0 never.
     """
 
     header: str
     cells: tuple[str, ...]
     best: tuple[bool, ...]
+    rank: int = 0
+
+    @property
+    def width(self) -> int:
+        """Characters of its widest line, and the spaces to the next column."""
+        return max(len(text) for cell in (self.header, *self.cells) for text in cell.split("\n")) + 2
 
 
-def table(rows: Sequence[Row]) -> "Table":
-    """The rows as a table of at most 100 columns, the best of each column in bold.
+def table(rows: Sequence[Row], width: int = 100) -> "Table":
+    """The rows as a table of so many characters a line, the best of each column in bold.
 
-    A caption says what the figures are, and what must be known of single rows.
+    Where not all columns fit beside the names of the rows, those of bytes go
+    first. A caption says which, what the figures are, and what must be known of
+    single rows.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    shown, left_out = _fitting(columns(rows), width)
     built = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), caption_justify="left",
-        caption=Text("\n" + "\n".join(caption(rows))), caption_style="dim",
+        caption=Text("\n" + "\n".join([*left_out, *caption(rows)])), caption_style="dim",
     )  # fmt: skip
-    shown = columns(rows)
     for place, column in enumerate(shown):
         if place:
             built.add_column(Text(column.header), justify="right", no_wrap=True, vertical="top")
@@ -53,6 +64,18 @@ def table(rows: Sequence[Row]) -> "Table":
     return built
 
 
+def _fitting(found: list[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit, and a line about the others."""
+    names, *figures = found
+    room = width - min(names.width, _LEAST_LABEL_WIDTH)
+    kept = list(figures)
+    while sum(column.width for column in kept) > room and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    gone = [column.header.replace("\n", " ") for column in figures if column not in kept]
+    line = f"Left out, for want of width: {', '.join(gone)}. A wider terminal and --json have all."
+    return [names, *kept], [line] if gone else []
+
+
 def columns(rows: Sequence[Row]) -> list[Column]:
     """What `table` and the report show, in their order.
 
@@ -60,38 +83,30 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     column in which all of them show the same has none.
     """
     targets = {r.target for r in rows if r.target is not None}
-    target = f"{100 * targets.pop():g} %" if len(targets) == 1 else "target"
+    target = f"{100 * next(iter(targets)):g} %" if len(targets) == 1 else "target"
     deltas = {r.delta for r in rows if r.delta is not None}
     delta = f"δ {deltas.pop():g}" if len(deltas) == 1 else "δ"
     sample_deltas = {r.sample_delta for r in rows if r.sample_delta is not None}
     sample_delta = f"δ {sample_deltas.pop():g}" if len(sample_deltas) == 1 else "δ"
-    shown = [
-        _plain("", rows, lambda r: r.label),
-        _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy),
-        _ranked(f"epsilon\n({delta})", rows, lambda r: _epsilon(r.epsilon), lambda r: r.epsilon),
-        _ranked(
-            f"sample\nepsilon\n({sample_delta})",
-            rows,
-            lambda r: _epsilon(r.sample_epsilon),
-            lambda r: r.sample_epsilon,
-        ),
-        _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client),
-        _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client),
-        _bytes("up\ntotal", rows, lambda r: r.bytes_up),
-        _bytes("down\ntotal", rows, lambda r: r.bytes_down),
-        _ranked(f"up+down\nto {target}", rows, _to_target, _cost_of_all),
-        _ranked("time\n(s)", rows, lambda r: _seconds(r.seconds), lambda r: r.seconds),
+    shown = [_plain("", rows, lambda r: r.label), *_quality(rows)]
+    if any(r.epsilon is not None for r in rows):
+        shown.append(_ranked(f"epsilon\n({delta})", rows, lambda r: _epsilon(r.epsilon), lambda r: r.epsilon))
+    if any(r.sample_epsilon is not None for r in rows):
+        header = f"sample\nepsilon\n({sample_delta})"
+        shown.append(_ranked(header, rows, lambda r: _epsilon(r.sample_epsilon), lambda r: r.sample_epsilon))
+    shown += [
+        _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client, 5),
+        _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client, 7),
+        _bytes("up\ntotal", rows, lambda r: r.bytes_up, 4),
+        _bytes("down\ntotal", rows, lambda r: r.bytes_down, 6),
     ]
-    if all(r.target is None for r in rows):
-        del shown[-2]
-    if all(r.sample_epsilon is None for r in rows):
-        del shown[3]
-    if all(r.epsilon is None for r in rows):
-        del shown[2]
+    if targets:
+        shown.append(_ranked(f"up+down\nto {target}", rows, _to_target, _cost_of_all, 3))
+    shown.append(_ranked("time\n(s)", rows, lambda r: _seconds(r.seconds), lambda r: r.seconds, 2))
     if len({r.rounds for r in rows}) > 1:
-        shown.insert(1, _plain("rounds", rows, lambda r: str(r.rounds)))
+        shown.insert(1, _plain("rounds", rows, lambda r: str(r.rounds), 1))
     if len({len(r.seeds) for r in rows}) > 1:
-        shown.insert(1, _plain("seeds", rows, lambda r: str(len(r.seeds))))
+        shown.insert(1, _plain("seeds", rows, lambda r: str(len(r.seeds)), 1))
     return shown
 
 
@@ -109,36 +124,76 @@ def caption(rows: Sequence[Row]) -> list[str]:
         lines.append(
             "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
         )
-    if any(r.epsilon is not None for r in rows):
-        lines.append("Epsilon: for adding or removing one client; the largest of all seeds. -: not private.")
-    if any(r.sample_epsilon is not None for r in rows):
-        lines.append(
-            "Sample epsilon: for one sample of one client, whoever sees its updates; as the server counts."
-        )
+    lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows had unequal numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
 
 
-def _plain(header: str, rows: Sequence[Row], text: Callable[[Row], str]) -> Column:
-    return Column(header, tuple(text(r) for r in rows), (False,) * len(rows))
+def _adjacencies(rows: Sequence[Row]) -> list[str]:
+    """What each epsilon of the table is about; where rows differ in that, which row is about what."""
+    lines = []
+    for name, who, after, found in (
+        ("Epsilon", "client", "the largest of all seeds. -: not private.", [r.adjacency for r in rows]),
+        (
+            "Sample epsilon", "sample of a client", "as the server counts.",
+            [r.sample_adjacency for r in rows],
+        ),
+    ):  # fmt: skip
+        different = sorted({adjacency for adjacency in found if adjacency}, reverse=True)
+        for adjacency in different:
+            which = ", ".join(r.label for r, a in zip(rows, found, strict=True) if a == adjacency)
+            of = f" of {which}" if len(different) > 1 else ""
+            lines.append(f"{name}{of}: {told(adjacency, who)}; {after}")
+        if len(different) > 1:
+            lines.append(f"{name}: not to be compared between rows of different adjacency.")
+    return lines
+
+
+def _quality(rows: Sequence[Row]) -> list[Column]:
+    """The accuracy, or where no row has one (a regression, say), what else was measured."""
+    names = (
+        [] if any(r.accuracy is not None for r in rows) else sorted({k for r in rows for k in r.evaluation})
+    )
+    if not names:
+        return [
+            _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy)
+        ]
+    return [_measured(name, rows) for name in names]
+
+
+def _measured(name: str, rows: Sequence[Row]) -> Column:
+    def text(r: Row) -> str:
+        return f"{r.evaluation[name]:.4g}" if name in r.evaluation else "-"
+
+    # Of a metric we do not know whether less of it is better; of a loss it is.
+    return _ranked(name, rows, text, lambda r: r.evaluation.get(name) if name == "loss" else None)
+
+
+def _plain(header: str, rows: Sequence[Row], text: Callable[[Row], str], rank: int = 0) -> Column:
+    return Column(header, tuple(text(r) for r in rows), (False,) * len(rows), rank)
 
 
 def _ranked(
-    header: str, rows: Sequence[Row], text: Callable[[Row], str], rank: Callable[[Row], float | None]
+    header: str,
+    rows: Sequence[Row],
+    text: Callable[[Row], str],
+    cost: Callable[[Row], float | None],
+    rank: int = 0,
 ) -> Column:
-    """A column in which the cells of lowest rank are the best."""
+    """A column in which the cells of lowest cost are the best."""
     cells = tuple(text(r) for r in rows)
-    ranks = {place: rank(r) for place, r in enumerate(rows) if r.finished}
-    known = {place: value for place, value in ranks.items() if value is not None}
-    if len({rows[place].rounds for place in ranks}) != 1 or len({cells[place] for place in known}) < 2:
-        return Column(header, cells, (False,) * len(rows))
+    costs = {place: cost(r) for place, r in enumerate(rows) if r.finished}
+    known = {place: value for place, value in costs.items() if value is not None}
+    if len({rows[place].rounds for place in costs}) != 1 or len({cells[place] for place in known}) < 2:
+        return Column(header, cells, (False,) * len(rows), rank)
     best = cells[min(known, key=known.__getitem__)]
-    return Column(header, cells, tuple(place in known and cell == best for place, cell in enumerate(cells)))
+    bold = tuple(place in known and cell == best for place, cell in enumerate(cells))
+    return Column(header, cells, bold, rank)
 
 
-def _bytes(header: str, rows: Sequence[Row], figure: Callable[[Row], float | None]) -> Column:
-    return _ranked(header, rows, lambda r: human_bytes(figure(r)), figure)
+def _bytes(header: str, rows: Sequence[Row], figure: Callable[[Row], float | None], rank: int) -> Column:
+    return _ranked(header, rows, lambda r: human_bytes(figure(r)), figure, rank)
 
 
 def _accuracy(r: Row) -> str:

@@ -1,6 +1,6 @@
 """Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,10 @@ from flwr.serverapp import Grid
 
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
-from hedgerow.experiments.runs.simulate import simulate
+from hedgerow.experiments.contents import contents_of
+from hedgerow.experiments.runs.simulate import simulate, start_of
 from hedgerow.experiments.runs.store import RunFolder, line_of
+from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
 from hedgerow.spans import span
 from hedgerow.types import RoundResult
@@ -17,7 +19,7 @@ from hedgerow.types import RoundResult
 
 def run_experiment(
     experiment: Experiment,
-    folder: Path,
+    folder: Path | HeldFolder,
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
@@ -28,6 +30,8 @@ def run_experiment(
     address: str | None = None,
     masks: bool = False,
     register: Mapping[str, bytes] | None = None,
+    extend: bool = False,
+    wait: float = 0.0,
 ) -> RunFolder:
     """Run an experiment, or go on with it where it was; does nothing when it has finished.
 
@@ -45,29 +49,40 @@ def run_experiment(
         address: of the Ray cluster.
         masks: run secure aggregation as a whole also where clients are simulated, see `simulate`.
         register: identity keys of clients, pinned by the server of a grid too.
+        extend: a run in the folder may get other rounds and evaluations.
+        wait: seconds to wait for another run that writes in the folder.
 
     Raises:
         StoreError: another run lies in the folder.
-        ValueError: the data or the model cannot be had as configured.
+        FolderInUse: another process, or another run of this one, writes in the folder.
+        AnotherRun: the run was begun with another model, loss or data; the error says with what.
+        ValueError: the data or the model cannot be had as configured; or no client can train.
         ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
-    run = RunFolder.create(folder, to_toml(experiment))
-    if run.finished:
+    with hold(folder, keep=True, wait=wait) as held:
+        run = RunFolder.create(held.path, to_toml(experiment), extend=extend)
+        if run.finished:
+            return run
+        if grid is None:
+            options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
+            results = _simulated(experiment, held, **options, engine=engine, address=address, masks=masks)
+        else:
+            results = _served(experiment, held, grid, register)
+        for result in results:
+            try:
+                run.append(line_of(result))
+                if on_round is not None:
+                    on_round(result)
+            except BaseException as error:
+                # Not written down as a whole: it is thrown in, so that no checkpoint counts this round.
+                results.throw(error)
         return run
-    if grid is None:
-        options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
-        results = _simulated(experiment, run, **options, engine=engine, address=address, masks=masks)
-    else:
-        results = _served(experiment, run, grid, register)
-    for result in results:
-        run.append(line_of(result))
-        if on_round is not None:
-            on_round(result)
-    return run
 
 
-def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterator[RoundResult]:
+def _simulated(
+    experiment: Experiment, held: HeldFolder, **options: Any
+) -> Generator[RoundResult, None, None]:
     with span("load data"):
         federation = experiment.federation()
     with span("make model"):
@@ -79,24 +94,26 @@ def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterat
         rounds=experiment.rounds,
         test=federation.dataset.test,
         seed=experiment.seed,
-        folder=run.path,
+        folder=held,
         evaluate_every=experiment.evaluation.every,
+        initial=experiment.initial,
         **options,
     )
 
 
 def _served(
-    experiment: Experiment, run: RunFolder, grid: Grid, register: Mapping[str, bytes] | None
-) -> Iterator[RoundResult]:
+    experiment: Experiment, held: HeldFolder, grid: Grid, register: Mapping[str, bytes] | None
+) -> Generator[RoundResult, None, None]:
     trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
     return train(
         grid,
         experiment.strategy(),
-        trainer.initial(experiment.seed),
+        start_of(trainer, experiment.initial, experiment.seed),
         trainer.layout,
         num_rounds=experiment.rounds,
         seed=experiment.seed,
-        folder=run.path,
+        folder=held,
+        contents=contents_of(trainer, None, federation.dataset.test, experiment.initial),
         evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),

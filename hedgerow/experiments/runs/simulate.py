@@ -3,7 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from hedgerow import checks, generators
@@ -15,9 +16,13 @@ from hedgerow.client.task import Task
 from hedgerow.client.torch.device import best_device
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer
+from hedgerow.experiments.contents import contents_of
 from hedgerow.files import write_whole
+from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
+from hedgerow.server.checkpoint import load_model
+from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
@@ -39,7 +44,7 @@ def simulate(
     rounds: int,
     test: Samples | None = None,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | HeldFolder | None = None,
     evaluate_every: int = 1,
     workers: int | None = None,
     trainer: str = "loop",
@@ -50,7 +55,8 @@ def simulate(
     address: str | None = None,
     gpus: float = 0.0,
     masks: bool = False,
-) -> Iterator[RoundResult]:
+    initial: Model | Path | None = None,
+) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
     Args:
@@ -81,13 +87,17 @@ def simulate(
         engine: `"local"`, or `"ray"` for workers on a Ray cluster.
         address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`;
             `None` for a Ray of its own on this machine.
+        initial: the model to start from: a `Model`, a safetensors file, or the folder
+            of a run that has ended; `None` makes a new one.
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
 
     Raises:
         ValueError: `engine` or `trainer` is not one of those allowed; an
             address or GPUs are given for this machine; there is no such
             device, it is not for a `Task`, or several processes would have to
-            share it.
+            share it. Or `initial` is of another model.
+        FolderInUse: another run writes in the folder.
+        AnotherRun: the folder's run was begun with another strategy, task or data.
         ModuleNotFoundError: Ray is asked for and not installed.
         ConnectionError: there is no cluster at the address.
 
@@ -95,55 +105,88 @@ def simulate(
     `train` are all that is used here.
     """
     cluster = _cluster(engine, address, gpus)
-    chosen = folder / "trainer.json" if folder else None
-    with span("make model"):
-        if isinstance(task, Task):
-            learner = _trainer(task, trainer, chosen, device, here=None if cluster else workers or 1)
-        elif device is not None:
-            raise ValueError(
-                f"device is {device!r}, and the task is a trainer already; make it on that device"
-            )
-        else:
-            learner = task
-        with generators.seeded(integer_seed(seed, "initial model")):
-            initial = learner.initial(seed)
-    kept = folder / "clients" if folder else None
-    # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
-    identities = SimulatedEnrolments(os.urandom(32))
-    app = client_app(
-        learner, clients, strategy, state_folder=None if cluster else kept,
-        enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True,
-    )  # fmt: skip
-    # The nodes of a cluster have no folder in common.
-    states = (
-        FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
-    )
+    with nullcontext() if folder is None else hold(folder) as held:
+        chosen = held.path / "trainer.json" if held else None
+        with span("make model"):
+            learner = _learner(task, trainer, chosen, device, here=None if cluster else workers or 1)
+            start = start_of(learner, initial, seed)
+        kept = held.path / "clients" if held else None
+        # All simulated clients are in one hand: their identities come from one secret, gone with the run.
+        identities = SimulatedEnrolments(os.urandom(32))
+        app = client_app(
+            learner, clients, strategy, state_folder=None if cluster else kept,
+            enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True, guard=None,
+        )  # fmt: skip
+        # The nodes of a cluster have no folder in common.
+        states = (
+            FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
+        )
+        grid = InProcessGrid(
+            app, len(clients.names), names=clients.names, workers=workers,
+            client_timeout=client_timeout, memory_limit=memory_limit, cluster=cluster, states=states,
+        )  # fmt: skip
+        with grid.running():
+            results = train(
+                grid, strategy, start, learner.layout,
+                num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
+                evaluate=None if test is None else _evaluation(learner, test, seed),
+                masks=masks, seeded_noise=True,
+                contents=contents_of(task, clients, test, initial) if held else None,
+            )  # fmt: skip
+            yield from _with_choice(results, learner, chosen)
 
+
+def _evaluation(learner: Trainer, test: Samples, seed: int) -> Evaluate:
     def evaluate(model: Model) -> dict[str, float]:
-        assert test is not None
         with generators.seeded(integer_seed(seed, "evaluate")):
             return learner.evaluate(model, test)
 
-    with InProcessGrid(
-        app, len(clients.names), names=clients.names, workers=workers,
-        client_timeout=client_timeout, memory_limit=memory_limit, cluster=cluster, states=states,
-    ) as grid:  # fmt: skip
-        for result in train(
-            grid,
-            strategy,
-            initial,
-            learner.layout,
-            num_rounds=rounds,
-            seed=seed,
-            folder=folder,
-            evaluate=evaluate if test is not None else None,
-            evaluate_every=evaluate_every,
-            masks=masks,
-            seeded_noise=True,
-        ):
-            if chosen is not None and not chosen.exists():
-                _keep_choice(learner, chosen)
-            yield result
+    return evaluate
+
+
+def _with_choice(
+    results: Generator[RoundResult, None, None], trainer: Trainer, chosen: Path | None
+) -> Iterator[RoundResult]:
+    """The results, and how clients are trained written down before the first checkpoint counts on it."""
+    with closing(results):
+        for result in results:
+            choice = trainer.choice if isinstance(trainer, Chooses) else None
+            if choice is not None and chosen is not None and not chosen.exists():
+                log.info("clients are trained in a %s: %s", choice.method, choice.why)
+                write_whole(chosen, json.dumps(choice.to_json()).encode())
+            try:
+                yield result
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # thrown in by whoever has not written the result down
+                results.throw(error)
+
+
+def _learner(
+    task: Task | Trainer, kind: str, chosen: Path | None, device: str | None, here: int | None
+) -> Trainer:
+    if isinstance(task, Task):
+        return _trainer(task, kind, chosen, device, here)
+    if device is not None:
+        raise ValueError(f"device is {device!r}, and the task is a trainer already; make it on that device")
+    return task
+
+
+def start_of(learner: Trainer, initial: Model | Path | None, seed: int) -> Model:
+    """The model before the first round: the one that is given, or a new one."""
+    with generators.seeded(integer_seed(seed, "initial model")):
+        new = learner.initial(seed)
+    if initial is None:
+        return new
+    if isinstance(initial, Model):
+        given, wanted = ((len(m.parameters), len(m.buffers), len(m.constants)) for m in (initial, new))
+        if given != wanted:
+            raise ValueError(
+                f"initial has {given[0]} parameters, {given[1]} buffers and {given[2]} constants, and the"
+                f" task's model {wanted[0]}, {wanted[1]} and {wanted[2]}; give one of the same layout"
+            )
+        return initial
+    return load_model(Path(initial), learner.layout)
 
 
 def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None:
@@ -182,11 +225,3 @@ def _refuse_shared(device: str | None, workers: int | None) -> None:
             f"device is {device!r} and workers is {workers}; a GPU belongs to one process:"
             " take workers=1, or device='cpu'"
         )
-
-
-def _keep_choice(trainer: Trainer, file: Path) -> None:
-    """Write down how clients are trained, before the first checkpoint counts on it."""
-    choice = trainer.choice if isinstance(trainer, Chooses) else None
-    if choice is not None:
-        log.info("clients are trained in a %s: %s", choice.method, choice.why)
-        write_whole(file, json.dumps(choice.to_json()).encode())

@@ -8,16 +8,21 @@ clients/            what clients carry from round to round (residuals)
 model.safetensors   the final model; it is there when the run is finished
 """
 
+import errno
 import json
 import logging
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hedgerow.experiments.config.schema import difference
-from hedgerow.files import write_whole
+from hedgerow import locks
+from hedgerow.experiments.config.arguments import flatten
+from hedgerow.experiments.config.errors import ConfigError, show
+from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.files import naming, write_whole
+from hedgerow.server.checkpoint import mark_model, rounds_of_model
 from hedgerow.types import RoundResult
 
 log = logging.getLogger("hedgerow")
@@ -46,8 +51,14 @@ class RunFolder:
         self._unwritten: list[str] = []
 
     @classmethod
-    def create(cls, path: Path, config: str) -> "RunFolder":
+    def create(cls, path: Path, config: str, *, extend: bool = False) -> "RunFolder":
         """Make the folder, or open the one that is there.
+
+        Args:
+            path: of the folder.
+            config: the resolved configuration, as TOML.
+            extend: the run that is there may get other rounds, not fewer than
+                it has done, and other evaluations; they are written down.
 
         Raises:
             StoreError: another run, or something else, lies there.
@@ -56,17 +67,37 @@ class RunFolder:
         path = Path(path)
         file = path / "config.toml"
         if file.is_file():
-            if differs := difference(file.read_text(encoding="utf-8"), config):
-                raise StoreError(
-                    f"{path} holds a run with another configuration ({differs}); choose another folder, or"
-                    " remove it"
-                )
-        elif path.is_dir() and any(p for p in path.iterdir() if not p.name.endswith(".partial")):
+            cls(path)._take(config, extend=extend)
+        elif path.is_dir() and any(p for p in path.iterdir() if not _passing(p)):
             raise StoreError(f"{path} is not empty and is not a run; choose another folder")
         else:
             path.mkdir(parents=True, exist_ok=True)
             write_whole(file, config.encode())
         return cls(path)
+
+    def _take(self, config: str, *, extend: bool) -> None:
+        """Refuse a configuration that is not the run's own; or take over what may change."""
+        before, now = flatten(self.config), flatten(tomllib.loads(config))
+        changed = differences(self.path, config)
+        if not changed:
+            return
+        if not self.begun:  # of a start that failed, and has been corrected
+            write_whole(self.path / "config.toml", config.encode())
+            return
+        if not (extend and may_change(changed)):
+            told = "; ".join(f"{k} was {_shown(before, k)}, is now {_shown(now, k)}" for k in changed)
+            more = set(changed) == {"rounds"} and before["rounds"] < now["rounds"]
+            hint = f" (for more rounds: hedgerow resume {self.path} rounds={now['rounds']})" if more else ""
+            raise StoreError(
+                f"{self.path} holds a run with another configuration; choose another folder, or remove it:"
+                f" {told}{hint}"
+            )
+        done = len(self.rounds())
+        if now["rounds"] < done:
+            raise StoreError(f"{self.path} has {done} rounds done; rounds must be {done} or more to go on")
+        if self.model.is_file() and rounds_of_model(self.model) is None:
+            mark_model(self.model, before["rounds"])
+        write_whole(self.path / "config.toml", config.encode())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,9 +110,18 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def begun(self) -> bool:
+        """Whether anything of a round was saved; a start that failed leaves its configuration alone."""
+        kept = ("metrics.jsonl", "privacy.jsonl", "checkpoints", "clients", self.model.name)
+        return any((self.path / name).exists() for name in kept)
+
+    @property
     def finished(self) -> bool:
-        """Whether the run has ended."""
-        return self.model.is_file()
+        """Whether the run has ended, and not only been left; and was not extended since."""
+        if not self.model.is_file():
+            return False
+        rounds = rounds_of_model(self.model)
+        return rounds is None or rounds == self.config["rounds"]
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write one round's line.
@@ -117,7 +157,7 @@ class RunFolder:
 
     def _write(self, text: str) -> None:
         file = self.path / "metrics.jsonl"
-        with file.open("ab+", buffering=0) as stream:
+        with naming(file), file.open("ab+", buffering=0) as stream:
             size = stream.seek(0, 2)
             if size:
                 stream.seek(size - 1)
@@ -125,7 +165,34 @@ class RunFolder:
                     text = "\n" + text
             content = text.encode()
             if stream.write(content) != len(content):
-                raise OSError("the disk took only a part of the line")
+                raise OSError(errno.ENOSPC, "the disk took only a part of the line")
+
+
+def may_change(keys: Iterable[str]) -> bool:
+    """Whether a run that is gone on with may have other values there: they change no round that was done."""
+    return all(key == "rounds" or key.startswith("evaluation.") for key in keys)
+
+
+def differences(folder: Path, config: str) -> list[str]:
+    """Dotted keys in which a run's configuration differs from another one."""
+    text = (folder / "config.toml").read_text(encoding="utf-8")
+    if text == config:
+        return []
+    try:  # what an older Hedgerow wrote may lack keys that have a default now
+        before = flatten(tomllib.loads(to_toml(parse(tomllib.loads(text)))))
+    except ConfigError:
+        before = flatten(tomllib.loads(text))
+    now = flatten(tomllib.loads(config))
+    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return show(values[key]) if key in values else "not given"
+
+
+def _passing(path: Path) -> bool:
+    """Whether a file is there for a moment only."""
+    return path.name == locks.FILE or path.name.endswith(".partial")
 
 
 def line_of(result: RoundResult) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Run the experiments of a sweep in parallel processes."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +14,16 @@ from typing import Literal
 
 from hedgerow import checks
 from hedgerow.experiments.config.expand import Cell, Sweep
-from hedgerow.experiments.config.schema import difference, to_toml
+from hedgerow.experiments.config.schema import to_toml
 from hedgerow.experiments.runs.processes import cores
-from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.experiments.runs.store import RunFolder, StoreError, differences, may_change
 from hedgerow.files import write_whole
+from hedgerow.locks import hold
+from hedgerow.simulation.processes.worker import end_with
 from hedgerow.types import RoundResult
 
 FILE = "sweep.toml"
+_ORPHANS_SECONDS = 10.0  # in which the processes of a sweep that was killed end by themselves
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,9 @@ class Progress:
     error: str = ""
 
 
-def run_sweep(sweep: Sweep, folder: Path, workers: int | None = None) -> Iterator[Progress]:
+def run_sweep(
+    sweep: Sweep, folder: Path, workers: int | None = None, *, extend: bool = False
+) -> Iterator[Progress]:
     """Run what is not finished yet, and yield what happens.
 
     Each experiment has a folder in `folder` and resumes from it. One that
@@ -52,23 +59,25 @@ def run_sweep(sweep: Sweep, folder: Path, workers: int | None = None) -> Iterato
         workers: processes, one thread each; as many as there are cores where
             it is `None`. They are started afresh ("spawn"), so a script that
             calls this needs `if __name__ == "__main__":`.
+        extend: runs that are there may get other rounds and evaluations.
 
     Raises:
         StoreError: a run with another configuration lies in a folder.
+        FolderInUse: another process runs this sweep.
         OSError: the folder cannot be written.
     """
     workers = cores() if workers is None else workers
     checks.whole(1, workers=workers)
-    _refuse_others(sweep, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / FILE, sweep.toml.encode())
-    todo: deque[Cell] = deque()
-    for cell in sweep.cells:
-        if rounds_done(folder / cell.folder, finished=True):
-            yield Progress(cell.folder, "finished", cell.experiment.rounds)
-        else:
-            todo.append(cell)
-    yield from _Pool(folder, todo, min(workers, len(todo))).run()
+    with hold(folder, keep=True):  # its processes work on also while nobody asks for what happens
+        _prepare(sweep, folder, extend=extend)
+        write_whole(folder / FILE, sweep.toml.encode())
+        todo: deque[Cell] = deque()
+        for cell in sweep.cells:
+            if rounds_done(folder / cell.folder, finished=True):
+                yield Progress(cell.folder, "finished", cell.experiment.rounds)
+            else:
+                todo.append(cell)
+        yield from _Pool(folder, todo, min(workers, len(todo))).run()
 
 
 def rounds_done(folder: Path, *, finished: bool = False) -> int:
@@ -79,16 +88,20 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
     return len(run.rounds()) if run.finished or not finished else 0
 
 
-def _refuse_others(sweep: Sweep, folder: Path) -> None:
-    for cell in sweep.cells:
-        file = folder / cell.folder / "config.toml"
-        if not file.is_file():
-            continue
-        if differs := difference(file.read_text(encoding="utf-8"), to_toml(cell.experiment)):
+def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
+    """Refuse a folder that holds another sweep, before anything in it is changed; and extend its runs."""
+    there = [cell for cell in sweep.cells if (folder / cell.folder / "config.toml").is_file()]
+    # An experiment of a sweep that failed before its first round may be corrected.
+    fixed = [c for c in there if RunFolder(folder / c.folder).begun or not (folder / FILE).is_file()]
+    for cell in fixed:
+        changed = differences(folder / cell.folder, to_toml(cell.experiment))
+        if changed and not (extend and may_change(changed)):
             raise StoreError(
-                f"{folder} holds another sweep: the configuration in {cell.folder} differs ({differs});"
-                " choose another folder with --out, or remove it"
+                f"{folder} holds another sweep: the configuration in {cell.folder} differs"
+                f" ({', '.join(changed)}); choose another folder with --out, or remove it"
             )
+    for cell in there if extend else ():
+        RunFolder.create(folder / cell.folder, to_toml(cell.experiment), extend=True)
 
 
 class _Pool:
@@ -157,6 +170,7 @@ def _work(pipe: Connection, folder: Path) -> None:
     """A worker process: run experiments until there are no more."""
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     while True:
         try:
             cell: Cell = pipe.recv()
@@ -175,9 +189,11 @@ def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
         pipe.send(Progress(cell.folder, "round", result.round))
 
     try:
+        from hedgerow.experiments.failures import told_once
         from hedgerow.experiments.runs.run import run_experiment  # imports torch
 
-        run_experiment(cell.experiment, place, on_round)
+        with told_once(on_round) as told:
+            run_experiment(cell.experiment, place, told, wait=_ORPHANS_SECONDS)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # whatever it is, the other experiments go on

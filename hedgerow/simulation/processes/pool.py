@@ -88,6 +88,7 @@ class Processes:
     ) -> None:
         self.start = start
         self._client_timeout, self._memory_limit = client_timeout, clients.memory_limit
+        self._log = clients.log
         self._context: Any = multiprocessing.get_context(method)
         self._forks = method == "fork"
         self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
@@ -202,7 +203,7 @@ class Processes:
             while worker.pipe.poll():
                 heard = worker.pipe.recv()
                 if isinstance(heard, logging.LogRecord):
-                    logging.getLogger(heard.name).handle(heard)
+                    self._log(heard)
                 elif isinstance(heard, Ready):
                     worker.ready, self._false_starts = True, 0
                 elif isinstance(heard, Exhausted):

@@ -163,7 +163,7 @@ def _settle_in(sender: _Sender) -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     # A thread of the parent may have held the lock of what it drew on the screen with.
     sys.stdout, sys.stderr = sys.__stdout__ or sys.stdout, sys.__stderr__ or sys.stderr
     forward = logging.handlers.QueueHandler(sender)  # type: ignore[arg-type]
@@ -179,7 +179,8 @@ def _settle_in(sender: _Sender) -> None:
     gc.freeze()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """End this process soon after its parent has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

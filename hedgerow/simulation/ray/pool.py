@@ -84,6 +84,7 @@ class Actors:
         import ray
 
         self.start = start
+        self._log = clients.log
         self._ray: Any = ray
         self._client_timeout = client_timeout
         options = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD", **resources}
@@ -187,7 +188,7 @@ class Actors:
         outcome: Outcome
         outcome, records = heard
         for record in records:
-            logging.getLogger(record.name).handle(record)
+            self._log(record)
         return outcome
 
     def _failed(self, worker: Worker, error: Exception) -> Outcome | None:

@@ -10,7 +10,7 @@ from hedgerow.strategies.release import Bounding
 from hedgerow.types import Arrays, Payload, RoundContext
 
 SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4
-"""Bounds of an adaptive norm: within them, sums in whole multiples of 2**-36 are fine and do not overflow."""
+"""Bounds of an adaptive norm; large cohorts bring the upper one down, see `Release.largest_norm`."""
 
 
 def clip(norm: float) -> Transform:

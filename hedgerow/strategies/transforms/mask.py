@@ -151,6 +151,11 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     Raises:
         ValueError: a number could make the sum overflow, or the weight is not whole.
     """
+    if fit.buffers.size and pipeline.noise is not None:
+        raise ValueError(
+            f"the model has {fit.buffers.size} values that are not trained, whose sum would have no noise;"
+            " use GroupNorm, or a model without them"
+        )
     numbers = take(payload, "values", np.signedinteger)
     largest, weight = pipeline.whole(0), payload.weight
     if not (float(weight).is_integer() and 1 <= weight <= pipeline.max_weight):

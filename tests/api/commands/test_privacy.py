@@ -24,6 +24,16 @@ def test_the_one_number_that_is_left_out_is_computed() -> None:
     assert found["epsilon"] == 8
 
 
+def test_a_plan_says_what_epsilon_is_about_and_can_be_for_other_data() -> None:
+    given = ["privacy", "--delta", "1e-4", "--rounds", "5", "--rate", "1", "--noise", "2.3"]
+    assert "with or without the data of one client" in " ".join(hedgerow(*given).stdout.split())
+    replaced = hedgerow(*given, "--adjacency", "replace")
+    assert "any others in their place" in " ".join(replaced.stdout.split())
+    found = json.loads(hedgerow(*given, "--adjacency", "replace", "--json").stdout)
+    assert (round(found["epsilon"], 2), found["adjacency"]) == (8.57, "replace")
+    assert "zero_out" in hedgerow(*given, "--adjacency", "swap").stderr
+
+
 def test_a_plan_with_skellam_noise_is_that_of_the_ledger() -> None:
     given = ["privacy", "--delta", "1e-5", "--rounds", "40", "--rate", "1"]
     model = ["--parameters", "100000", "--norm", "0.5", "--unit", str(2.0**-13)]

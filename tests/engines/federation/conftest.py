@@ -1,10 +1,13 @@
 """One federation for all tests of this folder: to start and end it takes as long as a run."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hedgerow.client.policy import Policy
+from hedgerow.client.policy_file import NAME, policy_text
 from tests.engines.federation.processes import Federation, federation
 
 DEVICES = 3
@@ -12,12 +15,17 @@ DEVICES = 3
 
 @pytest.fixture(scope="package")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    """A SuperLink and three SuperNodes, each with a folder for its identity and its account."""
+    """A SuperLink and three SuperNodes, each with data, and a folder for identity, policy and accounts."""
     home = tmp_path_factory.mktemp("federation")
 
     def node_config(number: int) -> dict[str, int | str]:
-        device = str(home / "devices" / str(number))
-        return {"partition-id": number, "enrolment": device, "account": device}
+        device = home / "devices" / str(number)
+        return {
+            "partition-id": number,
+            "data": "fashion-mnist",
+            "enrolment": str(device),
+            "policy": str(device / NAME),
+        }
 
     with federation(home, nodes=DEVICES, node_config=node_config) as running:
         yield running
@@ -25,7 +33,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
 
 @pytest.fixture
 def devices(real: Federation, tmp_path: Path) -> Sequence[Path]:
-    """The devices' folders, empty."""
+    """The devices' folders, with a policy that lets everything, for a test to be stricter."""
     place = real.home / "devices"
     if place.exists():
         place.rename(tmp_path / "devices-of-another-test")
@@ -33,4 +41,5 @@ def devices(real: Federation, tmp_path: Path) -> Sequence[Path]:
     folders = [place / str(number) for number in range(DEVICES)]
     for folder in folders:
         folder.mkdir()
+        (folder / NAME).write_text(policy_text(replace(Policy.unenrolled(), data=("heart-disease",))))
     return folders

@@ -22,7 +22,7 @@ MASKED = [
 ]
 
 
-def test_what_clients_carry_along_stays_with_their_nodes(real, in_process, tmp_path):
+def test_what_clients_carry_along_stays_with_their_nodes(real, devices, in_process, tmp_path):
     outcome = real.run(ROOT, run_config(tmp_path / "run"))
     assert outcome.status == "completed", outcome.log
     served = RunFolder(tmp_path / "run")

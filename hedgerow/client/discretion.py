@@ -1,0 +1,40 @@
+"""What a device's errors tell others: a code and a sentence; the rest is for its own log."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hedgerow.client.policy import AgainstPolicy
+from hedgerow.secure.errors import Refused
+
+log = logging.getLogger("hedgerow")
+
+
+class ClientFailed(Refused):
+    """This client could not answer; why is in its own log."""
+
+
+@contextmanager
+def discreet(wanted: bool = True) -> Iterator[None]:
+    """Let no error out but its code and a sentence that is the same for all devices and data.
+
+    The code is the name of the error's class, and the sentence stands at the
+    class. A refusal by the device's policy says which rule it is.
+
+    >>> with discreet():
+    ...     raise OSError("/data/jane-doe.csv is not there")
+    Traceback (most recent call last):
+    ...
+    hedgerow.client.discretion.ClientFailed: This client could not answer; why is in its own log.
+    """
+    try:
+        yield
+    except AgainstPolicy as error:
+        log.warning("refused: %s", error)
+        raise
+    except Exception as error:
+        if not wanted:
+            raise
+        log.error("this client did not answer: %s: %s", type(error).__name__, error, exc_info=error)
+        kind = type(error) if isinstance(error, Refused) else ClientFailed
+        raise kind((kind.__doc__ or "").partition("\n")[0]) from None

@@ -1,0 +1,279 @@
+"""What a device answers: rules of its owner, held against the strategy that a run comes to.
+
+The server sends the run, so nothing of it can be relied on: not its recipe, nor
+its noise, cohorts or budget. A policy is judged on the strategy that all of it
+resolves to, and nothing a run says can widen it.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Self
+
+from hedgerow import checks
+from hedgerow.privacy.events import Cyclic, Event
+from hedgerow.secure.errors import Refused
+from hedgerow.strategies.strategy import Strategy
+
+STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
+"""Actions of `train` messages in a round of secure aggregation."""
+
+UPDATES = ("train", "train.masked")
+"""Messages whose answers tell something of a device's data."""
+
+NAMES = ("query", "train.failed")
+"""Messages whose answers tell no more than the device's name, whatever the strategy."""
+
+_KNOWN = ("query", "train", *(f"train.{stage}" for stage in STAGES))
+
+
+class AgainstPolicy(Refused):
+    """A run that this device's policy does not allow.
+
+    The text names the rule. It is made of rules and of what the run asks for,
+    and so tells nothing of the device.
+    """
+
+
+class PolicyError(ValueError):
+    """A policy, or the list of what a device has told, that cannot be relied on: nothing is answered then."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules of one device; by default, those of a device that was enrolled.
+
+    Attributes:
+        masked_only: it sends no update in the clear, and takes part only where
+            the strategy masks.
+        evaluate: it answers `evaluate` messages.
+        statistics: its answers may tell loss and number of samples in the
+            clear, and it answers other `query` messages than who it is.
+        most_answers: updates that it sends in all runs together, masked or
+            not; `None` for no limit.
+        min_clients: smallest cohort that it is masked in.
+        corrupt: share of a cohort that may work with the server: thresholds and
+            floors of a masked round must stand so many, or more.
+        failure_bits: the chance that they do not is at most `2**-failure_bits`.
+        client_noise: smallest noise multiplier of what clients add to a sum; 0 for none.
+        sample_noise: smallest noise multiplier of a step of local training; 0 for none.
+        delta: of both epsilons; well below 1 / clients and 1 / samples.
+        client_epsilon: all that its updates may tell of it, in all runs. Only
+            noise that clients add counts. `None` for no limit.
+        sample_epsilon: the same of each of its samples, by the noise in its training.
+        recipes: packaged recipes, or files on the device, that a run may name;
+            `None` for all packaged ones.
+        data: data sets, or paths on the device, that a run may name beside the
+            device's own data.
+        strategies: `strategy_hash` of those that it takes part in; empty for
+            all. It narrows the other rules, and widens none.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    masked_only: bool = True
+    evaluate: bool = False
+    statistics: bool = False
+    most_answers: int | None = None
+    min_clients: int = 10
+    corrupt: float = 0.2
+    failure_bits: int = 40
+    client_noise: float = 0.0
+    sample_noise: float = 0.0
+    delta: float = 1e-5
+    client_epsilon: float | None = None
+    sample_epsilon: float | None = None
+    recipes: tuple[str, ...] | None = None
+    data: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("masked_only", "evaluate", "statistics"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} is {value!r}; it must be true or false")
+        checks.whole(3, min_clients=self.min_clients)
+        checks.whole(20, 128, failure_bits=self.failure_bits)
+        checks.probability(corrupt=self.corrupt)
+        checks.not_negative(client_noise=self.client_noise, sample_noise=self.sample_noise)
+        checks.inside(delta=self.delta)
+        for name, check in (("client_epsilon", checks.positive), ("sample_epsilon", checks.positive)):
+            if getattr(self, name) is not None:
+                check(**{name: getattr(self, name)})
+        if self.most_answers is not None:
+            checks.whole(1, most_answers=self.most_answers)
+        for name in ("recipes", "data", "strategies"):
+            given = getattr(self, name)
+            if given is not None and not all(isinstance(text, str) and text for text in given):
+                raise ValueError(f"{name} is {list(given)!r}; it must be a list of texts")
+
+    @classmethod
+    def unenrolled(cls) -> Self:
+        """The rules of a device that has neither an enrolment nor a policy."""
+        return cls(
+            masked_only=False, evaluate=True, statistics=True, min_clients=3, corrupt=0.0, failure_bits=20
+        )
+
+    def check_recipe(self, recipe: str, packaged: Collection[str]) -> None:
+        """Refuse a recipe that a run may not name, without a look at any file.
+
+        Raises:
+            AgainstPolicy: it is neither packaged nor listed.
+        """
+        if recipe not in (packaged if self.recipes is None else self.recipes):
+            raise AgainstPolicy(
+                "rule recipes: a run may name packaged recipes, or those that the device's policy lists"
+            )
+
+    def check(self, kind: str, strategy: Strategy) -> None:
+        """Refuse a message that breaks a rule; what was spent before is not looked at.
+
+        Raises:
+            AgainstPolicy: with every rule that it breaks.
+        """
+        if broken := self.refusals(kind, strategy):
+            raise AgainstPolicy("; ".join(broken))
+
+    def refusals(self, kind: str, strategy: Strategy) -> list[str]:
+        """Every rule that a message breaks, with the reason.
+
+        Args:
+            kind: of the message, such as `"query"`, `"train"` or `"train.masked"`.
+            strategy: what the run resolves to.
+
+        >>> from hedgerow.strategies import fedavg
+        >>> [text.partition(":")[0] for text in Policy().refusals("train.keys", fedavg())]
+        ['rule masked_only', 'rule statistics']
+        """
+        rules = _MESSAGE_RULES if kind in NAMES else _MESSAGE_RULES + _STRATEGY_RULES
+        asked = _Asked(self, kind, strategy)
+        return [f"rule {name}: {why}" for name, why in ((name, rule(asked)) for name, rule in rules) if why]
+
+
+def client_event(strategy: Strategy) -> Event | None:
+    """What an update is to the account of the client that sends it; `None` where clients add no noise.
+
+    Whoever sums knows who took part, and the server may start as many runs as
+    it likes: no chance and no order of rounds is counted on.
+    """
+    noise = strategy.pipeline.noise
+    if noise is None or not noise.fewest or not strategy.pipeline.only_sum:
+        return None
+    event = noise.event(strategy.sampling, 0, None)
+    return event.event if isinstance(event, Cyclic) else event
+
+
+def strategy_hash(strategy: Strategy) -> str:
+    """64 hex digits that two strategies share only if a client does the same in both.
+
+    >>> from hedgerow.strategies import fedavg
+    >>> strategy_hash(fedavg()) == strategy_hash(fedavg(quorum=0.9))
+    True
+    >>> strategy_hash(fedavg()) == strategy_hash(fedavg(weighted=False))
+    False
+    """
+    parts = strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    policy: Policy
+    kind: str
+    strategy: Strategy
+
+
+def _evaluate(asked: _Asked) -> str:
+    refused = asked.kind.startswith("evaluate") and not asked.policy.evaluate
+    return "the device measures no model for others" if refused else ""
+
+
+def _queries(asked: _Asked) -> str:
+    refused = asked.kind.startswith("query.") and not asked.policy.statistics
+    return "the device says who it is, and nothing of its data" if refused else ""
+
+
+def _messages(asked: _Asked) -> str:
+    refused = asked.kind.startswith("train") and asked.kind not in _KNOWN
+    return f"there is no message {asked.kind[:60]!r}" if refused else ""
+
+
+def _clear(asked: _Asked) -> str:
+    if not asked.policy.masked_only:
+        return ""
+    if asked.kind == "train":
+        return "the device sends no update in the clear"
+    return "" if asked.strategy.pipeline.only_sum else "the strategy does not mask"
+
+
+def _statistics(asked: _Asked) -> str:
+    told = not asked.strategy.pipeline.only_sum and not asked.strategy.local.sample_noise
+    refused = told and not asked.policy.statistics
+    return "an update in the clear tells loss and number of samples" if refused else ""
+
+
+def _min_clients(asked: _Asked) -> str:
+    secure, least = asked.strategy.pipeline.secure, asked.policy.min_clients
+    if secure is None or secure.min_clients >= least:
+        return ""
+    return f"the run has cohorts of {secure.min_clients}; at least {least} must be in"
+
+
+def _corrupt(asked: _Asked) -> str:
+    secure, least = asked.strategy.pipeline.secure, asked.policy.corrupt
+    if secure is None or secure.corrupt >= least:
+        return ""
+    return f"the run stands a corrupt share of {secure.corrupt:g}; it must stand {least:g}"
+
+
+def _failure_bits(asked: _Asked) -> str:
+    secure, least = asked.strategy.pipeline.secure, asked.policy.failure_bits
+    if secure is None or secure.failure_bits >= least:
+        return ""
+    return f"the run's protocol fails with 2^-{secure.failure_bits}; 2^-{least} is allowed"
+
+
+def _client_noise(asked: _Asked) -> str:
+    least, noise = asked.policy.client_noise, asked.strategy.pipeline.noise
+    if not least:
+        return ""
+    if noise is None or client_event(asked.strategy) is None:
+        return f"clients add no noise under a mask; a multiplier of at least {least:g} is asked for"
+    found = noise.multiplier
+    return "" if found >= least else f"the clients' noise multiplier is {found:g}; at least {least:g} must be"
+
+
+def _sample_noise(asked: _Asked) -> str:
+    found, least = asked.strategy.local.sample_noise, asked.policy.sample_noise
+    return "" if found >= least else f"sample_noise is {found:g}; at least {least:g} must be"
+
+
+def _client_epsilon(asked: _Asked) -> str:
+    refused = asked.policy.client_epsilon is not None and client_event(asked.strategy) is None
+    return "the device has a budget, and clients add no noise under a mask" if refused else ""
+
+
+def _sample_epsilon(asked: _Asked) -> str:
+    refused = asked.policy.sample_epsilon is not None and not asked.strategy.local.sample_noise
+    return "the device has a budget, and local training adds no noise" if refused else ""
+
+
+def _strategies(asked: _Asked) -> str:
+    listed, found = asked.policy.strategies, strategy_hash(asked.strategy)
+    return "" if not listed or found in listed else f"the strategy {found} is not listed"
+
+
+_Rules = list[tuple[str, Callable[[_Asked], str]]]
+_MESSAGE_RULES: _Rules = [("evaluate", _evaluate), ("statistics", _queries), ("messages", _messages)]
+_STRATEGY_RULES: _Rules = [
+    ("masked_only", _clear),
+    ("statistics", _statistics),
+    ("min_clients", _min_clients),
+    ("corrupt", _corrupt),
+    ("failure_bits", _failure_bits),
+    ("client_noise", _client_noise),
+    ("sample_noise", _sample_noise),
+    ("client_epsilon", _client_epsilon),
+    ("sample_epsilon", _sample_epsilon),
+    ("strategies", _strategies),
+]

@@ -1,0 +1,120 @@
+"""A policy as a file of one page that a person can read.
+
+`policy.toml` lies in a device's enrolment folder. What it leaves out is as
+strict as on an enrolled device without the file.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from hedgerow.checks import did_you_mean
+from hedgerow.client.policy import Policy, PolicyError
+
+NAME = "policy.toml"
+
+_PAGE: list[tuple[str, dict[str, str]]] = [
+    (
+        "What it answers.",
+        {
+            "masked_only": "sends no update in the clear",
+            "evaluate": "measures a model on its data",
+            "statistics": "tells loss and number of samples in the clear",
+            "most_answers": "updates in all runs together",
+        },
+    ),
+    (
+        "Secure aggregation: what a masked round must stand.",
+        {
+            "min_clients": "smallest cohort",
+            "corrupt": "share of a cohort that may work with the server",
+            "failure_bits": "the chance that it does not stand them is at most 2^-40",
+        },
+    ),
+    (
+        "Noise, in units of what one client, or one sample, can change.",
+        {
+            "client_noise": "of all clients together, under the mask",
+            "sample_noise": "in each step of training",
+        },
+    ),
+    (
+        "What all answers of all runs may tell together.",
+        {
+            "delta": "well below 1 / clients and 1 / samples",
+            "client_epsilon": "of the device; by noise of clients",
+            "sample_epsilon": "of each sample; by noise in training",
+        },
+    ),
+    (
+        "What a run may name.",
+        {
+            "recipes": "only these; packaged ones, or files on this device",
+            "data": "beside the device's own",
+            "strategies": "only these hashes, see: hedgerow policy test",
+        },
+    ),
+]
+
+
+def load_policy(file: Path) -> Policy:
+    """Read a policy.
+
+    Raises:
+        PolicyError: it cannot be read, holds a key or a value that is not
+            allowed, or others can write it.
+    """
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        policy = _policy(table)
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{file} cannot be read: {error}; the device answers nothing") from error
+    if os.name == "posix" and mode & 0o022:
+        raise PolicyError(
+            f"{file} has mode {mode:04o}, so that others on this device can write it; run chmod 644 {file}"
+        )
+    return policy
+
+
+def policy_text(policy: Policy) -> str:
+    """The file of a policy: every rule with its value; a rule that sets no limit is a comment.
+
+    >>> print(policy_text(Policy(client_epsilon=8.0)).splitlines()[19])
+    client_epsilon = 8.0          # of the device; by noise of clients
+    """
+    lines = ["# What this device answers. Nothing that a server sends can widen it."]
+    for title, rules in _PAGE:
+        lines += ["", f"# {title}"]
+        for name, about in rules.items():
+            value = getattr(policy, name)
+            shown = f"# {name} = ..." if value is None else _line(name, value)
+            lines.append(f"{shown:<28}  # {about}{', no limit' if value is None else ''}")
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{name} = [{', '.join(_line('x', text).removeprefix('x = ') for text in value)}]"
+    return tomli_w.dumps({name: value}).rstrip("\n")
+
+
+def _policy(table: Mapping[str, Any]) -> Policy:
+    known = [field.name for field in fields(Policy)]
+    for key in table:
+        if key not in known:
+            raise ValueError(
+                f"there is no rule {key!r}; there is {', '.join(known)}.{did_you_mean(key, known)}"
+            )
+    rules: dict[str, Any] = dict(table)
+    for key in ("recipes", "data", "strategies"):
+        if key in rules and not isinstance(rules[key], list):
+            raise ValueError(f"{key} is {rules[key]!r}; it must be a list of texts")
+        rules.update({key: tuple(rules[key])} if key in rules else {})
+    return Policy(**rules)

@@ -1,0 +1,40 @@
+"""What a model that predicts one number for each sample learns by, and is measured by."""
+
+from typing import Any
+
+
+def squared_error(outputs: Any, targets: Any) -> Any:
+    """Mean squared error, a scalar: a loss for `Task`.
+
+    Args:
+        outputs: `(n, 1)` or `(n,)`, the predictions.
+        targets: `(n,)` numbers.
+
+    Raises:
+        ValueError: there is not one output for each target.
+
+    >>> import torch
+    >>> squared_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).item()
+    2.0
+    """
+    return ((_like(outputs, targets) - targets) ** 2).mean()
+
+
+def absolute_error(outputs: Any, targets: Any) -> Any:
+    """Absolute error of each sample, `(n,)`: a metric for `Task`, of the shapes that `squared_error` takes.
+
+    >>> import torch
+    >>> absolute_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).tolist()
+    [0.0, 2.0]
+    """
+    return (_like(outputs, targets) - targets).abs()
+
+
+def _like(outputs: Any, targets: Any) -> Any:
+    # Not left to torch, which would take (n, 1) - (n,) for a table of all pairs.
+    if outputs.shape[:1] != targets.shape or outputs.numel() != targets.numel():
+        raise ValueError(
+            f"the model gives {tuple(outputs.shape)} for targets of the shape {tuple(targets.shape)};"
+            " it must give one number for each sample"
+        )
+    return outputs.reshape(targets.shape)

@@ -1,0 +1,46 @@
+"""What a simulated run computes with, for its fingerprint."""
+
+import sys
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hedgerow.client.data import ClientData
+from hedgerow.client.task import Task
+from hedgerow.client.trainer import Trainer
+from hedgerow.datasets import Federation
+from hedgerow.experiments.digest import digest, digest_of_module
+from hedgerow.generators import undisturbed
+from hedgerow.server.fingerprint import Contents
+from hedgerow.types import Model, Samples
+
+
+def contents_of(
+    task: Task | Trainer,
+    clients: ClientData | None,
+    test: Samples | None = None,
+    initial: Model | Path | None = None,
+) -> Contents:
+    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code."""
+    data: dict[str, str] = {}
+    if isinstance(clients, Federation):
+        data["training data"] = digest(clients.dataset.train)
+        data["split of the data"] = digest(clients.names, clients.indices)
+    elif clients is not None:
+        names = (len(clients.names), *clients.names[:100])
+        data["clients"] = digest(type(clients), names, clients if is_dataclass(clients) else None)
+    if test is not None:
+        data["test data"] = digest(test)
+    if isinstance(initial, Model):
+        data["initial model"] = digest(initial)
+    torch: Any = sys.modules.get("torch")
+    return Contents(_code(task), data, {"torch": torch.__version__} if torch else {})
+
+
+def _code(task: Task | Trainer) -> dict[str, str]:
+    inner = task if isinstance(task, Task) else getattr(task, "task", None)
+    if not isinstance(inner, Task):
+        return {"trainer": digest(task)}
+    with undisturbed():
+        module = inner.model()
+    return {"model": digest_of_module(module), "loss": digest(inner.loss)}

@@ -1,0 +1,134 @@
+"""A run as a device takes it: a recipe that its policy allows, on the device's own data.
+
+Whatever a run names is held against what may be named before it is looked at,
+so that no error tells what lies on the device, and nothing of it is imported.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hedgerow.client.data import ClientData, OneClient
+from hedgerow.client.guard import Guard
+from hedgerow.client.policy import AgainstPolicy
+from hedgerow.experiments.config.arguments import Table
+from hedgerow.experiments.config.expand import Sweep, expand
+from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
+from hedgerow.experiments.config.schema import Experiment, parse
+from hedgerow.types import Samples
+
+_CHOSEN = ("data", "data.name", "model", "model.name")
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """What a device does in a run.
+
+    Attributes:
+        experiment: what the run resolves to.
+        data: loads the device's data.
+    """
+
+    experiment: Experiment
+    data: Callable[[], ClientData]
+
+
+def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str = "") -> DeviceRun:
+    """Resolve what a run names, as far as a device lets it.
+
+    Args:
+        recipe, overrides: of the run.
+        guard: the device's policy and its data.
+        client: the device's name; needed where its data are a file or a folder.
+
+    Raises:
+        AgainstPolicy: the run may not name this recipe, data or model.
+        ConfigError: it cannot be read; with every mistake there is.
+        ValueError: it describes several experiments, or the device has no name.
+    """
+    guard.policy.check_recipe(recipe, recipes())
+    table, grid, source = load_unchecked(recipe, overrides)
+    own = table if recipe in recipes() else load_unchecked(recipe)[0]
+    _check_model(table, own, recipe)
+    if any(key in grid for key in _CHOSEN):
+        raise AgainstPolicy("rule data: a run on devices has one model, and data that each device chooses")
+    replaced = _choose_data(table, own, recipe, guard)
+    experiment = one_experiment(recipe, expand(table, grid, source) if grid else parse(table, source))
+    if not replaced:
+        return DeviceRun(experiment, experiment.federation)
+    if not client:
+        raise ValueError(
+            "a device with data of its own needs a name: start the SuperNode with --node-config"
+            " 'client-name=\"NAME\"' too"
+        )
+    return DeviceRun(experiment, lambda: OneClient(client, partial(_samples, experiment)))
+
+
+def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
+    """The experiment of a recipe that describes one.
+
+    Raises:
+        ValueError: it describes several.
+    """
+    cells = as_sweep(loaded).cells
+    if len(cells) > 1:
+        raise ValueError(
+            f"{recipe!r} describes {len(cells)} experiments and a federation runs one;"
+            " choose with overrides, such as 'seed=0 strategy.mu=0.1'"
+        )
+    return cells[0].experiment
+
+
+def _check_model(table: Table, own: Table, recipe: str) -> None:
+    """A model is code: a packaged one, or that of a file which the device's policy lists."""
+    from hedgerow.models import MODELS
+
+    name = _named(table, "model")
+    listed = recipe not in recipes() and name == _named(own, "model")
+    if name and name not in MODELS.names() and not listed:
+        raise AgainstPolicy("rule recipes: a run may name packaged models, and no code of its own")
+
+
+def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
+    """Put the device's own data into the table, and say whether they are a file or a folder.
+
+    Data that the policy lists stay as they are; so do those that a listed
+    recipe names itself, on a device that names none.
+    """
+    from hedgerow.datasets import DATASETS
+
+    asked = _named(table, "data")
+    if not asked or asked in {_path(name) for name in guard.policy.data}:
+        return False
+    if guard.data in DATASETS.names():
+        if asked == guard.data:
+            return False
+        raise AgainstPolicy("rule data: the run is for other data than the device's")
+    if not guard.data:
+        if recipe not in recipes() and asked == _named(own, "data"):
+            return False
+        raise AgainstPolicy(
+            "rule data: the device names no data of its own (--node-config 'data=\"NAME or PATH\"'), and its"
+            " policy lists none that a run may name"
+        )
+    partition = table["data"].get("partition", {})
+    table["data"] = {"name": _path(guard.data), **dict(guard.data_options), "partition": partition}
+    return True
+
+
+def _named(table: Table, section: str) -> str:
+    """The name in a section; empty where there is none, which the checks of the configuration tell."""
+    found = table.get(section)
+    name = found.get("name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _path(name: str) -> str:
+    from hedgerow.datasets import DATASETS
+
+    return name if name in DATASETS.names() else str(Path(name).expanduser().resolve())
+
+
+def _samples(experiment: Experiment) -> Samples:
+    return experiment.dataset().train

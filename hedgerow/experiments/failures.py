@@ -1,0 +1,42 @@
+"""What the command line tells of clients that fail: each cause once, and tracebacks only on demand."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hedgerow.experiments.cli import terminal
+from hedgerow.server.failures import cause
+from hedgerow.simulation import clients
+from hedgerow.types import RoundResult
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted; processes that are started inherit it."""
+    return os.environ.get("HEDGEROW_DEBUG", "0") not in ("", "0")
+
+
+@contextmanager
+def told_once(on_round: Callable[[RoundResult], None]) -> Iterator[Callable[[RoundResult], None]]:
+    """Tell of clients that are dropped as rounds end, in place of what the clients log."""
+    logger, told = logging.getLogger(clients.__name__), set[str]()
+    level = logger.level
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return debugging() or not hasattr(record, clients.CAUSE)
+
+    def tell(result: RoundResult) -> None:
+        for name, reason in result.dropped.items():
+            what = cause(reason, name)
+            if what not in told:
+                told.add(what)
+                terminal.tell(f"round {result.round}: {name} does not count: {' '.join(reason.split())}")
+        on_round(result)
+
+    logger.addFilter(is_other)
+    logger.setLevel(logging.DEBUG if debugging() else level)
+    try:
+        yield tell
+    finally:
+        logger.removeFilter(is_other)
+        logger.setLevel(level)

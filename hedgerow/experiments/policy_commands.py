@@ -1,0 +1,91 @@
+"""The commands that show what a device answers, and try a run on its policy."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli.options import OverridesArgument
+from hedgerow.experiments.config.errors import CommandError
+
+if TYPE_CHECKING:
+    from hedgerow.client.guard import Guard
+
+policy = typer.Typer(no_args_is_help=True, help="What a device answers, whatever a server asks.")
+
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--device", metavar="FOLDER", help="The device's enrolment folder.", show_default="not enrolled"
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Its policy, where that is not in FOLDER/policy.toml."),
+]
+
+
+@policy.command("show")
+def show(device: FolderOption = None, file: FileOption = None) -> None:
+    """Print a device's policy, as a file that you can change and put into its folder; and what it has told.
+
+    Without a policy of its own, that is what a device answers with or without an enrolment.
+    """
+    from hedgerow.client.policy import PolicyError
+    from hedgerow.client.policy_file import policy_text
+
+    guard = _guard(device, file, "")
+    terminal.say(policy_text(guard.policy).rstrip("\n"))
+    if guard.folder is None:
+        return
+    try:
+        told = {name: ledger.releases for name, ledger in guard.ledgers().items()}
+        terminal.tell(
+            f"{guard.answers} updates have left the device: {told['client_epsilon']} with noise of clients,"
+            f" {told['sample_epsilon']} with noise in training; every answer is in"
+            f" {guard.folder / 'answers.jsonl'}"
+        )
+    except (PolicyError, ValueError, OSError) as error:
+        raise CommandError(str(error)) from error
+
+
+@policy.command("test")
+def trial(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="As a run config would name it.")],
+    overrides: OverridesArgument = None,
+    device: FolderOption = None,
+    file: FileOption = None,
+    data: Annotated[str, typer.Option(metavar="NAME_OR_PATH", help="The device's own data.")] = "",
+) -> None:
+    """Say whether a device would take part in a run, and if not, by which rules. Nothing is sent or counted.
+
+    Exits with 1 where it would not.
+    """
+    from hedgerow.client.policy import AgainstPolicy, PolicyError, strategy_hash
+    from hedgerow.experiments.device_recipe import device_run
+
+    guard = _guard(device, file, data)
+    try:
+        strategy = device_run(recipe, overrides or [], guard, "this device").experiment.strategy()
+        kind = "train.masked" if strategy.pipeline.only_sum else "train"
+        guard.check(kind, strategy)
+    except AgainstPolicy as error:
+        for rule in str(error).split("; rule "):
+            terminal.say(f"refused: rule {rule.removeprefix('rule ')}")
+        raise typer.Exit(1) from None
+    except (PolicyError, ImportError) as error:
+        raise CommandError(str(error)) from error
+    terminal.say(f"answered: {kind} messages of {strategy.name}, {strategy.pipeline.name}")
+    terminal.say(f"strategy {strategy_hash(strategy)}")
+
+
+def _guard(device: Path | None, file: Path | None, data: str) -> "Guard":
+    from hedgerow.client.guard import node_guard
+    from hedgerow.client.policy import PolicyError
+
+    given = {"enrolment": device, "policy": file, "data": data}
+    try:
+        return node_guard({key: str(value) for key, value in given.items() if value})
+    except PolicyError as error:
+        raise CommandError(str(error)) from error

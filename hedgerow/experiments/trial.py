@@ -1,0 +1,58 @@
+"""One sample through the model and the loss of an experiment, before a run counts on them."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from hedgerow.datasets import DATASETS
+from hedgerow.datasets.packing import DataFileError
+from hedgerow.experiments.config.errors import ConfigError, Mistake
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.types import LocalTraining
+
+
+def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
+    """Try each different pair of data and model once, and yield what could not be tried.
+
+    Raises:
+        ConfigError: with what does not work, told once each.
+    """
+    mistakes: list[Mistake] = []
+    tried = set[str]()
+    for experiment in experiments:
+        what = json.dumps([experiment.data.model_dump(), experiment.model.model_dump(), experiment.seed])
+        if what not in tried:
+            tried.add(what)
+            try:
+                mistakes += _try(experiment)
+            except ImportError as error:
+                yield f"model and loss are not tried: {error}"
+            except OSError as error:  # no network, say: no mistake in the configuration
+                yield f"model and loss are not tried, for the data cannot be had here: {error}"
+    if mistakes:
+        raise ConfigError(mistakes, source)
+
+
+def _try(experiment: Experiment) -> list[Mistake]:
+    try:
+        federation = experiment.federation()
+    except DataFileError as error:
+        if experiment.data.name in DATASETS.names():
+            raise OSError(str(error)) from error  # it is fetched, which may work another time
+        return [Mistake("data", str(error))]
+    except ValueError as error:
+        return [Mistake("data", str(error))]
+    from hedgerow.client.torch.trainer import TorchTrainer
+    from hedgerow.experiments.runs.simulate import start_of
+
+    name = federation.names[0]
+    one = federation.samples(name).take(np.arange(1))
+    try:
+        trainer = TorchTrainer(experiment.task())
+        model = start_of(trainer, experiment.initial, experiment.seed)
+        trainer.fit(model, one, LocalTraining(), seed=experiment.seed, round=1, client=name)
+        trainer.evaluate(model, one)
+    except ValueError as error:
+        return [Mistake("model", str(error))]
+    return []
