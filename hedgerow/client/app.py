@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow import generators, record_sizes
-from hedgerow.client.client_round import Setting, Turn
+from hedgerow.client.client_round import Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guarding, node_guard
@@ -40,6 +40,7 @@ def client_app(
     unmasked: bool = False,
     seeded_noise: bool = False,
     guard: Guarding | None = node_guard,
+    sent: Sent = honest,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -65,6 +66,8 @@ def client_app(
         guard: gives a device's policy, which each message must pass; by
             default, the one that the node configuration names (`policy`,
             `enrolment`). `None` for a simulation, which has none.
+        sent: `(request, name, fit) -> fit`, what a client sends in place of what it
+            has learned: for a simulation of compromised clients.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on. Where the strategy
@@ -73,7 +76,7 @@ def client_app(
     """
     return FederatedClient(
         task, data, strategy, state_folder, enrolment,
-        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
+        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard, sent=sent,
     )  # fmt: skip
 
 
@@ -92,9 +95,10 @@ class FederatedClient(ClientApp):
         unmasked: bool = False,
         seeded_noise: bool = False,
         guard: Guarding | None = node_guard,
+        sent: Sent = honest,
     ) -> None:
         super().__init__()
-        self._seeded_noise, self._guard = seeded_noise, guard
+        self._seeded_noise, self._guard, self._sent = seeded_noise, guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
         self.query()(self._identify)
@@ -130,7 +134,9 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard)
+        return Setting(
+            self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard, self._sent
+        )
 
     @cached_property
     def _data(self) -> ClientData:

@@ -1,10 +1,10 @@
 """One client's turn in a round: what it brings, spends, sends and keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from flwr.app import Context
@@ -29,6 +29,14 @@ _NONE: Vector = np.empty(0, np.float32)
 PIPELINE = "pipeline"
 """The part of a client's state that its pipeline keeps, such as a residual."""
 
+Sent: TypeAlias = Callable[[TrainRequest, str, Fit], Fit]
+"""What a client sends, from what it was asked, its name, and what it has learned."""
+
+
+def honest(request: TrainRequest, client: str, fit: Fit) -> Fit:
+    """What was learned."""
+    return fit
+
 
 @final
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Setting:
         state_folder: where clients keep what they carry along; `None` for Flower's context.
         seeded_noise: a client's noise follows from the run's seed.
         guard: makes the guard of a device; `None` in a simulation.
+        sent: what clients send; other than what they have learned in a simulated attack.
     """
 
     strategy: Strategy
@@ -48,6 +57,7 @@ class Setting:
     state_folder: Path | None
     seeded_noise: bool
     guard: Guarding | None = None
+    sent: Sent = honest
 
 
 @final
@@ -157,6 +167,7 @@ class Turn:
     def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
         """The encoded delta, and what is sent of each stream; the client's state is kept."""
         strategy, request, layout = self.setting.strategy, self.request, self.setting.trainer.layout
+        fit = self.setting.sent(request, self.client, fit)
         steps = strategy.local.steps(fit.num_examples)
         where = RoundContext(
             request.seed, request.round, Client(self.client), layout, fit.num_examples,

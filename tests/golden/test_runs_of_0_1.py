@@ -64,7 +64,7 @@ def test_a_sweep_goes_on_with_what_was_the_default_then_and_is_compared_and_repo
 
 def test_a_run_with_another_setting_is_refused_by_the_settings_name(tmp_path):
     folder = Path(shutil.copytree(HERE / "plain", tmp_path / "plain"))
-    with pytest.raises(StoreError, match="local.epochs was 1, is now 2"):
+    with pytest.raises(StoreError, match=r"local\.epochs was 1, is now 2"):
         run_experiment(load(folder, ["local.epochs=2"]), folder)
 
 
