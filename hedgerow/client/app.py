@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client.answer import identify, in_the_clear, read_request, respond
-from hedgerow.client.client_round import LocalClient, Setting, Turn
+from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, node_enrolment, state_store
@@ -43,6 +43,7 @@ def client_app(
     unmasked: bool = False,
     seeded_noise: bool = False,
     guard: Guarding | None = node_guard,
+    sent: Sent = honest,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -68,6 +69,8 @@ def client_app(
         guard: gives a device's policy, which each message must pass; by
             default, the one that the node configuration names (`policy`,
             `enrolment`). `None` for a simulation, which has none.
+        sent: `(request, name, fit) -> fit`, what a client sends in place of what it
+            has learned: for a simulation of compromised clients.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on. Where the strategy
@@ -86,7 +89,7 @@ def client_app(
     folder = None if state_folder is None else checks.path(state_folder=state_folder)
     return FederatedClient(
         task, data, strategy, folder, enrolment,
-        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
+        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard, sent=sent,
     )  # fmt: skip
 
 
@@ -105,9 +108,10 @@ class FederatedClient(ClientApp):
         unmasked: bool = False,
         seeded_noise: bool = False,
         guard: Guarding | None = node_guard,
+        sent: Sent = honest,
     ) -> None:
         super().__init__()
-        self._seeded_noise, self._guard = seeded_noise, guard
+        self._seeded_noise, self._guard, self._sent = seeded_noise, guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked, self._enrolment = unmasked, enrolment
         self.query()(self._identify)
@@ -139,7 +143,7 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._seeded_noise, self._unmasked)
+        return Setting(self._strategy, self._trainer, self._seeded_noise, self._unmasked, self._sent)
 
     @cached_property
     def _data(self) -> ClientData:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 
@@ -31,6 +31,14 @@ _NONE: Vector = np.empty(0, np.float32)
 PIPELINE = "pipeline"
 """The part of a client's state that its pipeline keeps, such as a residual."""
 
+Sent: TypeAlias = Callable[[TrainRequest, str, Fit], Fit]
+"""What a client sends, from what it was asked, its name, and what it has learned."""
+
+
+def honest(request: TrainRequest, client: str, fit: Fit) -> Fit:
+    """What was learned."""
+    return fit
+
 
 @final
 @dataclass(frozen=True)
@@ -42,12 +50,14 @@ class Setting:
         trainer: of the clients.
         seeded_noise: a client's noise follows from the run's seed: in a simulation only.
         unmasked: a pipeline with a mask may be summed without it: in a simulation only.
+        sent: what clients send; other than what they have learned in a simulated attack.
     """
 
     strategy: Strategy
     trainer: Trainer
     seeded_noise: bool = False
     unmasked: bool = False
+    sent: Sent = honest
 
 
 @final
@@ -180,6 +190,7 @@ class Turn:
     def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
         """The encoded delta, and what is sent of each stream; the client's state is kept."""
         strategy, request, layout = self.setting.strategy, self.request, self.setting.trainer.layout
+        fit = self.setting.sent(request, self.client, fit)
         steps = strategy.local.steps(fit.num_examples)
         where = RoundContext(
             request.seed, request.round, Client(self.client), layout, fit.num_examples,

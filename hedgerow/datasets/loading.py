@@ -10,6 +10,7 @@ from hedgerow.checks import did_you_mean
 from hedgerow.datasets.arrays import from_npz
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.folder import from_folder
+from hedgerow.datasets.own import as_dataset, find_function, is_own
 from hedgerow.datasets.tables import from_csv, from_parquet
 from hedgerow.registry import Registry
 from hedgerow.rng import integer_seed
@@ -36,11 +37,12 @@ _KINDS: dict[str, Callable[..., Dataset]] = {
 
 
 def load_dataset(name_or_path: str | Path, **options: Any) -> Dataset:
-    """Load a data set by its name, or the user's own from a folder or file.
+    """Load a data set by its name, or the user's own from a folder, a file or a function.
 
     Args:
         name_or_path: one of `DATASETS.names()`; or a folder with one folder of
-            pictures for each class; or a `.npz`, `.csv` or `.parquet` file.
+            pictures for each class; or a `.npz`, `.csv` or `.parquet` file; or
+            `"file.py:function"` or `"module:function"` (see `as_dataset`).
         options: what the loader of that name or kind takes, such as
             `label="disease"` for a table.
 
@@ -53,20 +55,21 @@ def load_dataset(name_or_path: str | Path, **options: Any) -> Dataset:
     (738, 29)
     """
     loader, arguments = find_loader(name_or_path)
-    taken = list(inspect.signature(loader).parameters)[len(arguments) :]
+    parameters = inspect.signature(loader).parameters
+    taken = [p.name for p in parameters.values() if p.kind is not p.VAR_KEYWORD][len(arguments) :]
+    takes_all = len(taken) + len(arguments) < len(parameters)
     for option in options:
-        if option not in taken:
+        if option not in taken and not takes_all:
             listed = ", ".join(map(repr, taken)) or "none"
             raise ValueError(
                 f"{option!r} is not an option of {str(name_or_path)!r}; allowed: {listed}."
                 f"{did_you_mean(option, taken)}"
             )
     with generators.seeded(integer_seed(0, "data set")):
-        dataset: Dataset = loader(*arguments, **options)
-    return dataset
+        return as_dataset(str(name_or_path), loader(*arguments, **options))
 
 
-def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Dataset], tuple[Path, ...]]:
+def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Any], tuple[Path, ...]]:
     """What loads a data set of that name or path, and the arguments to call it with before any option.
 
     Raises:
@@ -75,6 +78,8 @@ def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Dataset], tuple
     path, names = checks.path(name_or_path=name_or_path), DATASETS.names()
     if str(name_or_path) in names:
         return DATASETS.get(str(name_or_path)), ()
+    if is_own(str(name_or_path)) and not path.exists():
+        return find_function(str(name_or_path)), ()
     if path.is_dir():
         return from_folder, (path,)
     if path.suffix in _KINDS:

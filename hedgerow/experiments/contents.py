@@ -10,6 +10,7 @@ from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
 from hedgerow.datasets import Federation
 from hedgerow.experiments.digest import digest, digest_of_module
+from hedgerow.experiments.runs.adversary import Adversary
 from hedgerow.generators import undisturbed
 from hedgerow.server.fingerprint import Contents
 from hedgerow.types import Model, Samples
@@ -20,6 +21,7 @@ def contents_of(
     clients: ClientData | None,
     test: Samples | None = None,
     initial: Model | Path | str | None = None,
+    adversary: Adversary | None = None,
 ) -> Contents:
     """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code."""
     data: dict[str, str] = {}
@@ -33,6 +35,7 @@ def contents_of(
         data["test data"] = digest(test)
     if isinstance(initial, Model):
         data["initial model"] = digest(initial)
+    data["attack"] = digest((adversary.attack.name, adversary.clients) if adversary else None)
     torch: Any = sys.modules.get("torch")
     return Contents(_code(task), data, {"torch": torch.__version__} if torch else {})
 

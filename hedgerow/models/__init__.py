@@ -3,16 +3,13 @@
 torch is imported when a model is built, not before.
 """
 
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from hedgerow.checks import did_you_mean
+from hedgerow.own_code import find_own
 from hedgerow.registry import Registry
 
 MODELS = Registry(
@@ -92,51 +89,10 @@ def _make(name_or_path: str, arguments: Mapping[str, Any]) -> Any:
 
 def _resolve(name_or_path: str) -> Callable[..., Any]:
     """The function that makes the model."""
-    if ":" not in name_or_path:
-        function = MODELS.get(name_or_path)
-    else:
-        place, _, attribute = name_or_path.rpartition(":")
-        module = _load_file(place) if place.endswith(".py") else _load_module(place)
-        if not hasattr(module, attribute):
-            near = did_you_mean(attribute, vars(module))
-            raise ValueError(f"model {name_or_path!r}: {place} has no {attribute!r}.{near}")
-        function = getattr(module, attribute)
+    function = find_own(name_or_path, "model") if ":" in name_or_path else MODELS.get(name_or_path)
     if not callable(function) or (hasattr(function, "state_dict") and not isinstance(function, type)):
         raise ValueError(
             f"model {name_or_path!r} is a {type(function).__name__} object; "
             f"it must be a function or class that makes a module"
         )
     return function  # type: ignore[no-any-return]
-
-
-def _load_module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise ValueError(
-            f"model module {name!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _load_file(path: str) -> Any:
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise ValueError(f"model file {path!r} is not there; looked for {file}")
-    return _execute(file)
-
-
-@cache
-def _execute(file: Path) -> Any:
-    """The file as a module, run once in a process."""
-    name = f"hedgerow_model:{file}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"model file {file} is not Python; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # classes defined in it must find their module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ValueError(f"model file {file} fails: {type(error).__name__}: {error}") from error
-    return module

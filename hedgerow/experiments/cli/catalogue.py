@@ -114,12 +114,14 @@ def _summaries(kind: str) -> dict[str, str]:
 def _registry(kind: str) -> Registry:
     from hedgerow.datasets import DATASETS, PARTITIONS
     from hedgerow.models import MODELS
+    from hedgerow.simulation.attacks.registry import ATTACKS
+    from hedgerow.strategies.aggregates.registry import AGGREGATES
     from hedgerow.strategies.pipeline.parse import TRANSFORMS
     from hedgerow.strategies.presets import PRESETS
 
     return {
         "datasets": DATASETS, "partitions": PARTITIONS, "models": MODELS, "strategies": PRESETS,
-        "transforms": TRANSFORMS,
+        "transforms": TRANSFORMS, "aggregates": AGGREGATES, "attacks": ATTACKS,
     }[kind]  # fmt: skip
 
 

@@ -25,15 +25,17 @@ class Kind(StrEnum):
     models = "models"
     strategies = "strategies"
     transforms = "transforms"
+    aggregates = "aggregates"
+    attacks = "attacks"
 
 
 def list_(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="[KIND]", help="One of the six; all where it is left out.")
+        Kind | None, typer.Argument(metavar="[KIND]", help="One of these; all where it is left out.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List recipes, datasets, partitions, models, strategies and transforms, a line each."""
+    """List recipes, and the parts that a recipe may name, a line each."""
     from hedgerow.experiments.cli import catalogue
 
     catalogue.print_list([kind] if kind else list(Kind), json)

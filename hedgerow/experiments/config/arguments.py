@@ -51,6 +51,8 @@ EXAMPLES = {
     "data.partition.name": 'name = "iid"',
     "model": '[model] with name = "cnn-small"',
     "model.name": 'name = "cnn-small"',
+    "attack.name": 'name = "sign_flip"',
+    "attack.clients": "clients = 0.2",
 }
 """What to write where nothing was given."""
 

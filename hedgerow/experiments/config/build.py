@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hedgerow.checks import did_you_mean
 from hedgerow.datasets import DATASETS, PARTITIONS
 from hedgerow.datasets.loading import find_loader
+from hedgerow.datasets.own import is_own
 from hedgerow.experiments.config.arguments import (
     Table,
     arguments,
@@ -26,6 +27,7 @@ from hedgerow.experiments.config.schema import Experiment, ModelConfig, Strategy
 from hedgerow.models import MODELS, build
 from hedgerow.recipe import strategy as recipe
 from hedgerow.registry import Registry
+from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS, PRIVATE
@@ -37,7 +39,9 @@ from hedgerow.types import LocalTraining
 _INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
 
 _MODEL_FACTS = ("input_shape", "num_classes")
-_OWN_DATA = ", or a folder or file of yours that is there"
+_OWN_DATA = (
+    ", or a folder or file of yours that is there, or a function as 'file.py:function' or 'module:function'"
+)
 _OWN_MODEL = ", or your own as 'module:function' or 'file.py:function'"
 
 
@@ -102,6 +106,7 @@ def _sampling(config: StrategyConfig) -> Sampling:
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:
+    given = _own_data(given)
     resolved, found = _dataset(given)
     if isinstance(given.get("partition"), dict):
         partition, mistakes = _named("data.partition", given["partition"], PARTITIONS)
@@ -110,10 +115,20 @@ def _data(given: Table) -> tuple[Table, list[Mistake]]:
     return resolved, found
 
 
+def _own_data(given: Table) -> Table:
+    """For a function of the user's, arguments in a table of their own are as those beside its name."""
+    name, options = given.get("name"), given.get("options", {})
+    if not isinstance(name, str) or not is_own(name) or not isinstance(options, dict):
+        return given
+    beside = {key: value for key, value in given.items() if key != "options"}
+    # Who gives clients has dealt the samples already.
+    return {"partition": {"name": "natural"}, **options, **beside}
+
+
 def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
     """`[data]` against the loader of that name, or of that kind of file."""
     name = given.get("name")
-    if not isinstance(name, str) or name in DATASETS.names() or not Path(name).exists():
+    if not isinstance(name, str) or name in DATASETS.names() or not (is_own(name) or Path(name).exists()):
         return _named("data", given, DATASETS, beside=("partition",), hint=_OWN_DATA)
     try:
         loader, values = find_loader(name)
@@ -188,8 +203,17 @@ def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
     return {**given, "local": local}, found
 
 
+def _attack(given: Table) -> tuple[Table, list[Mistake]]:
+    own = {key: value for key, value in given.items() if key != "clients"}
+    # The number of classes is the data's.
+    resolved, found = _named("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
+    found += _refused("attack", resolved, ATTACKS, found, inner=("num_classes",))
+    return {**resolved, **{key: given[key] for key in ("clients",) if key in given}}, found
+
+
 _CHECKS = {
     "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
+    "attack": _attack,
 }  # fmt: skip
 
 

@@ -196,13 +196,13 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return {k: _absolute(f"{key}.{k}".lstrip("."), v, base) for k, v in value.items()}
     if isinstance(value, list):
         return [_absolute(key, v, base) for v in value]
+    if key in ("data.name", "model.name") and isinstance(value, str) and ".py:" in value:
+        file, _, attribute = value.rpartition(":")
+        return f"{(base / Path(file).expanduser()).resolve()}:{attribute}"
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
         return str((base / Path(value).expanduser()).resolve())
     if key == "model.initial" and isinstance(value, str) and value:
         return str((base / Path(value).expanduser()).resolve())
-    if key == "model.name" and isinstance(value, str) and ".py:" in value:
-        file, _, attribute = value.rpartition(":")
-        return f"{(base / Path(file).expanduser()).resolve()}:{attribute}"
     return value
 
 

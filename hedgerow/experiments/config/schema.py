@@ -11,6 +11,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from hedgerow.types import LocalTraining
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
+    from hedgerow.experiments.runs.adversary import Adversary
     from hedgerow.types import Samples
 
 
@@ -46,6 +48,7 @@ Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
 Count = Annotated[int, _checked(checks.whole, 1)]
 Positive = Annotated[float, _checked(checks.positive)]
 Fraction = Annotated[float, _checked(checks.fraction)]
+Share = Annotated[float, _checked(checks.probability)]
 
 
 class _Section(BaseModel):
@@ -134,6 +137,12 @@ class StrategyConfig(_Named):
     max_norm: Positive | None = Strategy.max_norm
 
 
+class AttackConfig(_Named):
+    """`[attack]`: what compromised clients do, and the share of the clients that are; simulated ones only."""
+
+    clients: Share
+
+
 class EvaluationConfig(_Section):
     """`[evaluation]`: of the global model, on the test samples, on the server.
 
@@ -171,6 +180,7 @@ class Experiment(_Section):
     strategy_config: StrategyConfig = Field(StrategyConfig(name="fedavg"), alias="strategy")
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
+    attack: AttackConfig | None = None
 
     def dataset(self) -> "Dataset":
         """Load the data set.
@@ -242,6 +252,19 @@ class Experiment(_Section):
                 f" {data.name!r} has numbers to predict, and no accuracy"
             )
         return Task(model, loss=squared_error, metrics={"mae": absolute_error})
+
+    def adversary(self) -> "Adversary | None":
+        """Who holds a share of the simulated clients; `None` where nobody does."""
+        from hedgerow.experiments.runs.adversary import Adversary
+        from hedgerow.simulation.attacks.registry import ATTACKS
+
+        if self.attack is None or not self.attack.clients:
+            return None
+        attack = ATTACKS.get(self.attack.name)
+        options = python_values(attack, self.attack.options)
+        if "num_classes" in signature(attack).parameters:
+            options["num_classes"] = self.dataset().num_classes
+        return Adversary(attack(**options), self.attack.clients)
 
     @property
     def initial(self) -> Path | None:

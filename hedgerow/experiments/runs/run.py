@@ -7,6 +7,7 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
@@ -15,7 +16,7 @@ from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
 from hedgerow.spans import span
-from hedgerow.types import RoundResult
+from hedgerow.types import RoundResult, Samples
 
 
 def run_experiment(
@@ -95,11 +96,12 @@ def _simulated(
         federation,
         experiment.strategy(),
         rounds=experiment.rounds,
-        test=federation.dataset.test,
+        test=_test(federation),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
         initial=initial,
+        adversary=experiment.adversary(),
         **options,
     )
 
@@ -107,7 +109,13 @@ def _simulated(
 def _served(
     experiment: Experiment, held: HeldFolder, grid: Grid, register: Mapping[str, bytes] | None
 ) -> Generator[RoundResult, None, None]:
+    if experiment.attack is not None and experiment.attack.clients:
+        raise ValueError(
+            f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
+            " simulated clients attack"
+        )
     trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+    test = _test(federation)
     return train(
         grid,
         experiment.strategy(),
@@ -116,9 +124,14 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=held,
-        contents=contents_of(trainer, None, federation.dataset.test, experiment.initial),
-        evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
+        contents=contents_of(trainer, None, test, experiment.initial),
+        evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
         register=register,
     )
+
+
+def _test(federation: Federation) -> Samples | None:
+    """What the global model is measured on, where there is anything."""
+    return federation.dataset.test if len(federation.dataset.test) else None

@@ -10,6 +10,7 @@ from types import NoneType
 
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
+from hedgerow.client.client_round import honest
 from hedgerow.client.data import ClientData, check_data
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
@@ -18,6 +19,7 @@ from hedgerow.client.torch.device import best_device
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.experiments.contents import contents_of
+from hedgerow.experiments.runs.adversary import Adversary, Compromised
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
@@ -59,6 +61,7 @@ def simulate(
     gpus: float = 0.0,
     masks: bool = False,
     initial: Model | Path | str | None = None,
+    adversary: Adversary | None = None,
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -95,6 +98,7 @@ def simulate(
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
         initial: the model of round 0, such as a pretrained one; `None` is what the
             task makes with the run's seed.
+        adversary: holds a share of the clients, whose data and updates it changes.
 
     Raises:
         ValueError: an argument is of another kind or out of range; `engine` or
@@ -121,9 +125,11 @@ def simulate(
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
+        attacked = adversary and Compromised.of(adversary, learner, clients, strategy.local, seed)
         app = client_app(
-            learner, clients, strategy, state_folder=None if cluster else kept,
+            learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True, guard=None,
+            sent=attacked.sent if attacked else honest,
         )  # fmt: skip
         # The nodes of a cluster have no folder in common.
         states = (
@@ -139,7 +145,7 @@ def simulate(
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
                 masks=masks, seeded_noise=True,
-                contents=contents_of(task, clients, test, initial) if held else None,
+                contents=contents_of(task, clients, test, initial, adversary) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
 

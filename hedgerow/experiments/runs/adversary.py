@@ -1,0 +1,107 @@
+"""Simulated clients of which some are compromised: who, what they train on, and what they send."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, final
+
+import numpy as np
+
+from hedgerow import checks, generators
+from hedgerow.client.data import AlikeEachTime, ClientData
+from hedgerow.client.trainer import Trainer
+from hedgerow.records import TrainRequest
+from hedgerow.rng import generator, integer_seed
+from hedgerow.simulation.attacks.base import Attack, Knowledge, Rows
+from hedgerow.types import Fit, LocalTraining, Samples
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """An attack, and the share of a run's clients that carry it out.
+
+    Attributes:
+        attack: what they do.
+        clients: the share, rounded up to clients; which ones follows from the run's seed.
+
+    >>> from hedgerow.simulation.attacks.sign_flip import sign_flip
+    >>> sorted(Adversary(sign_flip(), 0.4).among(["a", "b", "c", "d", "e"], seed=1))
+    ['c', 'e']
+    """
+
+    attack: Attack
+    clients: float
+
+    def __post_init__(self) -> None:
+        checks.probability(clients=self.clients)
+
+    def among(self, names: Sequence[str], seed: int) -> frozenset[str]:
+        """Names of the compromised clients."""
+        number = math.ceil(self.clients * len(names) - 1e-9)
+        drawn = generator(seed, "compromised clients").choice(len(names), number, replace=False)
+        return frozenset(names[int(place)] for place in drawn)
+
+
+@final
+@dataclass(frozen=True)
+class Compromised:
+    """The clients of one run, some of them in an adversary's hands; a `ClientData`, and what changes fits.
+
+    Attributes:
+        attack: what those do.
+        who: their names.
+        trainer: of all clients.
+        data: of all clients, as it was before the attack.
+        local: how clients train.
+    """
+
+    attack: Attack
+    who: frozenset[str]
+    trainer: Trainer
+    data: ClientData
+    local: LocalTraining
+    _honest: dict[tuple[int, int], Rows] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, adversary: Adversary, trainer: Trainer, data: ClientData, local: LocalTraining, seed: int
+    ) -> Self:
+        """Those of a run with this seed."""
+        return cls(adversary.attack, adversary.among(data.names, seed), trainer, data, local)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Stable names of all clients."""
+        return self.data.names
+
+    def samples(self, name: str) -> Samples:
+        """What a client trains on."""
+        samples = self.data.samples(name)
+        return self.attack.samples(samples) if name in self.who else samples
+
+    def sent(self, request: TrainRequest, name: str, fit: Fit) -> Fit:
+        """What a client sends in place of what it has learned."""
+        if name not in self.who:
+            return fit
+        random = generator(request.seed, "attack", round=request.round, client=name)
+        known = Knowledge(fit.delta, random, lambda most: self._learned(request, most))
+        # Whether that is finite, whoever encodes it has to look.
+        return replace(fit, delta=self.attack.delta(known), finite=False)
+
+    def _learned(self, request: TrainRequest, most: int) -> Rows:
+        """Kept for the round, because every compromised client of it asks for the same."""
+        key = (request.round, most)
+        if key not in self._honest:
+            self._honest.clear()
+            deltas = [self._fit(request, name).delta for name in sorted(self.who)[:most]]
+            self._honest[key] = np.stack(deltas)
+        return self._honest[key]
+
+    def _fit(self, request: TrainRequest, name: str) -> Fit:
+        place: dict[str, Any] = {"round": request.round, "client": name}
+        # Noise that nobody can repeat would be another in each process.
+        noise = {"seeded_noise": True} if self.local.sample_noise else {}
+        with generators.undisturbed():
+            samples = AlikeEachTime(self.data).samples(name)
+            generators.seed(integer_seed(request.seed, "train", **place))
+            return self.trainer.fit(request.model, samples, self.local, seed=request.seed, **place, **noise)

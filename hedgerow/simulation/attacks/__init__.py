@@ -1,0 +1,1 @@
+"""What compromised clients do, one attack a file; for simulations only."""

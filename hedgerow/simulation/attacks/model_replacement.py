@@ -1,0 +1,36 @@
+"""Train on wrong labels, and send the delta so large that it replaces the model."""
+
+from functools import partial
+
+import numpy as np
+
+from hedgerow import checks
+from hedgerow.simulation.attacks.base import Attack, Knowledge
+from hedgerow.simulation.attacks.label_flip import flipped
+from hedgerow.types import Vector
+
+
+def model_replacement(scale: float = 10.0, num_classes: int = 2) -> Attack:
+    """`scale` times the delta that wrong labels give (Bagdasaryan et al. 2018, arXiv:1807.00459, equation 3).
+
+    Args:
+        scale: the paper's gamma; the size of the cohort replaces the whole model by that of one client.
+        num_classes: of the data; a recipe fills it in.
+
+    Raises:
+        ValueError: `scale` is not above 0, or `num_classes` is below 2; with data, the labels are no classes.
+
+    >>> learned = np.array([1, -2], np.float32)
+    >>> known = Knowledge(learned, np.random.default_rng(0), lambda most: np.empty((0, 2)))
+    >>> model_replacement(3.0).delta(known).tolist()
+    [3.0, -6.0]
+    """
+    checks.positive(scale=scale)
+    checks.whole(2, num_classes=num_classes)
+    return Attack(
+        f"model_replacement({scale})", samples=partial(flipped, num_classes), delta=partial(_delta, scale)
+    )
+
+
+def _delta(scale: float, known: Knowledge) -> Vector:
+    return known.delta * np.float32(scale)
