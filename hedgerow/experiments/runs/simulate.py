@@ -23,7 +23,7 @@ from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Model, RoundResult, Samples
+from hedgerow.types import Layout, Model, RoundResult, Samples
 
 log = logging.getLogger("hedgerow")
 
@@ -90,7 +90,7 @@ def simulate(
         ValueError: `engine` or `trainer` is not one of those allowed; an
             address or GPUs are given for this machine; there is no such
             device, it is not for a `Task`, or several processes would have to
-            share it.
+            share it; or `initial` is another model's.
         ModuleNotFoundError: Ray is asked for and not installed.
         ConnectionError: there is no cluster at the address.
 
@@ -111,6 +111,7 @@ def simulate(
         if initial is None:
             with generators.seeded(integer_seed(seed, "initial model")):
                 initial = learner.initial(seed)
+    _check_fits(initial, learner.layout)
     kept = folder / "clients" if folder else None
     # All simulated clients are in one hand: their identities come from one secret, which ends with the run.
     identities = SimulatedEnrolments(os.urandom(32))
@@ -148,6 +149,16 @@ def simulate(
             if chosen is not None and not chosen.exists():
                 _keep_choice(learner, chosen)
             yield result
+
+
+def _check_fits(initial: Model, layout: Layout) -> None:
+    given = [len(values) for values in (initial.parameters, initial.buffers, initial.constants)]
+    needed = [layout.dimension, layout.buffer_size, layout.constant_size]
+    if given != needed:
+        raise ValueError(
+            "initial has {} parameters, {} values of buffers and {} constants;"
+            " this task's model has {}, {} and {}".format(*given, *needed)
+        )
 
 
 def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None:
