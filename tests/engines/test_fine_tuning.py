@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+import hedgerow as hr
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.datasets import load_dataset
 from hedgerow.datasets.server_part import server_part
@@ -37,7 +38,7 @@ def experiment(*overrides: str) -> Experiment:
     return load_table(TABLE, overrides)
 
 
-def test_the_server_trains_first_and_clients_send_adapters_only(tmp_path: Path) -> None:
+def test_the_server_trains_first_clients_send_adapters_and_the_saved_model_is_whole(tmp_path: Path) -> None:
     tuned = experiment()
     run = run_experiment(tuned, tmp_path / "run")
     assert load(tmp_path / "run") == tuned
@@ -55,20 +56,12 @@ def test_the_server_trains_first_and_clients_send_adapters_only(tmp_path: Path) 
         assert not line["dropped"]
         assert all(sent < client["bytes_up"] < sent + 1000 for client in line["clients"].values())
     saved = load_file(run.model)
-    frozen = {t.name for t in trainer.layout.constants}
     kept = np.concatenate([saved[t.name].ravel() for t in trainer.layout.constants])
     assert kept.tobytes() == start.constants.tobytes()
-    assert len(frozen) + len(trainer.layout.parameters) == len(saved)
-
-
-def test_the_saved_model_loads_into_the_plain_one(tmp_path: Path) -> None:
-    tuned = experiment("rounds=1")
-    run = run_experiment(tuned, tmp_path / "run")
-    saved = load_file(run.model)
     adapted, plain = tuned.task().model(), tuned.factory()()
     adapted.load_state_dict({name: torch.from_numpy(v) for name, v in saved.items()}, strict=True)
     plain.load_state_dict(tuned.task().model.merge(saved), strict=True)
-    x = torch.from_numpy(tuned.dataset().test.x[:50])
+    x = torch.from_numpy(test.x[:50])
     with torch.no_grad():
         torch.testing.assert_close(plain(x), adapted(x))
 
@@ -119,6 +112,14 @@ def test_a_folder_that_cannot_be_written_stops_no_run(
     monkeypatch.setenv("HEDGEROW_DATA", str(tmp_path / "file"))
     assert starting_model(experiment("pretraining.local.epochs=1")) is not None
     assert "is not kept in" in caplog.text
+
+
+def test_a_first_model_that_is_another_models_is_refused() -> None:
+    whole, adapted = experiment("model.lora="), experiment()
+    start = TorchTrainer(whole.task()).initial(0)
+    results = hr.simulate(adapted.task(), adapted.federation(), adapted.strategy(), rounds=1, initial=start)
+    with pytest.raises(ValueError, match=r"initial has 13002 parameters, 0 .*model has 1834, 0 and 12832"):
+        next(results)
 
 
 def test_no_client_gets_a_sample_of_the_server() -> None:

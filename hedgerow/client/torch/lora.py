@@ -168,7 +168,7 @@ def lora(
             layers in them; `None` is every layer that can be adapted.
         train: names or patterns of parameters, or of modules with parameters in
             them, that are trained as a whole, such as a new head.
-        alpha: changes are scaled by `alpha / rank`; `None` is no scale. Source: section 4.1.
+        alpha: each change is scaled by `alpha` over its rank; `None` is no scale. Source: section 4.1.
 
     Returns:
         A factory. Its `merge` makes a trained model a plain one again.

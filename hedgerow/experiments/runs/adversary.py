@@ -10,10 +10,10 @@ import numpy as np
 from hedgerow import checks, generators
 from hedgerow.client.data import AlikeEachTime, ClientData
 from hedgerow.client.trainer import Trainer
-from hedgerow.records import TrainRequest
 from hedgerow.rng import generator, integer_seed
 from hedgerow.simulation.attacks.base import Attack, Knowledge, Rows
 from hedgerow.types import Fit, LocalTraining, Samples
+from hedgerow.wire.messages import TrainRequest
 
 
 @dataclass(frozen=True)
