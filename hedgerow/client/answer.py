@@ -27,6 +27,12 @@ def answer(setting: Setting, client: LocalClient, kind: str, request: bytes) -> 
         PayloadError: the request is not such a message.
         ValueError: the client cannot train.
         Refused: it will not answer.
+
+    >>> from hedgerow.client.state import StateStore
+    >>> from hedgerow.strategies import fedavg
+    >>> kitchen = LocalClient("kitchen", lambda: [], StateStore())
+    >>> decode(answer(Setting(fedavg(), trainer=None), kitchen, "query", b""))
+    {'hedgerow': {'client': 'kitchen'}}
     """
     return encode(respond(setting, client, kind, decode(request)))
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
 
-import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
@@ -15,6 +14,7 @@ from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
+from hedgerow.strategies.pipeline.norms import l2_norm
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import (
     Arrays,
@@ -144,7 +144,7 @@ class Each:
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """The client's delta."""
         delta, bound = decode(strategy.pipeline, payload, context), strategy.max_norm
-        if bound is not None and not (norm := float(np.linalg.norm(delta.astype(np.float64)))) <= bound:
+        if bound is not None and not (norm := l2_norm(delta)) <= bound:
             raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
         return delta
 

@@ -4,14 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
 
+from hedgerow.client.answer import answer
 from hedgerow.client.app import client_app
+from hedgerow.client.client_round import Setting
+from hedgerow.client.flower import ContextNotes, ContextState
+from hedgerow.client.state import FolderState, MemoryState
 from hedgerow.records import from_flower, to_flower
 from hedgerow.ring.vector import RingSum, read_vector
+from hedgerow.secure.errors import NotMasked
 from hedgerow.simulation import flower
 from hedgerow.strategies.transforms.mask import shape_of
+from hedgerow.types import PayloadError
 from hedgerow.wire import codec
 from hedgerow.wire.messages import unpack_vector
 from tests import bare_rounds
@@ -75,3 +82,51 @@ def test_so_does_the_sum_of_a_masked_round(bare) -> None:
 
 def test_nothing_of_them_was_loaded(bare) -> None:
     assert bare["loaded"] == []
+
+
+def setting(name: str) -> Setting:
+    return Setting(bare_rounds.strategy(name), bare_rounds.NumpyTrainer())
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "train.", "trainkeys", "train.keys", "train.failed", "evaluate", "query.a"]
+)
+def test_a_message_that_the_strategy_does_not_have_is_refused(kind) -> None:
+    (client, *_) = bare_rounds.local_clients()
+    with pytest.raises(PayloadError, match="which fedavg does not have"):
+        answer(setting("plain"), client, kind, bare_rounds.request(1))
+
+
+@pytest.mark.parametrize("kind", ["query", "train", "train.keys"])
+def test_bytes_that_are_no_message_are_refused_before_anything_is_done(kind) -> None:
+    (client, *_) = bare_rounds.local_clients()
+    for data in (b"x", bare_rounds.request(1)[:-1], bare_rounds.request(1) + b"\x00"):
+        with pytest.raises(PayloadError, match="cannot be read"):
+            answer(setting("masked"), client, kind, data)
+    assert not client.store.notes
+    assert not client.store.rounds.load(100)
+
+
+def test_a_client_whose_pipeline_masks_sends_nothing_in_the_clear() -> None:
+    (client, *_) = bare_rounds.local_clients()
+    with pytest.raises(NotMasked):
+        answer(setting("masked"), client, "train", bare_rounds.request(1, 5))
+
+
+def test_every_store_keeps_the_last_two_rounds(tmp_path) -> None:
+    context = Context(1, 1, {}, RecordDict(), {})
+    for store in (MemoryState(), ContextState(context), FolderState(tmp_path, "a")):
+        for round in (1, 2, 4, 4, 3):  # the last is run again, from a checkpoint
+            store.save(round, {"pipeline": {"residual": np.full(2, round, np.float32)}})
+        assert store.load(3)["pipeline"]["residual"].tolist() == [2, 2]
+        assert store.load(4)["pipeline"]["residual"].tolist() == [3, 3]
+        assert store.load(2) == {}
+    notes = ContextNotes(context)
+    notes["a"] = {"state": b"x", "done": False, "round": 3}
+    assert (dict(notes["a"]), "b" in notes, list(notes)) == (
+        {"state": b"x", "done": False, "round": 3},
+        False,
+        ["a"],
+    )
+    assert notes.pop("a")["round"] == 3
+    assert not notes

@@ -10,7 +10,7 @@ from hedgerow import checks, rng
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Skellam
 from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
-from hedgerow.strategies.pipeline.norms import l2_norm
+from hedgerow.strategies.pipeline.norms import l2_norm, square_sum
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.release import Noise
@@ -67,7 +67,7 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
         bound = lattice_norm(norm / unit, len(x))
         while True:
             whole = np.floor(scaled + random.random(len(x)))
-            if np.square(whole).sum() <= bound**2:
+            if square_sum(whole) <= bound**2:
                 return payload.replace(whole.astype(np.int32)), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
@@ -251,7 +251,7 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
-        squared, bound = float(np.square(whole, dtype=np.float64).sum()), lattice_norm(norm, len(whole))
+        squared, bound = square_sum(whole), lattice_norm(norm, len(whole))
         if squared > bound**2:
             raise ValueError(
                 f"{name}: the whole numbers have a norm of {math.sqrt(squared):.6g}, and the noise is"
