@@ -18,7 +18,7 @@ def check_grid(
     checks.kind((Mapping, NoneType), ", such as {'lr': 0.1}", run_config=run_config)
     checks.kind((Callable, NoneType), " of a client's number", node_config=node_config)
     checks.kind((MutableMapping, NoneType), ", by node id", states=states)
-    if names is None or (callable(names) and not isinstance(names, type)):
+    if names is None or callable(names):  # str too
         return
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise ValueError(

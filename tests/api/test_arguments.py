@@ -213,7 +213,7 @@ VARYING = {
     "error_feedback": ("return", "steps"),
     "load_dataset": ("return", "options"),
 }
-CLASSES_MAKE = {("Task", "model"), ("client_app", "data")}
+CLASSES_MAKE = {("Task", "model"), ("client_app", "data"), ("InProcessGrid", "names")}
 
 WRONG = [
     None, "", "no such thing", b"bytes", -1, -0.5, 0, 2.5, 10**400, math.nan, math.inf, 1j, True, {},

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flwr.clientapp import ClientApp
 
 from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import Budget
@@ -27,7 +28,7 @@ from hedgerow.strategies import (
 )
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import FixedPointMean
-from hedgerow.types import Layout, LocalTraining, Tensor
+from hedgerow.types import Layout, LocalTraining, Model, Tensor
 from tests.support import DIMENSION, LAYOUT, MeanTrainer, clients
 
 ADAPTIVE = dp_fedavg(
@@ -166,9 +167,10 @@ def test_a_ledger_that_was_removed_is_noticed(tmp_path):
 
 def test_a_model_with_values_that_would_be_averaged_without_noise_is_refused():
     layout = Layout(LAYOUT.parameters, (Tensor("running_mean", (3,)),))
-    state = begin(ADAPTIVE, MeanTrainer().initial(0), MeanTrainer().layout)
+    model = Model(MeanTrainer().initial(0).parameters, np.zeros(3, np.float32))
+    state, grid = begin(ADAPTIVE, model, layout), InProcessGrid(ClientApp(), 1)
     with pytest.raises(ValueError, match=r"3 values that are not trained.*GroupNorm"):
-        next(rounds(None, ADAPTIVE, state, layout, num_rounds=1))  # type: ignore[arg-type]
+        next(rounds(grid, ADAPTIVE, state, layout, num_rounds=1))
 
 
 def private(**parts) -> Strategy:
