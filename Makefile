@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
+.PHONY: demo test test-fast check long mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -15,13 +15,16 @@ test: check  ## everything that CI runs; tests/conftest.py says which tests keep
 	$(BIN)/pytest -n 2 --durations=10
 
 test-fast: check  ## without the tests marked slow
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not long"
 
 check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+long: $(VENV)/.dev  ## statistical tests that take minutes and more runs than CI has
+	$(BIN)/pytest -m long tests
 
 mutation: $(VENV)/.dev  ## faults by operators in noise, clipping, release and account (hours; goes on where it stopped)
 	$(BIN)/python -m tests.mutation.run

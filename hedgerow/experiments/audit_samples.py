@@ -144,7 +144,8 @@ def _counted(once: Floats, twice: Floats, included: Any, local: LocalTraining) -
     error = math.sqrt(rate * (1 - rate) / (steps * len(counts)))
     seen, allowed = float(counts.mean()) / steps, rate + ERRORS * error + 1e-3 * rate
     variance = steps * rate * (1 - rate)
-    spread = float(counts.var()) / variance if variance else 1.0
+    within = float(once[included].var() + twice[included].var()) / 2
+    spread = within / variance if variance else 1.0
     least = 1 - ERRORS * math.sqrt(2 / len(counts)) - 0.02 if variance else 0.0
     same = float((np.rint(once[included]) == np.rint(twice[included])).mean())
     return (

@@ -11,6 +11,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 Change = tuple[str, ast.AST]
 """`(operator, node to put in place)`."""
@@ -51,9 +52,9 @@ class Mutant:
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def mutants(source: str, file: str) -> list[tuple[Mutant, ast.Module]]:
-    """Every fault that the operators can put into a source text, with the tree that has it."""
-    found: list[tuple[Mutant, ast.Module]] = []
+def mutants(source: str, file: str) -> list[tuple[Mutant, Callable[[], ast.Module]]]:
+    """Every fault that the operators can put into a source text, with what makes the tree that has it."""
+    found: list[tuple[Mutant, Callable[[], ast.Module]]] = []
     seen: dict[tuple[str, str, str, str], int] = {}
     for path, node, where in _places(ast.parse(source)):
         for operator, new in _changes(node):
@@ -62,7 +63,7 @@ def mutants(source: str, file: str) -> list[tuple[Mutant, ast.Module]]:
                 continue
             same = where, operator, before, after
             seen[same] = seen.get(same, -1) + 1
-            tree = _with(ast.parse(source), path, new)
+            tree = partial(_with, source, path, new)
             line = getattr(node, "lineno", 0)
             found.append((Mutant(file, line, where, operator, before, after, seen[same]), tree))
     return found
@@ -217,8 +218,9 @@ _OPERATORS: tuple[tuple[type, Callable[..., Iterator[Change]]], ...] = (
 )
 
 
-def _with(tree: ast.Module, path: Path, new: ast.AST) -> ast.Module:
-    """The tree with a node replaced; it is changed in place."""
+def _with(source: str, path: Path, new: ast.AST) -> ast.Module:
+    """The tree with a node replaced."""
+    tree = ast.parse(source)
     parent: ast.AST = tree
     for name, place in path[:-1]:
         value = getattr(parent, name)

@@ -1,81 +1,87 @@
 """Do the tests notice a fault? Operators put faults in, one at a time, and the nearest tests run on each.
 
     python -m tests.mutation.run --draw 200 --seed 0      # a drawn part, by file; goes on where it stopped
-    python -m tests.mutation.run                          # every mutant (hours)
+    python -m tests.mutation.run                          # every mutant (an hour and more)
 
-A mutant is caught by the doctests of its file, or by a test of `TESTS`: what
-runs with the fault is a process of its own, forked from one in which the
-libraries are loaded and Hedgerow is not. Nothing in the working tree changes.
+First every test of `TESTS` runs without a fault, to see which functions of
+`FILES` it reaches; a mutant is then shown to the tests that reach it, the
+quickest first, until one fails. Each has a forked process of its own. Nothing
+in the working tree changes.
 """
 
 import argparse
 import ast
-import doctest
 import importlib
-import importlib.abc
-import importlib.machinery
 import json
 import os
 import random
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from tests.mutation.fault import Faulty, changed, put_in
 from tests.mutation.operators import Mutant, mutants
+from tests.mutation.suite import Child, Sound, collected, first_failed, sound
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
-SECONDS = 300
-"""A mutant whose tests take longer is caught: it hangs."""
 
 _RARE = ("seed for system", "reuse of a stream")
-_LEDGER, _SAMPLES = "tests/laws/test_ledger.py", "tests/laws/test_private_samples.py"
-_ROUNDS, _NOISE = "tests/laws/test_private_rounds.py", "tests/statistics/test_noise.py"
-_ADJACENCY, _AUDIT = "tests/laws/test_adjacency.py", "tests/statistics/test_audit.py"
-_LITTLE, _CALIBRATION = "tests/laws/test_little_noise.py", "tests/laws/test_calibration.py"
 
-TESTS: dict[str, tuple[str, ...]] = {
-    "hedgerow/privacy/accounting.py": (
-        _LEDGER, "tests/laws/test_skellam_accounting.py", _ADJACENCY, _LITTLE,
-    ),
-    "hedgerow/privacy/adjacency.py": (_ADJACENCY,),
-    "hedgerow/privacy/bands.py": ("tests/statistics/test_banded_noise.py",),
-    "hedgerow/privacy/discrete_gaussian.py": ("tests/statistics/test_discrete_gaussian.py",),
-    "hedgerow/privacy/events.py": (_LEDGER, "tests/laws/test_skellam_accounting.py"),
-    "hedgerow/privacy/ledger.py": (_LEDGER, _ROUNDS, _ADJACENCY, "tests/faults/test_full_disk.py"),
-    "hedgerow/privacy/planning.py": (_LEDGER, _ADJACENCY, _CALIBRATION, _LITTLE),
-    "hedgerow/privacy/skellam.py": ("tests/statistics/test_skellam.py",),
-    "hedgerow/strategies/calibration.py": (_CALIBRATION, _ADJACENCY),
-    "hedgerow/strategies/transforms/clipping.py": (_NOISE, _ROUNDS, "tests/laws/test_transforms.py"),
-    "hedgerow/strategies/transforms/client_noise.py": (
-        "tests/statistics/test_distributed_noise.py", "tests/laws/test_secure_privacy.py", _AUDIT,
-    ),
-    "hedgerow/strategies/transforms/noise.py": (_NOISE, "tests/statistics/test_banded_noise.py"),
-    "hedgerow/strategies/pipeline/norms.py": (
-        "tests/statistics/test_sensitivity.py",
-        "tests/laws/test_transforms.py",
-    ),
-    "hedgerow/strategies/release.py": (
-        _NOISE, "tests/statistics/test_banded_noise.py", _ROUNDS, "tests/statistics/test_sensitivity.py",
-        _AUDIT,
-    ),
-    "hedgerow/client/account.py": (_SAMPLES, "tests/engines/test_sample_noise.py"),
-    "hedgerow/client/torch/private.py": (_SAMPLES, _AUDIT),
-    "hedgerow/server/private.py": (
-        _ROUNDS, _LEDGER, "tests/statistics/test_distributed_noise.py", _NOISE, _AUDIT,
-    ),
-}  # fmt: skip
-"""The files of noise, clipping, release and account, and the tests that are to notice a fault in each."""
+FILES = (
+    "hedgerow/privacy/accounting.py",
+    "hedgerow/privacy/adjacency.py",
+    "hedgerow/privacy/bands.py",
+    "hedgerow/privacy/discrete_gaussian.py",
+    "hedgerow/privacy/events.py",
+    "hedgerow/privacy/ledger.py",
+    "hedgerow/privacy/planning.py",
+    "hedgerow/privacy/skellam.py",
+    "hedgerow/strategies/calibration.py",
+    "hedgerow/strategies/transforms/clipping.py",
+    "hedgerow/strategies/transforms/client_noise.py",
+    "hedgerow/strategies/transforms/noise.py",
+    "hedgerow/strategies/pipeline/norms.py",
+    "hedgerow/strategies/release.py",
+    "hedgerow/client/account.py",
+    "hedgerow/client/torch/private.py",
+    "hedgerow/server/private.py",
+)
+"""The files of noise, clipping, release and account."""
+
+TESTS = (
+    "tests/engines/test_sample_noise.py",
+    "tests/faults/test_full_disk.py",
+    "tests/laws/test_adjacency.py",
+    "tests/laws/test_calibration.py",
+    "tests/laws/test_ledger.py",
+    "tests/laws/test_little_noise.py",
+    "tests/laws/test_private_rounds.py",
+    "tests/laws/test_private_samples.py",
+    "tests/laws/test_secure_privacy.py",
+    "tests/laws/test_skellam_accounting.py",
+    "tests/laws/test_transforms.py",
+    "tests/statistics/test_audit.py",
+    "tests/statistics/test_banded_noise.py",
+    "tests/statistics/test_discrete_gaussian.py",
+    "tests/statistics/test_distributed_noise.py",
+    "tests/statistics/test_noise.py",
+    "tests/statistics/test_sensitivity.py",
+    "tests/statistics/test_skellam.py",
+)
+"""The tests that are to notice, beside the examples in `FILES`."""
 
 
-def every_mutant() -> list[tuple[Mutant, Any]]:
+Made = Callable[[], ast.Module]
+Say = Callable[[str], None]
+
+
+def every_mutant(files: Sequence[str] = FILES) -> list[tuple[Mutant, Made]]:
     """All of them, in the order of files and lines."""
-    return [found for file in TESTS for found in mutants((ROOT / file).read_text(), file)]
+    return [found for file in files for found in mutants((ROOT / file).read_text(), file)]
 
 
 def drawn(known: Sequence[Mutant], number: int, seed: int) -> list[Mutant]:
@@ -88,90 +94,105 @@ def drawn(known: Sequence[Mutant], number: int, seed: int) -> list[Mutant]:
     first = [mutant for mutant in known if mutant.operator in _RARE]
     others = sorted((m for m in known if m.operator not in _RARE), key=lambda m: (m.file, m.key))
     share = min(1.0, max(0, number - len(first)) / max(1, len(others)))
-    for file in TESTS:
+    for file in FILES:
         of_file = [mutant for mutant in others if mutant.file == file]
         first += order.sample(of_file, min(len(of_file), round(share * len(of_file) + 0.5)))
     order.shuffle(first)
     return first
 
 
-def caught(mutant: Mutant, tree: Any, *, tests: Sequence[str] | None = None, seconds: int = SECONDS) -> str:
-    """Which test notices the mutant, `"too long"` where they do not end; empty where none does."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.close(read)
-        _silence()
-        told = "the tests could not be run"
+@dataclass(frozen=True)
+class Trial:
+    """A mutant, and the tests that it is shown to.
+
+    Attributes:
+        mutant, tree: the fault.
+        function: that gets other code where it is loaded; `""` if the module must be loaded with the fault.
+        tests: names, in their order.
+        seconds: of CPU that it may take.
+    """
+
+    mutant: Mutant
+    tree: ast.Module
+    function: str
+    tests: Sequence[str]
+    seconds: int
+
+
+def _trial(mutant: Mutant, tree: ast.Module, function: str, known: Sound) -> Trial:
+    tests = known.telling(mutant.file, function)
+    return Trial(mutant, tree, function, tests, known.allowed(tests))
+
+
+def _afresh(given: Trial) -> Child:
+    """In a process that has nothing of Hedgerow loaded yet."""
+
+    def work(say: Say) -> None:
+        sys.meta_path.insert(0, Faulty(given.mutant.file, given.tree))
         try:
-            told = _tried(mutant.file, tree, TESTS[mutant.file] if tests is None else tests)
-        except Exception as error:
-            told += f": {error!r}"
-        os.write(write, told.encode()[:500])
-        os._exit(0)
-    os.close(write)
-    end = time.monotonic() + seconds
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(read)
-            return "too long"
+            importlib.import_module(given.mutant.file.removesuffix(".py").replace("/", "."))
+        except Exception:
+            say("import")
+            return
+        files = sorted({name.partition("::")[0] for name in given.tests})
+        collected(files, lambda session: say(first_failed(_chosen(session, given.tests))))
+
+    return Child(work, given.seconds + 60)
+
+
+def _loaded(given: Trial, session: Any) -> Child:
+    """In a process that has collected the tests."""
+
+    def work(say: Say) -> None:
+        put_in(given.mutant.file, given.function, given.tree)
+        say(first_failed(_chosen(session, given.tests)))
+
+    return Child(work, given.seconds)
+
+
+def _chosen(session: Any, names: Sequence[str]) -> list[Any]:
+    items = {item.nodeid: item for item in session.items}
+    return [items[name] for name in names if name in items]
+
+
+def _side_by_side(
+    trials: Iterable[Trial], start: Callable[[Trial], Child], workers: int, tell: Callable[[Trial, str], None]
+) -> None:
+    waiting, running = list(trials), []
+    while waiting or running:
+        while waiting and len(running) < workers:
+            given = waiting.pop(0)
+            running.append((given, start(given)))
         time.sleep(0.05)
-    with os.fdopen(read) as told_to:
-        return told_to.read()
+        for given, child in [pair for pair in running if pair[1].ended()]:
+            running = [pair for pair in running if pair[1] is not child]
+            tell(given, child.result.strip() if child.result else "could not be run")
 
 
-def _tried(file: str, tree: Any, tests: Sequence[str]) -> str:
-    """Run with the fault in place, in this process, which is lost for anything else."""
-    import pytest
+def _in_loaded(trials: Sequence[Trial], paths: Sequence[str], workers: int) -> Iterator[tuple[Trial, str]]:
+    """Show mutants to the tests in forks of one process that has them all loaded; as they end."""
 
-    name = file.removesuffix(".py").replace("/", ".")
-    sys.meta_path.insert(0, _Faulty(name, file, tree))
-    try:
-        module = importlib.import_module(name)
-    except Exception:
-        return "import"
-    if doctest.testmod(module, verbose=False).failed:
-        return "doctest"
-    told = _Told()
-    options = ["-x", "-q", "-p", "no:xdist", "-m", "not slow", "--assert=plain"]
-    code = pytest.main([*options, *tests], plugins=[told])
-    return told.first if code else ""
+    def work(say: Say) -> None:
+        def tell(given: Trial, by: str) -> None:
+            say(json.dumps([given.mutant.key, by]))
 
+        def use(session: Any) -> None:
+            _side_by_side(trials, lambda given: _loaded(given, session), workers, tell)
 
-class _Told:
-    """Remembers the first test that failed."""
+        collected(paths, use)
 
-    first = "a test that cannot be collected"
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self.first = report.nodeid.removeprefix("tests/")
-
-
-class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module from a tree, and leaves all others alone."""
-
-    def __init__(self, name: str, file: str, tree: Any) -> None:
-        self._name, self._file, self._tree = name, str(ROOT / file), tree
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
-            return None
-        spec = importlib.machinery.ModuleSpec(name, self, origin=self._file)
-        spec.has_location = True
-        return spec
-
-    def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._tree, self._file, "exec"), module.__dict__)
-
-
-def _silence() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(null, stream)
+    by_key = {given.mutant.key: given for given in trials}
+    child, heard, ended = Child(work), 0, False
+    while not ended:
+        time.sleep(0.2)
+        ended = child.ended()
+        lines = child.result.split("\n")[:-1]
+        for line in lines[heard:]:
+            if not line.startswith("["):
+                raise RuntimeError(f"the tests {line}")
+            key, by = json.loads(line)
+            yield by_key[key], by
+        heard = len(lines)
 
 
 def preload() -> None:
@@ -186,12 +207,39 @@ def preload() -> None:
     assert not any(name == "hedgerow" for name in sys.modules), "what is loaded already cannot have a fault"
 
 
-def _to_do(number: int | None, seed: int, done: dict[str, Any]) -> Iterator[tuple[Mutant, Any]]:
-    trees = {mutant.key: (mutant, tree) for mutant, tree in every_mutant()}
-    known = [mutant for mutant, _ in trees.values()]
-    for mutant in known if number is None else drawn(known, number, seed):
-        if mutant.key not in done:
-            yield trees[mutant.key]
+def try_all(
+    chosen: Sequence[tuple[Mutant, Made]],
+    tell: Callable[[Mutant, str], None],
+    *,
+    tests: Sequence[str] = TESTS,
+    files: Sequence[str] = FILES,
+    workers: int = 1,
+) -> None:
+    """Show each mutant to the tests; `tell` hears who noticed, `"no change"` or nothing at all.
+
+    Raises:
+        RuntimeError: tests cannot be run.
+    """
+    known = sound(files, tests, workers)
+    print(
+        f"{len(known.seconds)} tests take {sum(known.seconds.values()):.0f} s of CPU without a fault",
+        flush=True,
+    )
+    quick, afresh = [], []
+    for mutant, made in chosen:
+        tree = made()
+        function = changed(mutant.file, tree)
+        if function is None:
+            tell(mutant, "no change")
+        else:
+            (quick if function else afresh).append(_trial(mutant, tree, function, known))
+    for given, by in _in_loaded(quick, [*files, *tests], workers):
+        if not by and f"{given.mutant.file}:{given.function}" in known.imported:
+            # What ran while tests were collected ran without the fault.
+            afresh.append(_trial(given.mutant, given.tree, "", known))
+        else:
+            tell(given.mutant, by)
+    _side_by_side(afresh, _afresh, workers, lambda given, by: tell(given.mutant, by))
 
 
 def main() -> None:
@@ -199,28 +247,26 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--draw", type=int, help="so many, all by default")
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--part", default="0/1", help="every so many-th only, from which on, such as 0/2")
+    arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--again", action="store_true", help="those that survived")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     given = arguments.parse_args()
     preload()
     done = json.loads(given.results.read_text()) if given.results.exists() else {}
-    sound: set[str] = set()
-    first, step = (int(number) for number in given.part.split("/"))
-    for mutant, tree in list(_to_do(given.draw, given.seed, done))[first::step]:
-        if mutant.file not in sound:
-            failing = caught(mutant, ast.parse((ROOT / mutant.file).read_text()))
-            assert not failing, f"without any fault, {failing} fails"
-            sound.add(mutant.file)
-        started = time.monotonic()
-        by = caught(mutant, tree)
+    every = {mutant.key: (mutant, tree) for mutant, tree in every_mutant()}
+    known = [mutant for mutant, _ in every.values()]
+    chosen = known if given.draw is None else drawn(known, given.draw, given.seed)
+    wanted = [m for m in chosen if m.key not in done or (given.again and not done[m.key]["caught"])]
+
+    def tell(mutant: Mutant, by: str) -> None:
+        if by.startswith("could not be run"):
+            raise RuntimeError(f"{mutant}: {by}")
         done[mutant.key] = {**asdict(mutant), "caught": by}
-        given.results.write_text(json.dumps(done, indent=1) + "\n")
-        what = (
-            f"{mutant.file}:{mutant.line} {mutant.operator}: {mutant.before[:50]!r} -> {mutant.after[:60]!r}"
-        )
-        print(f"{time.monotonic() - started:5.0f} s  {by or 'SURVIVED':60.60} {what}", flush=True)
-        if by.startswith("the tests could not be run"):
-            raise SystemExit(by)
+        given.results.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
+        what = f"{mutant.operator}: {mutant.before[:50]!r} -> {mutant.after[:60]!r}"
+        print(f"{by or 'SURVIVED':60.60} {mutant.file}:{mutant.line} {what}", flush=True)
+
+    try_all([every[mutant.key] for mutant in wanted], tell, workers=given.workers)
     survived = sum(not result["caught"] for result in done.values())
     print(f"{len(done) - survived} of {len(done)} are caught")
 
