@@ -13,11 +13,13 @@ from hedgerow import generators, record_sizes
 from hedgerow.client.client_round import Setting, Turn
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
+from hedgerow.client.evaluation import measure
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.evaluation_records import pack_evaluation
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
@@ -99,6 +101,7 @@ class FederatedClient(ClientApp):
         self._unmasked = unmasked
         self.query()(self._identify)
         self.train()(self._train)
+        self.evaluate()(self._evaluate)
         if strategy.pipeline.only_sum:
             secure = SecureClient(
                 strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
@@ -261,6 +264,15 @@ class FederatedClient(ClientApp):
         reply = turn.reply(fit)
         with span("records"):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
+
+    def _evaluate(self, message: Message, context: Context) -> Message:
+        with span("records"):
+            request = self._request(message)
+        name = client_name(context, self._data.names)
+        measured = measure(
+            self._trainer, self._data, self._strategy, request, name, seeded=self._seeded_noise
+        )
+        return Message(pack_evaluation(measured, round=request.round, client=name), reply_to=message)
 
     def _request(self, message: Message) -> TrainRequest:
         layout = self._trainer.layout

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
@@ -38,6 +39,7 @@ def train(
     masks: bool = True,
     register: Mapping[str, bytes] | None = None,
     seeded_noise: bool = False,
+    client_evaluation: EvaluationPlan | None = None,
     contents: Contents | None = None,
 ) -> Generator[RoundResult, None, None]:
     """`rounds`, saved after each round and resumed from where it was.
@@ -83,7 +85,7 @@ def train(
             grid, strategy, state, layout,
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
-            ledger=ledger, seeded_noise=seeded_noise,
+            ledger=ledger, seeded_noise=seeded_noise, client_evaluation=client_evaluation,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state

@@ -1,6 +1,6 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
@@ -29,7 +29,7 @@ from hedgerow.types import (
     Vector,
 )
 
-_MOST_EXAMPLES = 1_000_000
+MOST_IN_METRICS = 1_000_000
 """A client's metrics weigh no more, unless its update does."""
 
 
@@ -169,7 +169,7 @@ class Collector:
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
-        self._most_examples = max(_MOST_EXAMPLES, strategy.pipeline.max_weight)
+        self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
         self._tensors_of = {name: _tensors(layout, size) for name, size in self._sizes.items()}
         cohort, size = max(1, clients), counting.size(strategy, layout)
         self._tensors = _tensors(layout, size)
@@ -318,10 +318,11 @@ def collect(
     grid: Grid,
     asked: Sequence[tuple[str, int]],
     content: RecordDict,
-    start: Start,
+    start: Callable[..., Any],
     collector: Any,
     arguments: tuple[Any, ...],
     timeout: float | None,
+    message_type: str = "train",
 ) -> None:
     """Ask clients for their part of a round, and count what they reply into the collector.
 
@@ -336,14 +337,16 @@ def collect(
     if isinstance(grid, Reduces):
         parts = grid.reduce(
             start, arguments, asked, content,
-            message_type="train", group_id=group, timeout=timeout,
+            message_type=message_type, group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
         return
     clients = {node: name for name, node in asked}
-    messages = [Message(content, dst_node_id=node, message_type="train", group_id=group) for node in clients]
+    messages = [
+        Message(content, dst_node_id=node, message_type=message_type, group_id=group) for node in clients
+    ]
     for node, message in exchange(grid, messages, timeout):
         collector.add(clients[node], message)
 
@@ -358,7 +361,7 @@ class Reduces(Protocol):
 
     def reduce(
         self,
-        start: Start,
+        start: Callable[..., Any],
         arguments: tuple[Any, ...],
         asked: Sequence[tuple[str, int]],
         content: RecordDict,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from flwr.serverapp import Grid
 
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
@@ -52,6 +53,7 @@ def rounds(
     register: Mapping[str, bytes] | None = None,
     ledger: Ledger | None = None,
     seeded_noise: bool = False,
+    client_evaluation: EvaluationPlan | None = None,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -77,6 +79,8 @@ def rounds(
         seeded_noise: the seed decides a private strategy's noise and cohorts:
             for simulations only. Else the operating system's generator does,
             and no two runs are alike.
+        client_evaluation: which clients measure the model after a round, on
+            the samples that they hold out, and when; `None` for none.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -89,9 +93,11 @@ def rounds(
 
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
-        ValueError: the state is of a strategy that keeps something else.
+        ValueError: the state is of a strategy that keeps something else, or clients would measure
+            what the strategy protects.
     """
     _refuse_other_state(strategy, state, layout)
+    check_plan(client_evaluation, strategy)
     roster, failures = roster or Roster(), Failures()
     kind = kind_of(
         strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
@@ -116,6 +122,12 @@ def rounds(
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
+        measured = None
+        if client_evaluation is not None and client_evaluation.due(number, num_rounds):
+            nodes = {name: roster.node(name) for name in names}
+            measured = evaluate_on_clients(
+                grid, client_evaluation, state, layout, nodes, seed=seed, timeout=timeout
+            )
         yield RoundResult(
             state=state,
             cohort=chosen,
@@ -128,6 +140,7 @@ def rounds(
             seconds=time.monotonic() - started,
             secure=kind.secure,
             epsilon=kind.epsilon,
+            client_evaluation=measured,
         )
 
 

@@ -18,6 +18,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
+from hedgerow.datasets.held_out import WAYS
 from hedgerow.experiments.config.arguments import Table, python_values
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.datasets import Dataset, Federation
 
 
-def _checked(check: Callable[..., None], *bounds: int) -> AfterValidator:
+def _checked(check: Callable[..., None], *bounds: Any) -> AfterValidator:
     def holds(value: Any) -> Any:
         check(*bounds, value=value)
         return value
@@ -39,6 +40,19 @@ def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("it must be a text of one line that is not empty")
     return text
+
+
+def _share(value: float | None) -> None:
+    if value is not None:
+        checks.inside(value=value)
+
+
+def _all_or_fraction(given: str | float | None) -> str | float | None:
+    if isinstance(given, str) and given != "all":
+        raise ValueError('it must be "all", or a number above 0 and at most 1')
+    if isinstance(given, float):
+        checks.fraction(value=given)
+    return given
 
 
 Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
@@ -75,9 +89,16 @@ class PartitionConfig(_Named):
 
 
 class DataConfig(_Named):
-    """`[data]`: a data set by name or path, and how it is dealt."""
+    """`[data]`: a data set by name or path, and how it is dealt.
+
+    `held_out` is the share of each client's samples that it does not train on,
+    but measures models on; `held_out_by` is how they are chosen, `"random"` or
+    `"time"` (the last ones).
+    """
 
     partition: PartitionConfig
+    held_out: Annotated[float | None, _checked(_share)] = None
+    held_out_by: Annotated[str, _checked(checks.one_of, WAYS)] = "random"
 
 
 class ModelConfig(_Named):
@@ -109,16 +130,26 @@ class StrategyConfig(_Named):
 
 
 class EvaluationConfig(_Section):
-    """`[evaluation]`: of the global model, on the test samples, on the server.
+    """`[evaluation]`: of the global model, on the test samples, on the server; and by clients.
 
     Attributes:
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
         target_accuracy: tables show the bytes it took to reach it.
+        clients: who measures the model too, on its held-out samples: `"all"`
+            that are there, or a fraction of them.
+        per_client: write down what each of them measured, in `clients.jsonl`.
     """
 
     every: Count = 1
     target_accuracy: Fraction | None = None
+    clients: Annotated[str | float | None, AfterValidator(_all_or_fraction)] = None
+    per_client: bool = False
+
+    @property
+    def fraction(self) -> float | None:
+        """Of the clients that measure the model; `None` where none does."""
+        return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
 
 
 class Experiment(_Section):
@@ -163,7 +194,10 @@ class Experiment(_Section):
 
         partition = self.data.partition
         constructor = PARTITIONS.get(partition.name)
-        return self.dataset().split(constructor(**python_values(constructor, partition.options)), self.seed)
+        dealt = self.dataset().split(constructor(**python_values(constructor, partition.options)), self.seed)
+        if self.data.held_out is None:
+            return dealt
+        return dealt.hold_out(self.data.held_out, self.data.held_out_by, seed=self.seed)
 
     def task(self) -> "Task":
         """The model, made to fit the data set; in regression with squared error, measured by absolute error.

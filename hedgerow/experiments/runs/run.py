@@ -10,9 +10,10 @@ from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.simulate import simulate, start_of
-from hedgerow.experiments.runs.store import RunFolder, line_of
+from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
 from hedgerow.types import RoundResult
 
@@ -72,6 +73,8 @@ def run_experiment(
         for result in results:
             try:
                 run.append(line_of(result))
+                if experiment.evaluation.per_client and (found := result.client_evaluation):
+                    run.append(client_line(result.round, found), CLIENTS)
                 if on_round is not None:
                     on_round(result)
             except BaseException as error:
@@ -97,6 +100,7 @@ def _simulated(
         folder=held,
         evaluate_every=experiment.evaluation.every,
         initial=experiment.initial,
+        client_evaluation=_plan(experiment),
         **options,
     )
 
@@ -118,4 +122,10 @@ def _served(
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
         register=register,
+        client_evaluation=_plan(experiment),
     )
+
+
+def _plan(experiment: Experiment) -> EvaluationPlan | None:
+    fraction = experiment.evaluation.fraction
+    return None if fraction is None else EvaluationPlan(fraction, experiment.evaluation.every)

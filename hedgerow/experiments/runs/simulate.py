@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
-from hedgerow.client.data import ClientData
+from hedgerow.client.data import ClientData, holds_out
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
@@ -22,6 +22,7 @@ from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import load_model
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
@@ -56,6 +57,7 @@ def simulate(
     gpus: float = 0.0,
     masks: bool = False,
     initial: Model | Path | None = None,
+    client_evaluation: EvaluationPlan | None = None,
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -90,12 +92,15 @@ def simulate(
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
+        client_evaluation: which clients measure the model on the samples that
+            they hold out, and when; `clients` must have `held_out(name)` then.
 
     Raises:
         ValueError: `engine` or `trainer` is not one of those allowed; an
             address or GPUs are given for this machine; there is no such
             device, it is not for a `Task`, or several processes would have to
-            share it. Or `initial` is of another model.
+            share it. Or `initial` is of another model; or clients are to measure
+            the model and hold nothing out.
         FolderInUse: another run writes in the folder.
         AnotherRun: the folder's run was begun with another strategy, task or data.
         ModuleNotFoundError: Ray is asked for and not installed.
@@ -105,6 +110,11 @@ def simulate(
     `train` are all that is used here.
     """
     cluster = _cluster(engine, address, gpus)
+    if client_evaluation is not None and not holds_out(clients):
+        raise ValueError(
+            "clients are to measure the model, and hold no samples out; give [data] held_out = 0.2, or the"
+            " clients' data a method held_out(name)"
+        )
     with nullcontext() if folder is None else hold(folder) as held:
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
@@ -130,7 +140,7 @@ def simulate(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                masks=masks, seeded_noise=True,
+                masks=masks, seeded_noise=True, client_evaluation=client_evaluation,
                 contents=contents_of(task, clients, test, initial) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
