@@ -13,7 +13,13 @@ from hedgerow.types.evaluation import Measured
 
 
 def measure(
-    trainer: Trainer, data: ClientData, strategy: Strategy, request: TrainRequest, client: str, *, seeded: bool
+    trainer: Trainer,
+    data: ClientData,
+    strategy: Strategy,
+    request: TrainRequest,
+    client: str,
+    *,
+    seeded: bool,
 ) -> Measured:
     """What a client tells of a model.
 

@@ -96,7 +96,9 @@ class Guard:
             return
         most = self.policy.most_answers
         if most is not None and self.answers >= most:
-            raise AgainstPolicy(f"rule most_answers: the device has answered {most} times, as often as it does")
+            raise AgainstPolicy(
+                f"rule most_answers: the device has answered {most} times, and answers no more"
+            )
         for name, ledger, event, times in self._accounts(strategy):
             if ledger.budget.epsilon is not None and not ledger.allows(event, times):
                 raise AgainstPolicy(f"rule {name}: one more update would pass the device's budget")

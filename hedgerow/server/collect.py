@@ -46,6 +46,7 @@ class Collected:
         bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
         counted: clients that count.
         failed: why they cannot count, whatever they replied.
+        kept: `{client: reply}` of those that count, where replies are recorded.
     """
 
     deltas: Accumulator
@@ -56,6 +57,7 @@ class Collected:
     bytes_down: dict[str, int] = field(default_factory=dict)
     counted: int = 0
     failed: str = ""
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     def merge(self, other: "Collected") -> None:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
@@ -69,6 +71,7 @@ class Collected:
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
         self.counted += other.counted
+        self.kept.update(other.kept)
 
     def means(self) -> dict[str, float]:
         """Each metric's mean over the clients that sent it, weighted by examples."""
@@ -202,6 +205,10 @@ class Collector:
         """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
         values, after = self._strategy.aggregate.apply(self.collected.deltas, state)
         return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
+
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """The replies that were kept."""
+        return self.collected.kept, {}
 
     def streams(self) -> Mapping[str, Vector]:
         """What each stream's aggregate gave."""

@@ -76,9 +76,7 @@ def evaluate_on_clients(
     names = tuple(nodes)
     chosen = share_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
     with span("records"):
-        content = records.pack_train(
-            state.model, layout, round=state.round, seed=seed, streams=state.streams
-        )
+        content = records.pack_train(state.model, layout, round=state.round, seed=seed, streams=state.streams)
     start = StartEvaluation(layout)
     collector = start(state.round)
     asked = [(name, nodes[name]) for name in chosen]

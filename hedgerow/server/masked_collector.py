@@ -17,7 +17,7 @@ from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import BUFFERS
-from hedgerow.strategies.transforms.mask import RingSum, Shape, read_vector
+from hedgerow.strategies.transforms.mask import RingSum, RingVector, Shape, read_vector
 from hedgerow.types import Arrays, CohortSum, Layout, Payload, PayloadError, RoundContext, Vector
 
 
@@ -95,6 +95,23 @@ class MaskedCollector:
     def streams(self) -> Mapping[str, Vector]:
         """The weighted mean of the buffers, where the model has some; no other stream is masked."""
         return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}
+
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """The ring sum of what was counted in; nothing where there is none."""
+        if self.collected.failed or not self.collected.counted:
+            return {}, {}
+        found = self.collected.sum
+        return {}, {"values": self.shape.ring.reduced(found.values.copy()), "words": found.words}
+
+    def restore(self, arrays: Arrays, counted: int) -> None:
+        """Take a recorded sum of so many clients in.
+
+        Raises:
+            PayloadError: it is of another shape.
+        """
+        if arrays:
+            self.collected.sum.add(RingVector(arrays["values"], arrays["words"]))
+        self.collected.counted = counted
 
     def total(self) -> NDArray[np.int64]:
         """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.

@@ -18,6 +18,7 @@ from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types.recording import Recording
 
 log = logging.getLogger("hedgerow")
 
@@ -54,6 +55,7 @@ def rounds(
     ledger: Ledger | None = None,
     seeded_noise: bool = False,
     client_evaluation: EvaluationPlan | None = None,
+    record: Callable[[Recording], None] | None = None,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -81,6 +83,7 @@ def rounds(
             and no two runs are alike.
         client_evaluation: which clients measure the model after a round, on
             the samples that they hold out, and when; `None` for none.
+        record: is given what the step of each round depends on, before it is made.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -101,7 +104,7 @@ def rounds(
     roster, failures = roster or Roster(), Failures()
     kind = kind_of(
         strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
-        ledger=ledger, seeded_noise=seeded_noise,
+        ledger=ledger, seeded_noise=seeded_noise, keep=record is not None,
     )  # fmt: skip
     while state.round < num_rounds:
         started = time.monotonic()
@@ -118,7 +121,12 @@ def rounds(
         if kind.shows_replies:
             failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
-            state, failed = step(strategy, state, outcome.aggregated(state))
+            found = outcome.aggregated(state)
+        if record is not None:
+            with span("save"):
+                record(outcome.recorded(number, found))
+        with span("aggregate"):
+            state, failed = step(strategy, state, found)
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}

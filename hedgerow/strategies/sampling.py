@@ -77,9 +77,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
     return Sampling(f"uniform({clients})" if clients else f"uniform(fraction={fraction})", choose)
 
 
-def share_of(
-    names: Sequence[str], fraction: float, seed: int, purpose: str, round: int
-) -> tuple[str, ...]:
+def share_of(names: Sequence[str], fraction: float, seed: int, purpose: str, round: int) -> tuple[str, ...]:
     """That share of the names, rounded to the nearest whole number, at least 1; uniformly, in their order.
 
     >>> share_of(["a", "b", "c"], 0.5, 0, "sample clients", 1)

@@ -1,4 +1,4 @@
-"""What a model does on a device's data leaves it only where its policy says so, and each answer is counted."""
+"""How a model does on a device's data is told only where its policy says so, and each answer is counted."""
 
 from dataclasses import replace
 

@@ -103,7 +103,10 @@ def test_each_client_measures_the_model_of_the_round_on_what_it_did_not_train_on
 def test_the_figures_are_the_same_with_one_worker_and_with_two(fraction):
     plan = EvaluationPlan(fraction)
     one, two = (
-        [replace(result, seconds=0.0, state=None) for result in run(plan=plan, workers=workers, trainer=Fails())]
+        [
+            replace(result, seconds=0.0, state=None)
+            for result in run(plan=plan, workers=workers, trainer=Fails())
+        ]
         for workers in (1, 2)
     )
     assert one == two

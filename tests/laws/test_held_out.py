@@ -84,7 +84,7 @@ def test_a_client_of_one_sample_trains_on_it():
         ("data.held_out=1.0", "data.held_out = 1.0: it must be a number above 0 and below 1"),
         ("data.held_out=0", "data.held_out = 0: it must be a number above 0 and below 1"),
         ("data.held_out_by=size", "data.held_out_by = \"size\": it must be one of 'random', 'time'"),
-        ("evaluation.clients=some", "evaluation.clients = \"some\": it must be \"all\", or a number above 0"),
+        ("evaluation.clients=some", 'evaluation.clients = "some": it must be "all", or a number above 0'),
         ("evaluation.clients=1.5", "evaluation.clients = 1.5: it must be a number above 0 and at most 1"),
         ("evaluation.per_client=true", "evaluation.per_client = true: it needs evaluation.clients"),
     ],

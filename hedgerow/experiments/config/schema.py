@@ -152,6 +152,17 @@ class EvaluationConfig(_Section):
         return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
 
 
+class RunConfig(_Section):
+    """`[run]`: how a run is carried out; it changes no model.
+
+    Attributes:
+        record: keep in `replies/` who counted in each round, and with what, so
+            that `hedgerow replay` gives the model again.
+    """
+
+    record: bool = False
+
+
 class Experiment(_Section):
     """One experiment: everything a run depends on.
 
@@ -175,6 +186,7 @@ class Experiment(_Section):
     strategy_config: StrategyConfig = Field(StrategyConfig(name="fedavg"), alias="strategy")
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
+    run: RunConfig = RunConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.

@@ -17,7 +17,7 @@ from hedgerow.types import LocalTraining
 Line: TypeAlias = Mapping[str, Any]
 """What `metrics.jsonl` says of one round."""
 
-_NOT_SETTINGS = ("name", "label", "seed")
+_NOT_SETTINGS = ("name", "label", "seed", "run")
 _MOST_DIFFERENCES = 3
 
 
@@ -98,7 +98,7 @@ class Run:
         return sum(int(x.get("client_evaluation", {}).get(f"bytes_{direction}", 0)) for x in self.lines)
 
     def spent(self, direction: str) -> dict[int, int]:
-        """Bytes of training, of all clients, up to and including each round; `direction` is `"up"` or `"down"`."""
+        """Bytes of training up to and including each round; `direction` is `"up"` or `"down"`."""
         total, after = 0, {}
         for line in self.lines:
             total += int(line.get(f"bytes_{direction}", 0))

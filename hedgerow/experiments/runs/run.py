@@ -101,6 +101,7 @@ def _simulated(
         evaluate_every=experiment.evaluation.every,
         initial=experiment.initial,
         client_evaluation=_plan(experiment),
+        record=experiment.run.record,
         **options,
     )
 
@@ -123,6 +124,7 @@ def _served(
         min_clients=len(federation),
         register=register,
         client_evaluation=_plan(experiment),
+        record=experiment.run.record,
     )
 
 

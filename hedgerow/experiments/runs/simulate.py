@@ -58,6 +58,7 @@ def simulate(
     masks: bool = False,
     initial: Model | Path | None = None,
     client_evaluation: EvaluationPlan | None = None,
+    record: bool = False,
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -94,6 +95,7 @@ def simulate(
         gpus: that a worker on a cluster asks for; 0.25 lets four share one.
         client_evaluation: which clients measure the model on the samples that
             they hold out, and when; `clients` must have `held_out(name)` then.
+        record: keep in the folder who counted in each round, and with what.
 
     Raises:
         ValueError: `engine` or `trainer` is not one of those allowed; an
@@ -140,7 +142,7 @@ def simulate(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                masks=masks, seeded_noise=True, client_evaluation=client_evaluation,
+                masks=masks, seeded_noise=True, client_evaluation=client_evaluation, record=record,
                 contents=contents_of(task, clients, test, initial) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)

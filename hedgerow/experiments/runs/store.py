@@ -3,6 +3,7 @@
 config.toml         the resolved configuration
 metrics.jsonl       one line a round, only ever appended to
 clients.jsonl       one line for each time that clients measured the model, where asked for
+replies/            who counted in each round, and with what, where it is recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
 clients/            what clients carry from round to round (residuals)
@@ -177,7 +178,7 @@ class RunFolder:
 
 def may_change(keys: Iterable[str]) -> bool:
     """Whether a run that is gone on with may have other values there: they change no round that was done."""
-    return all(key == "rounds" or key.startswith("evaluation.") for key in keys)
+    return all(key in ("rounds", "run.record") or key.startswith("evaluation.") for key in keys)
 
 
 def differences(folder: Path, config: str) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 from tests.api.commands.command import hedgerow
 
 COMMANDS = [
-    *("run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy", "audit"),
-    *("enrol", "register"),
+    *("run", "sweep", "resume", "compare", "evaluate", "replay", "list", "show", "copy", "check", "data"),
+    *("privacy", "audit", "enrol", "register"),
 ]
 
 
@@ -63,7 +63,7 @@ def test_the_version_is_printed() -> None:
         (["show", "hart"], "Did you mean 'heart'?"),
         (["copy", "hart", "x.toml"], "Did you mean 'heart'?"),
         (["resume", "nowhere"], "nowhere is no run and no sweep"),
-        (["compare", "nowhere"], "nowhere"),
+        (["compare", "evaluate", "replay", "nowhere"], "nowhere"),
         (["data", "hart-disease"], "Did you mean 'heart-disease'?"),
         (["data", "watch", "--partition", "dirchlet"], "Did you mean 'dirichlet'?"),
         (["data", "watch", "windw=3"], "Did you mean 'window'?"),
