@@ -83,8 +83,12 @@ class KeepingCollector:
         """Count a client's reply in, or drop the client by name."""
         before = self.collected.counted
         self._inner.add(client, reply)
-        if self.collected.counted > before and reply is not None:
+        if self.collected.counted == before or reply is None:
+            return
+        try:
             self.collected.kept[client] = pack(self._opened(client, reply))
+        except Exception as error:  # a plug-in's array that safetensors does not know ends no run
+            log.warning("the reply of %s in round %d is not recorded: %s", client, self._round, error)
 
     def _opened(self, client: str, reply: Message | records.Reply) -> records.Reply:
         if isinstance(reply, records.Reply):

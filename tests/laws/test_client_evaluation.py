@@ -194,9 +194,12 @@ def test_a_recipe_that_protects_its_clients_is_refused_before_it_runs():
         load("private", ["evaluation.clients=all"])
 
 
-def test_data_that_hold_nothing_out_are_refused_before_the_first_round():
+def test_data_that_hold_nothing_out_are_refused_before_the_first_round(tmp_path):
     with pytest.raises(ValueError, match=r"hold no samples out; give \[data\] held_out = 0.2"):
         next(simulate(MeanTrainer(), clients(3), fedavg(), rounds=1, client_evaluation=ALL))
+    grid = InProcessGrid(client_app(MeanTrainer(), clients(4), fedavg()), 4)
+    with pytest.raises(ValueError, match=r"hold no samples out"):
+        run_experiment(load("heart", ["evaluation.clients=all"]), tmp_path / "run", grid=grid)
 
 
 def reply(changed=None, **options):

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
-from hedgerow.experiments.runs.simulate import simulate, start_of
+from hedgerow.experiments.runs.simulate import check_held_out, simulate, start_of
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
@@ -109,7 +109,8 @@ def _simulated(
 def _served(
     experiment: Experiment, held: HeldFolder, grid: Grid, register: Mapping[str, bytes] | None
 ) -> Generator[RoundResult, None, None]:
-    trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
+    check_held_out(federation, plan)
     return train(
         grid,
         experiment.strategy(),
@@ -123,7 +124,7 @@ def _served(
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
         register=register,
-        client_evaluation=_plan(experiment),
+        client_evaluation=plan,
         record=experiment.run.record,
     )
 

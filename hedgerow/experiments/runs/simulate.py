@@ -112,11 +112,7 @@ def simulate(
     `train` are all that is used here.
     """
     cluster = _cluster(engine, address, gpus)
-    if client_evaluation is not None and not holds_out(clients):
-        raise ValueError(
-            "clients are to measure the model, and hold no samples out; give [data] held_out = 0.2, or the"
-            " clients' data a method held_out(name)"
-        )
+    check_held_out(clients, client_evaluation)
     with nullcontext() if folder is None else hold(folder) as held:
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
@@ -182,6 +178,15 @@ def _learner(
     if device is not None:
         raise ValueError(f"device is {device!r}, and the task is a trainer already; make it on that device")
     return task
+
+
+def check_held_out(clients: ClientData, plan: EvaluationPlan | None) -> None:
+    """Raise `ValueError` where clients are to measure the model, and hold nothing out."""
+    if plan is not None and not holds_out(clients):
+        raise ValueError(
+            "clients are to measure the model, and hold no samples out; give [data] held_out = 0.2, or the"
+            " clients' data a method held_out(name)"
+        )
 
 
 def start_of(learner: Trainer, initial: Model | Path | None, seed: int) -> Model:

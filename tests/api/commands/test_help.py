@@ -63,7 +63,7 @@ def test_the_version_is_printed() -> None:
         (["show", "hart"], "Did you mean 'heart'?"),
         (["copy", "hart", "x.toml"], "Did you mean 'heart'?"),
         (["resume", "nowhere"], "nowhere is no run and no sweep"),
-        (["compare", "evaluate", "replay", "nowhere"], "nowhere"),
+        (["compare", "nowhere"], "nowhere"),
         (["data", "hart-disease"], "Did you mean 'heart-disease'?"),
         (["data", "watch", "--partition", "dirchlet"], "Did you mean 'dirichlet'?"),
         (["data", "watch", "windw=3"], "Did you mean 'window'?"),
