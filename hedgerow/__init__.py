@@ -35,6 +35,7 @@ _PLACES = {
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
     "hedgerow.server.checkpoint": ["load_model", "save_model"],
+    "hedgerow.server.evaluation": ["EvaluationPlan"],
     "hedgerow.server.rounds": ["begin", "rounds"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
     "hedgerow.experiments.runs.simulate": ["simulate"],
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from hedgerow.server.app import train as train
     from hedgerow.server.checkpoint import load_model as load_model
     from hedgerow.server.checkpoint import save_model as save_model
+    from hedgerow.server.evaluation import EvaluationPlan as EvaluationPlan
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid

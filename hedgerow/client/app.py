@@ -11,6 +11,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
+from hedgerow.client import evaluation
 from hedgerow.client.answer import identify, in_the_clear, read_request, respond
 from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
@@ -26,6 +27,7 @@ from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Vector
+from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
 _SEVERAL = 32
@@ -116,6 +118,7 @@ class FederatedClient(ClientApp):
         self._unmasked, self._enrolment = unmasked, enrolment
         self.query()(self._identify)
         self.train()(self._respond)
+        self.evaluate()(self._evaluate)
         if strategy.pipeline.only_sum:
             for stage in STAGES:
                 self.train(stage)(self._respond)
@@ -269,6 +272,16 @@ class FederatedClient(ClientApp):
             self._account(context, name),
             lambda: self._enrolment(context, name),
         )
+
+    def _evaluate(self, message: Message, context: Context) -> Message:
+        with span("records"):
+            request = read_request(self._setting, from_flower(message.content))
+        name = self._client(context).name
+        measured = evaluation.measure(
+            self._trainer, self._data, self._strategy, request, name, seeded=self._seeded_noise
+        )
+        content = pack_evaluation(measured, round=request.round, client=name)
+        return Message(to_flower(content), reply_to=message)
 
     def _account(self, context: Context, name: str) -> Path | None:
         """The file of what a client has told of its samples, where it adds noise to them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 from hedgerow import checks, generators
 from hedgerow.rng import integer_seed
@@ -19,6 +19,14 @@ class ClientData(Protocol):
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """Data of which each client keeps a part to measure models on, and does not train on it."""
+
+    def held_out(self, name: str) -> Samples:
+        """The held-out samples of one client."""
 
 
 def check_data(data: object, name: str, *, or_function: bool = False) -> None:
@@ -44,6 +52,11 @@ class AlikeEachTime:
         """The training samples of one client."""
         generators.seed(integer_seed(0, "data", client=name))
         return self._data.samples(name)
+
+    def held_out(self, name: str) -> Samples:
+        """The held-out samples of one client."""
+        generators.seed(integer_seed(0, "data", client=name))
+        return held_out_samples(self._data, name)
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,29 @@ def client_name(node_config: Mapping[str, Any], names: Sequence[str]) -> str:
     if not 0 <= position < len(names):
         raise ValueError(f"partition-id is {position}; it must be from 0 to {len(names) - 1}")
     return names[position]
+
+
+def holds_out(data: ClientData) -> bool:
+    """Whether clients hold samples out, as far as is known without loading any."""
+    return isinstance(data, HoldsOut) and bool(getattr(data, "holds_out", True))
+
+
+def held_out_samples(data: ClientData, name: str) -> Samples:
+    """What a client measures models on.
+
+    Raises:
+        ValueError: the client holds no samples out.
+    """
+    if not isinstance(data, HoldsOut):
+        raise ValueError(
+            f"{type(data).__name__} holds no samples out; give it a method held_out(name), or the run"
+            " [data] held_out = 0.2"
+        )
+    with span("data"):
+        samples = data.held_out(name)
+    if len(samples) == 0:
+        raise ValueError(f"client {name!r} holds no samples out: it has too few")
+    return samples
 
 
 def client_samples(client: str, load: Callable[[], Samples]) -> Samples:

@@ -61,7 +61,7 @@ class Guard:
 
     @property
     def answers(self) -> int:
-        """Updates that have left the device.
+        """Updates that have left the device, and models that it has measured.
 
         Raises:
             PolicyError: the file that tells cannot be read.
@@ -96,7 +96,9 @@ class Guard:
             return
         most = self.policy.most_answers
         if most is not None and self.answers >= most:
-            raise AgainstPolicy(f"rule most_answers: the device has sent {most} updates, as many as it sends")
+            raise AgainstPolicy(
+                f"rule most_answers: the device has answered {most} times, and answers no more"
+            )
         for name, ledger, event, times in self._accounts(strategy):
             if ledger.budget.epsilon is not None and not ledger.allows(event, times):
                 raise AgainstPolicy(f"rule {name}: one more update would pass the device's budget")

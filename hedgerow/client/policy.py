@@ -18,11 +18,13 @@ from hedgerow.strategies.strategy import Strategy
 STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
 """Actions of `train` messages in a round of secure aggregation."""
 
-UPDATES = ("train", "train.masked")
+UPDATES = ("train", "train.masked", "evaluate")
 """Messages whose answers tell something of a device's data."""
 
 NAMES = ("query", "train.failed")
 """Messages whose answers tell no more than the device's name, whatever the strategy."""
+
+_NOISE_RULES = ("client_noise", "sample_noise", "client_epsilon", "sample_epsilon")
 
 _KNOWN = ("query", "train", *(f"train.{stage}" for stage in STAGES))
 
@@ -46,11 +48,13 @@ class Policy:
     Attributes:
         masked_only: it sends no update in the clear, and takes part only where
             the strategy masks.
-        evaluate: it answers `evaluate` messages.
+        evaluate: it answers `evaluate` messages: it measures a model, of which
+            it tells the loss in the clear, so that `statistics` must be set too,
+            and neither noise nor a budget may be asked for.
         statistics: its answers may tell loss and number of samples in the
             clear, and it answers other `query` messages than who it is.
         most_answers: updates that it sends in all runs together, masked or
-            not; `None` for no limit.
+            not, and models that it measures; `None` for no limit.
         min_clients: smallest cohort that it is masked in.
         corrupt: share of a cohort that may work with the server: thresholds and
             floors of a masked round must stand so many, or more.
@@ -182,10 +186,19 @@ class _Asked:
     kind: str
     strategy: Strategy
 
+    @property
+    def measures(self) -> bool:
+        """Whether it is to tell how well a model does on its data: in the clear, and without noise."""
+        return self.kind.startswith("evaluate")
+
 
 def _evaluate(asked: _Asked) -> str:
-    refused = asked.kind.startswith("evaluate") and not asked.policy.evaluate
-    return "the device measures no model for others" if refused else ""
+    if not asked.measures:
+        return ""
+    if not asked.policy.evaluate:
+        return "the device measures no model for others"
+    noise = [name for name in _NOISE_RULES if getattr(asked.policy, name)]
+    return f"what it measures is told without noise, which {', '.join(noise)} ask for" if noise else ""
 
 
 def _queries(asked: _Asked) -> str:
@@ -207,9 +220,12 @@ def _clear(asked: _Asked) -> str:
 
 
 def _statistics(asked: _Asked) -> str:
+    if asked.policy.statistics:
+        return ""
+    if asked.measures:
+        return "to measure a model tells loss and number of samples"
     told = not asked.strategy.pipeline.only_sum and not asked.strategy.local.sample_noise
-    refused = told and not asked.policy.statistics
-    return "an update in the clear tells loss and number of samples" if refused else ""
+    return "an update in the clear tells loss and number of samples" if told else ""
 
 
 def _min_clients(asked: _Asked) -> str:

@@ -26,7 +26,7 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
             "masked_only": "sends no update in the clear",
             "evaluate": "measures a model on its data",
             "statistics": "tells loss and number of samples in the clear",
-            "most_answers": "updates in all runs together",
+            "most_answers": "updates, and models measured, in all runs together",
         },
     ),
     (

@@ -6,6 +6,7 @@ from hedgerow.datasets.federation import Federation
 from hedgerow.datasets.flower import from_flower
 from hedgerow.datasets.folder import from_folder
 from hedgerow.datasets.generated import Generated, from_function
+from hedgerow.datasets.held_out import HeldOut
 from hedgerow.datasets.loading import DATASETS, load_dataset
 from hedgerow.datasets.packing import DataFileError
 from hedgerow.datasets.partitions import PARTITIONS, Partition, dirichlet, iid, natural, quantity_skew, shards
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "Federation",
     "Generated",
+    "HeldOut",
     "Partition",
     "dirichlet",
     "from_arrays",

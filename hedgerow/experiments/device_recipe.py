@@ -12,7 +12,9 @@ from pathlib import Path
 from hedgerow.client.data import ClientData, OneClient
 from hedgerow.client.guard import Guard
 from hedgerow.client.policy import AgainstPolicy
+from hedgerow.datasets.held_out import HeldOut
 from hedgerow.experiments.config.arguments import Table
+from hedgerow.experiments.config.build import DEALT
 from hedgerow.experiments.config.expand import Sweep, expand
 from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
 from hedgerow.experiments.config.schema import Experiment, parse
@@ -62,7 +64,7 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
             "a device with data of its own needs a name: start the SuperNode with --node-config"
             " 'client-name=\"NAME\"' too"
         )
-    return DeviceRun(experiment, lambda: OneClient(client, partial(_samples, experiment)))
+    return DeviceRun(experiment, lambda: _own_data(experiment, client))
 
 
 def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
@@ -112,8 +114,8 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
             "rule data: the device names no data of its own (--node-config 'data=\"NAME or PATH\"'), and its"
             " policy lists none that a run may name"
         )
-    partition = table["data"].get("partition", {})
-    table["data"] = {"name": _path(guard.data), **dict(guard.data_options), "partition": partition}
+    kept = {key: table["data"][key] for key in DEALT if key in table["data"]}
+    table["data"] = {"name": _path(guard.data), **dict(guard.data_options), "partition": {}, **kept}
     return True
 
 
@@ -128,6 +130,12 @@ def _path(name: str) -> str:
     from hedgerow.datasets import DATASETS
 
     return name if name in DATASETS.names() else str(Path(name).expanduser().resolve())
+
+
+def _own_data(experiment: Experiment, client: str) -> ClientData:
+    data = OneClient(client, partial(_samples, experiment))
+    held_out, by = experiment.data.held_out, experiment.data.held_out_by
+    return data if held_out is None else HeldOut(data, held_out, by, experiment.seed)
 
 
 def _samples(experiment: Experiment) -> Samples:

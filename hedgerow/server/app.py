@@ -15,7 +15,10 @@ from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
+from hedgerow.server.recording import FOLDER as RECORDINGS
+from hedgerow.server.recording import Recorder
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, rounds
 from hedgerow.spans import ROUND, span, spanned
@@ -42,6 +45,8 @@ def train(
     masks: bool = True,
     register: Mapping[str, bytes] | None = None,
     seeded_noise: bool = False,
+    client_evaluation: EvaluationPlan | None = None,
+    record: bool = False,
     contents: Contents | None = None,
 ) -> Generator[RoundResult, None, None]:
     """`rounds`, saved after each round and resumed from where it was.
@@ -59,6 +64,8 @@ def train(
         initial: the model of round 0.
         folder: where to save; `None` saves nothing.
         min_clients: wait for so many clients before the first round.
+        record: keep who counted in each round, and with what, in
+            `folder/replies`; `server.replay` makes the model from it again.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         seeded_noise: see `rounds`. A private strategy's ledger is `folder/privacy.jsonl`.
 
@@ -70,6 +77,7 @@ def train(
         AnotherRun: the folder's run was begun with another strategy, or with
             other `contents`; the error says what has changed.
         FolderInUse: another run writes in the folder.
+        ValueError: it is to be recorded, and there is no folder.
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
@@ -85,6 +93,8 @@ def train(
     check_sizes(initial, layout, "initial")
     checks.whole(0, min_clients=min_clients)
     checks.kind((Contents, NoneType), contents=contents)
+    if record and folder is None:
+        raise ValueError("record is True, and there is no folder to record in; give one")
     with nullcontext() if folder is None else hold(folder) as held:
         saves = _Saves(held, layout, seed, num_rounds)
         loaded = saves.load()
@@ -94,13 +104,18 @@ def train(
         ledger = None
         if held and strategy.budget is not None:
             ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
+        recorder = None
+        if held is not None and record:
+            recorder = Recorder(held.path / RECORDINGS, layout, seed)
+            recorder.begin(state)
         roster = Roster()
         roster.wait(grid, min_clients)
         results = rounds(
             grid, strategy, state, layout,
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
-            ledger=ledger, seeded_noise=seeded_noise,
+            ledger=ledger, seeded_noise=seeded_noise, client_evaluation=client_evaluation,
+            record=recorder,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state

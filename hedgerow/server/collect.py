@@ -1,6 +1,6 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
@@ -30,7 +30,7 @@ from hedgerow.types import (
 )
 from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
 
-_MOST_EXAMPLES = 1_000_000
+MOST_IN_METRICS = 1_000_000
 """A client's metrics weigh no more, unless its update does."""
 
 
@@ -47,6 +47,7 @@ class Collected:
         bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
         counted: clients that count.
         failed: why they cannot count, whatever they replied.
+        kept: `{client: reply}` of those that count, where replies are recorded.
     """
 
     deltas: Accumulator
@@ -57,6 +58,7 @@ class Collected:
     bytes_down: dict[str, int] = field(default_factory=dict)
     counted: int = 0
     failed: str = ""
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     def merge(self, other: "Collected") -> None:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
@@ -70,6 +72,7 @@ class Collected:
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
         self.counted += other.counted
+        self.kept.update(other.kept)
 
     def means(self) -> dict[str, float]:
         """Each metric's mean over the clients that sent it, weighted by examples."""
@@ -170,7 +173,7 @@ class Collector:
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
-        self._most_examples = max(_MOST_EXAMPLES, strategy.pipeline.max_weight)
+        self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
         self._tensors_of = {name: _tensors(layout, size) for name, size in self._sizes.items()}
         cohort, size = max(1, clients), counting.size(strategy, layout)
         self._tensors = _tensors(layout, size)
@@ -203,6 +206,10 @@ class Collector:
         """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
         values, after = self._strategy.aggregate.apply(self.collected.deltas, state)
         return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
+
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """The replies that were kept."""
+        return self.collected.kept, {}
 
     def streams(self) -> Mapping[str, Vector]:
         """What each stream's aggregate gave."""
@@ -319,10 +326,11 @@ def collect(
     grid: Grid,
     asked: Sequence[tuple[str, int]],
     content: RecordDict,
-    start: Start,
+    start: Callable[..., Any],
     collector: Any,
     arguments: tuple[Any, ...],
     timeout: float | None,
+    message_type: str = "train",
 ) -> None:
     """Ask clients for their part of a round, and count what they reply into the collector.
 
@@ -337,14 +345,16 @@ def collect(
     if isinstance(grid, Reduces):
         parts = grid.reduce(
             start, arguments, asked, content,
-            message_type="train", group_id=group, timeout=timeout,
+            message_type=message_type, group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
         return
     clients = {node: name for name, node in asked}
-    messages = [Message(content, dst_node_id=node, message_type="train", group_id=group) for node in clients]
+    messages = [
+        Message(content, dst_node_id=node, message_type=message_type, group_id=group) for node in clients
+    ]
     for node, message in exchange(grid, messages, timeout):
         collector.add(clients[node], message)
 
@@ -359,7 +369,7 @@ class Reduces(Protocol):
 
     def reduce(
         self,
-        start: Start,
+        start: Callable[..., Any],
         arguments: tuple[Any, ...],
         asked: Sequence[tuple[str, int]],
         content: RecordDict,

@@ -11,6 +11,7 @@ from hedgerow.server.collect import StartCollector
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.plain import PlainRounds
+from hedgerow.server.recording import StartKeeping
 from hedgerow.server.round_kind import RoundKind
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, ServerState
@@ -28,8 +29,10 @@ def kind_of(
     register: Mapping[str, bytes] | None,
     ledger: Ledger | None,
     seeded_noise: bool,
+    keep: bool = False,
 ) -> RoundKind:
     """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
+    With `keep`, replies that the server may see are kept, to be recorded.
 
     Raises:
         ValueError: the model has values that a private strategy would average without noise.
@@ -43,7 +46,8 @@ def kind_of(
         bounded = private.StartBounded(strategy, layout, seed)
         inner = PlainRounds(grid, bounded, timeout, lambda state: (private.clip_norm(strategy, state),))
     else:
-        inner = PlainRounds(grid, StartCollector(strategy, layout, seed), timeout)
+        seen = StartCollector(strategy, layout, seed)
+        inner = PlainRounds(grid, StartKeeping(seen) if keep else seen, timeout)
     if not strategy.private or strategy.budget is None:
         return inner
     ledger = ledger or Ledger(strategy.budget)

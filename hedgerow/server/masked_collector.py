@@ -98,6 +98,23 @@ class MaskedCollector:
         """The weighted mean of the buffers, where the model has some; no other stream is masked."""
         return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}
 
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """The ring sum of what was counted in; nothing where there is none."""
+        if self.collected.failed or not self.collected.counted:
+            return {}, {}
+        found = self.collected.sum
+        return {}, {"values": self.shape.ring.reduced(found.values.copy()), "words": found.words}
+
+    def restore(self, arrays: Arrays, counted: int) -> None:
+        """Take a recorded sum of so many clients in.
+
+        Raises:
+            PayloadError: it is of another shape.
+        """
+        if arrays:
+            self.collected.sum.add(RingVector(arrays["values"], arrays["words"]))
+        self.collected.counted = counted
+
     def total(self) -> NDArray[np.int64]:
         """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
 

@@ -19,8 +19,12 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, Payload, RoundContext, ServerState, Vector
+from hedgerow.types.recording import Recording
 
 _RELEASES = "releases"
+
+RELEASED = "released"
+"""What a recording calls the noised mean that a round has released."""
 
 
 @final
@@ -69,7 +73,7 @@ class BoundedCollector:
 
     def __init__(self, inner: Collector) -> None:
         self.collected, self.add = inner.collected, inner.add
-        self.result, self.streams = inner.result, inner.streams
+        self.result, self.streams, self.recorded = inner.result, inner.streams, inner.recorded
 
     def total(self) -> NDArray[np.int64]:
         """The sum of what was counted in, `(n,)` in multiples of 2**-36; beyond 2**26 in size it is 2**26.
@@ -187,6 +191,15 @@ class Released:
         private = {**released.state, _RELEASES: state.private[_RELEASES] + 1}
         totals = Totals(self.replies.counted, asked.clients)
         return replace(found, delta=released.delta, totals=totals, private=private)
+
+    def recorded(self, round: int, found: Aggregated) -> Recording:
+        """What was released, and nothing that it was before."""
+        released = {} if found.delta is None else {RELEASED: found.delta}
+        replies, cohort = self.replies, self.inner.cohort
+        return Recording(
+            round, tuple(cohort.nodes), cohort.clients, replies.counted,
+            dict(replies.dropped), found.failed, arrays=released,
+        )  # fmt: skip
 
     def _failed(self) -> str:
         if self.inner.cohort.clients == 0:

@@ -12,6 +12,7 @@ from hedgerow.server.step import Aggregated
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
 from hedgerow.types import Arrays, ServerState, Vector
+from hedgerow.types.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Collector(Protocol):
     def streams(self) -> Mapping[str, Vector]:
         """What each stream's aggregate gave."""
 
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """What is recorded: the replies that count, or all that is seen of them together."""
+
 
 class Outcome(Protocol):
     """What came of a round."""
@@ -64,6 +68,9 @@ class Outcome(Protocol):
 
     def aggregated(self, state: ServerState) -> Aggregated:
         """What the server's step needs; what it releases is written down first."""
+
+    def recorded(self, round: int, found: Aggregated) -> Recording:
+        """What is recorded of the round, which gave `found`."""
 
 
 class RoundKind(Protocol):
@@ -133,6 +140,14 @@ class Counted:
             return replace(found, failed=str(error))
         totals = Totals(self.replies.counted, self.cohort.clients, self.collector.streams())
         return replace(found, delta=delta, totals=totals, aggregate=kept)
+
+    def recorded(self, round: int, found: Aggregated) -> Recording:
+        """Who counts, and with what; the rest follows from that."""
+        replies, cohort, (kept, arrays) = self.replies, self.cohort, self.collector.recorded()
+        return Recording(
+            round, tuple(cohort.nodes), cohort.clients, replies.counted,
+            dict(replies.dropped), replies.failed, kept, arrays,
+        )  # fmt: skip
 
     def _failed(self) -> str:
         asked = len(self.cohort.nodes)

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from hedgerow import checks
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
+from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
@@ -20,6 +21,7 @@ from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types.recording import Recording
 
 log = logging.getLogger("hedgerow")
 
@@ -64,6 +66,8 @@ def rounds(
     register: Mapping[str, bytes] | None = None,
     ledger: Ledger | None = None,
     seeded_noise: bool = False,
+    client_evaluation: EvaluationPlan | None = None,
+    record: Callable[[Recording], None] | None = None,
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -89,6 +93,9 @@ def rounds(
         seeded_noise: the seed decides a private strategy's noise and cohorts:
             for simulations only. Else the operating system's generator does,
             and no two runs are alike.
+        client_evaluation: which clients measure the model after a round, on
+            the samples that they hold out, and when; `None` for none.
+        record: is given what the step of each round depends on, before it is made.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -101,8 +108,8 @@ def rounds(
 
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
-        ValueError: an argument is of another kind or out of range, or the state is of a strategy
-            that keeps something else.
+        ValueError: an argument is of another kind or out of range; the state is of a strategy that
+            keeps something else; or clients would measure what the strategy protects.
     """
     check_parts(strategy, layout)
     check_grid(grid)
@@ -115,10 +122,11 @@ def rounds(
     checks.kind((Roster, NoneType), roster=roster)
     checks.kind((Ledger, NoneType), ledger=ledger)
     _refuse_other_state(strategy, state, layout)
+    check_plan(client_evaluation, strategy)
     roster, failures = roster or Roster(), Failures()
     kind = kind_of(
         strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
-        ledger=ledger, seeded_noise=seeded_noise,
+        ledger=ledger, seeded_noise=seeded_noise, keep=record is not None,
     )  # fmt: skip
     while state.round < num_rounds:
         started = time.monotonic()
@@ -135,10 +143,21 @@ def rounds(
         if kind.shows_replies:
             failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
-            state, failed = step(strategy, state, outcome.aggregated(state))
+            found = outcome.aggregated(state)
+        if record is not None:
+            with span("save"):
+                record(outcome.recorded(number, found))
+        with span("aggregate"):
+            state, failed = step(strategy, state, found)
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
+        measured = None
+        if client_evaluation is not None and client_evaluation.due(number, num_rounds):
+            nodes = {name: roster.node(name) for name in names}
+            measured = evaluate_on_clients(
+                grid, client_evaluation, state, layout, nodes, seed=seed, timeout=timeout
+            )
         yield RoundResult(
             state=state,
             cohort=chosen,
@@ -151,6 +170,7 @@ def rounds(
             seconds=time.monotonic() - started,
             secure=kind.secure,
             epsilon=kind.epsilon,
+            client_evaluation=measured,
         )
 
 

@@ -36,11 +36,13 @@ class Round:
         arguments: for `start`, which makes its collector.
         request: what its clients are sent.
         recording: whether spans of its work are wanted.
+        start: makes the round's collector, where the worker was not made for that.
     """
 
     arguments: tuple[Any, ...]
     request: Request
     recording: bool
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,10 @@ class Runner:
         return parcel, self._taken()
 
     def _block(self, order: Block, told: Round) -> Done:
-        assert self._start is not None
         if self._collector is None:
-            self._collector = self._start(*told.arguments)
+            start = told.start or self._start
+            assert start is not None
+            self._collector = start(*told.arguments)
         self._at(TOGETHER if order.together else 0, self._crowded())
         changed = {}
         for place, reply, state in self._clients.answer_each(told.request, order.nodes, order.states):

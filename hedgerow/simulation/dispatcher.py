@@ -171,10 +171,14 @@ class Workers:
         while self._queue or self._running():
             self._listen()
         own = start(*arguments)
+        # Told with the round, so that processes that were made for another one need not be made anew.
+        carried = start if getattr(start, "carried", False) else None
         with spans.span("records"):
-            told = pickle.dumps(Round(arguments, request, spans.recording()), pickle.HIGHEST_PROTOCOL)
+            told = pickle.dumps(
+                Round(arguments, request, spans.recording(), carried), pickle.HIGHEST_PROTOCOL
+            )
         pool = self._pool
-        if pool is None or pool.start != start:
+        if pool is None or (carried is None and pool.start != start):
             outbox = len(pickle.dumps(own.collected, pickle.HIGHEST_PROTOCOL))
             pool = self._started(start, inbox=len(told) + _SLACK, outbox=outbox + _SLACK + 200 * len(asked))
         blocks = self._blocks(asked, request, pool)

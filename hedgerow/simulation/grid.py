@@ -246,7 +246,10 @@ class InProcessGrid(Grid):
 
         Args:
             start: `start(*arguments)` makes a collector, with `add(name, reply)`;
-                a reply is `None` where there was no time to ask for it.
+                a reply is `None` where there was no time to ask for it. One that
+                is small, and says that it is `carried`, is sent to the workers
+                that are there; for any other they are made anew where they were
+                made for another one.
             arguments: small, and can be pickled.
             asked: `(name, node id)` of each client.
             content: what each is sent.

@@ -71,15 +71,27 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
         checks.fraction(fraction=fraction)
 
     def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
-        wanted = clients if clients is not None else max(1, int((fraction or 0) * len(names) + 0.5))
-        wanted = min(wanted, len(names))
-        # Positions are drawn, not node ids: Flower's ids are random in every run.
-        positions = rng.generator(seed, "sample clients", round=round).choice(
-            len(names), wanted, replace=False
-        )
-        return tuple(names[i] for i in sorted(positions.tolist()))
+        if clients is None:
+            return share_of(names, fraction or 0, seed, "sample clients", round)
+        return _drawn(names, clients, seed, "sample clients", round)
 
     return Sampling(f"uniform({clients})" if clients else f"uniform(fraction={fraction})", choose)
+
+
+def share_of(names: Sequence[str], fraction: float, seed: int, purpose: str, round: int) -> tuple[str, ...]:
+    """That share of the names, rounded to the nearest whole number, at least 1; uniformly, in their order.
+
+    >>> share_of(["a", "b", "c"], 0.5, 0, "sample clients", 1)
+    ('b', 'c')
+    """
+    return _drawn(names, max(1, int(fraction * len(names) + 0.5)), seed, purpose, round)
+
+
+def _drawn(names: Sequence[str], wanted: int, seed: int, purpose: str, round: int) -> tuple[str, ...]:
+    # Positions are drawn, not node ids: Flower's ids are random in every run.
+    generator = rng.generator(seed, purpose, round=round)
+    positions = generator.choice(len(names), min(wanted, len(names)), replace=False)
+    return tuple(names[i] for i in sorted(positions.tolist()))
 
 
 @checks.arguments

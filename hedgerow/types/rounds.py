@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedgerow import checks
+from hedgerow.types.evaluation import ClientEvaluation
 from hedgerow.types.model import Arrays, Model, Vector
 
 
@@ -59,6 +60,8 @@ class RoundResult:
             masks; empty where no mask is in the pipeline.
         epsilon: what the run has revealed of any client so far, for the
             budget's delta; `None` where the strategy is not private.
+        client_evaluation: what clients measured of the global model on their
+            held-out samples; `None` where they were not asked.
     """
 
     state: ServerState
@@ -72,6 +75,7 @@ class RoundResult:
     seconds: float
     secure: str = ""
     epsilon: float | None = None
+    client_evaluation: ClientEvaluation | None = None
 
     @property
     def round(self) -> int:

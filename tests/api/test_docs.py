@@ -32,7 +32,7 @@ def test_there_are_as_many_as_we_think():
     assert len(PAGES) == 12
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 10
-    assert len(blocks("sh")) == 9
+    assert len(blocks("sh")) == 11
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

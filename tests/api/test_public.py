@@ -17,6 +17,7 @@ PUBLIC = [
     "trimmed_mean",
     "Budget",
     "Dataset",
+    "EvaluationPlan",
     "Federation",
     "InProcessGrid",
     "Layout",

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 CLIENTS = 3
 RECIPE = "fashion-mnist"
 # Two of three clients are drawn in each round, so that one is drawn again, and each carries a residual
-# and a control variate along.
+# and a control variate along. All of them measure each round's model on what they hold out.
 OVERRIDES = [
     "rounds=2",
     f"data.partition.clients={CLIENTS}",
@@ -16,6 +16,8 @@ OVERRIDES = [
     "strategy.clients_per_round=2",
     "strategy.pipeline=error_feedback(top_k(0.05), quantize(8))",
     "local.epochs=1",
+    "data.held_out=0.1",
+    "evaluation.clients=all",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hedgerow.experiments import policy_commands
+from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import run as run_commands
@@ -55,6 +56,8 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "sweep": run_commands.sweep,
         "resume": run_commands.resume,
         "compare": run_commands.compare,
+        "evaluate": afterwards_commands.evaluate,
+        "replay": afterwards_commands.replay,
         "audit": run_commands.audit,
     },
     "Look": {

@@ -73,6 +73,15 @@ ProfileOption = Annotated[
 ]
 
 
+RecordOption = Annotated[
+    bool,
+    typer.Option(
+        "--record",
+        help="Keep who counted in each round, and with what, for 'hedgerow replay'; as [run] record.",
+    ),
+]
+
+
 class Limits(NamedTuple):
     """What the clients of a run may take; `None` for no limit, and for as many workers as cores."""
 

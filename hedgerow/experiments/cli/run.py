@@ -22,6 +22,7 @@ from hedgerow.experiments.cli.options import (
     Place,
     PlaceOption,
     ProfileOption,
+    RecordOption,
     SourceArgument,
     WorkersOption,
     profiled,
@@ -56,6 +57,7 @@ def run(
     engine: PlaceOption = Place.local,
     address: AddressOption = None,
     masks: MasksOption = False,
+    record: RecordOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run one experiment; print what it cost and write a report.
@@ -70,7 +72,7 @@ def run(
         from hedgerow.experiments.runs.store import RunFolder
         from hedgerow.locks import hold
 
-        experiment = load(source, overrides or ())
+        experiment = load(source, [*(overrides or ()), *(["run.record=true"] if record else [])])
     if isinstance(experiment, Sweep):
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")

@@ -23,12 +23,13 @@ from hedgerow.experiments.config.arguments import (
     translate,
 )
 from hedgerow.experiments.config.errors import MISSING, Mistake
-from hedgerow.experiments.config.schema import Experiment, ModelConfig, StrategyConfig
+from hedgerow.experiments.config.schema import DataConfig, Experiment, ModelConfig, StrategyConfig
 from hedgerow.models import MODELS, build
 from hedgerow.recipe import strategy as recipe
 from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
+from hedgerow.strategies.measuring import refuse_client_evaluation
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS, PRIVATE
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
@@ -37,6 +38,9 @@ from hedgerow.types import LocalTraining
 
 # Arguments of a preset that other keys of the file give.
 _INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
+
+# Keys of [data] that are no argument of a loader.
+DEALT = tuple(DataConfig.model_fields)[1:]
 
 _MODEL_FACTS = ("input_shape", "num_classes")
 _OWN_DATA = (
@@ -129,15 +133,15 @@ def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
     """`[data]` against the loader of that name, or of that kind of file."""
     name = given.get("name")
     if not isinstance(name, str) or name in DATASETS.names() or not (is_own(name) or Path(name).exists()):
-        return _named("data", given, DATASETS, beside=("partition",), hint=_OWN_DATA)
+        return _named("data", given, DATASETS, beside=DEALT, hint=_OWN_DATA)
     try:
         loader, values = find_loader(name)
     except ValueError as error:
         return given, [Mistake("data.name", str(error), name)]
     # The loader's first arguments are the path, which the name gives.
     inner = list(inspect.signature(loader).parameters)[: len(values)]
-    options = {key: value for key, value in _options(given).items() if key != "partition"}
-    filled, found = arguments(loader, options, "data", inner=inner, beside=("partition",))
+    options = {key: value for key, value in _options(given).items() if key not in DEALT}
+    filled, found = arguments(loader, options, "data", inner=inner, beside=DEALT)
     return {**given, **filled}, found
 
 
@@ -291,6 +295,11 @@ def _together(resolved: Table) -> list[Mistake]:
         strategy = experiment.strategy()
     except ValueError as error:
         return [from_value_error(error, resolved["strategy"], "strategy")]
+    evaluation = experiment.evaluation
+    if evaluation.clients is not None and (refused := refuse_client_evaluation(strategy)):
+        return [Mistake("evaluation.clients", refused, evaluation.clients)]
+    if evaluation.per_client and evaluation.clients is None:
+        return [Mistake("evaluation.per_client", "it needs evaluation.clients", True)]
     default = LocalTraining()
     return [
         Mistake(f"local.{f.name}", f"{strategy.name} sets it; leave it out, or use fedavg", given)

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
+from hedgerow.datasets.held_out import WAYS
 from hedgerow.experiments.config.arguments import Table, python_values
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.types import Samples
 
 
-def _checked(check: Callable[..., None], *bounds: int) -> AfterValidator:
+def _checked(check: Callable[..., None], *bounds: Any) -> AfterValidator:
     def holds(value: Any) -> Any:
         check(*bounds, value=value)
         return value
@@ -42,6 +43,19 @@ def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("it must be a text of one line that is not empty")
     return text
+
+
+def _share(value: float | None) -> None:
+    if value is not None:
+        checks.inside(value=value)
+
+
+def _all_or_fraction(given: str | float | None) -> str | float | None:
+    if isinstance(given, str) and given != "all":
+        raise ValueError('it must be "all", or a number above 0 and at most 1')
+    if isinstance(given, float):
+        checks.fraction(value=given)
+    return given
 
 
 Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
@@ -79,9 +93,16 @@ class PartitionConfig(_Named):
 
 
 class DataConfig(_Named):
-    """`[data]`: a data set by name or path, and how it is dealt."""
+    """`[data]`: a data set by name or path, and how it is dealt.
+
+    `held_out` is the share of each client's samples that it does not train on,
+    but measures models on; `held_out_by` is how they are chosen, `"random"` or
+    `"time"` (the last ones).
+    """
 
     partition: PartitionConfig
+    held_out: Annotated[float | None, _checked(_share)] = None
+    held_out_by: Annotated[str, _checked(checks.one_of, WAYS)] = "random"
 
 
 class LoraConfig(_Section):
@@ -144,16 +165,37 @@ class AttackConfig(_Named):
 
 
 class EvaluationConfig(_Section):
-    """`[evaluation]`: of the global model, on the test samples, on the server.
+    """`[evaluation]`: of the global model, on the test samples, on the server; and by clients.
 
     Attributes:
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
         target_accuracy: tables show the bytes it took to reach it.
+        clients: who measures the model too, on its held-out samples: `"all"`
+            that are there, or a fraction of them.
+        per_client: write down what each of them measured, in `clients.jsonl`.
     """
 
     every: Count = 1
     target_accuracy: Fraction | None = None
+    clients: Annotated[str | float | None, AfterValidator(_all_or_fraction)] = None
+    per_client: bool = False
+
+    @property
+    def fraction(self) -> float | None:
+        """Of the clients that measure the model; `None` where none does."""
+        return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
+
+
+class RunConfig(_Section):
+    """`[run]`: how a run is carried out; it changes no model.
+
+    Attributes:
+        record: keep in `replies/` who counted in each round, and with what, so
+            that `hedgerow replay` gives the model again.
+    """
+
+    record: bool = False
 
 
 class Experiment(_Section):
@@ -181,6 +223,7 @@ class Experiment(_Section):
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
+    run: RunConfig = RunConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.
@@ -201,7 +244,10 @@ class Experiment(_Section):
         partition = self.data.partition
         constructor = PARTITIONS.get(partition.name)
         _, dataset = self.divided()
-        return dataset.split(constructor(**python_values(constructor, partition.options)), self.seed)
+        dealt = dataset.split(constructor(**python_values(constructor, partition.options)), self.seed)
+        if self.data.held_out is None:
+            return dealt
+        return dealt.hold_out(self.data.held_out, self.data.held_out_by, seed=self.seed)
 
     def divided(self) -> "tuple[Samples | None, Dataset]":
         """The samples that the server trains on before the first round, and the data set without them.

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hedgerow.experiments.report.results import Group, Run, load_groups
-from hedgerow.experiments.report.units import count
+from hedgerow.experiments.report.units import count, human_bytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Row:
         sample_delta: of that epsilon.
         sample_adjacency: what it is about.
         seconds: wall time of all rounds, mean over seeds.
+        client_evaluation: what clients measured last on their held-out samples, by metric: `mean`,
+            `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds.
+        evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
+        evaluation_bytes_down: the same for what was sent to them.
         notes: what a reader must know before comparing this row.
     """
 
@@ -78,6 +82,9 @@ class Row:
     sample_delta: float | None
     sample_adjacency: str | None
     seconds: float
+    client_evaluation: Mapping[str, Mapping[str, float]]
+    evaluation_bytes_up: float
+    evaluation_bytes_down: float
     notes: tuple[str, ...]
 
 
@@ -129,6 +136,9 @@ def row(group: Group) -> Row:
         sample_delta=group.settings.get("local.sample_delta") or None,
         sample_adjacency=None if told is None else group.settings.get("local.sample_adjacency", "zero_out"),
         seconds=statistics.fmean(sum(line.get("seconds", 0.0) for line in r.lines) for r in runs),
+        client_evaluation=_of_clients(runs),
+        evaluation_bytes_up=statistics.fmean(r.spent_on_evaluation("up") for r in runs),
+        evaluation_bytes_down=statistics.fmean(r.spent_on_evaluation("down") for r in runs),
         notes=_notes(group),
     )
 
@@ -170,6 +180,18 @@ def _last(runs: Sequence[Run]) -> dict[str, float]:
     return {name: statistics.fmean(values) for name, values in found.items() if name != "accuracy"}
 
 
+def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """What clients measured last: means over the runs in which they did."""
+    found = [run.client_evaluation for run in runs if run.client_evaluation]
+    return {
+        name: {
+            figure: statistics.fmean(float(by_name[name][figure]) for by_name in found)
+            for figure in ("mean", "weighted_mean", "worst_tenth", "spread")
+        }
+        for name in sorted(set.intersection(*(set(by_name) for by_name in found)) if found else ())
+    }
+
+
 def _notes(group: Group) -> tuple[str, ...]:
     lines = [line for r in group.runs for line in r.trained]
     repeated = len(group.repeated)
@@ -177,7 +199,10 @@ def _notes(group: Group) -> tuple[str, ...]:
     failed = sum(bool(line.get("failed")) for line in lines)
     last = {max(r.accuracies(), default=None) for r in group.runs}
     stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
+    asked = [r.spent_on_evaluation("up") + r.spent_on_evaluation("down") for r in group.runs]
+    measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
     notes = [
+        (any(asked), measuring),
         (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
         (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),

@@ -17,7 +17,7 @@ from hedgerow.types import LocalTraining
 Line: TypeAlias = Mapping[str, Any]
 """What `metrics.jsonl` says of one round."""
 
-_NOT_SETTINGS = ("name", "label", "seed")
+_NOT_SETTINGS = ("name", "label", "seed", "run")
 _MOST_DIFFERENCES = 3
 
 
@@ -87,8 +87,18 @@ class Run:
         found = ((int(x["round"]), x.get("evaluation", {}).get("accuracy")) for x in self.lines)
         return {number: float(value) for number, value in found if value is not None and math.isfinite(value)}
 
+    @property
+    def client_evaluation(self) -> Mapping[str, Mapping[str, float]]:
+        """What clients measured last, by metric: how it lies over them; empty where they never did."""
+        found = [x["client_evaluation"] for x in self.lines if x.get("client_evaluation", {}).get("metrics")]
+        return found[-1]["metrics"] if found else {}
+
+    def spent_on_evaluation(self, direction: str) -> int:
+        """Bytes of all evaluations by clients, which are in no other figure."""
+        return sum(int(x.get("client_evaluation", {}).get(f"bytes_{direction}", 0)) for x in self.lines)
+
     def spent(self, direction: str) -> dict[int, int]:
-        """Bytes of all clients up to and including each round; `direction` is `"up"` or `"down"`."""
+        """Bytes of training up to and including each round; `direction` is `"up"` or `"down"`."""
         total, after = 0, {}
         for line in self.lines:
             total += int(line.get(f"bytes_{direction}", 0))

@@ -88,7 +88,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     delta = f"δ {deltas.pop():g}" if len(deltas) == 1 else "δ"
     sample_deltas = {r.sample_delta for r in rows if r.sample_delta is not None}
     sample_delta = f"δ {sample_deltas.pop():g}" if len(sample_deltas) == 1 else "δ"
-    shown = [_plain("", rows, lambda r: r.label), *_quality(rows)]
+    shown = [_plain("", rows, lambda r: r.label), *_quality(rows), *_over_clients(rows)]
     if any(r.epsilon is not None for r in rows):
         shown.append(_ranked(f"epsilon\n({delta})", rows, lambda r: _epsilon(r.epsilon), lambda r: r.epsilon))
     if any(r.sample_epsilon is not None for r in rows):
@@ -123,6 +123,11 @@ def caption(rows: Sequence[Row]) -> list[str]:
     if any(r.target is not None for r in rows):
         lines.append(
             "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
+        )
+    if any(r.client_evaluation for r in rows):
+        lines.append(
+            "Clients: last measured on held-out samples, each client counting the same; worst tenth: mean of"
+            " the worst 10 %; spread: standard deviation over clients."
         )
     lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
@@ -160,6 +165,39 @@ def _quality(rows: Sequence[Row]) -> list[Column]:
             _ranked("accuracy\n(%)", rows, _accuracy, lambda r: None if r.accuracy is None else -r.accuracy)
         ]
     return [_measured(name, rows) for name in names]
+
+
+def _over_clients(rows: Sequence[Row]) -> list[Column]:
+    """How the accuracy lies over clients, or where no row has one, what else they measured."""
+    names = sorted({name for r in rows for name in r.client_evaluation})
+    shown = ["accuracy"] if "accuracy" in names else names
+    return [column for name in shown for column in _distribution(name, rows)]
+
+
+def _distribution(name: str, rows: Sequence[Row]) -> list[Column]:
+    percent = name == "accuracy"
+
+    def column(header: str, figure: str, sign: int) -> Column:
+        def value(r: Row) -> float | None:
+            return r.client_evaluation[name][figure] if name in r.client_evaluation else None
+
+        def text(r: Row) -> str:
+            found = value(r)
+            return "-" if found is None else f"{100 * found:.1f}" if percent else f"{found:.4g}"
+
+        def cost(r: Row) -> float | None:
+            found = value(r)
+            return None if found is None or not (percent or name == "loss") else sign * found
+
+        return _ranked(header, rows, text, cost, 1)
+
+    more = -1 if percent else 1
+    unit = " (%)" if percent else ""
+    return [
+        column(f"clients:\n{name}{unit}", "mean", more),
+        column("worst\ntenth", "worst_tenth", more),
+        column("spread", "spread", 1),
+    ]
 
 
 def _measured(name: str, rows: Sequence[Row]) -> Column:

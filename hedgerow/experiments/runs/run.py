@@ -11,10 +11,11 @@ from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
-from hedgerow.experiments.runs.simulate import simulate, start_of
-from hedgerow.experiments.runs.store import RunFolder, line_of
+from hedgerow.experiments.runs.simulate import check_held_out, simulate, start_of
+from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
 from hedgerow.types import RoundResult, Samples
 
@@ -74,6 +75,8 @@ def run_experiment(
         for result in results:
             try:
                 run.append(line_of(result))
+                if experiment.evaluation.per_client and (found := result.client_evaluation):
+                    run.append(client_line(result.round, found), CLIENTS)
                 if on_round is not None:
                     on_round(result)
             except BaseException as error:
@@ -102,6 +105,8 @@ def _simulated(
         evaluate_every=experiment.evaluation.every,
         initial=initial,
         adversary=experiment.adversary(),
+        client_evaluation=_plan(experiment),
+        record=experiment.run.record,
         **options,
     )
 
@@ -114,7 +119,8 @@ def _served(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
             " simulated clients attack"
         )
-    trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
+    check_held_out(federation, plan)
     test = _test(federation)
     return train(
         grid,
@@ -129,9 +135,16 @@ def _served(
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
         register=register,
+        client_evaluation=plan,
+        record=experiment.run.record,
     )
 
 
 def _test(federation: Federation) -> Samples | None:
     """What the global model is measured on, where there is anything."""
     return federation.dataset.test if len(federation.dataset.test) else None
+
+
+def _plan(experiment: Experiment) -> EvaluationPlan | None:
+    fraction = experiment.evaluation.fraction
+    return None if fraction is None else EvaluationPlan(fraction, experiment.evaluation.every)

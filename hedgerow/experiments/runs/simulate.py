@@ -11,7 +11,7 @@ from types import NoneType
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
 from hedgerow.client.client_round import honest
-from hedgerow.client.data import ClientData, check_data
+from hedgerow.client.data import ClientData, check_data, holds_out
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
@@ -25,6 +25,7 @@ from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import load_model
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
 from hedgerow.simulation.clients import FIRST_NODE_ID
@@ -62,6 +63,8 @@ def simulate(
     masks: bool = False,
     initial: Model | Path | str | None = None,
     adversary: Adversary | None = None,
+    client_evaluation: EvaluationPlan | None = None,
+    record: bool = False,
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -99,13 +102,16 @@ def simulate(
         initial: the model of round 0, such as a pretrained one; `None` is what the
             task makes with the run's seed.
         adversary: holds a share of the clients, whose data and updates it changes.
+        client_evaluation: which clients measure the model on the samples that
+            they hold out, and when; `clients` must have `held_out(name)` then.
+        record: keep in the folder who counted in each round, and with what.
 
     Raises:
         ValueError: an argument is of another kind or out of range; `engine` or
             `trainer` is not one of those allowed; an address or GPUs are given
             for this machine; there is no such device, it is not for a `Task`,
             or several processes would have to share it. Or `initial` is of
-            another model.
+            another model; or clients are to measure the model and hold nothing out.
         FolderInUse: another run writes in the folder.
         AnotherRun: the folder's run was begun with another strategy, task or data.
         ModuleNotFoundError: Ray is asked for and not installed.
@@ -117,6 +123,7 @@ def simulate(
     _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
     cluster = _cluster(engine, address, gpus)
     check_workers(workers, client_timeout, memory_limit, None, cluster)
+    check_held_out(clients, client_evaluation)
     with nullcontext() if folder is None else hold(folder) as held:
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
@@ -144,7 +151,7 @@ def simulate(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                masks=masks, seeded_noise=True,
+                masks=masks, seeded_noise=True, client_evaluation=client_evaluation, record=record,
                 contents=contents_of(task, clients, test, initial, adversary) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
@@ -210,6 +217,15 @@ def _learner(
             f"device is {checks.shown(device)}, and the task is a trainer already; make it on that device"
         )
     return task
+
+
+def check_held_out(clients: ClientData, plan: EvaluationPlan | None) -> None:
+    """Raise `ValueError` where clients are to measure the model, and hold nothing out."""
+    if plan is not None and not holds_out(clients):
+        raise ValueError(
+            "clients are to measure the model, and hold no samples out; give [data] held_out = 0.2, or the"
+            " clients' data a method held_out(name)"
+        )
 
 
 def start_of(learner: Trainer, initial: Model | Path | str | None, seed: int) -> Model:

@@ -2,6 +2,8 @@
 
 config.toml         the resolved configuration
 metrics.jsonl       one line a round, only ever appended to
+clients.jsonl       one line for each time that clients measured the model, where asked for
+replies/            who counted in each round, and with what, where it is recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
 clients/            what clients carry from round to round (residuals)
@@ -14,6 +16,7 @@ import logging
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,12 @@ from hedgerow.experiments.config.schema import parse, to_toml
 from hedgerow.files import naming, write_whole
 from hedgerow.server.checkpoint import mark_model, rounds_of_model
 from hedgerow.types import RoundResult
+from hedgerow.types.evaluation import ClientEvaluation
 
 log = logging.getLogger("hedgerow")
+
+
+METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
 
 
 class StoreError(ValueError):
@@ -48,7 +55,7 @@ class RunFolder:
             raise StoreError(
                 f"{self.path} is not a run: it has no config.toml; give a folder that 'hedgerow run' made"
             )
-        self._unwritten: list[str] = []
+        self._unwritten: dict[str, list[str]] = {}
 
     @classmethod
     def create(cls, path: Path, config: str, *, extend: bool = False) -> "RunFolder":
@@ -112,7 +119,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether anything of a round was saved; a start that failed leaves its configuration alone."""
-        kept = ("metrics.jsonl", "privacy.jsonl", "checkpoints", "clients", self.model.name)
+        kept = (METRICS, "privacy.jsonl", "checkpoints", "clients", self.model.name)
         return any((self.path / name).exists() for name in kept)
 
     @property
@@ -123,27 +130,28 @@ class RunFolder:
         rounds = rounds_of_model(self.model)
         return rounds is None or rounds == self.config["rounds"]
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: Mapping[str, Any], name: str = METRICS) -> None:
         """Write one round's line.
 
         A line that cannot be written (a full disk) is kept and tried again
         with the next one; the run goes on.
         """
-        self._unwritten.append(json.dumps(line, allow_nan=False))
+        waiting = self._unwritten.setdefault(name, [])
+        waiting.append(json.dumps(line, allow_nan=False))
         try:
-            self._write("".join(text + "\n" for text in self._unwritten))
+            self._write(name, "".join(text + "\n" for text in waiting))
         except OSError as error:
-            log.warning("round %s is not in metrics.jsonl yet: %s; the run goes on", line.get("round"), error)
+            log.warning("round %s is not in %s yet: %s; the run goes on", line.get("round"), name, error)
         else:
-            self._unwritten.clear()
+            waiting.clear()
 
-    def rounds(self) -> list[dict[str, Any]]:
-        """One entry a round, in order.
+    def rounds(self, name: str = METRICS) -> list[dict[str, Any]]:
+        """One entry a round, in order, of `metrics.jsonl` or of another such file.
 
         A round that was run again after a crash stands twice in the file: its
         last line counts. A torn line counts as not there.
         """
-        file = self.path / "metrics.jsonl"
+        file = self.path / name
         if not file.is_file():
             return []
         by_round: dict[int, dict[str, Any]] = {}
@@ -155,8 +163,8 @@ class RunFolder:
                 continue
         return [by_round[number] for number in sorted(by_round)]
 
-    def _write(self, text: str) -> None:
-        file = self.path / "metrics.jsonl"
+    def _write(self, name: str, text: str) -> None:
+        file = self.path / name
         with naming(file), file.open("ab+", buffering=0) as stream:
             size = stream.seek(0, 2)
             if size:
@@ -170,7 +178,7 @@ class RunFolder:
 
 def may_change(keys: Iterable[str]) -> bool:
     """Whether a run that is gone on with may have other values there: they change no round that was done."""
-    return all(key == "rounds" or key.startswith("evaluation.") for key in keys)
+    return all(key in ("rounds", "run.record") or key.startswith("evaluation.") for key in keys)
 
 
 def differences(folder: Path, config: str) -> list[str]:
@@ -215,4 +223,22 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         # A loss can overflow; JSON has no word for it but null.
         "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},
         **spent,
+        **({} if result.client_evaluation is None else {"client_evaluation": told(result.client_evaluation)}),
     }
+
+
+def told(found: ClientEvaluation) -> dict[str, Any]:
+    """What `metrics.jsonl` says of what clients measured."""
+    return {
+        "clients": len(found.clients),
+        "dropped": dict(found.dropped),
+        "bytes_up": sum(found.bytes_up.values()),
+        "bytes_down": sum(found.bytes_down.values()),
+        "metrics": {name: asdict(metric) for name, metric in found.summary().items()},
+    }
+
+
+def client_line(round: int, found: ClientEvaluation) -> dict[str, Any]:
+    """What `clients.jsonl` says of each client that measured the model of a round."""
+    clients = {name: {"examples": c.num_examples, **c.metrics} for name, c in found.clients.items()}
+    return {"round": round, "clients": clients, "dropped": dict(found.dropped)}

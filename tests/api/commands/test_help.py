@@ -10,8 +10,8 @@ import pytest
 from tests.api.commands.command import hedgerow
 
 COMMANDS = [
-    *("run", "sweep", "resume", "compare", "list", "show", "copy", "check", "data", "privacy", "audit"),
-    *("enrol", "register"),
+    *("run", "sweep", "resume", "compare", "evaluate", "replay", "list", "show", "copy", "check", "data"),
+    *("privacy", "audit", "enrol", "register"),
 ]
 
 

@@ -32,6 +32,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 @client_app.train()
+@client_app.evaluate()
 @client_app.query()
 def client(message: Message, context: Context) -> Message:
     return recipe_app.client_app(message, configured(context))

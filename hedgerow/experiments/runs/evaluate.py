@@ -1,0 +1,64 @@
+"""Measure the model of a run on what its clients hold out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hedgerow.client.app import client_app
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.experiments.config.expand import Sweep
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.server.checkpoint import load_model
+from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
+from hedgerow.server.rounds import begin
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.types.evaluation import ClientEvaluation
+
+
+def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> ClientEvaluation:
+    """What the clients of a run measure of its model, simulated on this machine.
+
+    Args:
+        folder: of the run.
+        fraction: of its clients, drawn as in its last round; 1 for all.
+        workers: processes; their number shows in no figure.
+
+    Raises:
+        StoreError: there is no run in the folder, or it has no model yet.
+        ValueError: its clients hold no samples out, or its strategy protects what they would tell.
+    """
+    experiment = experiment_of(folder)
+    plan, strategy = EvaluationPlan(fraction), experiment.strategy()
+    check_plan(plan, strategy)
+    if experiment.data.held_out is None:
+        raise ValueError(
+            f"the clients of {folder} held no samples out: its model was trained on all they have; run it"
+            " again with data.held_out=0.2"
+        )
+    federation, trainer = experiment.federation(), TorchTrainer(experiment.task())
+    model = load_model(folder, trainer.layout)
+    state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
+    app = client_app(
+        trainer, federation, strategy, state_folder=folder / "clients", seeded_noise=True, guard=None
+    )
+    grid = InProcessGrid(app, len(federation), names=federation.names, workers=workers)
+    nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
+    with grid.running():
+        return evaluate_on_clients(
+            grid, plan, state, trainer.layout, dict(sorted(nodes.items())), seed=experiment.seed
+        )
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment of a run that has a model.
+
+    Raises:
+        StoreError: there is no run in the folder, or it has no model yet.
+    """
+    run = RunFolder(folder)
+    if not run.model.is_file():
+        raise StoreError(f"{folder} has no model yet; go on with: hedgerow resume {folder}")
+    experiment = load(folder)
+    assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
+    return experiment

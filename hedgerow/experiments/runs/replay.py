@@ -1,0 +1,56 @@
+"""The model of a run from what was recorded of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.experiments.runs.evaluate import experiment_of
+from hedgerow.server.checkpoint import load_model, save_model
+from hedgerow.server.recording import FOLDER, Recorder
+from hedgerow.server.replay import replay
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a replay.
+
+    Attributes:
+        first: the round after which recording began; 0 is the initial model.
+        last: the last recorded round.
+        recorded_bytes: on disk, of all that was recorded.
+        same: whether the model is that of the run, bit for bit.
+    """
+
+    first: int
+    last: int
+    recorded_bytes: int
+    same: bool
+
+
+def replay_run(folder: Path, out: Path | None = None) -> Replayed:
+    """Make a run's model again, without any training, and compare it with the one that the run has.
+
+    Args:
+        folder: of the run.
+        out: where to write the model; `None` writes none.
+
+    Raises:
+        StoreError: there is no run in the folder, or it has no model yet.
+        RecordingError: it was not recorded, or a round is missing or cannot be read.
+        OSError: the model cannot be written.
+    """
+    experiment = experiment_of(folder)
+    layout = TorchTrainer(experiment.task()).layout
+    recorder = Recorder(folder / FOLDER, layout, experiment.seed)
+    first = recorder.start().round
+    for state in replay(recorder, experiment.strategy()):
+        last = state
+    if out is not None:
+        save_model(out, last.model, layout)
+    size = sum(file.stat().st_size for file in recorder.folder.rglob("*") if file.is_file())
+    model = load_model(folder, layout)
+    same = all(
+        getattr(model, part).tobytes() == getattr(last.model, part).tobytes()
+        for part in ("parameters", "buffers", "constants")
+    )
+    return Replayed(first, last.round, size, same)

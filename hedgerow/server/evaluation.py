@@ -1,0 +1,157 @@
+"""Ask clients how well a model does on the samples that they hold out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, final
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from hedgerow import checks, record_sizes, records
+from hedgerow.server.collect import MOST_IN_METRICS, collect
+from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.spans import span
+from hedgerow.strategies.measuring import refuse_client_evaluation
+from hedgerow.strategies.sampling import share_of
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Layout, PayloadError, ServerState
+from hedgerow.types.evaluation import ClientEvaluation, Measured
+from hedgerow.wire.evaluation import unpack_evaluation
+
+_LARGEST = 1e30
+
+
+@final
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Which clients measure the model, and when.
+
+    Attributes:
+        fraction: of the clients that are there, drawn by the run's seed and the round; 1 for all.
+        every: rounds from one evaluation to the next; the last round always has one.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    fraction: float = 1.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        checks.fraction(fraction=self.fraction)
+        checks.whole(1, every=self.every)
+
+    def due(self, round: int, num_rounds: int) -> bool:
+        """Whether the model of a round is measured."""
+        return round % self.every == 0 or round == num_rounds
+
+
+def check_plan(plan: EvaluationPlan | None, strategy: Strategy) -> None:
+    """Raise `ValueError` where clients must not tell what is planned."""
+    if plan is not None and (refused := refuse_client_evaluation(strategy)):
+        raise ValueError(f"evaluation by clients: {refused}")
+
+
+def evaluate_on_clients(
+    grid: Grid,
+    plan: EvaluationPlan,
+    state: ServerState,
+    layout: Layout,
+    nodes: Mapping[str, int],
+    *,
+    seed: int,
+    timeout: float | None = None,
+) -> ClientEvaluation:
+    """Have clients measure the model of a state; one that cannot is dropped by name.
+
+    Args:
+        grid: where they are.
+        plan: which of them.
+        state: after the round.
+        layout: of the model.
+        nodes: `{stable name: node id}` of the clients that are there, sorted by name.
+        seed: of the run.
+        timeout: seconds for the replies; `None` waits for ever.
+    """
+    names = tuple(nodes)
+    chosen = share_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
+    with span("records"):
+        content = records.pack_train(state.model, layout, round=state.round, seed=seed, streams=state.streams)
+    start = StartEvaluation(layout)
+    collector = start(state.round)
+    asked = [(name, nodes[name]) for name in chosen]
+    if asked:
+        collect(grid, asked, content, start, collector, (state.round,), timeout, message_type="evaluate")
+    found, size = collector.collected, record_sizes.measure(content)
+    return ClientEvaluation(
+        dict(sorted(found.clients.items())),
+        dict(sorted(found.dropped.items())),
+        dict(sorted(found.bytes_up.items())),
+        dict.fromkeys(chosen, size),
+    )
+
+
+@dataclass
+class Evaluated:
+    """What has been made of some replies.
+
+    Attributes:
+        clients: what each that counts has measured.
+        dropped: `{client: reason}`.
+        bytes_up: `{client: bytes}` of each reply that arrived.
+    """
+
+    clients: dict[str, Measured] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+
+    def merge(self, other: "Evaluated") -> None:
+        """Add what was made of other replies."""
+        self.clients.update(other.clients)
+        self.dropped.update(other.dropped)
+        self.bytes_up.update(other.bytes_up)
+
+
+@final
+class EvaluationCollector:
+    """Checks the replies of one evaluation, and keeps what they say."""
+
+    def __init__(self, layout: Layout, round: int) -> None:
+        self._layout, self._round = layout, round
+        self.collected = Evaluated()
+
+    def add(self, client: str, reply: Message | None) -> None:
+        """Keep what a client measured, or drop the client by name; `None` is no reply in time."""
+        found = self.collected
+        try:
+            if reply is None:
+                raise PayloadError(NO_REPLY)
+            if reply.has_error():
+                raise PayloadError(failure(reply.error))
+            found.bytes_up[client] = record_sizes.measure(reply.content)
+            found.clients[client] = _bounded(
+                unpack_evaluation(reply.content, self._layout, round=self._round, client=client)
+            )
+        except PayloadError as error:
+            found.dropped[client] = str(error)
+
+
+def _bounded(measured: Measured) -> Measured:
+    """No client counts for more than a million samples, nor makes a sum overflow."""
+    for name, value in measured.metrics.items():
+        if abs(value) > _LARGEST:
+            raise PayloadError(f"its metric {name!r} is {value:g}; at most {_LARGEST:g} counts")
+    return replace(measured, num_examples=min(measured.num_examples, MOST_IN_METRICS))
+
+
+@final
+@dataclass(frozen=True)
+class StartEvaluation:
+    """Makes the collectors of evaluations: `start(round)`."""
+
+    layout: Layout
+    carried: ClassVar[bool] = True
+
+    def __call__(self, round: int) -> EvaluationCollector:
+        """A collector for the model of one round."""
+        return EvaluationCollector(self.layout, round)

@@ -1,0 +1,69 @@
+"""The server's model from what was recorded of a run, without any training."""
+
+from collections.abc import Iterator
+
+from safetensors import SafetensorError
+
+from hedgerow.server.collect import StartCollector
+from hedgerow.server.masked_collector import StartMasked
+from hedgerow.server.private import RELEASED
+from hedgerow.server.recording import Recorder, RecordingError, unpack
+from hedgerow.server.round_kind import Cohort, Collector, Counted
+from hedgerow.server.step import Aggregated, step
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import Totals
+from hedgerow.types import ServerState
+from hedgerow.types.recording import Recording
+
+
+def replay(recorder: Recorder, strategy: Strategy) -> Iterator[ServerState]:
+    """The server's state before the first recorded round, and after each of them.
+
+    Its models are those of the run, bit for bit. The state of a private
+    strategy, which holds noise, is neither recorded nor made.
+
+    Raises:
+        RecordingError: a round is missing, cannot be read, or does not fit the strategy.
+    """
+    state = recorder.start()
+    yield state
+    for found in recorder.read():
+        state, _ = step(strategy, state, _aggregated(recorder, strategy, state, found))
+        yield state
+
+
+def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, found: Recording) -> Aggregated:
+    if strategy.private:
+        return Aggregated(
+            found.cohort, found.arrays.get(RELEASED), Totals(found.counted, found.clients),
+            frozenset(found.dropped), found.failed,
+        )  # fmt: skip
+    collector = _collector(recorder, strategy, found)
+    collected = collector.collected
+    if collected.counted != found.counted:
+        raise RecordingError(
+            f"of round {found.round}, {collected.counted} recorded replies count, and {found.counted} did"
+            f" ({'; '.join(f'{name}: {why}' for name, why in collected.dropped.items())}); the run had"
+            " another strategy"
+        )
+    collected.dropped, collected.failed = dict(found.dropped), found.failed
+    cohort = Cohort(dict.fromkeys(found.cohort, 0), found.clients)
+    return Counted(strategy, cohort, collector, None).aggregated(state)
+
+
+def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Collector:
+    """What the replies of a round were counted into."""
+    layout, seed, clients = recorder.layout, recorder.seed, len(found.cohort)
+    if strategy.pipeline.only_sum:
+        masked = StartMasked(strategy, layout, seed)(found.round, 0 if found.failed else clients)
+        masked.restore(found.arrays, found.counted)
+        return masked
+    collector = StartCollector(strategy, layout, seed)(found.round, clients)
+    for client, data in found.replies.items():
+        try:
+            collector.add(client, unpack(data))
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise RecordingError(
+                f"the reply of {client} in round {found.round} cannot be read: {error}"
+            ) from error
+    return collector

@@ -1,0 +1,85 @@
+"""What clients measured of a model on their own held-out samples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LESS_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse"})
+"""Metrics of which the highest values are the worst; of all others the lowest are."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one client measured.
+
+    Attributes:
+        num_examples: of its held-out samples.
+        metrics: means over them, such as `{"loss": 0.4, "accuracy": 0.9}`.
+    """
+
+    num_examples: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How one metric lies over clients.
+
+    Attributes:
+        clients: how many have measured it.
+        mean: over the clients, each counting the same.
+        weighted_mean: over the samples of all clients.
+        worst_tenth: mean of the worst tenth of the clients, rounded up to whole ones: those of
+            the lowest values, or of the highest where less is better (`LESS_IS_BETTER`).
+        spread: standard deviation over the clients (divided by their number).
+    """
+
+    clients: int
+    mean: float
+    weighted_mean: float
+    worst_tenth: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class ClientEvaluation:
+    """What clients measured of one model.
+
+    Attributes:
+        clients: by stable name, sorted.
+        dropped: `{client: reason}` for each client that was asked and does not count.
+        bytes_up: `{client: bytes}` of each reply that arrived, as serialised.
+        bytes_down: `{client: bytes}` of each message sent, as serialised.
+    """
+
+    clients: Mapping[str, Measured]
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    bytes_up: Mapping[str, int] = field(default_factory=dict)
+    bytes_down: Mapping[str, int] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Distribution]:
+        """Each metric's distribution over the clients that measured it, by name.
+
+        >>> three = {"a": (1, 0.5), "b": (2, 0.8), "c": (1, 0.2)}
+        >>> found = ClientEvaluation({c: Measured(n, {"accuracy": v}) for c, (n, v) in three.items()})
+        >>> found.summary()["accuracy"].mean, found.summary()["accuracy"].worst_tenth
+        (0.5, 0.2)
+        """
+        names = sorted({name for client in self.clients.values() for name in client.metrics})
+        return {
+            name: _distribution(
+                [(c.num_examples, c.metrics[name]) for c in self.clients.values() if name in c.metrics],
+                less_is_better=name in LESS_IS_BETTER,
+            )
+            for name in names
+        }
+
+
+def _distribution(pairs: list[tuple[int, float]], *, less_is_better: bool) -> Distribution:
+    # Sums are exact before they are rounded once, so that the order of clients shows nowhere.
+    number = len(pairs)
+    mean = math.fsum(value for _, value in pairs) / number
+    weighted = math.fsum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
+    worst = sorted((value for _, value in pairs), reverse=less_is_better)[: math.ceil(number / 10)]
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for _, value in pairs) / number)
+    return Distribution(number, mean, weighted, math.fsum(worst) / len(worst), spread)
