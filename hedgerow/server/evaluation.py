@@ -7,7 +7,7 @@ from typing import ClassVar, final
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from hedgerow import checks, record_sizes, records
+from hedgerow import checks, records
 from hedgerow.server.collect import MOST_IN_METRICS, collect
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
@@ -17,6 +17,7 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, PayloadError, ServerState
 from hedgerow.types.evaluation import ClientEvaluation, Measured
 from hedgerow.wire.evaluation import unpack_evaluation
+from hedgerow.wire.messages import pack_train
 
 _LARGEST = 1e30
 
@@ -76,13 +77,14 @@ def evaluate_on_clients(
     names = tuple(nodes)
     chosen = share_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
     with span("records"):
-        content = records.pack_train(state.model, layout, round=state.round, seed=seed, streams=state.streams)
+        request = pack_train(state.model, layout, round=state.round, seed=seed, streams=state.streams)
+        content = records.to_flower(request)
     start = StartEvaluation(layout)
     collector = start(state.round)
     asked = [(name, nodes[name]) for name in chosen]
     if asked:
         collect(grid, asked, content, start, collector, (state.round,), timeout, message_type="evaluate")
-    found, size = collector.collected, record_sizes.measure(content)
+    found, size = collector.collected, records.measure(content)
     return ClientEvaluation(
         dict(sorted(found.clients.items())),
         dict(sorted(found.dropped.items())),
@@ -128,9 +130,11 @@ class EvaluationCollector:
                 raise PayloadError(NO_REPLY)
             if reply.has_error():
                 raise PayloadError(failure(reply.error))
-            found.bytes_up[client] = record_sizes.measure(reply.content)
+            found.bytes_up[client] = records.measure(reply.content)
             found.clients[client] = _bounded(
-                unpack_evaluation(reply.content, self._layout, round=self._round, client=client)
+                unpack_evaluation(
+                    records.from_flower(reply.content), self._layout, round=self._round, client=client
+                )
             )
         except PayloadError as error:
             found.dropped[client] = str(error)

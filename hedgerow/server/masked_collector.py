@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hedgerow import records
 from hedgerow.ring.secrecy import SecureAggregation
-from hedgerow.ring.vector import RingSum, read_vector
+from hedgerow.ring.vector import RingSum, RingVector, read_vector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.mean import LARGEST_SUM

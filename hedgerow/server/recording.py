@@ -30,6 +30,7 @@ from hedgerow.server.collect import Collected, Collector, StartCollector
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Layout, Payload, ServerState
 from hedgerow.types.recording import Recording
+from hedgerow.wire.replies import Reply, unpack_reply
 
 log = logging.getLogger("hedgerow")
 
@@ -79,7 +80,7 @@ class KeepingCollector:
         self.collected: Collected = inner.collected
         self.result, self.streams, self.recorded = inner.result, inner.streams, inner.recorded
 
-    def add(self, client: str, reply: Message | records.Reply | None) -> None:
+    def add(self, client: str, reply: Message | Reply | None) -> None:
         """Count a client's reply in, or drop the client by name."""
         before = self.collected.counted
         self._inner.add(client, reply)
@@ -90,18 +91,18 @@ class KeepingCollector:
         except Exception as error:  # a plug-in's array that safetensors does not know ends no run
             log.warning("the reply of %s in round %d is not recorded: %s", client, self._round, error)
 
-    def _opened(self, client: str, reply: Message | records.Reply) -> records.Reply:
-        if isinstance(reply, records.Reply):
+    def _opened(self, client: str, reply: Message | Reply) -> Reply:
+        if isinstance(reply, Reply):
             return reply
         strategy, layout = self._start.strategy, self._start.layout
         sizes = {s.name: s.size(layout) for s in strategy.all_streams if s.size(layout)}
-        return records.unpack_reply(
-            reply.content, layout,
+        return unpack_reply(
+            records.from_flower(reply.content), layout,
             round=self._round, client=client, max_weight=strategy.largest_weight, streams=sizes,
         )  # fmt: skip
 
 
-def pack(reply: records.Reply) -> bytes:
+def pack(reply: Reply) -> bytes:
     """A reply as a safetensors file."""
     arrays = {_PAYLOAD + name: values for name, values in reply.payload.arrays.items()}
     arrays |= {_STREAM + name: values for name, values in reply.streams.items()}
@@ -111,7 +112,7 @@ def pack(reply: records.Reply) -> bytes:
     return _saved(arrays, {_HEADER: json.dumps(facts)})
 
 
-def unpack(data: bytes) -> records.Reply:
+def unpack(data: bytes) -> Reply:
     """Undo `pack`; raises `ValueError`, `KeyError` or `SafetensorError`."""
     arrays = load(data)
     length = int.from_bytes(data[:8], "little")
@@ -120,7 +121,7 @@ def unpack(data: bytes) -> records.Reply:
         {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
         for part in (_PAYLOAD, _STREAM)
     )
-    return records.Reply(Payload(payload, facts["weight"]), streams, facts["examples"], facts["metrics"])
+    return Reply(Payload(payload, facts["weight"]), streams, facts["examples"], facts["metrics"])
 
 
 @final

@@ -9,7 +9,7 @@ from flwr.app import Context, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgerow import record_sizes
+from hedgerow import records
 from hedgerow.client.app import client_app
 from hedgerow.datasets import HeldOut
 from hedgerow.experiments.config.errors import ConfigError
@@ -150,10 +150,10 @@ def test_bytes_of_an_evaluation_are_those_of_its_messages():
     *_, last = run(count=2)
     found, model = last.client_evaluation, last.state.model
     request = pack_train(model, LAYOUT, round=2, seed=0)
-    assert set(found.bytes_down.values()) == {record_sizes.measure(request)}
+    assert set(found.bytes_down.values()) == {records.measure(request)}
     for name, measured in found.clients.items():
         reply = pack_evaluation(measured, round=2, client=name)
-        assert found.bytes_up[name] == record_sizes.measure(reply)
+        assert found.bytes_up[name] == records.measure(reply)
 
 
 PROTECTED = {
