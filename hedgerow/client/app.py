@@ -256,9 +256,11 @@ class FederatedClient(ClientApp):
         return Message(to_flower(identify(self._client(context))), reply_to=message)
 
     def _respond(self, message: Message, context: Context) -> Message:
-        client, content = self._client(context), from_flower(message.content)
-        answer = respond(self._setting, client, message.metadata.message_type, content)
-        return Message(to_flower(answer), reply_to=message)
+        with span("records"):
+            content = from_flower(message.content)
+        answer = respond(self._setting, self._client(context), message.metadata.message_type, content)
+        with span("records"):
+            return Message(to_flower(answer), reply_to=message)
 
     def _client(self, context: Context) -> LocalClient:
         """The client that a node is."""
