@@ -248,6 +248,7 @@ def main() -> None:
     arguments.add_argument("--draw", type=int, help="so many, all by default")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--examples", action="store_true", help="only the examples; no survivor is noted")
     arguments.add_argument("--again", action="store_true", help="those that survived")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     given = arguments.parse_args()
@@ -261,12 +262,19 @@ def main() -> None:
     def tell(mutant: Mutant, by: str) -> None:
         if by.startswith("could not be run"):
             raise RuntimeError(f"{mutant}: {by}")
+        if given.examples and not by:
+            return
         done[mutant.key] = {**asdict(mutant), "caught": by}
         given.results.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
         what = f"{mutant.operator}: {mutant.before[:50]!r} -> {mutant.after[:60]!r}"
         print(f"{by or 'SURVIVED':60.60} {mutant.file}:{mutant.line} {what}", flush=True)
 
-    try_all([every[mutant.key] for mutant in wanted], tell, workers=given.workers)
+    try_all(
+        [every[mutant.key] for mutant in wanted],
+        tell,
+        tests=() if given.examples else TESTS,
+        workers=given.workers,
+    )
     survived = sum(not result["caught"] for result in done.values())
     print(f"{len(done) - survived} of {len(done)} are caught")
 
