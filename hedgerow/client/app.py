@@ -10,6 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow import generators, record_sizes
+from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import Setting, Turn
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
@@ -17,7 +18,7 @@ from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.client.trainer import Trainer
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
@@ -70,6 +71,9 @@ def client_app(
     and the server drops the client by name and goes on. Where the strategy
     masks or is private, or the device has a policy, the reply holds a code and
     a neutral sentence, and the error goes to the device's own log.
+
+    Raises:
+        ValueError: the trainer does not support what the strategy needs (`Trainer.supports`).
     """
     return FederatedClient(
         task, data, strategy, state_folder, enrolment,
@@ -94,6 +98,8 @@ class FederatedClient(ClientApp):
         guard: Guarding | None = node_guard,
     ) -> None:
         super().__init__()
+        if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
+            require(task, strategy)
         self._seeded_noise, self._guard = seeded_noise, guard
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._unmasked = unmasked
@@ -144,19 +150,19 @@ class FederatedClient(ClientApp):
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
-        if not isinstance(self._trainer, Chooses):
+        if not chooses(self._trainer):
             return _SEVERAL
         return 1 if self._trainer.choice is None else self._trainer.choice.at_once
 
     @property
     def even(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return isinstance(self._trainer, Chooses) and getattr(self._trainer.choice, "even", False)
+        return chooses(self._trainer) and getattr(self._trainer.choice, "even", False)
 
     @cached_property
     def _trains_many(self) -> bool:
         # With noise a client checks its account first, and alone.
-        return isinstance(self._trainer, TrainsMany) and not self._strategy.local.sample_noise
+        return trains_many(self._trainer) and not self._strategy.local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -169,7 +175,7 @@ class FederatedClient(ClientApp):
             Whether it was chosen now.
         """
         trainer = self._trainer
-        if not isinstance(trainer, Chooses) or trainer.choice is not None:
+        if not chooses(trainer) or trainer.choice is not None:
             return False
         request = self._request(message)
         clients = []
@@ -198,7 +204,7 @@ class FederatedClient(ClientApp):
             exception where that client failed.
         """
         trainer = self._trainer
-        assert isinstance(trainer, TrainsMany)
+        assert trains_many(trainer)
         with span("records"):
             request = self._request(messages[0])
         turns: dict[str, tuple[int, Turn]] = {}

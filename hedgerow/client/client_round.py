@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import signature
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -11,6 +11,7 @@ from flwr.app import Context
 
 from hedgerow import generators
 from hedgerow.client import account
+from hedgerow.client.capabilities import require, supported
 from hedgerow.client.guard import Guarding
 from hedgerow.client.state import ClientState, ContextState, FolderState
 from hedgerow.client.trainer import Trainer
@@ -29,6 +30,9 @@ _NONE: Vector = np.empty(0, np.float32)
 PIPELINE = "pipeline"
 """The part of a client's state that its pipeline keeps, such as a residual."""
 
+TRAINER = "trainer"
+"""The part that a trainer keeps which declares `"state"`."""
+
 
 @final
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Setting:
         state_folder: where clients keep what they carry along; `None` for Flower's context.
         seeded_noise: a client's noise follows from the run's seed.
         guard: makes the guard of a device; `None` in a simulation.
+
+    Raises:
+        ValueError: the trainer does not support what the strategy needs.
     """
 
     strategy: Strategy
@@ -48,6 +55,14 @@ class Setting:
     state_folder: Path | None
     seeded_noise: bool
     guard: Guarding | None = None
+
+    def __post_init__(self) -> None:
+        require(self.trainer, self.strategy)
+
+    @cached_property
+    def keeps_training(self) -> bool:
+        """Whether the trainer keeps something of a client from round to round."""
+        return "state" in supported(self.trainer)
 
 
 @final
@@ -61,20 +76,10 @@ class Turn:
     client: str
 
     def correction(self) -> dict[str, Vector]:
-        """The trainer's argument `correction`, where a stream corrects the gradients.
-
-        Raises:
-            ValueError: the trainer takes none.
-        """
+        """The trainer's argument `correction`, where a stream corrects the gradients."""
         streams = [s for s in self.setting.strategy.streams if s.correction is not None]
         if not streams:
             return {}
-        if not self._trainer_takes("correction"):
-            raise ValueError(
-                f"{type(self.setting.trainer).__name__}.fit takes no correction, which"
-                f" {self.setting.strategy.name} needs; train with TorchTrainer or CohortTrainer, or take"
-                " another strategy"
-            )
         kept = self._kept.load(self.request.round)
         found = [
             stream.correction(
@@ -95,18 +100,15 @@ class Turn:
 
         Raises:
             BudgetSpent: one more round would pass it.
-            ValueError: the trainer adds no noise where some is asked for, or cannot train.
+            ValueError: the trainer cannot train.
         """
         request, local = self.request, self.setting.strategy.local
         options: dict[str, Any] = dict(correction)
+        if self.setting.keeps_training:
+            options["state"] = self._kept.load(request.round).get(TRAINER, {})
         own = self._account() if local.sample_noise else None
         if own is not None:
             own.check()
-            if not self._trainer_takes("seeded_noise"):
-                raise ValueError(
-                    f"{type(self.setting.trainer).__name__}.fit takes no seeded_noise, and so does not add"
-                    " sample_noise; train with TorchTrainer or CohortTrainer"
-                )
             options["seeded_noise"] = self.setting.seeded_noise
         with span("train"):
             if self.setting.seeded_noise:  # for a trainer that draws from the global generators
@@ -133,9 +135,6 @@ class Turn:
     def _kept(self) -> ClientState:
         folder = self.setting.state_folder
         return ContextState(self.context) if folder is None else FolderState(folder, self.client)
-
-    def _trainer_takes(self, name: str) -> bool:
-        return name in signature(self.setting.trainer.fit).parameters
 
     def _account(self) -> account.Account:
         file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
@@ -164,7 +163,8 @@ class Turn:
         )  # fmt: skip
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
-            stateful = strategy.stateful or counted
+            keeps_training = self.setting.keeps_training
+            stateful = strategy.stateful or counted or keeps_training
             before = self._kept.load(request.round) if stateful else {}
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
@@ -179,6 +179,8 @@ class Turn:
                 values, after[stream.name] = stream.encode(local)
                 if stream.size(layout):
                     sent[stream.name] = values
+            if keeps_training:
+                after[TRAINER] = fit.state
             if counted:
                 after[account.STATE] = account.remember(before.get(account.STATE, {}), request.round)
             if stateful:

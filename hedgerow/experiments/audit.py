@@ -121,11 +121,15 @@ class _Canaries:
 
 @dataclass(frozen=True)
 class _Sends:
-    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing."""
+    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing.
+
+    However clients would train: `supports` is whatever their strategy needs of that.
+    """
 
     layout: Layout
     length: float
     seed: int
+    supports: frozenset[str]
 
     def initial(self, seed: int) -> Model:
         return Model(np.zeros(self.layout.dimension, np.float32))
@@ -213,7 +217,8 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
     budget = replace(strategy.budget, epsilon=None, adjacency="zero_out")
     alone = replace(strategy, server_update=watched.rule, budget=budget, max_norm=None)
     layout = Layout.flat(dimension)
-    trainer = _Sends(layout, _LOUD * max(1.0, release.bounding.norm(release.bounding.init())), seed)
+    loud = _LOUD * max(1.0, release.bounding.norm(release.bounding.init()))
+    trainer = _Sends(layout, loud, seed, alone.needs - {"sample_noise"})
     ledger = Ledger(budget, file)
     state = begin(alone, trainer.initial(seed), layout)
     before, norm = state.model.parameters, release.norm(state.private)

@@ -60,6 +60,12 @@ class Strategy:
     budget: Budget | None = None
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What a trainer must support for this strategy beyond plain SGD, by name."""
+        corrects = any(stream.correction is not None for stream in self.streams)
+        return self.local.needs | ({"correction"} if corrects else set())
+
+    @property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
         return self.pipeline.stateful or bool(self.streams)

@@ -64,6 +64,7 @@ class Given(MeanTrainer):
     deltas: tuple[float, ...] = (1.0,)
     examples: tuple[int, ...] = (10,)
     layout: Layout = LAYOUT
+    supports = frozenset({"correction"})
 
     def initial(self, seed: int) -> Model:
         return Model(

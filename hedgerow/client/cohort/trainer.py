@@ -98,6 +98,11 @@ class CohortTrainer:
         return partial(CohortTrainer, self._task, **options), ()
 
     @property
+    def supports(self) -> frozenset[str]:
+        """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
+        return self._inner.supports | {"many", "choice"}
+
+    @property
     def task(self) -> Task:
         """What is learned."""
         return self._task

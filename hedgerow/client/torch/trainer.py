@@ -30,6 +30,13 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
 
+SUPPORTS = frozenset(
+    {
+        "adam", "clip_gradient", "clip_samples", "correction", "momentum", "proximal", "sample_noise",
+        "weight_decay",
+    }
+)  # fmt: skip
+
 
 class TorchTrainer:
     """A `Trainer` on torch. One module serves all clients, one after another.
@@ -93,6 +100,11 @@ class TorchTrainer:
             evaluation_batch=self._evaluation_batch,
         )
         return make, ()
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Every choice of `LocalTraining`, and a correction."""
+        return SUPPORTS
 
     @property
     def task(self) -> Task:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
+from hedgerow.client.capabilities import chooses
 from hedgerow.client.data import ClientData
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import best_device
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.client.trainer import Chooses, Trainer
+from hedgerow.client.trainer import Trainer
 from hedgerow.experiments.contents import contents_of
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
@@ -150,7 +151,7 @@ def _with_choice(
     """The results, and how clients are trained written down before the first checkpoint counts on it."""
     with closing(results):
         for result in results:
-            choice = trainer.choice if isinstance(trainer, Chooses) else None
+            choice = trainer.choice if chooses(trainer) else None
             if choice is not None and chosen is not None and not chosen.exists():
                 log.info("clients are trained in a %s: %s", choice.method, choice.why)
                 write_whole(chosen, json.dumps(choice.to_json()).encode())
