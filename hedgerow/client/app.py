@@ -25,7 +25,7 @@ from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload
-from hedgerow.types import Fit, Vector
+from hedgerow.types import Deployment, Fit, Vector
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -38,8 +38,7 @@ def client_app(
     *,
     state_folder: Path | None = None,
     enrolment: Enrol = node_enrolment,
-    unmasked: bool = False,
-    seeded_noise: bool = False,
+    deployment: Deployment = Deployment.REAL,
     guard: Guarding | None = node_guard,
 ) -> ClientApp:
     """Make the app that runs where the data live.
@@ -58,11 +57,9 @@ def client_app(
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration, in
             which it also remembers which secure rounds it has answered.
-        unmasked: let a pipeline with a mask be summed without it. Only for a
-            simulation, where all clients are in one hand.
-        seeded_noise: noise that a client adds follows from the run's seed, so
-            that a simulation can be repeated. Whoever knows the seed can take
-            it off.
+        deployment: in whose hands the clients are. In a simulation a pipeline
+            with a mask may be summed without it, and noise that a client adds
+            follows from the run's seed: whoever knows that can take it off.
         guard: gives a device's policy, which each message must pass; by
             default, the one that the node configuration names (`policy`,
             `enrolment`). `None` for a simulation, which has none.
@@ -75,10 +72,7 @@ def client_app(
     Raises:
         ValueError: the trainer does not support what the strategy needs (`Trainer.supports`).
     """
-    return FederatedClient(
-        task, data, strategy, state_folder, enrolment,
-        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard,
-    )  # fmt: skip
+    return FederatedClient(task, data, strategy, state_folder, enrolment, deployment, guard)
 
 
 @final
@@ -92,17 +86,14 @@ class FederatedClient(ClientApp):
         strategy: Strategy,
         state_folder: Path | None,
         enrolment: Enrol = node_enrolment,
-        *,
-        unmasked: bool = False,
-        seeded_noise: bool = False,
+        deployment: Deployment = Deployment.REAL,
         guard: Guarding | None = node_guard,
     ) -> None:
         super().__init__()
         if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
             require(task, strategy)
-        self._seeded_noise, self._guard = seeded_noise, guard
+        self._deployment, self._guard = Deployment(deployment), guard
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._unmasked = unmasked
         self.query()(self._identify)
         self.train()(self._train)
         if strategy.pipeline.only_sum:
@@ -136,11 +127,13 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard)
+        return Setting(
+            self._strategy, self._trainer, self._state_folder, self._deployment.seeded, self._guard
+        )
 
     @cached_property
     def _data(self) -> ClientData:
-        if not self._seeded_noise:
+        if not self._deployment.seeded:
             return self._given() if callable(self._given) else self._given
         generators.seed(integer_seed(0, "data"))
         return AlikeEachTime(self._given() if callable(self._given) else self._given)
@@ -277,7 +270,7 @@ class FederatedClient(ClientApp):
         return Turn(self._setting, context, request, name)
 
     def _refuse_in_the_clear(self) -> None:
-        if self._strategy.pipeline.only_sum and not self._unmasked:
+        if self._strategy.pipeline.only_sum and self._deployment.masks:
             raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
 
     def _in_the_clear(self, message: Message, turn: Turn, fit: Fit) -> Message:

@@ -1,6 +1,7 @@
 """What a simulated run computes with, for its fingerprint."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ def contents_of(
     clients: ClientData | None,
     test: Samples | None = None,
     initial: Model | Path | None = None,
+    run: Mapping[str, str | None] | None = None,
 ) -> Contents:
-    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code."""
+    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code.
+
+    `run` is what of the way it is executed may show in its bits.
+    """
     data: dict[str, str] = {}
     if isinstance(clients, Federation):
         data["training data"] = digest(clients.dataset.train)
@@ -34,7 +39,7 @@ def contents_of(
     if isinstance(initial, Model):
         data["initial model"] = digest(initial)
     torch: Any = sys.modules.get("torch")
-    return Contents(_code(task), data, {"torch": torch.__version__} if torch else {})
+    return Contents(_code(task), data, {"torch": torch.__version__} if torch else {}, run or {})
 
 
 def _code(task: Task | Trainer) -> dict[str, str]:

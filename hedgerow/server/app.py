@@ -1,10 +1,11 @@
 """A training run that saves itself, and a Flower `ServerApp` of it."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -14,10 +15,11 @@ from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.roster import Roster
-from hedgerow.server.rounds import Evaluate, begin, rounds
+from hedgerow.server.rounds import Evaluate, begin, loop
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
+from hedgerow.types.options import Waiting, options_for
 
 log = logging.getLogger("hedgerow")
 
@@ -33,12 +35,9 @@ def train(
     folder: Path | HeldFolder | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
-    min_clients: int = 1,
-    timeout: float | None = None,
-    masks: bool = True,
-    register: Mapping[str, bytes] | None = None,
-    seeded_noise: bool = False,
     contents: Contents | None = None,
+    options: RunOptions | None = None,
+    **changes: Unpack[Waiting],
 ) -> Generator[RoundResult, None, None]:
     """`rounds`, saved after each round and resumed from where it was.
 
@@ -53,10 +52,10 @@ def train(
 
     Args:
         initial: the model of round 0.
-        folder: where to save; `None` saves nothing.
-        min_clients: wait for so many clients before the first round.
+        folder: where to save; `None` saves nothing. A private strategy's ledger is `folder/privacy.jsonl`.
         contents: what decides the results beside the strategy, for the run's fingerprint.
-        seeded_noise: see `rounds`. A private strategy's ledger is `folder/privacy.jsonl`.
+        options: how it is executed; see `RunOptions`.
+        **changes: `timeout`, `register`, `deployment` and `min_clients`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 
@@ -67,23 +66,46 @@ def train(
         FolderInUse: another run writes in the folder.
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
+        ValueError: an option is set that means nothing on a grid.
     """
+    chosen = options_for("train", Waiting, options, changes)
+    return run(
+        grid, strategy, initial, layout, chosen,
+        num_rounds=num_rounds, seed=seed, folder=folder, evaluate=evaluate,
+        evaluate_every=evaluate_every, contents=contents or Contents(),
+    )  # fmt: skip
+
+
+def run(
+    grid: Grid,
+    strategy: Strategy,
+    initial: Model,
+    layout: Layout,
+    options: RunOptions,
+    *,
+    num_rounds: int,
+    seed: int,
+    folder: Path | HeldFolder | None,
+    evaluate: Evaluate | None,
+    evaluate_every: int,
+    contents: Contents,
+) -> Generator[RoundResult, None, None]:
+    """What `train` does, with options that are checked."""
     with nullcontext() if folder is None else hold(folder) as held:
         saves = _Saves(held, layout, seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None:
-            check_fingerprint(held.path, strategy, contents or Contents(), begun=loaded is not None)
+            check_fingerprint(held.path, strategy, contents, begun=loaded is not None)
         ledger = None
         if held and strategy.budget is not None:
             ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
         roster = Roster()
-        roster.wait(grid, min_clients)
-        results = rounds(
-            grid, strategy, state, layout,
+        roster.wait(grid, options.min_clients)
+        results = loop(
+            grid, strategy, state, layout, options,
             num_rounds=num_rounds, seed=seed, roster=roster,
-            evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
-            ledger=ledger, seeded_noise=seeded_noise,
+            evaluate=evaluate, evaluate_every=evaluate_every, ledger=ledger,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state
@@ -143,10 +165,10 @@ def server_app(
     seed: int = 0,
     folder: Path | None = None,
     evaluate: Evaluate | None = None,
-    min_clients: int = 1,
-    timeout: float | None = None,
-    register: Mapping[str, bytes] | None = None,
+    evaluate_every: int = 1,
     on_round: Callable[[RoundResult], None] | None = None,
+    options: RunOptions | None = None,
+    **changes: Unpack[Waiting],
 ) -> ServerApp:
     """Make a Flower `ServerApp` that trains, for a Flower project of your own.
 
@@ -156,8 +178,11 @@ def server_app(
             of three lines around `train`.
 
     The others are those of `train`.
+
+    Raises:
+        ValueError: an option is set that means nothing on a grid.
     """
-    app = ServerApp()
+    chosen, app = options_for("server_app", Waiting, options, changes), ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
@@ -165,7 +190,7 @@ def server_app(
         for result in train(
             grid, strategy, model, layout,
             num_rounds=num_rounds, seed=seed, folder=folder,
-            evaluate=evaluate, min_clients=min_clients, timeout=timeout, register=register,
+            evaluate=evaluate, evaluate_every=evaluate_every, options=chosen,
         ):  # fmt: skip
             if on_round is not None:
                 on_round(result)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Unpack
 
 from flwr.serverapp import Grid
 
@@ -16,7 +17,8 @@ from hedgerow.server.step import step
 from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
+from hedgerow.types.options import OnGrid, options_for
 
 log = logging.getLogger("hedgerow")
 
@@ -47,11 +49,9 @@ def rounds(
     roster: Roster | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
-    timeout: float | None = None,
-    masks: bool = True,
-    register: Mapping[str, bytes] | None = None,
     ledger: Ledger | None = None,
-    seeded_noise: bool = False,
+    options: RunOptions | None = None,
+    **changes: Unpack[OnGrid],
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -68,15 +68,11 @@ def rounds(
         roster: who is there; a new one by default.
         evaluate: measures the global model after a round.
         evaluate_every: measures it after every so many rounds, and the last.
-        timeout: seconds a cohort has for its replies, in each stage of a secure
-            aggregation; `None` waits for ever.
-        masks: run the whole protocol where the pipeline masks. Without, the
-            same sum is computed in the clear: only simulated clients do that.
-        register: identity keys of clients, pinned by the server too.
         ledger: of a private strategy; one in memory by default.
-        seeded_noise: the seed decides a private strategy's noise and cohorts:
-            for simulations only. Else the operating system's generator does,
-            and no two runs are alike.
+        options: how it is executed; see `RunOptions`.
+        **changes: `timeout`, `register` and `deployment`, in place of theirs in `options`. By default
+            the deployment is real: a private strategy's noise and cohorts come from the operating
+            system's generator, and no two runs are alike.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -89,14 +85,35 @@ def rounds(
 
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
-        ValueError: the state is of a strategy that keeps something else.
+        ValueError: the state is of a strategy that keeps something else; or an option is set that
+            means nothing on a grid.
     """
-    _refuse_other_state(strategy, state, layout)
-    roster, failures = roster or Roster(), Failures()
-    kind = kind_of(
-        strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
-        ledger=ledger, seeded_noise=seeded_noise,
+    chosen = options_for("rounds", OnGrid, options, changes)
+    return loop(
+        grid, strategy, state, layout, chosen,
+        num_rounds=num_rounds, seed=seed, roster=roster or Roster(), evaluate=evaluate,
+        evaluate_every=evaluate_every, ledger=ledger,
     )  # fmt: skip
+
+
+def loop(
+    grid: Grid,
+    strategy: Strategy,
+    state: ServerState,
+    layout: Layout,
+    options: RunOptions,
+    *,
+    num_rounds: int,
+    seed: int,
+    roster: Roster,
+    evaluate: Evaluate | None,
+    evaluate_every: int,
+    ledger: Ledger | None,
+) -> Iterator[RoundResult]:
+    """What `rounds` does, with options that are checked."""
+    _refuse_other_state(strategy, state, layout)
+    failures = Failures()
+    kind = kind_of(strategy, grid, layout, state, options, seed=seed, ledger=ledger)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1

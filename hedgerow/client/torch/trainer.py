@@ -19,6 +19,7 @@ from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
+from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import Chance, chance, private_gradients
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
@@ -30,7 +31,7 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
 
-SUPPORTS = frozenset(
+_SUPPORTS = frozenset(
     {
         "adam", "clip_gradient", "clip_samples", "correction", "momentum", "proximal", "sample_noise",
         "weight_decay",
@@ -53,11 +54,15 @@ class TorchTrainer:
         threads: of torch, while it works here. Other numbers give other bits.
         device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
             same `fit` give the same bits.
+        precision: of forward and backward passes in training, `"float32"`, or
+            `"bfloat16"` or `"float16"` where the device can (`torch.autocast`);
+            weights, steps and evaluation are float32. Clipped samples are not
+            supported then: their norms would be rounded.
         evaluation_batch: samples evaluated at once.
 
     Raises:
         ValueError: the factory does not give a module with trainable float32
-            parameters, or there is no such device here.
+            parameters, or there is no such device or precision here.
 
     A trainer is not safe to use from two threads at once.
 
@@ -72,12 +77,14 @@ class TorchTrainer:
         *,
         threads: int = 1,
         device: str | None = None,
+        precision: str = "float32",
         evaluation_batch: int = 256,
     ) -> None:
         checks.whole(1, threads=threads, evaluation_batch=evaluation_batch)
         self._task = task
         self._threads = threads
         self._device = find_device(device)
+        self._precision = find_precision(precision, self._device)
         self._evaluation_batch = evaluation_batch
         decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
         self._net = FlatModule(self._build(0, "constants"), self._device, decide)
@@ -97,14 +104,25 @@ class TorchTrainer:
             self._task,
             threads=self._threads,
             device=str(self._device),
+            precision=self.precision,
             evaluation_batch=self._evaluation_batch,
         )
         return make, ()
 
     @property
     def supports(self) -> frozenset[str]:
-        """Every choice of `LocalTraining`, and a correction."""
-        return SUPPORTS
+        """Every choice of `LocalTraining`, and a correction; in less than float32, no clipped samples."""
+        return _SUPPORTS if self._precision.full else _SUPPORTS - {"clip_samples", "sample_noise"}
+
+    @property
+    def device(self) -> str:
+        """What it computes on."""
+        return str(self._device)
+
+    @property
+    def precision(self) -> str:
+        """Of forward and backward passes in training."""
+        return self._precision.name
 
     @property
     def task(self) -> Task:
@@ -222,8 +240,8 @@ class TorchTrainer:
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
                 x, y = self._batches.take(data, index)
                 with _explained("evaluation", x, y):
-                    outputs, loss = self._forward(x, y)
-                    totals["loss"] += loss.item() * len(index)
+                    outputs = self._net.module(x)
+                    totals["loss"] += self._scalar_loss(outputs, y).item() * len(index)
                     for name, metric in self._task.measures.items():
                         totals[name] += _total(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
@@ -269,13 +287,8 @@ class TorchTrainer:
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
         with self._net.lone_sample() if len(x) == 1 else nullcontext():
-            _, loss = self._forward(x, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss, self._net.take_gradients()
-
-    def _forward(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-        outputs = self._net.module(x)
-        return outputs, self._scalar_loss(outputs, y)
+            loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
+        return loss, self._precision.backward(loss, self._net.take_gradients)
 
     def _scalar_loss(self, outputs: Any, y: Tensor) -> Tensor:
         loss = self._loss(outputs, y)

@@ -112,6 +112,7 @@ def _summaries(kind: str) -> dict[str, str]:
 
 
 def _registry(kind: str) -> Registry:
+    from hedgerow.client.trainers import TRAINERS
     from hedgerow.datasets import DATASETS, PARTITIONS
     from hedgerow.models import MODELS
     from hedgerow.strategies.pipeline.parse import TRANSFORMS
@@ -119,7 +120,7 @@ def _registry(kind: str) -> Registry:
 
     return {
         "datasets": DATASETS, "partitions": PARTITIONS, "models": MODELS, "strategies": PRESETS,
-        "transforms": TRANSFORMS,
+        "trainers": TRAINERS, "transforms": TRANSFORMS,
     }[kind]  # fmt: skip
 
 

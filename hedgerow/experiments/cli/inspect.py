@@ -24,16 +24,17 @@ class Kind(StrEnum):
     partitions = "partitions"
     models = "models"
     strategies = "strategies"
+    trainers = "trainers"
     transforms = "transforms"
 
 
 def list_(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="[KIND]", help="One of the six; all where it is left out.")
+        Kind | None, typer.Argument(metavar="[KIND]", help="One of the seven; all where it is left out.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List recipes, datasets, partitions, models, strategies and transforms, a line each."""
+    """List recipes, datasets, partitions, models, strategies, trainers and transforms, a line each."""
     from hedgerow.experiments.cli import catalogue
 
     catalogue.print_list([kind] if kind else list(Kind), json)

@@ -10,6 +10,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,16 +19,18 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
+from hedgerow.client.trainers import TRAINERS
 from hedgerow.experiments.config.arguments import Table, python_values
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, RunOptions
+from hedgerow.types.options import IDENTITY, PRECISIONS
 
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
 
 
-def _checked(check: Callable[..., None], *bounds: int) -> AfterValidator:
+def _checked(check: Callable[..., None], *bounds: Any) -> AfterValidator:
     def holds(value: Any) -> Any:
         check(*bounds, value=value)
         return value
@@ -39,6 +42,11 @@ def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("it must be a text of one line that is not empty")
     return text
+
+
+def _trainer(name: str) -> str:
+    checks.one_of(TRAINERS.names(), value=name)
+    return name
 
 
 Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
@@ -121,6 +129,19 @@ class EvaluationConfig(_Section):
     target_accuracy: Fraction | None = None
 
 
+class RunConfig(_Section):
+    """`[run]`: how clients' work is executed; see `RunOptions`.
+
+    `trainer`, `device` and `precision` may show in a run's last bits, and are
+    part of what a run is; `workers` shows in no result, and is not.
+    """
+
+    trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
+    device: str | None = None
+    precision: Annotated[str, _checked(checks.one_of, PRECISIONS)] = "float32"
+    workers: Count | None = None
+
+
 class Experiment(_Section):
     """One experiment: everything a run depends on.
 
@@ -144,6 +165,7 @@ class Experiment(_Section):
     strategy_config: StrategyConfig = Field(StrategyConfig(name="fedavg"), alias="strategy")
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
+    run: RunConfig = RunConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.
@@ -191,6 +213,20 @@ class Experiment(_Section):
     def initial(self) -> Path | None:
         """Where the model starts from; `None` for a new one."""
         return None if self.model.initial is None else Path(self.model.initial)
+
+    def options(self, given: RunOptions) -> RunOptions:
+        """The options of a run, with what `[run]` says; workers that are given stay.
+
+        Raises:
+            ValueError: a trainer, device or precision is given that is another than that of `[run]`.
+        """
+        own = {name: getattr(self.run, name) for name in IDENTITY}
+        for name, value in own.items():
+            if getattr(given, name) not in (value, getattr(RunOptions(), name)):
+                raise ValueError(
+                    f"{name} is {getattr(given, name)!r}; it must be that of [run], {value!r}, or left out"
+                )
+        return replace(given, **own, workers=given.workers or self.run.workers)
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

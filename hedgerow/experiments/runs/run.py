@@ -1,20 +1,21 @@
 """Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from flwr.serverapp import Grid
 
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
-from hedgerow.experiments.runs.simulate import simulate, start_of
+from hedgerow.experiments.runs.simulate import run_simulated, start_of
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
 from hedgerow.spans import span
-from hedgerow.types import RoundResult
+from hedgerow.types import RoundResult, RunOptions
+from hedgerow.types.options import IDENTITY, Simulating, options_for
 
 
 def run_experiment(
@@ -23,13 +24,7 @@ def run_experiment(
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
-    workers: int | None = None,
-    client_timeout: float | None = None,
-    memory_limit: int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    masks: bool = False,
-    register: Mapping[str, bytes] | None = None,
+    options: RunOptions | None = None,
     extend: bool = False,
     wait: float = 0.0,
 ) -> RunFolder:
@@ -41,14 +36,8 @@ def run_experiment(
         on_round: is called with the result of each round.
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
-        workers: processes that simulate clients; their number shows in no result.
-            By default 1, on a cluster as many as it has CPUs.
-        client_timeout: seconds a simulated client may take; `None` for no limit.
-        memory_limit: bytes that a simulated client's process may allocate; `None` for no limit.
-        engine: `"local"` or `"ray"`, as for `simulate`.
-        address: of the Ray cluster.
-        masks: run secure aggregation as a whole also where clients are simulated, see `simulate`.
-        register: identity keys of clients, pinned by the server of a grid too.
+        options: how it is executed, see `RunOptions`; what `[run]` of the experiment says is taken from
+            there, but for workers that are given here.
         extend: a run in the folder may get other rounds and evaluations.
         wait: seconds to wait for another run that writes in the folder.
 
@@ -56,7 +45,8 @@ def run_experiment(
         StoreError: another run lies in the folder.
         FolderInUse: another process, or another run of this one, writes in the folder.
         AnotherRun: the run was begun with another model, loss or data; the error says with what.
-        ValueError: the data or the model cannot be had as configured; or no client can train.
+        ValueError: the data or the model cannot be had as configured; or no client can train; or an
+            option is set that means nothing where the clients are.
         ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
@@ -64,11 +54,11 @@ def run_experiment(
         run = RunFolder.create(held.path, to_toml(experiment), extend=extend)
         if run.finished:
             return run
+        chosen = experiment.options(options or RunOptions())
         if grid is None:
-            options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
-            results = _simulated(experiment, held, **options, engine=engine, address=address, masks=masks)
+            results = _simulated(experiment, held, options_for("a simulation", Simulating, chosen, {}))
         else:
-            results = _served(experiment, held, grid, register)
+            results = _served(experiment, held, grid, chosen)
         for result in results:
             try:
                 run.append(line_of(result))
@@ -81,30 +71,34 @@ def run_experiment(
 
 
 def _simulated(
-    experiment: Experiment, held: HeldFolder, **options: Any
+    experiment: Experiment, held: HeldFolder, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
     with span("load data"):
         federation = experiment.federation()
     with span("make model"):
         task = experiment.task()
-    return simulate(
+    return run_simulated(
         task,
         federation,
         experiment.strategy(),
+        options,
         rounds=experiment.rounds,
         test=federation.dataset.test,
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
         initial=experiment.initial,
-        **options,
     )
 
 
 def _served(
-    experiment: Experiment, held: HeldFolder, grid: Grid, register: Mapping[str, bytes] | None
+    experiment: Experiment, held: HeldFolder, grid: Grid, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
-    trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+    task, federation = experiment.task(), experiment.federation()
+    # What [run] says is for the clients: the server measures the model, on the CPU.
+    trainer = TorchTrainer(task)
+    identity = {name: getattr(options, name) for name in IDENTITY}
+    here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
         grid,
         experiment.strategy(),
@@ -113,9 +107,9 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=held,
-        contents=contents_of(trainer, None, federation.dataset.test, experiment.initial),
+        contents=contents_of(trainer, None, federation.dataset.test, experiment.initial, identity),
         evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
         evaluate_every=experiment.evaluation.every,
+        options=here,
         min_clients=len(federation),
-        register=register,
     )

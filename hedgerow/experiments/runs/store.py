@@ -27,6 +27,9 @@ from hedgerow.types import RoundResult
 
 log = logging.getLogger("hedgerow")
 
+_NO_MATTER = frozenset({"run.workers"})
+"""Keys of a configuration that show in no result."""
+
 
 class StoreError(ValueError):
     """A folder that is no run, or another run."""
@@ -174,7 +177,7 @@ def may_change(keys: Iterable[str]) -> bool:
 
 
 def differences(folder: Path, config: str) -> list[str]:
-    """Dotted keys in which a run's configuration differs from another one."""
+    """Dotted keys that may show in a result, and in which a run's configuration differs from another one."""
     text = (folder / "config.toml").read_text(encoding="utf-8")
     if text == config:
         return []
@@ -183,7 +186,8 @@ def differences(folder: Path, config: str) -> list[str]:
     except ConfigError:
         before = flatten(tomllib.loads(text))
     now = flatten(tomllib.loads(config))
-    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    keys = [key for key in {**before, **now} if key not in _NO_MATTER]
+    return [key for key in keys if before.get(key) != now.get(key)]
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
