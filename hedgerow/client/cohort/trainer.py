@@ -98,10 +98,11 @@ class CohortTrainer:
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, with the choice that was made here."""
-        options: dict[str, Any] = {"threads": self._threads, "device": str(self._device), "mode": self._mode}
-        options["precision"] = self.precision
-        options |= {"at_once": self._at_once, "choice": self._choice}
-        return partial(CohortTrainer, self._task, **options), ()
+        make = partial(
+            CohortTrainer, self._task, threads=self._threads, device=self.device, precision=self.precision,
+            mode=self._mode, at_once=self._at_once, choice=self._choice,
+        )  # fmt: skip
+        return make, ()
 
     @property
     def supports(self) -> frozenset[str]:

@@ -4,8 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.explained import explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
@@ -31,12 +31,8 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
 
-_SUPPORTS = frozenset(
-    {
-        "adam", "clip_gradient", "clip_samples", "correction", "momentum", "proximal", "sample_noise",
-        "weight_decay",
-    }
-)  # fmt: skip
+_IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
+_SUPPORTS = frozenset({"adam", "clip_gradient", "correction", "momentum", "proximal", "weight_decay"})
 
 
 class TorchTrainer:
@@ -92,10 +88,8 @@ class TorchTrainer:
         self._loss = own or cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
         build = partial(self._build, 0, "constants")
-        self._batches, self._trial = (
-            Batches(build, self._device),
-            Trial(build, self._scalar_loss, self._device),
-        )
+        self._batches = Batches(build, self._device)
+        self._trial = Trial(build, self._scalar_loss, self._device)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
@@ -112,7 +106,7 @@ class TorchTrainer:
     @property
     def supports(self) -> frozenset[str]:
         """Every choice of `LocalTraining`, and a correction; in less than float32, no clipped samples."""
-        return _SUPPORTS if self._precision.full else _SUPPORTS - {"clip_samples", "sample_noise"}
+        return _SUPPORTS | (_IN_FLOAT32 if self._precision.full else set())
 
     @property
     def device(self) -> str:
@@ -239,11 +233,11 @@ class TorchTrainer:
             for first in range(0, len(data), self._evaluation_batch):
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
                 x, y = self._batches.take(data, index)
-                with _explained("evaluation", x, y):
+                with explained("evaluation", x, y):
                     outputs = self._net.module(x)
                     totals["loss"] += self._scalar_loss(outputs, y).item() * len(index)
                     for name, metric in self._task.measures.items():
-                        totals[name] += _total(name, metric(outputs, y), len(index))
+                        totals[name] += total_of(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
 
     def _epoch(self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str) -> float:
@@ -253,7 +247,7 @@ class TorchTrainer:
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
-            with _explained(who, x, y):
+            with explained(who, x, y):
                 if local.clip_samples:
                     loss, gradients = self._samples(x, y, local.clip_samples)
                 else:
@@ -273,7 +267,7 @@ class TorchTrainer:
                 return drawn.model(number, data.x[place].tobytes() + data.y[place].tobytes())
 
             try:
-                with _explained(who, x, y):
+                with explained(who, x, y):
                     return self._samples.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
             except ValueError as error:
                 log.error("%s", error)
@@ -302,28 +296,3 @@ class TorchTrainer:
         if isinstance(module, nn.Module):
             return module
         raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
-
-
-def _total(name: str, values: Any, samples: int) -> float:
-    if isinstance(values, Tensor) and values.shape == (samples,):
-        return values.double().sum().item()
-    shape = tuple(values.shape) if isinstance(values, Tensor) else f"no tensor but {values!r}"
-    raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
-
-
-@contextmanager
-def _explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
-    """Errors of the user's model and loss, with what they were given."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(
-                f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
-                " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
-            ) from error
-        kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
-        raise ValueError(
-            f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
-            f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
-        ) from error
