@@ -57,16 +57,22 @@ def chooses(trainer: Trainer) -> TypeGuard[Chooses]:
 
 
 def require(trainer: Trainer, strategy: Strategy) -> None:
-    """Refuse a trainer that does not support what the strategy needs.
+    """Refuse a trainer that does not support what the strategy needs, or keeps what it must not.
 
     Raises:
-        ValueError: it does not; the error names what is missing, and the remedy.
+        ValueError: the error names what is missing or kept, and the remedy.
     """
-    there = supported(trainer)
+    there, name = supported(trainer), type(trainer).__name__
+    if "state" in there and (strategy.private or strategy.local.sample_noise):
+        raise ValueError(
+            f"{name} keeps state of its clients from round to round, which shows in rounds that the account"
+            f" of {strategy.name} counts as without them; train with one that does not declare 'state', or"
+            " take a strategy that is not private"
+        )
     missing = sorted(strategy.needs - there)
     if not missing:
         return
-    name, listed = type(trainer).__name__, ", ".join(sorted(there)) or "nothing beyond plain SGD"
+    listed = ", ".join(sorted(there)) or "nothing beyond plain SGD"
     near = "".join(did_you_mean(each, there) for each in missing)
     declared = ", ".join(map(repr, sorted({*there, *missing})))
     raise ValueError(

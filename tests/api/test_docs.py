@@ -32,7 +32,7 @@ def test_there_are_as_many_as_we_think():
     assert len(PAGES) == 11
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 10
-    assert len(blocks("sh")) == 8
+    assert len(blocks("sh")) == 9
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -147,3 +147,9 @@ def test_what_a_trainer_keeps_of_its_clients_gives_one_run_with_any_workers_and_
     assert run(2, folder=tmp_path) + run(4, folder=tmp_path) == whole
     without = numbers(hr.simulate(MeanTrainer(), CLIENTS, hr.fedavg(sampling=hr.uniform(2)), rounds=4))
     assert without != whole
+
+
+@pytest.mark.parametrize("strategy", [hr.dp_fedavg(0.5, 2.0), hr.fedavg(local=SAMPLE_NOISE)])
+def test_what_is_kept_of_clients_does_not_stand_beside_an_account_that_knows_nothing_of_it(strategy):
+    with pytest.raises(ValueError, match=r"Momentum keeps state of its clients .* not declare 'state'"):
+        hr.client_app(Momentum(), CLIENTS, strategy)
