@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "hedgerow.types": [
-        "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "Samples", "ServerState",
+        "Deployment", "Layout", "LocalTraining", "Model", "Payload", "RoundResult", "RunOptions", "Samples",
+        "ServerState",
     ],
     "hedgerow.privacy.accounting": ["Budget"],
     "hedgerow.strategies": [
@@ -110,11 +111,13 @@ if TYPE_CHECKING:
     from hedgerow.strategies import trimmed_mean as trimmed_mean
     from hedgerow.strategies import uniform as uniform
     from hedgerow.strategies import weight_by_examples as weight_by_examples
+    from hedgerow.types import Deployment as Deployment
     from hedgerow.types import Layout as Layout
     from hedgerow.types import LocalTraining as LocalTraining
     from hedgerow.types import Model as Model
     from hedgerow.types import Payload as Payload
     from hedgerow.types import RoundResult as RoundResult
+    from hedgerow.types import RunOptions as RunOptions
     from hedgerow.types import Samples as Samples
     from hedgerow.types import ServerState as ServerState
 

@@ -31,6 +31,8 @@ class Odd(MeanTrainer):
 class Together(Odd):
     """Trains several at once, the last first."""
 
+    supports = frozenset({"many"})
+
     def fit_many(self, model, clients, local, *, seed, round) -> Iterator[tuple[str, Fit | Exception]]:
         for name, data in reversed(clients):
             try:

@@ -26,6 +26,7 @@ from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import (
     Client,
     CohortSum,
+    Deployment,
     Layout,
     LocalTraining,
     Model,
@@ -124,8 +125,9 @@ def run(
         AssertionError: a round failed, or dropped a client.
     """
     trainer = victim.trainer()
+    deployment = Deployment.MASKED if masks else Deployment.SIMULATED
     app = client_app(
-        trainer, cohort, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment, unmasked=not masks
+        trainer, cohort, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment, deployment=deployment
     )
     ledger = Ledger(strategy.budget) if strategy.budget else None
     first = trainer.initial(seed)
@@ -135,7 +137,7 @@ def run(
     ) as grid:  # fmt: skip
         for result in rounds(
             grid, strategy, begin(strategy, first), trainer.layout, num_rounds=num_rounds,
-            seed=seed, masks=masks, ledger=ledger, seeded_noise=True,
+            seed=seed, ledger=ledger, deployment=deployment,
         ):  # fmt: skip
             assert not result.failed, result.failed
             assert not result.dropped, result.dropped

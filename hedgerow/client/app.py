@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
 from hedgerow.client.answer import identify, in_the_clear, read_request, respond
+from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
@@ -21,12 +22,12 @@ from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Chooses, Trainer, TrainsMany, check_learner
+from hedgerow.client.trainer import Trainer, check_learner
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Vector
+from hedgerow.types import Deployment, Vector
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -42,8 +43,7 @@ def client_app(
     *,
     state_folder: Path | str | None = None,
     enrolment: Enrol = node_enrolment,
-    unmasked: bool = False,
-    seeded_noise: bool = False,
+    deployment: Deployment = Deployment.REAL,
     guard: Guarding | None = node_guard,
     sent: Sent = honest,
 ) -> ClientApp:
@@ -63,11 +63,9 @@ def client_app(
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration, in
             which it also remembers which secure rounds it has answered.
-        unmasked: let a pipeline with a mask be summed without it. Only for a
-            simulation, where all clients are in one hand.
-        seeded_noise: noise that a client adds follows from the run's seed, so
-            that a simulation can be repeated. Whoever knows the seed can take
-            it off.
+        deployment: in whose hands the clients are. In a simulation a pipeline
+            with a mask may be summed without it, and noise that a client adds
+            follows from the run's seed: whoever knows that can take it off.
         guard: gives a device's policy, which each message must pass; by
             default, the one that the node configuration names (`policy`,
             `enrolment`). `None` for a simulation, which has none.
@@ -80,19 +78,18 @@ def client_app(
     a neutral sentence, and the error goes to the device's own log.
 
     Raises:
-        ValueError: an argument is of another kind.
+        ValueError: an argument is of another kind; or the trainer does not support what the
+            strategy needs (`Trainer.supports`).
     """
     check_learner(task)
     check_data(data, "data", or_function=True)
     checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
-    checks.flag(unmasked=unmasked, seeded_noise=seeded_noise)
+    checks.one_of([each.value for each in Deployment], deployment=deployment)
     checks.kind(Callable, enrolment=enrolment)
     checks.kind((Callable, NoneType), guard=guard)
+    checks.kind(Callable, sent=sent)
     folder = None if state_folder is None else checks.path(state_folder=state_folder)
-    return FederatedClient(
-        task, data, strategy, folder, enrolment,
-        unmasked=unmasked, seeded_noise=seeded_noise, guard=guard, sent=sent,
-    )  # fmt: skip
+    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent)
 
 
 @final
@@ -106,16 +103,16 @@ class FederatedClient(ClientApp):
         strategy: Strategy,
         state_folder: Path | None,
         enrolment: Enrol = node_enrolment,
-        *,
-        unmasked: bool = False,
-        seeded_noise: bool = False,
+        deployment: Deployment = Deployment.REAL,
         guard: Guarding | None = node_guard,
         sent: Sent = honest,
     ) -> None:
         super().__init__()
-        self._seeded_noise, self._guard, self._sent = seeded_noise, guard, sent
+        if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
+            require(task, strategy)
+        self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._unmasked, self._enrolment = unmasked, enrolment
+        self._enrolment = enrolment
         self.query()(self._identify)
         self.train()(self._respond)
         self.evaluate()(self._evaluate)
@@ -146,11 +143,12 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _setting(self) -> Setting:
-        return Setting(self._strategy, self._trainer, self._seeded_noise, self._unmasked, self._sent)
+        seeded, unmasked = self._deployment.seeded, not self._deployment.masks
+        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent)
 
     @cached_property
     def _data(self) -> ClientData:
-        if not self._seeded_noise:
+        if not self._deployment.seeded:
             return self._given() if callable(self._given) else self._given
         generators.seed(integer_seed(0, "data"))
         return AlikeEachTime(self._given() if callable(self._given) else self._given)
@@ -160,19 +158,19 @@ class FederatedClient(ClientApp):
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
-        if not isinstance(self._trainer, Chooses):
+        if not chooses(self._trainer):
             return _SEVERAL
         return 1 if self._trainer.choice is None else self._trainer.choice.at_once
 
     @property
     def even(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return isinstance(self._trainer, Chooses) and getattr(self._trainer.choice, "even", False)
+        return chooses(self._trainer) and getattr(self._trainer.choice, "even", False)
 
     @cached_property
     def _trains_many(self) -> bool:
         # With noise a client checks its account first, and alone.
-        return isinstance(self._trainer, TrainsMany) and not self._strategy.local.sample_noise
+        return trains_many(self._trainer) and not self._strategy.local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -185,7 +183,7 @@ class FederatedClient(ClientApp):
             Whether it was chosen now.
         """
         trainer = self._trainer
-        if not isinstance(trainer, Chooses) or trainer.choice is not None:
+        if not chooses(trainer) or trainer.choice is not None:
             return False
         request = read_request(self._setting, from_flower(message.content))
         clients = []
@@ -215,7 +213,7 @@ class FederatedClient(ClientApp):
             exception where that client failed.
         """
         trainer = self._trainer
-        assert isinstance(trainer, TrainsMany)
+        assert trains_many(trainer)
         with span("records"):
             request = read_request(self._setting, from_flower(messages[0].content))
         turns: dict[str, tuple[int, Turn]] = {}
@@ -280,7 +278,7 @@ class FederatedClient(ClientApp):
             request = read_request(self._setting, from_flower(message.content))
         name = self._client(context).name
         measured = evaluation.measure(
-            self._trainer, self._data, self._strategy, request, name, seeded=self._seeded_noise
+            self._trainer, self._data, self._strategy, request, name, seeded=self._deployment.seeded
         )
         content = pack_evaluation(measured, round=request.round, client=name)
         return Message(to_flower(content), reply_to=message)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import signature
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from hedgerow import generators
 from hedgerow.client import account
+from hedgerow.client.capabilities import require, supported
 from hedgerow.client.data import client_samples
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, StateStore
@@ -31,6 +32,9 @@ _NONE: Vector = np.empty(0, np.float32)
 PIPELINE = "pipeline"
 """The part of a client's state that its pipeline keeps, such as a residual."""
 
+TRAINER = "trainer"
+"""The part that a trainer keeps which declares `"state"`."""
+
 Sent: TypeAlias = Callable[[TrainRequest, str, Fit], Fit]
 """What a client sends, from what it was asked, its name, and what it has learned."""
 
@@ -51,6 +55,9 @@ class Setting:
         seeded_noise: a client's noise follows from the run's seed: in a simulation only.
         unmasked: a pipeline with a mask may be summed without it: in a simulation only.
         sent: what clients send; other than what they have learned in a simulated attack.
+
+    Raises:
+        ValueError: the trainer does not support what the strategy needs.
     """
 
     strategy: Strategy
@@ -58,6 +65,14 @@ class Setting:
     seeded_noise: bool = False
     unmasked: bool = False
     sent: Sent = honest
+
+    def __post_init__(self) -> None:
+        require(self.trainer, self.strategy)
+
+    @cached_property
+    def keeps_training(self) -> bool:
+        """Whether the trainer keeps something of a client from round to round."""
+        return "state" in supported(self.trainer)
 
 
 @final
@@ -99,20 +114,10 @@ class Turn:
         return client_samples(self.client, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:
-        """The trainer's argument `correction`, where a stream corrects the gradients.
-
-        Raises:
-            ValueError: the trainer takes none.
-        """
+        """The trainer's argument `correction`, where a stream corrects the gradients."""
         streams = [s for s in self.setting.strategy.streams if s.correction is not None]
         if not streams:
             return {}
-        if not self._trainer_takes("correction"):
-            raise ValueError(
-                f"{type(self.setting.trainer).__name__}.fit takes no correction, which"
-                f" {self.setting.strategy.name} needs; train with TorchTrainer or CohortTrainer, or take"
-                " another strategy"
-            )
         kept = self._kept.load(self.request.round)
         found = [
             stream.correction(
@@ -133,18 +138,15 @@ class Turn:
 
         Raises:
             BudgetSpent: one more round would pass it.
-            ValueError: the trainer adds no noise where some is asked for, or cannot train.
+            ValueError: the trainer cannot train.
         """
         request, local = self.request, self.setting.strategy.local
         options: dict[str, Any] = dict(correction)
+        if self.setting.keeps_training:
+            options["state"] = self._kept.load(request.round).get(TRAINER, {})
         own = self._account() if local.sample_noise else None
         if own is not None:
             own.check()
-            if not self._trainer_takes("seeded_noise"):
-                raise ValueError(
-                    f"{type(self.setting.trainer).__name__}.fit takes no seeded_noise, and so does not add"
-                    " sample_noise; train with TorchTrainer or CohortTrainer"
-                )
             options["seeded_noise"] = self.setting.seeded_noise
         with span("train"):
             if self.setting.seeded_noise:  # for a trainer that draws from the global generators
@@ -171,9 +173,6 @@ class Turn:
     def _kept(self) -> ClientState:
         return self.here.store.rounds
 
-    def _trainer_takes(self, name: str) -> bool:
-        return name in signature(self.setting.trainer.fit).parameters
-
     def _account(self) -> account.Account:
         file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
         if file is None:
@@ -198,7 +197,8 @@ class Turn:
         )  # fmt: skip
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
-            stateful = strategy.stateful or counted
+            keeps_training = self.setting.keeps_training
+            stateful = strategy.stateful or counted or keeps_training
             before = self._kept.load(request.round) if stateful else {}
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
@@ -213,6 +213,8 @@ class Turn:
                 values, after[stream.name] = stream.encode(local)
                 if stream.size(layout):
                     sent[stream.name] = values
+            if keeps_training:
+                after[TRAINER] = fit.state
             if counted:
                 after[account.STATE] = account.remember(before.get(account.STATE, {}), request.round)
             if stateful:

@@ -1,7 +1,7 @@
 """What can train and evaluate a model on a client's data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from hedgerow import checks
 from hedgerow.client.task import Task
@@ -12,9 +12,34 @@ class Trainer(Protocol):
     """Trains and evaluates one task; every back end keeps the same law.
 
     Nothing is remembered between calls: a result depends on the arguments
-    alone. Two back ends agree to 1e-5; one back end gives the same bits for
-    the same arguments, in any process of one machine.
+    alone (of which a client's `state` may be one). Two back ends agree to
+    1e-5; one back end gives the same bits for the same arguments, in any
+    process of one machine.
     """
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What `fit` does beyond plain SGD, by name; a trainer that declares nothing supports nothing more.
+
+        Plain SGD is `learning_rate`, `learning_rate_decay`, `epochs` and
+        `batch_size` of `LocalTraining`. Beyond that there are
+
+        - `"adam"`, `"momentum"`, `"weight_decay"`, `"proximal"`,
+          `"clip_gradient"` and `"clip_samples"`: that choice of `LocalTraining`;
+        - `"sample_noise"`: that choice too; `fit` then takes `seeded_noise`,
+          whether its noise follows from the run's seed (in a simulation);
+        - `"correction"`: `fit` takes `correction`, added to every step's
+          gradient, `(d,) float32`;
+        - `"state"`: `fit` takes `state`, the arrays that this client's last
+          `Fit` held in its `state`, `{}` at first; they are kept with all else
+          that a client keeps, also where a run is resumed;
+        - `"many"`: the trainer is a `TrainsMany`; a client's state is for `fit` alone;
+        - `"choice"`: the trainer is a `Chooses`.
+
+        A strategy that needs what is not declared is refused where client and
+        strategy meet, before anything is trained.
+        """
+        ...
 
     @property
     def layout(self) -> Layout:
@@ -34,9 +59,11 @@ class Trainer(Protocol):
         seed: int,
         round: int,
         client: str,
-        correction: Vector | None = None,
     ) -> Fit:
         """Train a copy of the model on one client's data, in `local.steps(len(data))` steps.
+
+        A trainer that declares `"correction"`, `"sample_noise"` or `"state"` takes
+        one more argument for each, see `supports`.
 
         Args:
             model: the global model; it is not changed.
@@ -46,8 +73,6 @@ class Trainer(Protocol):
             round: round number, from 1.
             client: stable name of the client. With `seed` and `round` it
                 decides the order of the samples and all other randomness.
-            correction: added to every step's gradient, `(d,)`. Only a strategy
-                with control variates gives one.
 
         Raises:
             ValueError: there are no samples, they do not fit the model, or
@@ -71,7 +96,6 @@ def check_learner(task: object) -> None:
         checks.has(parts, "a Task, such as Task(MyModel), or a Trainer", task=task)
 
 
-@runtime_checkable
 class TrainsMany(Protocol):
     """A trainer that trains several clients at once, faster than one after another."""
 
@@ -116,7 +140,6 @@ class Way(Protocol):
         ...
 
 
-@runtime_checkable
 class Chooses(Protocol):
     """A trainer that has to choose how it trains, once for all processes of a run."""
 

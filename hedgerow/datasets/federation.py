@@ -45,9 +45,10 @@ class Federation:
         if not isinstance(getattr(self.dataset, "train", None), Samples):
             raise ValueError(f"dataset is {checks.shown(self.dataset)}; it must be a Dataset")
         checks.texts(names=self.names)
-        checks.kind((tuple, list), " of arrays of whole numbers", indices=self.indices)
+        checks.kind((tuple, list), " of arrays of whole numbers", indices=self.indices, held=self.held)
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "indices", tuple(places("one of indices", i) for i in self.indices))
+        object.__setattr__(self, "held", tuple(places("one of held", i) for i in self.held))
         if len(self.names) != len(self.indices) or len(set(self.names)) != len(self.names):
             raise ValueError(
                 f"a federation has {len(self.names)} names, {len(set(self.names))} of them different, and"

@@ -30,7 +30,17 @@ from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
-from hedgerow.types import Arrays, ClientNames, Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.types import (
+    Arrays,
+    ClientNames,
+    Deployment,
+    Fit,
+    Layout,
+    LocalTraining,
+    Model,
+    Samples,
+    Vector,
+)
 
 CONFIDENCE = 0.95
 _LOUD = 10.0
@@ -121,11 +131,15 @@ class _Canaries:
 
 @dataclass(frozen=True)
 class _Sends:
-    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing."""
+    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing.
+
+    However clients would train: `supports` is whatever their strategy needs of that.
+    """
 
     layout: Layout
     length: float
     seed: int
+    supports: frozenset[str]
 
     def initial(self, seed: int) -> Model:
         return Model(np.zeros(self.layout.dimension, np.float32))
@@ -213,16 +227,18 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
     budget = replace(strategy.budget, epsilon=None, adjacency="zero_out")
     alone = replace(strategy, server_update=watched.rule, budget=budget, max_norm=None)
     layout = Layout.flat(dimension)
-    trainer = _Sends(layout, _LOUD * max(1.0, release.bounding.norm(release.bounding.init())), seed)
+    loud = _LOUD * max(1.0, release.bounding.norm(release.bounding.init()))
+    trainer = _Sends(layout, loud, seed, alone.needs - {"sample_noise"})
     ledger = Ledger(budget, file)
     state = begin(alone, trainer.initial(seed), layout)
     before, norm = state.model.parameters, release.norm(state.private)
     sums, cohorts, reaches, numbers = [], [], [], []
-    app = client_app(trainer, _Canaries(names), alone, unmasked=True, guard=None)
+    app = client_app(trainer, _Canaries(names), alone, deployment=Deployment.REHEARSED, guard=None)
     with InProcessGrid(app, len(names), names=names) as grid:
         for result in rounds(
-            grid, alone, state, layout, num_rounds=num_rounds, seed=seed, ledger=ledger, masks=False
-        ):
+            grid, alone, state, layout,
+            num_rounds=num_rounds, seed=seed, ledger=ledger, deployment=Deployment.REHEARSED,
+        ):  # fmt: skip
             after = result.state.model.parameters
             if not np.array_equal(after, before):  # released, whatever the result says
                 sums.append((after.astype(np.float64) - before) * (release.expected / norm))

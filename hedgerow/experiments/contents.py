@@ -1,6 +1,7 @@
 """What a simulated run computes with, for its fingerprint."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ def contents_of(
     test: Samples | None = None,
     initial: Model | Path | str | None = None,
     adversary: Adversary | None = None,
+    run: Mapping[str, str | None] | None = None,
 ) -> Contents:
-    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code."""
+    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code.
+
+    `run` is what of the way it is executed may show in its bits.
+    """
     data: dict[str, str] = {}
     if isinstance(clients, Federation):
         data["training data"] = digest(clients.dataset.train)
@@ -37,7 +42,7 @@ def contents_of(
         data["initial model"] = digest(initial)
     data["attack"] = digest((adversary.attack.name, adversary.clients) if adversary else None)
     torch: Any = sys.modules.get("torch")
-    return Contents(_code(task), data, {"torch": torch.__version__} if torch else {})
+    return Contents(_code(task), data, {"torch": torch.__version__} if torch else {}, run or {})
 
 
 def _code(task: Task | Trainer) -> dict[str, str]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from hedgerow.datasets import DATASETS
 from hedgerow.datasets.packing import DataFileError
+from hedgerow.experiments.config.arguments import from_value_error
 from hedgerow.experiments.config.errors import ConfigError, Mistake
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, RunOptions
 
 
 def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
@@ -21,7 +22,9 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
     mistakes: list[Mistake] = []
     tried = set[str]()
     for experiment in experiments:
-        what = json.dumps([experiment.data.model_dump(), experiment.model.model_dump(), experiment.seed])
+        parts = (experiment.data, experiment.model, experiment.run)
+        needs = sorted(experiment.strategy().needs)
+        what = json.dumps([*(part.model_dump() for part in parts), experiment.seed, needs])
         if what not in tried:
             tried.add(what)
             try:
@@ -43,13 +46,26 @@ def _try(experiment: Experiment) -> list[Mistake]:
         return [Mistake("data", str(error))]
     except ValueError as error:
         return [Mistake("data", str(error))]
-    from hedgerow.client.torch.trainer import TorchTrainer
-    from hedgerow.experiments.runs.simulate import start_of
+    from hedgerow.client.capabilities import require
+    from hedgerow.experiments.runs.simulate import learner_of, start_of
 
     name = federation.names[0]
     one = federation.samples(name).take(np.arange(1))
     try:
-        trainer = TorchTrainer(experiment.task())
+        task = experiment.task()
+    except ValueError as error:
+        return [Mistake("model", str(error))]
+    run = experiment.run.model_dump()
+    try:
+        trainer = learner_of(task, experiment.options(RunOptions()))
+    except ValueError as error:
+        key = next((key for key in run if str(error).startswith(f"{key} is ")), "")
+        return [from_value_error(error, run, "run")] if key else [Mistake("model", str(error))]
+    try:
+        require(trainer, experiment.strategy())
+    except ValueError as error:
+        return [Mistake("strategy", str(error))]
+    try:
         model = start_of(trainer, experiment.initial, experiment.seed)
         trainer.fit(model, one, LocalTraining(), seed=experiment.seed, round=1, client=name)
         trainer.evaluate(model, one)

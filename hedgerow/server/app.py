@@ -1,11 +1,12 @@
 """A training run that saves itself, and a Flower `ServerApp` of it."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
+from typing import Unpack
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -20,10 +21,11 @@ from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
 from hedgerow.server.roster import Roster
-from hedgerow.server.rounds import Evaluate, begin, rounds
+from hedgerow.server.rounds import Evaluate, begin, loop
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
+from hedgerow.types.options import Waiting, options_for
 
 log = logging.getLogger("hedgerow")
 
@@ -40,14 +42,11 @@ def train(
     folder: Path | str | HeldFolder | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
-    min_clients: int = 1,
-    timeout: float | None = None,
-    masks: bool = True,
-    register: Mapping[str, bytes] | None = None,
-    seeded_noise: bool = False,
     client_evaluation: EvaluationPlan | None = None,
     record: bool = False,
     contents: Contents | None = None,
+    options: RunOptions | None = None,
+    **changes: Unpack[Waiting],
 ) -> Generator[RoundResult, None, None]:
     """`rounds`, saved after each round and resumed from where it was.
 
@@ -62,12 +61,12 @@ def train(
 
     Args:
         initial: the model of round 0.
-        folder: where to save; `None` saves nothing.
-        min_clients: wait for so many clients before the first round.
+        folder: where to save; `None` saves nothing. A private strategy's ledger is `folder/privacy.jsonl`.
         record: keep who counted in each round, and with what, in
             `folder/replies`; `server.replay` makes the model from it again.
         contents: what decides the results beside the strategy, for the run's fingerprint.
-        seeded_noise: see `rounds`. A private strategy's ledger is `folder/privacy.jsonl`.
+        options: how it is executed; see `RunOptions`.
+        **changes: `timeout`, `register`, `deployment` and `min_clients`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 
@@ -80,27 +79,51 @@ def train(
         ValueError: it is to be recorded, and there is no folder.
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
+        ValueError: an option is set that means nothing on a grid.
     """
     # Before anything is made or waited for.
+    chosen = options_for("train", Waiting, options, changes)
     check_parts(strategy, layout)
     check_grid(grid)
-    check_run(
-        num_rounds, seed,
-        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, register=register,
-        masks=masks, seeded_noise=seeded_noise,
-    )  # fmt: skip
+    check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=evaluate_every)
     checks.kind(Model, ", such as trainer.initial(seed)", initial=initial)
     check_sizes(initial, layout, "initial")
-    checks.whole(0, min_clients=min_clients)
+    checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
+    checks.flag(record=record)
     checks.kind((Contents, NoneType), contents=contents)
     if record and folder is None:
         raise ValueError("record is True, and there is no folder to record in; give one")
+    return run(
+        grid, strategy, initial, layout, chosen,
+        num_rounds=num_rounds, seed=seed, folder=folder, evaluate=evaluate,
+        evaluate_every=evaluate_every, client_evaluation=client_evaluation, record=record,
+        contents=contents or Contents(),
+    )  # fmt: skip
+
+
+def run(
+    grid: Grid,
+    strategy: Strategy,
+    initial: Model,
+    layout: Layout,
+    options: RunOptions,
+    *,
+    num_rounds: int,
+    seed: int,
+    folder: Path | str | HeldFolder | None,
+    evaluate: Evaluate | None,
+    evaluate_every: int,
+    client_evaluation: EvaluationPlan | None,
+    record: bool,
+    contents: Contents,
+) -> Generator[RoundResult, None, None]:
+    """What `train` does, with options that are checked."""
     with nullcontext() if folder is None else hold(folder) as held:
         saves = _Saves(held, layout, seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None:
-            check_fingerprint(held.path, strategy, contents or Contents(), begun=loaded is not None)
+            check_fingerprint(held.path, strategy, contents, begun=loaded is not None)
         ledger = None
         if held and strategy.budget is not None:
             ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
@@ -109,13 +132,12 @@ def train(
             recorder = Recorder(held.path / RECORDINGS, layout, seed)
             recorder.begin(state)
         roster = Roster()
-        roster.wait(grid, min_clients)
-        results = rounds(
-            grid, strategy, state, layout,
+        roster.wait(grid, options.min_clients)
+        results = loop(
+            grid, strategy, state, layout, options,
             num_rounds=num_rounds, seed=seed, roster=roster,
-            evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
-            ledger=ledger, seeded_noise=seeded_noise, client_evaluation=client_evaluation,
-            record=recorder,
+            evaluate=evaluate, evaluate_every=evaluate_every, ledger=ledger,
+            client_evaluation=client_evaluation, record=recorder,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state
@@ -176,10 +198,10 @@ def server_app(
     seed: int = 0,
     folder: Path | str | None = None,
     evaluate: Evaluate | None = None,
-    min_clients: int = 1,
-    timeout: float | None = None,
-    register: Mapping[str, bytes] | None = None,
+    evaluate_every: int = 1,
     on_round: Callable[[RoundResult], None] | None = None,
+    options: RunOptions | None = None,
+    **changes: Unpack[Waiting],
 ) -> ServerApp:
     """Make a Flower `ServerApp` that trains, for a Flower project of your own.
 
@@ -191,13 +213,14 @@ def server_app(
     The others are those of `train`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range.
+        ValueError: an argument is of another kind or out of range; or an option is set that means
+            nothing on a grid.
     """
+    chosen = options_for("server_app", Waiting, options, changes)
     checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
     checks.kind(Callable, " that gives (model, layout)", initial=initial)
     checks.kind((Callable, NoneType), " of a RoundResult", on_round=on_round)
-    check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=1, timeout=timeout, register=register)
-    checks.whole(0, min_clients=min_clients)
+    check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=evaluate_every)
     folder = None if folder is None else checks.path(folder=folder)
     app = ServerApp()
 
@@ -207,7 +230,7 @@ def server_app(
         for result in train(
             grid, strategy, model, layout,
             num_rounds=num_rounds, seed=seed, folder=folder,
-            evaluate=evaluate, min_clients=min_clients, timeout=timeout, register=register,
+            evaluate=evaluate, evaluate_every=evaluate_every, options=chosen,
         ):  # fmt: skip
             if on_round is not None:
                 on_round(result)

@@ -1,6 +1,6 @@
 """What the arguments of a run must be, so that whoever gives another is told before anything is done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import NoneType
 from typing import Any
 
@@ -28,19 +28,12 @@ def check_run(
     *,
     evaluate: Callable[[Model], Any] | None,
     evaluate_every: int,
-    timeout: float | None,
-    register: Mapping[str, bytes] | None,
-    **flags: bool,
 ) -> None:
     """Raises `ValueError` where an argument of a run is of another kind or out of range."""
     checks.whole(0, num_rounds=num_rounds)
     checks.whole(None, seed=seed)
     checks.kind((Callable, NoneType), " of a Model", evaluate=evaluate)
     checks.whole(1, evaluate_every=evaluate_every)
-    if timeout is not None:
-        checks.positive(timeout=timeout)
-    checks.kind((Mapping, NoneType), ", such as {'client-0001': key}", register=register)
-    checks.flag(**flags)
 
 
 def check_sizes(model: Model, layout: Layout, name: str) -> None:

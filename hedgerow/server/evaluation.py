@@ -23,6 +23,7 @@ _LARGEST = 1e30
 
 
 @final
+@checks.arguments
 @dataclass(frozen=True)
 class EvaluationPlan:
     """Which clients measure the model, and when.

@@ -33,11 +33,13 @@ class Contents:
         code: digests of what is code, comparable in one version of Python and of the libraries only.
         data: digests of data.
         versions: of those libraries, such as `{"torch": "2.13.0"}`.
+        run: what of the way it is executed may show in its last bits, such as `{"device": "cpu"}`.
     """
 
     code: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    run: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, begun: bool) -> None:
@@ -55,6 +57,7 @@ def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, b
     """
     now = {
         "strategy": _values(strategy),
+        "run": dict(contents.run),
         "data": dict(contents.data),
         "code": dict(contents.code),
         "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **contents.versions},
@@ -71,9 +74,10 @@ def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, b
         write_whole(file, json.dumps(now, indent=1).encode())
         return
     changed = [
-        f"the {name.replace('_', ' ')} was {_show(old)}, is now {_show(now['strategy'][name])}"
-        for name, old in before["strategy"].items()
-        if name in now["strategy"] and now["strategy"][name] != old
+        f"the {name.replace('_', ' ')} was {_show(old)}, is now {_show(now[part][name])}"
+        for part in ("strategy", "run")
+        for name, old in before.get(part, {}).items()
+        if name in now[part] and now[part][name] != old
     ]
     changed += _digests_that_differ(before, now, "data")
     if before["versions"] == now["versions"]:

@@ -1,7 +1,6 @@
 """Which kind of round a strategy has."""
 
 import secrets
-from collections.abc import Mapping
 
 from flwr.serverapp import Grid
 
@@ -14,7 +13,7 @@ from hedgerow.server.plain import PlainRounds
 from hedgerow.server.recording import StartKeeping
 from hedgerow.server.round_kind import RoundKind
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, ServerState
+from hedgerow.types import Deployment, Layout, RunOptions, ServerState
 
 
 def kind_of(
@@ -22,13 +21,10 @@ def kind_of(
     grid: Grid,
     layout: Layout,
     state: ServerState,
+    options: RunOptions,
     *,
     seed: int,
-    timeout: float | None,
-    masks: bool,
-    register: Mapping[str, bytes] | None,
     ledger: Ledger | None,
-    seeded_noise: bool,
     keep: bool = False,
 ) -> RoundKind:
     """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
@@ -38,10 +34,11 @@ def kind_of(
         ValueError: the model has values that a private strategy would average without noise.
         LedgerError: the ledger holds less than the state has released.
     """
+    deployment, timeout = options.deployment or Deployment.REAL, options.timeout
     inner: private.Gathers
     if strategy.pipeline.only_sum:
         run, masked = secrets.token_hex(16), StartMasked(strategy, layout, seed)
-        inner = MaskedRounds(grid, masked, timeout, run, register, masks)
+        inner = MaskedRounds(grid, masked, timeout, run, options.register, deployment.masks)
     elif strategy.private:
         bounded = private.StartBounded(strategy, layout, seed)
         inner = PlainRounds(grid, bounded, timeout, lambda state: (private.clip_norm(strategy, state),))
@@ -52,4 +49,4 @@ def kind_of(
         return inner
     ledger = ledger or Ledger(strategy.budget)
     private.check(strategy, layout, state, ledger)
-    return private.PrivateRounds(inner, strategy, seed, ledger, seeded_noise)
+    return private.PrivateRounds(inner, strategy, seed, ledger, deployment.seeded)

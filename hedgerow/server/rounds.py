@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
+from typing import Unpack
 
 from flwr.serverapp import Grid
 
@@ -20,7 +21,8 @@ from hedgerow.server.step import step
 from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
+from hedgerow.types.options import OnGrid, options_for
 from hedgerow.types.recording import Recording
 
 log = logging.getLogger("hedgerow")
@@ -61,13 +63,11 @@ def rounds(
     roster: Roster | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
-    timeout: float | None = None,
-    masks: bool = True,
-    register: Mapping[str, bytes] | None = None,
     ledger: Ledger | None = None,
-    seeded_noise: bool = False,
     client_evaluation: EvaluationPlan | None = None,
     record: Callable[[Recording], None] | None = None,
+    options: RunOptions | None = None,
+    **changes: Unpack[OnGrid],
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
@@ -84,18 +84,14 @@ def rounds(
         roster: who is there; a new one by default.
         evaluate: measures the global model after a round.
         evaluate_every: measures it after every so many rounds, and the last.
-        timeout: seconds a cohort has for its replies, in each stage of a secure
-            aggregation; `None` waits for ever.
-        masks: run the whole protocol where the pipeline masks. Without, the
-            same sum is computed in the clear: only simulated clients do that.
-        register: identity keys of clients, pinned by the server too.
         ledger: of a private strategy; one in memory by default.
-        seeded_noise: the seed decides a private strategy's noise and cohorts:
-            for simulations only. Else the operating system's generator does,
-            and no two runs are alike.
         client_evaluation: which clients measure the model after a round, on
             the samples that they hold out, and when; `None` for none.
         record: is given what the step of each round depends on, before it is made.
+        options: how it is executed; see `RunOptions`.
+        **changes: `timeout`, `register` and `deployment`, in place of theirs in `options`. By default
+            the deployment is real: a private strategy's noise and cohorts come from the operating
+            system's generator, and no two runs are alike.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -109,25 +105,46 @@ def rounds(
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
         ValueError: an argument is of another kind or out of range; the state is of a strategy that
-            keeps something else; or clients would measure what the strategy protects.
+            keeps something else; clients would measure what the strategy protects; or an option is
+            set that means nothing on a grid.
     """
+    chosen = options_for("rounds", OnGrid, options, changes)
     check_parts(strategy, layout)
     check_grid(grid)
-    check_run(
-        num_rounds, seed,
-        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, register=register,
-        masks=masks, seeded_noise=seeded_noise,
-    )  # fmt: skip
+    check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=evaluate_every)
     checks.kind(ServerState, ", such as begin(strategy, model, layout)", state=state)
     checks.kind((Roster, NoneType), roster=roster)
     checks.kind((Ledger, NoneType), ledger=ledger)
+    checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
+    checks.kind((Callable, NoneType), " of a Recording", record=record)
+    return loop(
+        grid, strategy, state, layout, chosen,
+        num_rounds=num_rounds, seed=seed, roster=roster or Roster(), evaluate=evaluate,
+        evaluate_every=evaluate_every, ledger=ledger, client_evaluation=client_evaluation, record=record,
+    )  # fmt: skip
+
+
+def loop(
+    grid: Grid,
+    strategy: Strategy,
+    state: ServerState,
+    layout: Layout,
+    options: RunOptions,
+    *,
+    num_rounds: int,
+    seed: int,
+    roster: Roster,
+    evaluate: Evaluate | None,
+    evaluate_every: int,
+    ledger: Ledger | None,
+    client_evaluation: EvaluationPlan | None,
+    record: Callable[[Recording], None] | None,
+) -> Iterator[RoundResult]:
+    """What `rounds` does, with options that are checked."""
     _refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
-    roster, failures = roster or Roster(), Failures()
-    kind = kind_of(
-        strategy, grid, layout, state, seed=seed, timeout=timeout, masks=masks, register=register,
-        ledger=ledger, seeded_noise=seeded_noise, keep=record is not None,
-    )  # fmt: skip
+    failures = Failures()
+    kind = kind_of(strategy, grid, layout, state, options, seed=seed, ledger=ledger, keep=record is not None)
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
@@ -156,7 +173,7 @@ def rounds(
         if client_evaluation is not None and client_evaluation.due(number, num_rounds):
             nodes = {name: roster.node(name) for name in names}
             measured = evaluate_on_clients(
-                grid, client_evaluation, state, layout, nodes, seed=seed, timeout=timeout
+                grid, client_evaluation, state, layout, nodes, seed=seed, timeout=options.timeout
             )
         yield RoundResult(
             state=state,

@@ -68,6 +68,12 @@ class Strategy:
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What a trainer must support for this strategy beyond plain SGD, by name."""
+        corrects = any(stream.correction is not None for stream in self.streams)
+        return self.local.needs | ({"correction"} if corrects else set())
+
+    @property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
         return self.pipeline.stateful or bool(self.streams)
@@ -165,6 +171,7 @@ def _check_kinds(strategy: Strategy) -> None:
     checks.kind(Aggregate, RULE, aggregate=strategy.aggregate)
     checks.kind(ServerUpdate, ", such as fedadam().server_update", server_update=strategy.server_update)
     checks.kind((Budget, NoneType), ", such as Budget(delta=1e-5)", budget=strategy.budget)
+    checks.kind((Origin, NoneType), origin=strategy.origin)
     checks.kind((tuple, list), " of Stream", streams=strategy.streams)
     for stream in strategy.streams:
         checks.kind(Stream, ", as all of streams are", **{"one of streams": stream})

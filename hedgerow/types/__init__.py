@@ -7,12 +7,13 @@ constants. A `Layout` says which tensor lies where. A `Payload` is what a client
 
 from hedgerow.types.clients import ClientNames, Samples
 from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector
+from hedgerow.types.options import Deployment, RunOptions
 from hedgerow.types.payload import Client, CohortSum, Payload, PayloadError, RoundContext, Sender, Server
 from hedgerow.types.rounds import RoundResult, ServerState
 from hedgerow.types.training import Fit, LocalTraining
 
 __all__ = [
-    "Arrays", "Client", "ClientNames", "CohortSum", "Fit", "Layout", "LocalTraining", "Model", "Payload",
-    "PayloadError", "RoundContext", "RoundResult", "Samples", "Sender", "Server", "ServerState", "Tensor",
-    "Vector",
+    "Arrays", "Client", "ClientNames", "CohortSum", "Deployment", "Fit", "Layout", "LocalTraining", "Model",
+    "Payload", "PayloadError", "RoundContext", "RoundResult", "RunOptions", "Samples", "Sender", "Server",
+    "ServerState", "Tensor", "Vector",
 ]  # fmt: skip

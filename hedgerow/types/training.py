@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedgerow import checks
-from hedgerow.types.model import Vector
+from hedgerow.types.model import Arrays, Vector
 
 
 @checks.arguments
@@ -105,6 +105,16 @@ class LocalTraining:
             if value := getattr(self, name):
                 raise ValueError(f"{name} is {value}; it goes with sample_noise, which must then be above 0")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a trainer must support for this beyond plain SGD, by name (see `hedgerow.client.trainer`).
+
+        >>> sorted(LocalTraining(optimizer="adam", proximal=0.1).needs)
+        ['adam', 'proximal']
+        """
+        choices = ("momentum", "weight_decay", "proximal", "clip_gradient", "clip_samples", "sample_noise")
+        return frozenset({self.optimizer} - {"sgd"} | {name for name in choices if getattr(self, name)})
+
     def learning_rate_at(self, round: int) -> float:
         """Step size of a round, counted from 1."""
         return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
@@ -132,6 +142,7 @@ class Fit:
         num_examples: samples trained on.
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
         finite: the trainer has looked whether all of this is finite, and it is.
+        state: what the client keeps for its next `fit`, by name; only of a trainer that declares `"state"`.
     """
 
     delta: Vector
@@ -139,3 +150,4 @@ class Fit:
     num_examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     finite: bool = False
+    state: Arrays = field(default_factory=dict)

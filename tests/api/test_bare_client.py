@@ -18,7 +18,7 @@ from hedgerow.ring.vector import RingSum, read_vector
 from hedgerow.secure.errors import NotMasked
 from hedgerow.simulation import flower
 from hedgerow.strategies.transforms.mask import shape_of
-from hedgerow.types import PayloadError
+from hedgerow.types import Deployment, PayloadError
 from hedgerow.wire import codec
 from hedgerow.wire.messages import unpack_vector
 from tests import bare_rounds
@@ -51,7 +51,7 @@ def bare() -> dict[str, list[str]]:
 def on_flower(strategy, rounds, clients=0) -> list[bytes]:
     """What the same clients answer on Flower."""
     data = bare_rounds.Data()
-    app = client_app(bare_rounds.NumpyTrainer(), data, strategy, unmasked=True, seeded_noise=True, guard=None)
+    app = client_app(bare_rounds.NumpyTrainer(), data, strategy, deployment=Deployment.SIMULATED, guard=None)
     contexts = [Context(1, 1, {"client-name": name}, RecordDict(), {}) for name in data.names]
     found = []
     for round in range(1, rounds + 1):

@@ -23,6 +23,7 @@ from hedgerow.client.app import client_app
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import dp_fedavg, poisson
+from hedgerow.types import Deployment
 from tests.support import MeanTrainer, clients
 
 folder, seeded = Path(sys.argv[1]), sys.argv[2] == "seeded"
@@ -30,7 +31,7 @@ strategy = dp_fedavg(0.5, {NOISE}, {DELTA}, clip_quantile=0.5, sampling=poisson(
 trainer, data = MeanTrainer(), clients(20)
 with InProcessGrid(client_app(trainer, data, strategy), 20, names=data.names) as grid:
     for result in train(grid, strategy, trainer.initial(0), trainer.layout, num_rounds={ROUNDS},
-                        folder=folder, seeded_noise=seeded):
+                        folder=folder, deployment=Deployment.SIMULATED if seeded else Deployment.REAL):
         model = hashlib.sha256(result.state.model.parameters.tobytes()).hexdigest()
         with (folder / "watched.txt").open("a") as file:
             file.write(f"{{result.round}} {{model}} {{result.epsilon!r}}\\n")

@@ -31,6 +31,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked
 class Together(MeanTrainer):
     """Trains several at once."""
 
+    supports = frozenset({"many"})
+
     def fit_many(self, model, clients, local, *, seed, round) -> Iterator[tuple[str, Fit | Exception]]:
         for name, data in reversed(clients):
             yield name, self.fit(model, data, local, seed=seed, round=round, client=name)

@@ -132,6 +132,8 @@ def test_memory_is_flat_over_200_rounds(workers):
 class LargeTogether(Large):
     """Trains several at once."""
 
+    supports = frozenset({"many"})
+
     def fit_many(self, model, clients, local, *, seed, round):
         for name, data in clients:
             yield name, self.fit(model, data, local, seed=seed, round=round, client=name)

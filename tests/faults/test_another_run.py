@@ -1,5 +1,6 @@
 """Going on after a change: refused by name, extended, or begun anew from a model."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,8 @@ CHANGES = [
         {"strategy": hr.fedavg(local=replace(LOCAL, learning_rate=0.2))},
         "the learning rate was 0.1, is now 0.2",
     ),
+    ({"trainer": "batch"}, "the trainer was loop, is now batch"),
+    ({"precision": "bfloat16"}, "the precision was float32, is now bfloat16"),
     ({"strategy": hr.fedavg(sampling=hr.uniform(2))}, r"the sampling was uniform\(10\), is now uniform\(2\)"),
     ({"strategy": hr.fedavg(pipeline=hr.quantize(8))}, "the pipeline was .*, is now .*quantize"),
     ({"strategy": hr.fedavg(max_norm=3.0)}, "the max norm was none, is now 3.0"),
@@ -213,3 +216,27 @@ def test_a_loop_that_is_left_leaves_its_last_round_saved_and_a_model(tmp_path) -
     assert (tmp_path / "run/model.safetensors").read_bytes() == (
         tmp_path / "whole/model.safetensors"
     ).read_bytes()
+
+
+def test_a_device_is_the_one_it_was_by_whatever_name_and_workers_may_change(begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "run")
+    assert len(run(tmp_path / "run", rounds=3, device="cpu", workers=2)) == 1
+    file = tmp_path / "run" / FILE
+    file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    with pytest.raises(AnotherRun, match="the device was cuda, is now cpu"):
+        run(tmp_path / "run", rounds=4)
+
+
+def test_a_run_of_a_hedgerow_that_kept_no_trainer_goes_on(begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "run")
+    file = tmp_path / "run" / FILE
+    kept = json.loads(file.read_text())
+    assert kept.pop("run") == {"trainer": "loop", "device": "cpu", "precision": "float32"}
+    file.write_text(json.dumps(kept))
+    assert len(run(tmp_path / "run", rounds=3)) == 1
+
+
+def test_a_trainer_that_is_made_already_keeps_its_precision_too(tmp_path):
+    run(tmp_path, task=hr.TorchTrainer(hr.Task(network)))
+    with pytest.raises(AnotherRun, match="the precision was float32, is now bfloat16"):
+        run(tmp_path, rounds=3, task=hr.TorchTrainer(hr.Task(network), precision="bfloat16"))

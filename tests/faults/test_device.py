@@ -40,15 +40,17 @@ def test_a_rule_in_its_old_place_is_not_silently_ignored(key: str, tmp_path) -> 
     device.refused("query")
 
 
+SAMPLED = ["clip_samples=1.0", "sample_delta=1e-5", "sample_noise=2.0", "sample_rate=0.1"]
+PRIVATE_SAMPLES = load("heart", [f"local.{text}" for text in SAMPLED]).strategy()
+
+
 class Careless(MeanTrainer):
     """Its errors tell of a patient."""
 
+    supports = PRIVATE_SAMPLES.needs
+
     def fit(self, *arguments, **options):
         raise ValueError("/home/jane-doe/scan-17.png has 3 values that are not finite")
-
-
-SAMPLED = ["clip_samples=1.0", "sample_delta=1e-5", "sample_noise=2.0", "sample_rate=0.1"]
-PRIVATE_SAMPLES = load("heart", [f"local.{text}" for text in SAMPLED]).strategy()
 
 
 @pytest.mark.parametrize("strategy", [MASKED, secure_dp_fedavg(0.5, 2.0), PRIVATE_SAMPLES])
@@ -57,7 +59,7 @@ def test_no_error_of_a_masked_or_private_client_tells_of_its_data(strategy, tmp_
         def samples(self, name: str) -> Samples:
             raise OSError("/home/jane-doe/scan-17.png is not there")
 
-    for trainer, data in ((Careless(), Clients({})), (MeanTrainer(), Absent({"ann": None}))):
+    for trainer, data in ((Careless(), Clients({})), (Careless(), Absent({"ann": None}))):
         client = client_app(trainer, data, strategy)
         context = Context(1, 1, {"client-name": "ann"}, RecordDict(), {})
         for kind in ("query", "train", "train.keys", "train.masked"):

@@ -16,16 +16,17 @@ from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.simulate import simulate
-from hedgerow.records import pack_train
+from hedgerow.records import to_flower
 from hedgerow.secure.errors import NotMasked
 from hedgerow.server.evaluation import EvaluationPlan, StartEvaluation
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation import flower
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import dp_fedavg, fedavg, parse_pipeline, poisson, secure_fedavg, uniform
-from hedgerow.types import LocalTraining
+from hedgerow.types import Deployment, LocalTraining
 from hedgerow.types.evaluation import ClientEvaluation, Measured
 from hedgerow.wire.evaluation import pack_evaluation
+from hedgerow.wire.messages import pack_train
 from tests.support import LAYOUT, MeanTrainer, clients
 
 ALL = EvaluationPlan()
@@ -71,15 +72,22 @@ class Fails(MeanTrainer):
         return super().evaluate(model, data)
 
 
+@dataclass(frozen=True)
+class Noisy(MeanTrainer):
+    """Says that it adds noise to samples."""
+
+    supports = frozenset({"clip_samples", "sample_noise"})
+
+
 def run(strategy=None, plan=ALL, trainer=None, workers=1, count=3, number=14):
     strategy = strategy or fedavg(sampling=uniform(5), local=LocalTraining(learning_rate=0.1))
     trainer, data = trainer or MeanTrainer(), HeldOut(clients(number), 0.4)
-    app = client_app(trainer, data, strategy, seeded_noise=True, unmasked=True)
+    app = client_app(trainer, data, strategy, deployment=Deployment.SIMULATED)
     with InProcessGrid(app, number, names=data.names, workers=workers) as grid:
         state = begin(strategy, trainer.initial(0), trainer.layout)
         yield from rounds(
-            grid, strategy, state, trainer.layout, num_rounds=count, masks=False, seeded_noise=True,
-            client_evaluation=plan,
+            grid, strategy, state, trainer.layout, num_rounds=count,
+            deployment=Deployment.SIMULATED, client_evaluation=plan,
         )  # fmt: skip
 
 
@@ -150,10 +158,10 @@ def test_bytes_of_an_evaluation_are_those_of_its_messages():
     *_, last = run(count=2)
     found, model = last.client_evaluation, last.state.model
     request = pack_train(model, LAYOUT, round=2, seed=0)
-    assert set(found.bytes_down.values()) == {records.measure(request)}
+    assert set(found.bytes_down.values()) == {records.measure(to_flower(request))}
     for name, measured in found.clients.items():
         reply = pack_evaluation(measured, round=2, client=name)
-        assert found.bytes_up[name] == records.measure(reply)
+        assert found.bytes_up[name] == records.measure(to_flower(reply))
 
 
 PROTECTED = {
@@ -173,15 +181,15 @@ PROTECTED = {
 def test_what_a_strategy_protects_is_not_measured(protection):
     strategy, why = PROTECTED[protection]
     with pytest.raises(ValueError, match=why):
-        next(run(strategy))
+        next(run(strategy, trainer=Noisy()))
 
 
 @pytest.mark.parametrize("protection", PROTECTED)
 def test_a_client_refuses_by_itself_to_tell_what_its_strategy_protects(protection):
     strategy, why = PROTECTED[protection]
-    app = client_app(MeanTrainer(), HeldOut(clients(3), 0.4), strategy, guard=None, seeded_noise=True)
+    app = client_app(Noisy(), HeldOut(clients(3), 0.4), strategy, guard=None, deployment=Deployment.SIMULATED)
     model = MeanTrainer().initial(0)
-    content = pack_train(model, LAYOUT, round=1, seed=0)
+    content = to_flower(pack_train(model, LAYOUT, round=1, seed=0))
     context = Context(1, 1, {"partition-id": 0}, RecordDict(), {})
     with flower.task_identity(1):
         message = flower.instruction(1, "m", 1, content, message_type="evaluate", group_id="1")
@@ -209,7 +217,7 @@ def reply(changed=None, **options):
         content[name] = record
     with flower.task_identity(1):
         asked = flower.instruction(1, "m", 1, RecordDict(), message_type="evaluate", group_id="1")
-        return Message(content, reply_to=asked)
+        return Message(to_flower(content), reply_to=asked)
 
 
 def metrics(**values):

@@ -13,15 +13,16 @@ from hedgerow.datasets import from_function
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, parse_pipeline, scaffold, secure_fedavg, uniform, weight_by_examples
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Tensor
+from hedgerow.types import Deployment, Fit, Layout, LocalTraining, Model, Samples, Tensor
 from tests.support import MeanTrainer, clients
 
 
 def run(strategy, trainer, data, *, count=1, workers=1, masks=True):
-    app = client_app(trainer, data, strategy, unmasked=not masks)
+    deployment = Deployment.REAL if masks else Deployment.REHEARSED
+    app = client_app(trainer, data, strategy, deployment=deployment)
     with InProcessGrid(app, len(data.names), names=data.names, workers=workers) as grid:
         state = begin(strategy, trainer.initial(0), trainer.layout)
-        return list(rounds(grid, strategy, state, trainer.layout, num_rounds=count, masks=masks))
+        return list(rounds(grid, strategy, state, trainer.layout, num_rounds=count, deployment=deployment))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -64,6 +65,7 @@ class Given(MeanTrainer):
     deltas: tuple[float, ...] = (1.0,)
     examples: tuple[int, ...] = (10,)
     layout: Layout = LAYOUT
+    supports = frozenset({"correction"})
 
     def initial(self, seed: int) -> Model:
         return Model(

@@ -67,12 +67,12 @@ def run(folder: Path, multiplier: float, epsilon: float | None, trained: list[st
 
     strategy = dp_fedavg(0.5, multiplier, 1e-5, epsilon, sampling=poisson(4, population=12))
     trainer, data = Trainer(), clients(12)
-    app = client_app(trainer, data, strategy, unmasked=True, seeded_noise=True)
+    app = client_app(trainer, data, strategy, deployment=hr.Deployment.SIMULATED)
     with InProcessGrid(app, 12, names=data.names) as grid:
         return list(
             train(
                 grid, strategy, trainer.initial(0), trainer.layout, num_rounds=3, folder=folder,
-                masks=False, seeded_noise=True,
+                deployment=hr.Deployment.SIMULATED,
             )
         )  # fmt: skip
 

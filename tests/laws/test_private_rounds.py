@@ -28,7 +28,7 @@ from hedgerow.strategies import (
 )
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import FixedPointMean
-from hedgerow.types import Layout, LocalTraining, Model, Tensor
+from hedgerow.types import Deployment, Layout, LocalTraining, Model, Tensor
 from tests.support import DIMENSION, LAYOUT, MeanTrainer, clients
 
 ADAPTIVE = dp_fedavg(
@@ -49,11 +49,12 @@ SKELLAM = secure_dp_fedavg(
 
 def run(strategy, folder=None, count=5, data=None, workers=1, seeded=True, trainer=None):
     trainer, data = trainer or MeanTrainer(), data or clients(12)
-    app = client_app(trainer, data, strategy, unmasked=True, seeded_noise=seeded)
+    deployment = Deployment.SIMULATED if seeded else Deployment.REHEARSED
+    app = client_app(trainer, data, strategy, deployment=deployment)
     with InProcessGrid(app, len(data.names), names=data.names, workers=workers) as grid:
         yield from train(
             grid, strategy, trainer.initial(0), trainer.layout,
-            num_rounds=count, folder=folder, masks=False, seeded_noise=seeded,
+            num_rounds=count, folder=folder, deployment=deployment,
         )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ STATEFUL = "chain(weight_by_examples(), error_feedback(top_k(0.2), quantize(8)))
 class Corrected(MeanTrainer):
     """Takes a correction, and cannot train on samples whose number is a multiple of 9."""
 
+    supports = frozenset({"correction", "proximal"})
+
     def fit(self, model, data, local, *, correction=None, **options):
         if len(data) % 9 == 0:
             raise ValueError("it does not train")

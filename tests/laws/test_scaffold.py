@@ -79,6 +79,7 @@ class Quadratic:
     """`a / 2 (w - b)^2`, where `x` is the one pair `(a, b)` of a client."""
 
     layout: Layout = field(default_factory=lambda: Layout.flat(1))
+    supports = frozenset({"correction"})
 
     def initial(self, seed):
         return Model(np.zeros(1, np.float32))

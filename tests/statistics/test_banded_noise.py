@@ -15,6 +15,7 @@ from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import banded_noise, chain, clip, cyclic, dp_ftrl, gaussian_noise, poisson
 from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Deployment
 from tests.support import MeanTrainer, clients
 
 BANDS, ROUNDS = 4, 24
@@ -158,7 +159,7 @@ def run(folder, count, workers=1):
     with InProcessGrid(app, 12, names=data.names, workers=workers) as grid:
         yield from train(
             grid, strategy, trainer.initial(0), trainer.layout,
-            num_rounds=count, folder=folder, seeded_noise=True,
+            num_rounds=count, folder=folder, deployment=Deployment.SIMULATED,
         )  # fmt: skip
 
 

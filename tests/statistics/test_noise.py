@@ -15,7 +15,7 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import Strategy, dp_fedavg, parse_pipeline, poisson
-from hedgerow.types import Fit, Layout, Model
+from hedgerow.types import Deployment, Fit, Layout, Model
 from tests.support import Clients, clients
 
 D = 1000
@@ -45,10 +45,13 @@ class FixedTrainer:
 def releases(strategy: Strategy, data: Clients, count: int, seed: int = 0, seeded: bool = True):
     """`(cohort size, delta of the model)` of each round."""
     trainer = FixedTrainer()
+    deployment = Deployment.SIMULATED if seeded else Deployment.REAL
     with InProcessGrid(client_app(trainer, data, strategy), len(data.names), names=data.names) as grid:
         state = begin(strategy, trainer.initial(seed), trainer.layout)
         before = state.model.parameters
-        for result in rounds(grid, strategy, state, LAYOUT, num_rounds=count, seed=seed, seeded_noise=seeded):
+        for result in rounds(
+            grid, strategy, state, LAYOUT, num_rounds=count, seed=seed, deployment=deployment
+        ):
             after = result.state.model.parameters
             yield len(result.cohort) - len(result.dropped), after.astype(np.float64) - before
             before = after

@@ -48,6 +48,7 @@ class CohortTrainer:
         threads: of torch, while it works here.
         device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a
             GPU bits may differ.
+        precision: as for `TorchTrainer`; less than float32 is trained in a loop.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
             `fit_many` and take what is faster.
         at_once: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
@@ -55,7 +56,7 @@ class CohortTrainer:
 
     Raises:
         ValueError: as for `TorchTrainer`, or `mode` or `at_once` is not what
-            it must be.
+            it must be, or `mode` is `"batch"` in less than float32.
 
     >>> import torch
     >>> task = Task(lambda: torch.nn.Linear(2, 2))
@@ -74,6 +75,7 @@ class CohortTrainer:
         *,
         threads: int = 1,
         device: str | None = None,
+        precision: str = "float32",
         mode: str = "auto",
         at_once: int | None = None,
         choice: Choice | None = None,
@@ -83,19 +85,39 @@ class CohortTrainer:
             checks.whole(2, at_once=at_once)
         self._task = task
         self._device = find_device(device or (choice.device if choice else None))
-        self._inner = TorchTrainer(task, threads=threads, device=str(self._device))
+        self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
         self._mode, self._at_once = mode, at_once
         self._beside = SideBySide(self._inner, losses_of(task.loss), self._device, threads)
-        if mode == "loop" and choice is None:
-            choice = Choice("loop", "asked for", device=str(self._device))
+        if "batch" in (mode, choice and choice.method) and precision != "float32":
+            raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")
+        if choice is None and (mode == "loop" or precision != "float32"):
+            why = "asked for" if mode == "loop" else f"a batch is float32 only, and precision is {precision}"
+            choice = Choice("loop", why, device=str(self._device))
         self._choice = choice
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, with the choice that was made here."""
-        options: dict[str, Any] = {"threads": self._threads, "device": str(self._device), "mode": self._mode}
-        options |= {"at_once": self._at_once, "choice": self._choice}
-        return partial(CohortTrainer, self._task, **options), ()
+        make = partial(
+            CohortTrainer, self._task, threads=self._threads, device=self.device, precision=self.precision,
+            mode=self._mode, at_once=self._at_once, choice=self._choice,
+        )  # fmt: skip
+        return make, ()
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
+        return self._inner.supports | {"many", "choice"}
+
+    @property
+    def device(self) -> str:
+        """What it computes on."""
+        return self._inner.device
+
+    @property
+    def precision(self) -> str:
+        """Of forward and backward passes."""
+        return self._inner.precision
 
     @property
     def task(self) -> Task:

@@ -67,10 +67,16 @@ class Lora:
         checks.whole(1, rank=self.rank)
         if self.alpha is not None:
             checks.positive(alpha=self.alpha)
-        for argument, patterns in (("targets", self.targets or ()), ("train", self.train)):
-            if isinstance(patterns, str) or not all(isinstance(p, str) for p in patterns):
+        if not callable(self.base):
+            raise ValueError(
+                f"model is {checks.shown(self.base)}; it must be a torch module, or a function that makes one"
+            )
+        targets = () if self.targets is None else self.targets
+        for argument, patterns in (("targets", targets), ("train", self.train)):
+            listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
+            if not listed or not all(isinstance(p, str) for p in patterns):
                 raise ValueError(
-                    f"{argument} is {patterns!r}; it must be a list of names, such as ['hidden*']"
+                    f"{argument} is {checks.shown(patterns)}; it must be a list of names, such as ['hidden*']"
                 )
 
     def __call__(self) -> nn.Module:
@@ -146,6 +152,7 @@ class Lora:
         return module
 
 
+@checks.arguments
 def lora(
     model: Callable[[], nn.Module] | nn.Module,
     *,

@@ -4,8 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,10 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.explained import explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
+from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import Chance, chance, private_gradients
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
@@ -31,6 +32,8 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 log = logging.getLogger("hedgerow")
 
 _MOST_THREADS = 1024
+_IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
+_SUPPORTS = frozenset({"adam", "clip_gradient", "correction", "momentum", "proximal", "weight_decay"})
 
 
 @checks.arguments
@@ -49,11 +52,15 @@ class TorchTrainer:
         threads: of torch, while it works here. Other numbers give other bits.
         device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
             same `fit` give the same bits.
+        precision: of forward and backward passes in training, `"float32"`, or
+            `"bfloat16"` or `"float16"` where the device can (`torch.autocast`);
+            weights, steps and evaluation are float32. Clipped samples are not
+            supported then: their norms would be rounded.
         evaluation_batch: samples evaluated at once.
 
     Raises:
         ValueError: the factory does not give a module with trainable float32
-            parameters, or there is no such device here.
+            parameters, or there is no such device or precision here.
 
     A trainer is not safe to use from two threads at once.
 
@@ -68,6 +75,7 @@ class TorchTrainer:
         *,
         threads: int = 1,
         device: str | None = None,
+        precision: str = "float32",
         evaluation_batch: int = 256,
     ) -> None:
         checks.kind(Task, ", such as Task(MyModel)", task=task)
@@ -76,6 +84,7 @@ class TorchTrainer:
         self._task = task
         self._threads = threads
         self._device = find_device(device)
+        self._precision = find_precision(precision, self._device)
         self._evaluation_batch = evaluation_batch
         decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
         self._net = FlatModule(self._build(0, "constants"), self._device, decide)
@@ -83,10 +92,8 @@ class TorchTrainer:
         self._loss = own or cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
         build = partial(self._build, 0, "constants")
-        self._batches, self._trial = (
-            Batches(build, self._device),
-            Trial(build, self._scalar_loss, self._device),
-        )
+        self._batches = Batches(build, self._device)
+        self._trial = Trial(build, self._scalar_loss, self._device)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
@@ -95,9 +102,25 @@ class TorchTrainer:
             self._task,
             threads=self._threads,
             device=str(self._device),
+            precision=self.precision,
             evaluation_batch=self._evaluation_batch,
         )
         return make, ()
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Every choice of `LocalTraining`, and a correction; in less than float32, no clipped samples."""
+        return _SUPPORTS | (_IN_FLOAT32 if self._precision.full else set())
+
+    @property
+    def device(self) -> str:
+        """What it computes on."""
+        return str(self._device)
+
+    @property
+    def precision(self) -> str:
+        """Of forward and backward passes in training."""
+        return self._precision.name
 
     @property
     def task(self) -> Task:
@@ -214,11 +237,11 @@ class TorchTrainer:
             for first in range(0, len(data), self._evaluation_batch):
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
                 x, y = self._batches.take(data, index)
-                with _explained("evaluation", x, y):
-                    outputs, loss = self._forward(x, y)
-                    totals["loss"] += loss.item() * len(index)
+                with explained("evaluation", x, y):
+                    outputs = self._net.module(x)
+                    totals["loss"] += self._scalar_loss(outputs, y).item() * len(index)
                     for name, metric in self._task.measures.items():
-                        totals[name] += _total(name, metric(outputs, y), len(index))
+                        totals[name] += total_of(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
 
     def _epoch(self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str) -> float:
@@ -228,7 +251,7 @@ class TorchTrainer:
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
-            with _explained(who, x, y):
+            with explained(who, x, y):
                 if local.clip_samples:
                     loss, gradients = self._samples(x, y, local.clip_samples)
                 else:
@@ -248,7 +271,7 @@ class TorchTrainer:
                 return drawn.model(number, data.x[place].tobytes() + data.y[place].tobytes())
 
             try:
-                with _explained(who, x, y):
+                with explained(who, x, y):
                     return self._samples.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
             except ValueError as error:
                 log.error("%s", error)
@@ -262,13 +285,8 @@ class TorchTrainer:
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
         with self._net.lone_sample() if len(x) == 1 else nullcontext():
-            _, loss = self._forward(x, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss, self._net.take_gradients()
-
-    def _forward(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-        outputs = self._net.module(x)
-        return outputs, self._scalar_loss(outputs, y)
+            loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
+        return loss, self._precision.backward(loss, self._net.take_gradients)
 
     def _scalar_loss(self, outputs: Any, y: Tensor) -> Tensor:
         loss = self._loss(outputs, y)
@@ -282,28 +300,3 @@ class TorchTrainer:
         if isinstance(module, nn.Module):
             return module
         raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
-
-
-def _total(name: str, values: Any, samples: int) -> float:
-    if isinstance(values, Tensor) and values.shape == (samples,):
-        return values.double().sum().item()
-    shape = tuple(values.shape) if isinstance(values, Tensor) else f"no tensor but {values!r}"
-    raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
-
-
-@contextmanager
-def _explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
-    """Errors of the user's model and loss, with what they were given."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(
-                f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
-                " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
-            ) from error
-        kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
-        raise ValueError(
-            f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
-            f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
-        ) from error

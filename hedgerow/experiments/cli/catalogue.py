@@ -112,6 +112,7 @@ def _summaries(kind: str) -> dict[str, str]:
 
 
 def _registry(kind: str) -> Registry:
+    from hedgerow.client.trainers import TRAINERS
     from hedgerow.datasets import DATASETS, PARTITIONS
     from hedgerow.models import MODELS
     from hedgerow.simulation.attacks.registry import ATTACKS
@@ -121,7 +122,7 @@ def _registry(kind: str) -> Registry:
 
     return {
         "datasets": DATASETS, "partitions": PARTITIONS, "models": MODELS, "strategies": PRESETS,
-        "transforms": TRANSFORMS, "aggregates": AGGREGATES, "attacks": ATTACKS,
+        "trainers": TRAINERS, "transforms": TRANSFORMS, "aggregates": AGGREGATES, "attacks": ATTACKS,
     }[kind]  # fmt: skip
 
 

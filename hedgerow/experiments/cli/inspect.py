@@ -24,6 +24,7 @@ class Kind(StrEnum):
     partitions = "partitions"
     models = "models"
     strategies = "strategies"
+    trainers = "trainers"
     transforms = "transforms"
     aggregates = "aggregates"
     attacks = "attacks"

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hedgerow.experiments.config.errors import CommandError
+
 if TYPE_CHECKING:
     from hedgerow.experiments.runs.profile import Profile
+    from hedgerow.types import RunOptions
 
 
 class Place(StrEnum):
@@ -53,7 +56,34 @@ MasksOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="number of cores")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes, one thread each.",
+        show_default="[run] workers, or cores; 1 on a GPU",
+    ),
+]
+TrainerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How clients are trained: loop, batch or auto (see 'hedgerow list trainers').",
+        show_default="[run] of the file, or loop",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cpu|cuda|cuda:N|mps", help="Where torch computes.", show_default="[run] of the file, or cpu"
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="float32|bfloat16|float16",
+        help="Of forward and backward passes; weights are float32.",
+        show_default="[run] of the file, or float32",
+    ),
 ]
 ClientTimeoutOption = Annotated[
     float | None,
@@ -82,17 +112,46 @@ RecordOption = Annotated[
 ]
 
 
-class Limits(NamedTuple):
-    """What the clients of a run may take; `None` for no limit, and for as many workers as cores."""
+def bytes_of(megabytes: int | None) -> int | None:
+    """A limit in bytes; `None` for no limit."""
+    return None if megabytes is None else megabytes * 10**6
 
-    workers: int | None
-    client_timeout: float | None
-    memory_limit_mb: int | None
 
-    @property
-    def memory_limit(self) -> int | None:
-        """In bytes."""
-        return None if self.memory_limit_mb is None else self.memory_limit_mb * 10**6
+def run_options(
+    workers: int | None,
+    client_timeout: float | None,
+    memory_limit: int | None,
+    engine: Place,
+    address: str | None,
+    masks: bool,
+) -> "RunOptions":
+    """What the options of a command say together; `workers` of `None` is not decided yet.
+
+    Raises:
+        CommandError: they do not go together.
+    """
+    from hedgerow.types import Deployment, RunOptions
+
+    if address is not None and engine is not Place.ray:
+        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
+    return RunOptions(
+        deployment=Deployment.MASKED if masks else None,
+        workers=workers,
+        engine=engine.value,
+        address=address,
+        client_timeout=client_timeout,
+        memory_limit=bytes_of(memory_limit),
+    )
+
+
+def in_run(trainer: str | None, device: str | None, precision: str | None) -> list[str]:
+    """Options that are keys of `[run]`, as overrides: a run keeps them in its folder.
+
+    >>> in_run("batch", None, None)
+    ['run.trainer=batch']
+    """
+    given = {"trainer": trainer, "device": device, "precision": precision}
+    return [f"run.{key}={value}" for key, value in given.items() if value is not None]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,20 +13,25 @@ from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.cli.options import (
     AddressOption,
     ClientTimeoutOption,
+    DeviceOption,
     ExtendArgument,
     JsonOption,
-    Limits,
     MasksOption,
     MemoryLimitOption,
     OutOption,
     OverridesArgument,
     Place,
     PlaceOption,
+    PrecisionOption,
     ProfileOption,
     RecordOption,
     SourceArgument,
+    TrainerOption,
     WorkersOption,
+    bytes_of,
+    in_run,
     profiled,
+    run_options,
 )
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.progress import run_progress, sweep_progress
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from hedgerow.experiments.config.schema import Experiment
     from hedgerow.experiments.runs.profile import Profile
     from hedgerow.locks import HeldFolder
+    from hedgerow.types import RunOptions
 
 
 class Engine(StrEnum):
@@ -50,6 +57,9 @@ def run(
     source: SourceArgument,
     overrides: OverridesArgument = None,
     out: OutOption = None,
+    trainer: TrainerOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     workers: WorkersOption = None,
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
@@ -72,12 +82,13 @@ def run(
         from hedgerow.experiments.runs.store import RunFolder
         from hedgerow.locks import hold
 
-        experiment = load(source, [*(overrides or ()), *(["run.record=true"] if record else [])])
+        also = [*in_run(trainer, device, precision), *(["run.record=true"] if record else [])]
+        experiment = load(source, [*(overrides or ()), *also])
     if isinstance(experiment, Sweep):
         count = len(experiment.cells)
         raise CommandError(f"{source} describes {count} experiments; run them with: hedgerow sweep {source}")
     folder = out or Path("runs") / slug(experiment.name)
-    limits = Limits(workers, client_timeout, memory_limit)
+    options = run_options(workers, client_timeout, memory_limit, engine, address, masks)
     with hold(folder, keep=True) as held:
         there = RunFolder.create(folder, to_toml(experiment)) if (folder / "config.toml").is_file() else None
         if there is not None and there.begun and not there.finished:
@@ -86,7 +97,7 @@ def run(
                 f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
                 f" go on with: hedgerow resume {folder}"
             )
-        _run(experiment, held, limits, json, measured, engine=engine, address=address, masks=masks)
+        _run(experiment, held, options, json, measured)
 
 
 def simulate(
@@ -123,14 +134,13 @@ def simulate(
     """
     from hedgerow.experiments.runs.processes import run_module
 
-    limits = Limits(workers, client_timeout, memory_limit)
     options = {
         "folder": str(folder),
         "run_config": run_config or [],
         "clients": clients,
         "workers": workers,
         "client_timeout": client_timeout,
-        "memory_limit": limits.memory_limit,
+        "memory_limit": bytes_of(memory_limit),
         "trace": profile and str(profile),
         "engine": engine.value,
     }
@@ -143,6 +153,9 @@ def sweep(
     source: SourceArgument,
     overrides: OverridesArgument = None,
     out: OutOption = None,
+    trainer: TrainerOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -154,7 +167,7 @@ def sweep(
     from hedgerow.experiments.config.expand import slug
     from hedgerow.experiments.config.recipe import load_sweep
 
-    experiments = load_sweep(source, overrides or ())
+    experiments = load_sweep(source, [*(overrides or ()), *in_run(trainer, device, precision)])
     _sweep(experiments, out or Path("runs") / slug(experiments.name), workers, json)
 
 
@@ -184,21 +197,19 @@ def resume(
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
-        if profile or client_timeout or memory_limit or engine is not Place.local or address is not None:
+        alone = (profile, client_timeout, memory_limit, masks, engine is not Place.local, address is not None)
+        if any(alone):
             raise CommandError(
-                f"{folder} is a sweep, which runs on this machine; "
-                "--profile, --client-timeout, --memory-limit, --engine and --address are for single runs"
+                f"{folder} is a sweep, which runs on this machine; --profile, --client-timeout,"
+                " --memory-limit, --masks, --engine and --address are for single runs"
             )
         _sweep(load_sweep(folder, overrides or ()), folder, workers, json, extend=True)
         return
     experiment = load(folder, overrides or ())
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
-    limits = Limits(workers, client_timeout, memory_limit)
+    options = run_options(workers, client_timeout, memory_limit, engine, address, masks)
     with hold(folder, keep=True) as held:
-        _run(
-            experiment, held, limits, json, measured,
-            engine=engine, address=address, masks=masks, extend=True,
-        )  # fmt: skip
+        _run(experiment, held, options, json, measured, extend=True)
 
 
 def compare(
@@ -233,13 +244,10 @@ def audit(
 def _run(
     experiment: "Experiment",
     held: "HeldFolder",
-    limits: Limits,
+    options: "RunOptions",
     json: bool,
     profile: "Profile | None",
     *,
-    engine: Place,
-    address: str | None,
-    masks: bool,
     extend: bool = False,
 ) -> None:
     folder = held.path
@@ -250,26 +258,15 @@ def _run(
         from hedgerow.experiments.runs.run import run_experiment
         from hedgerow.experiments.runs.sweep import rounds_done
 
-    if address is not None and engine is not Place.ray:
-        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
-    workers = limits.workers or (cores() if engine is Place.local else None)
+    chosen = experiment.options(options)
+    if chosen.workers is None and chosen.engine == "local":
+        chosen = replace(chosen, workers=cores() if chosen.device in (None, "cpu") else 1)
     with (
         _resumable(folder),
         run_progress(experiment, rounds_done(folder)) as shown,
         told_once(shown) as on_round,
     ):
-        run_experiment(
-            experiment,
-            held,
-            on_round,
-            extend=extend,
-            workers=workers,
-            client_timeout=limits.client_timeout,
-            memory_limit=limits.memory_limit,
-            engine=engine.value,
-            address=address,
-            masks=masks,
-        )
+        run_experiment(experiment, held, on_round, options=chosen, extend=extend)
     _tell([folder], folder, json)
     if profile is not None:
         terminal.print_profile(profile, folder / "trace.json", on_stderr=json)

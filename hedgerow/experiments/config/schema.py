@@ -10,6 +10,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
@@ -19,10 +20,12 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
+from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets.held_out import WAYS
 from hedgerow.experiments.config.arguments import Table, python_values
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, RunOptions
+from hedgerow.types.options import IDENTITY, PRECISIONS
 
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
@@ -56,6 +59,11 @@ def _all_or_fraction(given: str | float | None) -> str | float | None:
     if isinstance(given, float):
         checks.fraction(value=given)
     return given
+
+
+def _trainer(name: str) -> str:
+    checks.one_of(TRAINERS.names(), value=name)
+    return name
 
 
 Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
@@ -188,13 +196,20 @@ class EvaluationConfig(_Section):
 
 
 class RunConfig(_Section):
-    """`[run]`: how a run is carried out; it changes no model.
+    """`[run]`: how a run is carried out, and how clients' work is executed; see `RunOptions`.
+
+    `trainer`, `device` and `precision` may show in a run's last bits, and are
+    part of what a run is; `workers` shows in no result, and is not.
 
     Attributes:
         record: keep in `replies/` who counted in each round, and with what, so
             that `hedgerow replay` gives the model again.
     """
 
+    trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
+    device: str | None = None
+    precision: Annotated[str, _checked(checks.one_of, PRECISIONS)] = "float32"
+    workers: Count | None = None
     record: bool = False
 
 
@@ -316,6 +331,20 @@ class Experiment(_Section):
     def initial(self) -> Path | None:
         """Where the model starts from; `None` for a new one."""
         return None if self.model.initial is None else Path(self.model.initial)
+
+    def options(self, given: RunOptions) -> RunOptions:
+        """The options of a run, with what `[run]` says; workers that are given stay.
+
+        Raises:
+            ValueError: a trainer, device or precision is given that is another than that of `[run]`.
+        """
+        own = {name: getattr(self.run, name) for name in IDENTITY}
+        for name, value in own.items():
+            if getattr(given, name) not in (value, getattr(RunOptions(), name)):
+                raise ValueError(
+                    f"{name} is {getattr(given, name)!r}; it must be that of [run], {value!r}, or left out"
+                )
+        return replace(given, **own, workers=given.workers or self.run.workers)
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

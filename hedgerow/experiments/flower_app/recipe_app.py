@@ -24,10 +24,13 @@ from hedgerow.client import app as client
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guard, node_guard
 from hedgerow.client.secure.register_file import load_register
+from hedgerow.client.trainer import Trainer
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.device_recipe import DeviceRun, device_run, one_experiment
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.simulate import learner_of
+from hedgerow.types import RunOptions
 
 server_app = ServerApp()
 
@@ -38,7 +41,8 @@ def main(grid: Grid, context: Context) -> None:
     experiment = _experiment(*_asked(context))
     folder = Path(str(context.run_config.get("out") or Path("runs") / experiment.name))
     file = str(context.run_config.get("register") or "")
-    run_experiment(experiment, folder, grid=grid, register=load_register(Path(file)) if file else None)
+    options = RunOptions(register=load_register(Path(file)) if file else None)
+    run_experiment(experiment, folder, grid=grid, options=options)
 
 
 @final
@@ -84,7 +88,7 @@ def _experiment(recipe: str, overrides: str) -> Experiment:
 @cache
 def _simulated_client(recipe: str, overrides: str) -> ClientApp:
     experiment = _experiment(recipe, overrides)
-    return client.client_app(experiment.task(), experiment.federation, experiment.strategy(), guard=None)
+    return client.client_app(_learner(experiment), experiment.federation, experiment.strategy(), guard=None)
 
 
 @cache
@@ -95,4 +99,9 @@ def _device_run(recipe: str, overrides: str, guard: Guard, name: str) -> DeviceR
 @cache
 def _device_client(recipe: str, overrides: str, guard: Guard, name: str) -> ClientApp:
     run = _device_run(recipe, overrides, guard, name)
-    return client.client_app(run.experiment.task(), run.data, run.experiment.strategy())
+    return client.client_app(_learner(run.experiment), run.data, run.experiment.strategy())
+
+
+def _learner(experiment: Experiment) -> Trainer:
+    """What one client trains with, as `[run]` says; a device that has not got it says so."""
+    return learner_of(experiment.task(), experiment.options(RunOptions(workers=1)))

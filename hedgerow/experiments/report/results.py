@@ -17,7 +17,10 @@ from hedgerow.types import LocalTraining
 Line: TypeAlias = Mapping[str, Any]
 """What `metrics.jsonl` says of one round."""
 
-_NOT_SETTINGS = ("name", "label", "seed", "run")
+_NOT_SETTINGS = ("name", "label", "seed")
+_NO_MATTER = ("record", "workers")
+"""Keys of `[run]` that show in no result."""
+
 _MOST_DIFFERENCES = 3
 
 
@@ -201,7 +204,9 @@ def differing(groups: Sequence[Group]) -> list[str]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
+    settings = {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
+    executed = settings.get("run", {})
+    return settings | {"run": {key: value for key, value in executed.items() if key not in _NO_MATTER}}
 
 
 def _below(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from hedgerow import checks, generators
+from hedgerow.client.capabilities import supported
 from hedgerow.client.data import AlikeEachTime, ClientData
 from hedgerow.client.trainer import Trainer
 from hedgerow.rng import generator, integer_seed
@@ -100,8 +101,10 @@ class Compromised:
     def _fit(self, request: TrainRequest, name: str) -> Fit:
         place: dict[str, Any] = {"round": request.round, "client": name}
         # Noise that nobody can repeat would be another in each process.
-        noise = {"seeded_noise": True} if self.local.sample_noise else {}
+        more: dict[str, Any] = {"seeded_noise": True} if self.local.sample_noise else {}
+        if "state" in supported(self.trainer):
+            more["state"] = {}  # what the client itself keeps stays its own
         with generators.undisturbed():
             samples = AlikeEachTime(self.data).samples(name)
             generators.seed(integer_seed(request.seed, "train", **place))
-            return self.trainer.fit(request.model, samples, self.local, seed=request.seed, **place, **noise)
+            return self.trainer.fit(request.model, samples, self.local, seed=request.seed, **place, **more)

@@ -13,6 +13,7 @@ from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.rounds import begin
 from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.types import Deployment
 from hedgerow.types.evaluation import ClientEvaluation
 
 
@@ -40,8 +41,9 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
     model = load_model(folder, trainer.layout)
     state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
     app = client_app(
-        trainer, federation, strategy, state_folder=folder / "clients", seeded_noise=True, guard=None
-    )
+        trainer, federation, strategy,
+        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None,
+    )  # fmt: skip
     grid = InProcessGrid(app, len(federation), names=federation.names, workers=workers)
     nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
     with grid.running():

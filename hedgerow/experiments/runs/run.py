@@ -1,8 +1,8 @@
 """Run one experiment into its folder, on this machine, a Ray cluster or any Flower grid."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from flwr.serverapp import Grid
 
@@ -11,13 +11,14 @@ from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
-from hedgerow.experiments.runs.simulate import check_held_out, simulate, start_of
+from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
-from hedgerow.types import RoundResult, Samples
+from hedgerow.types import RoundResult, RunOptions, Samples
+from hedgerow.types.options import IDENTITY, Simulating, options_for
 
 
 def run_experiment(
@@ -26,13 +27,7 @@ def run_experiment(
     on_round: Callable[[RoundResult], None] | None = None,
     *,
     grid: Grid | None = None,
-    workers: int | None = None,
-    client_timeout: float | None = None,
-    memory_limit: int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    masks: bool = False,
-    register: Mapping[str, bytes] | None = None,
+    options: RunOptions | None = None,
     extend: bool = False,
     wait: float = 0.0,
 ) -> RunFolder:
@@ -44,14 +39,8 @@ def run_experiment(
         on_round: is called with the result of each round.
         grid: where the clients are; `None` simulates them on this machine. On
             a grid, the run waits until all of the experiment's clients are there.
-        workers: processes that simulate clients; their number shows in no result.
-            By default 1, on a cluster as many as it has CPUs.
-        client_timeout: seconds a simulated client may take; `None` for no limit.
-        memory_limit: bytes that a simulated client's process may allocate; `None` for no limit.
-        engine: `"local"` or `"ray"`, as for `simulate`.
-        address: of the Ray cluster.
-        masks: run secure aggregation as a whole also where clients are simulated, see `simulate`.
-        register: identity keys of clients, pinned by the server of a grid too.
+        options: how it is executed, see `RunOptions`; what `[run]` of the experiment says is taken from
+            there, but for workers that are given here.
         extend: a run in the folder may get other rounds and evaluations.
         wait: seconds to wait for another run that writes in the folder.
 
@@ -59,7 +48,8 @@ def run_experiment(
         StoreError: another run lies in the folder.
         FolderInUse: another process, or another run of this one, writes in the folder.
         AnotherRun: the run was begun with another model, loss or data; the error says with what.
-        ValueError: the data or the model cannot be had as configured; or no client can train.
+        ValueError: the data or the model cannot be had as configured; or no client can train; or an
+            option is set that means nothing where the clients are.
         ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
@@ -67,11 +57,11 @@ def run_experiment(
         run = RunFolder.create(held.path, to_toml(experiment), extend=extend)
         if run.finished:
             return run
+        chosen = experiment.options(options or RunOptions())
         if grid is None:
-            options = {"workers": workers, "client_timeout": client_timeout, "memory_limit": memory_limit}
-            results = _simulated(experiment, held, **options, engine=engine, address=address, masks=masks)
+            results = _simulated(experiment, held, options_for("a simulation", Simulating, chosen, {}))
         else:
-            results = _served(experiment, held, grid, register)
+            results = _served(experiment, held, grid, chosen)
         for result in results:
             try:
                 run.append(line_of(result))
@@ -86,7 +76,7 @@ def run_experiment(
 
 
 def _simulated(
-    experiment: Experiment, held: HeldFolder, **options: Any
+    experiment: Experiment, held: HeldFolder, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
     with span("load data"):
         federation = experiment.federation()
@@ -94,10 +84,11 @@ def _simulated(
         task = experiment.task()
     with span("pretrain"):
         initial = starting_model(experiment) or experiment.initial
-    return simulate(
+    return run_simulated(
         task,
         federation,
         experiment.strategy(),
+        options,
         rounds=experiment.rounds,
         test=_test(federation),
         seed=experiment.seed,
@@ -107,21 +98,23 @@ def _simulated(
         adversary=experiment.adversary(),
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
-        **options,
     )
 
 
 def _served(
-    experiment: Experiment, held: HeldFolder, grid: Grid, register: Mapping[str, bytes] | None
+    experiment: Experiment, held: HeldFolder, grid: Grid, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
     if experiment.attack is not None and experiment.attack.clients:
         raise ValueError(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
             " simulated clients attack"
         )
+    # What [run] says is for the clients: the server measures the model, on the CPU.
     trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
     test = _test(federation)
+    identity = {name: getattr(options, name) for name in IDENTITY}
+    here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
         grid,
         experiment.strategy(),
@@ -130,11 +123,11 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=held,
-        contents=contents_of(trainer, None, test, experiment.initial),
+        contents=contents_of(trainer, None, test, experiment.initial, run=identity),
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
+        options=here,
         min_clients=len(federation),
-        register=register,
         client_evaluation=plan,
         record=experiment.run.record,
     )

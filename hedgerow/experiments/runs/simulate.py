@@ -5,19 +5,21 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType
+from typing import Unpack
 
 from hedgerow import checks, generators
 from hedgerow.client.app import client_app
+from hedgerow.client.capabilities import chooses
 from hedgerow.client.client_round import honest
 from hedgerow.client.data import ClientData, check_data, holds_out
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
-from hedgerow.client.torch.device import best_device
-from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.client.trainer import Chooses, Trainer, check_learner
+from hedgerow.client.trainer import Trainer, check_learner
+from hedgerow.client.trainers import Computing, make_trainer
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.adversary import Adversary, Compromised
 from hedgerow.files import write_whole
@@ -33,12 +35,10 @@ from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Model, RoundResult, Samples
+from hedgerow.types import Deployment, Model, RoundResult, RunOptions, Samples
+from hedgerow.types.options import IDENTITY, Simulating, options_for
 
 log = logging.getLogger("hedgerow")
-
-TRAINERS = ("loop", "batch", "auto")
-ENGINES = ("local", "ray")
 
 
 @checks.arguments
@@ -52,19 +52,13 @@ def simulate(
     seed: int = 0,
     folder: Path | str | HeldFolder | None = None,
     evaluate_every: int = 1,
-    workers: int | None = None,
-    trainer: str = "loop",
-    device: str | None = None,
-    client_timeout: float | None = None,
-    memory_limit: int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    gpus: float = 0.0,
-    masks: bool = False,
     initial: Model | Path | str | None = None,
+    masks: bool = False,
     adversary: Adversary | None = None,
     client_evaluation: EvaluationPlan | None = None,
     record: bool = False,
+    options: RunOptions | None = None,
+    **changes: Unpack[Simulating],
 ) -> Generator[RoundResult, None, None]:
     """Yield the result of each round, with the clients on this machine or on a Ray cluster.
 
@@ -77,43 +71,29 @@ def simulate(
         seed: same seed, same run.
         folder: where to save after each round, and to resume from; `None` saves nothing.
         evaluate_every: measure after every so many rounds, and the last.
-        workers: processes, one thread each; their number never shows in a result.
-            By default 1, on a cluster as many as it has CPUs.
-        trainer: of a `Task`: `"loop"` trains one client after another, `"batch"`
-            several as one computation, and `"auto"` measures what is faster. Loop
-            and batch agree to rounding only, and so do two runs with `"auto"`; a
-            run in a folder keeps what it chose.
-        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a
-            GPU for `"batch"` and `"auto"` in one process, where there is one, and
-            else the CPU; a run in a folder keeps it. On a GPU two runs may differ
-            in their last bits.
-        client_timeout: seconds a client may take before it is dropped; `None` for no limit.
-        masks: where the pipeline masks, run the whole protocol. Without, the same
-            numbers are added in the clear: faster, and the same bits. Each
-            `RoundResult` says which it was.
-        memory_limit: bytes that a client's process may allocate beyond what it
-            starts with, before the client is dropped; `None` for no limit. Linux only.
-        engine: `"local"`, or `"ray"` for workers on a Ray cluster.
-        address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`;
-            `None` for a Ray of its own on this machine.
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
-        gpus: that a worker on a cluster asks for; 0.25 lets four share one.
-        initial: the model of round 0, such as a pretrained one; `None` is what the
-            task makes with the run's seed.
+        masks: where the pipeline masks, run the whole protocol: short for
+            `deployment=Deployment.MASKED`. Without, the same numbers are added in
+            the clear: faster, and the same bits. Each `RoundResult` says which it was.
         adversary: holds a share of the clients, whose data and updates it changes.
         client_evaluation: which clients measure the model on the samples that
             they hold out, and when; `clients` must have `held_out(name)` then.
         record: keep in the folder who counted in each round, and with what.
+        options: how it is executed; see `RunOptions`.
+        **changes: `workers`, `trainer`, `device`, `precision`, `client_timeout`,
+            `memory_limit`, `engine`, `address`, `gpus` and `deployment`, in place
+            of theirs in `options`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range; `engine` or
-            `trainer` is not one of those allowed; an address or GPUs are given
-            for this machine; there is no such device, it is not for a `Task`,
-            or several processes would have to share it. Or `initial` is of
+        ValueError: an argument is of another kind or out of range; an option has a
+            value that is not allowed, or is not for a simulation; there is no such
+            device, it is not for a `Task`, or several processes would have to share
+            it; the trainer does not support what the strategy needs; `initial` is of
             another model; or clients are to measure the model and hold nothing out.
         FolderInUse: another run writes in the folder.
-        AnotherRun: the folder's run was begun with another strategy, task or data.
+        AnotherRun: the folder's run was begun with another strategy, task or data, or
+            another trainer, device or precision.
         ModuleNotFoundError: Ray is asked for and not installed.
         ConnectionError: there is no cluster at the address.
 
@@ -121,13 +101,46 @@ def simulate(
     `train` are all that is used here.
     """
     _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
-    cluster = _cluster(engine, address, gpus)
-    check_workers(workers, client_timeout, memory_limit, None, cluster)
+    checks.kind((Adversary, NoneType), adversary=adversary)
+    checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
+    checks.flag(record=record)
+    chosen = options_for("simulate", Simulating, options, changes)
+    if masks:
+        chosen = replace(chosen, deployment=Deployment.MASKED)
+    return run_simulated(
+        task, clients, strategy, chosen,
+        rounds=rounds, test=test, seed=seed, folder=folder, evaluate_every=evaluate_every, initial=initial,
+        adversary=adversary, client_evaluation=client_evaluation, record=record,
+    )  # fmt: skip
+
+
+def run_simulated(
+    task: Task | Trainer,
+    clients: ClientData,
+    strategy: Strategy,
+    options: RunOptions,
+    *,
+    rounds: int,
+    test: Samples | None,
+    seed: int,
+    folder: Path | str | HeldFolder | None,
+    evaluate_every: int,
+    initial: Model | Path | str | None,
+    adversary: Adversary | None,
+    client_evaluation: EvaluationPlan | None,
+    record: bool,
+) -> Generator[RoundResult, None, None]:
+    """What `simulate` does, with its options in one object."""
+    deployment = options.deployment or Deployment.SIMULATED
+    simulated = [Deployment.SIMULATED.value, Deployment.MASKED.value]
+    checks.one_of(simulated, deployment=deployment.value)
+    cluster = RayCluster(options.address, gpus=options.gpus) if options.engine == "ray" else None
+    check_workers(options.workers, options.client_timeout, options.memory_limit, None, cluster)
     check_held_out(clients, client_evaluation)
     with nullcontext() if folder is None else hold(folder) as held:
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
-            learner = _learner(task, trainer, chosen, device, here=None if cluster else workers or 1)
+            learner = learner_of(task, options, chosen)
             start = start_of(learner, initial, seed)
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
@@ -135,7 +148,7 @@ def simulate(
         attacked = adversary and Compromised.of(adversary, learner, clients, strategy.local, seed)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
-            enrolment=identities.enrolment, unmasked=not masks, seeded_noise=True, guard=None,
+            enrolment=identities.enrolment, deployment=deployment, guard=None,
             sent=attacked.sent if attacked else honest,
         )  # fmt: skip
         # The nodes of a cluster have no folder in common.
@@ -143,16 +156,19 @@ def simulate(
             FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
         )
         grid = InProcessGrid(
-            app, len(clients.names), names=clients.names, workers=workers,
-            client_timeout=client_timeout, memory_limit=memory_limit, cluster=cluster, states=states,
+            app, len(clients.names), names=clients.names, workers=options.workers,
+            client_timeout=options.client_timeout, memory_limit=options.memory_limit,
+            cluster=cluster, states=states,
         )  # fmt: skip
         with grid.running():
             results = train(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                masks=masks, seeded_noise=True, client_evaluation=client_evaluation, record=record,
-                contents=contents_of(task, clients, test, initial, adversary) if held else None,
+                client_evaluation=client_evaluation, record=record, deployment=deployment,
+                contents=contents_of(
+                    task, clients, test, initial, adversary, identity_of(task, learner, options)
+                ) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
 
@@ -194,7 +210,7 @@ def _with_choice(
     """The results, and how clients are trained written down before the first checkpoint counts on it."""
     with closing(results):
         for result in results:
-            choice = trainer.choice if isinstance(trainer, Chooses) else None
+            choice = trainer.choice if chooses(trainer) else None
             if choice is not None and chosen is not None and not chosen.exists():
                 log.info("clients are trained in a %s: %s", choice.method, choice.why)
                 write_whole(chosen, json.dumps(choice.to_json()).encode())
@@ -206,17 +222,33 @@ def _with_choice(
                 results.throw(error)
 
 
-def _learner(
-    task: Task | Trainer, kind: str, chosen: Path | None, device: str | None, here: int | None
-) -> Trainer:
-    checks.one_of(TRAINERS, trainer=kind)
+def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = None) -> Trainer:
+    """The trainer that the options name, for a task; `kept` is the file in which its choice is kept.
+
+    Raises:
+        ValueError: it cannot be made so, or the task is a trainer already, which has these options.
+    """
     if isinstance(task, Task):
-        return _trainer(task, kind, chosen, device, here)
-    if device is not None:
-        raise ValueError(
-            f"device is {checks.shown(device)}, and the task is a trainer already; make it on that device"
+        choice = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
+        workers = None if options.engine == "ray" else options.workers or 1
+        return make_trainer(
+            options.trainer, task, Computing(options.device, options.precision, workers, choice)
         )
+    for name in IDENTITY:
+        given = getattr(options, name)
+        if given != getattr(RunOptions(), name):
+            raise ValueError(
+                f"{name} is {checks.shown(given)}, and the task is a trainer already; make it with that"
+                f" {name}, or leave it out"
+            )
     return task
+
+
+def identity_of(task: Task | Trainer, learner: Trainer, options: RunOptions) -> dict[str, str | None]:
+    """What of the options may show in a run's last bits, and so must stay what it was."""
+    chosen = {name: getattr(options, name) for name in IDENTITY}
+    made = {name: getattr(learner, name, chosen[name]) for name in ("device", "precision")}
+    return {**chosen, **made} if isinstance(task, Task) else made
 
 
 def check_held_out(clients: ClientData, plan: EvaluationPlan | None) -> None:
@@ -243,42 +275,3 @@ def start_of(learner: Trainer, initial: Model | Path | str | None, seed: int) ->
             )
         return initial
     return load_model(initial, learner.layout)
-
-
-def _cluster(engine: str, address: str | None, gpus: float) -> RayCluster | None:
-    checks.one_of(ENGINES, engine=engine)
-    checks.not_negative(gpus=gpus)
-    checks.kind((str, NoneType), ", such as 'auto'", address=address)
-    if engine == "ray":
-        return RayCluster(address, gpus=gpus)
-    if address is not None or gpus:
-        given = f"the address {address!r}" if address is not None else f"gpus={gpus:g}"
-        raise ValueError(f"{given} is for workers on a cluster; choose engine='ray', or leave it out")
-    return None
-
-
-def _trainer(task: Task, kind: str, chosen: Path | None, device: str | None, here: int | None) -> Trainer:
-    """A trainer of this kind; `here` is the number of processes on this machine, `None` on a cluster."""
-    if kind == "loop":
-        _refuse_shared(device, here)
-        return TorchTrainer(task, device=device)
-    from hedgerow.client.cohort import Choice, CohortTrainer
-
-    choice = None
-    if chosen is not None and chosen.exists():
-        choice = Choice(**json.loads(chosen.read_text(encoding="utf-8")))
-    if device is None and choice is not None:
-        device = choice.device
-    elif device is None:
-        device = best_device() if here == 1 else "cpu"
-    _refuse_shared(device, here)
-    log.info("clients are trained on %s", device)
-    return CohortTrainer(task, mode=kind, device=device, choice=choice)
-
-
-def _refuse_shared(device: str | None, workers: int | None) -> None:
-    if device not in (None, "cpu") and workers is not None and workers > 1:
-        raise ValueError(
-            f"device is {device!r} and workers is {workers}; a GPU belongs to one process:"
-            " take workers=1, or device='cpu'"
-        )

@@ -31,6 +31,9 @@ from hedgerow.types.evaluation import ClientEvaluation
 
 log = logging.getLogger("hedgerow")
 
+_NO_MATTER = frozenset({"run.workers"})
+"""Keys of a configuration that show in no result."""
+
 
 METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
 
@@ -182,7 +185,7 @@ def may_change(keys: Iterable[str]) -> bool:
 
 
 def differences(folder: Path, config: str) -> list[str]:
-    """Dotted keys in which a run's configuration differs from another one."""
+    """Dotted keys that may show in a result, and in which a run's configuration differs from another one."""
     text = (folder / "config.toml").read_text(encoding="utf-8")
     if text == config:
         return []
@@ -191,7 +194,8 @@ def differences(folder: Path, config: str) -> list[str]:
     except ConfigError:
         before = flatten(tomllib.loads(text))
     now = flatten(tomllib.loads(config))
-    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    keys = [key for key in {**before, **now} if key not in _NO_MATTER]
+    return [key for key in keys if before.get(key) != now.get(key)]
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -20,7 +20,7 @@ from hedgerow.experiments.runs.store import RunFolder, StoreError, differences, 
 from hedgerow.files import write_whole
 from hedgerow.locks import hold
 from hedgerow.simulation.processes.worker import end_with
-from hedgerow.types import RoundResult
+from hedgerow.types import RoundResult, RunOptions
 
 FILE = "sweep.toml"
 _ORPHANS_SECONDS = 10.0  # in which the processes of a sweep that was killed end by themselves
@@ -56,8 +56,8 @@ def run_sweep(
     Args:
         sweep: the experiments.
         folder: of the sweep; made where it is not there.
-        workers: processes, one thread each; as many as there are cores where
-            it is `None`. They are started afresh ("spawn"), so a script that
+        workers: processes, one thread each; `[run] workers`, or else as many as
+            there are cores, where it is `None`. They are started afresh ("spawn"), so a script that
             calls this needs `if __name__ == "__main__":`.
         extend: runs that are there may get other rounds and evaluations.
 
@@ -66,7 +66,8 @@ def run_sweep(
         FolderInUse: another process runs this sweep.
         OSError: the folder cannot be written.
     """
-    workers = cores() if workers is None else workers
+    if workers is None:
+        workers = max((cell.experiment.run.workers or 0 for cell in sweep.cells), default=0) or cores()
     checks.whole(1, workers=workers)
     with hold(folder, keep=True):  # its processes work on also while nobody asks for what happens
         _prepare(sweep, folder, extend=extend)
@@ -193,7 +194,7 @@ def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
         from hedgerow.experiments.runs.run import run_experiment  # imports torch
 
         with told_once(on_round) as told:
-            run_experiment(cell.experiment, place, told, wait=_ORPHANS_SECONDS)
+            run_experiment(cell.experiment, place, told, options=RunOptions(workers=1), wait=_ORPHANS_SECONDS)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # whatever it is, the other experiments go on

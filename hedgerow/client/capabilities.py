@@ -1,0 +1,82 @@
+"""What a trainer declares to support beyond plain SGD, held against what a strategy needs.
+
+Nothing is guessed from signatures, and nothing is silently ignored: a trainer
+that leaves out the proximal term would turn FedProx into FedAvg.
+"""
+
+from typing import TypeGuard
+
+from hedgerow.checks import did_you_mean
+from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.strategies.strategy import Strategy
+
+_METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
+"""What a trainer must have for a name that it declares."""
+
+
+def supported(trainer: Trainer) -> frozenset[str]:
+    """The names that a trainer declares in `supports`; none where it declares nothing.
+
+    Raises:
+        ValueError: `supports` is no set of names, or a name and the trainer's methods do not agree.
+
+    >>> class Plain: ...
+    >>> supported(Plain())
+    frozenset()
+    """
+    name = type(trainer).__name__
+    declared: object = getattr(trainer, "supports", frozenset[str]())
+    if not isinstance(declared, set | frozenset) or not all(isinstance(each, str) for each in declared):
+        raise ValueError(
+            f"supports of {name} is {declared!r}; it must be a set of names, such as"
+            " frozenset({'proximal'})"
+        )
+    names = frozenset(declared)
+    for each, methods in _METHODS.items():
+        missing = [method for method in methods if not hasattr(trainer, method)]
+        if each in names and missing:
+            raise ValueError(
+                f"{name} declares {each!r} in supports and has no {missing[0]}; add it, or do not declare it"
+            )
+        if each not in names and not missing:
+            raise ValueError(
+                f"{name} has {methods[-1]} and does not declare {each!r} in supports; declare it, so that it"
+                " is used, or leave the method out"
+            )
+    return names
+
+
+def trains_many(trainer: Trainer) -> TypeGuard[TrainsMany]:
+    """Whether a trainer declares that it trains several clients at once, and keeps nothing of each."""
+    return "many" in supported(trainer) and "state" not in supported(trainer)
+
+
+def chooses(trainer: Trainer) -> TypeGuard[Chooses]:
+    """Whether a trainer declares that it chooses how it trains."""
+    return "choice" in supported(trainer)
+
+
+def require(trainer: Trainer, strategy: Strategy) -> None:
+    """Refuse a trainer that does not support what the strategy needs, or keeps what it must not.
+
+    Raises:
+        ValueError: the error names what is missing or kept, and the remedy.
+    """
+    there, name = supported(trainer), type(trainer).__name__
+    if "state" in there and (strategy.private or strategy.local.sample_noise):
+        raise ValueError(
+            f"{name} keeps state of its clients from round to round, which shows in rounds that the account"
+            f" of {strategy.name} counts as without them; train with one that does not declare 'state', or"
+            " take a strategy that is not private"
+        )
+    missing = sorted(strategy.needs - there)
+    if not missing:
+        return
+    listed = ", ".join(sorted(there)) or "nothing beyond plain SGD"
+    near = "".join(did_you_mean(each, there) for each in missing)
+    declared = ", ".join(map(repr, sorted({*there, *missing})))
+    raise ValueError(
+        f"{strategy.name} needs a trainer that supports {', '.join(missing)}, and {name} supports {listed};"
+        f" take another strategy or local training, train with TorchTrainer in float32, or, if {name}"
+        f" does it, declare it: supports = frozenset({{{declared}}}).{near}"
+    )

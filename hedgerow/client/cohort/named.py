@@ -1,0 +1,29 @@
+"""The trainers that are called `"batch"` and `"auto"`."""
+
+import logging
+
+from hedgerow.client.cohort.autotune.choice import Choice
+from hedgerow.client.cohort.trainer import CohortTrainer
+from hedgerow.client.task import Task
+from hedgerow.client.torch.device import best_device
+from hedgerow.client.trainers import Computing
+
+log = logging.getLogger("hedgerow")
+
+
+def batch(task: Task, computing: Computing) -> CohortTrainer:
+    """Several clients as one computation, on a GPU where one process has one."""
+    return _made(task, computing, "batch")
+
+
+def auto(task: Task, computing: Computing) -> CohortTrainer:
+    """Whichever of loop and batch a short measurement finds faster."""
+    return _made(task, computing, "auto")
+
+
+def _made(task: Task, computing: Computing, mode: str) -> CohortTrainer:
+    choice = None if computing.kept is None else Choice(**computing.kept)
+    default = best_device() if computing.workers == 1 else "cpu"
+    device = computing.on(choice.device if choice else default)
+    log.info("clients are trained on %s", device)
+    return CohortTrainer(task, mode=mode, device=device, precision=computing.precision, choice=choice)

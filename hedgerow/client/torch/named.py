@@ -1,0 +1,10 @@
+"""The trainer that is called `"loop"`."""
+
+from hedgerow.client.task import Task
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.client.trainers import Computing
+
+
+def loop(task: Task, computing: Computing) -> TorchTrainer:
+    """One client after another, on the CPU unless a device is named: the reference."""
+    return TorchTrainer(task, device=computing.on("cpu"), precision=computing.precision)

@@ -1,0 +1,185 @@
+"""How a run is executed: one object, from the command line to the training loop.
+
+What is computed (strategy, task, data, rounds, seed) is not here. Of what is
+here, `trainer`, `device` and `precision` may show in a run's last bits, and
+belong to its identity; the others show in no result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from types import NoneType
+from typing import Any, TypedDict
+
+from hedgerow import checks
+
+ENGINES = ("local", "ray")
+IDENTITY = ("trainer", "device", "precision")
+"""The options that may show in a run's last bits."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class Deployment(StrEnum):
+    """In whose hands the clients are, and so what is secret from whom.
+
+    >>> Deployment.SIMULATED.masks, Deployment.REAL.seeded
+    (False, False)
+    """
+
+    REAL = "real"
+    """Clients are in hands of their own: masks where the pipeline masks, noise from the operating system."""
+
+    SIMULATED = "simulated"
+    """All in one hand: what masks would sum is added in the clear, and all randomness is the run's seed's."""
+
+    MASKED = "simulated with masks"
+    """As `SIMULATED`, and the whole protocol of secure aggregation is run; the same bits."""
+
+    REHEARSED = "rehearsed"
+    """All in one hand, for audits: added in the clear, with the noise and cohorts of a real run."""
+
+    @property
+    def masks(self) -> bool:
+        """Whether a pipeline that masks is summed under its masks."""
+        return self in (Deployment.REAL, Deployment.MASKED)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether noise and cohorts of private rounds follow from the run's seed, and so protect nobody."""
+        return self in (Deployment.SIMULATED, Deployment.MASKED)
+
+
+@checks.arguments
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is executed.
+
+    Attributes:
+        deployment: in whose hands the clients are; `None` for `Deployment.SIMULATED` in `simulate`, and
+            for `Deployment.REAL` on a grid.
+        trainer: of a `Task`, by name: `"loop"` trains one client after another, `"batch"` several as one
+            computation, `"auto"` measures what is faster; or one that a package registers under
+            `hedgerow.trainers`. Loop and batch agree to rounding only, and so do two runs with
+            `"auto"`; a run in a folder keeps what it chose.
+        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a GPU for `"batch"` and
+            `"auto"` in one process, where there is one, and else the CPU; a run in a folder keeps it.
+            On a GPU two runs may differ in their last bits.
+        precision: of forward and backward passes in training: `"float32"`, or `"bfloat16"` or
+            `"float16"` by torch's autocast, where the device can; the weights stay float32.
+        workers: processes that simulate clients, one thread each; their number shows in no result.
+            `None` is 1, and on a cluster as many as it has CPUs.
+        engine: `"local"`, or `"ray"` for workers on a Ray cluster.
+        address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`; `None` for a Ray of its
+            own on this machine.
+        gpus: that a worker on a cluster asks for; 0.25 lets four share one.
+        client_timeout: seconds a simulated client may take before it is dropped; `None` for no limit.
+        memory_limit: bytes that a simulated client's process may allocate beyond what it starts with,
+            before the client is dropped; `None` for no limit. Linux only.
+        timeout: seconds a cohort on a grid has for its replies, in each stage of a secure aggregation;
+            `None` waits for ever.
+        min_clients: on a grid, wait for so many before the first round.
+        register: identity keys of clients, pinned by the server of a grid too.
+
+    Raises:
+        ValueError: a value is not allowed, or an address or GPUs of a cluster are given without one.
+
+    >>> RunOptions(workers=2).deployment is None
+    True
+    """
+
+    deployment: Deployment | None = None
+    trainer: str = "loop"
+    device: str | None = None
+    precision: str = "float32"
+    workers: int | None = None
+    engine: str = "local"
+    address: str | None = None
+    gpus: float = 0.0
+    client_timeout: float | None = None
+    memory_limit: int | None = None
+    timeout: float | None = None
+    min_clients: int = 1
+    register: Mapping[str, bytes] | None = None
+
+    def __post_init__(self) -> None:
+        if self.deployment is not None:
+            checks.one_of([each.value for each in Deployment], deployment=self.deployment)
+            object.__setattr__(self, "deployment", Deployment(self.deployment))
+        checks.kind(str, ", such as 'loop'", trainer=self.trainer)
+        checks.kind((str, NoneType), ", such as 'cpu'", device=self.device)
+        checks.kind((str, NoneType), ", such as 'auto'", address=self.address)
+        checks.kind((Mapping, NoneType), ", such as {'client-0001': key}", register=self.register)
+        checks.one_of(PRECISIONS, precision=self.precision)
+        checks.one_of(ENGINES, engine=self.engine)
+        checks.not_negative(gpus=self.gpus)
+        checks.whole(0, min_clients=self.min_clients)
+        for count in ("workers", "memory_limit"):
+            if getattr(self, count) is not None:
+                checks.whole(1, **{count: getattr(self, count)})
+        for seconds in ("client_timeout", "timeout"):
+            if getattr(self, seconds) is not None:
+                checks.positive(**{seconds: getattr(self, seconds)})
+        if self.engine != "ray" and (self.address is not None or self.gpus):
+            given = f"the address {self.address!r}" if self.address is not None else f"gpus={self.gpus:g}"
+            raise ValueError(f"{given} is for workers on a cluster; choose engine='ray', or leave it out")
+
+
+class OnGrid(TypedDict, total=False):
+    """The fields of `RunOptions` that mean something where a grid has the clients."""
+
+    deployment: Deployment | None
+    timeout: float | None
+    register: Mapping[str, bytes] | None
+
+
+class Waiting(OnGrid, total=False):
+    """Those that mean something where a run on a grid begins."""
+
+    min_clients: int
+
+
+class Simulating(TypedDict, total=False):
+    """Those that mean something where clients are simulated."""
+
+    deployment: Deployment | None
+    trainer: str
+    device: str | None
+    precision: str
+    workers: int | None
+    engine: str
+    address: str | None
+    gpus: float
+    client_timeout: float | None
+    memory_limit: int | None
+
+
+def options_for(
+    function: str, meant: type, options: RunOptions | None, changes: Mapping[str, Any]
+) -> RunOptions:
+    """The options of a function that takes some of them as keyword arguments too.
+
+    Args:
+        function: its name, for the errors.
+        meant: `OnGrid`, `Waiting` or `Simulating`: the options that it heeds.
+        options: what it was given; `None` for the defaults.
+        changes: its keyword arguments.
+
+    Raises:
+        TypeError: a keyword argument is none of those meant.
+        ValueError: an option that it does not heed is set, or a value is not allowed.
+    """
+    checks.kind((RunOptions, NoneType), ", such as RunOptions(workers=2)", options=options)
+    names = meant.__annotations__
+    for name in changes:
+        if name not in names:
+            near = checks.did_you_mean(name, names)
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")
+    chosen = replace(options or RunOptions(), **changes)
+    for field in fields(RunOptions):
+        value = getattr(chosen, field.name)
+        if field.name not in names and value != field.default:
+            raise ValueError(
+                f"{field.name} is {value!r}; it must be left out: {function} heeds only {', '.join(names)}"
+            )
+    return chosen
