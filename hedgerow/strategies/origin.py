@@ -37,6 +37,7 @@ def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
 
     @wraps(preset)
     def make(*args: P.args, **options: P.kwargs) -> "Strategy":
+        made = preset(*args, **options)  # first: it says what is wrong with its arguments
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
         given = {**bound.arguments, **bound.arguments.get(inner, {})}
@@ -44,6 +45,6 @@ def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
         beside = {inner, "pipeline", "weighted", *_OTHERS}
         own = {name: value for name, value in given.items() if name not in beside}
         text = "float32()" if pipeline is None else pipeline.name
-        return replace(preset(*args, **options), origin=Origin(preset.__name__, own, text, weighted))
+        return replace(made, origin=Origin(preset.__name__, own, text, weighted))
 
     return make
