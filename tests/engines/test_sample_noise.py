@@ -117,7 +117,7 @@ def test_a_trainer_that_adds_no_noise_is_refused():
         def fit(self, model, data, local, *, seed, round, client):
             raise AssertionError("it must not be asked")
 
-    with pytest.raises(ValueError, match="every client that was asked failed.*takes no seeded_noise"):
+    with pytest.raises(ValueError, match=r"every client that was asked failed.*takes no seeded_noise"):
         run(rounds=1, task=Silent())
 
 
