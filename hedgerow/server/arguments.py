@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from types import NoneType
-from typing import Any
-
-from flwr.serverapp import Grid
+from typing import TYPE_CHECKING, Any
 
 from hedgerow import checks
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 
 def check_parts(strategy: Strategy, layout: Layout) -> None:
@@ -17,7 +18,7 @@ def check_parts(strategy: Strategy, layout: Layout) -> None:
     checks.kind(Layout, ", such as TorchTrainer(task).layout", layout=layout)
 
 
-def check_grid(grid: Grid) -> None:
+def check_grid(grid: "Grid") -> None:
     """Raises `ValueError` where it has not what a Flower `Grid` has."""
     checks.has(("get_node_ids", "push_messages", "pull_messages"), "a Flower Grid", grid=grid)
 

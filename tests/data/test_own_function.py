@@ -150,7 +150,7 @@ def test_a_module_gives_data_too(tmp_path, monkeypatch):
         (
             "hospitals",
             "numbr = 3",
-            "data.numbr = 3: there is no such key; allowed are partition, number, size",
+            "data.numbr = 3: there is no such key; allowed are partition, held_out, held_out_by, number",
         ),
         ("hospitals", '[data.options]\nnumber = "3"', 'data.number = "3": it must be a whole number'),
         ("hospitals", '[data.partition]\nname = "idd"', "Did you mean 'iid'"),

@@ -118,7 +118,7 @@ def test_a_first_model_that_is_another_models_is_refused() -> None:
     whole, adapted = experiment("model.lora="), experiment()
     start = TorchTrainer(whole.task()).initial(0)
     results = hr.simulate(adapted.task(), adapted.federation(), adapted.strategy(), rounds=1, initial=start)
-    with pytest.raises(ValueError, match=r"initial has 13002 parameters, 0 .*model has 1834, 0 and 12832"):
+    with pytest.raises(ValueError, match=r"initial has 13002 parameters, 0 .*model 1834, 0 and 12832"):
         next(results)
 
 

@@ -16,10 +16,10 @@ FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()
 
 
-def test_there_are_twelve_recipes_and_each_is_found() -> None:
+def test_there_are_thirteen_recipes_and_each_is_found() -> None:
     files = {file.stem for file in (Path(recipe.__file__).parents[1] / "recipes").glob("*.toml")}
     assert files == set(NAMES)
-    assert len(NAMES) == 12
+    assert len(NAMES) == 13
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,7 +79,7 @@ CELLS = cells()
 
 def test_every_recipe_is_run_below() -> None:
     assert {name for name, _ in CELLS} == set(NAMES)
-    assert len(CELLS) == 36
+    assert len(CELLS) == 40
 
 
 @pytest.mark.slow

