@@ -130,5 +130,5 @@ def test_a_run_keeps_its_device_and_several_workers_share_none(tmp_path):
     assert json.loads((tmp_path / "trainer.json").read_text())["device"] == "cpu"
     with pytest.raises(ValueError, match="a GPU belongs to one process: take workers=1"):
         go(workers=2, device="cuda")
-    with pytest.raises(ValueError, match="make it on that device"):
+    with pytest.raises(ValueError, match="make it with that device"):
         next(hr.simulate(hr.TorchTrainer(task()), clients, strategy, rounds=1, device="cpu"))

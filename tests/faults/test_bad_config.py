@@ -290,7 +290,7 @@ def test_a_sweep_that_is_no_table_is_told(tmp_path: Path) -> None:
     ("keys", "text"),
     [
         ("", "data.label: it must be given"),
-        ('lable = "sick"', 'data.lable = "sick": there is no such key; allowed are partition, held_out, held_out_by'),
+        ('lable = "sick"', 'data.lable = "sick": there is no such key; allowed are partition, held_out'),
         ('label = "sick"\ntest = "x"', 'data.test = "x": it must be a number'),
     ],
 )  # fmt: skip

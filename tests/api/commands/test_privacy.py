@@ -130,16 +130,11 @@ def test_an_audit_of_a_run_tells_its_verdict_and_draws_it() -> None:
     assert Path("heard/audit.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(Path("heard/audit.json").read_text())
     assert found["passed"]
-    assert [f["name"] for f in found["findings"]] == [
-        "canaries",
-        "sensitivity",
-        "noise",
-        "freshness",
-        "sampling",
-    ]
+    names = {finding["name"] for finding in found["findings"]}
+    assert names >= {"canaries", "sensitivity", "noise", "freshness", "sampling"}
 
 
 def test_what_is_not_private_is_not_audited() -> None:
     result = hedgerow("audit", "heart")
     assert result.exit_code != 0
-    assert "is not private" in result.stderr
+    assert "is private; audit one such as dp_fedavg" in result.stderr
