@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import generators, record_sizes
 from hedgerow.client.client_round import Setting, Turn
+from hedgerow.client.constants import completed, constants_of
 from hedgerow.client.data import AlikeEachTime, ClientData, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guarding, node_guard
@@ -102,7 +103,7 @@ class FederatedClient(ClientApp):
         if strategy.pipeline.only_sum:
             secure = SecureClient(
                 strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
-                enrolment, strategy.sampling.groups or 1,
+                enrolment, strategy.sampling.groups or 1, self._completed,
             )  # fmt: skip
             for stage in STAGES:
                 self.train(stage)(getattr(secure, stage))
@@ -171,7 +172,7 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         if not isinstance(trainer, Chooses) or trainer.choice is not None:
             return False
-        request = self._request(message)
+        request = self._request(message, None)
         clients = []
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
@@ -200,7 +201,7 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         assert isinstance(trainer, TrainsMany)
         with span("records"):
-            request = self._request(messages[0])
+            request = self._request(messages[0], contexts[0])
         turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
@@ -251,7 +252,7 @@ class FederatedClient(ClientApp):
 
     def _train(self, message: Message, context: Context) -> Message:
         with span("records"):
-            request = self._request(message)
+            request = self._request(message, context)
         self._refuse_in_the_clear()
         name, samples = client_samples(context, self._data)
         turn = self._turn(context, request, name)
@@ -262,10 +263,17 @@ class FederatedClient(ClientApp):
         with span("records"):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
-    def _request(self, message: Message) -> TrainRequest:
+    def _request(self, message: Message, context: Context | None) -> TrainRequest:
         layout = self._trainer.layout
         sizes = {stream.name: len(stream.first(layout)) for stream in self._strategy.streams}
-        return unpack_train(message.content, layout, sizes)
+        return self._completed(unpack_train(message.content, layout, sizes), context)
+
+    def _completed(self, request: TrainRequest, context: Context | None) -> TrainRequest:
+        """The request with the model's constants; where it names them, the client has them or keeps them."""
+        if context is None or not request.constants:
+            return request
+        kept = constants_of(context, self._named(context), self._state_folder, self._guard)
+        return completed(request, self._trainer.layout, kept)
 
     def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
         return Turn(self._setting, context, request, name)

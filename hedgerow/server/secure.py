@@ -16,6 +16,7 @@ from hedgerow.secure.server import SecureRound
 from hedgerow.server.exchange import exchange
 from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import reason
+from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.secrecy import SecureAggregation
 from hedgerow.strategies.strategy import Strategy
@@ -64,7 +65,7 @@ def set_up(
 def aggregate(
     grid: Grid,
     setup: Setup,
-    request: RecordDict,
+    request: Request,
     nodes: Mapping[str, int],
     collected: MaskedCollected,
     *,
@@ -96,7 +97,7 @@ def aggregate(
         talk.say_it_failed(collected.failed)
 
 
-def _stages(round_: SecureRound, setup: Setup, request: RecordDict, talk: "_Conversation") -> None:
+def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Conversation") -> None:
     collected, shape = talk.collected, round_.sum.shape
     announced = records.pack_stage(encode(setup))
     talk.stage(
@@ -119,8 +120,9 @@ def _stages(round_: SecureRound, setup: Setup, request: RecordDict, talk: "_Conv
 
     talk.stage(
         "masked",
-        {name: records.pack_stage(encode(round_.delivery(name)), request) for name in round_.sharers},
+        {name: records.pack_stage(encode(round_.delivery(name)), request.content) for name in round_.sharers},
         masked,
+        request.whole,
     )
     survivors = round_.survivors
     talk.counts = set(survivors.alive)
@@ -157,11 +159,18 @@ class _Conversation:
         self.counts: set[str] = set()
 
     def stage(
-        self, stage: str, contents: Mapping[str, RecordDict], take: Callable[[str, RecordDict], Any]
+        self,
+        stage: str,
+        contents: Mapping[str, RecordDict],
+        take: Callable[[str, RecordDict], Any],
+        whole: RecordDict | None = None,
     ) -> None:
-        """Send each its message, and take the replies; who fails leaves."""
+        """Send each its message, and take the replies; who fails leaves.
+
+        Whoever lacks the model's constants is sent its message again, with the `whole` request.
+        """
         answered = []
-        for name, message in self._exchange(stage, contents, self._timeout):
+        for name, message in self._exchange(stage, contents, self._timeout, whole):
             try:
                 if message is None:
                     raise PayloadError("it did not reply in time")
@@ -186,16 +195,29 @@ class _Conversation:
             pass
 
     def _exchange(
-        self, stage: str, contents: Mapping[str, RecordDict], timeout: float | None
+        self,
+        stage: str,
+        contents: Mapping[str, RecordDict],
+        timeout: float | None,
+        whole: RecordDict | None = None,
     ) -> Iterator[tuple[str, Message | None]]:
         names = {self._nodes[name]: name for name in contents}
-        messages = []
-        for name, content in contents.items():
+        again = set(names)
+
+        def message(name: str, content: RecordDict) -> Message:
             size = record_sizes.measure(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + size
-            messages.append(Message(content, self._nodes[name], f"train.{stage}", group_id=self._group))
-        for node, message in exchange(self._grid, messages, timeout):
-            yield names[node], message
+            return Message(content, self._nodes[name], f"train.{stage}", group_id=self._group)
+
+        def filled(node: int, reply: Message) -> Message | None:
+            if whole is None or node not in again or not lacking(reply):
+                return None
+            again.remove(node)
+            return message(names[node], RecordDict({**contents[names[node]], **whole}))
+
+        messages = [message(name, content) for name, content in contents.items()]
+        for node, reply in exchange(self._grid, messages, timeout, filled):
+            yield names[node], reply
 
     def _left(self, name: str, why: str) -> None:
         if name in self.counts:

@@ -89,6 +89,15 @@ class Layout:
         return cls((Tensor("vector", (dimension,)),))
 
 
+def hash_constants(constants: Vector) -> str:
+    """64 hex digits that two models' constants, `(c,) float32`, share only if they are the same bits.
+
+    >>> hash_constants(np.zeros(2, np.float32))[:12]
+    'af5570f5a181'
+    """
+    return hashlib.sha256(np.ascontiguousarray(constants, "<f4").data).hexdigest()
+
+
 @dataclass(frozen=True)
 class Model:
     """The values of a model.

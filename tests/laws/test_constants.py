@@ -163,6 +163,19 @@ def test_side_by_side_they_count_as_they_do_alone():
     check_equal(*both(Unchanging, some, LOCAL))
 
 
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_a_frozen_linear_layer_however_wide_trains_nobody_side_by_side(frozen):
+    def model():
+        net = nn.Sequential(
+            nn.Flatten(), nn.Linear(TIME * WIDTH, 2000), nn.Linear(2000, 300), nn.Linear(300, 3)
+        )
+        net[1 + frozen // 2].requires_grad_(False)
+        return net
+
+    some = [(f"client {k}", samples(k)) for k in range(5)]
+    check_equal(*both(model, some, LOCAL))
+
+
 def test_a_private_run_needs_no_other_model_for_them():
     strategy = hr.dp_fedavg(1.0, sampling=poisson(6, population=12), local=LOCAL)
     task = Task(Unchanging)

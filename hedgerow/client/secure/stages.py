@@ -38,6 +38,9 @@ Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 Fit: TypeAlias = Callable[[Context, str, TrainRequest, Shape], RingVector]
 """Trains, and puts the encoded update into the ring."""
 
+Completed: TypeAlias = Callable[[TrainRequest, Context], TrainRequest]
+"""`(request, context) -> request` with the model's constants."""
+
 _KEY = "hedgerow.secure.round"
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
@@ -70,6 +73,7 @@ class SecureClient:
         enrolment: gives the client's identity and register, and where it
             remembers which rounds it has answered.
         apart: rounds from one of a client's to the next, at least.
+        completed: gives the model of a request the constants that the request only names.
     """
 
     def __init__(
@@ -80,8 +84,9 @@ class SecureClient:
         fit: Fit,
         enrolment: Enrol,
         apart: int = 1,
+        completed: Completed = lambda request, context: request,
     ) -> None:
-        self._apart = apart
+        self._apart, self._completed = apart, completed
         self._pipeline, self._layout, self._name = pipeline, layout, name
         self._fit, self._enrolment = fit, enrolment
 
@@ -109,7 +114,7 @@ class SecureClient:
         before, party = here.state(Shared), here.party
         delivery = decode(Delivery, unpack_stage(message.content))
         protocol.check_delivery(party, before, delivery)
-        request = unpack_train(message.content, layout)
+        request = self._completed(unpack_train(message.content, layout), context)
         if request.round != before.setup.round:
             raise StaleRound(f"the model is of round {request.round}, the keys are of {before.setup.round}")
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:

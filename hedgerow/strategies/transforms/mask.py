@@ -18,7 +18,7 @@ from hedgerow.strategies.pipeline.payload_checks import take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.ring import Lanes, Ring, ring_for, ring_within
 from hedgerow.strategies.secrecy import SecureAggregation
-from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError, RoundContext
+from hedgerow.types import Arrays, Fit, Layout, Model, Payload, PayloadError, RoundContext, hash_constants
 
 Words = NDArray[np.uint64]
 
@@ -274,6 +274,8 @@ def model_hash(model: Model, layout: Layout, seed: int, round: int) -> bytes:
     client's update in the sum (Pasquini et al. 2022, arXiv:2111.07380).
     """
     found = hashlib.sha256(f"{layout.fingerprint} {seed} {round} {len(model.parameters)} ".encode())
-    for values in (model.parameters, model.buffers, model.constants):
+    for values in (model.parameters, model.buffers):
         found.update(np.ascontiguousarray(values, "<f4").data)
+    if layout.constants:
+        found.update(hash_constants(model.constants).encode())
     return found.digest()
