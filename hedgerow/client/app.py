@@ -1,5 +1,6 @@
 """A Flower `ClientApp` from a task, a client's data and a strategy."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -18,14 +19,16 @@ from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import Enrol, SecureClient, node_enrolment
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.client.trainer import Chooses, Trainer, TrainsMany, trainer_of
 from hedgerow.records import Reply, TrainRequest, pack_identity, pack_reply, pack_vector, unpack_train
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import RingVector, Shape, open_payload
-from hedgerow.types import Fit, Vector
+from hedgerow.types import Fit, Layout, Vector
+
+log = logging.getLogger("hedgerow")
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -102,7 +105,7 @@ class FederatedClient(ClientApp):
         self.train()(self._train)
         if strategy.pipeline.only_sum:
             secure = SecureClient(
-                strategy.pipeline, lambda: self._trainer.layout, self._named, self._fit_in_ring,
+                strategy.pipeline, lambda: self._layout, self._named, self._fit_in_ring,
                 enrolment, strategy.sampling.groups or 1, self._completed,
             )  # fmt: skip
             for stage in STAGES:
@@ -127,11 +130,15 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return _trainer(self._task)
+        return trainer_of(self._task)
 
     @cached_property
     def _setting(self) -> Setting:
         return Setting(self._strategy, self._trainer, self._state_folder, self._seeded_noise, self._guard)
+
+    @property
+    def _layout(self) -> Layout:
+        return self._setting.layers.layout
 
     @cached_property
     def _data(self) -> ClientData:
@@ -156,8 +163,12 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trains_many(self) -> bool:
-        # With noise a client checks its account first, and alone.
-        return isinstance(self._trainer, TrainsMany) and not self._strategy.local.sample_noise
+        # With noise a client checks its account first, and alone; with layers of its own, each has a model.
+        local, personal = self._strategy.local, self._strategy.personal
+        many = isinstance(self._trainer, TrainsMany)
+        if many and personal:
+            log.warning("clients are trained one after another: each has personal layers, %s", personal)
+        return many and not personal and not local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -170,7 +181,7 @@ class FederatedClient(ClientApp):
             Whether it was chosen now.
         """
         trainer = self._trainer
-        if not isinstance(trainer, Chooses) or trainer.choice is not None:
+        if not isinstance(trainer, Chooses) or trainer.choice is not None or self._strategy.personal:
             return False
         request = self._request(message, None)
         clients = []
@@ -264,7 +275,7 @@ class FederatedClient(ClientApp):
             return Message(pack_reply(reply, round=request.round, client=name), reply_to=message)
 
     def _request(self, message: Message, context: Context | None) -> TrainRequest:
-        layout = self._trainer.layout
+        layout = self._layout
         sizes = {stream.name: len(stream.first(layout)) for stream in self._strategy.streams}
         return self._completed(unpack_train(message.content, layout, sizes), context)
 
@@ -273,7 +284,7 @@ class FederatedClient(ClientApp):
         if context is None or not request.constants:
             return request
         kept = constants_of(context, self._named(context), self._state_folder, self._guard)
-        return completed(request, self._trainer.layout, kept)
+        return completed(request, self._layout, kept)
 
     def _turn(self, context: Context, request: TrainRequest, name: str) -> Turn:
         return Turn(self._setting, context, request, name)
@@ -285,13 +296,5 @@ class FederatedClient(ClientApp):
     def _in_the_clear(self, message: Message, turn: Turn, fit: Fit) -> Message:
         """The reply of a client whose pipeline masks, without its mask."""
         self._refuse_in_the_clear()
-        shape = Shape.of(self._strategy.pipeline, self._trainer.layout, turn.request.clients)
+        shape = Shape.of(self._strategy.pipeline, self._layout, turn.request.clients)
         return Message(pack_vector(open_payload(turn.in_ring(fit, shape), shape), b""), reply_to=message)
-
-
-def _trainer(task: Task | Trainer) -> Trainer:
-    if isinstance(task, Task):
-        from hedgerow.client.torch.trainer import TorchTrainer
-
-        return TorchTrainer(task)
-    return task

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from hedgerow.client.task import Task
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
@@ -127,3 +128,12 @@ class Chooses(Protocol):
     ) -> Way:
         """Choose, by training some of these clients, unless it is chosen."""
         ...
+
+
+def trainer_of(task: Task | Trainer) -> Trainer:
+    """The trainer of a task, which torch trains; a trainer as it is."""
+    if isinstance(task, Task):
+        from hedgerow.client.torch.trainer import TorchTrainer
+
+        return TorchTrainer(task)
+    return task

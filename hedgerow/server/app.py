@@ -43,6 +43,9 @@ def train(
     `folder/checkpoints`, and the final model is `folder/model.safetensors`. A
     checkpoint that cannot be written is logged, and the run goes on.
 
+    Where the strategy has personal layers, what is evaluated and what is saved
+    at the end has those of the initial model: clients' own never come here.
+
     Args:
         initial: the model of round 0.
         folder: where to save; `None` saves nothing.
@@ -56,18 +59,25 @@ def train(
         LedgerError: the folder's ledger does not hold all that was released.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
-    state = load_checkpoint(folder / "checkpoints", layout, seed=seed) if folder else None
+    split = strategy.split(layout)
+    state = load_checkpoint(folder / "checkpoints", split.shared, seed=seed) if folder else None
     state = state or begin(strategy, initial, layout)
     ledger = None
     if folder and strategy.budget is not None:
         folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(strategy.budget, folder / "privacy.jsonl")
+
+    def whole(model: Model) -> Model:
+        """With personal layers as they were made: those of clients never come here."""
+        return split.join(model, split.own_part(initial))
+
     roster = Roster()
     roster.wait(grid, min_clients)
     results = rounds(
         grid, strategy, state, layout,
         num_rounds=num_rounds, seed=seed, roster=roster,
-        evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
+        evaluate=None if evaluate is None else lambda model: evaluate(whole(model)),
+        evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
         ledger=ledger, seeded_noise=seeded_noise,
     )  # fmt: skip
     for result in spanned(ROUND, results):
@@ -76,11 +86,11 @@ def train(
         if folder:
             try:
                 with span("save"):
-                    save_checkpoint(folder / "checkpoints", state, layout, seed=seed)
+                    save_checkpoint(folder / "checkpoints", state, split.shared, seed=seed)
             except OSError as error:
                 log.warning("round %d is not saved: %s; the run goes on", state.round, error)
     if folder:
-        save_model(folder / "model.safetensors", state.model, layout)
+        save_model(folder / "model.safetensors", whole(state.model), layout)
 
 
 def server_app(

@@ -23,7 +23,9 @@ Evaluate = Callable[[Model], Mapping[str, float]]
 
 
 def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
-    """The server's state before the first round."""
+    """The server's state before the first round; of a strategy with personal layers, without them."""
+    split = strategy.split(layout)
+    model, layout = split.shared_part(model), split.shared
     d = layout.dimension
     return ServerState(
         0,
@@ -61,11 +63,11 @@ def rounds(
         grid: any Flower grid: in-process, Ray, or a real federation's.
         strategy: what is computed; the clients must have been given the same.
         state: from `begin`, or from a checkpoint.
-        layout: of the model.
+        layout: of the model, with personal layers where the strategy has some.
         num_rounds: number of the last round.
         seed: of the run; same seed, same run.
         roster: who is there; a new one by default.
-        evaluate: measures the global model after a round.
+        evaluate: measures the global model after a round; it has no personal layers.
         evaluate_every: measures it after every so many rounds, and the last.
         timeout: seconds a cohort has for its replies, in each stage of a secure
             aggregation; `None` waits for ever.
@@ -85,8 +87,9 @@ def rounds(
 
     Raises:
         ValueError: the state has other streams than the strategy, such as
-            control variates.
+            control variates; or its personal layers do not fit the model.
     """
+    layout = strategy.split(layout).shared
     wanted = streams.begin(strategy.streams, layout)
     if state.streams.keys() != wanted.keys():
         raise ValueError(

@@ -35,7 +35,10 @@ PRESETS = Registry(
             *("secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
     }
-    | {name: f"hedgerow.strategies.algorithms.{name}:{name}" for name in ("scaffold", "fednova", "feddyn")},
+    | {
+        name: f"hedgerow.strategies.algorithms.{name}:{name}"
+        for name in ("scaffold", "fednova", "feddyn", "fedper", "fedbn")
+    },
 )
 
 
@@ -57,6 +60,7 @@ class Unweighted(TypedDict, total=False):
     quorum: float
     max_weight: float | None
     max_norm: float | None
+    personal: tuple[str, ...] | str
 
 
 class Parts(Unweighted, total=False):

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgerow.client.torch.modes import Modes
-from hedgerow.client.torch.tensors import Kinds, kinds_of
+from hedgerow.client.torch.tensors import Kinds, kinds_of, names_of_norms
 from hedgerow.types import Layout, Model, Vector
 from hedgerow.types import Tensor as Slot
 
@@ -80,7 +80,11 @@ class FlatModule:
             offset += p.numel()
         sent = {**self._buffers, **self._constants}
         self._unsent = [(b, b.detach().clone()) for n, b in module.named_buffers() if n not in sent]
-        self.layout = Layout(_slots(named), _slots(self._buffers), _slots(self._constants))
+        norms = names_of_norms(module)
+        self.layout = Layout(
+            _slots(named), _slots(self._buffers), _slots(self._constants),
+            norms=tuple(name for name in (*named, *sent) if name in norms),
+        )  # fmt: skip
         self._norms = {
             name: m for name, m in module.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
         }

@@ -98,6 +98,7 @@ class StrategyConfig(_Named):
     quorum: Fraction = Strategy.quorum
     max_weight: Positive | None = Strategy.max_weight
     max_norm: Positive | None = Strategy.max_norm
+    personal: str | tuple[str, ...] | None = None
 
 
 class EvaluationConfig(_Section):
@@ -107,10 +108,13 @@ class EvaluationConfig(_Section):
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
         target_accuracy: tables show the bytes it took to reach it.
+        server: whether it is measured; by default, where no layers are personal: with layers that
+            no client has trained, the figure says little.
     """
 
     every: Count = 1
     target_accuracy: Fraction | None = None
+    server: bool | None = None
 
 
 class Experiment(_Section):

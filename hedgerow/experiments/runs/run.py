@@ -12,7 +12,7 @@ from hedgerow.experiments.runs.simulate import simulate
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.server.app import train
 from hedgerow.spans import span
-from hedgerow.types import RoundResult
+from hedgerow.types import Model, RoundResult
 
 
 def run_experiment(
@@ -77,7 +77,7 @@ def _simulated(experiment: Experiment, run: RunFolder, **options: Any) -> Iterat
         federation,
         experiment.strategy(),
         rounds=experiment.rounds,
-        test=federation.dataset.test,
+        test=federation.dataset.test if _measured(experiment) else None,
         seed=experiment.seed,
         folder=run.path,
         evaluate_every=experiment.evaluation.every,
@@ -89,6 +89,10 @@ def _served(
     experiment: Experiment, run: RunFolder, grid: Grid, register: Mapping[str, bytes] | None
 ) -> Iterator[RoundResult]:
     trainer, federation = TorchTrainer(experiment.task()), experiment.federation()
+
+    def measure(model: Model) -> dict[str, float]:
+        return trainer.evaluate(model, federation.dataset.test)
+
     return train(
         grid,
         experiment.strategy(),
@@ -97,8 +101,14 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=run.path,
-        evaluate=lambda model: trainer.evaluate(model, federation.dataset.test),
+        evaluate=measure if _measured(experiment) else None,
         evaluate_every=experiment.evaluation.every,
         min_clients=len(federation),
         register=register,
     )
+
+
+def _measured(experiment: Experiment) -> bool:
+    """Whether the server measures the global model; where layers are personal, only if it is asked to."""
+    asked = experiment.evaluation.server
+    return not experiment.strategy().personal if asked is None else asked
