@@ -16,10 +16,10 @@ FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()
 
 
-def test_there_are_eleven_recipes_and_each_is_found() -> None:
+def test_there_are_twelve_recipes_and_each_is_found() -> None:
     files = {file.stem for file in (Path(recipe.__file__).parent / "recipes").glob("*.toml")}
     assert files == set(NAMES)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,7 +77,7 @@ CELLS = cells()
 
 def test_every_recipe_is_run_below() -> None:
     assert {name for name, _ in CELLS} == set(NAMES)
-    assert len(CELLS) == 26
+    assert len(CELLS) == 29
 
 
 @pytest.mark.slow
