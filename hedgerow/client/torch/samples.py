@@ -151,7 +151,7 @@ class SampleGradients:
 
 def rewinder(net: FlatModule) -> Callable[[], None]:
     """Brings a net back to where it is now: its values, its attributes and its layers' modes."""
-    now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers())
+    now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers(), net.read_constants())
     modes = [(module, module.training) for module in net.module.modules()]
 
     def rewind() -> None:
