@@ -17,7 +17,7 @@ NAMES = recipes()
 
 
 def test_there_are_twelve_recipes_and_each_is_found() -> None:
-    files = {file.stem for file in (Path(recipe.__file__).parent / "recipes").glob("*.toml")}
+    files = {file.stem for file in (Path(recipe.__file__).parents[1] / "recipes").glob("*.toml")}
     assert files == set(NAMES)
     assert len(NAMES) == 12
 
