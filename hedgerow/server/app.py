@@ -24,6 +24,7 @@ from hedgerow.server.rounds import Evaluate, begin, rounds
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, ServerState
+from hedgerow.types.split import Split
 
 log = logging.getLogger("hedgerow")
 
@@ -60,6 +61,9 @@ def train(
     model where the final one would be. No other run, of any process, can write
     in the folder meanwhile.
 
+    Where the strategy has personal layers, what is evaluated and what is saved
+    at the end has those of the initial model: clients' own never come here.
+
     Args:
         initial: the model of round 0.
         folder: where to save; `None` saves nothing.
@@ -95,8 +99,9 @@ def train(
     checks.kind((Contents, NoneType), contents=contents)
     if record and folder is None:
         raise ValueError("record is True, and there is no folder to record in; give one")
+    split = strategy.split(layout)
     with nullcontext() if folder is None else hold(folder) as held:
-        saves = _Saves(held, layout, seed, num_rounds)
+        saves = _Saves(held, split, split.own_part(initial), seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None:
@@ -106,14 +111,15 @@ def train(
             ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
         recorder = None
         if held is not None and record:
-            recorder = Recorder(held.path / RECORDINGS, layout, seed)
+            recorder = Recorder(held.path / RECORDINGS, split.shared, seed)
             recorder.begin(state)
         roster = Roster()
         roster.wait(grid, min_clients)
         results = rounds(
             grid, strategy, state, layout,
             num_rounds=num_rounds, seed=seed, roster=roster,
-            evaluate=evaluate, evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
+            evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),
+            evaluate_every=evaluate_every, timeout=timeout, masks=masks, register=register,
             ledger=ledger, seeded_noise=seeded_noise, client_evaluation=client_evaluation,
             record=recorder,
         )  # fmt: skip
@@ -131,30 +137,37 @@ def train(
 
 @dataclass(frozen=True)
 class _Saves:
-    """What a run writes in its folder, if it has one."""
+    """What a run writes in its folder, if it has one; models with personal layers as they were made."""
 
     held: HeldFolder | None
-    layout: Layout
+    split: Split
+    own: Model
     seed: int
     num_rounds: int
+
+    def whole(self, model: Model) -> Model:
+        """With personal layers: those of clients never come here."""
+        return self.split.join(model, self.own)
 
     def load(self) -> ServerState | None:
         if self.held is None:
             return None
-        return load_checkpoint(self.held.path / "checkpoints", self.layout, seed=self.seed)
+        return load_checkpoint(self.held.path / "checkpoints", self.split.shared, seed=self.seed)
 
     def round(self, state: ServerState) -> None:
         if self.held is None:
             return
         try:
             with span("save"):
-                save_checkpoint(self.held.path / "checkpoints", state, self.layout, seed=self.seed)
+                save_checkpoint(self.held.path / "checkpoints", state, self.split.shared, seed=self.seed)
         except OSError as error:
             log.warning("round %d is not saved: %s; the run goes on", state.round, error)
 
     def end(self, state: ServerState) -> None:
         if self.held is not None:
-            save_model(self.held.path / MODEL, state.model, self.layout, rounds=self.num_rounds)
+            save_model(
+                self.held.path / MODEL, self.whole(state.model), self.split.whole, rounds=self.num_rounds
+            )
 
     def leave(self, state: ServerState) -> None:
         """Save the last round, unless another run has the folder by now; an error is logged."""
@@ -162,7 +175,7 @@ class _Saves:
             return
         self.round(state)
         try:
-            save_model(self.held.path / MODEL, state.model, self.layout, rounds=0)
+            save_model(self.held.path / MODEL, self.whole(state.model), self.split.whole, rounds=0)
         except OSError as error:
             log.warning("the model of round %d is not saved: %s", state.round, error)
 

@@ -16,7 +16,6 @@ from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.simulate import simulate
-from hedgerow.records import pack_train
 from hedgerow.secure.errors import NotMasked
 from hedgerow.server.evaluation import EvaluationPlan, StartEvaluation
 from hedgerow.server.rounds import begin, rounds
@@ -26,6 +25,7 @@ from hedgerow.strategies import dp_fedavg, fedavg, parse_pipeline, poisson, secu
 from hedgerow.types import LocalTraining
 from hedgerow.types.evaluation import ClientEvaluation, Measured
 from hedgerow.wire.evaluation import pack_evaluation
+from hedgerow.wire.messages import pack_train
 from tests.support import LAYOUT, MeanTrainer, clients
 
 ALL = EvaluationPlan()
@@ -150,10 +150,10 @@ def test_bytes_of_an_evaluation_are_those_of_its_messages():
     *_, last = run(count=2)
     found, model = last.client_evaluation, last.state.model
     request = pack_train(model, LAYOUT, round=2, seed=0)
-    assert set(found.bytes_down.values()) == {records.measure(request)}
+    assert set(found.bytes_down.values()) == {records.measure(records.to_flower(request))}
     for name, measured in found.clients.items():
         reply = pack_evaluation(measured, round=2, client=name)
-        assert found.bytes_up[name] == records.measure(reply)
+        assert found.bytes_up[name] == records.measure(records.to_flower(reply))
 
 
 PROTECTED = {
@@ -181,7 +181,7 @@ def test_a_client_refuses_by_itself_to_tell_what_its_strategy_protects(protectio
     strategy, why = PROTECTED[protection]
     app = client_app(MeanTrainer(), HeldOut(clients(3), 0.4), strategy, guard=None, seeded_noise=True)
     model = MeanTrainer().initial(0)
-    content = pack_train(model, LAYOUT, round=1, seed=0)
+    content = records.to_flower(pack_train(model, LAYOUT, round=1, seed=0))
     context = Context(1, 1, {"partition-id": 0}, RecordDict(), {})
     with flower.task_identity(1):
         message = flower.instruction(1, "m", 1, content, message_type="evaluate", group_id="1")
@@ -204,9 +204,8 @@ def test_data_that_hold_nothing_out_are_refused_before_the_first_round(tmp_path)
 
 def reply(changed=None, **options):
     options = {"round": 1, "client": "a"} | options
-    content = pack_evaluation(Measured(3, {"loss": 0.5}), **options)
-    for name, record in (changed or {}).items():
-        content[name] = record
+    packed = pack_evaluation(Measured(3, {"loss": 0.5}), **options)
+    content = records.to_flower({**packed, **(changed or {})})
     with flower.task_identity(1):
         asked = flower.instruction(1, "m", 1, RecordDict(), message_type="evaluate", group_id="1")
         return Message(content, reply_to=asked)

@@ -99,7 +99,7 @@ def _simulated(
         federation,
         experiment.strategy(),
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=_test(experiment, federation),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -121,7 +121,7 @@ def _served(
         )
     trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
-    test = _test(federation)
+    test = _test(experiment, federation)
     return train(
         grid,
         experiment.strategy(),
@@ -140,9 +140,14 @@ def _served(
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def _test(experiment: Experiment, federation: Federation) -> Samples | None:
+    """What the server measures the global model on, where there is anything.
+
+    Where layers are personal, it does so only if it is asked to.
+    """
+    asked = experiment.evaluation.server
+    measured = not experiment.strategy().personal if asked is None else asked
+    return federation.dataset.test if measured and len(federation.dataset.test) else None
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:
