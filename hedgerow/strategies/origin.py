@@ -43,7 +43,8 @@ def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
         pipeline, weighted = given.get("pipeline"), given.get("weighted")
         beside = {inner, "pipeline", "weighted", *_OTHERS}
         own = {name: value for name, value in given.items() if name not in beside}
+        strategy = preset(*args, **options)  # which refuses what is no pipeline
         text = "float32()" if pipeline is None else pipeline.name
-        return replace(preset(*args, **options), origin=Origin(preset.__name__, own, text, weighted))
+        return replace(strategy, origin=Origin(preset.__name__, own, text, weighted))
 
     return make
