@@ -136,7 +136,7 @@ def run(
         node_config=lambda i: {"client-name": cohort.names[i]},
     ) as grid:  # fmt: skip
         for result in rounds(
-            grid, strategy, begin(strategy, first), trainer.layout, num_rounds=num_rounds,
+            grid, strategy, begin(strategy, first, trainer.layout), trainer.layout, num_rounds=num_rounds,
             seed=seed, ledger=ledger, deployment=deployment,
         ):  # fmt: skip
             assert not result.failed, result.failed
