@@ -150,7 +150,7 @@ def sent_update(
 ) -> Vector:
     """A client's update, decoded from its reply as the server decodes it."""
     reply = unpack_reply(
-        records.from_flower(content), layout, round=round, client=client, max_weight=strategy.max_weight
+        records.from_flower(content), layout, round=round, client=client, max_weight=strategy.largest_weight
     )
     return decode(strategy.pipeline, reply.payload, RoundContext(seed, round, Client(client), layout))
 
