@@ -27,7 +27,7 @@ class Adversary:
 
     >>> from hedgerow.simulation.attacks.sign_flip import sign_flip
     >>> sorted(Adversary(sign_flip(), 0.4).among(["a", "b", "c", "d", "e"], seed=1))
-    ['c', 'e']
+    ['c', 'd']
     """
 
     attack: Attack
