@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from hedgerow.experiments.config.schema import parse, to_toml
-from hedgerow.experiments.headline import headline
 from hedgerow.experiments.report import draw_html, plot_data
 from hedgerow.experiments.report.compare import summarise, to_json
+from hedgerow.experiments.report.headline import headline
 from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.report.results import find_runs, load_groups
 from hedgerow.experiments.report.table import columns, table

@@ -13,9 +13,9 @@ from hedgerow import LocalTraining, rng
 from hedgerow.client.client_round import Turn
 from hedgerow.client.torch import private as torch_private
 from hedgerow.client.torch import trainer as torch_trainer
-from hedgerow.experiments.audit import Audit, audit
-from hedgerow.experiments.audit_report import described, draw
-from hedgerow.experiments.audit_samples import audit_samples
+from hedgerow.experiments.audit.clients import Audit, audit
+from hedgerow.experiments.audit.report import described, draw
+from hedgerow.experiments.audit.samples import audit_samples
 from hedgerow.privacy import ledger as ledger_module
 from hedgerow.privacy.events import Event
 from hedgerow.privacy.ledger import Ledger
