@@ -59,7 +59,7 @@ def takes(name: str) -> dict[str, Any]:
     """The annotation of each argument."""
     made = getattr(hr, name)
     make = inspect.unwrap(made.__init__ if isinstance(made, type) else made)
-    hints = typing.get_type_hints(make, include_extras=True, localns={"Dataset": hr.Dataset})
+    hints = typing.get_type_hints(make, include_extras=True)
     parts = hints.pop("parts", None) or hints.pop("changes", None)
     if parts is not None:
         (typed,) = typing.get_args(parts)
