@@ -65,6 +65,8 @@ TESTS = (
     "tests/laws/test_skellam_accounting.py",
     "tests/laws/test_transforms.py",
     "tests/statistics/test_audit.py",
+    "tests/statistics/test_audit_release.py",
+    "tests/statistics/test_audit_samples.py",
     "tests/statistics/test_banded_noise.py",
     "tests/statistics/test_discrete_gaussian.py",
     "tests/statistics/test_distributed_noise.py",
