@@ -65,9 +65,10 @@ def test_uniform_below_favours_no_number():
 
 
 def test_words_that_would_favour_small_numbers_are_drawn_again():
-    given = iter(
-        [np.array([2**64 - 1, 5], np.uint64), np.array([2**64 - 1], np.uint64), np.array([7], np.uint64)]
-    )
+    words = [np.array(drawn, np.uint64) for drawn in ([2**64 - 1, 5], [2**64 - 1], [7])]
+    for drawn in words:
+        drawn.flags.writeable = False  # as the operating system's are
+    given = iter(words)
     assert uniform_below(3, 2, lambda n: next(given)).tolist() == [1, 2]
 
 
@@ -81,6 +82,13 @@ def test_a_number_too_close_to_call_is_decided_by_further_bits():
     just_below = (ln2[0] + 10**30, ln2[1])
     assert not under_test._below(half, just_below, lambda n: np.zeros(n, np.uint64))
     assert under_test._below(half - 1, just_below, lambda n: np.zeros(n, np.uint64))
+
+
+@pytest.mark.parametrize("sigma", [3, 1000, 2**37 + 12345])
+def test_numbers_that_are_all_too_close_to_call_are_the_same(monkeypatch, sigma):
+    quick = discrete_gaussian(sigma, 1500, seeded_words(5, "test"))
+    monkeypatch.setattr(under_test, "_BAND", 2.0)
+    assert np.array_equal(discrete_gaussian(sigma, 1500, seeded_words(5, "test")), quick)
 
 
 def test_a_block_too_close_to_call_is_decided_by_further_bits():
