@@ -53,6 +53,8 @@ FILES = (
 """The files of noise, clipping, release and account."""
 
 TESTS = (
+    "tests/api/test_mistakes.py",
+    "tests/attacks/test_private_files.py",
     "tests/engines/test_sample_noise.py",
     "tests/faults/test_full_disk.py",
     "tests/laws/test_adjacency.py",

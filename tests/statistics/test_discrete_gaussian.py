@@ -97,6 +97,11 @@ def test_a_block_too_close_to_call_is_decided_by_further_bits():
         low = under_test._block(int(table[k]), ends, lambda n: np.zeros(n, np.uint64))
         high = under_test._block(int(table[k]), ends, lambda n: np.full(n, 2**64 - 1, np.uint64))
         assert (low, high) == (k, k + 1)
+        for words, block in (
+            (lambda n: np.zeros(n, np.uint64), k),
+            (lambda n: np.full(n, 2**64 - 1, np.uint64), k + 1),
+        ):
+            assert under_test._blocks(table[k : k + 1], words).tolist() == [block]
     weight = [math.exp(-k * k / 2) for k in range(40)]
     assert np.allclose(table[:8] / 2.0**63, np.cumsum(weight)[:8] / sum(weight))
 
@@ -114,3 +119,8 @@ def test_one_seed_gives_one_noise_and_the_system_never_the_same():
 def test_sigma_out_of_range_is_refused(sigma):
     with pytest.raises(ValueError, match="sigma is"):
         discrete_gaussian(sigma, 1, system_words)
+
+
+def test_fewer_than_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="n is -1"):
+        discrete_gaussian(3, -1, system_words)
