@@ -139,7 +139,7 @@ class StartMasked:
     @property
     def secure(self) -> SecureAggregation:
         """What clients insist on."""
-        found = self.strategy.pipeline.secure
+        found = self.strategy.pipeline.protection.secure
         assert found is not None
         return found
 

@@ -226,7 +226,7 @@ def secure_dp_fedavg(
 
     >>> from hedgerow.strategies import cyclic
     >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
-    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.noise.fewest
+    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.protection.noise.fewest
     ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
     checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)

@@ -7,16 +7,13 @@ the server moves. It is sent uncompressed, in float32: the pipeline is for the d
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
+from hedgerow.strategies.conditions import Condition, excludes
 from hedgerow.types import Arrays, Fit, Layout, RoundContext, ServerState, Vector
-
-if TYPE_CHECKING:
-    from hedgerow.strategies.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,8 @@ class Stream:
         weighted: whether a client counts with the weight of its delta; else all count alike.
         correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
-        refuse: why the stream makes no sense beside the strategy's other parts, or an empty text.
+        sends: whether clients send something; where they do not, what is encoded is empty.
+        conditions: what the stream asks of the strategy's other parts.
         read: where the server's value lies in its state, other than under the stream's name.
         write: the state with another value.
     """
@@ -104,9 +102,21 @@ class Stream:
     weighted: bool = True
     correction: Callable[[Before], Vector] | None = None
     confirmed: bool = False
-    refuse: Callable[["Strategy"], str] = lambda strategy: ""
+    sends: bool = True
+    conditions: tuple[Condition, ...] = ()
     read: Callable[[ServerState], Vector] | None = None
     write: Callable[[ServerState, Vector], ServerState] | None = None
+
+    @property
+    def all_conditions(self) -> tuple[Condition, ...]:
+        """Its own, and that nothing is sent in the open beside what a pipeline protects."""
+        if not self.sends:
+            return self.conditions
+        reason = (
+            f"the stream {self.name!r} would be sent in the open beside what {{pipeline.name}} protects;"
+            " leave out mask and noise, or take another strategy, such as fedavg"
+        )
+        return (*self.conditions, excludes("noise", "discrete noise", "mask", reason=reason))
 
     def first(self, layout: Layout) -> Vector:
         """The server's value before the first round."""
