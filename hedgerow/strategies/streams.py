@@ -7,6 +7,7 @@ the server moves. It is sent uncompressed, in float32: the pipeline is for the d
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.conditions import Condition, excludes
 from hedgerow.types import Arrays, Fit, Layout, RoundContext, ServerState, Vector
+
+if TYPE_CHECKING:
+    from hedgerow.strategies.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,28 @@ BUFFERS = Stream(
 def begin(streams: Sequence[Stream], layout: Layout) -> dict[str, Vector]:
     """The server's values before the first round, of the streams that are no part of the model."""
     return {stream.name: stream.first(layout) for stream in streams if stream.read is None}
+
+
+def begin_rules(strategy: "Strategy", layout: Layout) -> Arrays:
+    """The state of all rules before the first round: of the one for deltas, and of those for streams."""
+    beside = {s.name: strategy.rule_for(s).init(n) for s in strategy.all_streams if (n := s.size(layout))}
+    return {**strategy.aggregate.init(layout.dimension), **joined(beside)}
+
+
+def part(state: Arrays, stream: str) -> Arrays:
+    """The state of the rule that combines a stream; of an empty name, of the one for deltas.
+
+    >>> state = {"centre": np.zeros(2), "buffers/centre": np.ones(1)}
+    >>> part(state, ""), part(state, "buffers")
+    ({'centre': array([0., 0.])}, {'centre': array([1.])})
+    """
+    found = ((*name.rpartition("/"), values) for name, values in state.items())
+    return {name: values for owner, _, name, values in found if owner == stream}
+
+
+def joined(states: Mapping[str, Arrays]) -> Arrays:
+    """The states of rules by stream, in one: undone by `part`."""
+    return {f"{stream}/{name}": v for stream, state in states.items() for name, v in state.items()}
 
 
 def uncounted(
