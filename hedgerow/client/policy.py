@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
-from hedgerow.privacy.events import Cyclic, Event
+from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
 
@@ -163,8 +163,7 @@ def client_event(strategy: Strategy) -> Event | None:
     noise = strategy.pipeline.protection.noise
     if noise is None or not noise.fewest or not strategy.pipeline.only_sum:
         return None
-    event = noise.event(strategy.sampling, 0, None)
-    return event.event if isinstance(event, Cyclic) else event
+    return mechanism(noise.event(strategy.sampling, 0, None))
 
 
 def strategy_hash(strategy: Strategy) -> str:

@@ -21,24 +21,29 @@ class Condition:
 
     Attributes:
         broken: whether it does not.
-        reason: why, and what to do. `{pipeline.name}` stands for the name of the strategy's
-            pipeline, and so do `{sampling.name}`, `{aggregate.name}`, `{local.optimizer}`, ... for theirs.
+        reason: why, and what to do. `{name}` stands for the strategy's name, `{pipeline.name}` for its
+            pipeline's, and so do `{sampling.name}`, `{aggregate.name}`, `{local.optimizer}` for theirs.
     """
 
     broken: Broken
     reason: str
 
+    def why_broken(self, strategy: "Strategy") -> str:
+        """The reason, of this strategy; an empty text where it holds."""
+        if not self.broken(strategy):
+            return ""
+        return self.reason.format(
+            name=strategy.name,
+            pipeline=strategy.pipeline,
+            sampling=strategy.sampling,
+            aggregate=strategy.aggregate,
+            local=strategy.local,
+        )
+
     def refuse(self, strategy: "Strategy") -> None:
         """Raise `ValueError`, with the reason, where it is broken."""
-        if self.broken(strategy):
-            raise ValueError(
-                self.reason.format(
-                    pipeline=strategy.pipeline,
-                    sampling=strategy.sampling,
-                    aggregate=strategy.aggregate,
-                    local=strategy.local,
-                )
-            )
+        if why := self.why_broken(strategy):
+            raise ValueError(why)
 
 
 def needs(*traits: str, reason: str) -> Condition:
