@@ -91,7 +91,8 @@ class Stream:
         weighted: whether a client counts with the weight of its delta; else all count alike.
         correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
-        sends: whether clients send something; where they do not, what is encoded is empty.
+        sends: whether clients send something; where they do not, the size is 0. What is sent is
+            refused beside a mask or noise.
         conditions: what the stream asks of the strategy's other parts.
         read: where the server's value lies in its state, other than under the stream's name.
         write: the state with another value.
@@ -123,7 +124,16 @@ class Stream:
         return (*self.conditions, excludes("noise", "discrete noise", "mask", reason=reason))
 
     def first(self, layout: Layout) -> Vector:
-        """The server's value before the first round."""
+        """The server's value before the first round.
+
+        Raises:
+            ValueError: the stream declares that it sends nothing, and has a size.
+        """
+        if not self.sends and (size := self.size(layout)):
+            raise ValueError(
+                f"the stream {self.name!r} declares sends=False, and clients would send {size} values; let"
+                " its size be 0, or leave sends out"
+            )
         return np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
 
     def value(self, state: ServerState) -> Vector:

@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hedgerow.client.answer import read_request
+from hedgerow.client.client_round import Setting
 from hedgerow.privacy.accounting import Budget
+from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, chain, clip, cyclic, gaussian_noise, median, parse_pipeline, poisson
 from hedgerow.strategies import protection as under_test
 from hedgerow.strategies.conditions import Condition, excludes, needs
@@ -14,6 +17,7 @@ from hedgerow.strategies.release import Noise
 from hedgerow.strategies.streams import Stream
 from hedgerow.strategies.transforms.clipping import adaptive_clip
 from hedgerow.strategies.transforms.noise import banded_noise
+from hedgerow.types import Layout, Model
 from tests.laws.test_order import bare
 
 BUDGET = Budget(delta=1e-5)
@@ -26,6 +30,13 @@ MASKED = Strategy(pipeline=parse_pipeline("chain(clip(1.0), quantize(8, range=0.
 TAKING_TURNS = replace(
     PRIVATE, sampling=cyclic(30, population=90), pipeline=parse_pipeline(f"chain(clip(1.0), {ON_LATTICE})")
 )
+
+
+class Trains:
+    """Enough of a trainer for a message to be read."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
 
 
 def piped(text: str) -> dict[str, object]:
@@ -129,10 +140,10 @@ def test_a_step_of_another_package_brings_its_own() -> None:
         Strategy(pipeline=step, aggregate=median())
 
 
-def stream(**options) -> Stream:
+def stream(size: int = 1, **options) -> Stream:
     return Stream(
         "own",
-        size=lambda layout: 1,
+        size=lambda layout: size,
         encode=lambda local: (np.zeros(1, np.float32), {}),
         update=lambda value, aggregate, totals: aggregate,
         **options,
@@ -143,7 +154,15 @@ def stream(**options) -> Stream:
 def test_a_stream_is_never_sent_in_the_open_beside_what_is_protected(strategy) -> None:
     with pytest.raises(ValueError, match=r"the stream 'own' would be sent in the open beside what chain\("):
         replace(strategy, streams=(stream(),))
-    assert replace(strategy, streams=(stream(sends=False),)).streams
+    assert replace(strategy, streams=(stream(size=0, sends=False),)).streams
+
+
+def test_a_stream_that_says_it_sends_nothing_and_does_is_found_on_the_server_and_on_the_client() -> None:
+    strategy, layout = replace(PRIVATE, streams=(stream(sends=False),)), Layout.flat(2)
+    with pytest.raises(ValueError, match=r"'own' declares sends=False, and clients would send 1 values"):
+        begin(strategy, Model(np.zeros(2, np.float32)), layout)
+    with pytest.raises(ValueError, match="declares sends=False"):
+        read_request(Setting(strategy, Trains(layout)), {})
 
 
 def test_a_condition_of_a_stream_may_look_at_the_whole_strategy() -> None:

@@ -61,8 +61,8 @@ class Aggregate:
         start: `(number of values, largest number of clients) -> Accumulator`.
         linear: the result is a weighted sum of what was added, so that it may
             be computed on encoded values of a summable pipeline.
-        mean: it is the weighted mean, and nothing else, so that a round which
-            shows a sum alone, masked or noised, may compute it from that.
+        mean: it is the weighted mean and nothing else, by a `FixedPointMean`, so that a
+            round which shows a sum alone, masked or noised, may compute it from that.
         weights: whether a client's weight counts; a rule that bounds what one
             client can do does not ask it how much it counts.
         init: the rule's state before the first round, from the number of values.
