@@ -23,6 +23,7 @@ from hedgerow.client.policy import STAGES
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
+from hedgerow.client.trainers import trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
@@ -139,7 +140,7 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return _trainer(self._task)
+        return trainer_of(self._task)
 
     @cached_property
     def _setting(self) -> Setting:
@@ -170,7 +171,7 @@ class FederatedClient(ClientApp):
     @property
     def even(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return chooses(self._trainer) and getattr(self._trainer.choice, "even", False)
+        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.even
 
     @cached_property
     def _trains_many(self) -> bool:
@@ -297,11 +298,3 @@ class FederatedClient(ClientApp):
         if file is None and self._state_folder is not None:
             file = FolderState(self._state_folder, name).file("privacy.jsonl")
         return file
-
-
-def _trainer(task: Task | Trainer) -> Trainer:
-    if isinstance(task, Task):
-        from hedgerow.client.torch.trainer import TorchTrainer
-
-        return TorchTrainer(task)
-    return task

@@ -4,11 +4,12 @@ Nothing is guessed from signatures, and nothing is silently ignored: a trainer
 that leaves out the proximal term would turn FedProx into FedAvg.
 """
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from hedgerow.checks import did_you_mean
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import LocalTraining
 
 _METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
 """What a trainer must have for a name that it declares."""
@@ -44,6 +45,16 @@ def supported(trainer: Trainer) -> frozenset[str]:
                 " is used, or leave the method out"
             )
     return names
+
+
+def alone(trainer: Trainer, local: LocalTraining) -> dict[str, Any]:
+    """What `fit` takes beside its usual arguments, of a simulated client that has kept nothing so far.
+
+    >>> alone(type("Learns", (), {"supports": frozenset({"state"})})(), LocalTraining())
+    {'state': {}}
+    """
+    state: dict[str, Any] = {"state": {}} if "state" in supported(trainer) else {}
+    return state | ({"seeded_noise": True} if local.sample_noise else {})
 
 
 def trains_many(trainer: Trainer) -> TypeGuard[TrainsMany]:

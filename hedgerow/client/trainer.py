@@ -135,6 +135,11 @@ class Way(Protocol):
         """How many are trained side by side; 1 for one after another."""
         ...
 
+    @property
+    def even(self) -> bool:
+        """Whether a client gets the same bits in any company, and all take about as long."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold, and the trainer's module can read again."""
         ...

@@ -15,6 +15,7 @@ from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.pipeline.norms import l2_norm
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import joined, part
 from hedgerow.types import (
     Arrays,
     Client,
@@ -203,19 +204,21 @@ class Collector:
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
         """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
-        values, after = self._strategy.aggregate.apply(self.collected.deltas, state)
+        values, after = self._strategy.aggregate.apply(self.collected.deltas, part(state, ""))
         return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """The replies that were kept."""
         return self.collected.kept, {}
 
-    def streams(self) -> Mapping[str, Vector]:
-        """What each stream's aggregate gave."""
-        return {
-            name: self._strategy.rule_for(self._streams[name]).apply(total, {})[0]
-            for name, total in self.collected.streams.items()
-        }
+    def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
+        """What each stream's aggregate gave, and the next state of the rules that made them."""
+        found: dict[str, Vector] = {}
+        after: dict[str, Arrays] = {}
+        for name, total in self.collected.streams.items():
+            rule = self._strategy.rule_for(self._streams[name])
+            found[name], after[name] = rule.apply(total, part(state, name))
+        return found, joined(after)
 
     def _count_in(self, client: str, message: Message | Reply | None) -> None:
         if message is None:

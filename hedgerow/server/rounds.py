@@ -46,7 +46,7 @@ def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
         model,
         strategy.server_update.init(d),
         streams.begin(strategy.streams, layout),
-        aggregate=strategy.aggregate.init(d),
+        aggregate=streams.begin_rules(strategy, layout),
         private=begin_private(strategy, d),
     )
 

@@ -32,7 +32,7 @@ _FAREWELL_SECONDS = 15.0
 
 def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
     """Why a cohort of this size cannot be summed securely; an empty text where it can."""
-    secure = strategy.pipeline.secure
+    secure = strategy.pipeline.protection.secure
     assert secure is not None
     if clients < secure.min_clients:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"

@@ -20,7 +20,8 @@ class ServerState:
             the model, `(n,) float32`.
         uncounted: `{client: round}`, for each client that was asked and did not count, where a
             stream has to know: the first such round since one that did.
-        aggregate: state of the rule that combines deltas, named arrays.
+        aggregate: state of the rule that combines deltas, named arrays; and of those that combine
+            streams, `stream/name`.
         private: state of a private strategy (an adaptive clip norm, noise to
             come), named arrays; empty where nothing is private.
     """

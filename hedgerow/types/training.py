@@ -115,6 +115,11 @@ class LocalTraining:
         choices = ("momentum", "weight_decay", "proximal", "clip_gradient", "clip_samples", "sample_noise")
         return frozenset({self.optimizer} - {"sgd"} | {name for name in choices if getattr(self, name)})
 
+    @property
+    def traits(self) -> frozenset[str]:
+        """What it is, by name, for the conditions of a strategy's parts: the optimizer, and `needs`."""
+        return self.needs | {self.optimizer}
+
     def learning_rate_at(self, round: int) -> float:
         """Step size of a round, counted from 1."""
         return float(self.learning_rate * self.learning_rate_decay ** (round - 1))

@@ -139,7 +139,7 @@ class SecureClient:
         known, first = self.enrolment.pinned, self.enrolment.trust_on_first_use
         if first:
             known = {**self._memory.learned(), **known}
-        secure = self.pipeline.secure
+        secure = self.pipeline.protection.secure
         assert secure is not None
         register = Register(known, trust_on_first_use=first, learned=self._memory.learn)
         shape = partial(shape_of, self.pipeline, self.layout)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.runs.evaluate import experiment_of
+from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.server.checkpoint import load_model, save_model
 from hedgerow.server.recording import FOLDER, Recorder
 from hedgerow.server.replay import replay
@@ -40,7 +40,7 @@ def replay_run(folder: Path, out: Path | None = None) -> Replayed:
         OSError: the model cannot be written.
     """
     experiment = experiment_of(folder)
-    layout = TorchTrainer(experiment.task()).layout
+    layout = measuring_trainer(experiment).layout
     recorder = Recorder(folder / FOLDER, layout, experiment.seed)
     first = recorder.start().round
     for state in replay(recorder, experiment.strategy()):

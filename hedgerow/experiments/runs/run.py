@@ -6,12 +6,16 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
-from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
+from hedgerow.experiments.runs.simulate import (
+    check_held_out,
+    measuring_trainer,
+    run_simulated,
+    start_of,
+)
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
@@ -109,8 +113,8 @@ def _served(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
             " simulated clients attack"
         )
-    # What [run] says is for the clients: the server measures the model, on the CPU.
-    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
+    # The device and precision of [run] are for the clients: the server measures the model, on the CPU.
+    trainer, federation, plan = measuring_trainer(experiment), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
     test = _test(federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
@@ -123,7 +127,7 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=held,
-        contents=contents_of(trainer, None, test, experiment.initial, run=identity),
+        contents=contents_of(experiment.task(), None, test, experiment.initial, run=identity),
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,

@@ -8,7 +8,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from hedgerow import checks, generators
-from hedgerow.client.capabilities import supported
+from hedgerow.client.capabilities import alone
 from hedgerow.client.data import AlikeEachTime, ClientData
 from hedgerow.client.trainer import Trainer
 from hedgerow.rng import generator, integer_seed
@@ -100,10 +100,8 @@ class Compromised:
 
     def _fit(self, request: TrainRequest, name: str) -> Fit:
         place: dict[str, Any] = {"round": request.round, "client": name}
-        # Noise that nobody can repeat would be another in each process.
-        more: dict[str, Any] = {"seeded_noise": True} if self.local.sample_noise else {}
-        if "state" in supported(self.trainer):
-            more["state"] = {}  # what the client itself keeps stays its own
+        # Noise that nobody can repeat would be another in each process; what a client keeps stays its own.
+        more = alone(self.trainer, self.local)
         with generators.undisturbed():
             samples = AlikeEachTime(self.data).samples(name)
             generators.seed(integer_seed(request.seed, "train", **place))
