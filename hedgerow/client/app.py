@@ -1,7 +1,9 @@
 """A Flower `ClientApp` from a task, a client's data and a strategy."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -12,13 +14,14 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, in_the_clear, read_request, respond
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
 from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
+from hedgerow.client.personal import personal_model
 from hedgerow.client.policy import STAGES
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
@@ -30,6 +33,8 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Vector
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
+
+log = logging.getLogger("hedgerow")
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -169,8 +174,12 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trains_many(self) -> bool:
-        # With noise a client checks its account first, and alone.
-        return trains_many(self._trainer) and not self._strategy.local.sample_noise
+        # With noise a client checks its account first, and alone; with layers of its own, each has a model.
+        local, personal = self._strategy.local, self._strategy.personal
+        many = trains_many(self._trainer)
+        if many and personal:
+            log.warning("clients are trained one after another: each has personal layers, %s", personal)
+        return many and not personal and not local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -183,9 +192,11 @@ class FederatedClient(ClientApp):
             Whether it was chosen now.
         """
         trainer = self._trainer
-        if not chooses(trainer) or trainer.choice is not None:
+        if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._setting, from_flower(message.content))
+        if request.constants and not len(request.model.constants):
+            return False
         clients = []
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
@@ -216,6 +227,10 @@ class FederatedClient(ClientApp):
         assert trains_many(trainer)
         with span("records"):
             request = read_request(self._setting, from_flower(messages[0].content))
+            if request.constants:  # a simulation's clients are lent them, and nothing names them
+                request = whole_request(
+                    self._setting, self._client(contexts[0]), from_flower(messages[0].content)
+                )
         turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
@@ -268,20 +283,29 @@ class FederatedClient(ClientApp):
         return LocalClient(
             name,
             lambda: self._data.samples(name),
-            state_store(context, self._state_folder, name),
+            state_store(context, self._state_folder, name, self._device(context)),
             self._account(context, name),
             lambda: self._enrolment(context, name),
         )
 
     def _evaluate(self, message: Message, context: Context) -> Message:
         with span("records"):
-            request = read_request(self._setting, from_flower(message.content))
-        name = self._client(context).name
+            client = self._client(context)
+            request = whole_request(self._setting, client, from_flower(message.content))
+        name, layers = client.name, self._setting.layers
+        own = personal_model(
+            layers, client.store.rounds, request.model, seed=request.seed, round=request.round + 1
+        )
+        request = replace(request, model=own)
         measured = evaluation.measure(
             self._trainer, self._data, self._strategy, request, name, seeded=self._deployment.seeded
         )
         content = pack_evaluation(measured, round=request.round, client=name)
         return Message(to_flower(content), reply_to=message)
+
+    def _device(self, context: Context) -> Path | None:
+        """The folder of a device with a policy or an identity."""
+        return None if self._guard is None else self._guard(context.node_config).folder
 
     def _account(self, context: Context, name: str) -> Path | None:
         """The file of what a client has told of its samples, where it adds noise to them."""

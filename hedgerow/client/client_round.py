@@ -12,6 +12,7 @@ from hedgerow import generators
 from hedgerow.client import account
 from hedgerow.client.capabilities import require, supported
 from hedgerow.client.data import client_samples
+from hedgerow.client.personal import PersonalLayers, personal_model
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, StateStore
 from hedgerow.client.trainer import Trainer
@@ -74,6 +75,11 @@ class Setting:
         """Whether the trainer keeps something of a client from round to round."""
         return "state" in supported(self.trainer)
 
+    @cached_property
+    def layers(self) -> PersonalLayers:
+        """The clients' own; and the layout of what travels."""
+        return PersonalLayers(self.trainer, self.strategy)
+
 
 @final
 @dataclass(frozen=True)
@@ -124,14 +130,14 @@ class Turn:
                 Before(
                     self.request.streams.get(stream.name, _NONE),
                     kept.get(stream.name, {}),
-                    self.setting.trainer.layout,
+                    self.setting.layers.layout,
                     self.request.uncounted.get(self.client, 0),
                 )
             )
             for stream in streams
             if stream.correction is not None
         ]
-        return {"correction": sum(found[1:], start=found[0])}
+        return {"correction": self.setting.layers.spread(sum(found[1:], start=found[0]))}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
         """Train, within the client's budget where it has one.
@@ -148,11 +154,14 @@ class Turn:
         if own is not None:
             own.check()
             options["seeded_noise"] = self.setting.seeded_noise
+        model = personal_model(
+            self.setting.layers, self._kept, request.model, seed=request.seed, round=request.round
+        )
         with span("train"):
             if self.setting.seeded_noise:  # for a trainer that draws from the global generators
                 generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
             fit = self.setting.trainer.fit(
-                request.model, samples, local,
+                model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
         if own is not None:
@@ -167,7 +176,8 @@ class Turn:
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
         payload, _ = self._encode(fit)
-        return to_ring(payload, fit, shape, self.setting.strategy.pipeline)
+        shared = self.setting.layers.split.shared_fit(fit)
+        return to_ring(payload, shared, shape, self.setting.strategy.pipeline)
 
     @property
     def _kept(self) -> ClientState:
@@ -188,23 +198,24 @@ class Turn:
 
     def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
         """The encoded delta, and what is sent of each stream; the client's state is kept."""
-        strategy, request, layout = self.setting.strategy, self.request, self.setting.trainer.layout
-        fit = self.setting.sent(request, self.client, fit)
-        steps = strategy.local.steps(fit.num_examples)
-        where = RoundContext(
-            request.seed, request.round, Client(self.client), layout, fit.num_examples,
-            self.setting.seeded_noise, steps,
-        )  # fmt: skip
+        strategy, request, layout = self.setting.strategy, self.request, self.setting.layers.layout
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
             keeps_training = self.setting.keeps_training
             stateful = strategy.stateful or counted or keeps_training
             before = self._kept.load(request.round) if stateful else {}
+            fit, layers = self.setting.layers.leave(fit, before, request.seed)
+            fit = self.setting.sent(request, self.client, fit)
+            steps = strategy.local.steps(fit.num_examples)
+            where = RoundContext(
+                request.seed, request.round, Client(self.client), layout, fit.num_examples,
+                self.setting.seeded_noise, steps,
+            )  # fmt: skip
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
             )
             sent: dict[str, Vector] = {}
-            after: dict[str, Arrays] = {PIPELINE: residuals}
+            after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
             for stream in strategy.all_streams:
                 local = LocalRound(
                     request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,

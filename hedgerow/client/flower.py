@@ -6,6 +6,7 @@ from typing import TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 
+from hedgerow.client.constants import NAME as CONSTANTS
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.client.state import FolderState, Note, State, StateStore, flat, parted
 from hedgerow.records import pack_state, unpack_state
@@ -68,10 +69,19 @@ class ContextNotes(MutableMapping[str, Note]):
         return len(self._records.config_records)
 
 
-def state_store(context: Context, folder: Path | None, client: str) -> StateStore:
-    """What a client keeps: in a folder of all clients what it carries along, else all in the context."""
-    rounds = ContextState(context) if folder is None else FolderState(folder, client)
-    return StateStore(rounds, ContextNotes(context))
+def state_store(context: Context, folder: Path | None, client: str, device: Path | None = None) -> StateStore:
+    """What a client keeps: in a folder of all clients what it carries along, else all in the context.
+
+    Args:
+        folder: of all clients' states.
+        device: the device's own folder, in which models' constants lie where there is one.
+    """
+    if folder is None:
+        constants = None if device is None else device / CONSTANTS
+        return StateStore(ContextState(context), ContextNotes(context), constants)
+    rounds = FolderState(folder, client)
+    constants = rounds.path / CONSTANTS if device is None else device / CONSTANTS
+    return StateStore(rounds, ContextNotes(context), constants)
 
 
 def node_enrolment(context: Context, name: str) -> Enrolment:

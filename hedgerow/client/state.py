@@ -115,6 +115,11 @@ class FolderState:
             if other not in keep:
                 path.unlink()
 
+    @property
+    def path(self) -> Path:
+        """The client's folder, which may not be there yet."""
+        return self._folder
+
     def file(self, name: str) -> Path:
         """Where the client keeps something else, in its folder, which is made."""
         return private_folder(self._folder) / name
@@ -147,7 +152,9 @@ class StateStore:
     Attributes:
         rounds: what it carries from one round to the next.
         notes: small records by name: what it keeps between the stages of a masked round.
+        constants: folder of the models' constants; `None` keeps them among the notes.
     """
 
     rounds: ClientState = field(default_factory=MemoryState)
     notes: MutableMapping[str, Note] = field(default_factory=dict)
+    constants: Path | None = None

@@ -2,7 +2,8 @@
 
 A checkpoint is one safetensors file; the round and the names lie in its JSON
 header. It is written beside the others, flushed to the disk, and renamed: a
-process killed at any moment, or a full disk, leaves the last whole one.
+process killed at any moment, or a full disk, leaves the last whole one. What a
+run never changes, the model's constants, lies beside them, once, under its hash.
 """
 
 import json
@@ -19,7 +20,7 @@ from safetensors.numpy import save
 from hedgerow import checks
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.server.arguments import check_sizes
-from hedgerow.types import Layout, Model, ServerState, Tensor, Vector
+from hedgerow.types import Layout, Model, ServerState, Tensor, Vector, hash_constants
 
 MODEL = "model.safetensors"
 
@@ -41,8 +42,6 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     """
     private_folder(folder)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
-    if layout.constant_size:
-        arrays["constants"] = state.model.constants
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     arrays |= {_AGGREGATE + name: values for name, values in state.aggregate.items()}
@@ -50,6 +49,9 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
+    if layout.constant_size:
+        header["constants"] = _save_constants(folder, state.model.constants)
+        header["holding"] = sorted(state.holding)
     path = folder / f"round-{state.round:06d}.safetensors"
     write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}), mode=PRIVATE)
     for other in _checkpoints(folder)[:-_KEPT]:
@@ -72,6 +74,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             with safe_open(path, framework="numpy") as file:
                 header = json.loads(file.metadata()["hedgerow"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if "constants" in header:  # 0.1 had them in each checkpoint
+                arrays["constants"] = _load_constants(folder, header["constants"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path.name}: {error}")
             continue
@@ -90,7 +94,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         constants = arrays.get("constants", np.empty(0, np.float32))
         model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
-        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private)
+        holding = frozenset(header.get("holding", ()))
+        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private, holding)
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"
@@ -200,6 +205,23 @@ def _joined(arrays: Mapping[str, NDArray[Any]], tensors: Sequence[Tensor]) -> Ve
 
 def _kind(values: NDArray[Any]) -> str:
     return f"{values.dtype} {list(values.shape)}"
+
+
+def _save_constants(folder: Path, constants: Vector) -> str:
+    """Write a model's constants where they are not there yet; their hash."""
+    named = hash_constants(constants)
+    path = folder / f"constants-{named}.safetensors"
+    if not path.is_file():
+        write_whole(path, save(_contiguous({"constants": constants})), mode=PRIVATE)
+    return named
+
+
+def _load_constants(folder: Path, named: str) -> Vector:
+    with safe_open(folder / f"constants-{named}.safetensors", framework="numpy") as file:
+        found: Vector = file.get_tensor("constants")
+    if hash_constants(found) != named:
+        raise ValueError(f"the constants of the model, constants-{named}.safetensors, have changed")
+    return found
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
-from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow.records import from_flower
 from hedgerow.server.collect import collect
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
-from hedgerow.server.plain import request
+from hedgerow.server.request import Constants, Request, make_request
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.strategies.transforms.mask import model_hash
@@ -40,6 +38,7 @@ class MaskedRounds:
     masks: bool = True
     epsilon: float | None = field(default=None, init=False)
     shows_replies: bool = field(default=True, init=False)
+    _constants: Constants = field(default_factory=Constants, init=False)
 
     @property
     def secure(self) -> str:
@@ -58,7 +57,10 @@ class MaskedRounds:
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Pack the model, and announce the round."""
         self._state, self._cohort = state, cohort
-        self._content = request(self.start, state, cohort, clients=len(cohort.nodes))
+        self._request = make_request(
+            self._constants, state, self.start.layout,
+            seed=self.start.seed, cohort=cohort.nodes, clients=len(cohort.nodes),
+        )  # fmt: skip
 
     def close(self) -> Counted:
         """Let the cohort sum its updates, unless it cannot be masked."""
@@ -69,23 +71,23 @@ class MaskedRounds:
             return Counted(start.strategy, self._cohort, collector, None)
         collector = start(number, clients)
         if clients and self.masks:
-            self._masked(collector, self._content)
+            self._masked(collector, self._request)
         elif clients:
-            self._unmasked(collector, self._content)
-        return Counted(start.strategy, self._cohort, collector, self._content)
+            self._unmasked(collector, self._request)
+        return Counted(start.strategy, self._cohort, collector, self._request.packed)
 
-    def _masked(self, collector: MaskedCollector, content: RecordDict) -> None:
+    def _masked(self, collector: MaskedCollector, request: Request) -> None:
         start, round = self.start, self._state.round + 1
         model = model_hash(self._state.model, start.layout, start.seed, round)
         setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
         aggregate(
-            self.grid, setup, from_flower(content), self._cohort.nodes, collector.collected,
+            self.grid, setup, request, self._cohort.nodes, collector.collected,
             register=self.register, timeout=self.timeout,
         )  # fmt: skip
 
-    def _unmasked(self, collector: MaskedCollector, content: RecordDict) -> None:
+    def _unmasked(self, collector: MaskedCollector, request: Request) -> None:
         start, clients = self.start, len(self._cohort.nodes)
         asked, arguments = list(self._cohort.nodes.items()), (self._state.round + 1, clients)
-        collect(self.grid, asked, content, start, collector, arguments, self.timeout)
+        collect(self.grid, asked, request, start, collector, arguments, self.timeout)
         collected = collector.collected
         collected.failed = shortfall(start.secure, collected.counted, clients)

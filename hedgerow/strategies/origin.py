@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies.strategy import Strategy
 
 P = ParamSpec("P")
-_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm")
+_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm", "personal")
 
 
 @dataclass(frozen=True)

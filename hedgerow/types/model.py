@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -43,11 +43,13 @@ class Layout:
     `constants` are those that it does not change (frozen parameters, a mask):
     the server sends them, and no client sends them back. Integer buffers
     (BatchNorm's batch counter) are in none of them: they are never sent.
+    `norms` names those of these tensors that belong to norm layers.
     """
 
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
     constants: tuple[Tensor, ...] = ()
+    norms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("parameters", "buffers", "constants"):
@@ -89,6 +91,20 @@ class Layout:
             text += f" {[(t.name, t.shape) for t in self.constants]}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
+    def select(self, wanted: Callable[[str], bool]) -> "Layout":
+        """The layout of those tensors whose names are wanted, in the same order.
+
+        >>> layout = Layout((Tensor("body", (2,)), Tensor("head", (1,))))
+        >>> layout.select(lambda name: name != "head").dimension
+        2
+        """
+
+        def chosen(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(t for t in tensors if wanted(t.name))
+
+        norms = tuple(name for name in self.norms if wanted(name))
+        return Layout(chosen(self.parameters), chosen(self.buffers), chosen(self.constants), norms)
+
     def slices(self) -> tuple[slice, ...]:
         """Where each parameter tensor lies in the vector, in order."""
         ends = np.cumsum([0, *(t.size for t in self.parameters)]).tolist()
@@ -102,6 +118,15 @@ class Layout:
         3
         """
         return cls((Tensor("vector", (dimension,)),))
+
+
+def hash_constants(constants: Vector) -> str:
+    """64 hex digits that two models' constants, `(c,) float32`, share only if they are the same bits.
+
+    >>> hash_constants(np.zeros(2, np.float32))[:12]
+    'af5570f5a181'
+    """
+    return hashlib.sha256(np.ascontiguousarray(constants, "<f4").data).hexdigest()
 
 
 @dataclass(frozen=True)

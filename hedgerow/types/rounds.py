@@ -23,6 +23,8 @@ class ServerState:
         aggregate: state of the rule that combines deltas, named arrays.
         private: state of a private strategy (an adaptive clip norm, noise to
             come), named arrays; empty where nothing is private.
+        holding: clients that have counted since they were sent the model's constants: what a
+            simulation's ledger goes by.
     """
 
     round: int
@@ -32,6 +34,7 @@ class ServerState:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
+    holding: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)

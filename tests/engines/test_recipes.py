@@ -84,7 +84,7 @@ CELLS = cells()
 
 def test_every_recipe_is_run_below() -> None:
     assert {name for name, _ in CELLS} == set(NAMES)
-    assert len(CELLS) == 40
+    assert len(CELLS) == 43
 
 
 @pytest.mark.slow

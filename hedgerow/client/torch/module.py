@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from hedgerow.client.torch.modes import Modes
-from hedgerow.client.torch.tensors import Kinds, kinds_of
+from hedgerow.client.torch.tensors import Kinds, kinds_of, names_of_norms
 from hedgerow.types import Layout, Model, Vector
 from hedgerow.types import Tensor as Slot
 
@@ -81,7 +81,11 @@ class FlatModule:
             offset += p.numel()
         sent = {**self._buffers, **self._constants}
         self._unsent = [(b, b.detach().clone()) for n, b in module.named_buffers() if n not in sent]
-        self.layout = Layout(_slots(named), _slots(self._buffers), _slots(self._constants))
+        norms = names_of_norms(module)
+        self.layout = Layout(
+            _slots(named), _slots(self._buffers), _slots(self._constants),
+            norms=tuple(name for name in (*named, *sent) if name in norms),
+        )  # fmt: skip
         computed = [p for m in module.modules() if isinstance(m, ParametrizationList) for p in m.parameters()]
         self.gradient_size = len(self.vector) + sum(p.numel() for p in computed if not p.requires_grad)
         """Values in a sample's gradients, with those of weights that are computed from parameters."""

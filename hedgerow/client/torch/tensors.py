@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrizations import _SpectralNorm
 
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
 
 @final
 @dataclass(frozen=True)
@@ -52,6 +54,20 @@ def kinds_of(module: nn.Module, statistics: Sequence[str] = (), constants: Seque
     changes.update({**dict.fromkeys(averaged, True), **dict.fromkeys(still, False)})
     buffers, kept = (tuple(n for n, change in changes.items() if change == kind) for kind in (True, False))
     return Kinds(parameters, buffers, kept)
+
+
+def names_of_norms(module: nn.Module) -> frozenset[str]:
+    """Names of the parameters and buffers of norm layers.
+
+    >>> sorted(names_of_norms(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))))
+    ['1.bias', '1.weight']
+    """
+    return frozenset(
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, layer in module.named_modules()
+        if isinstance(layer, _NORMS)
+        for name in (*layer._parameters, *layer._buffers)
+    )
 
 
 def _saved_floats(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

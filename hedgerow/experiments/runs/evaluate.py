@@ -48,8 +48,13 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
     nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
     with grid.running():
         return evaluate_on_clients(
-            grid, plan, state, trainer.layout, dict(sorted(nodes.items())), seed=experiment.seed
-        )
+            grid,
+            plan,
+            state,
+            strategy.split(trainer.layout).shared,
+            dict(sorted(nodes.items())),
+            seed=experiment.seed,
+        )  # fmt: skip
 
 
 def experiment_of(folder: Path) -> Experiment:

@@ -90,7 +90,7 @@ def _simulated(
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=_test(experiment, federation),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -112,7 +112,7 @@ def _served(
     # What [run] says is for the clients: the server measures the model, on the CPU.
     trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
-    test = _test(federation)
+    test = _test(experiment, federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
@@ -133,9 +133,14 @@ def _served(
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def _test(experiment: Experiment, federation: Federation) -> Samples | None:
+    """What the server measures the global model on, where there is anything.
+
+    Where layers are personal, it does so only if it is asked to.
+    """
+    asked = experiment.evaluation.server
+    measured = not experiment.strategy().personal if asked is None else asked
+    return federation.dataset.test if measured and len(federation.dataset.test) else None
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:

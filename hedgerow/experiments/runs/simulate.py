@@ -145,7 +145,7 @@ def run_simulated(
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
-        attacked = adversary and Compromised.of(adversary, learner, clients, strategy.local, seed)
+        attacked = adversary and Compromised.of(adversary, learner, clients, strategy, seed)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
