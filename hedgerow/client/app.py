@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -19,18 +18,16 @@ from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
-from hedgerow.client.flower import Enrol, node_enrolment, state_store
+from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
-from hedgerow.client.personal import personal_model
 from hedgerow.client.policy import STAGES
-from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Vector
+from hedgerow.types import Deployment, Model, Vector
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -51,6 +48,7 @@ def client_app(
     deployment: Deployment = Deployment.REAL,
     guard: Guarding | None = node_guard,
     sent: Sent = honest,
+    initial: Model | None = None,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -62,9 +60,9 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals), and what they have told of their samples. `None` keeps
-            it in Flower's context: in memory, and lost when the node ends; what
-            must not be lost lies with the device's policy or enrolment then.
+            (residuals, personal layers), and what they have told of their samples.
+            `None` keeps it with the device's policy or enrolment, and where there
+            is neither in Flower's context: in memory, and lost when the node ends.
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration, in
             which it also remembers which secure rounds it has answered.
@@ -76,6 +74,8 @@ def client_app(
             `enrolment`). `None` for a simulation, which has none.
         sent: `(request, name, fit) -> fit`, what a client sends in place of what it
             has learned: for a simulation of compromised clients.
+        initial: the model before the first round, with whose layers personal ones begin; by
+            default the one that the trainer makes from the run's seed.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on. Where the strategy
@@ -93,8 +93,9 @@ def client_app(
     checks.kind(Callable, enrolment=enrolment)
     checks.kind((Callable, NoneType), guard=guard)
     checks.kind(Callable, sent=sent)
+    checks.kind((Model, NoneType), ", such as trainer.initial(seed)", initial=initial)
     folder = None if state_folder is None else checks.path(state_folder=state_folder)
-    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent)
+    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent, initial)
 
 
 @final
@@ -111,13 +112,14 @@ class FederatedClient(ClientApp):
         deployment: Deployment = Deployment.REAL,
         guard: Guarding | None = node_guard,
         sent: Sent = honest,
+        initial: Model | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
             require(task, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._enrolment = enrolment
+        self._enrolment, self._initial = enrolment, initial
         self.query()(self._identify)
         self.train()(self._respond)
         self.evaluate()(self._evaluate)
@@ -149,7 +151,7 @@ class FederatedClient(ClientApp):
     @cached_property
     def _setting(self) -> Setting:
         seeded, unmasked = self._deployment.seeded, not self._deployment.masks
-        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent)
+        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial)
 
     @cached_property
     def _data(self) -> ClientData:
@@ -195,8 +197,6 @@ class FederatedClient(ClientApp):
         if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._setting, from_flower(message.content))
-        if request.constants and not len(request.model.constants):
-            return False
         clients = []
         for context in contexts():
             # What cannot be loaded now fails by name when that client trains.
@@ -227,10 +227,6 @@ class FederatedClient(ClientApp):
         assert trains_many(trainer)
         with span("records"):
             request = read_request(self._setting, from_flower(messages[0].content))
-            if request.constants:  # a simulation's clients are lent them, and nothing names them
-                request = whole_request(
-                    self._setting, self._client(contexts[0]), from_flower(messages[0].content)
-                )
         turns: dict[str, tuple[int, Turn]] = {}
         corrections: dict[str, Vector] = {}
         clients = []
@@ -252,7 +248,7 @@ class FederatedClient(ClientApp):
             request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
         )
         for name, fit in spanned("train", fits):
-            position, turn = turns[name]
+            position, turn = turns.pop(name)  # with what it has read of the client's state
             if isinstance(fit, Exception):
                 yield position, fit
                 continue
@@ -280,41 +276,21 @@ class FederatedClient(ClientApp):
         # The data need not be loaded to know a name that is given.
         given = context.node_config.get("client-name")
         name = str(given) if given else client_name(context.node_config, self._data.names)
+        guard = None if self._guard is None else self._guard(context.node_config)
+        folder, noisy = self._state_folder, self._strategy.local.sample_noise > 0
         return LocalClient(
-            name,
-            lambda: self._data.samples(name),
-            state_store(context, self._state_folder, name, self._device(context)),
-            self._account(context, name),
-            lambda: self._enrolment(context, name),
-        )
+            name, lambda: self._data.samples(name),
+            state_store(context, folder, name, guard.folder if guard else None),
+            account_file(guard, folder, name) if noisy else None, lambda: self._enrolment(context, name),
+        )  # fmt: skip
 
     def _evaluate(self, message: Message, context: Context) -> Message:
         with span("records"):
             client = self._client(context)
             request = whole_request(self._setting, client, from_flower(message.content))
-        name, layers = client.name, self._setting.layers
-        own = personal_model(
-            layers, client.store.rounds, request.model, seed=request.seed, round=request.round + 1
-        )
-        request = replace(request, model=own)
-        measured = evaluation.measure(
-            self._trainer, self._data, self._strategy, request, name, seeded=self._deployment.seeded
-        )
-        content = pack_evaluation(measured, round=request.round, client=name)
-        return Message(to_flower(content), reply_to=message)
-
-    def _device(self, context: Context) -> Path | None:
-        """The folder of a device with a policy or an identity."""
-        return None if self._guard is None else self._guard(context.node_config).folder
-
-    def _account(self, context: Context, name: str) -> Path | None:
-        """The file of what a client has told of its samples, where it adds noise to them."""
-        if not self._strategy.local.sample_noise:
-            return None
-        file = None if self._guard is None else self._guard(context.node_config).samples_file
-        if file is None and self._state_folder is not None:
-            file = FolderState(self._state_folder, name).file("privacy.jsonl")
-        return file
+        measured = evaluation.measure(self._setting, client, self._data, request)
+        reply = pack_evaluation(measured, round=request.round, client=client.name)
+        return Message(to_flower(reply), reply_to=message)
 
 
 def _trainer(task: Task | Trainer) -> Trainer:

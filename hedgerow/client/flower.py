@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
+from shutil import rmtree
 from typing import TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 
 from hedgerow.client.constants import NAME as CONSTANTS
+from hedgerow.client.guard import Guard
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.client.state import FolderState, Note, State, StateStore, flat, parted
 from hedgerow.records import pack_state, unpack_state
 from hedgerow.secure.errors import UnknownIdentity
+
+_RUNS = 8
+"""Runs of which a device keeps what it carries along."""
 
 Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 """`(context, client name) -> enrolment`."""
@@ -70,18 +75,37 @@ class ContextNotes(MutableMapping[str, Note]):
 
 
 def state_store(context: Context, folder: Path | None, client: str, device: Path | None = None) -> StateStore:
-    """What a client keeps: in a folder of all clients what it carries along, else all in the context.
+    """What a client keeps: in files where there is a folder for them, else in the context.
 
     Args:
         folder: of all clients' states.
-        device: the device's own folder, in which models' constants lie where there is one.
+        device: the device's own folder: models' constants lie there, and, where there is no
+            `folder`, what the client carries along in each of the last runs.
     """
-    if folder is None:
-        constants = None if device is None else device / CONSTANTS
-        return StateStore(ContextState(context), ContextNotes(context), constants)
-    rounds = FolderState(folder, client)
-    constants = rounds.path / CONSTANTS if device is None else device / CONSTANTS
-    return StateStore(rounds, ContextNotes(context), constants)
+    notes = ContextNotes(context)
+    if folder is not None:
+        rounds = FolderState(folder, client)
+        return StateStore(rounds, notes, (device or rounds.path) / CONSTANTS)
+    if device is None:
+        return StateStore(ContextState(context), notes)
+    # Another run numbers its rounds anew, and must not find the state of this one.
+    rounds = FolderState(device / "states", f"{context.run_id} {client}")
+    _forget_old_runs(rounds.path)
+    return StateStore(rounds, notes, device / CONSTANTS)
+
+
+def _forget_old_runs(now: Path) -> None:
+    """Remove the states of all runs beside this one but the last few that were saved."""
+    others = [path for path in now.parent.glob("*") if path != now]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS]:
+        rmtree(path, ignore_errors=True)
+
+
+def account_file(guard: Guard | None, folder: Path | None, client: str) -> Path | None:
+    """The file of what a client has told of its samples: its device's, or beside its state; else none."""
+    if guard is not None and guard.samples_file is not None:
+        return guard.samples_file
+    return None if folder is None else FolderState(folder, client).file("privacy.jsonl")
 
 
 def node_enrolment(context: Context, name: str) -> Enrolment:

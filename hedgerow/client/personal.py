@@ -24,14 +24,16 @@ class PersonalLayers:
     Args:
         trainer: of the whole model.
         strategy: says which layers are personal.
+        initial: the model before the first round; `None` for the one that the trainer makes from
+            the run's seed.
 
     Raises:
         ValueError: when they are first needed: they do not fit the model (`split_of`).
     """
 
-    def __init__(self, trainer: Trainer, strategy: Strategy) -> None:
-        self._trainer, self._strategy = trainer, strategy
-        self._initial: tuple[int, Model] | None = None
+    def __init__(self, trainer: Trainer, strategy: Strategy, initial: Model | None = None) -> None:
+        self._trainer, self._strategy, self._given = trainer, strategy, initial
+        self._made: tuple[int, Model] | None = None
 
     @cached_property
     def split(self) -> Split:
@@ -61,33 +63,45 @@ class PersonalLayers:
             raise ValueError("training made the personal layers infinite or NaN; they stay as they were")
         return self.split.shared_fit(fit), {LAYERS: {"parameters": own.parameters, "buffers": own.buffers}}
 
-    def begun(self, model: Model, seed: int) -> Model:
-        """A whole model of one that travels, with the layers that every client begins with."""
-        return self.split.join(model, self._first(seed)) if self.split.personal else model
+    def whole(self, model: Model, state: State, seed: int) -> Model:
+        """A client's full model: what the server has sent, with the client's own layers.
+
+        Args:
+            model: what travels.
+            state: the client's; `{}` for one that has not trained yet.
+            seed: of the run.
+
+        Raises:
+            ValueError: the layers that the client has kept are of another model.
+        """
+        return self.split.join(model, self._own(state, seed)) if self.split.personal else model
 
     def spread(self, correction: Vector) -> Vector:
         """A correction of the gradients that travel, for all of them; personal ones are not corrected."""
         return self.split.spread(correction)
 
     def _own(self, state: State, seed: int) -> Model:
-        """The client's own layers; at first those of the initial model, which the seed makes everywhere."""
+        """The client's own layers; at first those of the initial model."""
         first, kept = self._first(seed), state.get(LAYERS)
         if kept is None:
             return first
         _check(kept, first)
-        return Model(kept["parameters"], kept["buffers"], first.constants)
+        return Model(kept["parameters"], kept["buffers"])
 
     def _first(self, seed: int) -> Model:
-        if self._initial is None or self._initial[0] != seed:
-            with generators.seeded(integer_seed(seed, "initial model")):
-                self._initial = seed, self.split.own_part(self._trainer.initial(seed))
-        return self._initial[1]
+        if self._made is None or self._made[0] != seed:
+            self._made = seed, self.split.own_part(self._given or self._new(seed))
+        return self._made[1]
+
+    def _new(self, seed: int) -> Model:
+        with generators.seeded(integer_seed(seed, "initial model")):
+            return self._trainer.initial(seed)
 
 
 def personal_model(
     layers: PersonalLayers, store: ClientState, model: Model, *, seed: int, round: int
 ) -> Model:
-    """A client's full model: what the server has sent, with the client's own layers.
+    """A client's full model, from where its state lies.
 
     Args:
         layers: of the strategy.
@@ -99,9 +113,7 @@ def personal_model(
     Raises:
         ValueError: the layers that the client has kept are of another model.
     """
-    if not layers.split.personal:
-        return model
-    return layers.split.join(model, layers._own(store.load(round), seed))
+    return layers.whole(model, store.load(round) if layers.split.personal else {}, seed)
 
 
 def _check(kept: Arrays, first: Model) -> None:

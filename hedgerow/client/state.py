@@ -108,7 +108,7 @@ class FolderState:
     def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it; the file appears whole or not at all."""
         private_folder(self._folder)
-        packed = save({name: np.ascontiguousarray(values) for name, values in flat(state).items()})
+        packed = save({name: np.asarray(values, order="C") for name, values in flat(state).items()})
         write_whole(self._folder / f"{round}.safetensors", packed, durable=False, mode=PRIVATE)
         keep = [round, *sorted(r for r in self._files() if r < round)[-1:]]
         for other, path in self._files().items():

@@ -20,6 +20,7 @@ from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
+from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, loop
 from hedgerow.spans import ROUND, span, spanned
@@ -124,7 +125,8 @@ def run(
     """What `train` does, with options that are checked."""
     split = strategy.split(layout)
     with nullcontext() if folder is None else hold(folder) as held:
-        saves = _Saves(held, split, split.own_part(initial), seed, num_rounds)
+        constants = Constants()
+        saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None:
@@ -143,7 +145,7 @@ def run(
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),
             evaluate_every=evaluate_every, ledger=ledger,
-            client_evaluation=client_evaluation, record=recorder,
+            client_evaluation=client_evaluation, record=recorder, constants=constants,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state
@@ -164,6 +166,7 @@ class _Saves:
     held: HeldFolder | None
     split: Split
     own: Model
+    constants: Constants
     seed: int
     num_rounds: int
 
@@ -181,15 +184,16 @@ class _Saves:
             return
         try:
             with span("save"):
-                save_checkpoint(self.held.path / "checkpoints", state, self.split.shared, seed=self.seed)
+                save_checkpoint(
+                    self.held.path / "checkpoints", state, self.split.shared,
+                    seed=self.seed, constants=self.constants.hash(state.model.constants),
+                )  # fmt: skip
         except OSError as error:
             log.warning("round %d is not saved: %s; the run goes on", state.round, error)
 
     def end(self, state: ServerState) -> None:
         if self.held is not None:
-            save_model(
-                self.held.path / MODEL, self.whole(state.model), self.split.whole, rounds=self.num_rounds
-            )
+            self._save(state.model, self.num_rounds)
 
     def leave(self, state: ServerState) -> None:
         """Save the last round, unless another run has the folder by now; an error is logged."""
@@ -197,9 +201,13 @@ class _Saves:
             return
         self.round(state)
         try:
-            save_model(self.held.path / MODEL, self.whole(state.model), self.split.whole, rounds=0)
+            self._save(state.model, 0)
         except OSError as error:
             log.warning("the model of round %d is not saved: %s", state.round, error)
+
+    def _save(self, model: Model, rounds: int) -> None:
+        assert self.held is not None
+        save_model(self.held.path / MODEL, self.whole(model), self.split.whole, rounds=rounds)
 
 
 @checks.arguments

@@ -354,7 +354,6 @@ def collect(
         down.update(request.sizes([name for name, _ in asked]))
         return
     clients = {node: name for name, node in asked}
-    first = records.measure(request.packed)
 
     def message(node: int, content: RecordDict) -> Message:
         return Message(content, dst_node_id=node, message_type=message_type, group_id=group)
@@ -362,7 +361,7 @@ def collect(
     def filled(node: int, reply: Message) -> Message | None:
         if clients[node] in down or not lacking(reply):
             return None
-        down[clients[node]] = first + records.measure(request.packed_whole)
+        down[clients[node]] = records.measure(request.packed) + records.measure(request.packed_whole)
         return message(node, request.packed_whole)
 
     messages = [message(node, request.packed) for node in clients]

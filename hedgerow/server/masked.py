@@ -24,6 +24,7 @@ class MaskedRounds:
         grid: where the clients are.
         start: makes the rounds' collectors.
         timeout: seconds that each stage has; `None` waits for ever.
+        constants: of the run.
         run: name of this run in the protocol.
         register: identity keys of clients, pinned by the server too.
         masks: run the whole protocol. Without, the same numbers are added in the clear: only
@@ -33,12 +34,12 @@ class MaskedRounds:
     grid: Grid
     start: StartMasked
     timeout: float | None
+    constants: Constants
     run: str
     register: Mapping[str, bytes] | None = None
     masks: bool = True
     epsilon: float | None = field(default=None, init=False)
     shows_replies: bool = field(default=True, init=False)
-    _constants: Constants = field(default_factory=Constants, init=False)
 
     @property
     def secure(self) -> str:
@@ -58,7 +59,7 @@ class MaskedRounds:
         """Pack the model, and announce the round."""
         self._state, self._cohort = state, cohort
         self._request = make_request(
-            self._constants, state, self.start.layout,
+            self.constants, state, self.start.layout,
             seed=self.start.seed, cohort=cohort.nodes, clients=len(cohort.nodes),
         )  # fmt: skip
 

@@ -21,17 +21,18 @@ class PlainRounds:
         grid: where the clients are.
         start: makes the rounds' collectors.
         timeout: seconds for the replies; `None` waits for ever.
+        constants: of the run.
         bounds: what a collector is told of a round, beside its number and the cohort's size.
     """
 
     grid: Grid
     start: Start
     timeout: float | None
+    constants: Constants
     bounds: Callable[[ServerState], tuple[Any, ...]] = lambda state: ()
     secure: str = field(default="", init=False)
     epsilon: float | None = field(default=None, init=False)
     shows_replies: bool = field(default=True, init=False)
-    _constants: Constants = field(default_factory=Constants, init=False)
 
     @property
     def sampling_seed(self) -> int:
@@ -46,7 +47,7 @@ class PlainRounds:
         """Pack the model, once for the whole cohort."""
         self._cohort = cohort
         self._request = make_request(
-            self._constants, state, self.start.layout, seed=self.start.seed, cohort=cohort.nodes
+            self.constants, state, self.start.layout, seed=self.start.seed, cohort=cohort.nodes
         )
         self._arguments = (state.round + 1, len(cohort.nodes), *self.bounds(state))
 

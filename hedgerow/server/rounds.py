@@ -130,6 +130,7 @@ def rounds(
         grid, strategy, state, layout, chosen,
         num_rounds=num_rounds, seed=seed, roster=roster or Roster(), evaluate=evaluate,
         evaluate_every=evaluate_every, ledger=ledger, client_evaluation=client_evaluation, record=record,
+        constants=Constants(),
     )  # fmt: skip
 
 
@@ -148,13 +149,16 @@ def loop(
     ledger: Ledger | None,
     client_evaluation: EvaluationPlan | None,
     record: Callable[[Recording], None] | None,
+    constants: Constants,
 ) -> Iterator[RoundResult]:
     """What `rounds` does, with options that are checked."""
     layout = strategy.split(layout).shared
     _refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
-    failures, constants = Failures(), Constants()
-    kind = kind_of(strategy, grid, layout, state, options, seed=seed, ledger=ledger, keep=record is not None)
+    failures = Failures()
+    kind = kind_of(
+        strategy, grid, layout, state, options, constants, seed=seed, ledger=ledger, keep=record is not None
+    )
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1

@@ -32,6 +32,32 @@ class Tensor:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Unsent:
+    """A buffer that a module saves and no message holds, such as BatchNorm's batch counter.
+
+    Attributes:
+        name: of the buffer.
+        kind: of its numbers, as numpy writes it: `"<i8"`, `"|b1"`.
+        shape: of the buffer.
+        data: its values, as the module was made, in C order.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The values, not to be changed.
+
+        >>> Unsent("batches", "<i8", (), bytes(8)).values
+        array(0)
+        """
+        return np.frombuffer(self.data, self.kind).reshape(self.shape)
+
+
 @checks.arguments
 @dataclass(frozen=True)
 class Layout:
@@ -44,12 +70,18 @@ class Layout:
     the server sends them, and no client sends them back. Integer buffers
     (BatchNorm's batch counter) are in none of them: they are never sent.
     `norms` names those of these tensors that belong to norm layers.
+
+    What else a saved model has does not decide what travels, and is not in the
+    fingerprint: `unsent`, the other buffers that the module saves, and `ties`,
+    `(second name, first name)` of tensors with two names.
     """
 
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
     constants: tuple[Tensor, ...] = ()
     norms: tuple[str, ...] = ()
+    unsent: tuple[Unsent, ...] = ()
+    ties: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("parameters", "buffers", "constants"):
@@ -92,7 +124,7 @@ class Layout:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def select(self, wanted: Callable[[str], bool]) -> "Layout":
-        """The layout of those tensors whose names are wanted, in the same order.
+        """The layout of those tensors whose names are wanted, in the same order; without `unsent` and `ties`.
 
         >>> layout = Layout((Tensor("body", (2,)), Tensor("head", (1,))))
         >>> layout.select(lambda name: name != "head").dimension

@@ -1,74 +1,32 @@
 """Personal layers stay where they are: never on the wire, kept over restarts, and each client's own."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 import hedgerow as hr
 from hedgerow.client.app import client_app
+from hedgerow.client.guard import Guard
 from hedgerow.client.personal import LAYERS, PersonalLayers, personal_model
-from hedgerow.client.policy import strategy_hash
+from hedgerow.client.policy import Policy, strategy_hash
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.experiments.runs.adversary import Adversary
 from hedgerow.recipe.strategy import build, describe
 from hedgerow.server.recording import Recorder
 from hedgerow.server.replay import replay
+from hedgerow.simulation.attacks.sign_flip import sign_flip
 from hedgerow.strategies import parse_pipeline
-from hedgerow.types import Layout, LocalTraining, Model, Samples, Tensor
+from hedgerow.types import Layout, Model, Tensor
 from hedgerow.types.split import split_of
 from tests.devices_grid import PlainGrid
+from tests.personal_net import DATA, HEAD, LOCAL, NORMS, TRAINER, Net, bn, per, run, samples
 from tests.support import LAYOUT, MeanTrainer, clients
-
-WIDTH = 6
-LOCAL = LocalTraining(learning_rate=0.1, batch_size=8, epochs=2)
-
-
-class Net(nn.Module):
-    """A body with two norms, and a head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(WIDTH, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8))
-        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.head(self.norm(self.body(x)))
-
-
-def samples(number: int) -> Samples:
-    rng = np.random.default_rng(number)
-    n = 9 + 5 * (number % 3)
-    return Samples(rng.normal(number, 1, size=(n, WIDTH)).astype(np.float32), rng.integers(3, size=n))
-
-
-DATA = hr.from_function(6, samples)
-TRAINER = TorchTrainer(Task(Net))
-HEAD = ("head.bias", "head.weight")
-NORMS = (
-    "body.1.bias",
-    "body.1.running_mean",
-    "body.1.running_var",
-    "body.1.weight",
-    "norm.bias",
-    "norm.weight",
-)
-
-
-def per(**parts) -> hr.Strategy:
-    return hr.fedper(**{"sampling": hr.uniform(4), "local": LOCAL, **parts})
-
-
-def bn(**parts) -> hr.Strategy:
-    return hr.fedbn(**{"sampling": hr.uniform(4), "local": LOCAL, **parts})
-
-
-def run(strategy, rounds=3, task=TRAINER, **options):
-    return list(hr.simulate(task, DATA, strategy, rounds=rounds, seed=3, **options))
 
 
 def own_of(folder, strategy, results, client):
@@ -119,19 +77,19 @@ def test_the_parts_of_a_model_and_of_a_fit_make_the_whole_again():
     assert joined.buffers.tobytes() == fit.buffers.tobytes()
     nobody = split_of(TRAINER.layout, ())
     assert nobody.shared_part(model).parameters is model.parameters
-    assert nobody.shared == TRAINER.layout
+    assert nobody.shared.fingerprint == TRAINER.layout.fingerprint
 
 
 def test_what_makes_no_sense_is_refused_by_name():
     for personal, message in (
-        (("head.", "tail."), r"'tail\.', which fits nothing: the model has 'body.0.weight'.*'head.bias'"),
+        (("head.", "tail."), r"'tail\.', which fits nothing: the model trains 'body.0.weight'.*'head.bias'"),
         (("body.", "head.", "norm."), r"all that the model trains: nothing would be learned together"),
         (("last(9)",), "all that the model trains"),
         (("last(0)",), "fits nothing"),
     ):
         with pytest.raises(ValueError, match=message):
             list(hr.simulate(TRAINER, DATA, per(personal=personal), rounds=1))
-    with pytest.raises(ValueError, match="has no norm layer"):
+    with pytest.raises(ValueError, match="trains no norm layer"):
         hr.begin(bn(), Model(np.zeros(40, np.float32)), LAYOUT)
     for personal in ((3,), ("",), 7):
         with pytest.raises(ValueError, match=r"personal is .* it must be texts"):
@@ -165,7 +123,7 @@ def test_a_run_is_fedper_as_done_by_hand():
 FEEDBACK = per(pipeline=parse_pipeline("error_feedback(top_k(0.5))"))
 
 
-@pytest.mark.parametrize("strategy", [per(), bn(), FEEDBACK], ids=["fedper", "fedbn", "feedback"])
+@pytest.mark.parametrize("strategy", [bn(), FEEDBACK], ids=["fedbn", "feedback"])
 def test_workers_kills_and_restarts_show_in_no_bit(strategy, tmp_path):
     whole = run(strategy, rounds=4, folder=tmp_path / "whole")
     assert not any(r.dropped or r.failed for r in whole)
@@ -193,59 +151,9 @@ def test_the_saved_model_is_whole_and_what_is_measured_has_the_layers_as_they_be
     whole = split.join(results[-1].state.model, split.own_part(start))
     assert results[-1].evaluation == TRAINER.evaluate(whole, samples(9))
     module = Net()
-    counted = {"body.1.num_batches_tracked": torch.tensor(0)}
-    module.load_state_dict({**load_file(tmp_path / "model.safetensors"), **counted}, strict=True)
+    module.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
     head = torch.from_numpy(split.own_part(start).parameters[:24].copy())
     assert torch.equal(module.head.weight.flatten(), head)
-
-
-MASKED = "chain(weight_by_examples(30), clip(5.0), quantize(8, range=1.0), mask())"
-
-
-@pytest.mark.parametrize(
-    "strategy",
-    [per(), bn(), per(pipeline=parse_pipeline("quantize(8)")), hr.scaffold(personal="head.", local=LOCAL)],
-    ids=["fedper", "fedbn", "quantized", "scaffold"],
-)
-def test_no_message_holds_a_personal_value(strategy, tmp_path):
-    app = client_app(TRAINER, DATA, strategy, state_folder=tmp_path / "clients")
-    with PlainGrid(app, DATA.names) as grid:
-        state = hr.begin(strategy, TRAINER.initial(3), TRAINER.layout)
-        results = list(hr.rounds(grid, strategy, state, TRAINER.layout, num_rounds=3, seed=3))
-    assert not any(r.dropped or r.failed for r in results)
-    split = strategy.split(TRAINER.layout)
-    secret = [split.own_part(TRAINER.initial(3))]
-    for name in DATA.names:
-        store = FolderState(tmp_path / "clients", name)
-        for number in store.rounds():
-            kept = store.load(number + 1)[LAYERS]
-            secret.append(Model(kept["parameters"], kept["buffers"]))
-    assert len(secret) > 6
-    values = {v for m in secret for v in (*m.parameters.tolist(), *m.buffers.tolist())} - {0.0, 1.0}
-    needles = {np.float32(v).tobytes() for v in values}
-    assert len(grid.wire) >= 2 * 3 * 4
-    for way, message in grid.wire:
-        sent = {message[k : k + 4] for k in range(len(message) - 3)}
-        assert not sent & needles, way
-    streams = 2 if strategy.streams else 1
-    largest = 4 * (streams * split.shared.dimension + split.shared.buffer_size)
-    assert max(len(message) for _, message in grid.wire) < largest + 900
-    assert all(len(r.state.model.parameters) == split.shared.dimension for r in results)
-
-
-def test_under_a_mask_and_with_noise_they_stay_too():
-    data = hr.from_function(10, samples)
-    masked = hr.fedbn(pipeline=parse_pipeline(MASKED), weighted=False, sampling=hr.uniform(10), local=LOCAL)
-    (plain,), (whole,) = (
-        list(hr.simulate(TRAINER, data, masked, rounds=1, seed=3, masks=masks)) for masks in (False, True)
-    )
-    assert not whole.failed
-    assert whole.state.model.parameters.tobytes() == plain.state.model.parameters.tobytes()
-    private = hr.dp_fedavg(1.0, sampling=hr.poisson(5, population=10), local=LOCAL, personal="norms")
-    (result,) = hr.simulate(TRAINER, data, private, rounds=1, seed=3)
-    assert not result.dropped
-    assert result.epsilon is not None
-    assert len(result.state.model.parameters) == private.split(TRAINER.layout).shared.dimension
 
 
 def test_the_batched_trainer_says_that_it_trains_one_after_another(caplog):
@@ -309,3 +217,71 @@ def test_a_policy_knows_strategies_with_personal_layers_apart():
     assert (
         len({strategy_hash(hr.fedavg(personal=p)) for p in ((), "norms", "head.", ("head.", "norms"))}) == 4
     )
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_personal_layers_begin_with_those_of_the_model_that_a_run_starts_from(tmp_path, workers):
+    strategy, given = bn(sampling=hr.uniform(6)), TRAINER.initial(77)
+    split = strategy.split(TRAINER.layout)
+    results = run(strategy, rounds=1, folder=tmp_path, initial=given, workers=workers)
+    for name in DATA.names:
+        fit = TRAINER.fit(given, DATA.samples(name), LOCAL, seed=3, round=1, client=name)
+        expected = split.own_after(split.own_part(given), fit)
+        own = split.own_part(own_of(tmp_path, strategy, results, name))
+        assert own.parameters.tobytes() == expected.parameters.tobytes()
+        assert own.buffers.tobytes() == expected.buffers.tobytes()
+    whole = split.join(results[-1].state.model, split.own_part(given))
+    saved = hr.server.checkpoint.load_model(tmp_path, TRAINER.layout)
+    assert saved.parameters.tobytes() == whole.parameters.tobytes()
+    adversary = Adversary(sign_flip(), 0.5)
+    (attacked,) = run(strategy, rounds=1, initial=given, adversary=adversary)
+    assert not attacked.dropped
+
+
+def test_what_nobody_trains_is_nobodys_own():
+    def frozen():
+        net = Net()
+        net.norm.requires_grad_(False)
+        net.body.requires_grad_(False)
+        net.body[1].eval()
+        return net
+
+    trainer = TorchTrainer(Task(frozen))
+    split = per(personal="head.w").split(trainer.layout)
+    start = trainer.initial(0)
+    assert split.shared.constants == trainer.layout.constants
+    assert split.shared_part(start).constants.tobytes() == start.constants.tobytes()
+    assert not len(split.own_part(start).constants)
+    for personal, message in (
+        ("norms", "trains no norm layer"),
+        ("body.", "trains 'head.weight', 'head.bias';"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            hr.fedavg(personal=personal).split(trainer.layout)
+    results = run(per(personal="head.w"), task=trainer, rounds=2, initial=trainer.initial(8))
+    assert not any(r.dropped for r in results)
+    assert results[-1].state.model.constants.tobytes() == trainer.initial(8).constants.tobytes()
+
+
+def test_a_device_finds_its_layers_after_a_restart_and_no_other_runs(tmp_path):
+    """A device with a folder of its own needs no state folder to keep what it has learned."""
+    strategy = per(sampling=hr.uniform(6))
+
+    def rounds(number, state=None, run_id=1):
+        guards = {str(k): Guard(Policy.unenrolled(), tmp_path / str(k)) for k in range(6)}
+        restarted = client_app(
+            TRAINER, DATA, strategy, guard=lambda config: guards[str(config["partition-id"])]
+        )
+        with PlainGrid(lambda m, context: restarted(m, replace(context, run_id=run_id)), DATA.names) as grid:
+            state = state or hr.begin(strategy, TRAINER.initial(3), TRAINER.layout)
+            return list(hr.rounds(grid, strategy, state, TRAINER.layout, num_rounds=number, seed=3))[-1].state
+
+    for number in range(6):
+        (tmp_path / str(number)).mkdir()
+    expected = run(strategy, rounds=2)[-1].state.model.parameters
+    middle = rounds(1)
+    assert rounds(2, middle).model.parameters.tobytes() == expected.tobytes()
+    assert rounds(2, middle, run_id=5).model.parameters.tobytes() != expected.tobytes()
+    for run_id in range(10, 20):
+        rounds(1, run_id=run_id)
+    assert len(list((tmp_path / "0" / "states").iterdir())) == 8

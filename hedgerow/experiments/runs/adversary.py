@@ -15,7 +15,7 @@ from hedgerow.client.trainer import Trainer
 from hedgerow.rng import generator, integer_seed
 from hedgerow.simulation.attacks.base import Attack, Knowledge, Rows
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Fit, LocalTraining, Samples
+from hedgerow.types import Fit, LocalTraining, Model, Samples
 from hedgerow.wire.messages import TrainRequest
 
 
@@ -69,10 +69,16 @@ class Compromised:
 
     @classmethod
     def of(
-        cls, adversary: Adversary, trainer: Trainer, data: ClientData, strategy: Strategy, seed: int
+        cls,
+        adversary: Adversary,
+        trainer: Trainer,
+        data: ClientData,
+        strategy: Strategy,
+        initial: Model | None,
+        seed: int,
     ) -> Self:
-        """Those of a run with this seed."""
-        who, layers = adversary.among(data.names, seed), PersonalLayers(trainer, strategy)
+        """Those of a run with this seed; personal layers begin with those of the initial model."""
+        who, layers = adversary.among(data.names, seed), PersonalLayers(trainer, strategy, initial)
         return cls(adversary.attack, who, trainer, data, strategy.local, layers)
 
     @property
@@ -112,6 +118,6 @@ class Compromised:
         with generators.undisturbed():
             samples = AlikeEachTime(self.data).samples(name)
             generators.seed(integer_seed(request.seed, "train", **place))
-            model = self.layers.begun(request.model, request.seed)
+            model = self.layers.whole(request.model, {}, request.seed)
             fit = self.trainer.fit(model, samples, self.local, seed=request.seed, **place, **more)
             return self.layers.split.shared_fit(fit)

@@ -112,6 +112,12 @@ def _served(
     # What [run] says is for the clients: the server measures the model, on the CPU.
     trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
+    given = experiment.pretraining is not None or experiment.initial is not None
+    if given and experiment.strategy().personal:
+        raise ValueError(
+            "the model to start from is the server's, and personal layers begin on the devices, which do not"
+            " have it; load its values in the model's own function, or leave strategy.personal out"
+        )
     test = _test(experiment, federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
