@@ -1,6 +1,7 @@
 """A client on a Flower node: what it keeps in Flower's context, and what the node configuration says."""
 
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeAlias, final
@@ -97,8 +98,9 @@ def state_store(context: Context, folder: Path | None, client: str, device: Path
 def _forget_old_runs(now: Path) -> None:
     """Remove the states of all runs beside this one but the last few that were saved."""
     others = [path for path in now.parent.glob("*") if path != now]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS]:
-        rmtree(path, ignore_errors=True)
+    with suppress(FileNotFoundError):  # another process removes them too
+        for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS]:
+            rmtree(path, ignore_errors=True)
 
 
 def account_file(guard: Guard | None, folder: Path | None, client: str) -> Path | None:
