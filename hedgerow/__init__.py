@@ -127,7 +127,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PLACE_OF:
         raise AttributeError(f"module 'hedgerow' has no attribute {name!r}")
-    return getattr(import_module(_PLACE_OF[name]), name)
+    found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # not to be looked for again
+    return found
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import NoneType
 from typing import final
@@ -161,6 +161,11 @@ class FederatedClient(ClientApp):
         return AlikeEachTime(self._given() if callable(self._given) else self._given)
 
     @property
+    def seeds(self) -> bool:
+        """Whether each client seeds the global generators before its data are loaded and before it trains."""
+        return self._deployment.seeded
+
+    @property
     def at_once(self) -> int:
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
@@ -191,22 +196,23 @@ class FederatedClient(ClientApp):
             contexts: of some clients.
 
         Returns:
-            Whether it was chosen now.
+            Whether it was chosen now. The global generators are left as they were.
         """
         trainer = self._trainer
         if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._setting, from_flower(message.content))
-        clients = []
-        for context in contexts():
-            # What cannot be loaded now fails by name when that client trains.
-            with suppress(Exception):
-                client = self._client(context)
-                clients.append((client.name, client_samples(client.name, client.samples)))
-        with span("choose trainer"):
-            trainer.choose(
-                request.model, clients, self._strategy.local, seed=request.seed, round=request.round
-            )
+        with generators.undisturbed():
+            clients = []
+            for context in contexts():
+                # What cannot be loaded now fails by name when that client trains.
+                with suppress(Exception):
+                    client = self._client(context)
+                    clients.append((client.name, client_samples(client.name, client.samples)))
+            with span("choose trainer"):
+                trainer.choose(
+                    request.model, clients, self._strategy.local, seed=request.seed, round=request.round
+                )
         return trainer.choice is not None
 
     def train_many(
@@ -281,7 +287,8 @@ class FederatedClient(ClientApp):
         return LocalClient(
             name, lambda: self._data.samples(name),
             state_store(context, folder, name, guard.folder if guard else None),
-            account_file(guard, folder, name) if noisy else None, lambda: self._enrolment(context, name),
+            account_file(guard, folder, name) if noisy else None,
+            partial(self._enrolment, context, name) if self._strategy.pipeline.only_sum else None,
         )  # fmt: skip
 
     def _evaluate(self, message: Message, context: Context) -> Message:

@@ -222,12 +222,15 @@ class Turn:
             sent: dict[str, Vector] = {}
             after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
             for stream in strategy.all_streams:
+                size = stream.size(layout)
+                if not (size or stateful):
+                    continue  # of a model without buffers: nothing to send, and nothing is kept
                 local = LocalRound(
                     request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,
                     strategy.local.learning_rate_at(request.round), request.uncounted.get(self.client, 0),
                 )  # fmt: skip
                 values, after[stream.name] = stream.encode(local)
-                if stream.size(layout):
+                if size:
                     sent[stream.name] = values
             if keeps_training:
                 after[TRAINER] = fit.state

@@ -1,15 +1,14 @@
 """Data: embedded sets, downloads with pinned hashes, the user's own, and how they are dealt to clients."""
 
 from hedgerow.datasets.arrays import from_arrays, from_npz
-from hedgerow.datasets.dataset import Dataset
-from hedgerow.datasets.federation import Federation
+from hedgerow.datasets.dataset import Dataset, Federation, Partition
 from hedgerow.datasets.flower import from_flower
 from hedgerow.datasets.folder import from_folder
 from hedgerow.datasets.generated import Generated, from_function
 from hedgerow.datasets.held_out import HeldOut
 from hedgerow.datasets.loading import DATASETS, load_dataset
 from hedgerow.datasets.packing import DataFileError
-from hedgerow.datasets.partitions import PARTITIONS, Partition, dirichlet, iid, natural, quantity_skew, shards
+from hedgerow.datasets.partitions import PARTITIONS, dirichlet, iid, natural, quantity_skew, shards
 from hedgerow.datasets.tables import from_csv, from_parquet
 
 __all__ = [

@@ -1,18 +1,36 @@
-"""A data set: training samples, test samples, and what they are."""
+"""A data set, a way to deal it, and what comes of that: a data set that lies with clients."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks, generators
-from hedgerow.datasets.federation import Federation, places
+from hedgerow.datasets.held_out import hold_out
+from hedgerow.datasets.positions import check_range, places
 from hedgerow.rng import integer_seed
 from hedgerow.types import Samples
 
-if TYPE_CHECKING:
-    from hedgerow.datasets.partitions import Partition
+Indices: TypeAlias = NDArray[np.int64]
+Split: TypeAlias = tuple[tuple[str, ...], tuple[Indices, ...]]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One way to deal samples.
+
+    Attributes:
+        name: of the way, as in `PARTITIONS`.
+        label: what a person reads, such as `"Dirichlet(0.3), 50 clients"`.
+        split: `(dataset, seed) -> (client names, positions for each client)`.
+    """
+
+    name: str
+    label: str
+    split: Callable[["Dataset", int], Split]
 
 
 @checks.arguments
@@ -66,7 +84,7 @@ class Dataset:
             )
         for part, samples in (("training", self.train), ("test", self.test)):
             if self.classes:
-                _check_range(f"a {part} label of {self.name!r}", samples.y, len(self.classes))
+                check_range(f"a {part} label of {self.name!r}", samples.y, len(self.classes))
             elif samples.y.dtype != np.float32:
                 raise ValueError(
                     f"{self.name!r} has no classes, and its {part} targets are {samples.y.dtype}; numbers to"
@@ -79,7 +97,7 @@ class Dataset:
                     f"{self.name!r} names the natural client of {len(self.natural)} training samples and has"
                     f" {len(self.train)}; every one needs a client"
                 )
-            _check_range(f"a natural client of {self.name!r}", self.natural, len(self.clients))
+            check_range(f"a natural client of {self.name!r}", self.natural, len(self.clients))
 
     @property
     def task(self) -> str:
@@ -116,7 +134,7 @@ class Dataset:
         return tuple(self.train.x.shape[1:])
 
     @checks.arguments
-    def split(self, partition: "Partition", seed: int = 0) -> Federation:
+    def split(self, partition: Partition, seed: int = 0) -> "Federation":
         """Deal the training samples to clients.
 
         Args:
@@ -128,15 +146,138 @@ class Dataset:
             ValueError: an argument is of another kind; the data set cannot be dealt that way, for instance
                 because there are fewer samples than clients.
         """
-        # Told by what it has: the class is in a module that needs this one.
-        checks.has(("label", "split"), "a Partition, such as iid(10)", partition=partition)
+        checks.kind(Partition, ", such as iid(10)", partition=partition)
         checks.whole(None, seed=seed)
         with generators.seeded(integer_seed(seed, "partition")):
             names, indices = partition.split(self, seed)
         return Federation(self, names, tuple(np.sort(i).astype(np.int64) for i in indices))
 
 
-def _check_range(what: str, values: NDArray[np.int64], count: int) -> None:
-    if len(values) and (values.min() < 0 or values.max() >= count):
-        bad = int(values.min() if values.min() < 0 else values.max())
-        raise ValueError(f"{what} is {bad}; it must be a whole number from 0 to {count - 1}")
+@checks.arguments
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """Which training samples lie with which client.
+
+    No sample lies with two clients and no client is empty; this is checked
+    whichever partition made it.
+
+    Attributes:
+        dataset: whose training samples were dealt.
+        names: stable name of each client, such as `"client-0007"`.
+        indices: for each client, in the order of `names`, the positions of its
+            samples in `dataset.train`, sorted, int64.
+        held: for each client the positions of those that it does not train
+            on, but measures models on; empty where no client holds any out.
+
+    Raises:
+        ValueError: an attribute is of another kind, or clients and samples are not as said.
+    """
+
+    dataset: Dataset
+    names: tuple[str, ...]
+    indices: tuple[NDArray[np.int64], ...]
+    held: tuple[NDArray[np.int64], ...] = ()
+
+    def __post_init__(self) -> None:
+        checks.kind(Dataset, dataset=self.dataset)
+        checks.texts(names=self.names)
+        checks.kind((tuple, list), " of arrays of whole numbers", indices=self.indices, held=self.held)
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "indices", tuple(places("one of indices", i) for i in self.indices))
+        object.__setattr__(self, "held", tuple(places("one of held", i) for i in self.held))
+        if len(self.names) != len(self.indices) or len(set(self.names)) != len(self.names):
+            raise ValueError(
+                f"a federation has {len(self.names)} names, {len(set(self.names))} of them different, and"
+                f" {len(self.indices)} lists of indices; each client needs a name of its own and one list"
+            )
+        if not self.names:
+            raise ValueError("a federation has no client; it needs at least one")
+        if "" in self.names:
+            raise ValueError(f"client {self.names.index('')} has an empty name; each client needs a name")
+        for name, index in zip(self.names, self.indices, strict=True):
+            if not len(index):
+                raise ValueError(f"client {name!r} has no sample; each client needs at least one")
+        if self.held and len(self.held) != len(self.names):
+            raise ValueError(
+                f"a federation has {len(self.names)} clients and {len(self.held)} lists of held-out samples;"
+                " give one for each, or none"
+            )
+        used, total = np.concatenate([*self.indices, *self.held]), len(self.dataset.train)
+        if used.min() < 0 or used.max() >= total:
+            raise ValueError(f"a client holds a sample that is not among the {total} there are")
+        if np.bincount(used).max() > 1:
+            raise ValueError(
+                f"sample {int(np.bincount(used).argmax())} lies with two clients; each lies with one at most"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether clients hold out a part of their samples."""
+        return bool(self.held)
+
+    def hold_out(self, share: float, by: str = "random", *, seed: int = 0) -> "Federation":
+        """The federation with about that share of each client's samples held out, see `datasets.held_out`.
+
+        Raises:
+            ValueError: some are held out already; or the share is not above 0 and below 1.
+        """
+        if self.held:
+            raise ValueError("this federation holds samples out already; hold out from the one before it")
+        parts = [
+            hold_out(len(index), share, by, client=name, seed=seed)
+            for name, index in zip(self.names, self.indices, strict=True)
+        ]
+        trained, held = (
+            tuple(index[part[side]] for index, part in zip(self.indices, parts, strict=True))
+            for side in (0, 1)
+        )
+        return replace(self, indices=trained, held=held)
+
+    def samples(self, name: str) -> Samples:
+        """Training samples of one client.
+
+        Raises:
+            ValueError: no client has that name; the error names the nearest.
+        """
+        return self.dataset.train.take(self.indices[self._place(name)])
+
+    def held_out(self, name: str) -> Samples:
+        """What one client measures models on; empty where it has a single sample.
+
+        Raises:
+            ValueError: no client has that name, or none holds anything out.
+        """
+        if not self.held:
+            raise ValueError(
+                "the clients hold no samples out; make the federation with hold_out(0.2), or give"
+                " [data] held_out = 0.2"
+            )
+        return self.dataset.train.take(self.held[self._place(name)])
+
+    def _place(self, name: str) -> int:
+        place = self._places.get(name)
+        if place is None:
+            near = checks.did_you_mean(name, self.names)
+            raise ValueError(
+                f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
+                f" {self.names[-1]!r}.{near}"
+            )
+        return place
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Training samples of each client, `(clients,) int64`."""
+        return np.array([len(index) for index in self.indices], np.int64)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Training samples of each client in each class (in regression, each stratum), as
+        `(clients, classes) int64`."""
+        names, place = self.dataset.strata()
+        rows = [np.bincount(place[index], minlength=len(names)) for index in self.indices]
+        return np.stack(rows).astype(np.int64)

@@ -2,14 +2,12 @@
 
 import copy
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from hedgerow.datasets.partitions import Partition, Split, client_names
-
-if TYPE_CHECKING:
-    from hedgerow.datasets.dataset import Dataset
+from hedgerow.datasets.dataset import Dataset, Partition, Split
+from hedgerow.datasets.partitions import client_names
 
 
 def from_flower(partitioner: Any) -> Partition:

@@ -7,23 +7,14 @@ disagree.
 """
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.datasets.dataset import Dataset, Indices, Partition, Split
 from hedgerow.registry import Registry
 from hedgerow.rng import generator
 from hedgerow.types import ClientNames
-
-if TYPE_CHECKING:
-    from hedgerow.datasets.dataset import Dataset
-
-Indices: TypeAlias = NDArray[np.int64]
-Split: TypeAlias = tuple[tuple[str, ...], tuple[Indices, ...]]
 
 PARTITIONS = Registry(
     "partition",
@@ -41,21 +32,6 @@ PARTITIONS = Registry(
 _BALL = 1_000_000
 
 
-@dataclass(frozen=True)
-class Partition:
-    """One way to deal samples.
-
-    Attributes:
-        name: of the way, as in `PARTITIONS`.
-        label: what a person reads, such as `"Dirichlet(0.3), 50 clients"`.
-        split: `(dataset, seed) -> (client names, positions for each client)`.
-    """
-
-    name: str
-    label: str
-    split: Callable[["Dataset", int], Split]
-
-
 @checks.arguments
 def iid(clients: int) -> Partition:
     """Every client gets a random share of the same size.
@@ -67,7 +43,7 @@ def iid(clients: int) -> Partition:
     """
     checks.whole(1, clients=clients)
 
-    def split(dataset: "Dataset", seed: int) -> Split:
+    def split(dataset: Dataset, seed: int) -> Split:
         _check_enough(dataset, clients, 1)
         order = generator(seed, "partition iid").permutation(np.arange(len(dataset.train), dtype=np.int64))
         return client_names(clients), tuple(np.array_split(order, clients))
@@ -104,7 +80,7 @@ def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     checks.whole(1, min_samples=min_samples)
     balls = _balls(alpha)
 
-    def split(dataset: "Dataset", seed: int) -> Split:
+    def split(dataset: Dataset, seed: int) -> Split:
         _check_enough(dataset, clients, min_samples)
         random = generator(seed, "partition dirichlet")
         owner = np.empty(len(dataset.train), np.int64)
@@ -130,7 +106,7 @@ def shards(clients: int, shards_per_client: int = 2) -> Partition:
     checks.whole(1, clients=clients)
     checks.whole(1, shards_per_client=shards_per_client)
 
-    def split(dataset: "Dataset", seed: int) -> Split:
+    def split(dataset: Dataset, seed: int) -> Split:
         _check_enough(dataset, clients, shards_per_client)
         by_class = np.argsort(dataset.train.y, kind="stable").astype(np.int64)
         pieces = np.array_split(by_class, clients * shards_per_client)
@@ -162,7 +138,7 @@ def quantity_skew(clients: int, alpha: float, min_samples: int = 1) -> Partition
     checks.whole(1, min_samples=min_samples)
     balls = _balls(alpha)
 
-    def split(dataset: "Dataset", seed: int) -> Split:
+    def split(dataset: Dataset, seed: int) -> Split:
         _check_enough(dataset, clients, min_samples)
         random = generator(seed, "partition quantity skew")
         owner = _urn(len(dataset.train), clients, balls, random)
@@ -190,7 +166,7 @@ def natural(clients: int | None = None, min_samples: int = 1) -> Partition:
         checks.whole(1, clients=clients)
     checks.whole(1, min_samples=min_samples)
 
-    def split(dataset: "Dataset", seed: int) -> Split:
+    def split(dataset: Dataset, seed: int) -> Split:
         if dataset.natural is None:
             raise ValueError(
                 f"data set {dataset.name!r} has no natural clients; choose another partition, such as iid"
@@ -263,7 +239,7 @@ def _fill_up(owner: Indices, clients: int, least: int, random: np.random.Generat
     return tuple(np.array(hand, np.int64) for hand in hands)
 
 
-def _check_enough(dataset: "Dataset", clients: int, least: int) -> None:
+def _check_enough(dataset: Dataset, clients: int, least: int) -> None:
     if len(dataset.train) < clients * least:
         raise ValueError(
             f"{clients} clients with at least {least} samples each need {clients * least} samples;"

@@ -79,7 +79,8 @@ def _candidates(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
     distance = np.ldexp(uniform.astype(np.float64), -_BITS) - np.exp(-gamma)
     kept = distance < 0
     for i in np.flatnonzero(np.abs(distance) < _BAND):
-        exponent = (int(2 * k[i] * sigma * int(u[i])) + int(u[i]) ** 2, 2 * sigma**2)
+        within = int(u[i])
+        exponent = (2 * int(k[i]) * sigma * within + within**2, 2 * sigma**2)
         kept[i] = _below(int(uniform[i]), exponent, words)
     kept &= ~(negative & (k == 0) & (u == 0))  # zero is one number, not two
     size = k * sigma + u

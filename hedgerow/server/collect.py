@@ -1,7 +1,6 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -175,9 +174,9 @@ class Collector:
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
         self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
-        self._tensors_of = {name: _tensors(layout, size) for name, size in self._sizes.items()}
+        self._tensors_of = {name: _Named(_tensors(layout, size)) for name, size in self._sizes.items()}
         cohort, size = max(1, clients), counting.size(strategy, layout)
-        self._tensors = _tensors(layout, size)
+        self._tensors = _Named(_tensors(layout, size))
         self.collected = Collected(
             strategy.aggregate.start(size, counting.fitting(strategy, cohort)),
             {
@@ -233,10 +232,10 @@ class Collector:
                 for name, stream in self._streams.items()
             ]
             for name, total, values, heavy in present:
-                with _named(self._tensors_of[name]):
+                with self._tensors_of[name]:
                     total.check(values, heavy)
             values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
-            with _named(self._tensors):
+            with self._tensors:
                 collected.deltas.add(client, values, weight)
             for _, total, values, heavy in present:
                 total.add(client, values, heavy)
@@ -270,18 +269,23 @@ def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
     return layout.buffers if size == layout.buffer_size else ()
 
 
-@contextmanager
-def _named(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Name the tensor of a value that is out of range."""
-    try:
-        yield
-    except OutOfRange as error:
+class _Named:
+    """Names the tensor of a value that is out of range; entered for each client, and so made once."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OutOfRange):
+            return
         end = 0
-        for tensor in tensors:
+        for tensor in self._tensors:
             end += tensor.size
             if error.position < end:
                 raise PayloadError(f"in {tensor.name!r} {error}") from None
-        raise
 
 
 class Start(Protocol):

@@ -11,8 +11,8 @@ import hedgerow as hr
 from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.recipe import load, load_table
-from hedgerow.experiments.runs.adversary import Adversary
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.simulation.attacks.adversary import Adversary
 from hedgerow.simulation.attacks.gaussian import gaussian
 from hedgerow.simulation.attacks.label_flip import label_flip
 from hedgerow.simulation.attacks.little_is_enough import little_is_enough

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import hedgerow as hr
 from hedgerow import spans
 from hedgerow.experiments.cli.main import app
+from hedgerow.experiments.cli.progress import Pace
 from hedgerow.experiments.cli.terminal import profile_table
-from hedgerow.experiments.progress import Pace
 from hedgerow.experiments.runs.profile import Profile
 from hedgerow.types import Fit
 from tests.laws.test_spans import check_trace

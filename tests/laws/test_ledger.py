@@ -169,6 +169,13 @@ def test_a_plan_that_cannot_be_is_refused(given, says):
         solve(**given)
 
 
+def test_a_budget_can_be_used_up_to_its_last_bit():
+    spent = epsilon([SAMPLED] * 3, BUDGET.delta)
+    ledger = Ledger(Budget(delta=BUDGET.delta, epsilon=spent))
+    assert ledger.allows(SAMPLED, 3)
+    assert not Ledger(Budget(delta=BUDGET.delta, epsilon=math.nextafter(spent, 0))).allows(SAMPLED, 3)
+
+
 @pytest.mark.parametrize("budget", [(0.0, 1.0), (1.0, 1.0), (math.nan, 1.0), (1e-5, 0.0), (1e-5, math.inf)])
 def test_a_budget_that_promises_nothing_is_refused(budget):
     with pytest.raises(ValueError, match="must be a number"):

@@ -44,6 +44,11 @@ def test_epsilon_of_little_noise_is_the_exact_one_and_never_below(multiplier, co
     assert found <= exact * (1.001 if found <= LARGEST else 2.1)
 
 
+def test_without_noise_worth_the_name_every_delta_is_one():
+    assert counted_delta(Gaussian(1e-200), 1, 1.0) == 1.0
+    assert counted_delta(Gaussian(1e-200), 3, 1e9) == 1.0
+
+
 @pytest.mark.parametrize("rate", [1e-6, 1e-3, 0.5])
 @pytest.mark.parametrize("multiplier", LITTLE[:-2])
 def test_epsilon_of_sampled_clients_grows_as_noise_gets_less_and_rounds_more(rate, multiplier):

@@ -16,10 +16,10 @@ from hedgerow.client.policy import Policy, strategy_hash
 from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.experiments.runs.adversary import Adversary
 from hedgerow.recipe.strategy import build, describe
 from hedgerow.server.recording import Recorder
 from hedgerow.server.replay import replay
+from hedgerow.simulation.attacks.adversary import Adversary
 from hedgerow.simulation.attacks.sign_flip import sign_flip
 from hedgerow.strategies import parse_pipeline
 from hedgerow.types import Layout, Model, Tensor

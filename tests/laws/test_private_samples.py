@@ -222,6 +222,9 @@ def test_noise_is_the_systems_unless_a_simulation_asks_for_another():
     assert not np.array_equal(fit(PRIVATE, samples).delta, fit(PRIVATE, samples).delta)
     seeded = [fit(PRIVATE, samples, seeded_noise=True).delta for _ in range(2)]
     assert np.array_equal(*seeded)
+    system, repeated = (torch_private.chance(seeded, seed=1, round=1, client="a") for seeded in (False, True))
+    assert len({system.model(0, b"one sample") for _ in range(20)}) == 20
+    assert len({repeated.model(0, b"one sample") for _ in range(20)}) == 1
 
 
 def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):

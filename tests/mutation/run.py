@@ -53,6 +53,8 @@ FILES = (
 """The files of noise, clipping, release and account."""
 
 TESTS = (
+    "tests/api/test_mistakes.py",
+    "tests/attacks/test_private_files.py",
     "tests/engines/test_sample_noise.py",
     "tests/faults/test_full_disk.py",
     "tests/laws/test_adjacency.py",
@@ -65,6 +67,8 @@ TESTS = (
     "tests/laws/test_skellam_accounting.py",
     "tests/laws/test_transforms.py",
     "tests/statistics/test_audit.py",
+    "tests/statistics/test_audit_release.py",
+    "tests/statistics/test_audit_samples.py",
     "tests/statistics/test_banded_noise.py",
     "tests/statistics/test_discrete_gaussian.py",
     "tests/statistics/test_distributed_noise.py",

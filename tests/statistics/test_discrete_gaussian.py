@@ -65,9 +65,10 @@ def test_uniform_below_favours_no_number():
 
 
 def test_words_that_would_favour_small_numbers_are_drawn_again():
-    given = iter(
-        [np.array([2**64 - 1, 5], np.uint64), np.array([2**64 - 1], np.uint64), np.array([7], np.uint64)]
-    )
+    words = [np.array(drawn, np.uint64) for drawn in ([2**64 - 1, 5], [2**64 - 1], [7])]
+    for drawn in words:
+        drawn.flags.writeable = False  # as the operating system's are
+    given = iter(words)
     assert uniform_below(3, 2, lambda n: next(given)).tolist() == [1, 2]
 
 
@@ -83,12 +84,24 @@ def test_a_number_too_close_to_call_is_decided_by_further_bits():
     assert under_test._below(half - 1, just_below, lambda n: np.zeros(n, np.uint64))
 
 
+@pytest.mark.parametrize("sigma", [3, 1000, 2**37 + 12345])
+def test_numbers_that_are_all_too_close_to_call_are_the_same(monkeypatch, sigma):
+    quick = discrete_gaussian(sigma, 1500, seeded_words(5, "test"))
+    monkeypatch.setattr(under_test, "_BAND", 2.0)
+    assert np.array_equal(discrete_gaussian(sigma, 1500, seeded_words(5, "test")), quick)
+
+
 def test_a_block_too_close_to_call_is_decided_by_further_bits():
     table, ends = under_test._thresholds()
     for k in range(6):
         low = under_test._block(int(table[k]), ends, lambda n: np.zeros(n, np.uint64))
         high = under_test._block(int(table[k]), ends, lambda n: np.full(n, 2**64 - 1, np.uint64))
         assert (low, high) == (k, k + 1)
+        for words, block in (
+            (lambda n: np.zeros(n, np.uint64), k),
+            (lambda n: np.full(n, 2**64 - 1, np.uint64), k + 1),
+        ):
+            assert under_test._blocks(table[k : k + 1], words).tolist() == [block]
     weight = [math.exp(-k * k / 2) for k in range(40)]
     assert np.allclose(table[:8] / 2.0**63, np.cumsum(weight)[:8] / sum(weight))
 
@@ -106,3 +119,8 @@ def test_one_seed_gives_one_noise_and_the_system_never_the_same():
 def test_sigma_out_of_range_is_refused(sigma):
     with pytest.raises(ValueError, match="sigma is"):
         discrete_gaussian(sigma, 1, system_words)
+
+
+def test_fewer_than_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="n is -1"):
+        discrete_gaussian(3, -1, system_words)

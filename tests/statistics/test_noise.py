@@ -15,6 +15,7 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import Strategy, dp_fedavg, parse_pipeline, poisson
+from hedgerow.strategies.release import UNIT, Bounding, Noise, Release
 from hedgerow.types import Deployment, Fit, Layout, Model
 from tests.support import Clients, clients
 
@@ -123,6 +124,18 @@ def test_adaptive_clipping_pays_for_its_answers():
     noise = delta * 40 - cohort * FixedTrainer.delta() * 0.5
     assert accepted(noise, 0.5 / np.sqrt(1 - share))
     assert not accepted(noise, 0.5)
+
+
+@pytest.mark.parametrize("within", [0, 3, 7, 10])
+def test_the_share_of_clients_within_the_norm_is_what_they_answered(within):
+    told = []
+    bounding = Bounding(lambda state: 1.0, share=0.3, update=lambda state, share: told.append(share) or state)
+    release = Release(bounding, Noise(1e-6), expected=10, most_clients=10)
+    lengths = np.array([0.5] * within + [2.0] * (10 - within), np.float32)
+    sent = [release.contribution(np.array([length, 0], np.float32), 1.0) for length in lengths]
+    total = np.rint(np.sum(sent, axis=0, dtype=np.float64) / UNIT).astype(np.int64)
+    release(total, {}, rng.seeded_words(3, "noise"))
+    assert told == [pytest.approx(within / 10, abs=1e-4)]
 
 
 @pytest.mark.parametrize("initial", [0.01, 30.0])

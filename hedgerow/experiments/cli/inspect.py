@@ -74,7 +74,7 @@ def check(source: SourceArgument, overrides: OverridesArgument = None) -> None:
     from hedgerow.experiments.config.recipe import load_sweep
 
     cells = load_sweep(source, overrides or ()).cells
-    from hedgerow.experiments.trial import try_out
+    from hedgerow.experiments.runs.trial import try_out
 
     for note in try_out([cell.experiment for cell in cells], source):
         terminal.tell(note)

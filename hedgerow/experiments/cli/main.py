@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hedgerow.experiments import policy_commands
 from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import terminal
 

@@ -33,8 +33,8 @@ from hedgerow.experiments.cli.options import (
     profiled,
     run_options,
 )
+from hedgerow.experiments.cli.progress import run_progress, sweep_progress
 from hedgerow.experiments.config.errors import CommandError
-from hedgerow.experiments.progress import run_progress, sweep_progress
 from hedgerow.spans import span
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ def simulate(
         "engine": engine.value,
     }
     code = run_module("hedgerow.experiments.flower_app.simulate", options)
+    if code < 0:
+        terminal.complain(f"its process was ended by signal {-code}")
+        code = 1
     if code:
         raise typer.Exit(code)
 
@@ -235,9 +238,9 @@ def audit(
 
     The exit code is 1 when it is not.
     """
-    from hedgerow.experiments import audit_report
+    from hedgerow.experiments.audit.report import run_audit
 
-    if not audit_report.run_audit(source, overrides or (), rounds, out, json):
+    if not run_audit(source, overrides or (), rounds, out, json):
         raise typer.Exit(1)
 
 
@@ -253,7 +256,7 @@ def _run(
     folder = held.path
     terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
     with span("imports"):
-        from hedgerow.experiments.failures import told_once
+        from hedgerow.experiments.runs.failures import told_once
         from hedgerow.experiments.runs.processes import cores
         from hedgerow.experiments.runs.run import run_experiment
         from hedgerow.experiments.runs.sweep import rounds_done

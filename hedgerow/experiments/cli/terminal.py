@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from hedgerow.experiments.cli.streams import tolerate
 from hedgerow.experiments.config.errors import CommandError, ConfigError
-from hedgerow.experiments.streams import tolerate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,8 +104,8 @@ def print_toml(text: str) -> None:
 
 def print_rows(folders: Sequence[Path], json: bool) -> None:
     """Print the table that compares runs and what it comes to, or its figures as JSON."""
-    from hedgerow.experiments.headline import headline
     from hedgerow.experiments.report import compare
+    from hedgerow.experiments.report.headline import headline
     from hedgerow.experiments.report.table import table
 
     rows = compare.summarise(folders)

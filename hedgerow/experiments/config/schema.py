@@ -30,7 +30,7 @@ from hedgerow.types.options import IDENTITY, PRECISIONS
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
-    from hedgerow.experiments.runs.adversary import Adversary
+    from hedgerow.simulation.attacks.adversary import Adversary
     from hedgerow.types import Samples
 
 
@@ -320,7 +320,7 @@ class Experiment(_Section):
 
     def adversary(self) -> "Adversary | None":
         """Who holds a share of the simulated clients; `None` where nobody does."""
-        from hedgerow.experiments.runs.adversary import Adversary
+        from hedgerow.simulation.attacks.adversary import Adversary
         from hedgerow.simulation.attacks.registry import ATTACKS
 
         if self.attack is None or not self.attack.clients:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from hedgerow.experiments.progress import can_redraw
+from hedgerow.experiments.cli.progress import can_redraw
 from hedgerow.simulation import clients
 from hedgerow.simulation.flower_app.app import FlowerApp
 from hedgerow.simulation.flower_app.counts import Tally

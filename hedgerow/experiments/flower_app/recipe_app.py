@@ -25,9 +25,9 @@ from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guard, node_guard
 from hedgerow.client.secure.register_file import load_register
 from hedgerow.client.trainer import Trainer
+from hedgerow.experiments.config.device_recipe import DeviceRun, device_run, one_experiment
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.experiments.device_recipe import DeviceRun, device_run, one_experiment
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.simulate import learner_of
 from hedgerow.types import RunOptions

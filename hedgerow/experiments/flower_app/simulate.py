@@ -17,9 +17,9 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow import checks
 from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.cli.options import profiled
+from hedgerow.experiments.cli.streams import tolerate
 from hedgerow.experiments.flower_app import progress
 from hedgerow.experiments.runs.processes import cores
-from hedgerow.experiments.streams import tolerate
 from hedgerow.simulation import flower
 from hedgerow.simulation.clients import App
 from hedgerow.simulation.flower_app.app import AppError, FlowerApp, load_app, read_app

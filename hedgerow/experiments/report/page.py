@@ -14,9 +14,9 @@ from string import Template
 from typing import Any
 
 from hedgerow.experiments.config.errors import show
-from hedgerow.experiments.headline import headline
 from hedgerow.experiments.report import plot_data, table, tradeoff
 from hedgerow.experiments.report.compare import Row, row
+from hedgerow.experiments.report.headline import headline
 from hedgerow.experiments.report.results import Group, differing, load_groups
 from hedgerow.experiments.report.units import count
 from hedgerow.experiments.runs.processes import cores

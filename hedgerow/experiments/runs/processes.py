@@ -17,18 +17,11 @@ def cores() -> int:
 def run_module(module: str, options: dict[str, Any]) -> int:
     """Run `python -m module OPTIONS` on this process's terminal, with the options as JSON; its exit code.
 
-    The current folder is not on its path. A process that is ended by a signal gives 1.
+    The current folder is not on its path. A process that is ended by signal n gives -n.
     """
     child = subprocess.Popen([sys.executable, "-P", "-m", module, json.dumps(options)])
     while True:
         try:
-            code = child.wait()
-            break
+            return child.wait()
         except KeyboardInterrupt:  # the child gets the same Ctrl-C, and ends by itself
             continue
-    if code < 0:
-        from hedgerow.experiments.cli import terminal
-
-        terminal.complain(f"its process was ended by signal {-code}")
-        return 1
-    return code

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
-from hedgerow.experiments.contents import contents_of
+from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of

@@ -20,8 +20,7 @@ from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
 from hedgerow.client.trainers import Computing, make_trainer
-from hedgerow.experiments.contents import contents_of
-from hedgerow.experiments.runs.adversary import Adversary, Compromised
+from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
@@ -30,6 +29,7 @@ from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
+from hedgerow.simulation.attacks.adversary import Adversary, Compromised
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster

@@ -190,7 +190,7 @@ def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
         pipe.send(Progress(cell.folder, "round", result.round))
 
     try:
-        from hedgerow.experiments.failures import told_once
+        from hedgerow.experiments.runs.failures import told_once
         from hedgerow.experiments.runs.run import run_experiment  # imports torch
 
         with told_once(on_round) as told:

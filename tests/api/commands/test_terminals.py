@@ -9,15 +9,15 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from hedgerow.experiments import progress
+from hedgerow.experiments.cli import progress
 from hedgerow.experiments.cli.catalogue import heat_map
 from hedgerow.experiments.cli.main import app
+from hedgerow.experiments.cli.progress import sweep_progress
+from hedgerow.experiments.cli.streams import tolerate
 from hedgerow.experiments.config.expand import slug
 from hedgerow.experiments.config.recipe import load_sweep, recipe_text
-from hedgerow.experiments.progress import sweep_progress
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.experiments.runs.sweep import Progress
-from hedgerow.experiments.streams import tolerate
 from tests.api.commands.command import hedgerow
 
 

@@ -1,11 +1,11 @@
-"""What the command line tells of clients that fail: each cause once, and tracebacks only on demand."""
+"""What a run tells on stderr of clients that fail: each cause once, and tracebacks only on demand."""
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hedgerow.experiments.cli import terminal
 from hedgerow.server.failures import cause
 from hedgerow.simulation import clients
 from hedgerow.types import RoundResult
@@ -30,7 +30,8 @@ def told_once(on_round: Callable[[RoundResult], None]) -> Iterator[Callable[[Rou
             what = cause(reason, name)
             if what not in told:
                 told.add(what)
-                terminal.tell(f"round {result.round}: {name} does not count: {' '.join(reason.split())}")
+                line = f"round {result.round}: {name} does not count: {' '.join(reason.split())}"
+                print(line, file=sys.stderr, flush=True)
         on_round(result)
 
     logger.addFilter(is_other)

@@ -22,9 +22,9 @@ from hedgerow.client.account import budget, spent
 from hedgerow.client.app import client_app
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.experiments.audit import CONFIDENCE, Audit
-from hedgerow.experiments.audit_bounds import composed_epsilon, gaussian_epsilon, guessed, least_epsilon
-from hedgerow.experiments.audit_checks import ERRORS, Finding, Floats, canaries
+from hedgerow.experiments.audit.bounds import composed_epsilon, gaussian_epsilon, guessed, least_epsilon
+from hedgerow.experiments.audit.checks import ERRORS, Finding, Floats, canaries
+from hedgerow.experiments.audit.clients import CONFIDENCE, Audit
 from hedgerow.models import build
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds

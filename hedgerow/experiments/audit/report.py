@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgerow.experiments.audit import Audit, audit
-from hedgerow.experiments.audit_samples import audit_samples
-from hedgerow.experiments.cli.terminal import say
+from hedgerow.experiments.audit.clients import Audit, audit
+from hedgerow.experiments.audit.samples import audit_samples
 from hedgerow.experiments.config.expand import slug
 from hedgerow.experiments.config.recipe import load_sweep
 from hedgerow.files import write_whole
@@ -55,7 +54,7 @@ def run_audit(source: str, overrides: Sequence[str], most: int, out: Path | None
             passed = passed and heard.passed
             if not json:
                 for line in (f"{label}:", *described(heard), f"wrote {folder / kind}.png"):
-                    say(line)
+                    print(line, flush=True)
     if not found:
         raise ValueError(f"no strategy of {source} is private; audit one such as dp_fedavg")
     if json:

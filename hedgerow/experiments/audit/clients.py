@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from hedgerow import checks, rng
 from hedgerow.client.app import client_app
-from hedgerow.experiments.audit_bounds import gaussian_epsilon, guessed, least_epsilon
-from hedgerow.experiments.audit_checks import ERRORS, Deployed, Finding, canaries, composed, findings
+from hedgerow.experiments.audit.bounds import gaussian_epsilon, guessed, least_epsilon
+from hedgerow.experiments.audit.checks import ERRORS, Deployed, Finding, canaries, composed, findings
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid

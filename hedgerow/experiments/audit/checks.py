@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgerow.experiments.audit_bounds import chance, composed_epsilon
+from hedgerow.experiments.audit.bounds import chance, composed_epsilon
 from hedgerow.privacy.adjacency import sensitivity
 from hedgerow.strategies.strategy import Strategy
 

@@ -63,7 +63,7 @@ def trial(
     Exits with 1 where it would not.
     """
     from hedgerow.client.policy import AgainstPolicy, PolicyError, strategy_hash
-    from hedgerow.experiments.device_recipe import device_run
+    from hedgerow.experiments.config.device_recipe import device_run
 
     guard = _guard(device, file, data)
     try:

@@ -10,10 +10,10 @@ from hedgerow.client.data import ClientData
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
 from hedgerow.datasets import Federation
-from hedgerow.experiments.digest import digest, digest_of_module
-from hedgerow.experiments.runs.adversary import Adversary
+from hedgerow.experiments.runs.digest import digest, digest_of_module
 from hedgerow.generators import undisturbed
 from hedgerow.server.fingerprint import Contents
+from hedgerow.simulation.attacks.adversary import Adversary
 from hedgerow.types import Model, Samples
 
 

@@ -1,0 +1,92 @@
+"""The choice between loop and batch: what it is, that it is kept, and that it is no slower."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hedgerow.client.cohort import Choice, CohortTrainer
+from hedgerow.client.cohort.autotune.forecast import UNLIMITED, batch_seconds, best_plan
+from hedgerow.client.cohort.schedule import batch_rows
+from hedgerow.client.task import Task
+from hedgerow.types import LocalTraining
+from tests.laws.cohort_cases import OWN, SHIPPED, the_same
+
+
+@pytest.mark.parametrize("name", ["mlp-2nn", "cnn-small", "transformer"])
+def test_a_saved_choice_is_kept_and_gives_the_same_bits(name):
+    case = {**SHIPPED, **OWN}[name]
+    first = CohortTrainer(Task(case.factory))
+    model, clients = first.initial(0), case.clients([20, 13, 40, 2])
+    expected = dict(first.fit_many(model, clients, LocalTraining(), seed=1, round=1))
+    saved = json.loads(json.dumps(first.choice.to_json()))
+    restored = CohortTrainer(Task(case.factory), choice=Choice(**saved))
+    sent = pickle.loads(pickle.dumps(first))
+    for other in (restored, sent):
+        assert other.choice == first.choice
+        for client, fit in other.fit_many(model, clients, LocalTraining(), seed=1, round=1):
+            assert the_same(fit, expected[client])
+
+
+def test_each_mode_is_what_it_says_and_a_bad_one_is_refused():
+    case = SHIPPED["logistic"]
+    task, clients, local = Task(case.factory), case.clients([9, 9]), LocalTraining()
+    model = CohortTrainer(task).initial(0)
+
+    def choice(**options):
+        return CohortTrainer(task, **options).choose(model, clients, local, seed=1, round=1)
+
+    assert choice(mode="loop") == Choice("loop", "asked for")
+    assert (choice(mode="batch").method, choice(mode="batch").at_once) == ("batch", 10)
+    assert choice(mode="batch", at_once=4).at_once == 4
+    assert set(choice(mode="auto").milliseconds) >= {"1", "4"}
+    assert choice(mode="auto", at_once=6).milliseconds.keys() == {"1", "6"}
+    with pytest.raises(ValueError, match="Did you mean 'batch'"):
+        CohortTrainer(task, mode="bach")
+    with pytest.raises(ValueError, match="at_once is 1"):
+        CohortTrainer(task, at_once=1)
+    with pytest.raises(ValueError, match="narrowest is 5"):
+        Choice("batch", "", at_once=4, narrowest=5)
+
+
+def test_a_client_with_more_steps_than_the_choice_allows_is_trained_alone():
+    case = SHIPPED["mlp-2nn"]
+    trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", 4, 2, most_steps=3))
+    model, clients = trainer.initial(0), case.clients([30, 31, 5, 300])
+    got = dict(trainer.fit_many(model, clients, LocalTraining(batch_size=10), seed=1, round=1))
+    assert got.keys() == dict(clients).keys()
+    for name, data in (clients[1], clients[3]):
+        assert the_same(got[name], trainer.fit(model, data, LocalTraining(), seed=1, round=1, client=name))
+
+
+@given(steps=st.lists(st.integers(1, 300), min_size=1, max_size=60))
+def test_a_plan_is_no_slower_than_all_in_batches(steps):
+    each = {4: 0.7, 10: 0.5, 25: 0.45}
+    at_once, most_steps, share = best_plan(steps, 1.0, each)
+    for number in each:
+        everyone = batch_seconds(steps, number, {n: n * seconds for n, seconds in each.items()})
+        assert share * sum(steps) <= everyone + 1e-9
+    assert at_once in each
+    assert 0 < most_steps < max(steps) or most_steps == UNLIMITED
+
+
+def test_nothing_is_decided_where_no_client_can_be_measured():
+    case = SHIPPED["logistic"]
+    trainer = CohortTrainer(Task(case.factory))
+    model, local = trainer.initial(0), LocalTraining()
+    assert list(trainer.fit_many(model, [], local, seed=1, round=1)) == []
+    ((_, error),) = trainer.fit_many(model, case.clients([0]), local, seed=1, round=1)
+    assert isinstance(error, ValueError)
+    assert trainer.choice is None
+    dict(trainer.fit_many(model, case.clients([9]), local, seed=1, round=1))
+    assert trainer.choice is not None
+
+
+@given(samples=st.integers(1, 3000), batch_size=st.integers(0, 400))
+def test_filling_is_at_most_a_quarter_of_a_small_clients_batch(samples, batch_size):
+    rows = batch_rows(samples, batch_size)
+    taken = min(samples, batch_size or samples)
+    assert taken <= rows <= (batch_size or rows)
+    assert rows <= 1.25 * taken
