@@ -175,7 +175,10 @@ def strategy_hash(strategy: Strategy) -> str:
     >>> strategy_hash(fedavg()) == strategy_hash(fedavg(weighted=False))
     False
     """
-    parts = strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
+    parts: tuple[object, ...] = (
+        strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
+    )  # fmt: skip
+    parts += (strategy.personal,) if strategy.personal else ()
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
@@ -332,7 +333,7 @@ class StartCollector:
 def collect(
     grid: Grid,
     asked: Sequence[tuple[str, int]],
-    content: RecordDict,
+    request: Request,
     start: Callable[..., Any],
     collector: Any,
     arguments: tuple[Any, ...],
@@ -343,27 +344,36 @@ def collect(
 
     Args:
         asked: `(stable name, node id)` of each client.
-        content: what each is sent.
+        request: what each is asked; a client that lacks the model's constants is sent them, once.
         start: `start(*arguments)` makes collectors like this one.
         arguments: the first is the number of the round.
         timeout: seconds for the replies.
     """
-    group = str(arguments[0])
+    group, down = str(arguments[0]), collector.collected.bytes_down
     if isinstance(grid, Reduces):
         parts = grid.reduce(
-            start, arguments, asked, content,
+            start, arguments, asked, request.lent,
             message_type=message_type, group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
+        down.update(request.sizes([name for name, _ in asked]))
         return
     clients = {node: name for name, node in asked}
-    messages = [
-        Message(content, dst_node_id=node, message_type=message_type, group_id=group) for node in clients
-    ]
-    for node, message in exchange(grid, messages, timeout):
-        collector.add(clients[node], message)
+
+    def message(node: int, content: RecordDict) -> Message:
+        return Message(content, dst_node_id=node, message_type=message_type, group_id=group)
+
+    def filled(node: int, reply: Message) -> Message | None:
+        if clients[node] in down or not lacking(reply):
+            return None
+        down[clients[node]] = records.measure(request.packed) + records.measure(request.packed_whole)
+        return message(node, request.packed_whole)
+
+    messages = [message(node, request.packed) for node in clients]
+    for node, reply in exchange(grid, messages, timeout, filled):
+        collector.add(clients[node], reply)
 
 
 @runtime_checkable

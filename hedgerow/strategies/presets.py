@@ -34,7 +34,10 @@ PRESETS = Registry(
             *("secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
     }
-    | {name: f"hedgerow.strategies.algorithms.{name}:{name}" for name in ("scaffold", "fednova", "feddyn")},
+    | {
+        name: f"hedgerow.strategies.algorithms.{name}:{name}"
+        for name in ("scaffold", "fednova", "feddyn", "fedper", "fedbn")
+    },
 )
 
 

@@ -16,7 +16,8 @@ from hedgerow.strategies.release import Release
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
-from hedgerow.types import LocalTraining
+from hedgerow.types import Layout, LocalTraining
+from hedgerow.types.split import Split, split_of
 
 _BUDGET = needs(
     "noise",
@@ -50,6 +51,8 @@ class Strategy:
         streams: what travels beside the delta and the buffers, such as
             SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.
+        personal: which layers each client keeps to itself, as `hedgerow.types.split.split_of` takes
+            them: how names begin (`"head."`), `"norms"`, or `"last(1)"`. They never travel.
         origin: which preset made it; it decides nothing.
 
     A pipeline with noise makes the strategy `private`. Its rounds release a
@@ -72,7 +75,16 @@ class Strategy:
     max_norm: float | None = None
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
+    personal: tuple[str, ...] = ()
     origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def split(self, layout: Layout) -> Split:
+        """A model in what travels and what is personal.
+
+        Raises:
+            ValueError: `personal` does not fit the model.
+        """
+        return split_of(layout, self.personal)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -83,7 +95,7 @@ class Strategy:
     @property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
-        return self.pipeline.stateful or bool(self.streams)
+        return self.pipeline.stateful or bool(self.streams) or bool(self.personal)
 
     @property
     def all_streams(self) -> tuple[Stream, ...]:
@@ -140,6 +152,13 @@ class Strategy:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        personal = (self.personal,) if isinstance(self.personal, str) else self.personal
+        if not isinstance(personal, tuple | list) or not all(isinstance(p, str) and p for p in personal):
+            raise ValueError(
+                f"personal is {self.personal!r}; it must be texts, such as ('head.',): how names of tensors"
+                " begin, 'norms' or 'last(1)'"
+            )
+        object.__setattr__(self, "personal", tuple(personal))
         checks.fraction(quorum=self.quorum)
         if self.max_weight is not None:
             checks.positive(max_weight=self.max_weight)

@@ -24,6 +24,8 @@ class ServerState:
             streams, `stream/name`.
         private: state of a private strategy (an adaptive clip norm, noise to
             come), named arrays; empty where nothing is private.
+        holding: clients that have counted since they were sent the model's constants: what a
+            simulation's ledger goes by.
     """
 
     round: int
@@ -33,6 +35,7 @@ class ServerState:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
+    holding: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)

@@ -14,6 +14,7 @@ from hedgerow.ring.vector import RingSum, RingVector, open_payload
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.private import PrivateRounds, Released
+from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.rounds import begin
 from hedgerow.server.step import step
@@ -132,7 +133,11 @@ def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)), Layout.flat(3))
     ledger = Ledger(Budget(1e-3))
     private = PrivateRounds(
-        MaskedRounds(None, StartMasked(strategy, layout, 1), None, ""), strategy, 1, ledger, False
+        MaskedRounds(None, StartMasked(strategy, layout, 1), None, Constants(), ""),
+        strategy,
+        1,
+        ledger,
+        False,
     )
     vectors = [encoded(strategy, np.ones(3, np.float32), str(i), 20)[1] for i in range(20)]
 

@@ -42,14 +42,15 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
     state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
     app = client_app(
         trainer, federation, strategy,
-        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None,
+        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None, initial=model,
     )  # fmt: skip
     grid = InProcessGrid(app, len(federation), names=federation.names, workers=workers)
     nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
     with grid.running():
         return evaluate_on_clients(
-            grid, plan, state, trainer.layout, dict(sorted(nodes.items())), seed=experiment.seed
-        )
+            grid, plan, state, strategy.split(trainer.layout).shared, dict(sorted(nodes.items())),
+            seed=experiment.seed,
+        )  # fmt: skip
 
 
 def experiment_of(folder: Path) -> Experiment:

@@ -94,7 +94,7 @@ def _simulated(
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=_test(experiment, federation),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -116,7 +116,13 @@ def _served(
     # The device and precision of [run] are for the clients: the server measures the model, on the CPU.
     trainer, federation, plan = measuring_trainer(experiment), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
-    test = _test(federation)
+    given = experiment.pretraining is not None or experiment.initial is not None
+    if given and experiment.strategy().personal:
+        raise ValueError(
+            "the model to start from is the server's, and personal layers begin on the devices, which do not"
+            " have it; load its values in the model's own function, or leave strategy.personal out"
+        )
+    test = _test(experiment, federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
@@ -137,9 +143,14 @@ def _served(
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def _test(experiment: Experiment, federation: Federation) -> Samples | None:
+    """What the server measures the global model on, where there is anything.
+
+    Where layers are personal, it does so only if it is asked to.
+    """
+    asked = experiment.evaluation.server
+    measured = not experiment.strategy().personal if asked is None else asked
+    return federation.dataset.test if measured and len(federation.dataset.test) else None
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:

@@ -149,11 +149,13 @@ def run_simulated(
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
-        attacked = adversary and Compromised.of(adversary, learner, clients, strategy.local, seed)
+        # No process is sent a model that it has no use for.
+        begun = start if strategy.personal else None
+        attacked = adversary and Compromised.of(adversary, learner, clients, strategy, begun, seed)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
-            sent=attacked.sent if attacked else honest,
+            sent=attacked.sent if attacked else honest, initial=begun,
         )  # fmt: skip
         # The nodes of a cluster have no folder in common.
         states = (
