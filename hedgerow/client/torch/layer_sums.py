@@ -54,22 +54,23 @@ def margin(dimension: int) -> float:
     return (dimension + 16) * 2.0**-52 + math.sqrt(dimension) / GRID
 
 
-def mean(parts: Sequence[Part], largest: float, out: Tensor) -> None:
-    """The mean of the clipped gradients, in float32, whose rounding lengthens none beyond the clip.
+def add_to_mean(parts: Sequence[Part], largest: float, count: int, out: Tensor) -> None:
+    """Add clipped gradients, divided by `count`, in float32, whose rounding lengthens none beyond the clip.
 
     Args:
         parts: of all parameters that are used, at least one.
         largest: l2 norm over all parameters.
-        out: `(d,) float32`, zeros where there is no part.
+        count: samples in the mean, of which these may be some.
+        out: `(d,) float32`, added to.
     """
     norms = _total([(_norms(part.left), _norms(part.right)) for part in parts])
     # A factor, a product with it and one more are rounded, each by half of 2**-23.
-    scale = (largest * (1 - 2.0**-21) / norms.clamp(min=largest) / len(norms)).float()
+    scale = (largest * (1 - 2.0**-21) / norms.clamp(min=largest) / count).float()
     for part in parts:
         if part.left is None:
-            out[part.place] = scale @ part.right
+            out[part.place] += scale @ part.right
         else:
-            torch.mm((part.left * scale.unsqueeze(1)).T, part.right, out=_matrix(out, part))
+            _matrix(out, part).addmm_((part.left * scale.unsqueeze(1)).T, part.right)
 
 
 def whole_sum(parts: Sequence[Part], largest: float, dimension: int) -> Tensor:
@@ -108,6 +109,11 @@ def whole_sum(parts: Sequence[Part], largest: float, dimension: int) -> Tensor:
 def on_grid(total: Tensor) -> Tensor:
     """A sum of `whole_sum`s, in units of `largest / GRID`."""
     return total >> _SHIFT
+
+
+def from_grid(total: Tensor) -> Tensor:
+    """A sum in units of `largest / GRID`, to be added to `whole_sum`s: `on_grid` moves it by nothing."""
+    return total << _SHIFT
 
 
 def _total(lengths: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -8,7 +8,8 @@ No gradient of a parameter is computed on the way back, and nothing stays at the
 module.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -184,11 +185,16 @@ class Layers:
             for hook in hooks:
                 hook.remove()
 
-        def one(output: Any, target: Tensor) -> Tensor:
-            alone = torch.utils._pytree.tree_map(lambda each: each.unsqueeze(0), output)
-            return self._loss(alone, target.unsqueeze(0))
+        if not isinstance(outputs, Tensor):
+            raise CannotSplit(f"the model gives a {type(outputs).__name__} and not one tensor")
 
-        return torch.vmap(one)(outputs, y), calls
+        def one(output: Tensor, target: Tensor) -> Tensor:
+            return self._loss(output.unsqueeze(0), target.unsqueeze(0))
+
+        with warnings.catch_warnings():
+            # Where warnings are errors, this one must not decide which way is taken.
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            return torch.vmap(one)(outputs, y), calls
 
     def _parts(self, module: nn.Module, pairs: list[tuple[Tensor, Tensor]], n: int) -> list[Part]:
         axis = self._axes.get(self._names[module], 0)
@@ -203,7 +209,7 @@ class Layers:
                 totals[p] = totals[p] + g if p in totals else g
         return [Part(self._starts[id(p)], None, g.flatten(1)) for p, g in totals.items() if self._trained(p)]
 
-    def _of_linear(self, module: Any, pairs: list[tuple[Tensor, Tensor]], n: int) -> Any:
+    def _of_linear(self, module: Any, pairs: list[tuple[Tensor, Tensor]], n: int) -> Iterator[Part]:
         rows = [(a.reshape(n, -1, a.shape[-1]), b.reshape(n, -1, b.shape[-1])) for a, b in pairs]
         a, b = (torch.cat(each, 1) if len(each) > 1 else each[0] for each in zip(*rows, strict=True))
         if self._trained(module.weight):
