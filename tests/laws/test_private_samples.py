@@ -248,12 +248,7 @@ def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
     [
         *(
             ({name: 0}, "clip_samples .* must be above 0")
-            for name in (
-                "clip_samples",
-                "sample_rate",
-                "sample_delta",
-                "batch_size",
-            )
+            for name in ("clip_samples", "sample_rate", "sample_delta", "batch_size")
         ),
         ({"sample_rate": 1.5}, "sample_rate is 1.5; it must be"),
         ({"sample_rate": -0.5}, "sample_rate is -0.5; it must"),
