@@ -14,6 +14,9 @@ from hedgerow.types import LocalTraining
 _METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
 """What a trainer must have for a name that it declares."""
 
+_EXTRAS = {"opacus": 'pip install "hedgerow[opacus]", or leave sample_gradients out'}
+"""What brings a name that a trainer supports only where an extra is installed."""
+
 
 def supported(trainer: Trainer) -> frozenset[str]:
     """The names that a trainer declares in `supports`; none where it declares nothing.
@@ -86,8 +89,11 @@ def require(trainer: Trainer, strategy: Strategy) -> None:
     listed = ", ".join(sorted(there)) or "nothing beyond plain SGD"
     near = "".join(did_you_mean(each, there) for each in missing)
     declared = ", ".join(map(repr, sorted({*there, *missing})))
+    remedy = "take another strategy or local training, train with TorchTrainer in float32"
+    if brings := [_EXTRAS[each] for each in missing if each in _EXTRAS]:
+        remedy = f"{brings[0]}, train with TorchTrainer in float32"
     raise ValueError(
         f"{strategy.name} needs a trainer that supports {', '.join(missing)}, and {name} supports {listed};"
-        f" take another strategy or local training, train with TorchTrainer in float32, or, if {name}"
+        f" {remedy}, or, if {name}"
         f" does it, declare it: supports = frozenset({{{declared}}}).{near}"
     )

@@ -14,7 +14,6 @@ STILL_LONGER = {
     "hedgerow/checks.py",
     "hedgerow/client/app.py",
     "hedgerow/client/cohort/trainer.py",
-    "hedgerow/client/torch/trainer.py",
     "hedgerow/experiments/cli/run.py",
     "hedgerow/experiments/config/build.py",
     "hedgerow/experiments/config/schema.py",
