@@ -19,7 +19,6 @@ STILL_LONGER = {
     "hedgerow/experiments/config/schema.py",
     "hedgerow/server/collect.py",
     "hedgerow/simulation/grid.py",
-    "hedgerow/strategies/transforms/compression.py",
 }
 """What is still to be divided; none may come to it."""
 
