@@ -22,8 +22,8 @@ _PLACES = {
         "poisson", "quantize", "random_k",
         "top_k", "uniform", "weight_by_examples",
         "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "feddyn", "fednova", "fedprox", "fedyogi", "scaffold",
-        "secure_fedavg",
+        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedbn", "feddyn", "fednova", "fedper", "fedprox",
+        "fedyogi", "scaffold", "secure_fedavg",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -88,8 +88,10 @@ if TYPE_CHECKING:
     from hedgerow.strategies import fedadam as fedadam
     from hedgerow.strategies import fedavg as fedavg
     from hedgerow.strategies import fedavgm as fedavgm
+    from hedgerow.strategies import fedbn as fedbn
     from hedgerow.strategies import feddyn as feddyn
     from hedgerow.strategies import fednova as fednova
+    from hedgerow.strategies import fedper as fedper
     from hedgerow.strategies import fedprox as fedprox
     from hedgerow.strategies import fedyogi as fedyogi
     from hedgerow.strategies import float32 as float32
@@ -125,7 +127,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PLACE_OF:
         raise AttributeError(f"module 'hedgerow' has no attribute {name!r}")
-    return getattr(import_module(_PLACE_OF[name]), name)
+    found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # not to be looked for again
+    return found
 
 
 def __dir__() -> list[str]:

@@ -18,12 +18,14 @@ import numpy as np
 States: TypeAlias = tuple[Any, ...]
 
 _alone = threading.RLock()
+_nobodys = False
+"""Whether nobody wants the generators back as they are; read and written by who holds the lock."""
 
 
 def _again() -> None:
     # The thread that held it is not in the new process.
-    global _alone
-    _alone = threading.RLock()
+    global _alone, _nobodys
+    _alone, _nobodys = threading.RLock(), False
 
 
 os.register_at_fork(after_in_child=_again)
@@ -110,12 +112,42 @@ def alone() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave the generators as they were, whatever is drawn inside, by one thread at a time."""
+    global _nobodys
     with alone():
-        before = states()
+        free, _nobodys = _nobodys, False
+        # It takes as long as some steps of a small model.
+        before = None if free else states()
         try:
             yield
         finally:
-            restore(before)
+            if before is not None:
+                restore(before)
+            _nobodys = free
+
+
+@contextmanager
+def lent() -> Iterator[None]:
+    """As `undisturbed`, for code whose parts each seed before they draw: they need not put anything back.
+
+    What comes directly inside, `undisturbed` or `seeded`, leaves the generators where they are; what is
+    nested deeper puts them back as ever.
+
+    >>> with lent():
+    ...     seed(7)
+    ...     with undisturbed():
+    ...         _ = random.random()
+    ...     random.random() == random.Random(7).random()
+    False
+    """
+    with undisturbed():
+        disown()
+        yield
+
+
+def disown() -> None:
+    """Nobody wants the generators back: as in a process that is made for clients only."""
+    global _nobodys
+    _nobodys = True
 
 
 @contextmanager

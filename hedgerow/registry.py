@@ -7,15 +7,19 @@ instance in its `pyproject.toml`:
 
     [project.entry-points."hedgerow.transforms"]
     my_step = "my_package:my_step"
+
+In a notebook or a test, `@TRANSFORMS.register("my_step")` adds one to this
+process, and to those that are forked from it. Whatever runs elsewhere (a device,
+a node of a cluster, the cells of a sweep) finds it by its entry point alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
-from hedgerow.checks import did_you_mean
+Part = TypeVar("Part")
 
 
 class Registry:
@@ -36,23 +40,50 @@ class Registry:
         self.kind = kind
         self.group = group
         self._targets = dict(builtin)
+        self._registered: dict[str, Any] = {}
 
     def names(self) -> list[str]:
         """All names, built in first."""
-        return [*self._targets, *(p.name for p in self._plugins if p.name not in self._targets)]
+        return list(dict.fromkeys([*self._targets, *self._registered, *(p.name for p in self._plugins)]))
+
+    def register(self, name: str) -> Callable[[Part], Part]:
+        """Add a part to this process, as a decorator.
+
+        Raises:
+            ValueError: the name is taken.
+
+        >>> codecs = Registry("codec", "hedgerow.codecs", {"json": "json:dumps"})
+        >>> @codecs.register("text")
+        ... def text(value): return str(value)
+        >>> codecs.names(), codecs.get("text")([1])
+        (['json', 'text'], '[1]')
+        """
+        if name in self.names():
+            raise ValueError(f"there is a {self.kind} {name!r} already; choose another name")
+
+        def add(part: Part) -> Part:
+            self._registered[name] = part
+            return part
+
+        return add
 
     def get(self, name: str) -> Any:
         """The part of that name.
 
         Raises:
             ValueError: there is none; the error lists the names and the nearest.
+            ImportError: what another package names cannot be loaded.
         """
         if name in self._targets:
             module, _, attribute = self._targets[name].partition(":")
             return getattr(import_module(module), attribute)
+        if name in self._registered:
+            return self._registered[name]
         for plugin in self._plugins:
             if plugin.name == name:
-                return plugin.load()
+                return self._load(plugin)
+        from hedgerow.checks import did_you_mean  # brings numpy, which `hedgerow --help` does without
+
         names = self.names()
         listed = ", ".join(repr(n) for n in names)
         raise ValueError(f"there is no {self.kind} {name!r}; there is {listed}.{did_you_mean(name, names)}")
@@ -61,6 +92,17 @@ class Registry:
         """First line of the part's docstring."""
         text = (self.get(name).__doc__ or "").strip()
         return text.splitlines()[0] if text else ""
+
+    def _load(self, plugin: EntryPoint) -> Any:
+        try:
+            return plugin.load()
+        except ModuleNotFoundError:  # says what to install
+            raise
+        except Exception as error:
+            raise ImportError(
+                f"the {self.kind} {plugin.name!r} cannot be loaded from {plugin.value}:"
+                f" {type(error).__name__}: {error}"
+            ) from error
 
     @cached_property
     def _plugins(self) -> tuple[EntryPoint, ...]:

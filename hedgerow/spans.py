@@ -40,6 +40,7 @@ class Span(NamedTuple):
 
 
 _recording: list[Span] | None = None
+_NOTHING = nullcontext()
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def add(spans: Iterable[Span]) -> None:
 
 def span(name: str) -> AbstractContextManager[None]:
     """Measure what is done inside."""
-    return nullcontext() if _recording is None else _Measured(name, _recording)
+    return _NOTHING if _recording is None else _Measured(name, _recording)
 
 
 def spanned(name: str, items: Iterable[T]) -> Iterator[T]:

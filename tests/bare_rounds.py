@@ -93,7 +93,7 @@ def masked_sum() -> bytes:
     """All five stages of a round; the unmasked sum."""
     masked = strategy("masked")
     setting, clients = Setting(masked, NumpyTrainer(), seeded_noise=True), local_clients()
-    shape, plan = shape_of(masked.pipeline, LAYOUT, 5), masked.pipeline.secure.plan(5)
+    shape, plan = shape_of(masked.pipeline, LAYOUT, 5), masked.pipeline.protection.secure.plan(5)
     setup = Setup(
         "run", 1, Data.names, plan.neighbours, plan.threshold, plan.survivors,
         shape.ring.bits, shape.length, shape.words, model_hash(model(1), LAYOUT, 7, 1),

@@ -50,7 +50,7 @@ class Enrolled:
     def begin(self, round: int, run: str) -> None:
         shape = shape_of(PIPELINE, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
-        self.setup = set_up(PIPELINE.secure, shape, DATA.names, run, round, model)
+        self.setup = set_up(PIPELINE.protection.secure, shape, DATA.names, run, round, model)
         self.server, self.shape = SecureRound(self.setup, shape), shape
         self.request = pack_train(MODEL, TRAINER.layout, round=round, seed=0, clients=5)
 

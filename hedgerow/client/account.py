@@ -94,7 +94,9 @@ class Account:
         digest = hashlib.blake2b(fit.delta.tobytes(), digest_size=16).hexdigest()
         noise = SEEDED if self._seeded else "system"
         steps, delta = self._local.steps(1), self._local.sample_delta
-        epsilon = self._ledger.record(round, event(self._local), digest, noise=noise, times=steps)
+        epsilon = self._ledger.record(
+            round, event(self._local), digest, noise=noise, times=steps, sample_gradients=fit.sample_gradients
+        )
         log.info(
             "client %r has spent epsilon %.3g of each of its samples (delta %g)", self._client, epsilon, delta
         )

@@ -1,6 +1,7 @@
 """A client's answer to a message, from bytes to bytes: with neither Flower nor torch."""
 
 from hedgerow.client.client_round import LocalClient, Setting, Turn
+from hedgerow.client.constants import completed, kept_constants
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import SecureClient
 from hedgerow.ring.vector import RingVector, Shape, open_payload
@@ -57,15 +58,25 @@ def identify(client: LocalClient) -> Content:
 
 def read_request(setting: Setting, content: Content) -> TrainRequest:
     """What a client is asked to train; raises `PayloadError`."""
-    layout = setting.trainer.layout
+    layout = setting.layers.layout
     sizes = {stream.name: len(stream.first(layout)) for stream in setting.strategy.streams}
     return unpack_train(content, layout, sizes)
+
+
+def whole_request(setting: Setting, client: LocalClient, content: Content) -> TrainRequest:
+    """The same with the model's constants, which a client has kept where the request only names them.
+
+    Raises:
+        LacksConstants: it does not have them.
+        PayloadError: the request is not such a message, or its constants are others than it says.
+    """
+    return completed(read_request(setting, content), setting.layers.layout, kept_constants(client.store))
 
 
 def in_the_clear(turn: Turn, fit: Fit) -> Content:
     """The answer of a client whose pipeline masks, without its mask; raises `NotMasked`."""
     refuse_in_the_clear(turn.setting)
-    shape = shape_of(turn.setting.strategy.pipeline, turn.setting.trainer.layout, turn.request.clients)
+    shape = shape_of(turn.setting.strategy.pipeline, turn.setting.layers.layout, turn.request.clients)
     return pack_vector(open_payload(turn.in_ring(fit, shape), shape), b"")
 
 
@@ -77,7 +88,7 @@ def refuse_in_the_clear(setting: Setting) -> None:
 
 def _train(setting: Setting, client: LocalClient, content: Content) -> Content:
     with span("records"):
-        request = read_request(setting, content)
+        request = whole_request(setting, client, content)
     refuse_in_the_clear(setting)
     turn = Turn(setting, client, request)
     fit = turn.fit(turn.samples(), turn.correction())
@@ -96,8 +107,11 @@ def _secure(setting: Setting, client: LocalClient) -> SecureClient:
         turn = Turn(setting, client, request)
         return turn.in_ring(turn.fit(turn.samples(), {}), shape)
 
+    def complete(request: TrainRequest) -> TrainRequest:
+        return completed(request, setting.layers.layout, kept_constants(client.store))
+
     strategy = setting.strategy
     return SecureClient(
-        strategy.pipeline, setting.trainer.layout, client.name, client.enrolment(), client.store.notes, fit,
-        strategy.sampling.groups or 1,
+        strategy.pipeline, setting.layers.layout, client.name, client.enrolment(), client.store.notes, fit,
+        strategy.sampling.groups or 1, complete,
     )  # fmt: skip

@@ -1,8 +1,9 @@
 """A Flower `ClientApp` from a task, a client's data and a strategy."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import NoneType
 from typing import final
@@ -12,24 +13,26 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, in_the_clear, read_request, respond
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
 from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
-from hedgerow.client.flower import Enrol, node_enrolment, state_store
+from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
-from hedgerow.client.state import FolderState
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
+from hedgerow.client.trainers import trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span, spanned
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Vector
+from hedgerow.types import Deployment, Model, Vector
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
+
+log = logging.getLogger("hedgerow")
 
 _SEVERAL = 32
 """Clients that a trainer is given at once, where it does not say how many it wants."""
@@ -46,6 +49,7 @@ def client_app(
     deployment: Deployment = Deployment.REAL,
     guard: Guarding | None = node_guard,
     sent: Sent = honest,
+    initial: Model | None = None,
 ) -> ClientApp:
     """Make the app that runs where the data live.
 
@@ -57,9 +61,9 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals), and what they have told of their samples. `None` keeps
-            it in Flower's context: in memory, and lost when the node ends; what
-            must not be lost lies with the device's policy or enrolment then.
+            (residuals, personal layers), and what they have told of their samples.
+            `None` keeps it with the device's policy or enrolment, and where there
+            is neither in Flower's context: in memory, and lost when the node ends.
         enrolment: gives a client its identity where the pipeline masks; by
             default, the folder `enrolment` of the node configuration, in
             which it also remembers which secure rounds it has answered.
@@ -71,6 +75,8 @@ def client_app(
             `enrolment`). `None` for a simulation, which has none.
         sent: `(request, name, fit) -> fit`, what a client sends in place of what it
             has learned: for a simulation of compromised clients.
+        initial: the model before the first round, with whose layers personal ones begin; by
+            default the one that the trainer makes from the run's seed.
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and goes on. Where the strategy
@@ -88,8 +94,9 @@ def client_app(
     checks.kind(Callable, enrolment=enrolment)
     checks.kind((Callable, NoneType), guard=guard)
     checks.kind(Callable, sent=sent)
+    checks.kind((Model, NoneType), ", such as trainer.initial(seed)", initial=initial)
     folder = None if state_folder is None else checks.path(state_folder=state_folder)
-    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent)
+    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent, initial)
 
 
 @final
@@ -106,13 +113,14 @@ class FederatedClient(ClientApp):
         deployment: Deployment = Deployment.REAL,
         guard: Guarding | None = node_guard,
         sent: Sent = honest,
+        initial: Model | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
             require(task, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._enrolment = enrolment
+        self._enrolment, self._initial = enrolment, initial
         self.query()(self._identify)
         self.train()(self._respond)
         self.evaluate()(self._evaluate)
@@ -139,12 +147,12 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return _trainer(self._task)
+        return trainer_of(self._task)
 
     @cached_property
     def _setting(self) -> Setting:
         seeded, unmasked = self._deployment.seeded, not self._deployment.masks
-        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent)
+        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial)
 
     @cached_property
     def _data(self) -> ClientData:
@@ -152,6 +160,11 @@ class FederatedClient(ClientApp):
             return self._given() if callable(self._given) else self._given
         generators.seed(integer_seed(0, "data"))
         return AlikeEachTime(self._given() if callable(self._given) else self._given)
+
+    @property
+    def seeds(self) -> bool:
+        """Whether each client seeds the global generators before its data are loaded and before it trains."""
+        return self._deployment.seeded
 
     @property
     def at_once(self) -> int:
@@ -165,12 +178,16 @@ class FederatedClient(ClientApp):
     @property
     def even(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return chooses(self._trainer) and getattr(self._trainer.choice, "even", False)
+        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.even
 
     @cached_property
     def _trains_many(self) -> bool:
-        # With noise a client checks its account first, and alone.
-        return trains_many(self._trainer) and not self._strategy.local.sample_noise
+        # With noise a client checks its account first, and alone; with layers of its own, each has a model.
+        local, personal = self._strategy.local, self._strategy.personal
+        many = trains_many(self._trainer)
+        if many and personal:
+            log.warning("clients are trained one after another: each has personal layers, %s", personal)
+        return many and not personal and not local.sample_noise
 
     def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
@@ -180,22 +197,23 @@ class FederatedClient(ClientApp):
             contexts: of some clients.
 
         Returns:
-            Whether it was chosen now.
+            Whether it was chosen now. The global generators are left as they were.
         """
         trainer = self._trainer
-        if not chooses(trainer) or trainer.choice is not None:
+        if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._setting, from_flower(message.content))
-        clients = []
-        for context in contexts():
-            # What cannot be loaded now fails by name when that client trains.
-            with suppress(Exception):
-                client = self._client(context)
-                clients.append((client.name, client_samples(client.name, client.samples)))
-        with span("choose trainer"):
-            trainer.choose(
-                request.model, clients, self._strategy.local, seed=request.seed, round=request.round
-            )
+        with generators.undisturbed():
+            clients = []
+            for context in contexts():
+                # What cannot be loaded now fails by name when that client trains.
+                with suppress(Exception):
+                    client = self._client(context)
+                    clients.append((client.name, client_samples(client.name, client.samples)))
+            with span("choose trainer"):
+                trainer.choose(
+                    request.model, clients, self._strategy.local, seed=request.seed, round=request.round
+                )
         return trainer.choice is not None
 
     def train_many(
@@ -237,7 +255,7 @@ class FederatedClient(ClientApp):
             request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
         )
         for name, fit in spanned("train", fits):
-            position, turn = turns[name]
+            position, turn = turns.pop(name)  # with what it has read of the client's state
             if isinstance(fit, Exception):
                 yield position, fit
                 continue
@@ -265,37 +283,19 @@ class FederatedClient(ClientApp):
         # The data need not be loaded to know a name that is given.
         given = context.node_config.get("client-name")
         name = str(given) if given else client_name(context.node_config, self._data.names)
+        guard = None if self._guard is None else self._guard(context.node_config)
+        folder, noisy = self._state_folder, self._strategy.local.sample_noise > 0
         return LocalClient(
-            name,
-            lambda: self._data.samples(name),
-            state_store(context, self._state_folder, name),
-            self._account(context, name),
-            lambda: self._enrolment(context, name),
-        )
+            name, lambda: self._data.samples(name),
+            state_store(context, folder, name, guard.folder if guard else None),
+            account_file(guard, folder, name) if noisy else None,
+            partial(self._enrolment, context, name) if self._strategy.pipeline.only_sum else None,
+        )  # fmt: skip
 
     def _evaluate(self, message: Message, context: Context) -> Message:
         with span("records"):
-            request = read_request(self._setting, from_flower(message.content))
-        name = self._client(context).name
-        measured = evaluation.measure(
-            self._trainer, self._data, self._strategy, request, name, seeded=self._deployment.seeded
-        )
-        content = pack_evaluation(measured, round=request.round, client=name)
-        return Message(to_flower(content), reply_to=message)
-
-    def _account(self, context: Context, name: str) -> Path | None:
-        """The file of what a client has told of its samples, where it adds noise to them."""
-        if not self._strategy.local.sample_noise:
-            return None
-        file = None if self._guard is None else self._guard(context.node_config).samples_file
-        if file is None and self._state_folder is not None:
-            file = FolderState(self._state_folder, name).file("privacy.jsonl")
-        return file
-
-
-def _trainer(task: Task | Trainer) -> Trainer:
-    if isinstance(task, Task):
-        from hedgerow.client.torch.trainer import TorchTrainer
-
-        return TorchTrainer(task)
-    return task
+            client = self._client(context)
+            request = whole_request(self._setting, client, from_flower(message.content))
+        measured = evaluation.measure(self._setting, client, self._data, request)
+        reply = pack_evaluation(measured, round=request.round, client=client.name)
+        return Message(to_flower(reply), reply_to=message)

@@ -4,14 +4,18 @@ Nothing is guessed from signatures, and nothing is silently ignored: a trainer
 that leaves out the proximal term would turn FedProx into FedAvg.
 """
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from hedgerow.checks import did_you_mean
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import LocalTraining
 
 _METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
 """What a trainer must have for a name that it declares."""
+
+_EXTRAS = {"opacus": 'pip install "hedgerow[opacus]", or leave sample_gradients out'}
+"""What brings a name that a trainer supports only where an extra is installed."""
 
 
 def supported(trainer: Trainer) -> frozenset[str]:
@@ -46,6 +50,16 @@ def supported(trainer: Trainer) -> frozenset[str]:
     return names
 
 
+def alone(trainer: Trainer, local: LocalTraining) -> dict[str, Any]:
+    """What `fit` takes beside its usual arguments, of a simulated client that has kept nothing so far.
+
+    >>> alone(type("Learns", (), {"supports": frozenset({"state"})})(), LocalTraining())
+    {'state': {}}
+    """
+    state: dict[str, Any] = {"state": {}} if "state" in supported(trainer) else {}
+    return state | ({"seeded_noise": True} if local.sample_noise else {})
+
+
 def trains_many(trainer: Trainer) -> TypeGuard[TrainsMany]:
     """Whether a trainer declares that it trains several clients at once, and keeps nothing of each."""
     return "many" in supported(trainer) and "state" not in supported(trainer)
@@ -75,8 +89,11 @@ def require(trainer: Trainer, strategy: Strategy) -> None:
     listed = ", ".join(sorted(there)) or "nothing beyond plain SGD"
     near = "".join(did_you_mean(each, there) for each in missing)
     declared = ", ".join(map(repr, sorted({*there, *missing})))
+    remedy = "take another strategy or local training, train with TorchTrainer in float32"
+    if brings := [_EXTRAS[each] for each in missing if each in _EXTRAS]:
+        remedy = f"{brings[0]}, train with TorchTrainer in float32"
     raise ValueError(
         f"{strategy.name} needs a trainer that supports {', '.join(missing)}, and {name} supports {listed};"
-        f" take another strategy or local training, train with TorchTrainer in float32, or, if {name}"
+        f" {remedy}, or, if {name}"
         f" does it, declare it: supports = frozenset({{{declared}}}).{near}"
     )

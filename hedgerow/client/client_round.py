@@ -12,8 +12,9 @@ from hedgerow import generators
 from hedgerow.client import account
 from hedgerow.client.capabilities import require, supported
 from hedgerow.client.data import client_samples
+from hedgerow.client.personal import PersonalLayers
 from hedgerow.client.secure.enrolment import Enrolment
-from hedgerow.client.state import ClientState, StateStore
+from hedgerow.client.state import ClientState, State, StateStore
 from hedgerow.client.trainer import Trainer
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector, Shape
@@ -23,7 +24,7 @@ from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound
 from hedgerow.strategies.transforms.mask import to_ring
-from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
+from hedgerow.types import Arrays, Client, Fit, Model, Payload, RoundContext, Samples, Vector
 from hedgerow.wire.messages import TrainRequest
 from hedgerow.wire.replies import Reply
 
@@ -55,6 +56,7 @@ class Setting:
         seeded_noise: a client's noise follows from the run's seed: in a simulation only.
         unmasked: a pipeline with a mask may be summed without it: in a simulation only.
         sent: what clients send; other than what they have learned in a simulated attack.
+        initial: the model with which personal layers begin; `None` for the one that the trainer makes.
 
     Raises:
         ValueError: the trainer does not support what the strategy needs.
@@ -65,6 +67,7 @@ class Setting:
     seeded_noise: bool = False
     unmasked: bool = False
     sent: Sent = honest
+    initial: Model | None = None
 
     def __post_init__(self) -> None:
         require(self.trainer, self.strategy)
@@ -73,6 +76,11 @@ class Setting:
     def keeps_training(self) -> bool:
         """Whether the trainer keeps something of a client from round to round."""
         return "state" in supported(self.trainer)
+
+    @cached_property
+    def layers(self) -> PersonalLayers:
+        """The clients' own; and the layout of what travels."""
+        return PersonalLayers(self.trainer, self.strategy, self.initial)
 
 
 @final
@@ -118,20 +126,20 @@ class Turn:
         streams = [s for s in self.setting.strategy.streams if s.correction is not None]
         if not streams:
             return {}
-        kept = self._kept.load(self.request.round)
+        kept = self._before
         found = [
             stream.correction(
                 Before(
                     self.request.streams.get(stream.name, _NONE),
                     kept.get(stream.name, {}),
-                    self.setting.trainer.layout,
+                    self.setting.layers.layout,
                     self.request.uncounted.get(self.client, 0),
                 )
             )
             for stream in streams
             if stream.correction is not None
         ]
-        return {"correction": sum(found[1:], start=found[0])}
+        return {"correction": self.setting.layers.spread(sum(found[1:], start=found[0]))}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
         """Train, within the client's budget where it has one.
@@ -143,16 +151,18 @@ class Turn:
         request, local = self.request, self.setting.strategy.local
         options: dict[str, Any] = dict(correction)
         if self.setting.keeps_training:
-            options["state"] = self._kept.load(request.round).get(TRAINER, {})
+            options["state"] = self._before.get(TRAINER, {})
         own = self._account() if local.sample_noise else None
         if own is not None:
             own.check()
             options["seeded_noise"] = self.setting.seeded_noise
+        layers = self.setting.layers
+        model = layers.whole(request.model, self._before if layers.split.personal else {}, request.seed)
         with span("train"):
             if self.setting.seeded_noise:  # for a trainer that draws from the global generators
                 generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
             fit = self.setting.trainer.fit(
-                request.model, samples, local,
+                model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
         if own is not None:
@@ -161,22 +171,27 @@ class Turn:
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
-        payload, streams = self._encode(fit)
+        payload, _, streams = self._encode(fit)
         return Reply(payload, streams, fit.num_examples, fit.metrics)
 
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
-        payload, _ = self._encode(fit)
-        return to_ring(payload, fit, shape, self.setting.strategy.pipeline)
+        payload, shared, _ = self._encode(fit)
+        return to_ring(payload, shared, shape, self.setting.strategy.pipeline)
 
     @property
     def _kept(self) -> ClientState:
         return self.here.store.rounds
 
+    @cached_property
+    def _before(self) -> State:
+        """What the client kept before this round; read once, and only if something needs it."""
+        return self._kept.load(self.request.round)
+
     def _account(self) -> account.Account:
         file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
         if file is None:
-            kept = self._kept.load(self.request.round).get(account.STATE, {})
+            kept = self._before.get(account.STATE, {})
             ledger = account.remembered(local, kept)
         else:
             ledger = Ledger(account.budget(local), file)
@@ -186,32 +201,36 @@ class Turn:
         """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
         return account.require_file(self.here.account, seeded=self.setting.seeded_noise)
 
-    def _encode(self, fit: Fit) -> tuple[Payload, dict[str, Vector]]:
-        """The encoded delta, and what is sent of each stream; the client's state is kept."""
-        strategy, request, layout = self.setting.strategy, self.request, self.setting.trainer.layout
-        fit = self.setting.sent(request, self.client, fit)
-        steps = strategy.local.steps(fit.num_examples)
-        where = RoundContext(
-            request.seed, request.round, Client(self.client), layout, fit.num_examples,
-            self.setting.seeded_noise, steps,
-        )  # fmt: skip
+    def _encode(self, fit: Fit) -> tuple[Payload, Fit, dict[str, Vector]]:
+        """The encoded delta, what of the fit travels, and what is sent of each stream; the state is kept."""
+        strategy, request, layout = self.setting.strategy, self.request, self.setting.layers.layout
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
             keeps_training = self.setting.keeps_training
             stateful = strategy.stateful or counted or keeps_training
-            before = self._kept.load(request.round) if stateful else {}
+            before = self._before if stateful else {}
+            shared, layers = self.setting.layers.leave(fit, before, request.seed)
+            fit = self.setting.sent(request, self.client, shared)
+            steps = strategy.local.steps(fit.num_examples)
+            where = RoundContext(
+                request.seed, request.round, Client(self.client), layout, fit.num_examples,
+                self.setting.seeded_noise, steps,
+            )  # fmt: skip
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
             )
             sent: dict[str, Vector] = {}
-            after: dict[str, Arrays] = {PIPELINE: residuals}
+            after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
             for stream in strategy.all_streams:
+                size = stream.size(layout)
+                if not (size or stateful):
+                    continue  # of a model without buffers: nothing to send, and nothing is kept
                 local = LocalRound(
                     request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,
                     strategy.local.learning_rate_at(request.round), request.uncounted.get(self.client, 0),
                 )  # fmt: skip
                 values, after[stream.name] = stream.encode(local)
-                if stream.size(layout):
+                if size:
                     sent[stream.name] = values
             if keeps_training:
                 after[TRAINER] = fit.state
@@ -219,4 +238,4 @@ class Turn:
                 after[account.STATE] = account.remember(before.get(account.STATE, {}), request.round)
             if stateful:
                 self._kept.save(request.round, after)
-        return payload, sent
+        return payload, shared, sent

@@ -1,44 +1,36 @@
 """One client measures the model of a round on the samples that it holds out."""
 
 from hedgerow import generators
+from hedgerow.client.client_round import LocalClient, Setting
 from hedgerow.client.data import ClientData, held_out_samples
-from hedgerow.client.trainer import Trainer
+from hedgerow.client.personal import personal_model
 from hedgerow.rng import integer_seed
 from hedgerow.secure.errors import NotMasked
 from hedgerow.spans import span
 from hedgerow.strategies.measuring import refuse_client_evaluation
-from hedgerow.strategies.strategy import Strategy
 from hedgerow.types.evaluation import Measured
 from hedgerow.wire.messages import TrainRequest
 
 
-def measure(
-    trainer: Trainer,
-    data: ClientData,
-    strategy: Strategy,
-    request: TrainRequest,
-    client: str,
-    *,
-    seeded: bool,
-) -> Measured:
-    """What a client tells of a model.
+def measure(setting: Setting, client: LocalClient, data: ClientData, request: TrainRequest) -> Measured:
+    """What a client tells of a model, with its own layers where some are personal.
 
     Args:
-        trainer: of the client.
+        setting: with the strategy; one that masks or promises an epsilon has nothing told.
         data: holds out samples of this client.
-        strategy: of the run; one that masks or promises an epsilon has nothing told.
         request: with the model.
-        client: its stable name.
-        seeded: the global generators follow from the run's seed, as a simulation needs.
 
     Raises:
         NotMasked: the strategy protects what a client would tell.
         ValueError: the client holds no samples out, or they do not fit the model.
     """
-    if refused := refuse_client_evaluation(strategy):
+    if refused := refuse_client_evaluation(setting.strategy):
         raise NotMasked(f"the server asks what a model does on this client's samples; {refused}")
-    samples = held_out_samples(data, client)
+    samples = held_out_samples(data, client.name)
+    # What the client has of the round that made the model is before the next one.
+    seed, round = request.seed, request.round
+    model = personal_model(setting.layers, client.store.rounds, request.model, seed=seed, round=round + 1)
     with span("evaluate"):
-        if seeded:
-            generators.seed(integer_seed(request.seed, "evaluate", round=request.round, client=client))
-        return Measured(len(samples), trainer.evaluate(request.model, samples))
+        if setting.seeded_noise:
+            generators.seed(integer_seed(seed, "evaluate", round=round, client=client.name))
+        return Measured(len(samples), setting.trainer.evaluate(model, samples))

@@ -1,15 +1,22 @@
 """A client on a Flower node: what it keeps in Flower's context, and what the node configuration says."""
 
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 
+from hedgerow.client.constants import NAME as CONSTANTS
+from hedgerow.client.guard import Guard
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.client.state import FolderState, Note, State, StateStore, flat, parted
 from hedgerow.records import pack_state, unpack_state
 from hedgerow.secure.errors import UnknownIdentity
+
+_RUNS = 8
+"""Runs of which a device keeps what it carries along."""
 
 Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 """`(context, client name) -> enrolment`."""
@@ -68,10 +75,39 @@ class ContextNotes(MutableMapping[str, Note]):
         return len(self._records.config_records)
 
 
-def state_store(context: Context, folder: Path | None, client: str) -> StateStore:
-    """What a client keeps: in a folder of all clients what it carries along, else all in the context."""
-    rounds = ContextState(context) if folder is None else FolderState(folder, client)
-    return StateStore(rounds, ContextNotes(context))
+def state_store(context: Context, folder: Path | None, client: str, device: Path | None = None) -> StateStore:
+    """What a client keeps: in files where there is a folder for them, else in the context.
+
+    Args:
+        folder: of all clients' states.
+        device: the device's own folder: models' constants lie there, and, where there is no
+            `folder`, what the client carries along in each of the last runs.
+    """
+    notes = ContextNotes(context)
+    if folder is not None:
+        rounds = FolderState(folder, client)
+        return StateStore(rounds, notes, (device or rounds.path) / CONSTANTS)
+    if device is None:
+        return StateStore(ContextState(context), notes)
+    # Another run numbers its rounds anew, and must not find the state of this one.
+    rounds = FolderState(device / "states", f"{context.run_id} {client}")
+    _forget_old_runs(rounds.path)
+    return StateStore(rounds, notes, device / CONSTANTS)
+
+
+def _forget_old_runs(now: Path) -> None:
+    """Remove the states of all runs beside this one but the last few that were saved."""
+    others = [path for path in now.parent.glob("*") if path != now]
+    with suppress(FileNotFoundError):  # another process removes them too
+        for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS]:
+            rmtree(path, ignore_errors=True)
+
+
+def account_file(guard: Guard | None, folder: Path | None, client: str) -> Path | None:
+    """The file of what a client has told of its samples: its device's, or beside its state; else none."""
+    if guard is not None and guard.samples_file is not None:
+        return guard.samples_file
+    return None if folder is None else FolderState(folder, client).file("privacy.jsonl")
 
 
 def node_enrolment(context: Context, name: str) -> Enrolment:

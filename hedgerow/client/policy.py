@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
-from hedgerow.privacy.events import Cyclic, Event
+from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
 
@@ -160,11 +160,10 @@ def client_event(strategy: Strategy) -> Event | None:
     Whoever sums knows who took part, and the server may start as many runs as
     it likes: no chance and no order of rounds is counted on.
     """
-    noise = strategy.pipeline.noise
+    noise = strategy.pipeline.protection.noise
     if noise is None or not noise.fewest or not strategy.pipeline.only_sum:
         return None
-    event = noise.event(strategy.sampling, 0, None)
-    return event.event if isinstance(event, Cyclic) else event
+    return mechanism(noise.event(strategy.sampling, 0, None))
 
 
 def strategy_hash(strategy: Strategy) -> str:
@@ -176,7 +175,10 @@ def strategy_hash(strategy: Strategy) -> str:
     >>> strategy_hash(fedavg()) == strategy_hash(fedavg(weighted=False))
     False
     """
-    parts = strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
+    parts: tuple[object, ...] = (
+        strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
+    )  # fmt: skip
+    parts += (strategy.personal,) if strategy.personal else ()
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -229,28 +231,28 @@ def _statistics(asked: _Asked) -> str:
 
 
 def _min_clients(asked: _Asked) -> str:
-    secure, least = asked.strategy.pipeline.secure, asked.policy.min_clients
+    secure, least = asked.strategy.pipeline.protection.secure, asked.policy.min_clients
     if secure is None or secure.min_clients >= least:
         return ""
     return f"the run has cohorts of {secure.min_clients}; at least {least} must be in"
 
 
 def _corrupt(asked: _Asked) -> str:
-    secure, least = asked.strategy.pipeline.secure, asked.policy.corrupt
+    secure, least = asked.strategy.pipeline.protection.secure, asked.policy.corrupt
     if secure is None or secure.corrupt >= least:
         return ""
     return f"the run stands a corrupt share of {secure.corrupt:g}; it must stand {least:g}"
 
 
 def _failure_bits(asked: _Asked) -> str:
-    secure, least = asked.strategy.pipeline.secure, asked.policy.failure_bits
+    secure, least = asked.strategy.pipeline.protection.secure, asked.policy.failure_bits
     if secure is None or secure.failure_bits >= least:
         return ""
     return f"the run's protocol fails with 2^-{secure.failure_bits}; 2^-{least} is allowed"
 
 
 def _client_noise(asked: _Asked) -> str:
-    least, noise = asked.policy.client_noise, asked.strategy.pipeline.noise
+    least, noise = asked.policy.client_noise, asked.strategy.pipeline.protection.noise
     if not least:
         return ""
     if noise is None or client_event(asked.strategy) is None:

@@ -108,12 +108,17 @@ class FolderState:
     def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it; the file appears whole or not at all."""
         private_folder(self._folder)
-        packed = save({name: np.ascontiguousarray(values) for name, values in flat(state).items()})
+        packed = save({name: np.asarray(values, order="C") for name, values in flat(state).items()})
         write_whole(self._folder / f"{round}.safetensors", packed, durable=False, mode=PRIVATE)
         keep = [round, *sorted(r for r in self._files() if r < round)[-1:]]
         for other, path in self._files().items():
             if other not in keep:
                 path.unlink()
+
+    @property
+    def path(self) -> Path:
+        """The client's folder, which may not be there yet."""
+        return self._folder
 
     def file(self, name: str) -> Path:
         """Where the client keeps something else, in its folder, which is made."""
@@ -147,7 +152,9 @@ class StateStore:
     Attributes:
         rounds: what it carries from one round to the next.
         notes: small records by name: what it keeps between the stages of a masked round.
+        constants: folder of the models' constants; `None` keeps them among the notes.
     """
 
     rounds: ClientState = field(default_factory=MemoryState)
     notes: MutableMapping[str, Note] = field(default_factory=dict)
+    constants: Path | None = None

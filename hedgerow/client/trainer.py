@@ -28,6 +28,7 @@ class Trainer(Protocol):
           `"clip_gradient"` and `"clip_samples"`: that choice of `LocalTraining`;
         - `"sample_noise"`: that choice too; `fit` then takes `seeded_noise`,
           whether its noise follows from the run's seed (in a simulation);
+        - `"opacus"`: `sample_gradients = "opacus"` of `LocalTraining`;
         - `"correction"`: `fit` takes `correction`, added to every step's
           gradient, `(d,) float32`;
         - `"state"`: `fit` takes `state`, the arrays that this client's last
@@ -133,6 +134,11 @@ class Way(Protocol):
     @property
     def at_once(self) -> int:
         """How many are trained side by side; 1 for one after another."""
+        ...
+
+    @property
+    def even(self) -> bool:
+        """Whether a client gets the same bits in any company, and all take about as long."""
         ...
 
     def to_json(self) -> dict[str, Any]:

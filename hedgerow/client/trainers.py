@@ -53,6 +53,8 @@ class Computing:
         return chosen
 
 
+_HERE = Computing()
+
 Make = Callable[[Task, Computing], Trainer]
 """Makes a trainer of a task.
 
@@ -60,6 +62,15 @@ Raises `ValueError` where it cannot: no such device, a precision that the device
 or the trainer has not. A trainer may say in `device` and `precision` (texts) what it computes
 on and in: a run that is gone on with must have the same.
 """
+
+
+def trainer_of(task: Task | Trainer, name: str = "loop", computing: Computing = _HERE) -> Trainer:
+    """The trainer of that name for a task; a trainer is taken as it is.
+
+    Raises:
+        ValueError: there is none, or it cannot be made so.
+    """
+    return make_trainer(name, task, computing) if isinstance(task, Task) else task
 
 
 def make_trainer(name: str, task: Task, computing: Computing) -> Trainer:

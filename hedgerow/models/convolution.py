@@ -64,11 +64,14 @@ def cnn_small(input_shape: tuple[int, ...], num_classes: int, hidden: int = 212)
     )
 
 
-def cnn_1d(input_shape: tuple[int, ...], num_classes: int, width: int = 32) -> nn.Module:
+def cnn_1d(
+    input_shape: tuple[int, ...], num_classes: int, width: int = 32, batch_norm: bool = False
+) -> nn.Module:
     """A CNN of series, such as a watch's sensors: two 1-D convolutions, mean over time.
 
     `(n, channels, time) float32 -> (n, num_classes)` scores. The number of
-    parameters does not depend on the length of the series.
+    parameters does not depend on the length of the series. With `batch_norm`, each
+    convolution is followed by one, for strategies that keep norms on the clients.
 
     >>> sum(p.numel() for p in cnn_1d((6, 100), 7).parameters())
     11751
@@ -77,12 +80,18 @@ def cnn_1d(input_shape: tuple[int, ...], num_classes: int, width: int = 32) -> n
         raise ValueError(
             f"input_shape is {input_shape}; this model takes series (channels, time) of 4 steps or more"
         )
+
+    def normed(name: str, channels: int) -> dict[str, nn.Module]:
+        return {name: nn.BatchNorm1d(channels)} if batch_norm else {}
+
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv1d(input_shape[0], width, 5, padding=2),
+            **normed("norm1", width),
             pool1=nn.MaxPool1d(2),
             relu1=nn.ReLU(),
             conv2=nn.Conv1d(width, 2 * width, 5, padding=2),
+            **normed("norm2", 2 * width),
             pool2=nn.MaxPool1d(2),
             relu2=nn.ReLU(),
             mean=nn.AdaptiveAvgPool1d(1),

@@ -84,6 +84,16 @@ class Cyclic:
 
 Event: TypeAlias = Gaussian | Skellam | PoissonSampled | Cyclic
 
+
+def mechanism(event: Event) -> Gaussian | Skellam:
+    """What is released, whoever is drawn and in whatever order.
+
+    >>> mechanism(Cyclic(Gaussian(2.0), groups=4, round=1))
+    Gaussian(noise_multiplier=2.0)
+    """
+    return event.event if isinstance(event, PoissonSampled | Cyclic) else event
+
+
 _KINDS: dict[str, type[Any]] = {
     "gaussian": Gaussian, "skellam": Skellam, "poisson sampled": PoissonSampled, "cyclic": Cyclic,
 }  # fmt: skip

@@ -63,23 +63,29 @@ class Ledger:
         """Whether so many more such releases stay within the budget."""
         return self.budget.epsilon is None or self._after(event, times) <= self.budget.epsilon
 
-    def record(self, round: int, event: Event, digest: str, *, noise: str, times: int = 1) -> float:
+    def record(
+        self, round: int, event: Event, digest: str, *, noise: str, times: int = 1, sample_gradients: str = ""
+    ) -> float:
         """Write down what is about to be released, and return the epsilon with it.
 
         Returns only when the line is on the disk. `times` is how often it
-        happens in this release, such as in each step of local training.
+        happens in this release, such as in each step of local training, where
+        `sample_gradients` says who has computed what the noise was added to.
 
         Raises:
             OSError: it cannot be written; then nothing may be released.
         """
-        self.write(round, event, digest, noise=noise, times=times)
+        self.write(round, event, digest, noise=noise, times=times, sample_gradients=sample_gradients)
         return self.epsilon
 
-    def write(self, round: int, event: Event, digest: str, *, noise: str, times: int = 1) -> None:
+    def write(
+        self, round: int, event: Event, digest: str, *, noise: str, times: int = 1, sample_gradients: str = ""
+    ) -> None:
         """As `record`, and computes no epsilon, for which dp-accounting must be installed."""
         line = {"round": round, "event": to_json(event), "release": digest, "noise": noise}
         line |= {"adjacency": self.budget.adjacency}
         line |= {"times": times} if times > 1 else {}
+        line |= {"sample_gradients": sample_gradients} if sample_gradients else {}
         if self._file is not None and (round, digest) not in self._entries:
             append_line(self._file, json.dumps(line))
         self._entries[round, digest] = event, times

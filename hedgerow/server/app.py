@@ -20,12 +20,14 @@ from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
+from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, loop
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
 from hedgerow.types.options import Waiting, options_for
+from hedgerow.types.split import Split
 
 log = logging.getLogger("hedgerow")
 
@@ -58,6 +60,9 @@ def train(
     who leaves the loop early (`break`) leaves the last round saved, and its
     model where the final one would be. No other run, of any process, can write
     in the folder meanwhile.
+
+    Where the strategy has personal layers, what is evaluated and what is saved
+    at the end has those of the initial model: clients' own never come here.
 
     Args:
         initial: the model of round 0.
@@ -118,8 +123,10 @@ def run(
     contents: Contents,
 ) -> Generator[RoundResult, None, None]:
     """What `train` does, with options that are checked."""
+    split = strategy.split(layout)
     with nullcontext() if folder is None else hold(folder) as held:
-        saves = _Saves(held, layout, seed, num_rounds)
+        constants = Constants()
+        saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None:
@@ -129,15 +136,16 @@ def run(
             ledger = Ledger(strategy.budget, held.path / "privacy.jsonl")
         recorder = None
         if held is not None and record:
-            recorder = Recorder(held.path / RECORDINGS, layout, seed)
+            recorder = Recorder(held.path / RECORDINGS, split.shared, seed)
             recorder.begin(state)
         roster = Roster()
         roster.wait(grid, options.min_clients)
         results = loop(
             grid, strategy, state, layout, options,
             num_rounds=num_rounds, seed=seed, roster=roster,
-            evaluate=evaluate, evaluate_every=evaluate_every, ledger=ledger,
-            client_evaluation=client_evaluation, record=recorder,
+            evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),
+            evaluate_every=evaluate_every, ledger=ledger,
+            client_evaluation=client_evaluation, record=recorder, constants=constants,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state
@@ -153,30 +161,39 @@ def run(
 
 @dataclass(frozen=True)
 class _Saves:
-    """What a run writes in its folder, if it has one."""
+    """What a run writes in its folder, if it has one; models with personal layers as they were made."""
 
     held: HeldFolder | None
-    layout: Layout
+    split: Split
+    own: Model
+    constants: Constants
     seed: int
     num_rounds: int
+
+    def whole(self, model: Model) -> Model:
+        """With personal layers: those of clients never come here."""
+        return self.split.join(model, self.own)
 
     def load(self) -> ServerState | None:
         if self.held is None:
             return None
-        return load_checkpoint(self.held.path / "checkpoints", self.layout, seed=self.seed)
+        return load_checkpoint(self.held.path / "checkpoints", self.split.shared, seed=self.seed)
 
     def round(self, state: ServerState) -> None:
         if self.held is None:
             return
         try:
             with span("save"):
-                save_checkpoint(self.held.path / "checkpoints", state, self.layout, seed=self.seed)
+                save_checkpoint(
+                    self.held.path / "checkpoints", state, self.split.shared,
+                    seed=self.seed, constants=self.constants.hash(state.model.constants),
+                )  # fmt: skip
         except OSError as error:
             log.warning("round %d is not saved: %s; the run goes on", state.round, error)
 
     def end(self, state: ServerState) -> None:
         if self.held is not None:
-            save_model(self.held.path / MODEL, state.model, self.layout, rounds=self.num_rounds)
+            self._save(state.model, self.num_rounds)
 
     def leave(self, state: ServerState) -> None:
         """Save the last round, unless another run has the folder by now; an error is logged."""
@@ -184,9 +201,13 @@ class _Saves:
             return
         self.round(state)
         try:
-            save_model(self.held.path / MODEL, state.model, self.layout, rounds=0)
+            self._save(state.model, 0)
         except OSError as error:
             log.warning("the model of round %d is not saved: %s", state.round, error)
+
+    def _save(self, model: Model, rounds: int) -> None:
+        assert self.held is not None
+        save_model(self.held.path / MODEL, self.whole(model), self.split.whole, rounds=rounds)
 
 
 @checks.arguments

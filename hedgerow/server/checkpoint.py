@@ -2,7 +2,8 @@
 
 A checkpoint is one safetensors file; the round and the names lie in its JSON
 header. It is written beside the others, flushed to the disk, and renamed: a
-process killed at any moment, or a full disk, leaves the last whole one.
+process killed at any moment, or a full disk, leaves the last whole one. What a
+run never changes, the model's constants, lies beside them, once, under its hash.
 """
 
 import json
@@ -19,7 +20,7 @@ from safetensors.numpy import save
 from hedgerow import checks
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.server.arguments import check_sizes
-from hedgerow.types import Layout, Model, ServerState, Tensor, Vector
+from hedgerow.types import Layout, Model, ServerState, Tensor, Vector, hash_constants
 
 MODEL = "model.safetensors"
 
@@ -33,16 +34,19 @@ class CheckpointError(ValueError):
     """A checkpoint that is there but cannot be used."""
 
 
-def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: int) -> Path:
+def save_checkpoint(
+    folder: Path, state: ServerState, layout: Layout, *, seed: int, constants: str = ""
+) -> Path:
     """Write the state of a round; keep it and the one before it.
+
+    Args:
+        constants: hash of the model's constants, where it is known.
 
     Raises:
         OSError: it cannot be written (a full disk); the earlier ones stay.
     """
     private_folder(folder)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
-    if layout.constant_size:
-        arrays["constants"] = state.model.constants
     arrays |= {_UPDATE + name: values for name, values in state.update.items()}
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     arrays |= {_AGGREGATE + name: values for name, values in state.aggregate.items()}
@@ -50,6 +54,10 @@ def save_checkpoint(folder: Path, state: ServerState, layout: Layout, *, seed: i
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
+    if layout.constant_size:
+        named = header["constants"] = constants or hash_constants(state.model.constants)
+        _save_constants(folder / f"constants-{named}.safetensors", state.model.constants)
+        header["holding"] = sorted(state.holding)
     path = folder / f"round-{state.round:06d}.safetensors"
     write_whole(path, save(_contiguous(arrays), {"hedgerow": json.dumps(header)}), mode=PRIVATE)
     for other in _checkpoints(folder)[:-_KEPT]:
@@ -72,6 +80,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             with safe_open(path, framework="numpy") as file:
                 header = json.loads(file.metadata()["hedgerow"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if "constants" in header:  # 0.1 had them in each checkpoint
+                arrays["constants"] = _load_constants(folder, header["constants"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path.name}: {error}")
             continue
@@ -90,7 +100,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         constants = arrays.get("constants", np.empty(0, np.float32))
         model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
-        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private)
+        holding = frozenset(header.get("holding", ()))
+        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private, holding)
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"
@@ -102,9 +113,10 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
 def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | None = None) -> None:
     """Write a model as named tensors, whole or not at all; `torch` and others can read it.
 
-    `module.load_state_dict(safetensors.torch.load_file(path), strict=False)` takes
-    it over: the names are those of the module. Integer buffers (BatchNorm's batch
-    counter) are not in it, and of tied tensors only the first.
+    `module.load_state_dict(safetensors.torch.load_file(path))` takes it over: the
+    names are those of the module. Buffers that are never sent (BatchNorm's batch
+    counter) have the values that they began with; tied tensors are there under
+    each of their names.
 
     Args:
         path: of the safetensors file.
@@ -129,6 +141,8 @@ def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | 
         for tensor in tensors:
             arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)
             start += tensor.size
+    arrays |= {each.name: each.values for each in layout.unsent}
+    arrays |= {second: arrays[first] for second, first in layout.ties}
     header = None if rounds is None else {_HEADER: json.dumps({"rounds": rounds})}
     write_whole(file, save(_contiguous(arrays), header))
 
@@ -136,6 +150,9 @@ def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | 
 @checks.arguments
 def load_model(path: Path | str, layout: Layout) -> Model:
     """A model from named tensors in a safetensors file, or in the folder of a run that ended.
+
+    Of tied tensors the file may have any name, or several. Buffers that are never sent are
+    not read.
 
     Raises:
         ValueError: there is no such file, or it is of another model; the error
@@ -159,8 +176,9 @@ def load_model(path: Path | str, layout: Layout) -> Model:
         raise ValueError(
             f"the model {file} {there}; give a safetensors file, or the folder of a run that has one"
         ) from None
+    wrong = _untie(arrays, layout.ties)
     wanted = {t.name: t.shape for t in (*layout.parameters, *layout.buffers, *layout.constants)}
-    wrong = [f"{name!r} is missing" for name in wanted if name not in arrays]
+    wrong += [f"{name!r} is missing" for name in wanted if name not in arrays]
     wrong += [
         f"{name!r} is {_kind(arrays[name])}, and must be float32 {list(shape)}"
         for name, shape in wanted.items()
@@ -194,6 +212,16 @@ def mark_model(path: Path, rounds: int) -> None:
     write_whole(path, save(arrays, {_HEADER: json.dumps({"rounds": rounds})}))
 
 
+def _untie(arrays: dict[str, NDArray[Any]], ties: Sequence[tuple[str, str]]) -> list[str]:
+    """Leave of tied tensors the first alone; what is wrong with them."""
+    wrong = []
+    for second, first in ties:
+        values = arrays.pop(second, None)
+        if values is not None and arrays.setdefault(first, values).tobytes() != values.tobytes():
+            wrong.append(f"{second!r} is not {first!r}, to which the model ties it")
+    return wrong
+
+
 def _joined(arrays: Mapping[str, NDArray[Any]], tensors: Sequence[Tensor]) -> Vector:
     return np.concatenate([np.empty(0, np.float32), *(arrays[tensor.name].ravel() for tensor in tensors)])
 
@@ -202,8 +230,23 @@ def _kind(values: NDArray[Any]) -> str:
     return f"{values.dtype} {list(values.shape)}"
 
 
+def _save_constants(path: Path, constants: Vector) -> None:
+    """Write a model's constants where they are not there yet."""
+    if not path.is_file():
+        write_whole(path, save(_contiguous({"constants": constants})), mode=PRIVATE)
+
+
+def _load_constants(folder: Path, named: str) -> Vector:
+    with safe_open(folder / f"constants-{named}.safetensors", framework="numpy") as file:
+        found: Vector = file.get_tensor("constants")
+    if hash_constants(found) != named:
+        raise ValueError(f"the constants of the model, constants-{named}.safetensors, have changed")
+    return found
+
+
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    # Unlike ascontiguousarray, this leaves a single number as it is.
+    return {name: np.asarray(values, order="C") for name, values in arrays.items()}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

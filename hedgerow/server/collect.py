@@ -1,7 +1,6 @@
 """The replies of a round, summed as they arrive, in one place or in several."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -11,11 +10,13 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
 from hedgerow.strategies.pipeline.norms import l2_norm
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import joined, part
 from hedgerow.types import (
     Arrays,
     Client,
@@ -174,9 +175,9 @@ class Collector:
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
         self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
-        self._tensors_of = {name: _tensors(layout, size) for name, size in self._sizes.items()}
+        self._tensors_of = {name: _Named(_tensors(layout, size)) for name, size in self._sizes.items()}
         cohort, size = max(1, clients), counting.size(strategy, layout)
-        self._tensors = _tensors(layout, size)
+        self._tensors = _Named(_tensors(layout, size))
         self.collected = Collected(
             strategy.aggregate.start(size, counting.fitting(strategy, cohort)),
             {
@@ -204,19 +205,21 @@ class Collector:
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
         """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
-        values, after = self._strategy.aggregate.apply(self.collected.deltas, state)
+        values, after = self._strategy.aggregate.apply(self.collected.deltas, part(state, ""))
         return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """The replies that were kept."""
         return self.collected.kept, {}
 
-    def streams(self) -> Mapping[str, Vector]:
-        """What each stream's aggregate gave."""
-        return {
-            name: self._strategy.rule_for(self._streams[name]).apply(total, {})[0]
-            for name, total in self.collected.streams.items()
-        }
+    def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
+        """What each stream's aggregate gave, and the next state of the rules that made them."""
+        found: dict[str, Vector] = {}
+        after: dict[str, Arrays] = {}
+        for name, total in self.collected.streams.items():
+            rule = self._strategy.rule_for(self._streams[name])
+            found[name], after[name] = rule.apply(total, part(state, name))
+        return found, joined(after)
 
     def _count_in(self, client: str, message: Message | Reply | None) -> None:
         if message is None:
@@ -232,10 +235,10 @@ class Collector:
                 for name, stream in self._streams.items()
             ]
             for name, total, values, heavy in present:
-                with _named(self._tensors_of[name]):
+                with self._tensors_of[name]:
                     total.check(values, heavy)
             values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
-            with _named(self._tensors):
+            with self._tensors:
                 collected.deltas.add(client, values, weight)
             for _, total, values, heavy in present:
                 total.add(client, values, heavy)
@@ -269,18 +272,23 @@ def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
     return layout.buffers if size == layout.buffer_size else ()
 
 
-@contextmanager
-def _named(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Name the tensor of a value that is out of range."""
-    try:
-        yield
-    except OutOfRange as error:
+class _Named:
+    """Names the tensor of a value that is out of range; entered for each client, and so made once."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OutOfRange):
+            return
         end = 0
-        for tensor in tensors:
+        for tensor in self._tensors:
             end += tensor.size
             if error.position < end:
                 raise PayloadError(f"in {tensor.name!r} {error}") from None
-        raise
 
 
 class Start(Protocol):
@@ -325,7 +333,7 @@ class StartCollector:
 def collect(
     grid: Grid,
     asked: Sequence[tuple[str, int]],
-    content: RecordDict,
+    request: Request,
     start: Callable[..., Any],
     collector: Any,
     arguments: tuple[Any, ...],
@@ -336,27 +344,36 @@ def collect(
 
     Args:
         asked: `(stable name, node id)` of each client.
-        content: what each is sent.
+        request: what each is asked; a client that lacks the model's constants is sent them, once.
         start: `start(*arguments)` makes collectors like this one.
         arguments: the first is the number of the round.
         timeout: seconds for the replies.
     """
-    group = str(arguments[0])
+    group, down = str(arguments[0]), collector.collected.bytes_down
     if isinstance(grid, Reduces):
         parts = grid.reduce(
-            start, arguments, asked, content,
+            start, arguments, asked, request.lent,
             message_type=message_type, group_id=group, timeout=timeout,
         )  # fmt: skip
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
+        down.update(request.sizes([name for name, _ in asked]))
         return
     clients = {node: name for name, node in asked}
-    messages = [
-        Message(content, dst_node_id=node, message_type=message_type, group_id=group) for node in clients
-    ]
-    for node, message in exchange(grid, messages, timeout):
-        collector.add(clients[node], message)
+
+    def message(node: int, content: RecordDict) -> Message:
+        return Message(content, dst_node_id=node, message_type=message_type, group_id=group)
+
+    def filled(node: int, reply: Message) -> Message | None:
+        if clients[node] in down or not lacking(reply):
+            return None
+        down[clients[node]] = records.measure(request.packed) + records.measure(request.packed_whole)
+        return message(node, request.packed_whole)
+
+    messages = [message(node, request.packed) for node in clients]
+    for node, reply in exchange(grid, messages, timeout, filled):
+        collector.add(clients[node], reply)
 
 
 @runtime_checkable

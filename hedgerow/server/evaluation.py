@@ -10,14 +10,13 @@ from flwr.serverapp import Grid
 from hedgerow import checks, records
 from hedgerow.server.collect import MOST_IN_METRICS, collect
 from hedgerow.server.replies import NO_REPLY, failure
-from hedgerow.spans import span
+from hedgerow.server.request import Constants, make_request
 from hedgerow.strategies.measuring import refuse_client_evaluation
 from hedgerow.strategies.sampling import share_of
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, PayloadError, ServerState
 from hedgerow.types.evaluation import ClientEvaluation, Measured
 from hedgerow.wire.evaluation import unpack_evaluation
-from hedgerow.wire.messages import pack_train
 
 _LARGEST = 1e30
 
@@ -63,6 +62,7 @@ def evaluate_on_clients(
     *,
     seed: int,
     timeout: float | None = None,
+    constants: Constants | None = None,
 ) -> ClientEvaluation:
     """Have clients measure the model of a state; one that cannot is dropped by name.
 
@@ -70,27 +70,26 @@ def evaluate_on_clients(
         grid: where they are.
         plan: which of them.
         state: after the round.
-        layout: of the model.
+        layout: of what travels of the model.
         nodes: `{stable name: node id}` of the clients that are there, sorted by name.
         seed: of the run.
         timeout: seconds for the replies; `None` waits for ever.
+        constants: of the run, hashed already.
     """
     names = tuple(nodes)
     chosen = share_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
-    with span("records"):
-        request = pack_train(state.model, layout, round=state.round, seed=seed, streams=state.streams)
-        content = records.to_flower(request)
+    request = make_request(constants or Constants(), state, layout, seed=seed, cohort=(), ahead=0)
     start = StartEvaluation(layout)
     collector = start(state.round)
     asked = [(name, nodes[name]) for name in chosen]
     if asked:
-        collect(grid, asked, content, start, collector, (state.round,), timeout, message_type="evaluate")
-    found, size = collector.collected, records.measure(content)
+        collect(grid, asked, request, start, collector, (state.round,), timeout, message_type="evaluate")
+    found, size = collector.collected, records.measure(request.packed)
     return ClientEvaluation(
         dict(sorted(found.clients.items())),
         dict(sorted(found.dropped.items())),
         dict(sorted(found.bytes_up.items())),
-        dict.fromkeys(chosen, size),
+        dict.fromkeys(chosen, size) | found.bytes_down,
     )
 
 
@@ -102,11 +101,13 @@ class Evaluated:
         clients: what each that counts has measured.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
+        bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
     """
 
     clients: dict[str, Measured] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
 
     def merge(self, other: "Evaluated") -> None:
         """Add what was made of other replies."""

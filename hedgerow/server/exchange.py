@@ -1,7 +1,7 @@
 """Send messages and take the replies as they arrive."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
@@ -31,32 +31,46 @@ def instruction(grid: Grid, content: RecordDict, node: int, message_type: str, g
 
 
 def exchange(
-    grid: Grid, messages: Sequence[Message], timeout: float | None
+    grid: Grid,
+    messages: Sequence[Message],
+    timeout: float | None,
+    again: Callable[[int, Message], Message | None] = lambda node, reply: None,
 ) -> Iterator[tuple[int, Message | None]]:
     """Yield `(node id, reply)` for each message, in order of arrival.
 
     A node that has not replied `timeout` seconds after the messages were sent
     is yielded last, with `None`. Only one reply is held at a time, where the
-    grid hands them out one by one.
+    grid hands them out one by one. Where `again(node, reply)` gives another
+    message to the node, the answer to that is taken in place of the reply.
     """
     started = time.monotonic()
-    nodes = [message.metadata.dst_node_id for message in messages]
-    ids = list(grid.push_messages(messages))
-    waiting = {message_id: node for message_id, node in zip(ids, nodes, strict=True) if message_id}
+    waiting: dict[str, int] = {}
+    lost: list[int] = []
+
+    def send(messages: Sequence[Message]) -> None:
+        for message_id, message in zip(grid.push_messages(messages), messages, strict=True):
+            node = message.metadata.dst_node_id
+            if message_id:
+                waiting[message_id] = node
+            else:
+                lost.append(node)
+
+    send(messages)
     pause = _FIRST_PAUSE
     while waiting and (timeout is None or time.monotonic() - started < timeout):
-        before = len(waiting)
+        before, further = len(waiting), []
         for reply in grid.pull_messages(list(waiting)):
             node = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if node is not None:
+            if node is None:
+                continue
+            if (message := again(node, reply)) is not None:
+                further.append(message)
+            else:
                 yield node, reply
         # Flower's grids are polled: often while replies come in, seldom while they do not.
         pause = _FIRST_PAUSE if len(waiting) < before else min(2 * pause, _LONGEST_PAUSE)
+        if further:
+            send(further)
         if waiting:
             time.sleep(pause)
-    replied = set(ids) - set(waiting)
-    yield from (
-        (node, None)
-        for message_id, node in zip(ids, nodes, strict=True)
-        if message_id not in replied or not message_id
-    )
+    yield from ((node, None) for node in (*waiting.values(), *lost))

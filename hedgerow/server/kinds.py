@@ -11,6 +11,7 @@ from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.plain import PlainRounds
 from hedgerow.server.recording import StartKeeping
+from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import RoundKind
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Layout, RunOptions, ServerState
@@ -22,13 +23,14 @@ def kind_of(
     layout: Layout,
     state: ServerState,
     options: RunOptions,
+    constants: Constants,
     *,
     seed: int,
     ledger: Ledger | None,
     keep: bool = False,
 ) -> RoundKind:
     """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
-    With `keep`, replies that the server may see are kept, to be recorded.
+    `constants` are those of the run. With `keep`, replies that the server may see are kept, to be recorded.
 
     Raises:
         ValueError: the model has values that a private strategy would average without noise.
@@ -38,13 +40,15 @@ def kind_of(
     inner: private.Gathers
     if strategy.pipeline.only_sum:
         run, masked = secrets.token_hex(16), StartMasked(strategy, layout, seed)
-        inner = MaskedRounds(grid, masked, timeout, run, options.register, deployment.masks)
+        inner = MaskedRounds(grid, masked, timeout, constants, run, options.register, deployment.masks)
     elif strategy.private:
         bounded = private.StartBounded(strategy, layout, seed)
-        inner = PlainRounds(grid, bounded, timeout, lambda state: (private.clip_norm(strategy, state),))
+        inner = PlainRounds(
+            grid, bounded, timeout, constants, lambda state: (private.clip_norm(strategy, state),)
+        )
     else:
         seen = StartCollector(strategy, layout, seed)
-        inner = PlainRounds(grid, StartKeeping(seen) if keep else seen, timeout)
+        inner = PlainRounds(grid, StartKeeping(seen) if keep else seen, timeout, constants)
     if not strategy.private or strategy.budget is None:
         return inner
     ledger = ledger or Ledger(strategy.budget)

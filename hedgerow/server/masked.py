@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
-from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow.records import from_flower
 from hedgerow.server.collect import collect
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
-from hedgerow.server.plain import request
+from hedgerow.server.request import Constants, Request, make_request
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
 from hedgerow.strategies.transforms.mask import model_hash
@@ -26,6 +24,7 @@ class MaskedRounds:
         grid: where the clients are.
         start: makes the rounds' collectors.
         timeout: seconds that each stage has; `None` waits for ever.
+        constants: of the run.
         run: name of this run in the protocol.
         register: identity keys of clients, pinned by the server too.
         masks: run the whole protocol. Without, the same numbers are added in the clear: only
@@ -35,6 +34,7 @@ class MaskedRounds:
     grid: Grid
     start: StartMasked
     timeout: float | None
+    constants: Constants
     run: str
     register: Mapping[str, bytes] | None = None
     masks: bool = True
@@ -58,7 +58,10 @@ class MaskedRounds:
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Pack the model, and announce the round."""
         self._state, self._cohort = state, cohort
-        self._content = request(self.start, state, cohort, clients=len(cohort.nodes))
+        self._request = make_request(
+            self.constants, state, self.start.layout,
+            seed=self.start.seed, cohort=cohort.nodes, clients=len(cohort.nodes),
+        )  # fmt: skip
 
     def close(self) -> Counted:
         """Let the cohort sum its updates, unless it cannot be masked."""
@@ -69,23 +72,23 @@ class MaskedRounds:
             return Counted(start.strategy, self._cohort, collector, None)
         collector = start(number, clients)
         if clients and self.masks:
-            self._masked(collector, self._content)
+            self._masked(collector, self._request)
         elif clients:
-            self._unmasked(collector, self._content)
-        return Counted(start.strategy, self._cohort, collector, self._content)
+            self._unmasked(collector, self._request)
+        return Counted(start.strategy, self._cohort, collector, self._request.packed)
 
-    def _masked(self, collector: MaskedCollector, content: RecordDict) -> None:
+    def _masked(self, collector: MaskedCollector, request: Request) -> None:
         start, round = self.start, self._state.round + 1
         model = model_hash(self._state.model, start.layout, start.seed, round)
         setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
         aggregate(
-            self.grid, setup, from_flower(content), self._cohort.nodes, collector.collected,
+            self.grid, setup, request, self._cohort.nodes, collector.collected,
             register=self.register, timeout=self.timeout,
         )  # fmt: skip
 
-    def _unmasked(self, collector: MaskedCollector, content: RecordDict) -> None:
+    def _unmasked(self, collector: MaskedCollector, request: Request) -> None:
         start, clients = self.start, len(self._cohort.nodes)
         asked, arguments = list(self._cohort.nodes.items()), (self._state.round + 1, clients)
-        collect(self.grid, asked, content, start, collector, arguments, self.timeout)
+        collect(self.grid, asked, request, start, collector, arguments, self.timeout)
         collected = collector.collected
         collected.failed = shortfall(start.secure, collected.counted, clients)

@@ -94,9 +94,9 @@ class MaskedCollector:
         """The mean `(d,) float32` of what was counted in; a mean keeps no state."""
         return self._decoded(self.collected.sum.mean()), state
 
-    def streams(self) -> Mapping[str, Vector]:
+    def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
         """The weighted mean of the buffers, where the model has some; no other stream is masked."""
-        return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}
+        return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}, {}
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """The ring sum of what was counted in; nothing where there is none."""
@@ -139,7 +139,7 @@ class StartMasked:
     @property
     def secure(self) -> SecureAggregation:
         """What clients insist on."""
-        found = self.strategy.pipeline.secure
+        found = self.strategy.pipeline.protection.secure
         assert found is not None
         return found
 

@@ -4,31 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import records
 from hedgerow.server.collect import Start, collect
+from hedgerow.server.request import Constants, make_request
 from hedgerow.server.round_kind import Cohort, Counted
-from hedgerow.spans import span
 from hedgerow.types import ServerState
-from hedgerow.wire.messages import pack_train
-
-
-def request(start: Start, state: ServerState, cohort: Cohort, *, clients: int = 0) -> RecordDict:
-    """What every client of a cohort is asked.
-
-    Args:
-        start: of the run's collectors.
-        clients: size of a cohort under a mask.
-    """
-    lost = {name: state.uncounted[name] for name in cohort.nodes if name in state.uncounted}
-    with span("records"):
-        content = pack_train(
-            state.model, start.layout, round=state.round + 1, seed=start.seed,
-            streams=state.streams, uncounted=lost, clients=clients,
-        )  # fmt: skip
-        return records.to_flower(content)
 
 
 @final
@@ -40,12 +21,14 @@ class PlainRounds:
         grid: where the clients are.
         start: makes the rounds' collectors.
         timeout: seconds for the replies; `None` waits for ever.
+        constants: of the run.
         bounds: what a collector is told of a round, beside its number and the cohort's size.
     """
 
     grid: Grid
     start: Start
     timeout: float | None
+    constants: Constants
     bounds: Callable[[ServerState], tuple[Any, ...]] = lambda state: ()
     secure: str = field(default="", init=False)
     epsilon: float | None = field(default=None, init=False)
@@ -62,12 +45,15 @@ class PlainRounds:
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Pack the model, once for the whole cohort."""
-        self._cohort, self._content = cohort, request(self.start, state, cohort)
+        self._cohort = cohort
+        self._request = make_request(
+            self.constants, state, self.start.layout, seed=self.start.seed, cohort=cohort.nodes
+        )
         self._arguments = (state.round + 1, len(cohort.nodes), *self.bounds(state))
 
     def close(self) -> Counted:
         """Ask the cohort, and count its replies in."""
         collector = self.start(*self._arguments)
         if asked := list(self._cohort.nodes.items()):
-            collect(self.grid, asked, self._content, self.start, collector, self._arguments, self.timeout)
-        return Counted(self.start.strategy, self._cohort, collector, self._content)
+            collect(self.grid, asked, self._request, self.start, collector, self._arguments, self.timeout)
+        return Counted(self.start.strategy, self._cohort, collector, self._request.packed)

@@ -49,8 +49,8 @@ class Collector(Protocol):
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
         """The aggregate `(d,) float32`, and the next state of the rule that made it."""
 
-    def streams(self) -> Mapping[str, Vector]:
-        """What each stream's aggregate gave."""
+    def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
+        """What each stream's aggregate gave, and the next state of the rules that made them."""
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """What is recorded: the replies that count, or all that is seen of them together."""
@@ -136,10 +136,11 @@ class Counted:
             return replace(found, failed=failed)
         try:
             delta, kept = self.collector.result(state.aggregate)
+            combined, beside = self.collector.streams(state.aggregate)
         except ValueError as error:  # such as too few clients for a rule
             return replace(found, failed=str(error))
-        totals = Totals(self.replies.counted, self.cohort.clients, self.collector.streams())
-        return replace(found, delta=delta, totals=totals, aggregate=kept)
+        totals = Totals(self.replies.counted, self.cohort.clients, combined)
+        return replace(found, delta=delta, totals=totals, aggregate={**kept, **beside})
 
     def recorded(self, round: int, found: Aggregated) -> Recording:
         """Who counts, and with what; the rest follows from that."""

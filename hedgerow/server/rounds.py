@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import NoneType
 from typing import Unpack
 
@@ -15,6 +16,7 @@ from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_c
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
+from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.round_kind import Cohort
 from hedgerow.server.step import step
@@ -32,21 +34,28 @@ Evaluate = Callable[[Model], Mapping[str, float]]
 
 @checks.arguments
 def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
-    """The server's state before the first round.
+    """The server's state before the first round; of a strategy with personal layers, without them.
 
     Raises:
-        ValueError: an argument is of another kind, or the model is not of this layout.
+        ValueError: an argument is of another kind, or the model is not of this layout; or the
+            strategy's personal layers do not fit it.
     """
     check_parts(strategy, layout)
     checks.kind(Model, ", such as trainer.initial(seed)", model=model)
     check_sizes(model, layout, "model")
+    split = strategy.split(layout)
+    return _fresh(strategy, split.shared_part(model), split.shared)
+
+
+def _fresh(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
+    """The state before the first round of what travels."""
     d = layout.dimension
     return ServerState(
         0,
         model,
         strategy.server_update.init(d),
         streams.begin(strategy.streams, layout),
-        aggregate=strategy.aggregate.init(d),
+        aggregate=streams.begin_rules(strategy, layout),
         private=begin_private(strategy, d),
     )
 
@@ -78,11 +87,11 @@ def rounds(
         grid: any Flower grid: in-process, Ray, or a real federation's.
         strategy: what is computed; the clients must have been given the same.
         state: from `begin`, or from a checkpoint.
-        layout: of the model.
+        layout: of the model, with personal layers where the strategy has some.
         num_rounds: number of the last round.
         seed: of the run; same seed, same run.
         roster: who is there; a new one by default.
-        evaluate: measures the global model after a round.
+        evaluate: measures the global model after a round; it has no personal layers.
         evaluate_every: measures it after every so many rounds, and the last.
         ledger: of a private strategy; one in memory by default.
         client_evaluation: which clients measure the model after a round, on
@@ -105,8 +114,8 @@ def rounds(
     Raises:
         EveryClientFailed: the run cannot succeed; the error says what the first client says.
         ValueError: an argument is of another kind or out of range; the state is of a strategy that
-            keeps something else; clients would measure what the strategy protects; or an option is
-            set that means nothing on a grid.
+            keeps something else; its personal layers do not fit the model; clients would measure what
+            the strategy protects; or an option is set that means nothing on a grid.
     """
     chosen = options_for("rounds", OnGrid, options, changes)
     check_parts(strategy, layout)
@@ -121,6 +130,7 @@ def rounds(
         grid, strategy, state, layout, chosen,
         num_rounds=num_rounds, seed=seed, roster=roster or Roster(), evaluate=evaluate,
         evaluate_every=evaluate_every, ledger=ledger, client_evaluation=client_evaluation, record=record,
+        constants=Constants(),
     )  # fmt: skip
 
 
@@ -139,12 +149,16 @@ def loop(
     ledger: Ledger | None,
     client_evaluation: EvaluationPlan | None,
     record: Callable[[Recording], None] | None,
+    constants: Constants,
 ) -> Iterator[RoundResult]:
     """What `rounds` does, with options that are checked."""
+    layout = strategy.split(layout).shared
     _refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
     failures = Failures()
-    kind = kind_of(strategy, grid, layout, state, options, seed=seed, ledger=ledger, keep=record is not None)
+    kind = kind_of(
+        strategy, grid, layout, state, options, constants, seed=seed, ledger=ledger, keep=record is not None
+    )
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
@@ -173,8 +187,11 @@ def loop(
         if client_evaluation is not None and client_evaluation.due(number, num_rounds):
             nodes = {name: roster.node(name) for name in names}
             measured = evaluate_on_clients(
-                grid, client_evaluation, state, layout, nodes, seed=seed, timeout=options.timeout
-            )
+                grid, client_evaluation, state, layout, nodes,
+                seed=seed, timeout=options.timeout, constants=constants,
+            )  # fmt: skip
+            if state.model.constants.size:
+                state = replace(state, holding=state.holding.union(measured.clients))
         yield RoundResult(
             state=state,
             cohort=chosen,
@@ -193,7 +210,8 @@ def loop(
 
 def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:
     """Refuse a state that another strategy has left."""
-    fresh = begin(strategy, state.model, layout)
+    check_sizes(state.model, layout, "model")
+    fresh = _fresh(strategy, state.model, layout)
     for what, wanted, found in (
         ("the server update", fresh.update, state.update),
         ("the aggregate", fresh.aggregate, state.aggregate),

@@ -18,6 +18,7 @@ from hedgerow.secure.server import SecureRound
 from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.mask import shape_of
@@ -32,7 +33,7 @@ _FAREWELL_SECONDS = 15.0
 
 def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
     """Why a cohort of this size cannot be summed securely; an empty text where it can."""
-    secure = strategy.pipeline.secure
+    secure = strategy.pipeline.protection.secure
     assert secure is not None
     if clients < secure.min_clients:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
@@ -67,7 +68,7 @@ def set_up(
 def aggregate(
     grid: Grid,
     setup: Setup,
-    request: Content,
+    request: Request,
     nodes: Mapping[str, int],
     collected: MaskedCollected,
     *,
@@ -99,7 +100,7 @@ def aggregate(
         talk.say_it_failed(collected.failed)
 
 
-def _stages(round_: SecureRound, setup: Setup, request: Content, talk: "_Conversation") -> None:
+def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Conversation") -> None:
     collected, shape = talk.collected, round_.sum.shape
     announced = pack_stage(encode(setup))
     talk.stage(
@@ -122,8 +123,9 @@ def _stages(round_: SecureRound, setup: Setup, request: Content, talk: "_Convers
 
     talk.stage(
         "masked",
-        {name: pack_stage(encode(round_.delivery(name)), request) for name in round_.sharers},
+        {name: pack_stage(encode(round_.delivery(name)), request.content) for name in round_.sharers},
         masked,
+        request.whole,
     )
     survivors = round_.survivors
     talk.counts = set(survivors.alive)
@@ -159,10 +161,19 @@ class _Conversation:
         self.there = sorted(nodes)
         self.counts: set[str] = set()
 
-    def stage(self, stage: str, contents: Mapping[str, Content], take: Callable[[str, Content], Any]) -> None:
-        """Send each its message, and take the replies; who fails leaves."""
+    def stage(
+        self,
+        stage: str,
+        contents: Mapping[str, Content],
+        take: Callable[[str, Content], Any],
+        whole: Content | None = None,
+    ) -> None:
+        """Send each its message, and take the replies; who fails leaves.
+
+        Whoever lacks the model's constants is sent its message again, with the `whole` request.
+        """
         answered = []
-        for name, message in self._exchange(stage, contents, self._timeout):
+        for name, message in self._exchange(stage, contents, self._timeout, whole):
             try:
                 if message is None:
                     raise PayloadError(NO_REPLY)
@@ -187,17 +198,29 @@ class _Conversation:
             pass
 
     def _exchange(
-        self, stage: str, contents: Mapping[str, Content], timeout: float | None
+        self,
+        stage: str,
+        contents: Mapping[str, Content],
+        timeout: float | None,
+        whole: Content | None = None,
     ) -> Iterator[tuple[str, Message | None]]:
         names = {self._nodes[name]: name for name in contents}
-        messages = []
-        for name, content in contents.items():
+        again = set(names)
+
+        def message(name: str, content: Content) -> Message:
             packed = to_flower(content)
-            size = self.collected.bytes_down.get(name, 0) + measure(packed)
-            self.collected.bytes_down[name] = size
-            messages.append(instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group))
-        for node, message in exchange(self._grid, messages, timeout):
-            yield names[node], message
+            self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + measure(packed)
+            return instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group)
+
+        def filled(node: int, reply: Message) -> Message | None:
+            if whole is None or node not in again or not lacking(reply):
+                return None
+            again.remove(node)
+            return message(names[node], {**contents[names[node]], **whole})
+
+        messages = [message(name, content) for name, content in contents.items()]
+        for node, reply in exchange(self._grid, messages, timeout, filled):
+            yield names[node], reply
 
     def _left(self, name: str, why: str) -> None:
         if name in self.counts:

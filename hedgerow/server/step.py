@@ -50,6 +50,8 @@ def step(strategy: Strategy, state: ServerState, found: Aggregated) -> tuple[Ser
         round=state.round + 1,
         private=state.private if found.private is None else found.private,
     )
+    if state.model.constants.size:
+        unchanged = replace(unchanged, holding=state.holding.union(set(found.cohort) - found.lost))
     moved, failed = _moved(strategy, unchanged, found)
     if any(stream.confirmed for stream in strategy.streams):
         lost = frozenset(found.cohort) if failed else found.lost

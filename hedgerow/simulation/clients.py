@@ -4,14 +4,14 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias, final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
-from hedgerow.generators import undisturbed
+from hedgerow import generators
 from hedgerow.simulation import flower
 from hedgerow.simulation.processes.limits import OutOfMemory, ran_out_of_memory
 
@@ -48,9 +48,10 @@ class Clients:
     exception)` for each, in any order; a reply need not be a message, where the
     server's collector knows what it is. The messages share one content, which it
     must not change. Where its `even` is true, the result of a client depends on no
-    other, and all take about as long. Before its first training, and before processes are made,
+    other, and all take about as long. Where its `seeds` is true, each client seeds
+    the global generators before it draws from them. Before its first training, and before processes are made,
     its `settle(message, contexts)` is called, if it has one; it tells whether
-    anything was settled now.
+    anything was settled now, and leaves the global generators as they were.
 
     Attributes:
         app: what every client runs.
@@ -90,23 +91,30 @@ class Clients:
         if request.message_type != "train" or not hasattr(app, "settle"):
             return False
         some = nodes[:_SOME]
-        with undisturbed():
-            return bool(
-                app.settle(
-                    self._message(request, nodes[0]),
-                    lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
-                )
+        return bool(
+            app.settle(
+                self._message(request, nodes[0]),
+                lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
             )
+        )
 
     def answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
         """A client's reply, and its state after it; an error reply, and the state as it was, where it fails.
 
         What the client is given is its own copy; what it gives may still be in its hands.
         """
+        with self._generators():
+            return self._answer(message, state)
+
+    def _generators(self) -> AbstractContextManager[None]:
+        """The global generators, for clients: whoever runs them has his own back afterwards."""
+        return generators.lent() if getattr(self.app, "seeds", False) else generators.undisturbed()
+
+    def _answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
         partition = message.metadata.dst_node_id - FIRST_NODE_ID
         try:
             context = self._context(partition, state)
-            with self._threads_named(f"client {partition}"), undisturbed():
+            with self._threads_named(f"client {partition}"):
                 reply = self.app(flower.with_content(message, copied(message.content)), context)
             _check_reply(reply, message)
         except (Exception, SystemExit) as error:
@@ -143,14 +151,15 @@ class Clients:
     ) -> Iterator[tuple[int, Any, RecordDict]]:
         """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
         left = dict.fromkeys(range(len(nodes)))
-        if self.at_once(request.message_type) > 1:
-            for position, reply, state in self._answer_together(request, nodes, states):
-                if position in left:
-                    del left[position]
-                    yield position, reply, state
-        for position in left:
-            message = self._message(request, nodes[position])
-            yield position, *self.answer(message, states.get(nodes[position], RecordDict()))
+        with self._generators():
+            if self.at_once(request.message_type) > 1:
+                for position, reply, state in self._answer_together(request, nodes, states):
+                    if position in left:
+                        del left[position]
+                        yield position, reply, state
+            for position in left:
+                message = self._message(request, nodes[position])
+                yield position, *self._answer(message, states.get(nodes[position], RecordDict()))
 
     def _answer_together(
         self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
@@ -162,7 +171,7 @@ class Clients:
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
             messages = Made(len(nodes), lambda position: self._message(request, nodes[position]))
-            with self._threads_named(f"{len(nodes)} clients at once"), undisturbed():
+            with self._threads_named(f"{len(nodes)} clients at once"):
                 for position, reply in app.train_many(messages, contexts):
                     if isinstance(reply, BaseException):
                         if self.memory_limit is None or not ran_out_of_memory(reply):

@@ -7,8 +7,10 @@ from hedgerow.strategies.aggregates.mean import FixedPointMean, mean
 from hedgerow.strategies.aggregates.median import median
 from hedgerow.strategies.aggregates.registry import AGGREGATES
 from hedgerow.strategies.aggregates.trimmed_mean import trimmed_mean
+from hedgerow.strategies.algorithms.fedbn import fedbn
 from hedgerow.strategies.algorithms.feddyn import feddyn
 from hedgerow.strategies.algorithms.fednova import fednova
+from hedgerow.strategies.algorithms.fedper import fedper
 from hedgerow.strategies.algorithms.scaffold import scaffold
 from hedgerow.strategies.calibration import calibrated
 from hedgerow.strategies.pipeline.chain import chain, float32
@@ -66,8 +68,10 @@ __all__ = [
     "fedadam",
     "fedavg",
     "fedavgm",
+    "fedbn",
     "feddyn",
     "fednova",
+    "fedper",
     "fedprox",
     "fedyogi",
     "float32",

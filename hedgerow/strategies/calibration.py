@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from hedgerow import checks
-from hedgerow.privacy.events import Cyclic, Gaussian, PoissonSampled, Skellam
+from hedgerow.privacy.events import Gaussian, Skellam, mechanism
 from hedgerow.privacy.planning import solve
 from hedgerow.strategies.strategy import Strategy
 
@@ -44,10 +44,9 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
     if budget is None or budget.epsilon is None:
         raise ValueError(f"{planned.name} has no epsilon to keep; give it one, such as epsilon=4.0")
 
-    def mechanism(multiplier: float) -> Gaussian | Skellam:
+    def released(multiplier: float) -> Gaussian | Skellam:
         strategy = make(multiplier)
-        event = strategy.release.noise.event(strategy.sampling, 1, None)
-        return event.event if isinstance(event, Cyclic | PoissonSampled) else event
+        return mechanism(strategy.release.noise.event(strategy.sampling, 1, None))
 
     plan = solve(
         epsilon=budget.epsilon,
@@ -55,7 +54,7 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
         # Where clients take turns, some are in one round more than others: those count.
         rounds=math.ceil(rounds / groups) if groups else rounds,
         rate=1.0 if groups else planned.sampling.rate,
-        mechanism=mechanism,
+        mechanism=released,
         grid=_GRID,
         adjacency=budget.adjacency,
     )

@@ -1,5 +1,6 @@
 """When clients may tell how well a model does on their own samples."""
 
+from hedgerow.strategies.conditions import excludes, within
 from hedgerow.strategies.strategy import Strategy
 
 
@@ -15,21 +16,25 @@ def refuse_client_evaluation(strategy: Strategy) -> str:
     >>> refuse_client_evaluation(secure_fedavg(clip_norm=1.0))[:26]
     'it must be left out: chain'
     """
-    reasons = (
-        (
-            strategy.pipeline.only_sum,
-            f"{strategy.pipeline.name} shows the server nothing but a sum, and what a client measures on its"
-            " own samples would be shown without a mask",
-        ),
-        (
-            strategy.private,
-            f"{strategy.name} promises an epsilon of each client, and what a client measures on its own"
-            " samples would be told without noise",
-        ),
-        (
-            strategy.local.sample_noise > 0,
-            "sample_noise promises an epsilon of each sample, and what a client measures on its own samples"
-            " would be told without noise",
-        ),
-    )
-    return next((f"it must be left out: {reason}" for holds, reason in reasons if holds), "")
+    whys = (condition.why_broken(strategy) for condition in _TOLD)
+    return next((why for why in whys if why), "")
+
+
+_TOLD = within(
+    "it must be left out",
+    excludes(
+        "mask",
+        reason="{pipeline.name} shows the server nothing but a sum, and what a client measures on its own"
+        " samples would be shown without a mask",
+    ),
+    excludes(
+        *("noise", "discrete noise"),
+        reason="{name} promises an epsilon of each client, and what a client measures on its own samples"
+        " would be told without noise",
+    ),
+    excludes(
+        "sample_noise",
+        reason="sample_noise promises an epsilon of each sample, and what a client measures on its own"
+        " samples would be told without noise",
+    ),
+)

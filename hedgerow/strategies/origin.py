@@ -1,16 +1,23 @@
-"""Which preset made a strategy, and with which arguments."""
+"""Which preset made a strategy, and with which arguments; and what a preset declares of itself."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
+
+from hedgerow.strategies.sampling import Sampling
 
 if TYPE_CHECKING:
     from hedgerow.strategies.strategy import Strategy
 
 P = ParamSpec("P")
-_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm")
+
+Draws: TypeAlias = Callable[[float, int], Sampling]
+"""`(clients of a cohort, population) -> Sampling`, such as `poisson`."""
+
+_DRAWS = "draws_from_a_population"
+_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm", "personal")
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,27 @@ def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
         return replace(made, origin=Origin(preset.__name__, own, text, weighted))
 
     return make
+
+
+def private(draws: Draws) -> Callable[[Callable[P, "Strategy"]], Callable[P, "Strategy"]]:
+    """Declare that a preset is differentially private, and how it draws where a recipe says `population`.
+
+    Such a preset weights nobody, and a recipe may say `epsilon` in place of its `noise_multiplier`.
+    """
+
+    def declared(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
+        setattr(preset, _DRAWS, draws)
+        return preset
+
+    return declared
+
+
+def draws_of(preset: Callable[..., Any]) -> Draws | None:
+    """How a private preset draws from a population; `None` where it is not private.
+
+    >>> from hedgerow.strategies import dp_fedavg, fedavg
+    >>> draws_of(dp_fedavg)(2, 10).name, draws_of(fedavg)
+    ('poisson(2, population=10)', None)
+    """
+    found: Draws | None = getattr(preset, _DRAWS, None)
+    return found

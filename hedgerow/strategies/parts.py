@@ -30,6 +30,7 @@ class Unweighted(TypedDict, total=False):
     quorum: float
     max_weight: float | None
     max_norm: float | None
+    personal: tuple[str, ...] | str
 
 
 class Parts(Unweighted, total=False):

@@ -10,7 +10,7 @@ from hedgerow.registry import Registry
 from hedgerow.ring.arithmetic import MOST_BITS
 from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.strategies import server_update
-from hedgerow.strategies.origin import described
+from hedgerow.strategies.origin import described, private
 from hedgerow.strategies.parts import Parts, assemble, local_of, pipeline_of, weighted_of
 from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
@@ -34,12 +34,11 @@ PRESETS = Registry(
             *("secure_fedavg", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg"),
         )
     }
-    | {name: f"hedgerow.strategies.algorithms.{name}:{name}" for name in ("scaffold", "fednova", "feddyn")},
+    | {
+        name: f"hedgerow.strategies.algorithms.{name}:{name}"
+        for name in ("scaffold", "fednova", "feddyn", "fedper", "fedbn")
+    },
 )
-
-
-PRIVATE = ("dp_fedavg", "dp_ftrl", "secure_dp_fedavg")
-"""Presets that are differentially private: they sample from a declared population, and weight nobody."""
 
 
 @checks.arguments
@@ -137,6 +136,7 @@ def secure_fedavg(
     return assemble("secure_fedavg", server_update.sgd(1.0), {**parts, "pipeline": masked, "weighted": False})
 
 
+@private(poisson)
 @checks.arguments
 @described
 def dp_fedavg(
@@ -172,6 +172,7 @@ def dp_fedavg(
     return _private("dp_fedavg", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@private(cyclic)
 @checks.arguments
 @described
 def dp_ftrl(
@@ -200,6 +201,7 @@ def dp_ftrl(
     return _private("dp_ftrl", steps, budget, _step(server_learning_rate, server_momentum), sampled)
 
 
+@private(cyclic)
 @checks.arguments
 @described
 def secure_dp_fedavg(
@@ -226,7 +228,7 @@ def secure_dp_fedavg(
 
     >>> from hedgerow.strategies import cyclic
     >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
-    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.noise.fewest
+    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.protection.noise.fewest
     ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
     checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)

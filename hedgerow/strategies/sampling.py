@@ -34,6 +34,20 @@ class Sampling:
     population: int | None = None
 
     @property
+    def traits(self) -> frozenset[str]:
+        """What it is, by name, for the conditions of other parts.
+
+        >>> sorted(cyclic(2, population=4).traits)
+        ['public size', 'turns']
+        """
+        named = {
+            "independent": self.rate is not None,
+            "turns": self.groups is not None,
+            "public size": self.most_clients is not None,
+        }
+        return frozenset(name for name, holds in named.items() if holds)
+
+    @property
     def most_clients(self) -> int | None:
         """Clients that no cohort exceeds while there are no more than the population; `None` where unknown.
 

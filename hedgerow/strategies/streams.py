@@ -13,6 +13,7 @@ import numpy as np
 
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.mean import mean
+from hedgerow.strategies.conditions import Condition, excludes
 from hedgerow.types import Arrays, Fit, Layout, RoundContext, ServerState, Vector
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class Stream:
         weighted: whether a client counts with the weight of its delta; else all count alike.
         correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
-        refuse: why the stream makes no sense beside the strategy's other parts, or an empty text.
+        sends: whether clients send something; where they do not, the size is 0. What is sent is
+            refused beside a mask or noise.
+        conditions: what the stream asks of the strategy's other parts.
         read: where the server's value lies in its state, other than under the stream's name.
         write: the state with another value.
     """
@@ -104,12 +107,33 @@ class Stream:
     weighted: bool = True
     correction: Callable[[Before], Vector] | None = None
     confirmed: bool = False
-    refuse: Callable[["Strategy"], str] = lambda strategy: ""
+    sends: bool = True
+    conditions: tuple[Condition, ...] = ()
     read: Callable[[ServerState], Vector] | None = None
     write: Callable[[ServerState, Vector], ServerState] | None = None
 
+    @property
+    def all_conditions(self) -> tuple[Condition, ...]:
+        """Its own, and that nothing is sent in the open beside what a pipeline protects."""
+        if not self.sends:
+            return self.conditions
+        reason = (
+            f"the stream {self.name!r} would be sent in the open beside what {{pipeline.name}} protects;"
+            " leave out mask and noise, or take another strategy, such as fedavg"
+        )
+        return (*self.conditions, excludes("noise", "discrete noise", "mask", reason=reason))
+
     def first(self, layout: Layout) -> Vector:
-        """The server's value before the first round."""
+        """The server's value before the first round.
+
+        Raises:
+            ValueError: the stream declares that it sends nothing, and has a size.
+        """
+        if not self.sends and (size := self.size(layout)):
+            raise ValueError(
+                f"the stream {self.name!r} declares sends=False, and clients would send {size} values; let"
+                " its size be 0, or leave sends out"
+            )
         return np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
 
     def value(self, state: ServerState) -> Vector:
@@ -139,6 +163,28 @@ BUFFERS = Stream(
 def begin(streams: Sequence[Stream], layout: Layout) -> dict[str, Vector]:
     """The server's values before the first round, of the streams that are no part of the model."""
     return {stream.name: stream.first(layout) for stream in streams if stream.read is None}
+
+
+def begin_rules(strategy: "Strategy", layout: Layout) -> Arrays:
+    """The state of all rules before the first round: of the one for deltas, and of those for streams."""
+    beside = {s.name: strategy.rule_for(s).init(n) for s in strategy.all_streams if (n := s.size(layout))}
+    return {**strategy.aggregate.init(layout.dimension), **joined(beside)}
+
+
+def part(state: Arrays, stream: str) -> Arrays:
+    """The state of the rule that combines a stream; of an empty name, of the one for deltas.
+
+    >>> state = {"centre": np.zeros(2), "buffers/centre": np.ones(1)}
+    >>> part(state, ""), part(state, "buffers")
+    ({'centre': array([0., 0.])}, {'centre': array([1.])})
+    """
+    found = ((*name.rpartition("/"), values) for name, values in state.items())
+    return {name: values for owner, _, name, values in found if owner == stream}
+
+
+def joined(states: Mapping[str, Arrays]) -> Arrays:
+    """The states of rules by stream, in one: undone by `part`."""
+    return {f"{stream}/{name}": v for stream, state in states.items() for name, v in state.items()}
 
 
 def uncounted(

@@ -6,7 +6,7 @@ constants. A `Layout` says which tensor lies where. A `Payload` is what a client
 """
 
 from hedgerow.types.clients import ClientNames, Samples
-from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector
+from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector, hash_constants
 from hedgerow.types.options import Deployment, RunOptions
 from hedgerow.types.payload import Client, CohortSum, Payload, PayloadError, RoundContext, Sender, Server
 from hedgerow.types.rounds import RoundResult, ServerState
@@ -15,5 +15,5 @@ from hedgerow.types.training import Fit, LocalTraining
 __all__ = [
     "Arrays", "Client", "ClientNames", "CohortSum", "Deployment", "Fit", "Layout", "LocalTraining", "Model",
     "Payload", "PayloadError", "RoundContext", "RoundResult", "RunOptions", "Samples", "Sender", "Server",
-    "ServerState", "Tensor", "Vector",
+    "ServerState", "Tensor", "Vector", "hash_constants",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -32,6 +32,32 @@ class Tensor:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Unsent:
+    """A buffer that a module saves and no message holds, such as BatchNorm's batch counter.
+
+    Attributes:
+        name: of the buffer.
+        kind: of its numbers, as numpy writes it: `"<i8"`, `"|b1"`.
+        shape: of the buffer.
+        data: its values, as the module was made, in C order.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The values, not to be changed.
+
+        >>> Unsent("batches", "<i8", (), bytes(8)).values
+        array(0)
+        """
+        return np.frombuffer(self.data, self.kind).reshape(self.shape)
+
+
 @checks.arguments
 @dataclass(frozen=True)
 class Layout:
@@ -43,11 +69,19 @@ class Layout:
     `constants` are those that it does not change (frozen parameters, a mask):
     the server sends them, and no client sends them back. Integer buffers
     (BatchNorm's batch counter) are in none of them: they are never sent.
+    `norms` names those of these tensors that belong to norm layers.
+
+    What else a saved model has does not decide what travels, and is not in the
+    fingerprint: `unsent`, the other buffers that the module saves, and `ties`,
+    `(second name, first name)` of tensors with two names.
     """
 
     parameters: tuple[Tensor, ...]
     buffers: tuple[Tensor, ...] = ()
     constants: tuple[Tensor, ...] = ()
+    norms: tuple[str, ...] = ()
+    unsent: tuple[Unsent, ...] = ()
+    ties: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("parameters", "buffers", "constants"):
@@ -89,6 +123,20 @@ class Layout:
             text += f" {[(t.name, t.shape) for t in self.constants]}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
+    def select(self, wanted: Callable[[str], bool]) -> "Layout":
+        """The layout of those tensors whose names are wanted, in the same order; without `unsent` and `ties`.
+
+        >>> layout = Layout((Tensor("body", (2,)), Tensor("head", (1,))))
+        >>> layout.select(lambda name: name != "head").dimension
+        2
+        """
+
+        def chosen(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(t for t in tensors if wanted(t.name))
+
+        norms = tuple(name for name in self.norms if wanted(name))
+        return Layout(chosen(self.parameters), chosen(self.buffers), chosen(self.constants), norms)
+
     def slices(self) -> tuple[slice, ...]:
         """Where each parameter tensor lies in the vector, in order."""
         ends = np.cumsum([0, *(t.size for t in self.parameters)]).tolist()
@@ -102,6 +150,15 @@ class Layout:
         3
         """
         return cls((Tensor("vector", (dimension,)),))
+
+
+def hash_constants(constants: Vector) -> str:
+    """64 hex digits that two models' constants, `(c,) float32`, share only if they are the same bits.
+
+    >>> hash_constants(np.zeros(2, np.float32))[:12]
+    'af5570f5a181'
+    """
+    return hashlib.sha256(np.ascontiguousarray(constants, "<f4").data).hexdigest()
 
 
 @dataclass(frozen=True)

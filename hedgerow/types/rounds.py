@@ -20,9 +20,12 @@ class ServerState:
             the model, `(n,) float32`.
         uncounted: `{client: round}`, for each client that was asked and did not count, where a
             stream has to know: the first such round since one that did.
-        aggregate: state of the rule that combines deltas, named arrays.
+        aggregate: state of the rule that combines deltas, named arrays; and of those that combine
+            streams, `stream/name`.
         private: state of a private strategy (an adaptive clip norm, noise to
             come), named arrays; empty where nothing is private.
+        holding: clients that have counted since they were sent the model's constants: what a
+            simulation's ledger goes by.
     """
 
     round: int
@@ -32,6 +35,7 @@ class ServerState:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
+    holding: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)

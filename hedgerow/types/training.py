@@ -32,6 +32,11 @@ class LocalTraining:
             gradients (arXiv:1607.00133, algorithm 1, without its noise). Alone
             it is no bound on what one sample changes: one more shifts what
             dropout draws for the others, and the mean's divisor.
+        sample_gradients: who computes the gradients that `clip_samples` bounds:
+            `"opacus"`, by its rules for single layers (`pip install
+            "hedgerow[opacus]"`), `"hedgerow"`, which can do every model, or
+            `"auto"`, Opacus where it is installed and faster for the model's
+            layers. The bound and the noise are the same.
         sample_noise: standard deviation of the noise in a step's sum of
             clipped gradients, divided by `clip_samples`; 0 for none. With it
             all of algorithm 1 is done, and what a client sends is private with
@@ -60,6 +65,7 @@ class LocalTraining:
     proximal: float = 0.0
     clip_gradient: float = 0.0
     clip_samples: float = 0.0
+    sample_gradients: str = "auto"
     sample_noise: float = 0.0
     sample_rate: float = 0.0
     sample_delta: float = 0.0
@@ -82,6 +88,12 @@ class LocalTraining:
         checks.not_negative(sample_noise=self.sample_noise, sample_epsilon=self.sample_epsilon)
         checks.not_negative(sample_rate=self.sample_rate, sample_delta=self.sample_delta)
         checks.one_of(["zero_out", "replace"], sample_adjacency=self.sample_adjacency)
+        checks.one_of(["auto", "opacus", "hedgerow"], sample_gradients=self.sample_gradients)
+        if self.sample_gradients != "auto" and not self.clip_samples:
+            raise ValueError(
+                f"sample_gradients is {self.sample_gradients!r}; it goes with clip_samples, which must then"
+                " be above 0"
+            )
         self._check_private()
 
     def _check_private(self) -> None:
@@ -113,7 +125,13 @@ class LocalTraining:
         ['adam', 'proximal']
         """
         choices = ("momentum", "weight_decay", "proximal", "clip_gradient", "clip_samples", "sample_noise")
-        return frozenset({self.optimizer} - {"sgd"} | {name for name in choices if getattr(self, name)})
+        named = {self.optimizer, self.sample_gradients} & {"adam", "opacus"}
+        return frozenset(named | {name for name in choices if getattr(self, name)})
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What it is, by name, for the conditions of a strategy's parts: the optimizer, and `needs`."""
+        return self.needs | {self.optimizer}
 
     def learning_rate_at(self, round: int) -> float:
         """Step size of a round, counted from 1."""
@@ -143,6 +161,8 @@ class Fit:
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
         finite: the trainer has looked whether all of this is finite, and it is.
         state: what the client keeps for its next `fit`, by name; only of a trainer that declares `"state"`.
+        sample_gradients: who has computed the samples' clipped gradients, `"opacus"` or `"hedgerow"`;
+            empty where none were clipped, or the trainer does not say.
     """
 
     delta: Vector
@@ -151,3 +171,4 @@ class Fit:
     metrics: Mapping[str, float] = field(default_factory=dict)
     finite: bool = False
     state: Arrays = field(default_factory=dict)
+    sample_gradients: str = ""

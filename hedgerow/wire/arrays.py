@@ -33,7 +33,7 @@ def pack_arrays(arrays: Arrays) -> ArrayRecord:
     >>> pack_arrays({"x": np.zeros(3, np.float32)})["x"].data[:6]
     b'\\x93NUMPY'
     """
-    return ArrayRecord({name: _pack(np.ascontiguousarray(values)) for name, values in arrays.items()})
+    return ArrayRecord({name: _pack(np.asarray(values, order="C")) for name, values in arrays.items()})
 
 
 def unpack_arrays(record: ArrayRecord, key: str) -> Arrays:

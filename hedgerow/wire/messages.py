@@ -3,15 +3,16 @@
 | message | content |
 |---|---|
 | `query` reply | config `hedgerow`: client |
-| `train` | arrays `model`; config `hedgerow`: round, seed, layout, uncounted, uncounted-since, clients |
+| `train` | arrays `model`; config `hedgerow`: round, seed, layout, constants, clients, uncounted(-since) |
 | `train` reply | arrays `payload`, and a record for each stream; config `hedgerow`: round, client; metrics |
 | `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
 `model` holds the array `parameters`, `buffers` and `constants` where the model has some, and the
-server's value of each stream that is not empty. A reply has an array record for `buffers` and for each
-stream, and never constants. `uncounted` names clients of the cohort whose last answers did not count,
-where a stream has to know; under a mask, `clients` is the size of the cohort. The metrics,
+server's value of each stream that is not empty. Where the config names `constants` by their hash, `model`
+holds them only for a client that has said that it lacks them. A reply has an array record for `buffers`
+and for each stream, and never constants. `uncounted` names clients of the cohort whose last answers did
+not count, where a stream has to know; under a mask, `clients` is the size of the cohort. The metrics,
 `hedgerow.metrics`, are the weight, num-examples, and one `metric.NAME` for each metric.
 
 The message to every client of a round is the same, so it is packed and
@@ -40,6 +41,8 @@ class TrainRequest:
         streams: the server's value of each stream that is no part of the model.
         uncounted: `{client: round}`, as in `ServerState`.
         clients: size of a cohort under a mask.
+        constants: hash of the model's constants, by which a client keeps them; `model` may be
+            without them then. Empty where they are not to be kept.
     """
 
     model: Model
@@ -48,6 +51,7 @@ class TrainRequest:
     streams: Mapping[str, Vector]
     uncounted: Mapping[str, int]
     clients: int = 0
+    constants: str = ""
 
 
 def pack_identity(client: str) -> Content:
@@ -69,6 +73,7 @@ def pack_train(
     streams: Mapping[str, Vector] | None = None,
     uncounted: Mapping[str, int] | None = None,
     clients: int = 0,
+    constants: str = "",
 ) -> Content:
     """The request of a round, the same for every client.
 
@@ -76,11 +81,12 @@ def pack_train(
         streams: the server's value of each stream that is no part of the model.
         uncounted: of clients of this cohort, as in `ServerState`.
         clients: size of a cohort under a mask.
+        constants: hash of the model's, which are named by it and left out; empty packs them.
     """
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
-    if layout.constant_size:
+    if layout.constant_size and not constants:
         arrays["constants"] = model.constants
     arrays |= {name: values for name, values in (streams or {}).items() if values.size}
     config = ConfigRecord({"round": round, "seed": seed, "layout": layout.fingerprint})
@@ -88,6 +94,8 @@ def pack_train(
         config["uncounted"], config["uncounted-since"] = list(uncounted), list(uncounted.values())
     if clients:
         config["clients"] = clients
+    if constants:
+        config["constants"] = constants
     return {"model": pack_arrays(arrays), MAIN: config}
 
 
@@ -109,7 +117,9 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
     arrays = fields.arrays(content, "model")
     parameters = fields.float_vector(arrays, "parameters", layout.dimension)
     buffers = fields.float_vector(arrays, "buffers", layout.buffer_size)
-    constants = fields.float_vector(arrays, "constants", layout.constant_size)
+    named = fields.text(config, "constants") if "constants" in config else ""
+    left_out = named and "constants" not in arrays
+    constants = fields.float_vector(arrays, "constants", 0 if left_out else layout.constant_size)
     wanted = {name: size for name, size in (streams or {}).items() if size}
     sent = sorted(set(arrays) - {"parameters", "buffers", "constants"})
     if sent != sorted(wanted):
@@ -130,6 +140,7 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
         values,
         dict(zip(names, since, strict=True)),
         fields.whole(config, "clients") if "clients" in config else 0,
+        named,
     )
 
 

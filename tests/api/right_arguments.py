@@ -87,7 +87,7 @@ RIGHT: dict[str, Given] = {
         "optimizer": "sgd", "learning_rate": 0.1, "learning_rate_decay": 1.0, "epochs": 1, "batch_size": 10,
         "momentum": 0.5, "weight_decay": 0.1, "proximal": 0.1, "clip_gradient": 1.0, "clip_samples": 1.0,
         "sample_noise": 1.0, "sample_rate": 0.5, "sample_delta": 1e-5, "sample_epsilon": 8.0,
-        "sample_adjacency": "zero_out",
+        "sample_adjacency": "zero_out", "sample_gradients": "auto",
     },
     "Model": {"parameters": np.zeros(3, np.float32), "buffers": np.zeros(1, np.float32),
     "constants": np.zeros(1)},

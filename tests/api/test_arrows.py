@@ -14,13 +14,11 @@ STILL_LONGER = {
     "hedgerow/checks.py",
     "hedgerow/client/app.py",
     "hedgerow/client/cohort/trainer.py",
-    "hedgerow/client/torch/trainer.py",
     "hedgerow/experiments/cli/run.py",
     "hedgerow/experiments/config/build.py",
     "hedgerow/experiments/config/schema.py",
     "hedgerow/server/collect.py",
     "hedgerow/simulation/grid.py",
-    "hedgerow/strategies/transforms/compression.py",
 }
 """What is still to be divided; none may come to it."""
 

@@ -8,8 +8,10 @@ import pytest
 import hedgerow
 
 PUBLIC = [
+    "fedbn",
     "feddyn",
     "fednova",
+    "fedper",
     "geometric_median",
     "krum",
     "median",

@@ -21,6 +21,9 @@ NEEDY = {
     "weight_decay": hr.fedavg(sampling=ALL, local=LocalTraining(weight_decay=1e-4)),
     "clip_gradient": hr.fedavg(sampling=ALL, local=LocalTraining(clip_gradient=1.0)),
     "clip_samples": hr.fedavg(sampling=ALL, local=LocalTraining(clip_samples=1.0)),
+    "clip_samples, opacus": hr.fedavg(
+        sampling=ALL, local=LocalTraining(clip_samples=1.0, sample_gradients="opacus")
+    ),
     "clip_samples, sample_noise": hr.fedavg(sampling=ALL, local=SAMPLE_NOISE),
     "correction": hr.scaffold(sampling=ALL),
 }
@@ -80,7 +83,8 @@ def test_every_choice_of_local_training_is_plain_or_has_a_name():
     given = {field.name for field in fields(LocalTraining)} - PLAIN.keys()
     described = {"sample_rate", "sample_delta", "sample_epsilon", "sample_adjacency"}  # of sample_noise
     named = set().union(*(strategy.local.needs for strategy in NEEDY.values()))
-    assert given - described == named - {"adam"} | {"optimizer"}
+    values = {"adam": "optimizer", "opacus": "sample_gradients"}
+    assert given - described == {values.get(name, name) for name in named}
 
 
 def test_the_trainers_of_ours_do_everything_that_a_strategy_can_need():

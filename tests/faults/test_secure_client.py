@@ -67,7 +67,7 @@ class Federation:
     def begin(self, round: int, run: str = "run") -> None:
         self.shape = shape_of(self.pipeline, TRAINER.layout, 5)
         model = model_hash(MODEL, TRAINER.layout, 0, round)
-        self.setup = set_up(self.pipeline.secure, self.shape, DATA.names, run, round, model)
+        self.setup = set_up(self.pipeline.protection.secure, self.shape, DATA.names, run, round, model)
         self.server = SecureRound(self.setup, self.shape)
         self.request = pack_train(MODEL, TRAINER.layout, round=round, seed=0, clients=5)
 

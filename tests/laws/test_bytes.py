@@ -43,7 +43,8 @@ class RandomTrainer(MeanTrainer):
 
 
 def private(pipeline):
-    sampling = cyclic(100, population=100) if pipeline.noise.fewest else poisson(100, population=100)
+    draw = cyclic if pipeline.protection.noise.fewest else poisson
+    sampling = draw(100, population=100)
     return Strategy(pipeline=pipeline, sampling=sampling, budget=Budget(delta=1e-3))
 
 
@@ -54,9 +55,8 @@ def test_every_transform_is_here():
 @pytest.mark.parametrize("name", PIPELINES)
 def test_bytes_up_are_those_of_the_serialised_reply(name):
     pipeline = parse_pipeline(PIPELINES[name])
-    strategy = (
-        fedavg(pipeline=pipeline, sampling=uniform(100)) if pipeline.noise is None else private(pipeline)
-    )
+    noised = pipeline.protection.noise is not None
+    strategy = private(pipeline) if noised else fedavg(pipeline=pipeline, sampling=uniform(100))
     trainer, data = RandomTrainer(), clients(100)
     app = client_app(trainer, data, strategy, enrolment=SimulatedEnrolments(bytes(32)).enrolment)
     up, down = {}, {}

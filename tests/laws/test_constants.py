@@ -163,6 +163,44 @@ def test_side_by_side_they_count_as_they_do_alone():
     check_equal(*both(Unchanging, some, LOCAL))
 
 
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_a_frozen_linear_layer_however_wide_trains_nobody_side_by_side(frozen):
+    def model():
+        net = nn.Sequential(
+            nn.Flatten(), nn.Linear(TIME * WIDTH, 2000), nn.Linear(2000, 300), nn.Linear(300, 3)
+        )
+        net[1 + frozen // 2].requires_grad_(False)
+        return net
+
+    some = [(f"client {k}", samples(k)) for k in range(5)]
+    check_equal(*both(model, some, LOCAL))
+
+
+class Mixing(nn.Module):
+    """Frozen in front; with `mean`, each sample's outputs depend on the others."""
+
+    def __init__(self, mean: bool) -> None:
+        super().__init__()
+        self.mean, self.body = mean, nn.Linear(TIME * WIDTH, 8).requires_grad_(False)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.body(x.flatten(1))
+        return self.head(x - x.mean(0) if self.mean else x)
+
+
+def test_a_frozen_layer_neither_forbids_private_samples_nor_hides_a_model_that_mixes_them():
+    clipped = replace(LOCAL, clip_samples=1.0)
+    private = replace(clipped, sample_noise=1.0, sample_rate=0.5, sample_delta=1e-5)
+    for local in (clipped, private):
+        trainer = TorchTrainer(Task(lambda: Mixing(False)))
+        fit = trainer.fit(trainer.initial(0), samples(1), local, seed=1, round=1, client="a")
+        assert np.abs(fit.delta).max() > 0
+        trainer = TorchTrainer(Task(lambda: Mixing(True)))
+        with pytest.raises(ValueError, match="the model mixes the samples of a batch"):
+            trainer.fit(trainer.initial(0), samples(1), local, seed=1, round=1, client="a")
+
+
 def test_a_private_run_needs_no_other_model_for_them():
     strategy = hr.dp_fedavg(1.0, sampling=poisson(6, population=12), local=LOCAL)
     task = Task(Unchanging)
@@ -182,8 +220,7 @@ def test_they_are_saved_and_found_again(tmp_path):
     for name in ("parameters", "buffers", "constants"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
     module = Causal()
-    saved = load_file(tmp_path / "whole" / "model.safetensors")
-    module.load_state_dict({**saved, "norm.num_batches_tracked": torch.tensor(0)}, strict=True)
+    module.load_state_dict(load_file(tmp_path / "whole" / "model.safetensors"), strict=True)
     assert torch.equal(module.mask, Causal().mask)
 
 

@@ -14,6 +14,7 @@ from hedgerow.ring.vector import RingSum, RingVector, open_payload
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.private import PrivateRounds, Released
+from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.rounds import begin
 from hedgerow.server.step import step
@@ -100,10 +101,10 @@ def test_whoever_is_corrupt_the_fewest_honest_clients_are_in_a_sum(clients, corr
 def test_a_chain_of_steps_binds_the_mask_to_the_noise():
     steps = "clip(1.0), lattice(0.0009765625, 1.0), distributed_noise(2.0, 1.0, 0.0009765625, 60)"
     pipeline = parse_pipeline(f"chain({steps}, mask(metrics='loss accuracy'))")
-    assert (pipeline.secure.fewest, pipeline.secure.metrics) == (60, ())
-    assert pipeline.secure.plan(100).survivors == 80
+    assert (pipeline.protection.secure.fewest, pipeline.protection.secure.metrics) == (60, ())
+    assert pipeline.protection.secure.plan(100).survivors == 80
     with pytest.raises(ValueError, match="a cohort of 70, of which 14 may be corrupt, has not the 60 honest"):
-        pipeline.secure.plan(70)
+        pipeline.protection.secure.plan(70)
     sampling, budget = cyclic(100, population=200), Budget(1e-3)
     assert Strategy(sampling=sampling, pipeline=pipeline, budget=budget).private
     with pytest.raises(ValueError, match=r"leaves the noise to the server.*secure_dp_fedavg"):
@@ -132,7 +133,11 @@ def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)), Layout.flat(3))
     ledger = Ledger(Budget(1e-3))
     private = PrivateRounds(
-        MaskedRounds(None, StartMasked(strategy, layout, 1), None, ""), strategy, 1, ledger, False
+        MaskedRounds(None, StartMasked(strategy, layout, 1), None, Constants(), ""),
+        strategy,
+        1,
+        ledger,
+        False,
     )
     vectors = [encoded(strategy, np.ones(3, np.float32), str(i), 20)[1] for i in range(20)]
 

@@ -65,7 +65,7 @@ def unit_of(pipeline) -> float:
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
 def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
     pipeline = strategy(noise=noise).pipeline
-    fewest = pipeline.noise.fewest
+    fewest = pipeline.protection.noise.fewest
     assert fewest == 16
     sigma = 2.0 * lattice_norm(1 / unit_of(pipeline), D)
     # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
@@ -79,7 +79,7 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
 
 def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
     pipeline = chain(clip(1.0), lattice(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
-    event = pipeline.noise.skellam(D)
+    event = pipeline.protection.noise.skellam(D)
     assert event.variance == 1500, "a share of 5"
     zeros = np.zeros(D, np.float32)
     sent = [encode(pipeline, zeros, {}, context(f"c{i}", seeded=False))[0].values for i in range(300)]
@@ -105,7 +105,7 @@ def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
     ].values
     assert values.dtype.itemsize * 8 == bits
     event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
-    assert step.noise.skellam(1) == event
+    assert step.protection.noise.skellam(1) == event
     share = event.variance / fewest
     reach = 0.5 / unit + 12 * sqrt(share)
     assert reach <= 2 ** (bits - 1) - 1
@@ -221,7 +221,7 @@ def run(chosen, trainer, folder=None, rounds=3, **options):
 @pytest.mark.parametrize("masks", [False, True], ids=["unmasked", "masked"])
 def test_what_is_unmasked_has_the_noise_that_is_counted_also_when_the_fewest_are_left(noise, failing, masks):
     chosen = strategy(corrupt=0.0, dropout=0.2, noise=noise)
-    assert chosen.pipeline.noise.fewest == 16
+    assert chosen.pipeline.protection.noise.fewest == 16
     (result,) = run(chosen, Silent(failing=failing), rounds=1, masks=masks)
     assert (result.failed, len(result.dropped)) == ("", failing)
     unit = unit_of(chosen.pipeline)
@@ -290,5 +290,5 @@ def test_noise_that_would_not_fit_is_refused(step, says):
 def test_a_sum_has_room_for_twelve_standard_deviations_of_all_noise(clients):
     step = distributed_noise(2.0, norm=1.0, unit=2.0**-9, fewest=20, bits=32)
     sigma = ceil(2.0 * lattice_norm(2.0**9, 100) / sqrt(20))
-    room = step.largest_sum(0, clients, 100)
+    room = step.protection.max_sum(0, clients, 100)
     assert 12 * sigma * sqrt(clients) - 1 <= room <= 12.01 * sigma * sqrt(clients) + 1

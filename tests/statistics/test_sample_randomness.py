@@ -128,7 +128,7 @@ def test_masks_differ_from_sample_to_sample_and_from_step_to_step(monkeypatch):
         batch_size=4, clip_samples=1.0, sample_noise=1.0, sample_rate=1.0, sample_delta=1e-5, epochs=3
     )
     trainer = TorchTrainer(Task(lambda: Drawing(looking)))
-    trainer._trial.check(trainer._net, data(4), "", noise=True)
+    trainer._way(data(4), local, "")
     seen.clear()
     trainer.fit(trainer.initial(0), data(4), local, seed=1, round=1, client="a", seeded_noise=True)
     masks = {tuple(mask) for mask in seen}

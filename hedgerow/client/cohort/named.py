@@ -1,14 +1,10 @@
 """The trainers that are called `"batch"` and `"auto"`."""
 
-import logging
-
 from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import best_device
 from hedgerow.client.trainers import Computing
-
-log = logging.getLogger("hedgerow")
 
 
 def batch(task: Task, computing: Computing) -> CohortTrainer:
@@ -25,5 +21,4 @@ def _made(task: Task, computing: Computing, mode: str) -> CohortTrainer:
     choice = None if computing.kept is None else Choice(**computing.kept)
     default = best_device() if computing.workers == 1 else "cpu"
     device = computing.on(choice.device if choice else default)
-    log.info("clients are trained on %s", device)
     return CohortTrainer(task, mode=mode, device=device, precision=computing.precision, choice=choice)

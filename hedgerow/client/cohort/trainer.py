@@ -26,6 +26,13 @@ _MEMORY_FLOATS = 2**27
 """Of parameters, gradients, moments, buffers and constants in one batch: half a GiB."""
 
 
+def _alone(local: LocalTraining) -> str:
+    """Why each client is trained alone; empty where several can be."""
+    if local.sample_noise:
+        return "sample_noise: each client draws its batches and noise, and keeps its account, alone"
+    return "sample_gradients: Opacus knows one model at a time" if local.sample_gradients == "opacus" else ""
+
+
 class CohortTrainer:
     """A `Trainer` that can also train many clients at once, with `fit_many`.
 
@@ -221,10 +228,10 @@ class CohortTrainer:
         the same every time: keep it, and give it to other processes of a run.
 
         Raises:
-            ValueError: `mode` is `"batch"` and the model cannot be batched, or there is `sample_noise`.
+            ValueError: `mode` is `"batch"` and the model cannot be batched, or each client is to be
+                trained alone (`sample_noise`, or `sample_gradients = "opacus"`).
         """
-        if local.sample_noise:
-            why = "sample_noise: each client draws its batches and noise, and keeps its account, alone"
+        if why := _alone(local):
             if self._mode == "batch":
                 raise ValueError(f"mode is 'batch', but {why}; take mode 'auto' or 'loop'")
             chosen = Choice("loop", why, device=str(self._device))

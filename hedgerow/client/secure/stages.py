@@ -36,6 +36,9 @@ log = logging.getLogger("hedgerow")
 Fit: TypeAlias = Callable[[TrainRequest, Shape], RingVector]
 """Trains, and puts the encoded update into the ring."""
 
+Completed: TypeAlias = Callable[[TrainRequest], TrainRequest]
+"""Gives the model of a request the constants that the request only names."""
+
 _KEY = "hedgerow.secure.round"
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
@@ -54,6 +57,7 @@ class SecureClient:
         notes: where it keeps what it needs at the next stage.
         fit: trains.
         apart: rounds from one of the client's to the next, at least.
+        completed: gives the model of a request the constants that the request only names.
     """
 
     pipeline: Transform
@@ -63,6 +67,7 @@ class SecureClient:
     notes: MutableMapping[str, Note]
     fit: Fit
     apart: int = 1
+    completed: Completed = lambda request: request
 
     def answer(self, stage: str, content: Content) -> Content:
         """The answer to one of `STAGES`."""
@@ -91,7 +96,7 @@ class SecureClient:
         before, party, layout = self._kept(Shared), self._party, self.layout
         delivery = decode(Delivery, unpack_stage(content))
         protocol.check_delivery(party, before, delivery)
-        request = unpack_train(content, layout)
+        request = self.completed(unpack_train(content, layout))
         if request.round != before.setup.round:
             raise StaleRound(f"the model is of round {request.round}, the keys are of {before.setup.round}")
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:
@@ -139,7 +144,7 @@ class SecureClient:
         known, first = self.enrolment.pinned, self.enrolment.trust_on_first_use
         if first:
             known = {**self._memory.learned(), **known}
-        secure = self.pipeline.secure
+        secure = self.pipeline.protection.secure
         assert secure is not None
         register = Register(known, trust_on_first_use=first, learned=self._memory.learn)
         shape = partial(shape_of, self.pipeline, self.layout)

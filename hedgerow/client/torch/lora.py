@@ -111,8 +111,8 @@ class Lora:
                 adapters, or what `model.safetensors` of a run holds.
 
         Returns:
-            What the plain module's `load_state_dict(strict=True)` takes; what is
-            never trained and not saved (integers) is as the factory makes it.
+            What the plain module's `load_state_dict(strict=True)` takes; integers
+            that are not among the tensors are as the factory makes them.
 
         Raises:
             ValueError: the tensors are not those of this model.

@@ -4,7 +4,7 @@ What becomes of a tensor is decided once, from the module that the factory
 makes, never from a client's data (`torch_tensors`):
 
 - Trainable parameters are `Model.parameters`. A tensor with two names (tied
-  weights) is there once, under its first name.
+  weights) is there once, under its first name; a saved model has both.
 - `Model.buffers` are the floating-point buffers that training changes. The
   server sends them, clients send them back, and they are averaged. Those are
   the running statistics of torch's norms that are in training mode, the vectors
@@ -16,7 +16,7 @@ makes, never from a client's data (`torch_tensors`):
   the server; they are not sent back, averaged or bounded, and stay what they
   are, bit for bit. A `fit` that has changed one fails and says which.
 - Integer and non-persistent buffers are never sent. Every `load` gives them the
-  values that they had when the module was made.
+  values that they had when the module was made, and a saved model has those.
 
 Where the rules are wrong, the task says so: `Task(statistics=["codebook.*"])`
 for a buffer that starts at random and is learned, or for a frozen teacher that
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from hedgerow.client.torch.modes import Modes
-from hedgerow.client.torch.tensors import Kinds, kinds_of
+from hedgerow.client.torch.tensors import Kinds, kinds_of, names_of_norms, ties_of, unsent_of
 from hedgerow.types import Layout, Model, Vector
 from hedgerow.types import Tensor as Slot
 
@@ -81,7 +81,13 @@ class FlatModule:
             offset += p.numel()
         sent = {**self._buffers, **self._constants}
         self._unsent = [(b, b.detach().clone()) for n, b in module.named_buffers() if n not in sent]
-        self.layout = Layout(_slots(named), _slots(self._buffers), _slots(self._constants))
+        norms = names_of_norms(module)
+        self.layout = Layout(
+            _slots(named), _slots(self._buffers), _slots(self._constants),
+            norms=tuple(name for name in (*named, *sent) if name in norms),
+            unsent=unsent_of(module),
+            ties=ties_of(module),
+        )  # fmt: skip
         computed = [p for m in module.modules() if isinstance(m, ParametrizationList) for p in m.parameters()]
         self.gradient_size = len(self.vector) + sum(p.numel() for p in computed if not p.requires_grad)
         """Values in a sample's gradients, with those of weights that are computed from parameters."""

@@ -1,20 +1,32 @@
 """The steps of DP-SGD: samples drawn at random, clipped gradients, noise in each sum (arXiv:1607.00133)."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hedgerow.client.torch.explained import explained
 from hedgerow.client.torch.samples import GRID
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.rng import Words, integer_seed, secret_seed, seeded_words, system_words
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, Samples
+
+log = logging.getLogger("hedgerow")
+
+
+class ExactSums(Protocol):
+    """What adds clipped gradients of samples so that one more moves the sum by at most `GRID` units."""
+
+    def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
+        """See `hedgerow.client.torch.samples`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -91,3 +103,50 @@ def private_gradients(
     placed = torch.from_numpy(vector).to(parameters[0].device)
     parts = torch.split(placed, [p.numel() for p in parameters])
     return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+def private_step(
+    sums: ExactSums,
+    take: Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]],
+    data: Samples,
+    parameters: list[Tensor],
+    local: LocalTraining,
+    chance: Chance,
+    number: int,
+    who: str,
+) -> list[Tensor]:
+    """The gradient of one step on a client's samples.
+
+    Args:
+        sums: of the model.
+        take: the samples and targets at these places, as the model takes them.
+        data: all samples of the client.
+        parameters: give the gradients' shapes.
+        local: how to train.
+        chance: where randomness comes from.
+        number: of the step.
+        who: the client, for the error.
+
+    Raises:
+        ValueError: the model fails; the error names the client, and tells nothing of the samples.
+    """
+
+    def fixed_sum(index: NDArray[np.int64]) -> NDArray[np.int64]:
+        x, y = take(index)
+
+        def seed(k: int) -> int:
+            place = int(index[k])
+            return chance.model(number, data.x[place].tobytes() + data.y[place].tobytes())
+
+        try:
+            with explained(who, x, y):
+                found: NDArray[np.int64] = sums.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
+                return found
+        except ValueError as error:
+            log.error("%s", error)
+            raise ValueError(
+                f"{who}: a step with sample_noise failed; why is in this client's own log,"
+                " because it may tell of a sample"
+            ) from None
+
+    return private_gradients(fixed_sum, len(data), parameters, local, chance)

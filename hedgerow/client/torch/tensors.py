@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrizations import _SpectralNorm
+
+from hedgerow.types.model import Unsent
+
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 @final
@@ -52,6 +57,49 @@ def kinds_of(module: nn.Module, statistics: Sequence[str] = (), constants: Seque
     changes.update({**dict.fromkeys(averaged, True), **dict.fromkeys(still, False)})
     buffers, kept = (tuple(n for n, change in changes.items() if change == kind) for kind in (True, False))
     return Kinds(parameters, buffers, kept)
+
+
+def names_of_norms(module: nn.Module) -> frozenset[str]:
+    """Names of the parameters and buffers of norm layers.
+
+    >>> sorted(names_of_norms(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))))
+    ['1.bias', '1.weight']
+    """
+    return frozenset(
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, layer in module.named_modules()
+        if isinstance(layer, _NORMS)
+        for name in (*layer._parameters, *layer._buffers)
+    )
+
+
+def unsent_of(module: nn.Module) -> tuple[Unsent, ...]:
+    """The buffers that a module saves and that are not of floating point, as they are.
+
+    >>> [each.name for each in unsent_of(nn.BatchNorm1d(2))]
+    ['num_batches_tracked']
+    """
+    saved = module.state_dict().keys()
+    there = {
+        name: buffer.detach().cpu().numpy()
+        for name, buffer in module.named_buffers()
+        # Safetensors has no complex128.
+        if name in saved and not buffer.is_floating_point() and buffer.dtype != torch.complex128
+    }
+    return tuple(Unsent(name, v.dtype.str, v.shape, v.tobytes()) for name, v in there.items())
+
+
+def ties_of(module: nn.Module) -> tuple[tuple[str, str], ...]:
+    """The second names under which a module saves tensors, each with the first.
+
+    >>> one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> two.weight = one.weight
+    >>> ties_of(nn.Sequential(one, two))
+    (('1.weight', '0.weight'),)
+    """
+    first = {id(tensor): name for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    saved = module.state_dict(keep_vars=True).items()
+    return tuple((name, first[id(t)]) for name, t in saved if first.get(id(t), name) != name)
 
 
 def _saved_floats(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -3,7 +3,6 @@
 `torch_module` says which tensors of a module are sent and which are not.
 """
 
-import logging
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -20,16 +19,16 @@ from hedgerow.client.torch.explained import explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
-from hedgerow.client.torch.private import Chance, chance, private_gradients
+from hedgerow.client.torch.private import chance, private_step
+from hedgerow.client.torch.sample_ways import SampleWays, Way
 from hedgerow.client.torch.samples import SampleGradients
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.step import Step, stepper
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
+from hedgerow.client.torch.with_opacus import installed
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
-
-log = logging.getLogger("hedgerow")
 
 _MOST_THREADS = 1024
 _IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
@@ -94,6 +93,7 @@ class TorchTrainer:
         build = partial(self._build, 0, "constants")
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
+        self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
@@ -109,8 +109,13 @@ class TorchTrainer:
 
     @property
     def supports(self) -> frozenset[str]:
-        """Every choice of `LocalTraining`, and a correction; in less than float32, no clipped samples."""
-        return _SUPPORTS | (_IN_FLOAT32 if self._precision.full else set())
+        """Every choice of `LocalTraining` (`"opacus"` where it is installed), and a correction.
+
+        In less than float32, no clipped samples.
+        """
+        if not self._precision.full:
+            return _SUPPORTS
+        return _SUPPORTS | _IN_FLOAT32 | ({"opacus"} if installed() else set())
 
     @property
     def device(self) -> str:
@@ -196,16 +201,17 @@ class TorchTrainer:
         with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
-            if local.clip_samples:
-                self._trial.check(self._net, data, who, noise=local.sample_noise > 0)
+            way = self._way(data, local, who) if local.clip_samples else None
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
             drawn = chance(seeded_noise, seed=seed, round=round, client=client)
             for number in range(local.steps(len(data)) if local.sample_noise else 0):
-                step(self._private(data, local, drawn, number, who))
+                assert way is not None
+                take = partial(self._batches.take, data)
+                step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
             for _ in range(0 if local.sample_noise else local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who)
+                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
             self._net.check_constants(model, who)
@@ -216,9 +222,10 @@ class TorchTrainer:
                 f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
                 f"and check that the data are finite"
             )
+        by = way.name if way else ""
         if local.sample_noise:
-            return Fit(delta, buffers, 1)
-        return Fit(delta, buffers, len(data), {"loss": loss})
+            return Fit(delta, buffers, 1, sample_gradients=by)
+        return Fit(delta, buffers, len(data), {"loss": loss}, sample_gradients=by)
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples.
@@ -244,7 +251,14 @@ class TorchTrainer:
                         totals[name] += total_of(name, metric(outputs, y), len(index))
         return {name: total / len(data) for name, total in totals.items()}
 
-    def _epoch(self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str) -> float:
+    def _way(self, data: Samples, local: LocalTraining, who: str) -> Way:
+        """How the samples' gradients are computed, of a model that is tried to be one for them."""
+        self._trial.check(self._net, data, who, noise=local.sample_noise > 0)
+        return self._ways.choose(local, data)
+
+    def _epoch(
+        self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str, way: Way | None
+    ) -> float:
         """One pass over the data in this order; the sum of the samples' losses."""
         size = local.batch_size or len(order)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -252,35 +266,13 @@ class TorchTrainer:
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
             with explained(who, x, y):
-                if local.clip_samples:
-                    loss, gradients = self._samples(x, y, local.clip_samples)
+                if way is not None:
+                    loss, gradients = way.gradients(x, y, local.clip_samples)
                 else:
                     loss, gradients = self._gradients(x, y)
             step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
-
-    def _private(
-        self, data: Samples, local: LocalTraining, drawn: Chance, number: int, who: str
-    ) -> list[Tensor]:
-        def fixed_sum(index: Any) -> Any:
-            x, y = self._batches.take(data, index)
-
-            def seed(k: int) -> int:
-                place = int(index[k])
-                return drawn.model(number, data.x[place].tobytes() + data.y[place].tobytes())
-
-            try:
-                with explained(who, x, y):
-                    return self._samples.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
-            except ValueError as error:
-                log.error("%s", error)
-                raise ValueError(
-                    f"{who}: a step with sample_noise failed; why is in this client's own log,"
-                    " because it may tell of a sample"
-                ) from None
-
-        return private_gradients(fixed_sum, len(data), self._net.parameters, local, drawn)
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""

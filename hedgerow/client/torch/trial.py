@@ -63,7 +63,7 @@ class Trial:
                 f"{mixing[0] or type(net.module).__name__!r} mixes the samples of a batch; "
                 f"use GroupNorm or LayerNorm in its place, or clip_gradient"
             )
-        form = data.x.shape[1:], data.x.dtype, data.y.shape[1:], data.y.dtype, noise
+        form = form_of(data), noise
         if form not in self._found:
             with settings.seeded(0, self._device):
                 self._found[form] = self._try(net, data, noise=noise)
@@ -72,14 +72,7 @@ class Trial:
 
     def _try(self, like: FlatModule, data: Samples, *, noise: bool) -> str:
         """Why the model is none; empty where it is one."""
-        for lowest in (0, 1):  # as words or categories, either may be none
-            net = FlatModule(self._build(), self._device)
-            # A layer that begins at zero would hide what is before it.
-            shift = generator(0, "made-up parameters").normal(0, 0.05, len(net.vector))
-            net.vector.add_(torch.from_numpy(shift).to(net.vector))
-            for module, other in zip(net.module.modules(), like.module.modules(), strict=True):
-                module.training = other.training
-            x, y = _made_up(data, lowest, self._device)
+        for net, x, y in made_up_nets(self._build, like, data):
             try:
                 return self._judge(net, x, y, noise=noise)
             except Exception as error:  # of the user's model
@@ -120,6 +113,32 @@ class Trial:
             for k, m in ((0, 1), (1, _ROWS), (0, 1))
         )
         return bool((first - again).norm() > _TOLERANCE * first.norm())
+
+
+def form_of(data: Samples) -> tuple[Any, ...]:
+    """Shapes and types of samples: all that a trial knows of them."""
+    return data.x.shape[1:], data.x.dtype, data.y.shape[1:], data.y.dtype
+
+
+def made_up_nets(
+    build: Callable[[], nn.Module], like: FlatModule, data: Samples
+) -> Iterator[tuple[FlatModule, Tensor, Tensor]]:
+    """Models with made-up parameters, in the modes of another one, each with made-up samples.
+
+    Args:
+        build: makes the model.
+        like: has the modes, and the device.
+        data: samples, of which only the form counts.
+    """
+    device = like.vector.device
+    for lowest in (0, 1):  # as words or categories, either may be none
+        net = FlatModule(build(), device)
+        # A layer that begins at zero would hide what is before it.
+        shift = generator(0, "made-up parameters").normal(0, 0.05, len(net.vector))
+        net.vector.add_(torch.from_numpy(shift).to(net.vector))
+        for module, other in zip(net.module.modules(), like.module.modules(), strict=True):
+            module.training = other.training
+        yield net, *_made_up(data, lowest, device)
 
 
 def _made_up(data: Samples, lowest: int, device: torch.device) -> tuple[Tensor, Tensor]:

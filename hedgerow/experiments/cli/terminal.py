@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from hedgerow.experiments.cli.plugins import COMMANDS, plugin_command
 from hedgerow.experiments.cli.streams import tolerate
 from hedgerow.experiments.config.errors import CommandError, ConfigError
 
@@ -31,6 +32,16 @@ class Commands(TyperGroup):
     0 is success, 1 a failure, 2 a mistake in a configuration or a command,
     130 Ctrl-C. A traceback is shown only on demand.
     """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Hedgerow's commands, and those of other packages."""
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in COMMANDS.names() if name not in own)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        found = super().get_command(ctx, cmd_name)
+        return plugin_command(cmd_name) if found is None and cmd_name in COMMANDS.names() else found
 
     def main(self, *args: Any, **options: Any) -> Any:
         """The whole program, on a terminal of any encoding."""

@@ -30,9 +30,10 @@ from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.measuring import refuse_client_evaluation
+from hedgerow.strategies.origin import Draws, draws_of
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
-from hedgerow.strategies.presets import PRESETS, PRIVATE
-from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
+from hedgerow.strategies.presets import PRESETS
+from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
@@ -88,12 +89,14 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
             "quorum": config.quorum,
             "max_weight": config.max_weight,
             "max_norm": config.max_norm,
+            **({} if config.personal is None else {"personal": config.personal}),
         }
     )
 
 
 def _sampling(config: StrategyConfig) -> Sampling:
-    if config.name not in PRIVATE:
+    draws = _draws(config.name)
+    if draws is None:
         if config.population is not None:
             raise ValueError(
                 f"population is {config.population}; it must be left out: {config.name} samples from the"
@@ -106,7 +109,12 @@ def _sampling(config: StrategyConfig) -> Sampling:
             " each to be drawn must not depend on who is there"
         )
     clients = config.clients_per_round or (config.fraction or 0) * config.population
-    return (poisson if config.name == "dp_fedavg" else cyclic)(clients, config.population)
+    return draws(clients, config.population)
+
+
+def _draws(name: object) -> Draws | None:
+    """How a private preset of that name draws from a population; `None` where there is none."""
+    return draws_of(PRESETS.get(str(name))) if name in PRESETS.names() else None
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:
@@ -168,7 +176,7 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
     common = {key: value for key, value in given.items() if key in StrategyConfig.model_fields}
     own = {key: value for key, value in given.items() if key not in StrategyConfig.model_fields}
     common.setdefault("name", "fedavg")
-    if common["name"] in PRIVATE:
+    if _draws(common["name"]):
         common.setdefault("weighted", False)
     beside = list(StrategyConfig.model_fields)[1:]
     named = {"name": common["name"], **own}
@@ -274,7 +282,7 @@ def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
 def _measured(resolved: Table, given: Table) -> list[Mistake]:
     """Fill in the noise that an epsilon takes over all rounds, where it is not given."""
     strategy = resolved["strategy"]
-    if strategy["name"] not in PRIVATE or "noise_multiplier" in given or "epsilon" not in given:
+    if _draws(strategy["name"]) is None or "noise_multiplier" in given or "epsilon" not in given:
         return []
 
     def make(noise: float) -> Strategy:

@@ -16,7 +16,8 @@ from hedgerow.experiments.config.arguments import UNKNOWN, Table
 from hedgerow.experiments.config.errors import ConfigError, Mistake, show
 from hedgerow.experiments.config.schema import Experiment, parse
 from hedgerow.files import is_device
-from hedgerow.strategies.presets import PRESETS, PRIVATE
+from hedgerow.strategies.origin import draws_of
+from hedgerow.strategies.presets import PRESETS
 
 _EPSILON = "strategy.epsilon"
 
@@ -149,7 +150,8 @@ def _combinations(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -
             others = {key: value for key, value in chosen.items() if key != _EPSILON}
             strategy = _merged(table, others).get("strategy", {})
             name = strategy.get("name", "fedavg") if isinstance(strategy, dict) else None
-            chosen = others if name in PRESETS.names() and name not in PRIVATE else chosen
+            plain = name in PRESETS.names() and draws_of(PRESETS.get(name)) is None
+            chosen = others if plain else chosen
         if chosen not in found:
             found.append(chosen)
     return found

@@ -164,6 +164,7 @@ class StrategyConfig(_Named):
     quorum: Fraction = Strategy.quorum
     max_weight: Positive | None = Strategy.max_weight
     max_norm: Positive | None = Strategy.max_norm
+    personal: str | tuple[str, ...] | None = None
 
 
 class AttackConfig(_Named):
@@ -179,6 +180,8 @@ class EvaluationConfig(_Section):
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
         target_accuracy: tables show the bytes it took to reach it.
+        server: whether it is measured; by default, where no layers are personal: with layers that
+            no client has trained, the figure says little.
         clients: who measures the model too, on its held-out samples: `"all"`
             that are there, or a fraction of them.
         per_client: write down what each of them measured, in `clients.jsonl`.
@@ -186,6 +189,7 @@ class EvaluationConfig(_Section):
 
     every: Count = 1
     target_accuracy: Fraction | None = None
+    server: bool | None = None
     clients: Annotated[str | float | None, AfterValidator(_all_or_fraction)] = None
     per_client: bool = False
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hedgerow.client.app import client_app
-from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.expand import Sweep
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.experiments.runs.store import RunFolder, StoreError
 from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
@@ -37,19 +37,20 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
             f"the clients of {folder} held no samples out: its model was trained on all they have; run it"
             " again with data.held_out=0.2"
         )
-    federation, trainer = experiment.federation(), TorchTrainer(experiment.task())
+    federation, trainer = experiment.federation(), measuring_trainer(experiment)
     model = load_model(folder, trainer.layout)
     state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
     app = client_app(
         trainer, federation, strategy,
-        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None,
+        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None, initial=model,
     )  # fmt: skip
     grid = InProcessGrid(app, len(federation), names=federation.names, workers=workers)
     nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
     with grid.running():
         return evaluate_on_clients(
-            grid, plan, state, trainer.layout, dict(sorted(nodes.items())), seed=experiment.seed
-        )
+            grid, plan, state, strategy.split(trainer.layout).shared, dict(sorted(nodes.items())),
+            seed=experiment.seed,
+        )  # fmt: skip
 
 
 def experiment_of(folder: Path) -> Experiment:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.runs.evaluate import experiment_of
+from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.server.checkpoint import load_model, save_model
 from hedgerow.server.recording import FOLDER, Recorder
 from hedgerow.server.replay import replay
@@ -40,17 +40,20 @@ def replay_run(folder: Path, out: Path | None = None) -> Replayed:
         OSError: the model cannot be written.
     """
     experiment = experiment_of(folder)
-    layout = TorchTrainer(experiment.task()).layout
-    recorder = Recorder(folder / FOLDER, layout, experiment.seed)
+    layout, strategy = measuring_trainer(experiment).layout, experiment.strategy()
+    split = strategy.split(layout)
+    recorder = Recorder(folder / FOLDER, split.shared, experiment.seed)
     first = recorder.start().round
-    for state in replay(recorder, experiment.strategy()):
+    for state in replay(recorder, strategy):
         last = state
-    if out is not None:
-        save_model(out, last.model, layout)
-    size = sum(file.stat().st_size for file in recorder.folder.rglob("*") if file.is_file())
     model = load_model(folder, layout)
+    # Personal layers are those that the run began with, and its model has them.
+    again = split.join(last.model, split.own_part(model))
+    if out is not None:
+        save_model(out, again, layout)
+    size = sum(file.stat().st_size for file in recorder.folder.rglob("*") if file.is_file())
     same = all(
-        getattr(model, part).tobytes() == getattr(last.model, part).tobytes()
+        getattr(model, part).tobytes() == getattr(again, part).tobytes()
         for part in ("parameters", "buffers", "constants")
     )
     return Replayed(first, last.round, size, same)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
-from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
+from hedgerow.experiments.runs.simulate import (
+    check_held_out,
+    measuring_trainer,
+    run_simulated,
+    start_of,
+)
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
@@ -90,7 +94,7 @@ def _simulated(
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=_test(experiment, federation),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -109,10 +113,16 @@ def _served(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
             " simulated clients attack"
         )
-    # What [run] says is for the clients: the server measures the model, on the CPU.
-    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
+    # The device and precision of [run] are for the clients: the server measures the model, on the CPU.
+    trainer, federation, plan = measuring_trainer(experiment), experiment.federation(), _plan(experiment)
     check_held_out(federation, plan)
-    test = _test(federation)
+    given = experiment.pretraining is not None or experiment.initial is not None
+    if given and experiment.strategy().personal:
+        raise ValueError(
+            "the model to start from is the server's, and personal layers begin on the devices, which do not"
+            " have it; load its values in the model's own function, or leave strategy.personal out"
+        )
+    test = _test(experiment, federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
@@ -123,7 +133,7 @@ def _served(
         num_rounds=experiment.rounds,
         seed=experiment.seed,
         folder=held,
-        contents=contents_of(trainer, None, test, experiment.initial, run=identity),
+        contents=contents_of(experiment.task(), None, test, experiment.initial, run=identity),
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,
@@ -133,9 +143,14 @@ def _served(
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def _test(experiment: Experiment, federation: Federation) -> Samples | None:
+    """What the server measures the global model on, where there is anything.
+
+    Where layers are personal, it does so only if it is asked to.
+    """
+    asked = experiment.evaluation.server
+    measured = not experiment.strategy().personal if asked is None else asked
+    return federation.dataset.test if measured and len(federation.dataset.test) else None
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:

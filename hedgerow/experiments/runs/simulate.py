@@ -19,7 +19,8 @@ from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
-from hedgerow.client.trainers import Computing, make_trainer
+from hedgerow.client.trainers import Computing, trainer_of
+from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
@@ -142,14 +143,19 @@ def run_simulated(
         with span("make model"):
             learner = learner_of(task, options, chosen)
             start = start_of(learner, initial, seed)
+        identity = identity_of(task, learner, options)
+        if chooses(learner):
+            log.info("clients are trained on %s", identity["device"])
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
-        attacked = adversary and Compromised.of(adversary, learner, clients, strategy.local, seed)
+        # No process is sent a model that it has no use for.
+        begun = start if strategy.personal else None
+        attacked = adversary and Compromised.of(adversary, learner, clients, strategy, begun, seed)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
-            sent=attacked.sent if attacked else honest,
+            sent=attacked.sent if attacked else honest, initial=begun,
         )  # fmt: skip
         # The nodes of a cluster have no folder in common.
         states = (
@@ -167,7 +173,7 @@ def run_simulated(
                 evaluate=None if test is None else _evaluation(learner, test, seed),
                 client_evaluation=client_evaluation, record=record, deployment=deployment,
                 contents=contents_of(
-                    task, clients, test, initial, adversary, identity_of(task, learner, options)
+                    task, clients, test, initial, adversary, identity
                 ) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
@@ -228,27 +234,30 @@ def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = No
     Raises:
         ValueError: it cannot be made so, or the task is a trainer already, which has these options.
     """
-    if isinstance(task, Task):
-        choice = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
-        workers = None if options.engine == "ray" else options.workers or 1
-        return make_trainer(
-            options.trainer, task, Computing(options.device, options.precision, workers, choice)
-        )
+    choice = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
+    workers = None if options.engine == "ray" else options.workers or 1
+    computing = Computing(options.device, options.precision, workers, choice)
+    made = trainer_of(task, options.trainer, computing)
     for name in IDENTITY:
         given = getattr(options, name)
-        if given != getattr(RunOptions(), name):
+        if made is task and given != getattr(RunOptions(), name):
             raise ValueError(
                 f"{name} is {checks.shown(given)}, and the task is a trainer already; make it with that"
                 f" {name}, or leave it out"
             )
-    return task
+    return made
+
+
+def measuring_trainer(experiment: Experiment) -> Trainer:
+    """The trainer of an experiment where nothing is trained: it knows the layout, and measures on the CPU."""
+    return trainer_of(experiment.task(), experiment.run.trainer, Computing(device="cpu"))
 
 
 def identity_of(task: Task | Trainer, learner: Trainer, options: RunOptions) -> dict[str, str | None]:
     """What of the options may show in a run's last bits, and so must stay what it was."""
     chosen = {name: getattr(options, name) for name in IDENTITY}
     made = {name: getattr(learner, name, chosen[name]) for name in ("device", "precision")}
-    return {**chosen, **made} if isinstance(task, Task) else made
+    return made if learner is task else {**chosen, **made}
 
 
 def check_held_out(clients: ClientData, plan: EvaluationPlan | None) -> None:

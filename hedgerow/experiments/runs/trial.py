@@ -46,7 +46,7 @@ def _try(experiment: Experiment) -> list[Mistake]:
         return [Mistake("data", str(error))]
     except ValueError as error:
         return [Mistake("data", str(error))]
-    from hedgerow.client.capabilities import require
+    from hedgerow.client.capabilities import alone, require
     from hedgerow.experiments.runs.simulate import learner_of, start_of
 
     name = federation.names[0]
@@ -67,7 +67,9 @@ def _try(experiment: Experiment) -> list[Mistake]:
         return [Mistake("strategy", str(error))]
     try:
         model = start_of(trainer, experiment.initial, experiment.seed)
-        trainer.fit(model, one, LocalTraining(), seed=experiment.seed, round=1, client=name)
+        local = LocalTraining()
+        more = alone(trainer, local)
+        trainer.fit(model, one, local, seed=experiment.seed, round=1, client=name, **more)
         trainer.evaluate(model, one)
     except ValueError as error:
         return [Mistake("model", str(error))]

@@ -8,12 +8,14 @@ from typing import Any, Self, final
 import numpy as np
 
 from hedgerow import checks, generators
-from hedgerow.client.capabilities import supported
+from hedgerow.client.capabilities import alone
 from hedgerow.client.data import AlikeEachTime, ClientData
+from hedgerow.client.personal import PersonalLayers
 from hedgerow.client.trainer import Trainer
 from hedgerow.rng import generator, integer_seed
 from hedgerow.simulation.attacks.base import Attack, Knowledge, Rows
-from hedgerow.types import Fit, LocalTraining, Samples
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Fit, LocalTraining, Model, Samples
 from hedgerow.wire.messages import TrainRequest
 
 
@@ -54,6 +56,7 @@ class Compromised:
         trainer: of all clients.
         data: of all clients, as it was before the attack.
         local: how clients train.
+        layers: of the clients; an adversary learns with personal ones as they were made.
     """
 
     attack: Attack
@@ -61,14 +64,22 @@ class Compromised:
     trainer: Trainer
     data: ClientData
     local: LocalTraining
+    layers: PersonalLayers
     _honest: dict[tuple[int, int], Rows] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
-        cls, adversary: Adversary, trainer: Trainer, data: ClientData, local: LocalTraining, seed: int
+        cls,
+        adversary: Adversary,
+        trainer: Trainer,
+        data: ClientData,
+        strategy: Strategy,
+        initial: Model | None,
+        seed: int,
     ) -> Self:
-        """Those of a run with this seed."""
-        return cls(adversary.attack, adversary.among(data.names, seed), trainer, data, local)
+        """Those of a run with this seed; personal layers begin with those of the initial model."""
+        who, layers = adversary.among(data.names, seed), PersonalLayers(trainer, strategy, initial)
+        return cls(adversary.attack, who, trainer, data, strategy.local, layers)
 
     @property
     def names(self) -> Sequence[str]:
@@ -100,11 +111,11 @@ class Compromised:
 
     def _fit(self, request: TrainRequest, name: str) -> Fit:
         place: dict[str, Any] = {"round": request.round, "client": name}
-        # Noise that nobody can repeat would be another in each process.
-        more: dict[str, Any] = {"seeded_noise": True} if self.local.sample_noise else {}
-        if "state" in supported(self.trainer):
-            more["state"] = {}  # what the client itself keeps stays its own
+        # Noise that nobody can repeat would be another in each process; what a client keeps stays its own.
+        more = alone(self.trainer, self.local)
         with generators.undisturbed():
             samples = AlikeEachTime(self.data).samples(name)
             generators.seed(integer_seed(request.seed, "train", **place))
-            return self.trainer.fit(request.model, samples, self.local, seed=request.seed, **place, **more)
+            model = self.layers.whole(request.model, {}, request.seed)
+            fit = self.trainer.fit(model, samples, self.local, seed=request.seed, **place, **more)
+            return self.layers.split.shared_fit(fit)

@@ -173,6 +173,7 @@ def _settle_in(sender: _Sender) -> None:
     logging.root.handlers = [forward]
     # Otherwise all workers would draw the same numbers.
     generators.restart()
+    generators.disown()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     # What was there before is never garbage: so its pages stay shared.

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any, final
 
+from hedgerow import generators
 from hedgerow.simulation.client_runner import Absorbed, Block, Finish, Outcome, Runner, Single, Start, Summed
 from hedgerow.simulation.clients import Clients
 from hedgerow.spans import Span
@@ -96,6 +97,7 @@ def _settle_in(forward: logging.Handler) -> None:
         if isinstance(logger, logging.Logger) and not logger.name.startswith("ray"):
             logger.handlers = [] if logger.propagate else [forward]
     logging.root.handlers = [forward]
+    generators.disown()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     gc.freeze()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from hedgerow.strategies.conditions import Condition, excludes
 from hedgerow.types import Arrays, PayloadError, Vector
 
 
@@ -60,6 +61,8 @@ class Aggregate:
         start: `(number of values, largest number of clients) -> Accumulator`.
         linear: the result is a weighted sum of what was added, so that it may
             be computed on encoded values of a summable pipeline.
+        mean: it is the weighted mean and nothing else, by a `FixedPointMean`, so that a
+            round which shows a sum alone, masked or noised, may compute it from that.
         weights: whether a client's weight counts; a rule that bounds what one
             client can do does not ask it how much it counts.
         init: the rule's state before the first round, from the number of values.
@@ -70,5 +73,23 @@ class Aggregate:
     start: Callable[[int, int], Accumulator]
     linear: bool
     weights: bool = True
+    mean: bool = False
     init: Callable[[int], Arrays] = lambda n: {}
     apply: Callable[[Any, Arrays], tuple[Vector, Arrays]] = _result
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What it is, by name, for the conditions of other parts."""
+        return frozenset(name for name in ("linear", "mean") if getattr(self, name))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What it asks of the strategy."""
+        return () if self.weights else (_ALIKE,)
+
+
+_ALIKE = excludes(
+    "weight",
+    reason="{aggregate.name} counts all clients alike, and {pipeline.name} weights them;"
+    " take weighted=False, or mean()",
+)

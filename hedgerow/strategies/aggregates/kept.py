@@ -15,16 +15,21 @@ BLOCK = 2**20
 """Values of a matrix that are worked on at a time: memory beside the matrix stays small."""
 
 
+def _none(rows: Matrix) -> Vector:
+    raise NotImplementedError("this rule combines its rows in `apply`")
+
+
 @final
 class Kept:
     """Keeps what each client sent, and combines it at the end: memory is O(clients x n).
 
     Args:
         n: values that each client sends.
-        combine: `(clients, n) -> (n,)`; it must not depend on the rows' order but for rounding.
+        combine: `(clients, n) -> (n,)`; it must not depend on the rows' order but for rounding. A rule
+            whose `apply` looks at `rows` itself, because it has a state, needs none.
     """
 
-    def __init__(self, n: int, combine: Callable[[Matrix], Vector]) -> None:
+    def __init__(self, n: int, combine: Callable[[Matrix], Vector] = _none) -> None:
         self._n, self._combine = n, combine
         self._kept: dict[str, Vector] = {}
 
@@ -44,16 +49,20 @@ class Kept:
         """Keep what another one was given."""
         self._kept.update(other._kept)
 
+    @property
+    def rows(self) -> Matrix:
+        """What clients sent, `(clients, n) float32`, in the order of their names."""
+        kept = [self._kept[client] for client in sorted(self._kept)]
+        return np.stack(kept) if kept else np.empty((0, self._n), np.float32)
+
     def result(self) -> Vector:
         """The aggregate `(n,) float32`.
 
         Raises:
             ValueError: there are too few clients for the rule.
         """
-        rows = [self._kept[client] for client in sorted(self._kept)]
-        if not rows or not self._n:
-            return np.zeros(self._n, np.float32)
-        return self._combine(np.stack(rows))
+        rows = self.rows
+        return self._combine(rows) if rows.size else np.zeros(self._n, np.float32)
 
 
 def by_coordinate(rows: Matrix, combine: Callable[[Matrix], NDArray[np.float64]]) -> Vector:

@@ -50,7 +50,7 @@ def mean() -> Aggregate:
     Streaming, exact to 2**-37 a client, and independent of the order in which
     clients arrive.
     """
-    return Aggregate("mean()", FixedPointMean, linear=True)
+    return Aggregate("mean()", FixedPointMean, linear=True, mean=True)
 
 
 class FixedPointMean:

@@ -12,6 +12,7 @@ from typing import Unpack
 import numpy as np
 
 from hedgerow import checks
+from hedgerow.strategies.conditions import Condition, excludes, needs, within
 from hedgerow.strategies.origin import described
 from hedgerow.strategies.parts import Unweighted, assemble, local_of
 from hedgerow.strategies.server_update import ServerUpdate
@@ -67,7 +68,8 @@ def _gradients(alpha: float) -> Stream:
         update=lambda value, aggregate, totals: value,
         correction=correction,
         confirmed=True,
-        refuse=_refuse,
+        sends=False,
+        conditions=_conditions(),
     )
 
 
@@ -79,12 +81,18 @@ def _own(state: Arrays, d: int, uncounted_since: int) -> Vector:
     return np.asarray(state[_COUNTED if lost else _OWN], np.float32)
 
 
-def _refuse(strategy: Strategy) -> str:
-    reason = ""
-    if strategy.local.optimizer != "sgd":
-        reason = "it bends the gradients, which adam scales anew; take optimizer 'sgd'"
-    elif "weight" in strategy.pipeline.kinds:
-        reason = "the server's is the mean of all clients', each counted once; take weighted=False"
-    elif {"noise", "discrete noise"} & set(strategy.pipeline.kinds):
-        reason = "what a client keeps shows in later rounds, which the ledger does not count; take fedavg"
-    return f"feddyn does not fit here: {reason}" if reason else ""
+def _conditions() -> tuple[Condition, ...]:
+    return within(
+        "feddyn does not fit here",
+        needs(
+            "sgd", reason="it bends the gradients, which {local.optimizer} scales anew; take optimizer 'sgd'"
+        ),
+        excludes(
+            "weight",
+            reason="the server's is the mean of all clients', each counted once; take weighted=False",
+        ),
+        excludes(
+            *("noise", "discrete noise"),
+            reason="what a client keeps shows in later rounds, which the ledger does not count; take fedavg",
+        ),
+    )

@@ -13,6 +13,7 @@ from typing import Unpack
 import numpy as np
 
 from hedgerow import checks
+from hedgerow.strategies.conditions import Condition, excludes, needs, within
 from hedgerow.strategies.origin import described
 from hedgerow.strategies.parts import Parts, assemble, local_of, pipeline_of
 from hedgerow.strategies.pipeline.chain import chain
@@ -102,20 +103,31 @@ def _reaches(momentum: float, pull: float) -> Stream:
         encode=encode,
         update=lambda value, aggregate, totals: value,
         initial=lambda layout: np.empty(0, np.float32),
-        refuse=_refuse,
+        conditions=_conditions(),
     )
 
 
-def _refuse(strategy: Strategy) -> str:
-    reason = ""
-    if strategy.local.optimizer != "sgd":
-        reason = f"the reach of {strategy.local.optimizer}'s steps is not known; take optimizer 'sgd'"
-    elif strategy.local.clip_gradient:
-        reason = "a clipped gradient reaches less far than is counted; leave out clip_gradient"
-    elif strategy.local.learning_rate_decay != 1 and (strategy.local.proximal or strategy.local.weight_decay):
-        reason = "with a proximal term or weight decay, the learning rate must stay; leave out its decay"
-    elif {"noise", "discrete noise", "mask"} & set(strategy.pipeline.kinds):
-        reason = f"reaches would be sent in the open beside what {strategy.pipeline.name} protects"
-    elif not strategy.aggregate.linear:
-        reason = f"reaches are averaged, which lets in what {strategy.aggregate.name} keeps out; take mean()"
-    return f"fednova does not fit here: {reason}" if reason else ""
+def _conditions() -> tuple[Condition, ...]:
+    return within(
+        "fednova does not fit here",
+        needs("sgd", reason="the reach of {local.optimizer}'s steps is not known; take optimizer 'sgd'"),
+        excludes(
+            "clip_gradient",
+            reason="a clipped gradient reaches less far than is counted; leave out clip_gradient",
+        ),
+        Condition(
+            lambda strategy: (
+                strategy.local.learning_rate_decay != 1
+                and bool(strategy.local.proximal or strategy.local.weight_decay)
+            ),
+            "with a proximal term or weight decay, the learning rate must stay; leave out its decay",
+        ),
+        excludes(
+            *("noise", "discrete noise", "mask"),
+            reason="reaches would be sent in the open beside what {pipeline.name} protects",
+        ),
+        needs(
+            "linear",
+            reason="reaches are averaged, which lets in what {aggregate.name} keeps out; take mean()",
+        ),
+    )

@@ -11,6 +11,7 @@ import numpy as np
 
 from hedgerow import checks
 from hedgerow.strategies import server_update
+from hedgerow.strategies.conditions import Condition, excludes, needs, within
 from hedgerow.strategies.origin import described
 from hedgerow.strategies.parts import Unweighted, assemble
 from hedgerow.strategies.strategy import Strategy
@@ -57,7 +58,7 @@ def control_variates() -> Stream:
         weighted=False,
         correction=_correction,
         confirmed=True,
-        refuse=_refuse,
+        conditions=_conditions(),
     )
 
 
@@ -93,25 +94,33 @@ def _moved(server: Vector, mean: Vector, totals: Totals) -> Vector:
     return (server + np.float64(totals.counted / totals.clients) * mean).astype(np.float32)
 
 
-def _refuse(strategy: Strategy) -> str:
-    local, pipeline = strategy.local, strategy.pipeline
-    reason = ""
-    if local.optimizer != "sgd" or local.momentum:
-        reason = (
-            "they are the mean of the local gradients, which shows in the model's change for plain SGD only;"
-            " take optimizer 'sgd' without momentum"
-        )
-    elif local.proximal:
-        reason = "they would hold the proximal term's pull as if it were the data's; leave out proximal"
-    elif "weight" in pipeline.kinds:
-        reason = "the server's is the mean of all clients', each counted once; take weighted=False"
-    elif {"noise", "discrete noise", "mask"} & set(pipeline.kinds):
-        reason = (
-            f"they would be sent in the open beside what {pipeline.name} protects;"
-            " take another strategy, such as fedavg"
-        )
-    elif not strategy.aggregate.linear:
-        reason = f"they are averaged, which lets in what {strategy.aggregate.name} keeps out; take mean()"
-    elif strategy.max_norm is not None:
-        reason = "max_norm bounds the delta only, and they move the model as well; leave it out"
-    return f"control variates do not fit here: {reason}" if reason else ""
+def _conditions() -> tuple[Condition, ...]:
+    not_gradients = (
+        "they are the mean of the local gradients, which shows in the model's change for plain SGD only;"
+        " take optimizer 'sgd' without momentum"
+    )
+    return within(
+        "control variates do not fit here",
+        needs("sgd", reason=not_gradients),
+        excludes("momentum", reason=not_gradients),
+        excludes(
+            "proximal",
+            reason="they would hold the proximal term's pull as if it were the data's; leave out proximal",
+        ),
+        excludes(
+            "weight",
+            reason="the server's is the mean of all clients', each counted once; take weighted=False",
+        ),
+        excludes(
+            *("noise", "discrete noise", "mask"),
+            reason="they would be sent in the open beside what {pipeline.name} protects;"
+            " take another strategy, such as fedavg",
+        ),
+        needs(
+            "linear",
+            reason="they are averaged, which lets in what {aggregate.name} keeps out; take mean()",
+        ),
+        excludes(
+            "max_norm", reason="max_norm bounds the delta only, and they move the model as well; leave it out"
+        ),
+    )

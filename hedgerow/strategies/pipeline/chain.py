@@ -1,10 +1,12 @@
 """Steps in a row: `chain` encodes left to right and decodes right to left."""
 
+from collections.abc import Sequence
 from math import prod
 
 from hedgerow import checks
 from hedgerow.strategies.pipeline.ordering import refuse_impossible
 from hedgerow.strategies.pipeline.transform import STEPS, Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.types import Arrays, Payload, RoundContext, Vector
 
 
@@ -56,26 +58,6 @@ def chain(*steps: Transform) -> Transform:
             n = step.length(n)
         return n
 
-    def sensitivity(bound: float) -> float:
-        for step in steps:
-            bound = step.sensitivity(bound)
-        return bound
-
-    def whole(largest: int) -> int:
-        for step in steps:
-            largest = step.whole(largest)
-        return largest
-
-    def largest_sum(largest: int, clients: int, n: int) -> int:
-        total = clients * largest
-        for step in steps:
-            if step.largest_sum:
-                total = step.largest_sum(largest, clients, n)
-            largest = step.whole(largest)
-        return total
-
-    noise = next((s.noise for s in steps if s.noise), None)
-    secure = next((s.secure for s in steps if s.secure), None)
     return Transform(
         name=f"chain({', '.join(s.name for s in steps)})" if steps else "float32()",
         kinds=tuple(kind for step in steps for kind in step.kinds),
@@ -83,17 +65,39 @@ def chain(*steps: Transform) -> Transform:
         decode=decode,
         length=length,
         summable=all(s.summable for s in steps),
-        only_sum=any(s.only_sum for s in steps),
         unbiased=all(s.unbiased for s in steps),
         stateful=any(s.stateful for s in steps),
         expands=any(s.expands for s in steps),
-        sensitivity=sensitivity,
-        whole=whole,
-        largest_sum=largest_sum if any(s.largest_sum for s in steps) else None,
         max_weight=prod(s.max_weight for s in steps),
+        conditions=tuple(condition for step in steps for condition in step.conditions),
+        protection=_together([step.protection for step in steps]),
+    )
+
+
+def _together(parts: Sequence[Protection]) -> Protection:
+    """What steps in a row have to do with masks and noise."""
+
+    def max_int(largest: int) -> int:
+        for part in parts:
+            largest = part.max_int(largest)
+        return largest
+
+    def max_sum(largest: int, clients: int, n: int) -> int:
+        total = clients * largest
+        for part in parts:
+            if part.max_sum:
+                total = part.max_sum(largest, clients, n)
+            largest = part.max_int(largest)
+        return total
+
+    noise = next((part.noise for part in parts if part.noise), None)
+    secure = next((part.secure for part in parts if part.secure), None)
+    return Protection(
+        max_int=max_int,
+        max_sum=max_sum if any(part.max_sum for part in parts) else None,
         secure=secure.under(noise.fewest) if secure and noise else secure,
         # The last clip is the one that the noise is measured against.
-        bounding=next((s.bounding for s in reversed(steps) if s.bounding), None),
+        bounding=next((part.bounding for part in reversed(parts) if part.bounding), None),
         noise=noise,
     )
 

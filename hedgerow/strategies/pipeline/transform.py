@@ -6,10 +6,10 @@ undoes it as far as it can be undone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hedgerow.ring.secrecy import SecureAggregation
-from hedgerow.strategies.release import Bounding, Noise
+from hedgerow.strategies.conditions import Condition
+from hedgerow.strategies.protection import Protection
 from hedgerow.types import Arrays, Payload, RoundContext
 
 Encode = Callable[[Payload, Arrays, RoundContext], tuple[Payload, Arrays]]
@@ -37,25 +37,14 @@ class Transform:
         length: number of values after the step, from the number before.
         summable: decoding is linear, so that it may run once, on a weighted
             sum of payloads.
-        only_sum: a single payload must never be decoded.
         unbiased: the expectation of the decoded values, over the step's
             randomness, is what was encoded.
         stateful: the client keeps something from one round to the next.
         expands: the error can exceed what is encoded, `|x - decoded| > |x|`,
             so that error feedback would not settle.
-        sensitivity: the l2 bound after the step, from the bound before it
-            (infinity where there is none).
-        whole: the largest size of the whole numbers after the step, from that
-            before it; 0 where the values are not whole numbers. The ring of a
-            mask follows from it.
-        largest_sum: the largest size of a sum of whole numbers after the step,
-            from that before it and the numbers of clients and values; `None`
-            where it is so many times the largest.
         max_weight: the largest weight that the step gives.
-        secure: what clients insist on, where the step masks.
-        bounding: of a clip, its half on the server.
-        noise: of a noise, its half on the server: what is added to a sum, and
-            the event that this is to the ledger.
+        conditions: what the step asks of the strategy that it is put into.
+        protection: what it has to do with masks and noise.
     """
 
     name: str
@@ -64,17 +53,23 @@ class Transform:
     decode: Decode
     length: Callable[[int], int] = lambda n: n
     summable: bool = False
-    only_sum: bool = False
     unbiased: bool = True
     stateful: bool = False
     expands: bool = False
-    sensitivity: Callable[[float], float] = lambda bound: bound
-    whole: Callable[[int], int] = lambda largest: largest
-    largest_sum: Callable[[int, int, int], int] | None = None
     max_weight: int = 1
-    secure: SecureAggregation | None = None
-    bounding: Bounding | None = None
-    noise: Noise | None = None
+    conditions: tuple[Condition, ...] = ()
+    protection: Protection = field(default_factory=Protection)
+
+    @property
+    def only_sum(self) -> bool:
+        """Whether a single payload must never be decoded."""
+        return self.protection.secure is not None
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What the step is, by name, for the conditions of other parts."""
+        own = [name for name in ("summable", "stateful") if getattr(self, name)]
+        return frozenset(self.kinds) | self.protection.traits | frozenset(own)
 
     def __repr__(self) -> str:
         return self.name

@@ -13,6 +13,7 @@ from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
 from hedgerow.strategies.pipeline.norms import l2_norm, square_sum
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
@@ -79,9 +80,8 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
         encode=encode,
         decode=decode,
         summable=True,
-        sensitivity=lambda before: math.inf,  # depends on the number of values: see lattice_norm
         unbiased=range is None,
-        whole=lambda before: math.ceil(reach / unit) + 1,
+        protection=Protection(max_int=lambda before: math.ceil(reach / unit) + 1),
     )
 
 
@@ -170,7 +170,7 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
     Raises:
         ValueError: as `distributed_noise`.
 
-    >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).noise.skellam(4000).variance
+    >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).protection.noise.skellam(4000).variance
     263700
     """
     checks.positive(multiplier=multiplier, norm=norm, unit=unit)
@@ -273,11 +273,12 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
         encode=encode,
         decode=lambda payload, n, context: payload,
         summable=True,
-        sensitivity=lambda before: math.inf,  # of what is sent; that of the sum is in the noise
-        whole=lambda before: most,
-        # Noise of clients is independent: together it does not reach as far as so many times one's.
-        largest_sum=lambda before, clients, n: clients * before + reach(clients, n),
-        noise=noise,
+        protection=Protection(
+            max_int=lambda before: most,
+            # Noise of clients is independent: together it does not reach as far as so many times one's.
+            max_sum=lambda before, clients, n: clients * before + reach(clients, n),
+            noise=noise,
+        ),
     )
 
 

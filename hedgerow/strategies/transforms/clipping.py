@@ -6,6 +6,7 @@ from hedgerow import checks
 from hedgerow.strategies.pipeline.norms import clipped
 from hedgerow.strategies.pipeline.payload_checks import require_finite
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.release import Bounding
 from hedgerow.types import Arrays, Payload, RoundContext
 
@@ -47,8 +48,7 @@ def clip(norm: float) -> Transform:
         decode=lambda payload, n, context: payload,
         summable=True,
         unbiased=False,
-        sensitivity=lambda before: min(before, bound),
-        bounding=Bounding(norm=lambda state: bound),
+        protection=Protection(bounding=Bounding(norm=lambda state: bound)),
     )
 
 
@@ -79,7 +79,8 @@ def adaptive_clip(
         ValueError: an argument is out of range; when encoding, a value is not
             finite.
 
-    >>> adaptive_clip(0.5).bounding.norm(adaptive_clip(0.5).bounding.init())
+    >>> bounding = adaptive_clip(0.5).protection.bounding
+    >>> bounding.norm(bounding.init())
     0.5
     """
     checks.positive(initial=initial, learning_rate=learning_rate)
@@ -97,6 +98,12 @@ def adaptive_clip(
         norm = float(state["clip_norm"][0]) * float(np.exp(-learning_rate * (within - quantile)))
         return {**state, "clip_norm": np.array([min(LARGEST_NORM, max(SMALLEST_NORM, norm))])}
 
+    bounding = Bounding(
+        norm=lambda state: float(state["clip_norm"][0]),
+        init=lambda: {"clip_norm": np.array([float(initial)])},
+        share=float(share),
+        update=update,
+    )
     return Transform(
         name=name,
         kinds=("clip",),
@@ -104,10 +111,5 @@ def adaptive_clip(
         decode=lambda payload, n, context: payload,
         summable=True,
         unbiased=False,
-        bounding=Bounding(
-            norm=lambda state: float(state["clip_norm"][0]),
-            init=lambda: {"clip_norm": np.array([float(initial)])},
-            share=float(share),
-            update=update,
-        ),
+        protection=Protection(bounding=bounding),
     )

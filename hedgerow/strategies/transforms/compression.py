@@ -11,6 +11,7 @@ from hedgerow.ring.packing import pack, pack_indices, unpack, unpack_indices
 from hedgerow.rng import generator
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.transforms.fixed_range import quantize_within
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
 
@@ -108,8 +109,7 @@ def quantize(
         unbiased=rounding == "stochastic",
         # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
         expands=rounding == "stochastic" and bits <= 2,
-        sensitivity=lambda bound: _quantized_bound(bound, bits, rounding),
-        whole=lambda largest: 0,
+        protection=Protection(max_int=lambda largest: 0),
     )
 
 
@@ -203,8 +203,6 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
         summable=True,
         unbiased=unbiased,
         expands=unbiased and fraction < 1,
-        # n / k is largest where 1.5 values round down to one.
-        sensitivity=lambda bound: bound * 1.5 / fraction if unbiased else bound,
     )
 
 
@@ -264,13 +262,6 @@ def _values(codes: NDArray[Any], scale: Vector, bits: int) -> Vector:
         y /= top
     y *= scale
     return y
-
-
-def _quantized_bound(bound: float, bits: int, rounding: str) -> float:
-    if rounding == "stochastic":
-        return math.inf  # every value may round up to a whole step, however small it is
-    # mean |x| * sqrt(n) is at most the l2 norm; a value that rounds up at most doubles.
-    return bound * (1 if bits == 1 else 2) * (1 + 1e-6)
 
 
 def _count(fraction: float, n: int) -> int:

@@ -1,9 +1,8 @@
 """Error feedback: what compression loses in one round is sent in a later one."""
 
-import math
-
 from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.types import Arrays, Payload, RoundContext
 
 
@@ -59,9 +58,9 @@ def error_feedback(*steps: Transform) -> Transform:
         summable=inner.summable,
         unbiased=False,
         stateful=True,
-        # What was clipped before may pile up in the residual.
-        sensitivity=lambda bound: math.inf,
-        whole=inner.whole,
+        conditions=inner.conditions,
+        # A mask takes its numbers, and none of the steps inside may protect.
+        protection=Protection(max_int=inner.protection.max_int),
     )
 
 
@@ -80,7 +79,7 @@ def _refuse_inside(step: Transform) -> None:
         remedy = "rounding='nearest'"
         if "sparsify" in step.kinds:
             remedy = "unbiased=False"
-        elif not step.whole(0):
+        elif not step.protection.max_int(0):
             remedy += " or at least 3 bits"
         raise ValueError(
             f"{step.name} cannot stand inside error_feedback: its error can exceed what it compresses, so"

@@ -1,13 +1,12 @@
 """Whole numbers on a scale that all clients share."""
 
-import math
-
 import numpy as np
 
 from hedgerow import checks
 from hedgerow.rng import generator
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.types import Arrays, Payload, RoundContext
 
 
@@ -50,7 +49,5 @@ def quantize_within(range: float, bits: int, rounding: str, block: str | int) ->
         summable=True,
         unbiased=rounding == "stochastic",
         expands=rounding == "stochastic",
-        # A value that rounds up to the nearest level at most doubles; a random one may rise by a whole step.
-        sensitivity=lambda bound: 2 * bound * (1 + 1e-6) if rounding == "nearest" else math.inf,
-        whole=lambda before: top,
+        protection=Protection(max_int=lambda before: top),
     )

@@ -15,6 +15,7 @@ from hedgerow.ring.secrecy import SecureAggregation
 from hedgerow.ring.vector import FRACTION_BITS, MOST_CLIENTS, RingVector, Shape
 from hedgerow.strategies.pipeline.payload_checks import take
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.types import Fit, Layout, Model, Payload, PayloadError, RoundContext
 
 METRIC_RANGE = 1024.0
@@ -79,8 +80,7 @@ def mask(
         encode=lambda payload, state, context: (payload, {}),
         decode=decode,
         summable=True,
-        only_sum=True,
-        secure=secure,
+        protection=Protection(secure=secure),
     )
 
 
@@ -92,12 +92,13 @@ def shape_of(pipeline: Transform, layout: Layout, clients: int) -> Shape:
     """
     checks.whole(1, MOST_CLIENTS, clients=clients)
     length = pipeline.length(layout.dimension)
-    if pipeline.largest_sum is None:
-        ring = ring_for(clients, pipeline.max_weight, pipeline.whole(0))
+    protection = pipeline.protection
+    if protection.max_sum is None:
+        ring = ring_for(clients, pipeline.max_weight, protection.max_int(0))
     else:
-        size = pipeline.max_weight * pipeline.largest_sum(0, clients, length)
+        size = pipeline.max_weight * protection.max_sum(0, clients, length)
         ring = ring_within(size, f"{clients} clients in {pipeline.name}")
-    metrics = pipeline.secure.metrics if pipeline.secure else ()
+    metrics = protection.secure.metrics if protection.secure else ()
     return Shape(ring, length, metrics, layout.buffer_size, clients)
 
 
@@ -107,13 +108,13 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     Raises:
         ValueError: a number could make the sum overflow, or the weight is not whole.
     """
-    if fit.buffers.size and pipeline.noise is not None:
+    if fit.buffers.size and pipeline.protection.noise is not None:
         raise ValueError(
             f"the model has {fit.buffers.size} values that are not trained, whose sum would have no noise;"
             " use GroupNorm, or a model without them"
         )
     numbers = take(payload, "values", np.signedinteger)
-    largest, weight = pipeline.whole(0), payload.weight
+    largest, weight = pipeline.protection.max_int(0), payload.weight
     if not (float(weight).is_integer() and 1 <= weight <= pipeline.max_weight):
         raise ValueError(f"the weight is {weight}; it must be whole, from 1 to {pipeline.max_weight}")
     if len(numbers) and max(int(numbers.max()), -int(numbers.min())) > largest:

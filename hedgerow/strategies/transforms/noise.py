@@ -5,6 +5,7 @@ from dataclasses import replace
 from hedgerow import checks
 from hedgerow.privacy.bands import optimal_bands
 from hedgerow.strategies.pipeline.transform import Transform
+from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
@@ -37,7 +38,7 @@ def gaussian_noise(multiplier: float) -> Transform:
         encode=_unchanged,
         decode=lambda payload, n, context: payload,
         summable=True,
-        noise=Noise(float(multiplier)),
+        protection=Protection(noise=Noise(float(multiplier))),
     )
 
 
@@ -61,14 +62,15 @@ def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
     Raises:
         ValueError: an argument is out of range.
 
-    >>> banded_noise(1.0, bands=2, rounds=100).noise.bands
+    >>> banded_noise(1.0, bands=2, rounds=100).protection.noise.bands
     (1.0, 0.7615)
     """
     checks.positive(multiplier=multiplier)
     checks.whole(1, bands=bands, rounds=rounds)
     column = optimal_bands(bands, rounds)
     name = f"banded_noise({float(multiplier)!r}, {bands}, {rounds})"
-    return replace(gaussian_noise(multiplier), name=name, noise=Noise(float(multiplier), column))
+    protection = Protection(noise=Noise(float(multiplier), column))
+    return replace(gaussian_noise(multiplier), name=name, protection=protection)
 
 
 def _unchanged(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:

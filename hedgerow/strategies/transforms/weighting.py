@@ -48,6 +48,5 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
         encode=encode,
         decode=decode,
         summable=True,
-        sensitivity=lambda bound: bound * largest,
         max_weight=largest,
     )

@@ -4,6 +4,7 @@ import shutil
 
 from typer.testing import CliRunner
 
+from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.cli import main as cli
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.run import run_experiment
@@ -21,6 +22,19 @@ MASKED = [
     "local.epochs=1",
 ]
 
+TUNED = [
+    "rounds=2",
+    f"data.partition.clients={DEVICES}",
+    "data.held_out=0.1",
+    "model.name=mlp-2nn",
+    "model.lora.rank=1",
+    'model.lora.train=["linear"]',
+    "strategy.name=fedper",
+    f"strategy.clients_per_round={DEVICES}",
+    "local.epochs=1",
+    "evaluation.clients=all",
+]
+
 
 def test_what_clients_carry_along_stays_with_their_nodes(real, devices, in_process, tmp_path):
     outcome = real.run(ROOT, run_config(tmp_path / "run"))
@@ -28,6 +42,22 @@ def test_what_clients_carry_along_stays_with_their_nodes(real, devices, in_proce
     served = RunFolder(tmp_path / "run")
     assert served.model.read_bytes() == in_process.model.read_bytes(), outcome.log
     assert figures(served) == figures(in_process)
+
+
+def test_frozen_weights_go_to_each_device_once_and_layers_of_its_own_stay_there(real, devices, tmp_path):
+    simulated = run_experiment(load(RECIPE, TUNED), tmp_path / "simulated")
+    outcome = real.run(ROOT, run_config(tmp_path / "served", RECIPE, TUNED))
+    assert outcome.status == "completed", outcome.log
+    served = RunFolder(tmp_path / "served")
+    assert served.model.read_bytes() == simulated.model.read_bytes(), outcome.log
+    assert figures(served) == figures(simulated)
+    frozen = 4 * TorchTrainer(load(RECIPE, TUNED).task()).layout.constant_size
+    first, second = served.rounds()
+    assert DEVICES * frozen < first["bytes_down"] < (DEVICES + 1) * frozen
+    assert second["bytes_down"] + second["client_evaluation"]["bytes_down"] < frozen
+    for folder in devices:
+        assert len(list((folder / "constants").iterdir())) == 1
+        assert list((folder / "states").glob("*/1.safetensors"))
 
 
 def hedgerow(*arguments: str) -> str:

@@ -1,32 +1,15 @@
 """What is the same on Flower's own simulation, which runs clients on Ray, as in this process."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hedgerow.experiments.runs.store import RunFolder
+from tests.engines.ray.program import program
 from tests.engines.simulate_command import CNN, SHAPES, TINY, changed_copy, result, simulate
-from tests.engines.stateful_run import CLIENTS, ROOT, figures, run_config
-
-
-def program(module: str, *arguments: str, **env: str) -> str:
-    """A program that runs apps on Flower's engine; what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.engines.{module}", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0", **env},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stderr
+from tests.engines.stateful_run import CLIENTS, figures, run_config
 
 
 def test_a_recipe_gives_the_same_model(in_process, tmp_path):

@@ -68,7 +68,7 @@ class BatchedModule:
         """Whether clients need generators."""
         self.images = any(isinstance(m, _IMAGES) for m in module.modules())
         """Whether the model's first layers want images in the order `convolve` has."""
-        self.fusable = used_once(self._graph, nn.Linear) & self._stacked
+        self.fusable = used_once(self._graph, nn.Linear) & {t.name for t in layout.parameters}
         """Parameters that their layers can update themselves."""
         self.channels_last = frozenset(
             t.name for t in layout.parameters

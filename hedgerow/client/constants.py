@@ -1,0 +1,123 @@
+"""The constants of models, kept by their hash, so that a device is sent them once.
+
+A device keeps those of the two models that it was sent last: in files, where it
+has a folder, so that they outlive its next start, and else among its notes.
+"""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from hedgerow.client.state import Note, StateStore
+from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.secure.errors import Refused
+from hedgerow.types import Layout, PayloadError, Vector, hash_constants
+from hedgerow.wire.messages import TrainRequest
+
+log = logging.getLogger("hedgerow")
+
+_KEPT = 2
+NAME = "constants"
+"""Of their folder, and of their array in its files."""
+
+
+class LacksConstants(Refused):
+    """This device does not have the model's constants; it has to be sent them."""
+
+
+class KeptConstants(Protocol):
+    """Where a device keeps models' constants."""
+
+    def load(self, hash: str) -> Vector | None:
+        """Those of this hash, bit for bit; `None` where they are not there any more."""
+
+    def save(self, hash: str, constants: Vector) -> None:
+        """Keep them; raises `OSError` where they cannot be written."""
+
+
+def completed(request: TrainRequest, layout: Layout, kept: KeptConstants) -> TrainRequest:
+    """The request with the model's constants: those that came with it are kept, others were.
+
+    Raises:
+        LacksConstants: the request only names them, and they are not here.
+        PayloadError: those that came do not have the hash that the request names.
+    """
+    named, sent = request.constants, request.model.constants
+    if not layout.constants or not named:
+        return request
+    if not re.fullmatch("[0-9a-f]{64}", named):
+        raise PayloadError(f"the request names the model's constants {named!r}; it must be 64 hex digits")
+    if len(sent):
+        if hash_constants(sent) != named:
+            raise PayloadError("the model's constants do not have the hash that the request names")
+        try:
+            kept.save(named, sent)
+        except OSError as error:
+            log.warning("the model's constants are not kept: %s; they will have to be sent again", error)
+        return request
+    found = kept.load(named)
+    if found is None or found.shape != (layout.constant_size,):
+        raise LacksConstants(f"the model's constants {named[:12]} are not here; they have to be sent")
+    return replace(request, model=replace(request.model, constants=found))
+
+
+def kept_constants(store: StateStore) -> KeptConstants:
+    """Where a client keeps them."""
+    return InNotes(store.notes) if store.constants is None else InFolder(store.constants)
+
+
+@final
+class InFolder:
+    """In files, a folder's two newest, that only their owner can read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, hash: str) -> Vector | None:
+        """Those of this hash; a file that has changed is as good as none."""
+        path = self._path(hash)
+        try:
+            found = load_file(path)[NAME]
+        except (OSError, SafetensorError, KeyError):
+            return None
+        return found if found.dtype == np.float32 and hash_constants(found) == hash else None
+
+    def save(self, hash: str, constants: Vector) -> None:
+        """Keep them, and the ones that were written last before."""
+        private_folder(self._folder)
+        write_whole(self._path(hash), save({NAME: np.ascontiguousarray(constants)}), mode=PRIVATE)
+        files = self._folder.glob("*.safetensors")
+        newest = sorted(files, key=lambda p: (p != self._path(hash), -p.stat().st_mtime_ns))
+        for path in newest[_KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def _path(self, hash: str) -> Path:
+        return self._folder / f"{hash}.safetensors"
+
+
+@final
+class InNotes:
+    """Among a client's notes: on a node of Flower in memory, as long as the node lives."""
+
+    _KEY = "hedgerow.constants"
+
+    def __init__(self, notes: MutableMapping[str, Note]) -> None:
+        self._notes = notes
+
+    def load(self, hash: str) -> Vector | None:
+        """Those of this hash."""
+        found = self._notes.get(self._KEY, {}).get(hash)
+        return None if found is None else np.frombuffer(found, "<f4").astype(np.float32, copy=False)
+
+    def save(self, hash: str, constants: Vector) -> None:
+        """Keep them, and the ones that were kept last before."""
+        before = {name: kept for name, kept in self._notes.get(self._KEY, {}).items() if name != hash}
+        last = dict(list(before.items())[1 - _KEPT :])
+        self._notes[self._KEY] = {**last, hash: np.ascontiguousarray(constants, "<f4").tobytes()}

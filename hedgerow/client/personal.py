@@ -1,0 +1,126 @@
+"""A client's own layers: they are made, trained and kept where its data are, and go nowhere."""
+
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from hedgerow import generators
+from hedgerow.client.state import ClientState, State
+from hedgerow.client.trainer import Trainer
+from hedgerow.rng import integer_seed
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import Arrays, Fit, Layout, Model, Vector
+from hedgerow.types.split import Split
+
+LAYERS = "layers"
+"""The part of a client's state that its own layers keep."""
+
+
+@final
+class PersonalLayers:
+    """The personal layers of a strategy's clients; without any, a model is what the server sends.
+
+    Args:
+        trainer: of the whole model.
+        strategy: says which layers are personal.
+        initial: the model before the first round; `None` for the one that the trainer makes from
+            the run's seed.
+
+    Raises:
+        ValueError: when they are first needed: they do not fit the model (`split_of`).
+    """
+
+    def __init__(self, trainer: Trainer, strategy: Strategy, initial: Model | None = None) -> None:
+        self._trainer, self._strategy, self._given = trainer, strategy, initial
+        self._made: tuple[int, Model] | None = None
+
+    @cached_property
+    def split(self) -> Split:
+        """What travels, and what stays."""
+        return self._strategy.split(self._trainer.layout)
+
+    @property
+    def layout(self) -> Layout:
+        """Of what travels."""
+        return self.split.shared
+
+    def leave(self, fit: Fit, before: State, seed: int) -> tuple[Fit, State]:
+        """What of a fit travels, and the part of the client's state that its own layers are from now on.
+
+        Args:
+            fit: of the whole model.
+            before: the client's state, as it was when training began.
+            seed: of the run.
+
+        Raises:
+            ValueError: the layers would not be finite.
+        """
+        if not self.split.personal:
+            return fit, {}
+        own = self.split.own_after(self._own(before, seed), fit)
+        if not (np.isfinite(own.parameters).all() and np.isfinite(own.buffers).all()):
+            raise ValueError("training made the personal layers infinite or NaN; they stay as they were")
+        return self.split.shared_fit(fit), {LAYERS: {"parameters": own.parameters, "buffers": own.buffers}}
+
+    def whole(self, model: Model, state: State, seed: int) -> Model:
+        """A client's full model: what the server has sent, with the client's own layers.
+
+        Args:
+            model: what travels.
+            state: the client's; `{}` for one that has not trained yet.
+            seed: of the run.
+
+        Raises:
+            ValueError: the layers that the client has kept are of another model.
+        """
+        return self.split.join(model, self._own(state, seed)) if self.split.personal else model
+
+    def spread(self, correction: Vector) -> Vector:
+        """A correction of the gradients that travel, for all of them; personal ones are not corrected."""
+        return self.split.spread(correction)
+
+    def _own(self, state: State, seed: int) -> Model:
+        """The client's own layers; at first those of the initial model."""
+        first, kept = self._first(seed), state.get(LAYERS)
+        if kept is None:
+            return first
+        _check(kept, first)
+        return Model(kept["parameters"], kept["buffers"])
+
+    def _first(self, seed: int) -> Model:
+        if self._made is None or self._made[0] != seed:
+            self._made = seed, self.split.own_part(self._given or self._new(seed))
+        return self._made[1]
+
+    def _new(self, seed: int) -> Model:
+        with generators.seeded(integer_seed(seed, "initial model")):
+            return self._trainer.initial(seed)
+
+
+def personal_model(
+    layers: PersonalLayers, store: ClientState, model: Model, *, seed: int, round: int
+) -> Model:
+    """A client's full model, from where its state lies.
+
+    Args:
+        layers: of the strategy.
+        store: where the client's state lies.
+        model: what travels.
+        seed: of the run.
+        round: the layers are those from before this round.
+
+    Raises:
+        ValueError: the layers that the client has kept are of another model.
+    """
+    return layers.whole(model, store.load(round) if layers.split.personal else {}, seed)
+
+
+def _check(kept: Arrays, first: Model) -> None:
+    for name, values in (("parameters", first.parameters), ("buffers", first.buffers)):
+        if name not in kept or kept[name].shape != values.shape:
+            shape = kept[name].shape if name in kept else "none"
+            raise ValueError(
+                f"the client's own layers have {name} {shape}, the model has personal ones {values.shape}:"
+                " the model has changed since; delete the client's state"
+            )

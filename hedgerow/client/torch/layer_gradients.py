@@ -1,0 +1,87 @@
+"""Clipped gradients of samples, layer by layer, where the layers let them be told apart."""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from hedgerow import generators
+from hedgerow.client.torch import layer_sums, settings
+from hedgerow.client.torch.layers import Layers
+from hedgerow.client.torch.module import FlatModule
+from hedgerow.client.torch.samples import SIDE_BY_SIDE, SampleGradients, rewinder
+
+_MOST = min(512, layer_sums.AT_ONCE)
+"""Samples in one pass, so that what goes into all layers has room."""
+
+
+@final
+class LayerGradients:
+    """As `SampleGradients`, from one pass of the whole batch; what that cannot do is done by `otherwise`.
+
+    Args:
+        net: the module, in training mode when this is called.
+        layers: of it.
+        otherwise: of the same module.
+    """
+
+    def __init__(self, net: FlatModule, layers: Layers, otherwise: SampleGradients) -> None:
+        self._net, self._layers, self._otherwise = net, layers, otherwise
+
+    def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+        """As `SampleGradients` does."""
+        out, losses, most = torch.zeros_like(self._net.vector), [], self._most
+        for first in range(0, len(x), most):
+            try:
+                found, parts = self._layers.split(x[first : first + most], y[first : first + most])
+            except Exception:  # told by what is done instead, if it is the data's fault
+                return self._otherwise(x, y, largest)
+            losses.append(found)
+            layer_sums.add_to_mean(parts, largest, len(x), out)
+        pieces = torch.split(out, [p.numel() for p in self._net.parameters])
+        shaped = [piece.view(p.shape) for piece, p in zip(pieces, self._net.parameters, strict=True)]
+        return torch.cat(losses).mean(), shaped
+
+    def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
+        """As `SampleGradients.fixed_sum`, in which one sample more moves the sum by as much at most.
+
+        Why that holds to the last bit says `layer_sums`. Where anything is drawn
+        after all, or the batch fails, its samples go one after another.
+        """
+        rewind = rewinder(self._net)
+        total = torch.zeros(len(self._net.vector), dtype=torch.int64, device=x.device)
+        most = self._most
+        for first in range(0, len(x), most):
+            some = slice(first, first + most)
+            rewind()
+            generators.mark()
+            found = self._whole_sum(x[some], y[some], largest)
+            if found is not None and not generators.drawn():
+                total += found
+                continue
+            for k in range(first, min(first + most, len(x))):
+                rewind()
+                total += self._alone(x[k : k + 1], y[k : k + 1], largest, seed(k))
+        rewind()
+        return layer_sums.on_grid(total)
+
+    def _whole_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor | None:
+        try:
+            _, parts = self._layers.split(x, y)
+        except Exception:  # told by what is done instead, if it is the data's fault
+            return None
+        return layer_sums.whole_sum(parts, largest, len(self._net.vector))
+
+    def _alone(self, x: Tensor, y: Tensor, largest: float, seed: int) -> Tensor:
+        """One sample, rounded as among others: so what fails for one does not show in the rest."""
+        settings.seed(seed, x.device)
+        found = self._whole_sum(x, y, largest)
+        if found is None:
+            return layer_sums.from_grid(self._otherwise.fixed_sum(x, y, largest, lambda place: seed))
+        return found
+
+    @property
+    def _most(self) -> int:
+        """Samples in one pass."""
+        return max(1, min(_MOST, SIDE_BY_SIDE // (4 * max(1, self._layers.written))))

@@ -1,0 +1,30 @@
+"""FedBN: norm layers belong to each client, the others are learned together.
+
+Li et al. 2021 (arXiv:2102.07623, algorithm 1).
+"""
+
+from typing import Unpack
+
+from hedgerow import checks
+from hedgerow.strategies import server_update
+from hedgerow.strategies.origin import described
+from hedgerow.strategies.parts import Parts, assemble
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types.split import NORMS
+
+
+@checks.arguments
+@described
+def fedbn(**parts: Unpack[Parts]) -> Strategy:
+    """FedBN, Li et al. 2021 (arXiv:2102.07623, algorithm 1): FedAvg without the norm layers.
+
+    Each client keeps scale, shift and running statistics of all its norms. `personal=("head.",)`
+    keeps other layers beside them.
+
+    >>> fedbn().personal
+    ('norms',)
+    """
+    given = parts.get("personal", ())
+    others = (given,) if isinstance(given, str) else given
+    personal = (NORMS, *(pattern for pattern in others if pattern != NORMS))
+    return assemble("fedbn", server_update.sgd(1.0), {**parts, "personal": personal})

@@ -1,0 +1,79 @@
+"""What a part of a strategy needs of the others, and what it cannot stand beside.
+
+As `pipeline/ordering.py` has it for steps that follow each other, for all parts of a strategy: each
+says what it is, in names (`Strategy.traits`), and what must hold of the others, with a reason and a
+remedy. A strategy holds itself against the conditions of all its parts when it is built.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from hedgerow.strategies.strategy import Strategy
+
+Broken: TypeAlias = Callable[["Strategy"], bool]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What must hold of a strategy that a part stands in.
+
+    Attributes:
+        broken: whether it does not.
+        reason: why, and what to do. `{name}` stands for the strategy's name, `{pipeline.name}` for its
+            pipeline's, and so do `{sampling.name}`, `{aggregate.name}`, `{local.optimizer}` for theirs.
+    """
+
+    broken: Broken
+    reason: str
+
+    def why_broken(self, strategy: "Strategy") -> str:
+        """The reason, of this strategy; an empty text where it holds."""
+        if not self.broken(strategy):
+            return ""
+        return self.reason.format(
+            name=strategy.name,
+            pipeline=strategy.pipeline,
+            sampling=strategy.sampling,
+            aggregate=strategy.aggregate,
+            local=strategy.local,
+        )
+
+    def refuse(self, strategy: "Strategy") -> None:
+        """Raise `ValueError`, with the reason, where it is broken."""
+        if why := self.why_broken(strategy):
+            raise ValueError(why)
+
+
+def needs(*traits: str, reason: str) -> Condition:
+    """At least one of these traits is among the strategy's.
+
+    >>> from hedgerow.strategies import fedavg
+    >>> needs("clip", reason="{pipeline.name} bounds nothing").refuse(fedavg(weighted=False))
+    Traceback (most recent call last):
+    ...
+    ValueError: float32() bounds nothing
+    """
+    return Condition(lambda strategy: strategy.traits.isdisjoint(traits), reason)
+
+
+def excludes(*traits: str, reason: str) -> Condition:
+    """None of these traits is among the strategy's.
+
+    >>> from hedgerow.strategies import fedavg, quantize
+    >>> excludes("quantize", reason="it must be real").refuse(fedavg(pipeline=quantize(8)))
+    Traceback (most recent call last):
+    ...
+    ValueError: it must be real
+    """
+    return Condition(lambda strategy: not strategy.traits.isdisjoint(traits), reason)
+
+
+def within(what: str, *conditions: Condition) -> tuple[Condition, ...]:
+    """The same conditions, whose reasons begin with what does not fit.
+
+    >>> within("scaffold does not fit", needs("sgd", reason="take sgd"))[0].reason
+    'scaffold does not fit: take sgd'
+    """
+    return tuple(replace(each, reason=f"{what}: {each.reason}") for each in conditions)

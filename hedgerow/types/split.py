@@ -1,0 +1,188 @@
+"""Which tensors of a model travel, and which stay with each client."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Self, final
+
+import numpy as np
+
+from hedgerow.types.model import Layout, Model, Tensor, Vector
+from hedgerow.types.training import Fit
+
+NORMS = "norms"
+"""In place of a name: the parameters and statistics of all norm layers."""
+
+_NAMED = 12
+_LAST = re.compile(r"last\(([1-9]\d*)\)")
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """A model in two parts: what travels, and what each client keeps to itself.
+
+    Attributes:
+        whole: layout of the model.
+        personal: names of the tensors that stay with the client. Constants, which nobody trains,
+            are never among them.
+
+    >>> layout = Layout((Tensor("body", (2,)), Tensor("head", (1,))))
+    >>> split = Split(layout, frozenset({"head"}))
+    >>> split.shared.dimension, split.shared_part(Model(np.array([1, 2, 3], np.float32))).parameters
+    (2, array([1., 2.], dtype=float32))
+    """
+
+    whole: Layout
+    personal: frozenset[str]
+
+    @cached_property
+    def shared(self) -> Layout:
+        """Layout of what travels."""
+        return self.whole.select(lambda name: name not in self.personal)
+
+    @cached_property
+    def own(self) -> Layout:
+        """Layout of what stays."""
+        return self.whole.select(lambda name: name in self.personal)
+
+    def shared_part(self, model: Model) -> Model:
+        """The part of a whole model that travels."""
+        parameters, buffers = self._cuts
+        return Model(
+            parameters.shared_of(model.parameters), buffers.shared_of(model.buffers), model.constants
+        )
+
+    def own_part(self, model: Model) -> Model:
+        """The part of a whole model that stays."""
+        parameters, buffers = self._cuts
+        return Model(parameters.own_of(model.parameters), buffers.own_of(model.buffers))
+
+    def join(self, shared: Model, own: Model) -> Model:
+        """The whole model of a shared part and an own one."""
+        parameters, buffers = self._cuts
+        return Model(
+            parameters.join(own.parameters, shared.parameters),
+            buffers.join(own.buffers, shared.buffers),
+            shared.constants,
+        )
+
+    def shared_fit(self, fit: Fit) -> Fit:
+        """What training gave, without what stays."""
+        parameters, buffers = self._cuts
+        return replace(fit, delta=parameters.shared_of(fit.delta), buffers=buffers.shared_of(fit.buffers))
+
+    def own_after(self, own: Model, fit: Fit) -> Model:
+        """The own part after training."""
+        parameters, buffers = self._cuts
+        return Model(own.parameters + parameters.own_of(fit.delta), buffers.own_of(fit.buffers))
+
+    def spread(self, vector: Vector) -> Vector:
+        """A vector over the parameters that travel, `(d,)`, over all of them, with zeros."""
+        parameters, _ = self._cuts
+        return parameters.join(np.zeros(self.own.dimension, np.float32), vector)
+
+    @cached_property
+    def _cuts(self) -> tuple["_Cut", "_Cut"]:
+        """Of the parameters, and of the buffers."""
+        layout = self.whole
+        return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
+
+
+def split_of(layout: Layout, personal: Sequence[str]) -> Split:
+    """Split a model by what is personal.
+
+    Args:
+        layout: of the whole model.
+        personal: how names of tensors begin (`"head."`, and `*` for anything between: `"block.*.norm"`);
+            `"norms"`, all norm layers; or `"last(2)"`, the last two layers that are trained.
+
+    Raises:
+        ValueError: one of these fits nothing that training changes, or nothing that is trained would
+            travel.
+
+    >>> split_of(Layout((Tensor("0.weight", (2,)), Tensor("2.weight", (1,)))), ["last(1)"]).own.parameters
+    (Tensor(name='2.weight', shape=(1,)),)
+    """
+    found: set[str] = set()
+    for pattern in personal:
+        fitting = _fitting(layout, pattern)
+        if not fitting:
+            names = _changed(layout)
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            listed = ", ".join(map(repr, names[:_NAMED])) + more
+            what = "trains no norm layer" if pattern == NORMS else f"trains {listed}"
+            raise ValueError(
+                f"personal has {pattern!r}, which fits nothing: the model {what}; name how tensors begin,"
+                " such as 'head.', or take 'last(1)'"
+            )
+        found |= fitting
+    split = Split(layout, frozenset(found))
+    if not split.shared.dimension:
+        raise ValueError(
+            f"personal is {list(personal)}, which is all that the model trains: nothing would be learned"
+            " together; leave a layer out"
+        )
+    return split
+
+
+def _fitting(layout: Layout, pattern: str) -> set[str]:
+    names = _changed(layout)
+    if pattern == NORMS:
+        return set(layout.norms).intersection(names)
+    if last := _LAST.fullmatch(pattern):
+        layers = list(dict.fromkeys(_layer(t.name) for t in layout.parameters))[-int(last[1]) :]
+        return {name for name in names if _layer(name) in layers}
+    return {name for name in names if fnmatchcase(name, f"{pattern}*")}
+
+
+def _changed(layout: Layout) -> list[str]:
+    """Names of what training changes."""
+    return [t.name for t in (*layout.parameters, *layout.buffers)]
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a vector's own values lie, and its shared ones, in as few slices as can be."""
+
+    own: tuple[slice, ...]
+    shared: tuple[slice, ...]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor], personal: frozenset[str]) -> Self:
+        runs: dict[bool, list[slice]] = {True: [], False: []}
+        end = 0
+        for tensor in tensors:
+            start, end = end, end + tensor.size
+            kind = runs[tensor.name in personal]
+            if kind and kind[-1].stop == start:
+                start = kind.pop().start
+            kind.append(slice(start, end))
+        return cls(tuple(runs[True]), tuple(runs[False]))
+
+    def own_of(self, values: Vector) -> Vector:
+        return _taken(values, self.own)
+
+    def shared_of(self, values: Vector) -> Vector:
+        return _taken(values, self.shared) if self.own else values
+
+    def join(self, own: Vector, shared: Vector) -> Vector:
+        if not self.own:
+            return shared
+        whole = np.empty(len(own) + len(shared), np.float32)
+        for runs, values in ((self.own, own), (self.shared, shared)):
+            start = 0
+            for run in runs:
+                end = start + run.stop - run.start
+                whole[run], start = values[start:end], end
+        return whole
+
+
+def _taken(values: Vector, runs: Sequence[slice]) -> Vector:
+    return np.concatenate([values[:0], *(values[run] for run in runs)])
