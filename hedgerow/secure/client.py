@@ -64,10 +64,8 @@ def _check_plan(party: Party, setup: Setup) -> None:
         shape, plan = party.shape(clients), secure.plan(clients)
     except ValueError as error:
         raise errors.CohortTooSmall(str(error)) from error
-    if not plan.neighbours <= setup.neighbours < clients:
-        raise errors.TooFewNeighbours(
-            f"neighbours is {setup.neighbours}; it must be {plan.neighbours} or more"
-        )
+    if setup.neighbours != plan.neighbours:  # among more, the corrupt alone may have a threshold of shares
+        raise errors.TooFewNeighbours(f"neighbours is {setup.neighbours}; it must be {plan.neighbours}")
     if not plan.threshold <= setup.threshold <= setup.neighbours:
         raise errors.ThresholdTooLow(
             f"the threshold is {setup.threshold}; it must be {plan.threshold} or more"
@@ -121,6 +119,13 @@ def _check_adverts(party: Party, state: Joined, message: Adverts) -> None:
         raise errors.KeysChanged(f"the keys of {party.name!r} are not those that it sent")
     if len(names) < setup.survivors or len(names) <= setup.threshold:
         raise errors.TooFewSurvivors(f"{len(names)} clients have sent keys; {setup.survivors} are needed")
+    # Who is left out are honest clients, if it is the server that leaves them out.
+    corrupt = party.secure.corrupt_near(len(setup.members), len(names), setup.neighbours)
+    if corrupt >= setup.threshold:
+        raise errors.TooFewSurvivors(
+            f"{len(names)} of {len(setup.members)} clients have sent keys: of {setup.neighbours} neighbours"
+            f" among them {corrupt} may be corrupt, and could put a secret together"
+        )
     for advert in message.adverts:
         party.register.check(advert.name, advert.identity)
     used = [key for advert in message.adverts for key in (advert.mask_key, advert.share_key)]

@@ -30,6 +30,15 @@ def too_few_neighbours() -> None:
     join(neighbours=5, threshold=5)
 
 
+@cheats(errors.TooFewNeighbours)
+def so_many_neighbours_that_the_corrupt_among_them_have_a_threshold_of_shares() -> None:
+    """Of 200 clients 75 are neighbours and 39 shares open a mask; among all 199 the corrupt are 40."""
+    members = names(200)
+    rehearsal = Rehearsal(members, SecureAggregation())
+    assert rehearsal.setup.threshold <= 0.2 * len(members)
+    client.join(rehearsal.parties[VICTIM], replace(rehearsal.setup, neighbours=len(members) - 1))
+
+
 @cheats(errors.SurvivorFloorTooLow)
 def a_lowered_floor_of_survivors() -> None:
     join(survivors=2)
