@@ -1,6 +1,8 @@
 """One client's turn in a round: what it brings, spends, sends and keeps."""
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from hedgerow.client.data import client_samples
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, StateStore
 from hedgerow.client.trainer import Trainer
+from hedgerow.files import locked
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.rng import integer_seed
@@ -24,8 +27,11 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound
 from hedgerow.strategies.transforms.mask import to_ring
 from hedgerow.types import Arrays, Client, Fit, Payload, RoundContext, Samples, Vector
+from hedgerow.types.training import Diverged
 from hedgerow.wire.messages import TrainRequest
 from hedgerow.wire.replies import Reply
+
+log = logging.getLogger("hedgerow")
 
 _NONE: Vector = np.empty(0, np.float32)
 
@@ -144,9 +150,8 @@ class Turn:
         options: dict[str, Any] = dict(correction)
         if self.setting.keeps_training:
             options["state"] = self._kept.load(request.round).get(TRAINER, {})
-        own = self._account() if local.sample_noise else None
+        own = self._spend() if local.sample_noise else None
         if own is not None:
-            own.check()
             options["seeded_noise"] = self.setting.seeded_noise
         with span("train"):
             if self.setting.seeded_noise:  # for a trainer that draws from the global generators
@@ -155,9 +160,37 @@ class Turn:
                 request.model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
-        if own is not None:
+        if own is not None and self.setting.seeded_noise:
             own.record(request.round, fit)
         return fit
+
+    def masked_fit(self) -> Fit:
+        """What is to be masked; raises as `fit`."""
+        found: Fit | Exception
+        try:
+            found = self.fit(self.samples(), {})
+        except Diverged as error:
+            found = error
+        found = self.hidden(found)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def hidden(self, found: Fit | Exception) -> Fit | Exception:
+        """What came of training; under noise of clients, what is not finite as nothing learned.
+
+        Whoever chooses the model chooses what diverges on which samples, and
+        that a client has failed no noise would hide.
+        """
+        noise = self.setting.strategy.pipeline.noise
+        if noise is None or not noise.fewest:
+            return found
+        if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
+            found = Diverged(f"client {self.client!r}: its update is not finite")
+        if not isinstance(found, Diverged):
+            return found
+        log.error("%s; it counts as nothing learned", found)
+        return Fit(np.zeros(self.setting.trainer.layout.dimension, np.float32), _NONE, 1)
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
@@ -172,6 +205,16 @@ class Turn:
     @property
     def _kept(self) -> ClientState:
         return self.here.store.rounds
+
+    def _spend(self) -> account.Account:
+        """The account, in which a round of a real client stands before it trains: that it fails tells too."""
+        file, seeded = self._account_file(), self.setting.seeded_noise
+        with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
+            own = self._account()
+            own.check()
+            if not seeded:
+                own.record(self.request.round)
+        return own
 
     def _account(self) -> account.Account:
         file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise

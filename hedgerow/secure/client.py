@@ -35,10 +35,16 @@ from hedgerow.secure.register import Party, sample
 from hedgerow.secure.shamir import split
 from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
 
+_LONGEST_RUN = 200
+
 
 def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
     """Stage `keys`: check what the server plans, and answer with fresh keys."""
     check_names(setup.members, "members")
+    if len(setup.run) > _LONGEST_RUN:  # it is kept, on the disk, with those of other runs
+        raise errors.Malformed(
+            f"the run's name has {len(setup.run)} characters; at most {_LONGEST_RUN} are allowed"
+        )
     if party.name not in setup.members:
         raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
     party.register.require(setup.members)

@@ -78,4 +78,4 @@ def test_a_device_that_holds_nothing_out_tells_no_more_than_that(tmp_path) -> No
     device = Device(tmp_path / "device", OPEN)
     told = device.refused("evaluate", "heart", content=request())
     assert told == "This client could not answer; why is in its own log."
-    assert not device.answers
+    assert [answer["bytes"] for answer in device.answers] == [0]

@@ -28,6 +28,7 @@ from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.types.training import Diverged
 
 log = logging.getLogger("hedgerow")
 
@@ -211,7 +212,7 @@ class TorchTrainer:
             self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
-            raise ValueError(
+            raise Diverged(
                 f"{who}: training diverged (loss {loss:g}); the learning rate was "
                 f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
                 f"and check that the data are finite"

@@ -58,6 +58,11 @@ def a_cohort_whose_honest_clients_make_too_little_noise() -> None:
     client.join(party, rehearsal.setup)
 
 
+@cheats(errors.Malformed)
+def a_run_whose_name_fills_the_disk() -> None:
+    join(run="x" * 201)
+
+
 @cheats(errors.DuplicateMember)
 def a_member_twice_to_make_a_small_cohort_look_large() -> None:
     join(members=(*COHORT[:5], *COHORT[4:9]))
