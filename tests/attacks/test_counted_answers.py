@@ -10,7 +10,9 @@ from hedgerow.client import account
 from hedgerow.client.app import client_app
 from hedgerow.client.discretion import ClientFailed
 from hedgerow.client.flower import node_enrolment
-from hedgerow.client.guard import node_guard
+from hedgerow.client.guard import Guard, node_guard
+from hedgerow.experiments.config import schema
+from hedgerow.experiments.config.device_recipe import device_run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.secure.errors import Malformed
 from hedgerow.simulation import flower
@@ -107,3 +109,17 @@ def test_trust_on_first_use_is_no_text(tmp_path) -> None:
     config = {"enrolment": str(tmp_path), "trust-on-first-use": "false"}
     with pytest.raises(Malformed, match="true or false"):
         node_enrolment(Context(1, 1, config, RecordDict(), {}), "a")
+
+
+def test_a_row_more_in_a_devices_file_is_one_sample_more_that_it_trains_on(tmp_path) -> None:
+    """Test samples drawn among all rows would be others then, and 40 of 160 would change places."""
+
+    def trained(rows: int) -> set[float]:
+        file = tmp_path / "jane-doe.csv"
+        file.write_text("\n".join(["id,sick", *(f"{i},{i % 2}" for i in range(rows))]) + "\n")
+        guard = Guard(OPEN, data=str(file), data_options=(("label", "sick"),))
+        return set(device_run("heart", [], guard, "clinic").data().samples("clinic").x[:, 0].tolist())
+
+    few = trained(200)
+    schema._load.cache_clear()  # the file has changed, which no running device expects
+    assert len(trained(201) ^ few) == 1

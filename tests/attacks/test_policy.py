@@ -183,7 +183,7 @@ def test_a_device_with_a_file_trains_on_that_whatever_data_the_run_names(tmp_pat
     device = Device(tmp_path / "device", OPEN, str(file), **{"data-label": "sick", "client-name": "clinic"})
     reply = device.train()
     assert reply["hedgerow"]["client"] == "clinic"
-    assert reply["hedgerow.metrics"]["num-examples"] == 32
+    assert reply["hedgerow.metrics"]["num-examples"] == 40
     file.write_text("nonsense")
     recipe_app._device_client.cache_clear()
     told = device.refused("train", "heart", "seed=1", content=request())
