@@ -82,7 +82,7 @@ class SecureAggregation:
         >>> SecureAggregation().plan(100)
         Plan(clients=100, neighbours=41, threshold=21, survivors=61)
         >>> SecureAggregation().plan(1000)
-        Plan(clients=1000, neighbours=121, threshold=61, survivors=601)
+        Plan(clients=1000, neighbours=143, threshold=76, survivors=601)
         """
         return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.fewest)
 
@@ -90,8 +90,8 @@ class SecureAggregation:
         """Corrupt ones among a client's neighbours, at most, where `left` of a cohort are there to draw from.
 
         >>> secure = SecureAggregation()
-        >>> [secure.corrupt_near(1000, left, neighbours=121) for left in (1000, 800, 601)]
-        [60, 71, 86]
+        >>> [secure.corrupt_near(1000, left, neighbours=143) for left in (1000, 800, 601)]
+        [67, 75, 88]
         """
         drawn = min(neighbours, left - 1)
         return _bound(clients, left, _share(self.corrupt, clients), drawn, self.failure_bits)
