@@ -91,10 +91,9 @@ def _train(setting: Setting, client: LocalClient, content: Content) -> Content:
         request = whole_request(setting, client, content)
     refuse_in_the_clear(setting)
     turn = Turn(setting, client, request)
-    fit = turn.fit(turn.samples(), turn.correction())
     if setting.strategy.pipeline.only_sum:
-        return in_the_clear(turn, fit)
-    reply = turn.reply(fit)
+        return in_the_clear(turn, turn.masked_fit())
+    reply = turn.reply(turn.fit(turn.samples(), turn.correction()))
     with span("records"):
         return pack_reply(reply, round=request.round, client=client.name)
 
@@ -105,7 +104,7 @@ def _secure(setting: Setting, client: LocalClient) -> SecureClient:
 
     def fit(request: TrainRequest, shape: Shape) -> RingVector:
         turn = Turn(setting, client, request)
-        return turn.in_ring(turn.fit(turn.samples(), {}), shape)
+        return turn.in_ring(turn.masked_fit(), shape)
 
     def complete(request: TrainRequest) -> TrainRequest:
         return completed(request, setting.layers.layout, kept_constants(client.store))

@@ -51,7 +51,8 @@ def from_arrays(
         test: test samples as `(x, y)`, or the fraction of the samples that is
             held out for testing. It is held out of each client where there
             are clients, rounded down; else of each class, rounded down, and at
-            least one sample of it.
+            least one sample of it. 0 holds nothing out: for a device, which
+            measures on samples of its own.
         classes: names of the classes, where `y` is numbers from 0; in another
             case the classes are the different values of `y`, sorted.
         clients: `(n,)`, whose each sample is: a text or a number, the stable
@@ -214,8 +215,9 @@ def _hold_out(
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted places of the training samples and of the samples held out."""
-    checks.fraction(test=part)
     checks.probability(test=part)
+    if part == 0:
+        return np.arange(len(codes)), np.arange(0)
     random = generator(seed, "hold out")
     alike = codes if classes else np.zeros(len(codes), np.int64)  # numbers to predict are one group
     groups, group = np.unique(alike if owners is None else owners, return_inverse=True)

@@ -164,7 +164,6 @@ def test_where_data_are_replaced_a_divergence_is_at_most_that_of_the_sampled_mix
     assert best * (1 - 1e-6) <= found <= best * 1.02
 
 
-
 @pytest.mark.parametrize(
     "make",
     [
