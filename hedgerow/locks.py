@@ -135,7 +135,11 @@ def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0
         yield folder
         return
     folder = checks.path(folder=folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        problem = "a file is in the place of this folder, or of one above it; choose another folder"
+        raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from error
     found = folder.stat()
     key = found.st_dev, found.st_ino
     held = _wait_for(folder, key, keep, wait)

@@ -63,6 +63,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_with_a_model")
             {"epochs": 2.0},
             "epochs is 2.0; it must be a whole number of at least 1, such as 2",
         ),
+        ("iid", {"clients": 10**20}, f"it must be a whole number of at least 1 and at most {2**63 - 1}$"),
         ("iid", {"clients": True}, "clients is True; it must be a whole number"),
         ("client_app", {"data": DATASET}, "data is a Dataset; it must be a Federation"),
     ],
