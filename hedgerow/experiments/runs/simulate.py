@@ -25,7 +25,7 @@ from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
-from hedgerow.server.checkpoint import load_model
+from hedgerow.server.checkpoint import begun, load_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
@@ -141,7 +141,7 @@ def run_simulated(
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
             learner = learner_of(task, options, chosen)
-            start = start_of(learner, initial, seed)
+            start = start_of(learner, None if held and begun(held.path) else initial, seed)
         kept = held.path / "clients" if held else None
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
