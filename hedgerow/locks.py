@@ -186,8 +186,12 @@ def _locked(file: Path) -> int | None:
         if before is not None:
             log.info("%s was held by process %d, which has ended: taken over", file.parent, before.pid)
         content = json.dumps(asdict(Holder.this())).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            if os.pwrite(descriptor, content, 0) < len(content):
+                raise OSError(errno.ENOSPC, "the disk took only a part of the file")
+        except OSError as error:  # as on a full disk, which does not say of what
+            raise OSError(error.errno, error.strerror, str(file)) from error
     except BlockingIOError:
         os.close(descriptor)
         return None

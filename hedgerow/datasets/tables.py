@@ -57,6 +57,7 @@ def from_csv(
             cell. The error names the file, the row (the first row, with the
             names, is row 1) and the column.
     """
+    checks.kind(str, label=label)
     file = Path(path)
     rows = _rows(file, label)
     names = [name.strip() for name in next(iter(rows.values()), [])]
@@ -103,6 +104,7 @@ def from_parquet(
         import pyarrow.parquet
     except ImportError as problem:
         raise ImportError('Parquet files need pyarrow: pip install "hedgerow[parquet]"') from problem
+    checks.kind(str, label=label)
     file = Path(path)
     try:
         table = pyarrow.parquet.ParquetFile(file).read()

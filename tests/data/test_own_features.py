@@ -1,5 +1,6 @@
 """Features that people have in their arrays and tables: what is taken, and what is named."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,25 @@ def test_samples_with_a_masked_value_are_refused() -> None:
 def test_names_of_classes_may_be_an_array() -> None:
     made = hr.from_arrays(X, Y, classes=np.array(["no", "yes"]))
     assert [type(name) for name in made.classes] == [str, str]
+
+
+def test_samples_to_train_and_to_test_on_are_of_one_type() -> None:
+    train, test = hr.Samples(X, Y), hr.Samples(X.astype(int), Y)
+    with pytest.raises(ValueError, match="training samples of 'ours' are float32 and the test samples int64"):
+        hr.Dataset("ours", train, test, ("no", "yes"))
+
+
+@pytest.mark.parametrize("partition", [hr.dirichlet(3, 0.5), hr.shards(3, 2)])
+def test_samples_with_several_targets_are_dealt_without_looking_at_them(partition: Any) -> None:
+    samples = hr.Samples(X, X.astype(np.float32))
+    ours = hr.Dataset("ours", samples, samples, ())
+    with pytest.raises(ValueError, match=r"targets of the shape \(2,\).*; deal with iid or quantity_skew"):
+        ours.split(partition)
+    assert ours.split(hr.iid(3)).sizes().tolist() == [4, 4, 4]
+
+
+def test_an_ending_in_capitals_is_an_ending_too(tmp_path: Path) -> None:
+    (tmp_path / "DATA.CSV").write_text("a,y\n" + "1,no\n2,yes\n" * 4, encoding="utf-8")
+    assert hr.load_dataset(tmp_path / "DATA.CSV", label="y").classes == ("no", "yes")
+    with pytest.raises(ValueError, match="label is None; it must be a text"):
+        hr.load_dataset(tmp_path / "DATA.CSV", label=None)

@@ -148,6 +148,18 @@ def test_a_sweep_does_not_touch_another_sweeps_folder() -> None:
     assert [p.name for p in Path("mine").rglob("*")] == ["heart", "config.toml"]
 
 
+@pytest.mark.parametrize("there", ["config.toml", "report.html", "notes/mine.txt"])
+def test_a_sweep_takes_no_folder_of_a_run_or_of_anything_else(there: str) -> None:
+    file = Path("mine") / there
+    file.parent.mkdir(parents=True)
+    file.write_text("mine", encoding="utf-8")
+    result = hedgerow("sweep", "heart", "--out", "mine")
+    assert result.exit_code == 2
+    assert "mine is not empty and is not a sweep; choose another folder with --out" in result.stderr
+    assert [p for p in Path("mine").rglob("*") if p.is_file()] == [file]
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize("folder", ["taken", "taken/runs/heart"])
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_a_file_in_the_place_of_a_folder_is_said(command: str, folder: str) -> None:
