@@ -143,7 +143,7 @@ def from_npz(
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     values: NDArray[Any] = checks.array(**{what: x})
-    if values.dtype.kind == "O":  # as pandas gives a table of columns of several types
+    if values.dtype.kind == "O" and values.ndim:  # as pandas gives a table of columns of several types
         values = _of_objects(what, values)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise ValueError(
