@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -145,10 +144,9 @@ def from_npz(
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     values: NDArray[Any] = checks.array(**{what: x})
-    if values.dtype.kind == "O":  # as pandas gives a table of columns of several types
-        with suppress(TypeError, ValueError, OverflowError):
-            values = values.astype(np.float64)
-    if values.dtype.kind not in "biuf" or values.ndim < 2 or not len(values):
+    if values.dtype.kind == "O" and values.ndim:  # as pandas gives a table of columns of several types
+        values = _of_objects(what, values)
+    if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise ValueError(
             f"{what} has the type {values.dtype} and the shape {values.shape}; it must be numbers,"
             " (n, ...), and n at least 1"
@@ -156,6 +154,8 @@ def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     if values.dtype == np.uint8:
         return _pictures(what, values)
     if values.dtype.kind in "iu":
+        if int(values.max()) > checks.LARGEST:
+            raise ValueError(f"{what} holds {values.max()}; whole numbers must be at most {checks.LARGEST}")
         return values.astype(np.int64)
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
@@ -163,6 +163,23 @@ def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     if not finite.all():
         raise ValueError(f"{what} row {int(finite.argmin())} holds a value that is not a finite number")
     return values
+
+
+def _of_objects(what: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Python's objects as numbers, with the first one that is none named by its row."""
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        for row, held in enumerate(values):
+            for value in np.ravel(np.asarray(held, object)):
+                if targets.is_missing(value):
+                    raise targets.missing(what, row) from None
+                if not checks.is_number(value):
+                    raise ValueError(
+                        f"{what} row {row} holds {checks.shown(value)}; it must be numbers: turn dates,"
+                        " texts and categories into numbers, or leave their column out"
+                    ) from None
+        raise ValueError(f"{what} holds a number that float64 cannot hold") from None
 
 
 def _pictures(what: str, values: NDArray[np.uint8]) -> NDArray[np.float32]:

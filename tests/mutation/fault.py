@@ -27,7 +27,7 @@ def changed(file: str, tree: ast.Module) -> str | None:
 
 
 def put_in(file: str, function: str, tree: ast.Module) -> None:
-    """Give a function that is loaded the code that it has in the tree; what was computed before is forgotten."""
+    """Give a function that is loaded the code that it has in the tree; what was computed is forgotten."""
     found: Any = sys.modules[_module(file)]
     for name in function.split("."):
         found = vars(found)[name]
