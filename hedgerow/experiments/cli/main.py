@@ -9,6 +9,7 @@ import typer
 from hedgerow.experiments import policy_commands
 from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
+from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import terminal
@@ -67,6 +68,15 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "check": look_commands.check,
         "data": look_commands.data,
         "privacy": look_commands.privacy,
+    },
+    "Federation": {
+        "up": federation_commands.up,
+        "invite": federation_commands.invite,
+        "status": federation_commands.status,
+        "devices": federation_commands.devices,
+        "logs": federation_commands.logs,
+        "revoke": federation_commands.revoke,
+        "stop": federation_commands.stop,
     },
     "Devices": {"enrol": device_commands.enrol},
 }

@@ -114,7 +114,12 @@ def _served(
     check_held_out(federation, plan)
     test = _test(federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
-    here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
+    server = experiment.server
+    here = replace(
+        options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")},
+        timeout=server.deadline, over_select=server.over_select, retry=server.retry,
+        min_clients=server.min_clients or len(federation),
+    )  # fmt: skip
     return train(
         grid,
         experiment.strategy(),
@@ -127,7 +132,6 @@ def _served(
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,
-        min_clients=len(federation),
         client_evaluation=plan,
         record=experiment.run.record,
     )
