@@ -85,7 +85,7 @@ class Gateway:
             if request.path == "/leave":
                 leave(self._folder, self._sender(request.headers))
                 return Reply.of_json(200, {})
-            return Reply.of_json(200, vars(register.served(self._folder)) | {})
+            return Reply.of_json(200, register.served(self._folder).told())
         except (FederationError, OSError) as error:
             log.error("%s: %s", request.path, error)
             raise Refused(500, "the coordinator cannot answer now; its operator is told why") from error

@@ -198,6 +198,8 @@ class _Conversation:
             raise Refused(411, "a body needs its content-length")
         path = event.target.decode("latin-1").partition("?")[0]
         length = int(headers.get("content-length", "0"))
+        if not length:
+            self._http.next_event()  # its end: nothing is left unread, whatever is answered
         return Request(event.method.decode("latin-1"), path, headers, length, self._peer)
 
     async def _answered(self, request: Request) -> Reply:
@@ -212,14 +214,15 @@ class _Conversation:
         if self._http.they_are_waiting_for_100_continue:
             await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
         parts = []
-        while True:
+        while request.length:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 self._http.receive_data(await self._reader.read(_READ))
             elif isinstance(event, h11.Data):
                 parts.append(bytes(event.data))
             else:
-                return b"".join(parts)
+                break
+        return b"".join(parts)
 
     async def _send(self, reply: Reply) -> bool:
         """Send it; whether the connection goes on."""

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.checks import did_you_mean
 from hedgerow.client.secure.register_file import register_line
+from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
 from hedgerow.secure.errors import Malformed
@@ -146,7 +147,7 @@ def invite(folder: FederationFolder, name: str, out: Path) -> Path:
             "federation": settings.federation,
             "name": name,
             "address": settings.address,
-            "ca": (folder.path / "ca.pem").read_text() if settings.own_ca else None,
+            "ca": authority(folder).certificate.read_text() if settings.own_ca else None,
             "token": base64.urlsafe_b64encode(token).decode(),
             "administrator": settings.administrator or None,
         }

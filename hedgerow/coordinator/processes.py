@@ -61,8 +61,13 @@ class Process:
             )  # fmt: skip
         self._began = time.monotonic()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and not self.ended()
+
     def ended(self) -> str:
-        """How it ended; empty while it runs."""
+        """How it ended; empty while it runs, or before it was started."""
         code = None if self._process is None else self._process.poll()
         if code is None:
             return ""
@@ -77,7 +82,7 @@ class Process:
 
 def write_down(folder: FederationFolder, processes: Iterable[Process]) -> None:
     """Note which processes there are, so that they can be ended after this one was killed."""
-    found = {each.name: asdict(Holder.of(each.pid)) for each in processes if not each.ended()}
+    found = {each.name: asdict(Holder.of(each.pid)) for each in processes if each.running}
     folder.write(FILE, found)
 
 

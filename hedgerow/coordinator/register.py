@@ -1,9 +1,10 @@
 """The register of identities that a federation serves: the administrator's, or the one that joining made."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hedgerow.client.secure.register_file import register_line
-from hedgerow.client.secure.signed_register import Signature, read_signature, verify
+from hedgerow.client.secure.signed_register import Signature, head, read_signature, verify
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import Members
 from hedgerow.files import PRIVATE, write_whole
@@ -29,6 +30,13 @@ class Served:
     version: int
     administrator: str | None
 
+    def told(self) -> dict[str, Any]:
+        """What `/register` says."""
+        return {
+            "register": self.text, "trust": self.trust, "version": self.version,
+            "administrator": self.administrator,
+        }  # fmt: skip
+
 
 def served(folder: FederationFolder) -> Served:
     """The register, as it stands; raises `FederationError`."""
@@ -52,8 +60,8 @@ def rebuild(folder: FederationFolder, members: Members) -> None:
         for name, device in sorted(members.devices.items())
         if device.identity
     ]
-    head = "# as devices have joined; nobody has signed it\n"
-    write_whole(folder.path / FILE, (head + "".join(f"{line}\n" for line in lines)).encode(), mode=PRIVATE)
+    text = head(0, folder.settings.federation) + "".join(f"{line}\n" for line in lines)
+    write_whole(folder.path / FILE, text.encode(), mode=PRIVATE)
 
 
 def publish(folder: FederationFolder, text: str) -> Signature:

@@ -39,6 +39,7 @@ def status_of(folder: FederationFolder) -> Row:
     known = {name: Holder(**each) for name, each in folder.read(processes.FILE, {}).items()}
     runs = holder is not None and not holder.dead
     return {
+        "federation": settings.federation,
         "address": settings.address,
         "runs": runs,
         "processes": {name: each.pid for name, each in known.items() if runs and not each.dead},
@@ -55,7 +56,8 @@ def status_of(folder: FederationFolder) -> Row:
 def told(status: Mapping[str, Any]) -> list[str]:
     """The same, as lines."""
     register, running = status["register"], ", ".join(status["processes"])
-    lines = [f"{'runs' if status['runs'] else 'does not run'} at {status['address']}"]
+    runs = "runs" if status["runs"] else "does not run"
+    lines = [f"federation {status['federation']} {runs} at {status['address']}"]
     lines += [f"processes: {running}"] if running else []
     lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
     lines.append(status["gathering"])

@@ -78,6 +78,7 @@ class Supervisor:
         self._control: Control | None = None
         self._run: int | None = None
         self._server_app: Holder | None = None
+        self._before: Holder | None = None
         self._said = ""
         self._failure, self._failed_after, self._failures = "", -1, 0
         self._next_look = 0.0
@@ -129,7 +130,7 @@ class Supervisor:
         if self._control is not None and self._run is not None:
             with suppress(httpx.HTTPError):
                 self._control.stop_run(self._run)
-        pids = [each.pid for each in (self._gateway, self._link) if each is not None and not each.ended()]
+        pids = [each.pid for each in (self._gateway, self._link) if each is not None and each.running]
         if self._server_app is not None and not self._server_app.dead:
             pids.append(self._server_app.pid)
         processes.end(pids)
@@ -175,7 +176,7 @@ class Supervisor:
         """Start the run, or the next one where it was lost."""
         assert self._control is not None
         holder = holder_of(job.folder)
-        if self._run is not None and holder is not None:
+        if self._run is not None and holder is not None and holder != self._before:
             if holder.dead:
                 self._lost(job, "the ServerApp was killed")
                 return
@@ -184,6 +185,7 @@ class Supervisor:
             return
         self._next_look = time.monotonic() + _RUN_SECONDS
         if self._run is None:
+            self._before = holder  # of an earlier run that was killed
             self._run = self._control.start_run(job.server_app, job.client_app, job.config)
             return
         run = self._control.run(self._run)

@@ -54,17 +54,32 @@ def sign(text: str, secret: Secret, *, version: int, federation: str) -> str:
     """
     body = _LAST.sub("", _HEAD.sub("", text, count=1)).strip("\n")
     _check(body)
-    whole = f"# hedgerow register, version {version}, federation {federation}\n{body}\n"
+    whole = f"{head(version, federation)}{body}\n"
     signature = Ed25519PrivateKey.from_private_bytes(secret).sign(_digest(whole))
     return f"{whole}# signed by {identity_key(secret).hex()}: {signature.hex()}\n"
 
 
+def head(version: int, federation: str) -> str:
+    """The first line of a register; version 0 is of one that nobody has signed."""
+    return f"# hedgerow register, version {version}, federation {federation}\n"
+
+
+def sign_next(text: str, secret: Secret) -> str:
+    """A register as a coordinator gives it, or signed before, signed as the version after that; as `sign`."""
+    found = _HEAD.match(text)
+    if found is None:
+        raise Malformed(
+            "its first line names no federation; take the coordinator's own: register.toml in its folder"
+        )
+    return sign(text, secret, version=int(found[1]) + 1, federation=found[2])
+
+
 def read_signature(text: str) -> Signature:
     """What it says of itself, not verified; raises `Malformed` where nobody has signed it."""
-    head, last = _HEAD.match(text), _LAST.search(text)
-    if head is None or last is None:
+    first, last = _HEAD.match(text), _LAST.search(text)
+    if first is None or last is None:
         raise Malformed("nobody has signed it; run hedgerow register sign where the administrator's key lies")
-    return Signature(int(head[1]), head[2], last[1])
+    return Signature(int(first[1]), first[2], last[1])
 
 
 def verify(text: str, administrator: str | None) -> Signature:

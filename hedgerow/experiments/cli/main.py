@@ -11,6 +11,7 @@ from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import terminal
 
@@ -83,5 +84,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
+device_commands.register.command("sign")(register_commands.sign)
+device_commands.register.command("publish")(register_commands.publish)
 app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")
 app.add_typer(policy_commands.policy, name="policy", rich_help_panel="Devices")
