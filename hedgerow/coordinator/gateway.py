@@ -51,7 +51,8 @@ class Gateway:
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
-        self._pace, self._heard = Pace(), dict[str, float]()
+        # Of a gateway before this one: who is there has not left because it was started again.
+        self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._rates = Rates(per_second=100.0, burst=400)
         self._strangers = Rates(per_second=1.0, burst=60)
         self._link = httpx.AsyncClient(

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 
 FILE = "presence.json"
 ONLINE_SECONDS = 30.0
@@ -42,8 +42,16 @@ class Gathering:
         return f"{text}; waiting for {', '.join(self.missing)}"
 
 
+def heard(folder: FederationFolder) -> dict[str, float]:
+    """`{name: when it was heard of last}`, in Unix seconds; empty where that cannot be read."""
+    try:
+        return {str(name): float(when) for name, when in folder.read(FILE, {}).items()}
+    except (FederationError, TypeError, ValueError, AttributeError):
+        return {}  # it is written anew within seconds
+
+
 def online(folder: FederationFolder) -> dict[str, float]:
     """`{name: seconds since it was heard of}` of those that are there."""
     now = time.time()
-    ages = {name: max(0.0, now - heard) for name, heard in folder.read(FILE, {}).items()}
+    ages = {name: max(0.0, now - when) for name, when in heard(folder).items()}
     return {name: age for name, age in sorted(ages.items()) if age < ONLINE_SECONDS}

@@ -24,12 +24,14 @@ class Asked:
         cohort: names of those who were asked last, sorted.
         outcome: of the last time.
         bytes_up, bytes_down: `{client: bytes}` of all times together.
+        announced: whether it was announced before, by a server that was killed then.
     """
 
     cohort: tuple[str, ...]
     outcome: Outcome
     bytes_up: dict[str, int]
     bytes_down: dict[str, int]
+    announced: bool
 
 
 def check_asking(strategy: Strategy, options: RunOptions) -> None:
@@ -47,10 +49,11 @@ def ask(
     """Ask a cohort for its round; again, as often as the options say, where too few count."""
     up: dict[str, int] = {}
     down: dict[str, int] = {}
+    before = kind.announced(state.round + 1)
     for left in range(options.retry, -1, -1):
         roster.refresh(grid)
-        cohort = _cohort(kind, strategy, state, roster, options.over_select)
-        names = kind.announced(state.round + 1) or tuple(cohort.nodes)
+        cohort = _cohort(kind, strategy, state, roster, before, options.over_select)
+        names = before or tuple(cohort.nodes)
         kind.open(state, cohort)
         outcome = kind.close()
         _add(up, outcome.replies.bytes_up)
@@ -59,14 +62,18 @@ def ask(
         if not left or not (failed := outcome.aggregated(state).failed):
             break
         log.warning("round %d is asked for again: %s", state.round + 1, failed)
-    return Asked(names, outcome, up, down)
+    return Asked(names, outcome, up, down, before is not None)
 
 
 def _cohort(
-    kind: RoundKind, strategy: Strategy, state: ServerState, roster: Roster, over_select: float
+    kind: RoundKind,
+    strategy: Strategy,
+    state: ServerState,
+    roster: Roster,
+    before: tuple[str, ...] | None,
+    over_select: float,
 ) -> Cohort:
     number, there = state.round + 1, roster.names
-    before = kind.announced(number)
     if before is not None:
         present = set(there)
         return Cohort({name: roster.node(name) for name in before if name in present}, len(there))

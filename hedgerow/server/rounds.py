@@ -159,7 +159,8 @@ def loop(
             return
         asked = ask(kind, strategy, state, roster, grid, options)
         outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
-        if kind.shows_replies:
+        # Devices may rightly refuse to answer a round again, and answer the next one.
+        if kind.shows_replies and not asked.announced:
             failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
             found = outcome.aggregated(state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hedgerow.client.app import client_app
-from hedgerow.coordinator import processes
+from hedgerow.coordinator import members, processes
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.store import RunFolder
@@ -63,6 +63,14 @@ class Coordinated:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def invite(self, name: str) -> Path:
+        return members.invite(self.folder, name, self.home)
+
+    def kill_up(self) -> None:
+        assert self.up is not None
+        self.up.kill()
+        self.up.wait(timeout=30)
+
     def join(self, name: str) -> Device:
         """A device that holds the data of the recipe's client of that name."""
         experiment = load(self.recipe, self.overrides)
@@ -70,7 +78,7 @@ class Coordinated:
         app = client_app(
             experiment.task(), experiment.federation, experiment.strategy(), state_folder=state, guard=None
         )
-        device = Device(Path(self.home / self.command("invite", name).strip()), app, state)
+        device = Device(self.invite(name), app, state)
         device.join()
         self.devices.append(device.start())
         return device
