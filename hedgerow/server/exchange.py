@@ -23,6 +23,14 @@ class Instructs(Protocol):
         """A message to a node."""
 
 
+@runtime_checkable
+class Repeats(Protocol):
+    """A grid that can send a message in another way, where its receiver has not understood it."""
+
+    def again(self, reply: Message) -> str:
+        """Send the message that this replies to anew, if it asks for that; the new id, or an empty text."""
+
+
 def instruction(grid: Grid, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
     """A message to a node, as the grid makes it, or Flower."""
     if isinstance(grid, Instructs):
@@ -42,21 +50,21 @@ def exchange(
     started = time.monotonic()
     nodes = [message.metadata.dst_node_id for message in messages]
     ids = list(grid.push_messages(messages))
-    waiting = {message_id: node for message_id, node in zip(ids, nodes, strict=True) if message_id}
+    waiting = {message_id: place for place, message_id in enumerate(ids) if message_id}
     pause = _FIRST_PAUSE
     while waiting and (timeout is None or time.monotonic() - started < timeout):
         before = len(waiting)
         for reply in grid.pull_messages(list(waiting)):
-            node = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if node is not None:
-                yield node, reply
+            place = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if place is None:
+                continue
+            if isinstance(grid, Repeats) and (again := grid.again(reply)):
+                waiting[again] = place
+            else:
+                yield nodes[place], reply
         # Flower's grids are polled: often while replies come in, seldom while they do not.
         pause = _FIRST_PAUSE if len(waiting) < before else min(2 * pause, _LONGEST_PAUSE)
         if waiting:
             time.sleep(pause)
-    replied = set(ids) - set(waiting)
-    yield from (
-        (node, None)
-        for message_id, node in zip(ids, nodes, strict=True)
-        if message_id not in replied or not message_id
-    )
+    silent = set(waiting.values())
+    yield from ((node, None) for place, node in enumerate(nodes) if place in silent or not ids[place])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.datasets import Federation
+from hedgerow.client.trainers import Computing, make_trainer
+from hedgerow.experiments.announce import announcement_of, run_id
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
@@ -15,9 +15,10 @@ from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, st
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
+from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
-from hedgerow.types import RoundResult, RunOptions, Samples
+from hedgerow.types import RoundResult, RunOptions
 from hedgerow.types.options import IDENTITY, Simulating, options_for
 
 
@@ -84,13 +85,14 @@ def _simulated(
         task = experiment.task()
     with span("pretrain"):
         initial = starting_model(experiment) or experiment.initial
+    test = federation.dataset.test
     return run_simulated(
         task,
         federation,
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=test if len(test) else None,
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -110,13 +112,14 @@ def _served(
             " simulated clients attack"
         )
     # What [run] says is for the clients: the server measures the model, on the CPU.
-    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
-    check_held_out(federation, plan)
-    test = _test(federation)
+    trainer = make_trainer(options.trainer, experiment.task(), Computing("cpu"))
+    test, plan = experiment.test(), _plan(experiment)
+    clients = _clients_meant(experiment, plan)
+    announced = announcement_of(experiment, trainer.layout, run_id(held.path))
     identity = {name: getattr(options, name) for name in IDENTITY}
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
-        grid,
+        DescribedGrid(grid, announced),
         experiment.strategy(),
         start_of(trainer, starting_model(experiment) or experiment.initial, experiment.seed),
         trainer.layout,
@@ -127,15 +130,24 @@ def _served(
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,
-        min_clients=len(federation),
+        min_clients=clients,
         client_evaluation=plan,
         record=experiment.run.record,
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def _clients_meant(experiment: Experiment, plan: EvaluationPlan | None) -> int:
+    """How many clients a run waits for; raises `ValueError` where they hold out nothing that it asks for."""
+    if not experiment.elsewhere:
+        federation = experiment.federation()
+        check_held_out(federation, plan)
+        return len(federation)
+    if plan is not None and experiment.data.held_out is None:
+        raise ValueError(
+            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
+        )
+    asked = experiment.strategy_config
+    return asked.population or asked.clients_per_round or 1
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:
