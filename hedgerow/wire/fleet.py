@@ -3,7 +3,7 @@
 It is the part of Flower's Fleet API that a node needs, `POST /v1/fleet/NAME` with a request as its
 body and a reply in the answer; built here, so that a device needs no Flower. A test holds every
 field to the Flower that is installed. A message's records do not travel in it, but as objects (see
-`wire.objects`), and so the field `content` is left out.
+`wire.objects`): its `content` is there where it has any, and empty.
 """
 
 from typing import Any
@@ -28,7 +28,8 @@ SCHEMA: dict[str, tuple[Field, ...]] = {
         ("src_task_id", 10, "uint64?"), ("dst_task_id", 11, "uint64?"),
     ),
     "Error": (("code", 1, "sint64"), ("reason", 2, "string")),
-    "Message": (("metadata", 1, "Metadata"), ("error", 3, "Error")),
+    "RecordDict": (),
+    "Message": (("metadata", 1, "Metadata"), ("content", 2, "RecordDict"), ("error", 3, "Error")),
     "RegisterNodeFleetRequest": (("public_key", 1, "bytes"),),
     "RegisterNodeFleetResponse": (("node_id", 1, "uint64"),),
     "ActivateNodeRequest": (("public_key", 1, "bytes"), ("heartbeat_interval", 2, "double")),

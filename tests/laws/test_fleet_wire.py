@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord as FlowerConfig
-from flwr.proto import error_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2
+from flwr.proto import error_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, recorddict_pb2
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from google.protobuf import descriptor_pb2
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from hedgerow.wire.arrays import pack_arrays
 from hedgerow.wire.content import ConfigRecord
 from tests.laws.test_wire import contents
 
-MODULES = (error_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2)
+MODULES = (error_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, recorddict_pb2)
 
 
 def form(field: descriptor_pb2.FieldDescriptorProto) -> tuple:
@@ -34,7 +34,7 @@ def test_every_field_has_the_number_and_type_that_flower_gives_it() -> None:
         for field in message.field:
             assert form(field) == theirs[message.name][field.name], (message.name, field.name)
             fields += 1
-    assert (len(fleet.FLEET), fields) == (22, 51)
+    assert (len(fleet.FLEET), fields) == (23, 52)
 
 
 @given(contents)

@@ -10,6 +10,7 @@ from hedgerow.experiments import policy_commands
 from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import terminal
 
@@ -68,7 +69,11 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "data": look_commands.data,
         "privacy": look_commands.privacy,
     },
-    "Devices": {"enrol": device_commands.enrol},
+    "Devices": {
+        "join": node_commands.join,
+        "leave": node_commands.leave,
+        "enrol": device_commands.enrol,
+    },
 }
 for panel, commands in PANELS.items():
     for name, command in commands.items():
