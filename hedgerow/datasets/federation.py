@@ -1,14 +1,14 @@
 """A data set that lies with clients."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.datasets.held_out import hold_out
+from hedgerow.datasets.held_out import hold_out_of
 from hedgerow.types import Samples
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Federation:
         if self.held:
             raise ValueError("this federation holds samples out already; hold out from the one before it")
         parts = [
-            hold_out(len(index), share, by, client=name, seed=seed)
+            hold_out_of(
+                partial(self.dataset.train.take, index), len(index), share, by, client=name, seed=seed
+            )
             for name, index in zip(self.names, self.indices, strict=True)
         ]
         trained, held = (

@@ -58,7 +58,7 @@ def from_csv(
             names, is row 1) and the column.
     """
     file = Path(path)
-    rows = _rows(file)
+    rows = read_rows(file)
     names = [name.strip() for name in next(iter(rows.values()), [])]
     _check_names(file, names, label, client)
     places = list(rows)[1:]
@@ -123,7 +123,7 @@ def from_parquet(
     return _dataset(file, x, y, texts.get(client or ""), test, seed, note)
 
 
-def _rows(file: Path) -> dict[int, list[str]]:
+def read_rows(file: Path) -> dict[int, list[str]]:
     """The cells of each row that has any, by its number."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -169,7 +169,7 @@ def _features(
 
 
 def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int]) -> list[float]:
-    numbers = [_number(cell) for cell in cells]
+    numbers = [as_number(cell) for cell in cells]
     for place, cell, number in zip(places, cells, numbers, strict=True):
         if not abs(number) <= _LARGEST:
             comma = "; write decimals with a point" if "," in cell else ""
@@ -179,7 +179,8 @@ def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int])
     return numbers
 
 
-def _number(cell: str) -> float:
+def as_number(cell: str) -> float:
+    """What a cell says; not a number where it says none."""
     try:
         return float(cell)
     except ValueError:
@@ -192,7 +193,7 @@ def _targets(
     """Numbers to predict, `(n,) float64`, or names of classes."""
     if task is not None:
         checks.one_of(targets.TASKS, task=task)
-    known = [math.isfinite(_number(cell)) for cell in cells]
+    known = [math.isfinite(as_number(cell)) for cell in cells]
     others = {cell for cell, is_number in zip(cells, known, strict=True) if not is_number}
     missing = any(known) and bool(others) and all(cell.casefold() in _MISSING for cell in others)
     numeric = bool(cells) and all(known)

@@ -1,123 +1,88 @@
-"""A grid whose nodes are told what the run is: by a description once, by its digest in each message.
+"""A grid whose messages say of which run they are, for devices that run no code of the server's."""
 
-A node that takes no code from a server has to know strategy and model as data.
-The `query` message carries them; each later message names their digest and the
-run. A node that has lost the description says so, and is sent it again.
-"""
-
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Iterable
+from typing import final
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.run import Run
 
-RECORD = "hedgerow.description"
-UNKNOWN = "unknown-description"
-"""What the reason of an error begins with, where a node does not know a digest."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """What nodes are told of a run.
-
-    Attributes:
-        json: strategy and task, as canonical JSON.
-        run: name of the run.
-        version: of Hedgerow.
-        model_hash: of the model that the run begins with, 64 hex digits.
-    """
-
-    json: str
-    run: str
-    version: str
-    model_hash: str
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any], run: str, version: str, model_hash: str) -> "Description":
-        """The description that says this.
-
-        >>> Description.of({"b": 1, "a": [2]}, "00", "0.1.0", "ff").json
-        '{"a":[2],"b":1}'
-        """
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        return cls(text, run, version, model_hash)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the JSON, 64 hex digits."""
-        return hashlib.sha256(self.json.encode()).hexdigest()
-
-    def whole(self) -> ConfigRecord:
-        """All of it, for a node that is asked who it is."""
-        return ConfigRecord(
-            {"digest": self.digest, "json": self.json, "run": self.run, "version": self.version,
-             "model_hash": self.model_hash}
-        )  # fmt: skip
-
-    def named(self) -> ConfigRecord:
-        """Its digest, for a node that was told before."""
-        return ConfigRecord({"digest": self.digest, "run": self.run})
+from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announcement
+from hedgerow.records import filled
 
 
 @final
 class DescribedGrid(Grid):
-    """A grid around another one; what it adds to a message is no part of the ledger of bytes."""
+    """Puts `hedgerow.description` into every message, whole where its receiver may not know it.
 
-    def __init__(self, inner: Grid, description: Description) -> None:
-        self._inner, self._whole, self._named = inner, description.whole(), description.named()
+    A device that answers that it does not know the description gets the same message once more, with
+    all of it, from `server.exchange`. Flower's own nodes pass the record over.
 
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages, each with the description, or its digest."""
-        contents: dict[int, RecordDict] = {}  # a cohort shares one
-        described = []
-        for message in messages:
-            about, content = message.metadata, message.content
-            if id(content) not in contents:
-                record = self._whole if about.message_type == "query" else self._named
-                contents[id(content)] = RecordDict({**content, RECORD: record})
-            described.append(_message(contents[id(content)], message))
-        return self._inner.push_messages(described)
+    Args:
+        grid: where the clients are.
+        announcement: of the run.
+    """
 
-    def explanation(self, reply: Message) -> Message | None:
-        """The description, for a node that does not know it."""
-        if not reply.has_error() or not (reply.error.reason or "").startswith(UNKNOWN):
-            return None
-        return Message(RecordDict(), dst_node_id=reply.metadata.src_node_id, message_type="query")
+    def __init__(self, grid: Grid, announcement: Announcement) -> None:
+        self._grid = grid
+        self._whole = filled(ConfigRecord(), announcement.whole())
+        self._short = filled(ConfigRecord(), announcement.short())
+        self._sent: dict[str, Message] = {}
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """As the inner grid."""
-        return self._inner.pull_messages(message_ids)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """As the inner grid."""
-        return self._inner.get_node_ids()
-
-    def set_run(self, *arguments: Any, **others: Any) -> None:
-        """As the inner grid."""
-        self._inner.set_run(*arguments, **others)
+    def set_run(self, run: Run) -> None:
+        """Of the grid within."""
+        self._grid.set_run(run)
 
     @property
-    def run(self) -> Any:
-        """As the inner grid."""
-        return self._inner.run
+    def run(self) -> Run:
+        """Of the grid within."""
+        return self._grid.run
 
-    def create_message(self, *arguments: Any, **others: Any) -> Message:
-        """As the inner grid."""
-        return self._inner.create_message(*arguments, **others)
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Of the grid within."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """As the inner grid."""
-        return self._inner.send_and_receive(messages, timeout=timeout)
+    def get_node_ids(self) -> list[int]:
+        """Of the grid within."""
+        return list(self._grid.get_node_ids())
 
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages, each with what it says of the run; their ids, in order."""
+        pushed = list(messages)
+        ids = self._push(pushed)
+        short = (message.metadata.message_type != "query" for message in pushed)
+        self._sent = {k: m for k, m, again in zip(ids, pushed, short, strict=True) if again and k}
+        return ids
 
-def _message(content: RecordDict, like: Message) -> Message:
-    about = like.metadata
-    return Message(
-        content, dst_node_id=about.dst_node_id, message_type=about.message_type,
-        group_id=about.group_id, ttl=about.ttl,
-    )  # fmt: skip
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies that have come."""
+        return self._grid.pull_messages(message_ids)
+
+    def again(self, reply: Message) -> str:
+        """Send a message anew, with the whole description, if that is what its receiver asks for.
+
+        Returns:
+            The new message's id; empty where it does not ask, or was sent the whole already.
+        """
+        message = self._sent.pop(reply.metadata.reply_to_message_id, None)
+        asks = reply.has_error() and (reply.error.reason or "").startswith(UNKNOWN)
+        return self._push([message], whole=True)[0] if asks and message is not None else ""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Not used here: `server.exchange` takes the replies one by one."""
+        raise NotImplementedError("take the replies as they come, with server.exchange")
+
+    def _push(self, messages: list[Message], *, whole: bool = False) -> list[str]:
+        for message in messages:
+            queried = message.metadata.message_type == "query"
+            record = self._whole if whole or queried else self._short
+            # A content is shared by the messages of a cohort, and measured without this record.
+            message.content = filled(RecordDict(), {**message.content, RECORD: record})
+        return list(self._grid.push_messages(messages))

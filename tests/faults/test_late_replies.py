@@ -6,8 +6,9 @@ import pytest
 from flwr.app import Error, Message
 
 from hedgerow.client.app import client_app
+from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announcement
 from hedgerow.server.app import train
-from hedgerow.server.described import RECORD, UNKNOWN, DescribedGrid, Description
+from hedgerow.server.described import DescribedGrid
 from hedgerow.server.replies import NO_REPLY, TOO_LATE
 from hedgerow.simulation.clients import FIRST_NODE_ID
 from hedgerow.simulation.flower import task_identity
@@ -98,7 +99,7 @@ def test_a_node_under_the_name_of_another_takes_no_part(caplog):
     assert "has joined as 'intruder'" in caplog.text
 
 
-DESCRIPTION = Description.of({"strategy": {"preset": "fedavg"}}, "00" * 16, "0.1.0", "ff" * 32)
+DESCRIPTION = Announcement.of({"strategy": {"preset": "fedavg"}}, run="00" * 16, version="0.1.0")
 
 
 class Forgetful:
@@ -129,6 +130,7 @@ def test_a_device_is_told_the_run_once_and_again_where_it_has_forgotten_it():
     results, slow = run(strategy, app=app, wrap=lambda grid: DescribedGrid(grid, DESCRIPTION))
     assert model(results) == model(plain)
     assert sorted(told for told, _ in app.told) == sorted([*DATA.names, name])
-    assert {json for _, json in app.told} == {DESCRIPTION.json}
+    assert {json for _, json in app.told} == {DESCRIPTION.description}
     assert [r.bytes_down for r in results] == [r.bytes_down for r in plain]
-    assert {len(content[RECORD]) for _, kind, content in slow.sent if kind == "train"} == {2}
+    whole = [to for to, kind, content in slow.sent if kind == "train" and "json" in content[RECORD]]
+    assert whole == [name]

@@ -197,13 +197,14 @@ def _job(experiment: "Experiment", run: Path, folder: "FederationFolder") -> "Jo
     from hedgerow.experiments.config.schema import to_toml
     from hedgerow.experiments.flower_app import coordinated, recipe_app
     from hedgerow.experiments.round_lines import RoundLines
+    from hedgerow.experiments.runs.run import clients_meant
     from hedgerow.experiments.runs.store import RunFolder
     from hedgerow.locks import hold
 
-    coordinated.describable(experiment)
+    coordinated.check_describable(experiment)
     with hold(run, keep=True):
         there = RunFolder.create(run, to_toml(experiment), extend=True)
-    wanted = experiment.server.min_clients or len(experiment.federation())
+    wanted = clients_meant(experiment)
     config = {"run": str(run), "federation": str(folder.path)}
     folder.write("job.json", {**config, "wanted": wanted, "rounds": experiment.rounds})
     return Job(

@@ -11,6 +11,7 @@ from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import terminal
@@ -79,7 +80,11 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "revoke": federation_commands.revoke,
         "stop": federation_commands.stop,
     },
-    "Devices": {"enrol": device_commands.enrol},
+    "Devices": {
+        "join": node_commands.join,
+        "leave": node_commands.leave,
+        "enrol": device_commands.enrol,
+    },
 }
 for panel, commands in PANELS.items():
     for name, command in commands.items():

@@ -201,7 +201,7 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return f"{(base / Path(file).expanduser()).resolve()}:{attribute}"
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
         return str((base / Path(value).expanduser()).resolve())
-    if key == "model.initial" and isinstance(value, str) and value:
+    if key in ("model.initial", "data.files", "data.test_file") and isinstance(value, str) and value:
         return str((base / Path(value).expanduser()).resolve())
     return value
 

@@ -6,18 +6,20 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.datasets import Federation
+from hedgerow.client.trainers import Computing, make_trainer
+from hedgerow.experiments.announce import announcement_of
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
+from hedgerow.server.announced import run_id
 from hedgerow.server.app import train
+from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
-from hedgerow.types import RoundResult, RunOptions, Samples
+from hedgerow.types import RoundResult, RunOptions
 from hedgerow.types.options import IDENTITY, Simulating, options_for
 
 
@@ -84,13 +86,14 @@ def _simulated(
         task = experiment.task()
     with span("pretrain"):
         initial = starting_model(experiment) or experiment.initial
+    test = federation.dataset.test
     return run_simulated(
         task,
         federation,
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(federation),
+        test=test if len(test) else None,
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -110,18 +113,24 @@ def _served(
             " simulated clients attack"
         )
     # What [run] says is for the clients: the server measures the model, on the CPU.
-    trainer, federation, plan = TorchTrainer(experiment.task()), experiment.federation(), _plan(experiment)
-    check_held_out(federation, plan)
-    test = _test(federation)
+    trainer = make_trainer(options.trainer, experiment.task(), Computing("cpu"))
+    test, plan = experiment.test(), _plan(experiment)
+    if not experiment.elsewhere:
+        check_held_out(experiment.federation(), plan)
+    elif plan is not None and experiment.data.held_out is None:
+        raise ValueError(
+            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
+        )
+    announced = announcement_of(experiment, trainer.layout, run_id(held.path))
     identity = {name: getattr(options, name) for name in IDENTITY}
     server = experiment.server
     here = replace(
         options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")},
         timeout=server.deadline, over_select=server.over_select, retry=server.retry,
-        min_clients=server.min_clients or len(federation),
+        min_clients=clients_meant(experiment),
     )  # fmt: skip
     return train(
-        grid,
+        DescribedGrid(grid, announced),
         experiment.strategy(),
         start_of(trainer, starting_model(experiment) or experiment.initial, experiment.seed),
         trainer.layout,
@@ -137,9 +146,14 @@ def _served(
     )
 
 
-def _test(federation: Federation) -> Samples | None:
-    """What the global model is measured on, where there is anything."""
-    return federation.dataset.test if len(federation.dataset.test) else None
+def clients_meant(experiment: Experiment) -> int:
+    """How many clients a federation waits for: as `[server]` says, or all of the experiment's."""
+    if experiment.server.min_clients is not None:
+        return experiment.server.min_clients
+    if not experiment.elsewhere:
+        return len(experiment.federation())
+    asked = experiment.strategy_config
+    return asked.population or asked.clients_per_round or 1
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:

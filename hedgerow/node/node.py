@@ -1,0 +1,239 @@
+"""The life of a node: it connects, looks for messages, answers them, and comes back whatever happens."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, final
+
+from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
+from hedgerow.node.device import Device, wait_for_clock
+from hedgerow.node.fleet import INTERVAL, Fleet, Lost
+from hedgerow.node.outbox import Outbox, Pending
+from hedgerow.node.responder import Responder, reason_of
+from hedgerow.secure.errors import Refused
+from hedgerow.types import PayloadError
+from hedgerow.wire import objects
+from hedgerow.wire.codec import decode
+from hedgerow.wire.fleet import FLEET
+
+log = logging.getLogger("hedgerow")
+
+_CLIENT_FAILED = 2
+"""Flower's code of a client that raises."""
+
+_QUICK, _SLOW, _QUICK_FOR = 0.2, 3.0, 30.0
+_GOODBYE_SECONDS = 5.0
+_ATTEMPTS = 5
+"""With a message that its server has an error of its own with."""
+
+
+class Stopped(BaseException):
+    """The process is asked to end while it works."""
+
+
+@final
+class Node:
+    """A device that takes part, until it is stopped.
+
+    Args:
+        device: its folder, which this process holds.
+        told: is given a line for a person each time that something changes.
+
+    `stop` may be called from a signal handler.
+    """
+
+    def __init__(self, device: Device, told: Callable[[str], None] = log.info) -> None:
+        self._device, self._told = device, told
+        self._outbox = Outbox(device.folder / "outbox")
+        self._responder = Responder(device, self._outbox)
+        self._stop, self._gone = threading.Event(), threading.Event()
+        self._working, self._failed = False, 0
+        self._said = ""
+
+    def stop(self) -> None:
+        """End as soon as the server can be told; what is being worked on is done again the next time."""
+        self._stop.set()
+        if self._working:
+            raise Stopped
+
+    def run(self) -> None:
+        """Take part until `stop`; errors of the network, and a full disk, are waited out."""
+        if not wait_for_clock(self._device.enrolled.since):
+            self._tell(
+                "the clock is before the day on which this device joined: set it; going on all the same"
+            )
+        backoff = Backoff()
+        while not self._stop.is_set():
+            connection = self._connection()
+            fleet = Fleet(connection, self._device.enrolled.node)
+            try:
+                self._activate(fleet)
+                self._tell(f"{self._device.name} is connected to {self._device.enrolled.kit.address}")
+                self._serve(fleet, backoff)
+                if self._stop.is_set():
+                    self._goodbye(fleet)
+            except Unreachable as error:
+                self._wait(backoff.seconds(error.seconds), str(error))
+            except Denied as error:
+                self._wait(backoff.seconds(), f"{error}{_REMEDIES.get(error.status, '')}")
+            except OSError as error:  # a full disk, say: what is not written down is not sent
+                self._wait(backoff.seconds(), str(error))
+            except Stopped:
+                self._goodbye(fleet)
+            finally:
+                connection.close()
+
+    def _connection(self, seconds: float = 60.0) -> Connection:
+        kit = self._device.enrolled.kit
+        return Connection(kit.address, kit.ca, self._device.key, seconds=seconds)
+
+    def _activate(self, fleet: Fleet) -> None:
+        """Say that the node is there; its last session, which may count still, is ended first."""
+        public = self._device.key.public
+        if not self._device.enrolled.gateway:
+            fleet.register(public)
+        if fleet.node:
+            try:
+                fleet.deactivate()
+            except Denied as error:
+                log.debug("not deactivated: %s", error)
+        fleet.activate(public)
+        self._device.change(node=fleet.node)
+
+    def _serve(self, fleet: Fleet, backoff: Backoff) -> None:
+        """Answer messages until the node is stopped, or the server does not count it any more."""
+        self._gone = gone = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(fleet.node, gone), daemon=True)
+        beating.start()
+        try:
+            for come in self._outbox.pending():
+                self._finish(fleet, come)
+            last = time.monotonic()
+            while not self._stop.is_set() and not gone.is_set():
+                if (pulled := fleet.pull()) is not None:
+                    self._finish(fleet, self._outbox.receive(*pulled))
+                    last = time.monotonic()
+                backoff.reset()
+                if pulled is None:
+                    self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
+        finally:
+            gone.set()
+
+    def _beat(self, node: int, gone: threading.Event) -> None:
+        """Say that the node is there while it works, on a connection of its own."""
+        connection = self._connection(seconds=INTERVAL / 3)
+        fleet = Fleet(connection, node)
+        while not gone.wait(INTERVAL / 3):
+            try:
+                if not fleet.heartbeat():
+                    gone.set()
+            except (Unreachable, Denied) as error:
+                log.debug("no heartbeat: %s", error)
+        connection.close()
+
+    def _finish(self, fleet: Fleet, come: Pending) -> None:
+        """Answer a message, and see that the server has the answer."""
+        message = FLEET["Message"].FromString(come.message)
+        run = message.metadata.run_id
+        try:
+            if not come.made:
+                self._working = True
+                try:
+                    come = self._answered(fleet, message, come)
+                finally:
+                    self._working = False
+            fleet.push(*_reply(message, come, fleet.node, self._outbox), come.seconds)
+            fleet.confirm(run, come.id)
+        except Unreachable as error:
+            self._failed = self._failed + 1 if error.status == 500 else 0
+            if self._failed < _ATTEMPTS:
+                raise
+            log.warning("message %s... of run %d is given up: %s", come.id[:12], run, error)
+        except (Denied, Lost) as error:
+            # The run is over, or the server has restarted without it: nobody waits for this any more.
+            log.warning("message %s... of run %d is not answered: %s", come.id[:12], run, error)
+        self._outbox.done(come)
+
+    def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
+        """Work on a message; what it is answered with is on the disk when this returns."""
+        about, tree = message.metadata, FLEET["ObjectTree"].FromString(come.tree)
+        started = time.monotonic()
+        try:
+            found = fleet.fetch(about.run_id, tree)
+            root = [child.object_id for child in tree.children]
+            content = objects.unpack(root[0] if root else "", found)
+            key = self._responder.answer(about.message_type, about.group_id, content)
+        except PayloadError as error:
+            return self._outbox.settle(come, error=f"PayloadError: {error}")
+        except Refused as error:
+            return self._outbox.settle(come, error=reason_of(error))
+        seconds = time.monotonic() - started
+        self._tell(f"answered {about.message_type} of round {about.group_id or '-'} in {seconds:.2f} s")
+        return self._outbox.settle(come, answer=key, seconds=seconds)
+
+    def _goodbye(self, fleet: Fleet) -> None:
+        connection = self._connection(seconds=_GOODBYE_SECONDS)
+        try:
+            Fleet(connection, fleet.node).deactivate()
+        except (Unreachable, Denied) as error:
+            log.debug("not deactivated: %s", error)
+        finally:
+            connection.close()
+
+    def _wait(self, seconds: float, why: str) -> None:
+        self._tell(f"{why}; trying again")
+        self._stop.wait(seconds)
+
+    def _tell(self, text: str) -> None:
+        """A line for a person, unless it is the last one again."""
+        if text != self._said:
+            self._said = text
+            self._told(text)
+
+
+_REMEDIES = {
+    401: "; this device was revoked, or its clock is more than 5 s ahead or 5 min behind",
+    404: "; is a Hedgerow coordinator or a SuperLink at this address?",
+    412: "; its last session is not over yet",
+}
+
+
+def _pause(pace: float | None, idle: float) -> float:
+    """Seconds to the next look for messages: what the server says, or seldom where nothing comes."""
+    if pace is not None:
+        return pace
+    return _QUICK if idle < _QUICK_FOR else min(_SLOW, _QUICK * idle / _QUICK_FOR)
+
+
+def _reply(message: Any, come: Pending, node: int, outbox: Outbox) -> tuple[Any, Any, objects.Objects]:
+    """The reply to a message: envelope, tree and objects; the same bytes each time."""
+    asked = message.metadata
+    about = FLEET["Metadata"](
+        run_id=asked.run_id, src_node_id=node, dst_node_id=asked.src_node_id,
+        reply_to_message_id=asked.message_id, group_id=asked.group_id, message_type=asked.message_type,
+        ttl=asked.ttl - (come.made - asked.created_at), created_at=come.made,
+    )  # fmt: skip
+    if asked.HasField("dst_task_id"):
+        about.src_task_id = asked.dst_task_id
+    if asked.HasField("src_task_id"):
+        about.dst_task_id = asked.src_task_id
+    reply, children = FLEET["Message"](metadata=about), []
+    found: objects.Objects = {}
+    if come.error:
+        reply.error.code, reply.error.reason = _CLIENT_FAILED, come.error
+    else:
+        root, found = objects.pack(decode(outbox.answer(come.answer) or b""))
+        children = [_tree(root, found)]
+    top = objects.add(
+        found, "Message", [child.object_id for child in children], reply.SerializeToString(deterministic=True)
+    )
+    reply.metadata.message_id = top
+    if not come.error:
+        reply.content.SetInParent()
+    return reply, FLEET["ObjectTree"](object_id=top, children=children), found
+
+
+def _tree(root: str, found: objects.Objects) -> Any:
+    below = [_tree(child, found) for child in objects.children(found[root])]
+    return FLEET["ObjectTree"](object_id=root, children=below)
