@@ -45,7 +45,7 @@ def status_of(folder: FederationFolder) -> Row:
         "processes": {name: each.pid for name, each in known.items() if runs and not each.dead},
         "run": job.get("run"),
         "rounds": job.get("rounds"),
-        "gathering": gathering(folder, int(job.get("wanted", 1))).told(),
+        "gathering": gathering(folder, int(job.get("wanted", 1))).told() if runs else "",
         "register": {
             "trust": register.trust, "version": register.version, "administrator": register.administrator,
         },
@@ -60,7 +60,7 @@ def told(status: Mapping[str, Any]) -> list[str]:
     lines = [f"federation {status['federation']} {runs} at {status['address']}"]
     lines += [f"processes: {running}"] if running else []
     lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
-    lines.append(status["gathering"])
+    lines += [status["gathering"]] if status["gathering"] else []
     if register["trust"] == FIRST_USE:
         lines.append(
             "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"

@@ -32,6 +32,7 @@ _TICK_SECONDS = 0.25
 _START_SECONDS = 90.0
 _RUN_SECONDS = 1.0
 _LONGEST_WAIT = 30.0
+_RAISED = "ServerApp failed with exception: "  # as Flower begins
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class Supervisor:
             return
         run = self._control.run(self._run)
         if run.status == "finished" and not job.finished():
-            self._lost(job, run.details or f"it was {run.outcome}")
+            self._lost(job, run.details.removeprefix(_RAISED) or f"it was {run.outcome}")
 
     def _lost(self, job: Job, why: str) -> None:
         """Have the next run started; later each time, where no round was done since."""

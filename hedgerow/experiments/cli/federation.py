@@ -77,7 +77,8 @@ def up(
                     terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
                 done = supervisor.carry_out(job, stop)
             except RunFailed as error:
-                raise CommandError(f"the run failed: {error}") from error
+                terminal.complain(f"the run failed: {error}")
+                raise typer.Exit(1) from None
             finally:
                 supervisor.end()
     if not done:
