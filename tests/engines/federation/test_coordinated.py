@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from tests.attacks.gateways import signed
 from tests.engines.federation.coordinated import Coordinated, coordinated
 from tests.engines.federation.device import call, join
 from tests.engines.federation.processes import _free_ports
+from tests.engines.stateful_run import ROOT
 
 CLIENTS = ("cleveland", "hungary", "switzerland", "va-long-beach")
 PLAIN = ["rounds=3"]
@@ -74,6 +79,20 @@ def nothing_of_a_token_or_key_is_readable(real: Coordinated) -> None:
         assert not [file for file in files if device.kit["token"].encode() in file.read_bytes()]
 
 
+def the_pages_commands_run(real: Coordinated) -> None:
+    """Whatever the guide has an operator do beside `hedgerow up`, in its order."""
+    page = (ROOT / "docs" / "federation.md").read_text().partition("\n## With Flower's own programs")[0]
+    lines = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
+    others = [line for line in lines if not line.startswith("hedgerow up")]
+    assert len(others) == 9
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in others:
+        done = subprocess.run(
+            shlex.split(line), cwd=real.home, env=path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
 @pytest.mark.long
 def test_a_run_with_much_state_goes_on_after_everything_was_killed_at_any_moment(tmp_path):
     simulated = run_experiment(load("heart", STATEFUL), tmp_path / "simulated")
@@ -105,10 +124,12 @@ def test_a_federation_is_stopped_and_gone_on_with_by_its_commands(tmp_path):
         assert (status["runs"], sorted(status["processes"])) == (True, ["gateway", "superlink"])
         assert status["register"]["trust"] == "first-use"
         assert [row["state"] for row in json.loads(real.command("devices", "--json"))] == ["online"]
+        the_pages_commands_run(real)
         real.command("stop")
         assert real.up is not None
         assert real.up.wait(timeout=60) == 130
         assert "the same command goes on" in real.said
-        assert not json.loads(real.command("status", "--json"))["runs"]
+        status = json.loads(real.command("status", "--json"))
+        assert (status["runs"], status["register"]["trust"]) == (False, "signed")
         real.command("revoke", "hungary")
         assert json.loads(real.command("devices", "--json")) == []
