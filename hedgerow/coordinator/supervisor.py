@@ -84,14 +84,17 @@ class Supervisor:
         self._failure, self._failed_after, self._failures = "", -1, 0
         self._next_look = 0.0
 
+    def clear(self) -> None:
+        """End what an earlier process has left over that was killed, with whoever writes in its run."""
+        if left := processes.end_left_over(self._folder):
+            self._tell(f"ended what was left over: {', '.join(left)}")
+
     def start(self) -> None:
-        """Start SuperLink and gateway, after what an earlier process has left over is ended.
+        """Start SuperLink and gateway.
 
         Raises:
             FederationError: one of them does not start; with what it says.
         """
-        if left := processes.end_left_over(self._folder):
-            self._tell(f"ended what was left over: {', '.join(left)}")
         settings = self._folder.settings
         if not settings.link_port or _taken(settings.link_port):
             self._folder.save(replace(settings, link_port=_free_port()))
@@ -142,6 +145,7 @@ class Supervisor:
         assert self._link is not None
         assert self._gateway is not None
         for process, start in ((self._link, self._start_link), (self._gateway, self._gateway.start)):
+            process.trim_log()
             if how := process.ended():
                 self._tell(f"the {process.name} {how}; it is started again")
                 start()
@@ -227,7 +231,7 @@ def gathering(folder: FederationFolder, wanted: int) -> Gathering:
     """Who is there, and who could be."""
     members, there = load_members(folder), online(folder)
     missing = (set(members.devices) | members.waited_for) - set(there)
-    return Gathering(tuple(there), tuple(sorted(missing)), wanted)
+    return Gathering(there, tuple(sorted(missing)), wanted)
 
 
 def stop(folder: FederationFolder) -> Sequence[str]:

@@ -67,8 +67,9 @@ def up(
     with _mistakes():
         folder = _prepared(federation, host, port, certificate, key)
         with hold(folder.path, keep=True), _stopped() as stop:
-            job = _job(experiment, run, folder)
             supervisor = Supervisor(folder, terminal.tell)
+            supervisor.clear()
+            job = _job(experiment, run, folder)
             try:
                 supervisor.start()
                 settings = folder.settings
