@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.members import load_members
 
 FILE = "presence.json"
 ONLINE_SECONDS = 30.0
@@ -60,3 +61,10 @@ def still_there(heard: Mapping[str, float]) -> dict[str, float]:
 def online(folder: FederationFolder) -> tuple[str, ...]:
     """Names of those that are there, sorted."""
     return tuple(still_there(heard(folder)))
+
+
+def gathering(folder: FederationFolder, wanted: int) -> Gathering:
+    """Who is there, and who could be."""
+    members, there = load_members(folder), online(folder)
+    missing = (set(members.devices) | members.waited_for) - set(there)
+    return Gathering(there, tuple(sorted(missing)), wanted)
