@@ -89,15 +89,20 @@ class Node:
         return Connection(kit.address, kit.ca, self._device.key, seconds=seconds)
 
     def _activate(self, fleet: Fleet) -> None:
-        """Say that the node is there; its last session, which may count still, is ended first."""
+        """Say that the node is there.
+
+        A node that is known is counted again from its next sign of life on. It is not deactivated
+        before that: what it was asked last would count as unanswered.
+        """
+        if fleet.node:
+            try:
+                if fleet.heartbeat():
+                    return
+            except Denied as error:
+                log.debug("not known as node %d: %s", fleet.node, error)
         public = self._device.key.public
         if not self._device.enrolled.gateway:
             fleet.register(public)
-        if fleet.node:
-            try:
-                fleet.deactivate()
-            except Denied as error:
-                log.debug("not deactivated: %s", error)
         fleet.activate(public)
         self._device.change(node=fleet.node)
 
