@@ -9,6 +9,7 @@ pip install "hedgerow[simulation]"   all of these
 _EXTRA_OF = {
     "torch": "torch",
     "flwr": "server", "pydantic": "server", "pooch": "server", "PIL": "server",
+    "h11": "server", "httpx": "server",
     "cloudpickle": "simulation",
     "matplotlib": "report", "plotly": "report", "pyarrow": "parquet",
 }  # fmt: skip

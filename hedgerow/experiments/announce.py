@@ -1,16 +1,10 @@
 """What a server tells devices of an experiment: its resolved description, under the name of the run."""
 
-import secrets
-from pathlib import Path
-
 import hedgerow
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.files import write_whole
 from hedgerow.recipe.announcement import Announcement
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import Layout
-
-FILE = "run-id"
 
 
 def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announcement:
@@ -19,7 +13,7 @@ def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announc
     Args:
         experiment: that is run.
         layout: of its model.
-        run: `run_id(folder)`.
+        run: `server.announced.run_id(folder)`.
 
     Raises:
         ValueError: the strategy cannot be described, or the data not be read.
@@ -47,15 +41,3 @@ def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announc
         "seed": experiment.seed,
     }
     return Announcement.of(description, run=run, version=hedgerow.__version__)
-
-
-def run_id(folder: Path) -> str:
-    """Hedgerow's name of the run in a folder: made once, 32 hex digits, the same after a restart.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    file = folder / FILE
-    if not file.exists():
-        write_whole(file, secrets.token_hex(16).encode())
-    return file.read_text(encoding="ascii")

@@ -66,7 +66,8 @@ def train(
             `folder/replies`; `server.replay` makes the model from it again.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment` and `min_clients`, in place of theirs in `options`.
+        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry` and
+            `joined`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 
@@ -131,13 +132,13 @@ def run(
         if held is not None and record:
             recorder = Recorder(held.path / RECORDINGS, layout, seed)
             recorder.begin(state)
-        roster = Roster()
+        roster = Roster(options.joined)
         roster.wait(grid, options.min_clients)
         results = loop(
             grid, strategy, state, layout, options,
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=evaluate, evaluate_every=evaluate_every, ledger=ledger,
-            client_evaluation=client_evaluation, record=recorder,
+            client_evaluation=client_evaluation, record=recorder, folder=held.path if held else None,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state

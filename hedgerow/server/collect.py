@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from hedgerow import records
 from hedgerow.server.exchange import exchange
-from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.replies import NO_REPLY, TOO_LATE, failure
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import Accumulator, OutOfRange
 from hedgerow.strategies.pipeline.coding import check_payload, decode
@@ -331,6 +331,7 @@ def collect(
     arguments: tuple[Any, ...],
     timeout: float | None,
     message_type: str = "train",
+    enough: int | None = None,
 ) -> None:
     """Ask clients for their part of a round, and count what they reply into the collector.
 
@@ -340,6 +341,7 @@ def collect(
         start: `start(*arguments)` makes collectors like this one.
         arguments: the first is the number of the round.
         timeout: seconds for the replies.
+        enough: so many that count end it; the others are too late. `None` takes all.
     """
     group = str(arguments[0])
     if isinstance(grid, Reduces):
@@ -353,10 +355,14 @@ def collect(
         return
     clients = {node: name for name, node in asked}
     messages = [
-        Message(content, dst_node_id=node, message_type=message_type, group_id=group) for node in clients
+        Message(content, dst_node_id=node, message_type=message_type, group_id=group, ttl=timeout)
+        for node in clients
     ]
     for node, message in exchange(grid, messages, timeout):
-        collector.add(clients[node], message)
+        collector.add(clients.pop(node), message)
+        if enough is not None and collector.collected.counted >= enough:
+            collector.collected.dropped.update(dict.fromkeys(clients.values(), TOO_LATE))
+            return
 
 
 @runtime_checkable

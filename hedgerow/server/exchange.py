@@ -31,11 +31,18 @@ class Repeats(Protocol):
         """Send the message that this replies to anew, if it asks for that; the new id, or an empty text."""
 
 
-def instruction(grid: Grid, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
-    """A message to a node, as the grid makes it, or Flower."""
+def instruction(
+    grid: Grid,
+    content: RecordDict,
+    node: int,
+    message_type: str,
+    group_id: str = "",
+    timeout: float | None = None,
+) -> Message:
+    """A message to a node, as the grid makes it, or Flower; that one is not delivered after the timeout."""
     if isinstance(grid, Instructs):
         return grid.instruction(content, node, message_type, group_id)
-    return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id)
+    return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id, ttl=timeout)
 
 
 def exchange(
@@ -44,8 +51,8 @@ def exchange(
     """Yield `(node id, reply)` for each message, in order of arrival.
 
     A node that has not replied `timeout` seconds after the messages were sent
-    is yielded last, with `None`. Only one reply is held at a time, where the
-    grid hands them out one by one.
+    is yielded last, with `None`; what it sends later is not looked at. Only one
+    reply is held at a time, where the grid hands them out one by one.
     """
     started = time.monotonic()
     nodes = [message.metadata.dst_node_id for message in messages]

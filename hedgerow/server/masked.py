@@ -8,6 +8,7 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow.records import from_flower
+from hedgerow.server.announced import Announced
 from hedgerow.server.collect import collect
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.plain import request
@@ -26,7 +27,7 @@ class MaskedRounds:
         grid: where the clients are.
         start: makes the rounds' collectors.
         timeout: seconds that each stage has; `None` waits for ever.
-        run: name of this run in the protocol.
+        announcing: keeps what is announced, and the run's name in the protocol.
         register: identity keys of clients, pinned by the server too.
         masks: run the whole protocol. Without, the same numbers are added in the clear: only
             simulated clients do that.
@@ -35,7 +36,7 @@ class MaskedRounds:
     grid: Grid
     start: StartMasked
     timeout: float | None
-    run: str
+    announcing: Announced
     register: Mapping[str, bytes] | None = None
     masks: bool = True
     epsilon: float | None = field(default=None, init=False)
@@ -55,14 +56,19 @@ class MaskedRounds:
         """There is always a next round."""
         return ""
 
+    def announced(self, round: int) -> tuple[str, ...] | None:
+        """The cohort that was told of this round, before a crash."""
+        return self.announcing.cohort(round)
+
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """Pack the model, and announce the round."""
+        """Pack the model for those who were told of the round, or are to be."""
         self._state, self._cohort = state, cohort
-        self._content = request(self.start, state, cohort, clients=len(cohort.nodes))
+        self._members = self.announced(state.round + 1) or tuple(cohort.nodes)
+        self._content = request(self.start, state, cohort, clients=len(self._members))
 
     def close(self) -> Counted:
         """Let the cohort sum its updates, unless it cannot be masked."""
-        start, clients, number = self.start, len(self._cohort.nodes), self._state.round + 1
+        start, clients, number = self.start, len(self._members), self._state.round + 1
         if clients and (refused := refusal(start.strategy, start.layout, clients)):
             collector = start(number, 0)
             collector.collected.failed = refused
@@ -77,7 +83,10 @@ class MaskedRounds:
     def _masked(self, collector: MaskedCollector, content: RecordDict) -> None:
         start, round = self.start, self._state.round + 1
         model = model_hash(self._state.model, start.layout, start.seed, round)
-        setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
+        setup = set_up(start.secure, collector.shape, self._members, self.announcing.run, round, model)
+        if refused := self.announcing.announce(setup):
+            collector.collected.failed = refused
+            return
         aggregate(
             self.grid, setup, from_flower(content), self._cohort.nodes, collector.collected,
             register=self.register, timeout=self.timeout,

@@ -215,6 +215,25 @@ class RunConfig(_Section):
     record: bool = False
 
 
+class ServerConfig(_Section):
+    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
+
+    How many of those asked must count is `[strategy] quorum`.
+
+    Attributes:
+        deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
+            where it is left out.
+        min_clients: that must be there before the first round; all of the experiment's where it is left out.
+        over_select: ask so many more, as a share of the cohort; the first replies count.
+        retry: ask for a round again so often where too few count.
+    """
+
+    deadline: Positive | None = None
+    min_clients: Count | None = None
+    over_select: Share = 0.0
+    retry: Annotated[int, _checked(checks.whole, 0)] = 0
+
+
 class Experiment(_Section):
     """One experiment: everything a run depends on.
 
@@ -241,6 +260,7 @@ class Experiment(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
     run: RunConfig = RunConfig()
+    server: ServerConfig = ServerConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.

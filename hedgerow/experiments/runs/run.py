@@ -7,13 +7,14 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from hedgerow.client.trainers import Computing, make_trainer
-from hedgerow.experiments.announce import announcement_of, run_id
+from hedgerow.experiments.announce import announcement_of
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import check_held_out, run_simulated, start_of
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
+from hedgerow.server.announced import run_id
 from hedgerow.server.app import train
 from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
@@ -114,10 +115,20 @@ def _served(
     # What [run] says is for the clients: the server measures the model, on the CPU.
     trainer = make_trainer(options.trainer, experiment.task(), Computing("cpu"))
     test, plan = experiment.test(), _plan(experiment)
-    clients = _clients_meant(experiment, plan)
+    if not experiment.elsewhere:
+        check_held_out(experiment.federation(), plan)
+    elif plan is not None and experiment.data.held_out is None:
+        raise ValueError(
+            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
+        )
     announced = announcement_of(experiment, trainer.layout, run_id(held.path))
     identity = {name: getattr(options, name) for name in IDENTITY}
-    here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
+    server = experiment.server
+    here = replace(
+        options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")},
+        timeout=server.deadline, over_select=server.over_select, retry=server.retry,
+        min_clients=clients_meant(experiment),
+    )  # fmt: skip
     return train(
         DescribedGrid(grid, announced),
         experiment.strategy(),
@@ -130,22 +141,17 @@ def _served(
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,
-        min_clients=clients,
         client_evaluation=plan,
         record=experiment.run.record,
     )
 
 
-def _clients_meant(experiment: Experiment, plan: EvaluationPlan | None) -> int:
-    """How many clients a run waits for; raises `ValueError` where they hold out nothing that it asks for."""
+def clients_meant(experiment: Experiment) -> int:
+    """How many clients a federation waits for: as `[server]` says, or all of the experiment's."""
+    if experiment.server.min_clients is not None:
+        return experiment.server.min_clients
     if not experiment.elsewhere:
-        federation = experiment.federation()
-        check_held_out(federation, plan)
-        return len(federation)
-    if plan is not None and experiment.data.held_out is None:
-        raise ValueError(
-            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
-        )
+        return len(experiment.federation())
     asked = experiment.strategy_config
     return asked.population or asked.clients_per_round or 1
 

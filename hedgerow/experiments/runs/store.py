@@ -178,7 +178,7 @@ class RunFolder:
 
 def may_change(keys: Iterable[str]) -> bool:
     """Whether a run that is gone on with may have other values there: they change no round that was done."""
-    return all(key in ("rounds", "run.record") or key.startswith("evaluation.") for key in keys)
+    return all(key in ("rounds", "run.record") or key.startswith(("evaluation.", "server.")) for key in keys)
 
 
 def differences(folder: Path, config: str) -> list[str]:

@@ -1,0 +1,259 @@
+"""Keeps a federation going: SuperLink, gateway and the run's ServerApp, each started again when it dies.
+
+A run of Flower's that is lost is followed by the next one by itself. Hedgerow's
+run goes on in it from its own checkpoint: at most one round is done again.
+"""
+
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import httpx
+
+from hedgerow.coordinator import processes
+from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.members import load_members
+from hedgerow.coordinator.presence import Gathering, online
+from hedgerow.coordinator.processes import Process
+from hedgerow.coordinator.superlink import Control, command, environment
+from hedgerow.locks import Holder, holder_of
+
+log = logging.getLogger("hedgerow")
+
+_TICK_SECONDS = 0.25
+_START_SECONDS = 90.0
+_RUN_SECONDS = 1.0
+_LONGEST_WAIT = 30.0
+_RAISED = "ServerApp failed with exception: "  # as Flower begins
+
+
+@dataclass(frozen=True)
+class Job:
+    """The run that is to come to its end.
+
+    Attributes:
+        folder: of the run; whoever carries it out holds it.
+        server_app, client_app: Flower's names of the apps, `"module:attribute"`.
+        config: their run config.
+        wanted: clients that the run waits for.
+        done: rounds that are done.
+        finished: whether the run has come to its end.
+        report: is called from time to time, to show what is new.
+    """
+
+    folder: Path
+    server_app: str
+    client_app: str
+    config: Mapping[str, Any]
+    wanted: int
+    done: Callable[[], int]
+    finished: Callable[[], bool]
+    report: Callable[[], None] = lambda: None
+
+
+class RunFailed(RuntimeError):
+    """The run cannot go on; why is its text."""
+
+
+@final
+class Supervisor:
+    """Starts what a federation consists of, and keeps it.
+
+    Args:
+        folder: which this process holds.
+        tell: is given a line of whatever the operator should know.
+    """
+
+    def __init__(self, folder: FederationFolder, tell: Callable[[str], None]) -> None:
+        self._folder, self._tell = folder, tell
+        self._link: Process | None = None
+        self._gateway: Process | None = None
+        self._control: Control | None = None
+        self._run: int | None = None
+        self._server_app: Holder | None = None
+        self._before: Holder | None = None
+        self._said = ""
+        self._failure, self._failed_after, self._failures = "", -1, 0
+        self._next_look = 0.0
+
+    def start(self) -> None:
+        """Start SuperLink and gateway, after what an earlier process has left over is ended.
+
+        Raises:
+            FederationError: one of them does not start; with what it says.
+        """
+        if left := processes.end_left_over(self._folder):
+            self._tell(f"ended what was left over: {', '.join(left)}")
+        settings = self._folder.settings
+        if not settings.link_port or _taken(settings.link_port):
+            self._folder.save(replace(settings, link_port=_free_port()))
+        gateway_certificate(self._folder).context()
+        own = [sys.executable, "-m", "hedgerow.coordinator.serve", str(self._folder.path)]
+        around = environment(self._folder)
+        self._link = Process(self._folder, "superlink", command(self._folder), around)
+        self._gateway = Process(self._folder, "gateway", [*own, str(Holder.this().pid)], around)
+        self._start_link()
+        if _taken(settings.port):
+            raise FederationError(
+                f"port {settings.port} is in use by another program; choose another one with --port"
+            )
+        self._gateway.start()
+        self._wait_for(self._gateway, lambda: _taken(settings.port))
+
+    def carry_out(self, job: Job, stop: threading.Event) -> bool:
+        """Bring a run to its end; whether it came there, and was not stopped before.
+
+        Raises:
+            RunFailed: it fails in the same way again, with no round in between.
+            FederationError: a process does not start any more.
+        """
+        while not stop.is_set():
+            job.report()
+            if job.finished():
+                return True
+            self._mend()
+            with suppress(httpx.HTTPError):  # while the SuperLink starts, or has died just now
+                self._look_after(job)
+            self._tell_who_is_there(job)
+            stop.wait(_TICK_SECONDS)
+        return False
+
+    def end(self) -> None:
+        """End all of it."""
+        if self._control is not None and self._run is not None:
+            with suppress(httpx.HTTPError):
+                self._control.stop_run(self._run)
+        pids = [each.pid for each in (self._gateway, self._link) if each is not None and each.running]
+        if self._server_app is not None and not self._server_app.dead:
+            pids.append(self._server_app.pid)
+        processes.end(pids)
+        self._folder.write(processes.FILE, {})
+
+    def _mend(self) -> None:
+        """Start again what has died."""
+        assert self._link is not None
+        assert self._gateway is not None
+        for process, start in ((self._link, self._start_link), (self._gateway, self._gateway.start)):
+            if how := process.ended():
+                self._tell(f"the {process.name} {how}; it is started again")
+                start()
+                processes.write_down(self._folder, (self._link, self._gateway))
+
+    def _start_link(self) -> None:
+        """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
+        assert self._link is not None
+        self._end_server_app()
+        if self._control is not None:
+            self._control.close()
+        self._link.start()
+        control = self._control = Control(self._folder)
+        self._wait_for(self._link, control.ready)
+        for run in control.unfinished():
+            control.stop_run(run)
+        self._run = None
+
+    def _wait_for(self, process: Process, ready: Callable[[], bool]) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while not ready():
+            how = process.ended() or ("does not answer" if time.monotonic() > until else "")
+            if how:
+                raise FederationError(
+                    f"the {process.name} {how} at its start; {process.log} ends:\n{process.last_lines()}"
+                )
+            time.sleep(0.1)
+        assert self._link is not None
+        assert self._gateway is not None
+        processes.write_down(self._folder, (self._link, self._gateway))
+
+    def _look_after(self, job: Job) -> None:
+        """Start the run, or the next one where it was lost."""
+        assert self._control is not None
+        holder = holder_of(job.folder)
+        if self._run is not None and holder is not None and holder != self._before:
+            if holder.dead:
+                self._lost(job, "the ServerApp was killed")
+                return
+            self._server_app = holder
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _RUN_SECONDS
+        if self._run is None:
+            self._before = holder  # of an earlier run that was killed
+            self._run = self._control.start_run(job.server_app, job.client_app, job.config)
+            return
+        run = self._control.run(self._run)
+        if run.status == "finished" and not job.finished():
+            self._lost(job, run.details.removeprefix(_RAISED) or f"it was {run.outcome}")
+
+    def _lost(self, job: Job, why: str) -> None:
+        """Have the next run started; later each time, where no round was done since."""
+        assert self._control is not None
+        assert self._run is not None
+        self._end_server_app()
+        self._control.stop_run(self._run)
+        self._run, done = None, job.done()
+        if done != self._failed_after:
+            self._failures = 0
+        elif why == self._failure and "killed" not in why:
+            raise RunFailed(why)
+        self._failure, self._failed_after = why, done
+        wait = min(_LONGEST_WAIT, 0.5 * 2**self._failures)
+        self._failures += 1
+        self._next_look = time.monotonic() + wait
+        self._tell(f"the run is lost: {why}; the next one goes on after round {done}")
+
+    def _end_server_app(self) -> None:
+        """Nobody else may write in the run's folder."""
+        if self._server_app is not None and not self._server_app.dead:
+            processes.end([self._server_app.pid], patience=1.0)
+        self._server_app = None
+
+    def _tell_who_is_there(self, job: Job) -> None:
+        told = gathering(self._folder, job.wanted).told()
+        if told != self._said:
+            self._said = told
+            self._tell(told)
+
+
+def gathering(folder: FederationFolder, wanted: int) -> Gathering:
+    """Who is there, and who could be."""
+    members, there = load_members(folder), online(folder)
+    missing = (set(members.devices) | members.waited_for) - set(there)
+    return Gathering(tuple(there), tuple(sorted(missing)), wanted)
+
+
+def stop(folder: FederationFolder) -> Sequence[str]:
+    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
+
+    Raises:
+        FederationError: nobody holds it.
+    """
+    holder = holder_of(folder.path)
+    if holder is None or holder.dead:
+        left = processes.end_left_over(folder)
+        if not left:
+            raise FederationError(f"no federation runs in {folder.path}")
+        return left
+    if not holder.here:
+        raise FederationError(f"the federation runs on {holder.host}; stop it there")
+    processes.end([holder.pid], patience=60.0, family=False)
+    return ["hedgerow up"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK[0], 0))
+        return int(probe.getsockname()[1])
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK[0], port)) == 0
