@@ -188,9 +188,10 @@ class Node:
             self._update_register()
         started = time.monotonic()
         try:
-            found = fleet.fetch(about.run_id, tree)
-            root = [child.object_id for child in tree.children]
-            content = objects.unpack(root[0] if root else "", found)
+            if len(tree.children) != 1:
+                raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
+            (root,) = tree.children  # the message's own object says no more than its envelope
+            content = objects.unpack(root.object_id, fleet.fetch(about.run_id, root))
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")
