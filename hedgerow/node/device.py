@@ -48,7 +48,6 @@ class Enrolled:
         kit: without its token, which is used up.
         gateway: whether a coordinator's gateway stands before the SuperLink.
         node: id that the SuperLink gave it; 0 before it is known.
-        first_use: it takes other devices' identities as they show them first.
         data: the device's own data, a path.
         since: when it joined, in seconds since 1970.
     """
@@ -56,9 +55,13 @@ class Enrolled:
     kit: Kit
     gateway: bool
     node: int
-    first_use: bool
     data: str
     since: float
+
+    @property
+    def first_use(self) -> bool:
+        """Whether it takes other devices' identities as they show first: nobody signs a register yet."""
+        return self.kit.administrator is None
 
 
 @final

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from typing import Any
 from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import NAME as POLICY
 from hedgerow.client.policy_file import policy_text
-from hedgerow.client.secure.enrolment import REGISTER, enrol
+from hedgerow.client.secure.enrolment import enrol
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.locks import hold
 from hedgerow.node.connection import Connection, Denied
 from hedgerow.node.device import Device, Enrolled
 from hedgerow.node.fleet import Fleet
+from hedgerow.node.identities import take_register
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
-from hedgerow.secure.register import parse_register
 
 log = logging.getLogger("hedgerow")
 
@@ -49,15 +50,13 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
     private_folder(folder)
     answer = _ask(kit, folder, enrol(folder))
     write_whole(folder / POLICY, policy_text(policy).encode(), mode=PRIVATE)
-    if answer.get("register"):
-        keep_register(folder, str(answer["register"]), kit.administrator)
+    administrator = take_register(folder, kit, answer)
     return Device.make(
         folder,
         Enrolled(
-            kit=kit,
+            kit=replace(kit, administrator=administrator),
             gateway=kit.token is not None,
             node=int(answer.get("node_id") or 0),
-            first_use=answer.get("trust") != "signed",
             data=str(data.expanduser().resolve()),
             since=time.time(),
         ),
@@ -88,18 +87,6 @@ def leave(folder: Path, told: Callable[[str], None] = log.info) -> None:
         finally:
             connection.close()
         device.erase()
-
-
-def keep_register(folder: Path, text: str, administrator: str | None) -> None:
-    """Keep the register of identities, if it is one that this device may rely on.
-
-    Raises:
-        Malformed, ValueError: it is none.
-    """
-    import tomllib
-
-    parse_register(tomllib.loads(text))
-    write_whole(folder / REGISTER, text.encode(), mode=PRIVATE)
 
 
 def _ask(kit: Kit, folder: Path, identity: str) -> dict[str, Any]:

@@ -1,17 +1,20 @@
 """The life of a node: it connects, looks for messages, answers them, and comes back whatever happens."""
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, final
 
 from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
 from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
+from hedgerow.node.identities import take_register
 from hedgerow.node.outbox import Outbox, Pending
 from hedgerow.node.responder import Responder, reason_of
-from hedgerow.secure.errors import Refused
+from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
 from hedgerow.wire.codec import decode
@@ -24,6 +27,7 @@ _CLIENT_FAILED = 2
 
 _QUICK, _SLOW, _QUICK_FOR = 0.2, 3.0, 30.0
 _GOODBYE_SECONDS = 5.0
+_REGISTER_SECONDS = 10.0
 _ATTEMPTS = 5
 """With a message that its server has an error of its own with."""
 
@@ -49,7 +53,7 @@ class Node:
         self._responder = Responder(device, self._outbox)
         self._stop, self._gone = threading.Event(), threading.Event()
         self._working, self._failed = False, 0
-        self._said = ""
+        self._said, self._register_until = "", 0.0
 
     def stop(self) -> None:
         """End as soon as the server can be told; what is being worked on is done again the next time."""
@@ -69,6 +73,7 @@ class Node:
             fleet = Fleet(connection, self._device.enrolled.node)
             try:
                 self._activate(fleet)
+                self._update_register()
                 self._tell(f"{self._device.name} is connected to {self._device.enrolled.kit.address}")
                 self._serve(fleet, backoff)
                 if self._stop.is_set():
@@ -89,17 +94,38 @@ class Node:
         return Connection(kit.address, kit.ca, self._device.key, seconds=seconds)
 
     def _activate(self, fleet: Fleet) -> None:
-        """Say that the node is there; its last session, which may count still, is ended first."""
+        """Say that the node is there.
+
+        A node that is known is counted again from its next sign of life on. It is not deactivated
+        before that: what it was asked last would count as unanswered.
+        """
+        if fleet.node:
+            try:
+                if fleet.heartbeat():
+                    return
+            except Denied as error:
+                log.debug("not known as node %d: %s", fleet.node, error)
         public = self._device.key.public
         if not self._device.enrolled.gateway:
             fleet.register(public)
-        if fleet.node:
-            try:
-                fleet.deactivate()
-            except Denied as error:
-                log.debug("not deactivated: %s", error)
         fleet.activate(public)
         self._device.change(node=fleet.node)
+
+    def _update_register(self) -> None:
+        """Ask for the register of identities; what may not be relied on changes nothing."""
+        enrolled = self._device.enrolled
+        if not enrolled.gateway or time.monotonic() < self._register_until:
+            return
+        connection = self._connection()
+        try:
+            answer = json.loads(connection.call("/register", b"", method="GET"))
+            administrator = take_register(self._device.folder, enrolled.kit, answer)
+            self._device.change(kit=replace(enrolled.kit, administrator=administrator))
+            self._register_until = time.monotonic() + _REGISTER_SECONDS
+        except (ValueError, AttributeError, Malformed, Denied) as error:
+            log.warning("the register of identities stays as it is: %s", error)
+        finally:
+            connection.close()
 
     def _serve(self, fleet: Fleet, backoff: Backoff) -> None:
         """Answer messages until the node is stopped, or the server does not count it any more."""
@@ -158,11 +184,14 @@ class Node:
     def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
         """Work on a message; what it is answered with is on the disk when this returns."""
         about, tree = message.metadata, FLEET["ObjectTree"].FromString(come.tree)
+        if about.message_type == "train.keys":
+            self._update_register()
         started = time.monotonic()
         try:
-            found = fleet.fetch(about.run_id, tree)
-            root = [child.object_id for child in tree.children]
-            content = objects.unpack(root[0] if root else "", found)
+            if len(tree.children) != 1:
+                raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
+            (root,) = tree.children  # the message's own object says no more than its envelope
+            content = objects.unpack(root.object_id, fleet.fetch(about.run_id, root))
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,17 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from hedgerow.experiments.config.errors import CommandError, ConfigError
+from hedgerow.experiments.config.errors import CommandError, ConfigError, StoreError
 from hedgerow.experiments.streams import tolerate
+from hedgerow.extras import remedy
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hedgerow.experiments.runs.profile import Profile, Times
 
-# Which extra brings a module that may be missing.
-_EXTRAS = {"torch": "torch", "matplotlib": "report", "plotly": "report", "pyarrow": "parquet"}
+_DEVICE = ("join", "leave", "enrol", "register", "policy")
+"""Commands that a device's install has; the others need the configuration."""
 
 
 class Commands(TyperGroup):
@@ -36,6 +38,12 @@ class Commands(TyperGroup):
         """The whole program, on a terminal of any encoding."""
         tolerate()
         return super().main(*args, **options)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those that can be carried out with what is installed."""
+        names = super().list_commands(ctx)
+        whole = find_spec("pydantic") is not None
+        return names if whole else [name for name in names if name in _DEVICE]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -58,10 +66,8 @@ class Commands(TyperGroup):
 
 def describe(error: Exception) -> str:
     """An error for a person: what happened, and what to do."""
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return (
-            f'{error.name} is not installed; install it with: pip install "hedgerow[{_EXTRAS[error.name]}]"'
-        )
+    if isinstance(error, ModuleNotFoundError) and (what := remedy(error)):
+        return what
     if isinstance(error, ValueError | OSError | ImportError):
         return str(error)
     return f"{type(error).__name__}: {error}\nThis is a bug in Hedgerow; HEDGEROW_DEBUG=1 shows where."
@@ -177,8 +183,6 @@ def profile_table(times: "Times") -> "Table":
 
 
 def _exit_code(error: Exception) -> int:
-    from hedgerow.experiments.runs.store import StoreError
-
     return 2 if isinstance(error, CommandError | ConfigError | StoreError) else 1
 
 
