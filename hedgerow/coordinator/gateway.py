@@ -95,6 +95,7 @@ class Gateway:
         """Write down who is there, and have the SuperLink forget who has left; does not end."""
         while True:
             try:
+                self._heard = presence.still_there(self._heard)
                 self._folder.write(presence.FILE, self._heard, durable=False)
                 if self._keys.refresh().gone:
                     await asyncio.to_thread(self._forget)

@@ -1,9 +1,11 @@
 """Who is there: when the gateway heard of each device last."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.members import load_members
 
 FILE = "presence.json"
 ONLINE_SECONDS = 30.0
@@ -50,8 +52,19 @@ def heard(folder: FederationFolder) -> dict[str, float]:
         return {}  # it is written anew within seconds
 
 
-def online(folder: FederationFolder) -> dict[str, float]:
-    """`{name: seconds since it was heard of}` of those that are there."""
-    now = time.time()
-    ages = {name: max(0.0, now - when) for name, when in heard(folder).items()}
-    return {name: age for name, age in sorted(ages.items()) if age < ONLINE_SECONDS}
+def still_there(heard: Mapping[str, float]) -> dict[str, float]:
+    """Those of whom it is not too long ago, sorted by name."""
+    since = time.time() - ONLINE_SECONDS
+    return {name: when for name, when in sorted(heard.items()) if when > since}
+
+
+def online(folder: FederationFolder) -> tuple[str, ...]:
+    """Names of those that are there, sorted."""
+    return tuple(still_there(heard(folder)))
+
+
+def gathering(folder: FederationFolder, wanted: int) -> Gathering:
+    """Who is there, and who could be."""
+    members, there = load_members(folder), online(folder)
+    missing = (set(members.devices) | members.waited_for) - set(there)
+    return Gathering(there, tuple(sorted(missing)), wanted)

@@ -1,6 +1,7 @@
 """The processes of a federation: started, known again after whoever started them was killed, and ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -52,8 +53,6 @@ class Process:
             stable = time.monotonic() - self._began > _STABLE_SECONDS
             self._wait = _FIRST_WAIT if stable else min(2 * self._wait, _LONGEST_WAIT)
             time.sleep(self._wait)
-        if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG:
-            self.log.replace(self.log.with_suffix(".log.1"))
         with append_private(self.log) as log:
             self._process = subprocess.Popen(
                 list(self._command), env=dict(self._environment), cwd=self._folder.path,
@@ -72,6 +71,13 @@ class Process:
         if code is None:
             return ""
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def trim_log(self) -> None:
+        """Begin the log anew where it is long, and keep the one before."""
+        with suppress(OSError):  # such as a full disk
+            if self.log.stat().st_size > _LARGEST_LOG:
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)  # whoever writes to it adds to its end
 
     def last_lines(self, number: int = 5) -> str:
         """The end of what it said."""

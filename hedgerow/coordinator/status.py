@@ -6,9 +6,8 @@ from typing import Any
 from hedgerow.coordinator import processes
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import load_members
-from hedgerow.coordinator.presence import online
+from hedgerow.coordinator.presence import gathering, online
 from hedgerow.coordinator.register import FIRST_USE, served
-from hedgerow.coordinator.supervisor import gathering
 from hedgerow.locks import Holder, holder_of
 
 Row = dict[str, Any]

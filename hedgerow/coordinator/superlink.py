@@ -1,6 +1,6 @@
 """Flower's SuperLink as it is: how it is started, and its Control API, which only this machine reaches.
 
-This is the one file of the room with private Flower names; `tests/api/test_flower_private.py` is their
+This is the one file of the room with private Flower names; `tests/api/test_superlink_private.py` is their
 contract.
 """
 

@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import httpx
 
-from hedgerow.coordinator import processes
+from hedgerow.coordinator import page, processes
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
 from hedgerow.coordinator.folder import FederationError, FederationFolder
-from hedgerow.coordinator.members import load_members
-from hedgerow.coordinator.presence import Gathering, online
+from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
 from hedgerow.coordinator.superlink import Control, command, environment
 from hedgerow.locks import Holder, holder_of
@@ -74,8 +74,7 @@ class Supervisor:
 
     def __init__(self, folder: FederationFolder, tell: Callable[[str], None]) -> None:
         self._folder, self._tell = folder, tell
-        self._link: Process | None = None
-        self._gateway: Process | None = None
+        self._processes: dict[Process, Callable[[], None]] = {}
         self._control: Control | None = None
         self._run: int | None = None
         self._server_app: Holder | None = None
@@ -84,29 +83,37 @@ class Supervisor:
         self._failure, self._failed_after, self._failures = "", -1, 0
         self._next_look = 0.0
 
-    def start(self) -> None:
-        """Start SuperLink and gateway, after what an earlier process has left over is ended.
+    def clear(self) -> None:
+        """End what an earlier process has left over that was killed, with whoever writes in its run."""
+        if left := processes.end_left_over(self._folder):
+            self._tell(f"ended what was left over: {', '.join(left)}")
+
+    def start(self, page_host: str) -> str:
+        """Start SuperLink, gateway and status page; returns the page's address, with its token.
 
         Raises:
             FederationError: one of them does not start; with what it says.
         """
-        if left := processes.end_left_over(self._folder):
-            self._tell(f"ended what was left over: {', '.join(left)}")
-        settings = self._folder.settings
-        if not settings.link_port or _taken(settings.link_port):
-            self._folder.save(replace(settings, link_port=_free_port()))
-        gateway_certificate(self._folder).context()
-        own = [sys.executable, "-m", "hedgerow.coordinator.serve", str(self._folder.path)]
-        around = environment(self._folder)
-        self._link = Process(self._folder, "superlink", command(self._folder), around)
-        self._gateway = Process(self._folder, "gateway", [*own, str(Holder.this().pid)], around)
-        self._start_link()
+        folder = self._folder
+        if not folder.settings.link_port or _taken(folder.settings.link_port):
+            folder.save(replace(folder.settings, link_port=_free_port()))
+        gateway_certificate(folder).context()
+        settings, page_port = folder.settings, _free_port()
         if _taken(settings.port):
             raise FederationError(
                 f"port {settings.port} is in use by another program; choose another one with --port"
             )
-        self._gateway.start()
-        self._wait_for(self._gateway, lambda: _taken(settings.port))
+        token = page.new_token(folder, page_host, page_port)
+        self._link = Process(folder, "superlink", command(folder), environment(folder))
+        self._processes[self._link] = self._start_link
+        self._start_link()
+        for name, module, port in (("gateway", "serve", settings.port), ("page", "page", page_port)):
+            own = [sys.executable, "-m", f"hedgerow.coordinator.{module}", str(folder.path)]
+            process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
+            self._processes[process] = process.start
+            process.start()
+            self._wait_for(process, partial(_taken, port, page_host if name == "page" else LOOPBACK[0]))
+        return f"http://{page_host}:{page_port}/?token={token}"
 
     def carry_out(self, job: Job, stop: threading.Event) -> bool:
         """Bring a run to its end; whether it came there, and was not stopped before.
@@ -131,7 +138,7 @@ class Supervisor:
         if self._control is not None and self._run is not None:
             with suppress(httpx.HTTPError):
                 self._control.stop_run(self._run)
-        pids = [each.pid for each in (self._gateway, self._link) if each is not None and each.running]
+        pids = [each.pid for each in self._processes if each.running]
         if self._server_app is not None and not self._server_app.dead:
             pids.append(self._server_app.pid)
         processes.end(pids)
@@ -139,17 +146,15 @@ class Supervisor:
 
     def _mend(self) -> None:
         """Start again what has died."""
-        assert self._link is not None
-        assert self._gateway is not None
-        for process, start in ((self._link, self._start_link), (self._gateway, self._gateway.start)):
+        for process, start in self._processes.items():
+            process.trim_log()
             if how := process.ended():
                 self._tell(f"the {process.name} {how}; it is started again")
                 start()
-                processes.write_down(self._folder, (self._link, self._gateway))
+                processes.write_down(self._folder, self._processes)
 
     def _start_link(self) -> None:
         """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
-        assert self._link is not None
         self._end_server_app()
         if self._control is not None:
             self._control.close()
@@ -169,9 +174,7 @@ class Supervisor:
                     f"the {process.name} {how} at its start; {process.log} ends:\n{process.last_lines()}"
                 )
             time.sleep(0.1)
-        assert self._link is not None
-        assert self._gateway is not None
-        processes.write_down(self._folder, (self._link, self._gateway))
+        processes.write_down(self._folder, self._processes)
 
     def _look_after(self, job: Job) -> None:
         """Start the run, or the next one where it was lost."""
@@ -223,13 +226,6 @@ class Supervisor:
             self._tell(told)
 
 
-def gathering(folder: FederationFolder, wanted: int) -> Gathering:
-    """Who is there, and who could be."""
-    members, there = load_members(folder), online(folder)
-    missing = (set(members.devices) | members.waited_for) - set(there)
-    return Gathering(tuple(there), tuple(sorted(missing)), wanted)
-
-
 def stop(folder: FederationFolder) -> Sequence[str]:
     """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
 
@@ -254,6 +250,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK[0], port)) == 0
+def _taken(port: int, host: str = LOOPBACK[0]) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False

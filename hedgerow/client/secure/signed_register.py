@@ -23,6 +23,7 @@ from hedgerow.secure.register import parse_register
 
 _HEAD = re.compile(r"# hedgerow register, version (\d{1,9}), federation ([0-9a-f]{16})\n")
 _LAST = re.compile(r"# signed by ([0-9a-f]{64}): ([0-9a-f]{128})\n?\Z")
+_SIGNED = re.compile(r"^# signed by .*\n?", re.MULTILINE)
 _CONTEXT = b"hedgerow register 1\n"
 
 
@@ -52,7 +53,8 @@ def sign(text: str, secret: Secret, *, version: int, federation: str) -> str:
     >>> verify(signed, identity_key(key).hex()).version
     1
     """
-    body = _LAST.sub("", _HEAD.sub("", text, count=1)).strip("\n")
+    # Lines that were added after a signature stand below it.
+    body = _SIGNED.sub("", _HEAD.sub("", text, count=1)).strip("\n")
     _check(body)
     whole = f"{head(version, federation)}{body}\n"
     signature = Ed25519PrivateKey.from_private_bytes(secret).sign(_digest(whole))

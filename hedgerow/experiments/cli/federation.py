@@ -42,6 +42,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Of the gateway.", show_default="as before, or 8470")
     ] = None,
+    status_host: Annotated[
+        str, typer.Option(metavar="IP", help="That the status page is served on.")
+    ] = "127.0.0.1",
     federation: FederationOption = FEDERATION,
     certificate: Annotated[
         Path | None,
@@ -67,14 +70,16 @@ def up(
     with _mistakes():
         folder = _prepared(federation, host, port, certificate, key)
         with hold(folder.path, keep=True), _stopped() as stop:
-            job = _job(experiment, run, folder)
             supervisor = Supervisor(folder, terminal.tell)
+            supervisor.clear()
+            job = _job(experiment, run, folder)
             try:
-                supervisor.start()
+                page = supervisor.start(status_host)
                 settings = folder.settings
                 terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
                 if settings.host == "127.0.0.1":
                     terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
+                terminal.tell(f"status page: {page}")
                 done = supervisor.carry_out(job, stop)
             except RunFailed as error:
                 terminal.complain(f"the run failed: {error}")

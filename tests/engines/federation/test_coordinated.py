@@ -3,7 +3,13 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,6 +21,7 @@ from tests.attacks.gateways import signed
 from tests.engines.federation.coordinated import Coordinated, coordinated
 from tests.engines.federation.device import call, join
 from tests.engines.federation.processes import _free_ports
+from tests.engines.stateful_run import ROOT
 
 CLIENTS = ("cleveland", "hungary", "switzerland", "va-long-beach")
 PLAIN = ["rounds=3"]
@@ -74,6 +81,44 @@ def nothing_of_a_token_or_key_is_readable(real: Coordinated) -> None:
         assert not [file for file in files if device.kit["token"].encode() in file.read_bytes()]
 
 
+def the_status_page_shows_it_to_whoever_has_the_token(real: Coordinated) -> None:
+    """Live, with all that it needs, and nothing to anybody else."""
+    (address,) = re.findall(r"status page: (http://127\.0\.0\.1:\d+/)\?token=\S+", real.said)
+    (token,) = re.findall(r"\?token=(\S+)", real.said)
+    for path in ("", "?token=", "?token=x", "events", "events?token=x", "..%2fmembers.json", "members.json"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}{path}", timeout=30)
+        assert refused.value.code in (403, 404)
+        refused.value.close()
+    with urllib.request.urlopen(f"{address}?token={token}", timeout=30) as page:
+        html, policy = page.read().decode(), page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert 'name="viewport"' in html
+    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", html)
+    for name in re.findall(r'(?:src|href)="(page\.\w+)"', html):
+        with urllib.request.urlopen(f"{address}{name}", timeout=30) as asset:
+            assert asset.read()
+    with urllib.request.urlopen(f"{address}events?token={token}", timeout=30) as events:
+        shown = json.loads(events.readline().removeprefix(b"data: "))
+    assert shown["devices"] == [{"name": "hungary", "state": "online"}]
+    assert shown["gathering"].startswith("1 of 4 connected: hungary")
+    assert (shown["done"], shown["rounds"], shown["runs"]) == ([], 3, True)
+
+
+def the_pages_commands_run(real: Coordinated) -> None:
+    """Whatever the guide has an operator do beside `hedgerow up`, in its order."""
+    page = (ROOT / "docs" / "federation.md").read_text().partition("\n## With Flower's own programs")[0]
+    lines = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
+    others = [line for line in lines if not line.startswith("hedgerow up")]
+    assert len(others) == 9
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in others:
+        done = subprocess.run(
+            shlex.split(line), cwd=real.home, env=path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
 @pytest.mark.long
 def test_a_run_with_much_state_goes_on_after_everything_was_killed_at_any_moment(tmp_path):
     simulated = run_experiment(load("heart", STATEFUL), tmp_path / "simulated")
@@ -102,13 +147,16 @@ def test_a_federation_is_stopped_and_gone_on_with_by_its_commands(tmp_path):
         real.join("hungary")
         real.wait(lambda: "1 of 4 connected: hungary" in real.said, "who is there")
         status = json.loads(real.command("status", "--json"))
-        assert (status["runs"], sorted(status["processes"])) == (True, ["gateway", "superlink"])
+        assert (status["runs"], sorted(status["processes"])) == (True, ["gateway", "page", "superlink"])
         assert status["register"]["trust"] == "first-use"
         assert [row["state"] for row in json.loads(real.command("devices", "--json"))] == ["online"]
+        the_status_page_shows_it_to_whoever_has_the_token(real)
+        the_pages_commands_run(real)
         real.command("stop")
         assert real.up is not None
         assert real.up.wait(timeout=60) == 130
         assert "the same command goes on" in real.said
-        assert not json.loads(real.command("status", "--json"))["runs"]
+        status = json.loads(real.command("status", "--json"))
+        assert (status["runs"], status["register"]["trust"]) == (False, "signed")
         real.command("revoke", "hungary")
         assert json.loads(real.command("devices", "--json")) == []
