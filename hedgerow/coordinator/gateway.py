@@ -54,7 +54,7 @@ class Gateway:
         # Of a gateway before this one: who is there has not left because it was started again.
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._rates = Rates(per_second=100.0, burst=400)
-        self._strangers = Rates(per_second=1.0, burst=60)
+        self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
         self._link = httpx.AsyncClient(
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),

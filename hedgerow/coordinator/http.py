@@ -140,6 +140,8 @@ class HttpServer:
             await _Conversation(self._handler, self._limits, reader, writer).run()
         except (TimeoutError, OSError, ssl.SSLError, h11.LocalProtocolError, asyncio.IncompleteReadError):
             pass  # too slow, or gone
+        except asyncio.CancelledError:
+            pass  # this server ends; asyncio would log it for each connection
         except Exception:
             log.exception("a connection ended with an error of this server")
         finally:

@@ -1,9 +1,10 @@
 """The register of identities that a federation serves: the administrator's, or the one that joining made."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, final
 
-from hedgerow.client.secure.register_file import register_line
+from hedgerow.client.secure.register_file import load_register, register_line
 from hedgerow.client.secure.signed_register import Signature, head, read_signature, verify
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import Members
@@ -49,6 +50,34 @@ def served(folder: FederationFolder) -> Served:
     except Malformed as error:
         raise FederationError(f"{file}: {error}; publish it again: hedgerow register publish FILE") from error
     return Served(text, SIGNED, signature.version, administrator)
+
+
+@final
+class Identities(Mapping[str, bytes]):
+    """Keys of the register in a folder, as it stands: whoever joins while a run goes on is in it.
+
+    Raises `Malformed` where it cannot be read.
+    """
+
+    def __init__(self, folder: FederationFolder) -> None:
+        self._file, self._stamp = folder.path / FILE, (0, 0)
+        self._keys: Mapping[str, bytes] = {}
+
+    def _now(self) -> Mapping[str, bytes]:
+        if self._file.exists():
+            about = self._file.stat()
+            if (stamp := (about.st_mtime_ns, about.st_ino)) != self._stamp:
+                self._keys, self._stamp = load_register(self._file), stamp
+        return self._keys
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._now()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
 
 
 def rebuild(folder: FederationFolder, members: Members) -> None:

@@ -31,6 +31,8 @@ log = logging.getLogger("hedgerow")
 _TICK_SECONDS = 0.25
 _START_SECONDS = 90.0
 _RUN_SECONDS = 1.0
+_HANGS_SECONDS = 60.0
+_MOST_STARTS = 5
 _LONGEST_WAIT = 30.0
 _RAISED = "ServerApp failed with exception: "  # as Flower begins
 
@@ -81,7 +83,7 @@ class Supervisor:
         self._before: Holder | None = None
         self._said = ""
         self._failure, self._failed_after, self._failures = "", -1, 0
-        self._next_look = 0.0
+        self._next_look, self._answered, self._failed_starts = 0.0, time.monotonic(), 0
 
     def clear(self) -> None:
         """End what an earlier process has left over that was killed, with whoever writes in its run."""
@@ -127,8 +129,10 @@ class Supervisor:
             if job.finished():
                 return True
             self._mend()
-            with suppress(httpx.HTTPError):  # while the SuperLink starts, or has died just now
+            try:
                 self._look_after(job)
+            except httpx.HTTPError:  # it has died just now, or does not move any more
+                self._end_link_that_hangs()
             self._tell_who_is_there(job)
             stop.wait(_TICK_SECONDS)
         return False
@@ -144,14 +148,26 @@ class Supervisor:
         processes.end(pids)
         self._folder.write(processes.FILE, {})
 
+    def _end_link_that_hangs(self) -> None:
+        if self._link.running and time.monotonic() - self._answered > _HANGS_SECONDS:
+            self._tell(f"the superlink has not answered for {_HANGS_SECONDS:g} s")
+            processes.end([self._link.pid], patience=1.0)
+
     def _mend(self) -> None:
-        """Start again what has died."""
+        """Start again what has died; what does not start any more ends all of it."""
         for process, start in self._processes.items():
             process.trim_log()
-            if how := process.ended():
-                self._tell(f"the {process.name} {how}; it is started again")
+            if not (how := process.ended()):
+                continue
+            self._tell(f"the {process.name} {how}; it is started again")
+            try:
                 start()
-                processes.write_down(self._folder, self._processes)
+                self._failed_starts = 0
+            except FederationError:
+                self._failed_starts += 1
+                if self._failed_starts >= _MOST_STARTS:
+                    raise
+            processes.write_down(self._folder, self._processes)
 
     def _start_link(self) -> None:
         """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
@@ -161,6 +177,7 @@ class Supervisor:
         self._link.start()
         control = self._control = Control(self._folder)
         self._wait_for(self._link, control.ready)
+        self._answered = time.monotonic()
         for run in control.unfinished():
             control.stop_run(run)
         self._run = None
@@ -193,6 +210,7 @@ class Supervisor:
             self._run = self._control.start_run(job.server_app, job.client_app, job.config)
             return
         run = self._control.run(self._run)
+        self._answered = time.monotonic()
         if run.status == "finished" and not job.finished():
             self._lost(job, run.details.removeprefix(_RAISED) or f"it was {run.outcome}")
 

@@ -108,10 +108,10 @@ def test_a_request_to_join_that_is_none_is_refused(raw, body):
 def test_a_stranger_who_guesses_tokens_is_slowed_down(folder):
     with gateway(folder) as port:
         raw = Raw(folder, port)
-        statuses = [raw.ask("POST", "/join", body=b"[]") for _ in range(60)]
-        assert statuses == [400] * 60
-        refused = next(status for status in (raw.ask("GET", "/register") for _ in range(20)) if status != 200)
-        assert refused == 429
+        statuses = [raw.ask("POST", "/join", body=b"[]") for _ in range(199)]
+        assert statuses == [400] * 199
+        asked = (raw.ask("GET", "/register") for _ in range(2000))
+        assert next(status for status in asked if status != 200) == 429
         raw.socket.close()
 
 

@@ -141,7 +141,7 @@ def status(federation: FederationOption = FEDERATION, json: JsonOption = False) 
 
 
 def logs(
-    process: Annotated[str, typer.Argument(metavar="[superlink|gateway]", help="Whose.")] = "superlink",
+    process: Annotated[str, typer.Argument(metavar="[superlink|gateway|page]", help="Whose.")] = "superlink",
     lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
@@ -149,7 +149,7 @@ def logs(
     with _mistakes():
         folder = _opened(federation)
     file = folder.logs / f"{process}.log"
-    if process not in ("superlink", "gateway") or not file.is_file():
+    if process not in ("superlink", "gateway", "page") or not file.is_file():
         there = ", ".join(sorted(each.stem for each in folder.logs.glob("*.log"))) or "none yet"
         raise CommandError(f"there is no log of {process!r} in {folder.logs}; there are: {there}")
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from hedgerow.client.secure.register_file import load_register
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
-from hedgerow.coordinator.register import FILE
+from hedgerow.coordinator.register import Identities
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
@@ -40,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
 
     masked = experiment.strategy().pipeline.only_sum
-    options = RunOptions(register=load_register(federation.path / FILE) if masked else None, joined=joined)
+    options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
     run_experiment(experiment, folder, grid=grid, options=options)
 
 

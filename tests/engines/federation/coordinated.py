@@ -96,7 +96,7 @@ class Coordinated:
 
     def wait_for_the_end(self) -> None:
         assert self.up is not None
-        self.wait(lambda: self.up.poll() is not None, "end", 150)
+        self.wait(lambda: self.up.poll() is not None, "end", 500)
         assert self.up.returncode == 0, f"{self.said}\n{self.problems()}"
 
     def rounds(self) -> int:
