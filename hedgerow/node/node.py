@@ -13,17 +13,14 @@ from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
 from hedgerow.node.identities import take_register
 from hedgerow.node.outbox import Outbox, Pending
+from hedgerow.node.reply import reply_to
 from hedgerow.node.responder import Responder, reason_of
 from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
-from hedgerow.wire.codec import decode
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
-
-_CLIENT_FAILED = 2
-"""Flower's code of a client that raises."""
 
 _QUICK, _SLOW, _QUICK_FOR = 0.2, 3.0, 30.0
 _GOODBYE_SECONDS = 5.0
@@ -169,7 +166,7 @@ class Node:
                     come = self._answered(fleet, message, come)
                 finally:
                     self._working = False
-            fleet.push(*_reply(message, come, fleet.node, self._outbox), come.seconds)
+            fleet.push(*reply_to(message, come, fleet.node, self._outbox), come.seconds)
             fleet.confirm(run, come.id)
         except Unreachable as error:
             self._failed = self._failed + 1 if error.status == 500 else 0
@@ -233,36 +230,3 @@ def _pause(pace: float | None, idle: float) -> float:
     if pace is not None:
         return pace
     return _QUICK if idle < _QUICK_FOR else min(_SLOW, _QUICK * idle / _QUICK_FOR)
-
-
-def _reply(message: Any, come: Pending, node: int, outbox: Outbox) -> tuple[Any, Any, objects.Objects]:
-    """The reply to a message: envelope, tree and objects; the same bytes each time."""
-    asked = message.metadata
-    about = FLEET["Metadata"](
-        run_id=asked.run_id, src_node_id=node, dst_node_id=asked.src_node_id,
-        reply_to_message_id=asked.message_id, group_id=asked.group_id, message_type=asked.message_type,
-        ttl=asked.ttl - (come.made - asked.created_at), created_at=come.made,
-    )  # fmt: skip
-    if asked.HasField("dst_task_id"):
-        about.src_task_id = asked.dst_task_id
-    if asked.HasField("src_task_id"):
-        about.dst_task_id = asked.src_task_id
-    reply, children = FLEET["Message"](metadata=about), []
-    found: objects.Objects = {}
-    if come.error:
-        reply.error.code, reply.error.reason = _CLIENT_FAILED, come.error
-    else:
-        root, found = objects.pack(decode(outbox.answer(come.answer) or b""))
-        children = [_tree(root, found)]
-    top = objects.add(
-        found, "Message", [child.object_id for child in children], reply.SerializeToString(deterministic=True)
-    )
-    reply.metadata.message_id = top
-    if not come.error:
-        reply.content.SetInParent()
-    return reply, FLEET["ObjectTree"](object_id=top, children=children), found
-
-
-def _tree(root: str, found: objects.Objects) -> Any:
-    below = [_tree(child, found) for child in objects.children(found[root])]
-    return FLEET["ObjectTree"](object_id=root, children=below)

@@ -155,10 +155,6 @@ class OwnSchema:
             return f"a number of at most {high:g}" if low is None else f"a number of at least {low:g}"
         return f"a number from {low:g} to {high:g}"
 
-    def class_of(self, name: str) -> int | None:
-        """The number of a class; `None` where there is none of that name."""
-        return self.classes.index(name) if name in self.classes else None
-
     def _check_numbers(self, name: str, values: tuple[float, ...]) -> None:
         for value in values:
             if not checks.is_number(value) or not math.isfinite(value):

@@ -29,9 +29,9 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 14
+    assert len(PAGES) == 15
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 13
+    assert len(blocks("python")) == 15
     assert len(blocks("sh")) == 11
 
 

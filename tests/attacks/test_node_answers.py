@@ -1,106 +1,45 @@
 """What our own node answers a server that asks for more than the device gives."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from hedgerow.client.policy import AgainstPolicy, Policy
-from hedgerow.client.policy_file import NAME, policy_text
-from hedgerow.client.trainers import TRAINERS
-from hedgerow.node.device import Device, Enrolled
+from hedgerow.client.secure.enrolment import enrol
 from hedgerow.node.errors import DataDoNotFit, NoTrainer, OtherModel, OtherVersion, UnknownDescription
-from hedgerow.node.kit import Kit
-from hedgerow.node.outbox import Outbox
 from hedgerow.node.responder import Responder, reason_of
-from hedgerow.recipe.announcement import RECORD, Announcement
-from hedgerow.recipe.own_data import OwnSchema
-from hedgerow.recipe.strategy import describe
-from hedgerow.secure.codec import encode
+from hedgerow.recipe.announcement import RECORD
 from hedgerow.secure.errors import AlreadyAnswered, Refused, StaleRound
-from hedgerow.secure.messages import Setup
-from hedgerow.strategies import fedavg, secure_fedavg
-from hedgerow.strategies.transforms.mask import shape_of
-from hedgerow.types import Fit, Layout, Model, PayloadError, Tensor
-from hedgerow.wire.content import Content
-from hedgerow.wire.messages import pack_stage, pack_train, unpack_identity
-
-LAYOUT = Layout((Tensor("weight", (2,)),))
-SCHEMA = OwnSchema(columns=("a", "b"), classes=("no", "yes"), lowest=(0.0,), highest=(9.0,))
-RUN = "0" * 31 + "1"
-OPEN = Policy.unenrolled()
-MASKED = secure_fedavg(min_clients=3, dropout=0.0)
-
-
-class Mean:
-    """Moves the model to the mean of the samples."""
-
-    layout = LAYOUT
-    fits = 0
-
-    def initial(self, seed: int) -> Model:
-        return Model(np.zeros(2, np.float32))
-
-    def fit(self, model: Model, data: Any, local: Any, **where: Any) -> Fit:
-        Mean.fits += 1
-        return Fit(data.x.mean(0) - model.parameters, model.buffers, len(data), {"loss": 1.0})
-
-    def evaluate(self, model: Model, data: Any) -> dict[str, float]:
-        return {"loss": 1.0}
+from hedgerow.types import PayloadError
+from hedgerow.wire.codec import decode
+from hedgerow.wire.messages import unpack_identity
+from tests.described_runs import (
+    MASKED,
+    OPEN,
+    SCHEMA,
+    Mean,
+    again,
+    announced,
+    asked,
+    installed,
+    joined,
+    keys,
+    train,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def trainer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trainer that is installed on the device."""
-    targets = {**TRAINERS._targets, "mean": f"{__name__}:Mean"}
-    monkeypatch.setattr(TRAINERS, "_targets", targets)
-    monkeypatch.setattr(TRAINERS, "get", lambda name: lambda task, computing: Mean())
-    Mean.fits = 0
+def trainer() -> Iterator[None]:
+    with installed():
+        yield
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Callable[[Policy], Responder]:
-    (tmp_path / "own.csv").write_text("a,b,label\n1,2,no\n3,4,yes\n")
-
-    def make(policy: Policy) -> Responder:
-        kit = Kit("0" * 16, "kitchen", "https://localhost:1")
-        made = Device.make(tmp_path / "device", Enrolled(kit, True, 1, str(tmp_path / "own.csv"), 0.0))
-        (made.folder / NAME).write_text(policy_text(policy))
-        (made.folder / NAME).chmod(0o600)
-        return Responder(made, Outbox(made.folder / "outbox"))
-
-    return make
-
-
-def description(strategy: Any = None, **changes: Any) -> dict[str, Any]:
-    found = {
-        "strategy": strategy if isinstance(strategy, dict) else describe(strategy or fedavg()),
-        "task": {"kind": "classification", "model": {"name": "logistic", "arguments": {}}, "lora": None},
-        "data": {
-            **SCHEMA.to_json(), "name": "own", "input_shape": [2], "num_outputs": 2, "held_out": None,
-            "held_out_by": "row",
-        },
-        "run": {"trainer": "mean", "precision": "float32"},
-        "layout": LAYOUT.fingerprint,
-        "seed": 0,
-    }  # fmt: skip
-    return {**found, **changes}
-
-
-def announced(version: str = "0.1.0", **changes: Any) -> Announcement:
-    return Announcement.of(description(**changes), run=RUN, version=version)
-
-
-def asked(about: Announcement, content: Content | None = None, *, whole: bool = True) -> Content:
-    return {**(content or {}), RECORD: about.whole() if whole else about.short()}
-
-
-def train(round: int = 1, value: float = 0.0) -> Content:
-    return pack_train(Model(np.full(2, value, np.float32)), LAYOUT, round=round, seed=0)
+    return lambda policy: joined(tmp_path, policy)
 
 
 def test_a_run_is_known_by_its_digest_once_it_was_described(device) -> None:
@@ -109,15 +48,10 @@ def test_a_run_is_known_by_its_digest_once_it_was_described(device) -> None:
         responder.answer("train", "1", asked(about, train(), whole=False))
     assert reason_of(refused.value) == "unknown-description"
     key = responder.answer("query", "", asked(about))
-    outbox = Outbox(responder._device.folder / "outbox")
-    assert outbox.answer(key) is not None
-    assert responder.answer("train", "1", asked(about, train(), whole=False)) in names(outbox)
-    fresh = Responder(Device(responder._device.folder), outbox)  # after a restart
-    fresh.answer("train", "2", asked(about, train(2), whole=False))
-
-
-def names(outbox: Outbox) -> set[str]:
-    return {file.name for file in outbox._answers.iterdir()}
+    assert responder._outbox.answer(key) is not None
+    key = responder.answer("train", "1", asked(about, train(), whole=False))
+    assert responder._outbox.answer(key) is not None
+    again(responder).answer("train", "2", asked(about, train(2), whole=False))
 
 
 def test_an_identical_request_gets_the_same_bytes_and_nothing_is_counted_twice(device) -> None:
@@ -197,30 +131,11 @@ def test_every_rule_of_the_policy_holds_on_this_path(device, policy, rule) -> No
         responder.answer("train", "1", asked(announced(), train()))
     assert Mean.fits == 0
     if rule != "recipes":
-        assert (
-            unpack_identity(_content(responder, responder.answer("query", "", asked(announced()))))
-            == "kitchen"
-        )
-
-
-def _content(responder: Responder, key: str) -> Content:
-    from hedgerow.wire.codec import decode
-
-    return decode(responder._outbox.answer(key) or b"")
-
-
-def keys(token: str, round: int = 1, model: bytes = bytes(32)) -> Content:
-    shape, plan = shape_of(MASKED.pipeline, LAYOUT, 3), MASKED.pipeline.secure.plan(3)
-    setup = Setup(
-        token, round, ("attic", "barn", "kitchen"), plan.neighbours, plan.threshold, plan.survivors,
-        shape.ring.bits, shape.length, shape.words, model,
-    )  # fmt: skip
-    return pack_stage(encode(setup))
+        answer = responder._outbox.answer(responder.answer("query", "", asked(announced())))
+        assert unpack_identity(decode(answer)) == "kitchen"
 
 
 def test_a_masked_round_is_opened_once_whatever_token_it_comes_with(device) -> None:
-    from hedgerow.client.secure.enrolment import enrol
-
     responder, about = device(replace(OPEN, min_clients=3)), announced(strategy=MASKED)
     enrol(responder._device.folder)
     first = responder.answer("train.keys", "1", asked(about, keys("token")))

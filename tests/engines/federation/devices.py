@@ -1,5 +1,6 @@
 """Devices of our own as processes, in an environment that has neither Flower nor torch."""
 
+import json
 import os
 import re
 import signal
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from hedgerow.client.policy import Policy
-from hedgerow.node.join import join
-from hedgerow.node.kit import Kit
+from hedgerow.client.policy_file import policy_text
 from tests.engines.federation.processes import Federation
+
+HEDGEROW = str(Path(sys.executable).parent / "hedgerow")
 
 OPEN = Policy.unenrolled()
 """A policy that lets everything."""
@@ -119,18 +121,32 @@ def write_clinics(folder: Path, names: Sequence[str]) -> list[Path]:
 class Running:
     """A device's process."""
 
+    kit: Path
+    data: Path
     folder: Path
+    policy: Path
     path: str
     environment: Mapping[str, str]
+
+    @property
+    def options(self) -> list[str]:
+        """Of the command."""
+        return ["--policy", str(self.policy), "--folder", str(self.folder)]
 
     def start(self) -> None:
         """Start it, or start it again."""
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hedgerow.node", str(self.folder)],
+                [HEDGEROW, "join", str(self.kit), "--data", str(self.data), *self.options],
                 env={**os.environ, **self.environment, "PYTHONPATH": self.path},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+
+    def leave(self) -> str:
+        """What `hedgerow leave` says."""
+        environment = {**os.environ, "PYTHONPATH": self.path}
+        command = [HEDGEROW, "leave", "--folder", str(self.folder)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     @property
     def said(self) -> str:
@@ -169,9 +185,11 @@ def devices(
     running = []
     try:
         for file in files:
-            folder = home / file.stem
-            join(Kit("0" * 16, file.stem, address_of(real)), folder, file, policy)
-            running.append(Running(folder, path, environment))
+            kit = {"hedgerow": "0.1", "federation": "0" * 16, "name": file.stem, "address": address_of(real)}
+            file.with_suffix(".kit").write_text(json.dumps(kit))
+            file.with_suffix(".policy").write_text(policy_text(policy))
+            places = file.with_suffix(".kit"), file, home / file.stem, file.with_suffix(".policy")
+            running.append(Running(*places, path, environment))
             running[-1].start()
         for device in running:
             device.wait_for("is connected")
