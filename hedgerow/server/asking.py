@@ -58,7 +58,7 @@ def ask(
         outcome = kind.close()
         _add(up, outcome.replies.bytes_up)
         _add(down, outcome.bytes_down())
-        # Only the last time is aggregated: what a round releases is written down once.
+        # To aggregate writes nothing down here: what has a ledger is not asked again.
         if not left or not (failed := outcome.aggregated(state).failed):
             break
         log.warning("round %d is asked for again: %s", state.round + 1, failed)
