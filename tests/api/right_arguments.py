@@ -50,7 +50,10 @@ NOISED = {
 
 STATE = hr.begin(STRATEGY, MODEL, LAYOUT)
 
-RUN = {"seed": 1, "evaluate": None, "timeout": None, "register": None, "deployment": hr.Deployment.REAL}
+RUN = {
+    "seed": 1, "evaluate": None, "timeout": None, "register": None, "deployment": hr.Deployment.REAL,
+    "over_select": 0.0, "retry": 0, "joined": None,
+}  # fmt: skip
 
 SERVE = {
     "strategy": STRATEGY,
@@ -95,7 +98,7 @@ RIGHT: dict[str, Given] = {
     "RunOptions": {
         "deployment": None, "trainer": "loop", "device": None, "precision": "float32", "workers": 1,
         "engine": "ray", "address": None, "gpus": 0.0, "client_timeout": None, "memory_limit": None,
-        "timeout": None, "min_clients": 0, "register": None,
+        "timeout": None, "min_clients": 0, "register": None, "over_select": 0.0, "retry": 0, "joined": None,
     },
     "Samples": {"x": np.zeros((2, 3), np.float32), "y": np.array([0, 1])},
     "ServerState": {

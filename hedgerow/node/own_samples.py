@@ -1,0 +1,48 @@
+"""A device's own data: one file or folder, loaded again where it has changed."""
+
+from pathlib import Path
+from typing import final
+
+from hedgerow.client.data import ClientData
+from hedgerow.datasets.held_out import HeldOut
+from hedgerow.datasets.own_file import load_own
+from hedgerow.recipe.announcement import Described
+from hedgerow.recipe.own_data import OwnSchema
+from hedgerow.types import Samples
+
+
+@final
+class OwnSamples:
+    """The data of the one client that a device is.
+
+    Args:
+        name: of the client.
+        path: of the data.
+        schema: that they must fit.
+    """
+
+    def __init__(self, name: str, path: Path, schema: OwnSchema) -> None:
+        self.names = (name,)
+        self._path, self._schema = path, schema
+        self._loaded: tuple[object, Samples] | None = None
+
+    def samples(self, name: str) -> Samples:
+        """All samples, whoever is asked for; raises `ValueError` where they do not fit the schema."""
+        seen = _state_of(self._path)
+        if self._loaded is None or self._loaded[0] != seen:
+            self._loaded = seen, load_own(self._path, self._schema)
+        return self._loaded[1]
+
+
+def own_data(name: str, path: Path, run: Described) -> ClientData:
+    """A device's data as a run has them: a part is held out where the run says so."""
+    assert run.schema is not None
+    data = OwnSamples(name, path, run.schema)
+    return data if run.held_out is None else HeldOut(data, run.held_out, run.held_out_by, run.seed)
+
+
+def _state_of(path: Path) -> object:
+    """What changes when a file, or one in a folder, does."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = [(file, file.stat()) for file in files if file.exists()]
+    return [(file, about.st_mtime_ns, about.st_size) for file, about in found]
