@@ -6,7 +6,6 @@ from typing import final
 from hedgerow.client.data import ClientData
 from hedgerow.datasets.held_out import HeldOut
 from hedgerow.datasets.own_file import load_own
-from hedgerow.recipe.announcement import Described
 from hedgerow.recipe.own_data import OwnSchema
 from hedgerow.types import Samples
 
@@ -34,11 +33,9 @@ class OwnSamples:
         return self._loaded[1]
 
 
-def own_data(name: str, path: Path, run: Described) -> ClientData:
-    """A device's data as a run has them: a part is held out where the run says so."""
-    assert run.schema is not None
-    data = OwnSamples(name, path, run.schema)
-    return data if run.held_out is None else HeldOut(data, run.held_out, run.held_out_by, run.seed)
+def own_data(data: ClientData, held_out: float | None, by: str, seed: int) -> ClientData:
+    """A device's data as a run has them: a share is held out where the run says so."""
+    return data if held_out is None else HeldOut(data, held_out, by, seed)
 
 
 def _state_of(path: Path) -> object:

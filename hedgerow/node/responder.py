@@ -30,7 +30,7 @@ from hedgerow.node.errors import (
     UnknownDescription,
 )  # fmt: skip
 from hedgerow.node.outbox import Outbox, key_of
-from hedgerow.node.own_samples import own_data
+from hedgerow.node.own_samples import OwnSamples, own_data
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announced, Described, read, understand
 from hedgerow.recipe.own_data import DoesNotFit
 from hedgerow.secure.codec import decode
@@ -122,7 +122,10 @@ class _Run:
     @cached_property
     def data(self) -> ClientData:
         """The device's own."""
-        return own_data(self._client, self._path, self.described)
+        run = self.described
+        assert run.schema is not None
+        samples = OwnSamples(self._client, self._path, run.schema)
+        return own_data(samples, run.held_out, run.held_out_by, run.seed)
 
     def samples(self) -> Samples:
         """What the device trains on; raises `DataDoNotFit`."""
