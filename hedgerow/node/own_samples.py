@@ -5,7 +5,10 @@ from typing import final
 
 from hedgerow.client.data import ClientData
 from hedgerow.datasets.held_out import HeldOut
+from hedgerow.datasets.loading import DATASETS, load_dataset
 from hedgerow.datasets.own_file import load_own
+from hedgerow.datasets.partitions import natural
+from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.recipe.own_data import OwnSchema
 from hedgerow.types import Samples
 
@@ -31,6 +34,34 @@ class OwnSamples:
         if self._loaded is None or self._loaded[0] != seen:
             self._loaded = seen, load_own(self._path, self._schema)
         return self._loaded[1]
+
+
+def packaged_part(name: str, data_set: str, seed: int) -> ClientData:
+    """The natural client of that name of a packaged data set: for trying a federation out.
+
+    Raises:
+        ValueError: the data set has no such client.
+    """
+    federation = load_dataset(data_set).split(natural(), seed)
+    federation.samples(name)
+    return federation
+
+
+def resolved(data: Path) -> str:
+    """What a device keeps of the data that it is given: a whole path, or the name of a packaged data set.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if data.exists():
+        return str(data.resolve())
+    packaged = [name for name in DATASETS.names() if name != OWN]
+    if str(data) in packaged:
+        return str(data)
+    raise ValueError(
+        f"data is {str(data)!r}, which is not there; give a .csv or .npz file, or a folder with a folder of"
+        " pictures for each class"
+    )
 
 
 def own_data(data: ClientData, held_out: float | None, by: str, seed: int) -> ClientData:
