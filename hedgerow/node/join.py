@@ -21,6 +21,7 @@ from hedgerow.node.fleet import Fleet
 from hedgerow.node.identities import take_register
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
+from hedgerow.node.own_samples import resolved
 
 log = logging.getLogger("hedgerow")
 
@@ -57,7 +58,7 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
             kit=replace(kit, administrator=administrator),
             gateway=kit.token is not None,
             node=int(answer.get("node_id") or 0),
-            data=str(data.expanduser().resolve()),
+            data=resolved(data),
             since=time.time(),
         ),
     )

@@ -5,8 +5,10 @@ from typing import final
 
 from hedgerow.client.data import ClientData
 from hedgerow.datasets.held_out import HeldOut
+from hedgerow.datasets.loading import DATASETS, load_dataset
 from hedgerow.datasets.own_file import load_own
-from hedgerow.recipe.announcement import Described
+from hedgerow.datasets.partitions import natural
+from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.recipe.own_data import OwnSchema
 from hedgerow.types import Samples
 
@@ -34,11 +36,37 @@ class OwnSamples:
         return self._loaded[1]
 
 
-def own_data(name: str, path: Path, run: Described) -> ClientData:
-    """A device's data as a run has them: a part is held out where the run says so."""
-    assert run.schema is not None
-    data = OwnSamples(name, path, run.schema)
-    return data if run.held_out is None else HeldOut(data, run.held_out, run.held_out_by, run.seed)
+def packaged_part(name: str, data_set: str, seed: int) -> ClientData:
+    """The natural client of that name of a packaged data set: for trying a federation out.
+
+    Raises:
+        ValueError: the data set has no such client.
+    """
+    federation = load_dataset(data_set).split(natural(), seed)
+    federation.samples(name)
+    return federation
+
+
+def resolved(data: Path) -> str:
+    """What a device keeps of the data that it is given: a whole path, or the name of a packaged data set.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if data.exists():
+        return str(data.resolve())
+    packaged = [name for name in DATASETS.names() if name != OWN]
+    if str(data) in packaged:
+        return str(data)
+    raise ValueError(
+        f"data is {str(data)!r}, which is not there; give a .csv or .npz file, or a folder with a folder of"
+        " pictures for each class"
+    )
+
+
+def own_data(data: ClientData, held_out: float | None, by: str, seed: int) -> ClientData:
+    """A device's data as a run has them: a share is held out where the run says so."""
+    return data if held_out is None else HeldOut(data, held_out, by, seed)
 
 
 def _state_of(path: Path) -> object:

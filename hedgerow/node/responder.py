@@ -31,7 +31,7 @@ from hedgerow.node.errors import (
     UnknownDescription,
 )  # fmt: skip
 from hedgerow.node.outbox import Outbox, key_of
-from hedgerow.node.own_samples import own_data
+from hedgerow.node.own_samples import OwnSamples, own_data, packaged_part
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announced, Described, read, understand
 from hedgerow.recipe.own_data import DoesNotFit
 from hedgerow.secure.codec import decode
@@ -125,7 +125,13 @@ class _Run:
     @cached_property
     def data(self) -> ClientData:
         """The device's own."""
-        return own_data(self._client, self._path, self.described)
+        run = self.described
+        samples: ClientData
+        if run.schema is None:
+            samples = packaged_part(self._client, run.data, run.seed)
+        else:
+            samples = OwnSamples(self._client, self._path, run.schema)
+        return own_data(samples, run.held_out, run.held_out_by, run.seed)
 
     def samples(self) -> Samples:
         """What the device trains on; raises `DataDoNotFit`."""
@@ -188,7 +194,7 @@ def _check(guard: Guard, kind: str, run: Described) -> None:
             "rule recipes: the device takes listed recipes alone, and this run has no recipe's name; list the"
             " strategy's hash under strategies"
         )
-    if run.schema is None:
+    if run.schema is None and run.data != guard.data:
         raise AgainstPolicy("rule data: the run is for another data set than the device's own")
     if run.model not in MODELS.names():
         raise AgainstPolicy("rule recipes: a run may name models that are installed, and no code of its own")

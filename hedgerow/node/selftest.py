@@ -11,6 +11,7 @@ from hedgerow.files import who_else_can_write
 from hedgerow.node.connection import Connection, Denied, Unreachable
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
+from hedgerow.node.own_samples import resolved
 
 _AHEAD, _BEHIND = 5.0, 300.0
 
@@ -52,8 +53,10 @@ def _folder(folder: Path) -> tuple[bool, str]:
 
 
 def _data(data: Path) -> tuple[bool, str]:
-    if not data.exists():
-        return False, f"data: {data} is not there"
+    try:
+        resolved(data)
+    except ValueError as error:
+        return False, f"data: {error}"
     if data.is_file():
         try:
             with data.open("rb") as file:

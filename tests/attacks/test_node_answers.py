@@ -148,3 +148,23 @@ def test_a_masked_round_is_opened_once_whatever_token_it_comes_with(device) -> N
     responder.answer("train.keys", "2", asked(about, keys("token", 2)))
     with pytest.raises((AlreadyAnswered, StaleRound)):
         responder.answer("train.keys", "1", asked(about, keys("third token")))
+
+
+def test_a_packaged_data_set_is_trained_on_only_where_the_device_was_given_it(device) -> None:
+    from hedgerow.datasets import load_dataset, natural
+
+    about = {"name": "heart-disease", "held_out": 0.2, "held_out_by": "random"}
+    responder = device(OPEN)
+    with pytest.raises(AgainstPolicy, match="rule data"):
+        responder.answer("query", "", asked(announced(data=about)))
+    responder._device.change(data="heart-disease")
+    with pytest.raises(Refused, match="why is in its own log"):  # it is no hospital of that set
+        responder.answer("query", "", asked(announced(data=about)))
+    federation = load_dataset("heart-disease").split(natural()).hold_out(0.2)
+    kit = replace(responder._device.enrolled.kit, name=federation.names[0])
+    responder._device.change(kit=kit)
+    responder = again(responder)
+    responder.answer("query", "", asked(announced(data=about)))
+    found = next(iter(responder._runs.values()))
+    assert len(found.data.samples(kit.name)) == len(federation.samples(kit.name))
+    assert (found.data.held_out(kit.name).x == federation.held_out(kit.name).x).all()

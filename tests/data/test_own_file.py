@@ -1,5 +1,6 @@
 """A device's own file is what the recipe's schema says, or is refused by name before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from hedgerow.client.guard import Guard
+from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.datasets.held_out import BY_ROW, hold_out_of
 from hedgerow.datasets.own_file import load_own, own
 from hedgerow.datasets.packing import DataFileError
+from hedgerow.experiments.config.device_recipe import device_run
 from hedgerow.experiments.config.recipe import load
 from hedgerow.recipe.own_data import DoesNotFit, OwnSchema
 from hedgerow.types import Samples
@@ -156,3 +160,21 @@ def test_a_recipe_knows_the_model_without_any_data(tmp_path) -> None:
     assert experiment.data.held_out_by == BY_ROW
     assert experiment.factory().arguments == {"input_shape": (2,), "num_classes": 3}
     assert sum(p.numel() for p in experiment.task().model().parameters()) == 9
+
+
+def test_a_stock_node_takes_its_own_file_by_the_schema_and_none_that_a_run_names(tmp_path) -> None:
+    recipe, secret = tmp_path / "clinics.toml", tmp_path / "secret.csv"
+    recipe.write_text(
+        'name = "clinics"\nrounds = 1\n[data]\nname = "own"\ncolumns = ["pressure"]\nlabel = "sick"\n'
+        'classes = ["yes", "no"]\nheld_out = 0.5\n[model]\nname = "logistic"\n'
+    )
+    secret.write_text(GOOD.replace("140", "7"))
+    policy = replace(Policy.unenrolled(), recipes=(str(recipe),), data=(str(secret), "own"))
+    overrides = [f"data.files=['{secret}']", f"data.test_file='{secret}'"]
+    guard = Guard(policy, data=str(table(tmp_path, GOOD)))
+    data = device_run(str(recipe), overrides, guard, "clinic").data()
+    rows = [data.samples("clinic"), data.held_out("clinic")]
+    assert sorted(float(x[0]) for part in rows for x in part.x) == [100.0, 140.0]
+    assert sorted(int(y) for part in rows for y in part.y) == [0, 1]
+    with pytest.raises(AgainstPolicy, match="rule data: the run is for a file or folder of the device's own"):
+        device_run(str(recipe), overrides, Guard(policy), "clinic")

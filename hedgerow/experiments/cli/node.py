@@ -90,18 +90,16 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
     from hedgerow.node.device import Device
     from hedgerow.node.join import NotJoined
     from hedgerow.node.join import join as join_federation
+    from hedgerow.node.own_samples import resolved
 
-    if not data.exists():
-        raise CommandError(
-            f"data is {str(data)!r}, which is not there; give a .csv or .npz file, or a folder"
-        )
+    own = resolved(data)
     if (place / "device.json").exists():
         device = Device(place)
         if device.enrolled.kit.federation != kit.federation or device.name != kit.name:
             raise CommandError(
                 f"{place} belongs to {device.name!r} of another federation; give another --folder"
             )
-        device.change(data=str(data.resolve()))
+        device.change(data=own)
         if policy is not None:
             write_whole(place / NAME, policy_text(_policy(policy)).encode(), mode=PRIVATE)
         return
