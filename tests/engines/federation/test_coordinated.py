@@ -25,7 +25,12 @@ from tests.engines.stateful_run import ROOT
 
 CLIENTS = ("cleveland", "hungary", "switzerland", "va-long-beach")
 PLAIN = ["rounds=3"]
-STATEFUL = ["rounds=8", "strategy.name=scaffold", "strategy.pipeline=error_feedback(top_k(0.3))"]
+STATEFUL = [
+    "rounds=8",
+    "strategy.name=scaffold",
+    "strategy.weighted=false",
+    "strategy.pipeline=error_feedback(top_k(0.3))",
+]
 
 
 def digest(path: Path) -> str:
