@@ -41,7 +41,7 @@ from hedgerow.types import Samples
 from hedgerow.wire.codec import encode
 from hedgerow.wire.content import Content
 from hedgerow.wire.evaluation import pack_evaluation
-from hedgerow.wire.messages import unpack_stage
+from hedgerow.wire.messages import unpack_stage, without_constants
 
 
 @final
@@ -77,7 +77,8 @@ class Responder:
             run, guard = self._run(announced), self._device.guard()
             asked = {name: record for name, record in content.items() if name != RECORD}
             _check(guard, kind, run.described)
-            key = key_of(kind, announced.run, encode(asked))
+            # That a device was sent the constants too makes no other request of it.
+            key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
             if kind == "train.keys":
