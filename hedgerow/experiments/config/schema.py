@@ -21,8 +21,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hedgerow import checks
 from hedgerow.client.trainers import TRAINERS
-from hedgerow.datasets.held_out import WAYS
+from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table, python_values
+from hedgerow.recipe.own_data import NAME, OwnSchema
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining, RunOptions
 from hedgerow.types.options import IDENTITY, PRECISIONS
@@ -30,6 +31,7 @@ from hedgerow.types.options import IDENTITY, PRECISIONS
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
+    from hedgerow.models import NamedModel
     from hedgerow.simulation.attacks.adversary import Adversary
     from hedgerow.types import Samples
 
@@ -104,13 +106,13 @@ class DataConfig(_Named):
     """`[data]`: a data set by name or path, and how it is dealt.
 
     `held_out` is the share of each client's samples that it does not train on,
-    but measures models on; `held_out_by` is how they are chosen, `"random"` or
-    `"time"` (the last ones).
+    but measures models on; `held_out_by` is how they are chosen, `"random"`,
+    `"time"` (the last ones) or `"row"` (by a hash of each).
     """
 
     partition: PartitionConfig
     held_out: Annotated[float | None, _checked(_share)] = None
-    held_out_by: Annotated[str, _checked(checks.one_of, WAYS)] = "random"
+    held_out_by: Annotated[str, _checked(checks.one_of, ALL_WAYS)] = "random"
 
 
 class LoraConfig(_Section):
@@ -217,6 +219,25 @@ class RunConfig(_Section):
     record: bool = False
 
 
+class ServerConfig(_Section):
+    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
+
+    How many of those asked must count is `[strategy] quorum`.
+
+    Attributes:
+        deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
+            where it is left out.
+        min_clients: that must be there before the first round; all of the experiment's where it is left out.
+        over_select: ask so many more, as a share of the cohort; the first replies count.
+        retry: ask for a round again so often where too few count.
+    """
+
+    deadline: Positive | None = None
+    min_clients: Count | None = None
+    over_select: Share = 0.0
+    retry: Annotated[int, _checked(checks.whole, 0)] = 0
+
+
 class Experiment(_Section):
     """One experiment: everything a run depends on.
 
@@ -243,6 +264,7 @@ class Experiment(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
     run: RunConfig = RunConfig()
+    server: ServerConfig = ServerConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.
@@ -251,6 +273,33 @@ class Experiment(_Section):
             ValueError: the data cannot be read or fetched.
         """
         return _load(self.data.name, json.dumps(self.data.options, sort_keys=True))
+
+    @property
+    def own_schema(self) -> OwnSchema | None:
+        """Of the data that each device has for itself; `None` where the data set is one that is here."""
+        if self.data.name != NAME:
+            return None
+        given = {key: value for key, value in self.data.options.items() if key not in ("files", "test_file")}
+        return OwnSchema.from_json(given)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether devices have the data, and none of it is here."""
+        return self.own_schema is not None and not self.data.options.get("files")
+
+    def test(self) -> "Samples | None":
+        """What the server measures the model on; `None` where there is nothing.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        if self.own_schema is not None and self.elsewhere:
+            from hedgerow.datasets.own_file import test_samples
+
+            found = test_samples(self.data.options.get("test_file", ""), self.own_schema)
+        else:
+            found = self.divided()[1].test
+        return found if len(found) else None
 
     def federation(self) -> "Federation":
         """The data set, dealt to clients.
@@ -281,13 +330,21 @@ class Experiment(_Section):
 
         return server_part(dataset, config.share, config.classes, self.seed)
 
-    def factory(self) -> "Callable[[], Any]":
-        """What makes the plain model, to fit the data set."""
-        from hedgerow.models import build
+    def facts(self) -> "Dataset | OwnSchema":
+        """What a model must fit: `input_shape`, `num_outputs` and `task`.
 
-        data = self.dataset()
+        Raises:
+            ValueError: the data cannot be read or fetched.
+        """
+        return self.own_schema or self.dataset()
+
+    def factory(self) -> "NamedModel":
+        """What makes the plain model, to fit the data set."""
+        from hedgerow.models import NamedModel
+
+        data = self.facts()
         facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
-        return build(self.model.name, **facts, **self.model.options)
+        return NamedModel(self.model.name, {**facts, **self.model.options})
 
     def adapted(self, model: Any) -> "Callable[[], Any]":
         """A model, or what makes it, with the adapters of `[model.lora]`."""
@@ -304,19 +361,15 @@ class Experiment(_Section):
         Raises:
             ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
         """
-        from hedgerow.client.regression import absolute_error, squared_error
-        from hedgerow.client.task import Task
+        from hedgerow.client.regression import task_of
 
-        data, factory = self.dataset(), self.factory()
-        model = factory if self.model.lora is None else self.adapted(factory)
-        if data.task == "classification":
-            return Task(model)
-        if self.evaluation.target_accuracy is not None:
+        kind, factory = self.facts().task, self.factory()
+        if kind == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
-                f" {data.name!r} has numbers to predict, and no accuracy"
+                f" {self.data.name!r} has numbers to predict, and no accuracy"
             )
-        return Task(model, loss=squared_error, metrics={"mae": absolute_error})
+        return task_of(kind, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
         """Who holds a share of the simulated clients; `None` where nobody does."""
