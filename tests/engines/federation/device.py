@@ -7,9 +7,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Error, Message, RecordDict
@@ -90,6 +92,7 @@ class Device:
     def join(self, **other: Any) -> dict[str, Any]:
         status, said = join(self.kit, self.key, **other)
         assert status == 200, said
+        self.node_id = int(said["node_id"])
         return said
 
     def start(self) -> "Device":
@@ -113,6 +116,8 @@ class Device:
 
     def _serve(self, fleet: FleetHttpClient) -> None:
         key = pem(self.key).encode()
+        with suppress(httpx.HTTPStatusError):  # its session of before counts as online for a minute
+            fleet.DeactivateNode(DeactivateNodeRequest(node_id=self.node_id))
         found = fleet.ActivateNode(ActivateNodeRequest(public_key=key, heartbeat_interval=_BEAT_SECONDS))
         node, beaten = Node(node_id=found.node_id), time.monotonic()
         while not self._ended.is_set():
