@@ -34,7 +34,8 @@ class Samples:
     def __post_init__(self) -> None:
         for name in ("x", "y"):
             values = getattr(self, name)
-            if not isinstance(values, np.ndarray) or values.ndim < 1 or values.dtype not in _KEPT:
+            kept = isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray)
+            if not kept or values.ndim < 1 or values.dtype not in _KEPT:
                 object.__setattr__(self, name, _rows(name, values))
             elif type(values) is not np.ndarray:  # such as one that a file is mapped to: not to be read here
                 object.__setattr__(self, name, values.view(np.ndarray))
