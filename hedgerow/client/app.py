@@ -13,9 +13,10 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
+from hedgerow.client.answer import identify, read_request, respond, whole_request
+from hedgerow.client.answer_many import answer_many
 from hedgerow.client.capabilities import chooses, require, trains_many
-from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
+from hedgerow.client.client_round import LocalClient, Sent, Setting, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
@@ -26,9 +27,9 @@ from hedgerow.client.trainer import Trainer, check_learner
 from hedgerow.client.trainers import trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
-from hedgerow.spans import span, spanned
+from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Model, Vector
+from hedgerow.types import Deployment, Model
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -230,42 +231,16 @@ class FederatedClient(ClientApp):
             says, not packed into a message, where there is no mask; an
             exception where that client failed.
         """
-        trainer = self._trainer
-        assert trains_many(trainer)
         with span("records"):
             request = read_request(self._setting, from_flower(messages[0].content))
-        turns: dict[str, tuple[int, Turn]] = {}
-        corrections: dict[str, Vector] = {}
-        clients = []
-        for position, context in enumerate(contexts):
-            try:
-                turn = Turn(self._setting, self._client(context), request)
-                name, samples = turn.client, turn.samples()
-                if name in turns:
-                    raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-                if correction := turn.correction():
-                    corrections[name] = correction["correction"]
-            except Exception as error:  # what the data's loader raises: that client's, and not the others'
-                yield position, error
-                continue
-            turns[name] = position, turn
-            clients.append((name, samples))
-        extra = {"corrections": corrections} if corrections else {}
-        fits = trainer.fit_many(
-            request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
-        )
-        for name, fit in spanned("train", fits):
-            position, turn = turns.pop(name)  # with what it has read of the client's state
-            if isinstance(fit, Exception):
-                yield position, fit
+        clients = [partial(self._client, context) for context in contexts]
+        for position, answer in answer_many(self._setting, clients, request):
+            if isinstance(answer, Reply | Exception):
+                yield position, answer
                 continue
             try:
-                if self._strategy.pipeline.only_sum:
-                    sent = to_flower(in_the_clear(turn, fit))
-                    yield position, Message(sent, reply_to=messages[position])
-                else:
-                    yield position, turn.reply(fit)
-            except Exception as error:  # whatever a plug-in's encode raises
+                yield position, Message(to_flower(answer), reply_to=messages[position])
+            except Exception as error:
                 yield position, error
 
     def _identify(self, message: Message, context: Context) -> Message:

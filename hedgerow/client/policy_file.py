@@ -14,8 +14,8 @@ from typing import Any
 
 import tomli_w
 
-from hedgerow.checks import did_you_mean
 from hedgerow.client.policy import Policy, PolicyError
+from hedgerow.wording import did_you_mean
 
 NAME = "policy.toml"
 

@@ -6,7 +6,7 @@ from flwr.serverapp import Grid
 
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server import private
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.plain import PlainRounds

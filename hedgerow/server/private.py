@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hedgerow import rng
 from hedgerow.privacy.events import Event
 from hedgerow.privacy.ledger import Ledger, LedgerError
-from hedgerow.server.collect import Collector
+from hedgerow.server.collector import Collector
 from hedgerow.server.round_kind import Cohort, Counted, Replies, RoundKind
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.aggregates.mean import FixedPointMean

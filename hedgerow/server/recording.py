@@ -26,7 +26,8 @@ from safetensors.numpy import load, save
 from hedgerow import records
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint
-from hedgerow.server.collect import Collected, Collector, StartCollector
+from hedgerow.server.collected import Collected
+from hedgerow.server.collector import Collector, StartCollector
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Layout, Payload, ServerState
 from hedgerow.types.recording import Recording

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from safetensors import SafetensorError
 
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.private import RELEASED
 from hedgerow.server.recording import Recorder, RecordingError, unpack

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 
 from hedgerow import generators
 from hedgerow.simulation import flower
-from hedgerow.simulation.processes.limits import OutOfMemory, ran_out_of_memory
+from hedgerow.simulation.limits import OutOfMemory, ran_out_of_memory
 
 Config: TypeAlias = Mapping[str, bool | float | int | str]
 App: TypeAlias = Callable[[Message, Context], Message]

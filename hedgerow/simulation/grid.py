@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from threading import Lock
 from typing import Any, Self, final
 
-from flwr.app import Context, Message, RecordDict
-from flwr.serverapp import Grid, ServerApp
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
 
 from hedgerow import checks
 from hedgerow.simulation import flower
@@ -281,25 +281,3 @@ class InProcessGrid(Grid):
                     collector.add(names[position], reply)
                     keep(self._states, nodes[position], copied(state))
         yield collector.collected
-
-
-def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:
-    """Run a Flower `ServerApp`, with its lifespan, on a grid to the end.
-
-    Returns:
-        The server's context after the run.
-
-    Raises:
-        RuntimeError: this process is in a real Flower run, or the grid is in use already.
-        Exception: whatever the app raises, unchanged.
-    """
-    context = Context(
-        run_id=grid.run.run_id,
-        node_id=flower.SUPERLINK_NODE_ID,
-        node_config={},
-        state=RecordDict(),
-        run_config=dict(grid.run_config),
-    )
-    with grid:
-        server_app(grid, context)
-    return context

@@ -18,7 +18,7 @@ from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 from hedgerow.rng import Words
 from hedgerow.strategies.aggregates.mean import FRACTION_BITS, LARGEST_SUM
-from hedgerow.strategies.pipeline.norms import clipped, l2_norm
+from hedgerow.strategies.norms import clipped, l2_norm
 from hedgerow.strategies.sampling import Sampling
 from hedgerow.types import Arrays, Vector
 

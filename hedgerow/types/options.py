@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any, TypedDict
 
 from hedgerow import checks
+from hedgerow.wording import did_you_mean
 
 ENGINES = ("local", "ray")
 IDENTITY = ("trainer", "device", "precision")
@@ -173,7 +174,7 @@ def options_for(
     names = meant.__annotations__
     for name in changes:
         if name not in names:
-            near = checks.did_you_mean(name, names)
+            near = did_you_mean(name, names)
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")
     chosen = replace(options or RunOptions(), **changes)
     for field in fields(RunOptions):

@@ -11,14 +11,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 
 MOST_LINES = 300
 STILL_LONGER = {
-    "hedgerow/checks.py",
-    "hedgerow/client/app.py",
-    "hedgerow/client/cohort/trainer.py",
-    "hedgerow/experiments/cli/run.py",
     "hedgerow/experiments/config/build.py",
     "hedgerow/experiments/config/schema.py",
-    "hedgerow/server/collect.py",
-    "hedgerow/simulation/grid.py",
 }
 """What is still to be divided; none may come to it."""
 
@@ -28,7 +22,7 @@ def test_every_room_has_its_place_in_the_layers():
     package = ROOT / "hedgerow"
     rooms = {f"hedgerow.{p.name}" for p in package.iterdir() if p.is_dir() and not p.name.startswith("__")}
     rooms |= {f"hedgerow.{p.stem}" for p in package.glob("*.py") if p.stem != "__init__"}
-    assert len(rooms) == 22
+    assert len(rooms) == 23
     assert rooms == named
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import hedgerow as hr
-from hedgerow import checks
+from hedgerow.wording import shown
 from tests.api.right_arguments import DATASET, RIGHT, SAMPLES, STRATEGY, a_call
 from tests.support import MeanTrainer, clients
 
@@ -75,9 +75,7 @@ def test_what_people_write_by_mistake_is_answered_with_what_to_write(name, given
 @pytest.mark.parametrize("join", [hr.chain, hr.error_feedback])
 @pytest.mark.parametrize("step", ["quantize(8)", hr.quantize, None, 8])
 def test_a_step_that_is_none_is_named(join, step):
-    with pytest.raises(
-        ValueError, match=f"a step is {re.escape(checks.shown(step))}; it must be a Transform"
-    ):
+    with pytest.raises(ValueError, match=f"a step is {re.escape(shown(step))}; it must be a Transform"):
         join(hr.top_k(0.1), step)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.strategies import decode, encode, parse_pipeline
-from hedgerow.strategies.pipeline.norms import l2_norm
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.types import Arrays, Client, Layout, RoundContext
 
 INSIDE = (

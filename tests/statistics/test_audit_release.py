@@ -18,7 +18,7 @@ from hedgerow.strategies import (
     poisson,
 )
 from hedgerow.strategies import release as release_module
-from hedgerow.strategies.pipeline.norms import clipped
+from hedgerow.strategies.norms import clipped
 from hedgerow.strategies.release import UNIT, Noise, Release
 from tests.statistics.audit_cases import SAMPLING, SMALL, SOUND, Patch, failed, noise_times
 

@@ -11,7 +11,7 @@ from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import run as run_commands
-from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli import simulate, terminal
 
 app = typer.Typer(
     name="hedgerow",
@@ -52,7 +52,7 @@ def options(
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Run": {
         "run": run_commands.run,
-        "simulate": run_commands.simulate,
+        "simulate": simulate.simulate,
         "sweep": run_commands.sweep,
         "resume": run_commands.resume,
         "compare": run_commands.compare,

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +27,6 @@ from hedgerow.experiments.cli.options import (
     SourceArgument,
     TrainerOption,
     WorkersOption,
-    bytes_of,
     in_run,
     profiled,
     run_options,
@@ -43,13 +41,6 @@ if TYPE_CHECKING:
     from hedgerow.experiments.runs.profile import Profile
     from hedgerow.locks import HeldFolder
     from hedgerow.types import RunOptions
-
-
-class Engine(StrEnum):
-    """What `simulate` runs a Flower app on."""
-
-    hedgerow = "hedgerow"
-    flower = "flower"
 
 
 def run(
@@ -98,58 +89,6 @@ def run(
                 f" go on with: hedgerow resume {folder}"
             )
         _run(experiment, held, options, json, measured)
-
-
-def simulate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A Flower app: the folder with its pyproject.toml.")
-    ],
-    clients: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of clients.", show_default="the app's federation options"),
-    ] = None,
-    workers: WorkersOption = None,
-    run_config: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--run-config",
-            "-c",
-            metavar="'KEY=VALUE ...'",
-            help="Change the app's run config, as for 'flwr run'.",
-        ),
-    ] = None,
-    client_timeout: ClientTimeoutOption = None,
-    memory_limit: MemoryLimitOption = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Show where the time went; write a trace for Perfetto to a file."),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="Hedgerow's, or Flower's own simulation on Ray, to compare.")
-    ] = Engine.hedgerow,
-) -> None:
-    """Run any Flower app, unchanged, on this machine: no Ray, no SuperLink.
-
-    The exit code is 1 when the app fails, or when no client answers.
-    """
-    from hedgerow.experiments.runs.processes import run_module
-
-    options = {
-        "folder": str(folder),
-        "run_config": run_config or [],
-        "clients": clients,
-        "workers": workers,
-        "client_timeout": client_timeout,
-        "memory_limit": bytes_of(memory_limit),
-        "trace": profile and str(profile),
-        "engine": engine.value,
-    }
-    code = run_module("hedgerow.experiments.flower_app.simulate", options)
-    if code < 0:
-        terminal.complain(f"its process was ended by signal {-code}")
-        code = 1
-    if code:
-        raise typer.Exit(code)
 
 
 def sweep(

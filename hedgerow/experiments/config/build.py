@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hedgerow.checks import did_you_mean
 from hedgerow.datasets import DATASETS, PARTITIONS
 from hedgerow.datasets.loading import find_loader
 from hedgerow.datasets.own import is_own
@@ -36,6 +35,7 @@ from hedgerow.strategies.presets import PRESETS
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
+from hedgerow.wording import did_you_mean
 
 # Arguments of a preset that other keys of the file give.
 _INNER = ("sampling", "local", "pipeline", "aggregate", "parts")

@@ -26,7 +26,8 @@ from hedgerow.simulation.flower_app.app import AppError, FlowerApp, load_app, re
 from hedgerow.simulation.flower_app.counts import Tally
 from hedgerow.simulation.flower_app.grid import AppGrid, RayGrid
 from hedgerow.simulation.flower_app.randomness import OwnRandomness
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from hedgerow.spans import span
 
 ENGINES = ("hedgerow", "flower")

@@ -38,6 +38,7 @@ from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Model, RoundResult, RunOptions, Samples
 from hedgerow.types.options import IDENTITY, Simulating, options_for
+from hedgerow.wording import shown
 
 log = logging.getLogger("hedgerow")
 
@@ -242,7 +243,7 @@ def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = No
         given = getattr(options, name)
         if made is task and given != getattr(RunOptions(), name):
             raise ValueError(
-                f"{name} is {checks.shown(given)}, and the task is a trainer already; make it with that"
+                f"{name} is {shown(given)}, and the task is a trainer already; make it with that"
                 f" {name}, or leave it out"
             )
     return made

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeAlias
 from hedgerow import generators, spans
 from hedgerow.simulation.client_runner import Block, Exhausted, Finish, Ready, Runner, Single, Start, Summed
 from hedgerow.simulation.clients import Clients
-from hedgerow.simulation.processes.limits import OutOfMemory, lift_memory_limit, limit_memory
+from hedgerow.simulation.limits import OutOfMemory, lift_memory_limit, limit_memory
 from hedgerow.simulation.processes.malloc import keep_freed_memory
 
 Parcel: TypeAlias = bytes | int

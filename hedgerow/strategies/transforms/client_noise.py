@@ -10,7 +10,7 @@ from hedgerow import checks, rng
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Skellam
 from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
-from hedgerow.strategies.pipeline.norms import l2_norm, square_sum
+from hedgerow.strategies.norms import l2_norm, square_sum
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection

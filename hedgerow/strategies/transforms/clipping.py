@@ -3,7 +3,7 @@
 import numpy as np
 
 from hedgerow import checks
-from hedgerow.strategies.pipeline.norms import clipped
+from hedgerow.strategies.norms import clipped
 from hedgerow.strategies.pipeline.payload_checks import require_finite
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection

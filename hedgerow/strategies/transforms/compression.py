@@ -14,6 +14,7 @@ from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.transforms.fixed_range import quantize_within
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
+from hedgerow.wording import shown
 
 
 @checks.arguments
@@ -69,7 +70,7 @@ def quantize(
     if not isinstance(block, str) or block != "tensor":
         if not checks.is_whole(block):
             raise ValueError(
-                f"block is {checks.shown(block)}; it must be 'tensor' or a number of values, such as 1024"
+                f"block is {shown(block)}; it must be 'tensor' or a number of values, such as 1024"
             )
         checks.whole(1, block=block)
         block = int(block)
