@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hedgerow.client.answer import in_the_clear
 from hedgerow.client.capabilities import trains_many
-from hedgerow.client.client_round import LocalClient, Setting, Turn
+from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.spans import spanned
 from hedgerow.types import Samples, Vector
 from hedgerow.wire.content import Content
@@ -13,7 +13,7 @@ from hedgerow.wire.replies import Reply
 
 
 def answer_many(
-    setting: Setting, clients: Sequence[Callable[[], LocalClient]], request: TrainRequest
+    config: ClientConfig, clients: Sequence[Callable[[], LocalClient]], request: TrainRequest
 ) -> Iterator[tuple[int, Content | Reply | Exception]]:
     """Train clients together, and answer for each.
 
@@ -25,14 +25,14 @@ def answer_many(
         `(position, answer)` for each client, in any order: its reply, or with a
         mask the message that holds the sum's part; an exception where the client failed.
     """
-    trainer, strategy = setting.trainer, setting.strategy
+    trainer, strategy = config.trainer, config.strategy
     assert trains_many(trainer)
-    turns: dict[str, tuple[int, Turn]] = {}
+    turns: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
     samples: list[tuple[str, Samples]] = []
     for position, client in enumerate(clients):
         try:
-            turn = Turn(setting, client(), request)
+            turn = ClientRound(config, client(), request)
             name, own = turn.client, turn.samples()
             if name in turns:
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
@@ -53,6 +53,6 @@ def answer_many(
             yield position, fit
             continue
         try:
-            yield position, in_the_clear(turn, fit) if strategy.pipeline.only_sum else turn.reply(fit)
+            yield position, in_the_clear(turn, fit) if strategy.pipeline.sum_only else turn.reply(fit)
         except Exception as error:  # whatever a plug-in's encode raises
             yield position, error

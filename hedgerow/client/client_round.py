@@ -1,4 +1,4 @@
-"""One client's turn in a round: what it brings, spends, sends and keeps."""
+"""One client's round: what it brings, spends, sends and keeps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,8 +47,8 @@ def honest(request: TrainRequest, client: str, fit: Fit) -> Fit:
 
 @final
 @dataclass(frozen=True)
-class Setting:
-    """What is the same in every turn of every client.
+class ClientConfig:
+    """What is the same in every round of every client.
 
     Attributes:
         strategy: the same as the server's.
@@ -105,10 +105,10 @@ class LocalClient:
 
 @final
 @dataclass(frozen=True)
-class Turn:
+class ClientRound:
     """One client in one round."""
 
-    setting: Setting
+    config: ClientConfig
     here: LocalClient
     request: TrainRequest
 
@@ -123,7 +123,7 @@ class Turn:
 
     def correction(self) -> dict[str, Vector]:
         """The trainer's argument `correction`, where a stream corrects the gradients."""
-        streams = [s for s in self.setting.strategy.streams if s.correction is not None]
+        streams = [s for s in self.config.strategy.streams if s.correction is not None]
         if not streams:
             return {}
         kept = self._before
@@ -132,14 +132,14 @@ class Turn:
                 Before(
                     self.request.streams.get(stream.name, _NONE),
                     kept.get(stream.name, {}),
-                    self.setting.layers.layout,
+                    self.config.layers.layout,
                     self.request.uncounted.get(self.client, 0),
                 )
             )
             for stream in streams
             if stream.correction is not None
         ]
-        return {"correction": self.setting.layers.spread(sum(found[1:], start=found[0]))}
+        return {"correction": self.config.layers.spread(sum(found[1:], start=found[0]))}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
         """Train, within the client's budget where it has one.
@@ -148,20 +148,20 @@ class Turn:
             BudgetSpent: one more round would pass it.
             ValueError: the trainer cannot train.
         """
-        request, local = self.request, self.setting.strategy.local
+        request, local = self.request, self.config.strategy.local
         options: dict[str, Any] = dict(correction)
-        if self.setting.keeps_training:
+        if self.config.keeps_training:
             options["state"] = self._before.get(TRAINER, {})
         own = self._account() if local.sample_noise else None
         if own is not None:
             own.check()
-            options["seeded_noise"] = self.setting.seeded_noise
-        layers = self.setting.layers
+            options["seeded_noise"] = self.config.seeded_noise
+        layers = self.config.layers
         model = layers.whole(request.model, self._before if layers.split.personal else {}, request.seed)
         with span("train"):
-            if self.setting.seeded_noise:  # for a trainer that draws from the global generators
+            if self.config.seeded_noise:  # for a trainer that draws from the global generators
                 generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
-            fit = self.setting.trainer.fit(
+            fit = self.config.trainer.fit(
                 model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
@@ -177,7 +177,7 @@ class Turn:
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
         payload, shared, _ = self._encode(fit)
-        return to_ring(payload, shared, shape, self.setting.strategy.pipeline)
+        return to_ring(payload, shared, shape, self.config.strategy.pipeline)
 
     @property
     def _kept(self) -> ClientState:
@@ -189,7 +189,7 @@ class Turn:
         return self._kept.load(self.request.round)
 
     def _account(self) -> account.Account:
-        file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
+        file, local, seeded = self._account_file(), self.config.strategy.local, self.config.seeded_noise
         if file is None:
             kept = self._before.get(account.STATE, {})
             ledger = account.remembered(local, kept)
@@ -199,22 +199,22 @@ class Turn:
 
     def _account_file(self) -> Path | None:
         """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
-        return account.require_file(self.here.account, seeded=self.setting.seeded_noise)
+        return account.require_file(self.here.account, seeded=self.config.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, Fit, dict[str, Vector]]:
         """The encoded delta, what of the fit travels, and what is sent of each stream; the state is kept."""
-        strategy, request, layout = self.setting.strategy, self.request, self.setting.layers.layout
+        strategy, request, layout = self.config.strategy, self.request, self.config.layers.layout
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
-            keeps_training = self.setting.keeps_training
+            keeps_training = self.config.keeps_training
             stateful = strategy.stateful or counted or keeps_training
             before = self._before if stateful else {}
-            shared, layers = self.setting.layers.leave(fit, before, request.seed)
-            fit = self.setting.sent(request, self.client, shared)
+            shared, layers = self.config.layers.leave(fit, before, request.seed)
+            fit = self.config.sent(request, self.client, shared)
             steps = strategy.local.steps(fit.num_examples)
             where = RoundContext(
                 request.seed, request.round, Client(self.client), layout, fit.num_examples,
-                self.setting.seeded_noise, steps,
+                self.config.seeded_noise, steps,
             )  # fmt: skip
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite

@@ -38,7 +38,7 @@ def kind_of(
     """
     deployment, timeout = options.deployment or Deployment.REAL, options.timeout
     inner: private.Gathers
-    if strategy.pipeline.only_sum:
+    if strategy.pipeline.sum_only:
         run, masked = secrets.token_hex(16), StartMasked(strategy, layout, seed)
         inner = MaskedRounds(grid, masked, timeout, constants, run, options.register, deployment.masks)
     elif strategy.private:

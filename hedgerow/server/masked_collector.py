@@ -9,7 +9,7 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from hedgerow import records
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, read_vector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span

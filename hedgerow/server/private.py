@@ -30,7 +30,7 @@ RELEASED = "released"
 @final
 @dataclass(frozen=True)
 class Bounded:
-    """Each payload is decoded, and clipped here too: what a `Release` lets a client add."""
+    """Each payload is decoded, and clipped here too: what a `NoisyAggregation` lets a client add."""
 
     norm: float
     # A mean of the clients' metrics would be a release without noise.
@@ -206,9 +206,9 @@ class Released:
             return "no client is connected"
         if self.replies.failed:
             return self.replies.failed
-        fewest, counted = self.rounds.strategy.release.noise.fewest, self.replies.counted
-        if counted < fewest:
-            return f"{counted} clients count, and the noise of {fewest} makes a sum private"
+        min_honest, counted = self.rounds.strategy.release.noise.min_honest, self.replies.counted
+        if counted < min_honest:
+            return f"{counted} clients count, and the noise of {min_honest} makes a sum private"
         return ""
 
 
@@ -240,7 +240,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
         )
     release, pipeline = strategy.release, strategy.pipeline
     release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
-    if pipeline.only_sum:
+    if pipeline.sum_only:
         shape_of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
     released = int(state.private[_RELEASES][0])
     if ledger.releases < released:

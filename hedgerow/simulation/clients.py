@@ -50,7 +50,7 @@ class Clients:
     must not change. Where its `even` is true, the result of a client depends on no
     other, and all take about as long. Where its `seeds` is true, each client seeds
     the global generators before it draws from them. Before its first training, and before processes are made,
-    its `settle(message, contexts)` is called, if it has one; it tells whether
+    its `autotune(message, contexts)` is called, if it has one; it tells whether
     anything was settled now, and leaves the global generators as they were.
 
     Attributes:
@@ -85,14 +85,14 @@ class Clients:
         """How so many clients are split among so many workers."""
         return batches(number, at_once, workers if getattr(self.app, "even", False) else 0)
 
-    def settle(self, request: Request, nodes: Sequence[int]) -> bool:
+    def autotune(self, request: Request, nodes: Sequence[int]) -> bool:
         """Let the app choose how it trains; True where it did, and processes made before do not know it."""
         app: Any = self.app
-        if request.message_type != "train" or not hasattr(app, "settle"):
+        if request.message_type != "train" or not hasattr(app, "autotune"):
             return False
         some = nodes[:_SOME]
         return bool(
-            app.settle(
+            app.autotune(
                 self._message(request, nodes[0]),
                 lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
             )

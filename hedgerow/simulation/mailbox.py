@@ -16,7 +16,7 @@ from hedgerow.spans import CLIENTS, span
 
 
 @final
-class Mail:
+class Mailbox:
     """What a grid was given to send, until it is answered.
 
     `InProcessGrid` says what its methods guarantee.

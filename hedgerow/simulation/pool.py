@@ -40,11 +40,11 @@ class Pool(Protocol):
         """The workers that have a task."""
         ...
 
-    def lay_down(self, told: bytes) -> Any:
+    def broadcast(self, told: bytes) -> Any:
         """Lay down what all workers are to be told."""
         ...
 
-    def tell(self, worker: Any, parcel: Any) -> None:
+    def send(self, worker: Any, parcel: Any) -> None:
         """Have a worker read what was laid down, with its next task."""
         ...
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hedgerow.client.cohort.autotune.choice import Choice, Clients, choose
-from hedgerow.client.cohort.side_by_side import SideBySide
+from hedgerow.client.cohort.batched_training import BatchedTraining
 from hedgerow.client.cohort.step import CannotBatch, SharedDraws, explained
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, LocalTraining, Model, Samples
@@ -28,7 +28,7 @@ class Chooser:
 
     Attributes:
         inner: trains one client.
-        beside: trains several.
+        batched: trains several.
         device: that both compute on.
         threads: of torch.
         mode: `"auto"`, or `"batch"`: then only whether that is possible is tried.
@@ -36,7 +36,7 @@ class Chooser:
     """
 
     inner: TorchTrainer
-    beside: SideBySide
+    batched: BatchedTraining
     device: torch.device
     threads: int
     mode: str
@@ -50,7 +50,7 @@ class Chooser:
         Raises:
             ValueError: the mode is `"batch"` and the model cannot be batched.
         """
-        some = self._healthy(model, self.beside.possible(clients, local), local, seed, round)
+        some = self._healthy(model, self.batched.possible(clients, local), local, seed, round)
         if not some:
             return None
         counts = [local.steps(len(data)) for _, data in clients if len(data)]
@@ -60,7 +60,7 @@ class Chooser:
 
         def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
             choice, fits = Choice("batch", "", at_once, narrowest), {}
-            trained = self.beside.train(model, clients, local, choice, seed=seed, round=round, careful=False)
+            trained = self.batched.train(model, clients, local, choice, seed=seed, round=round, careful=False)
             for name, _, fit in trained:
                 if fit is None:
                     raise CannotBatch("training diverges in a batch")
@@ -69,7 +69,7 @@ class Chooser:
 
         try:
             with explained():
-                self.beside.prepare(some)
+                self.batched.prepare(some)
                 on_cpu = self.device.type == "cpu"
                 # What else the machine does must not count; but of several threads only one's time is known.
                 clock = time.thread_time if on_cpu and self.threads == 1 else time.perf_counter

@@ -8,9 +8,9 @@ from typing import Any
 
 from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
+from hedgerow.client.cohort.batched_training import BatchedTraining
 from hedgerow.client.cohort.chooser import Chooser
 from hedgerow.client.cohort.ops.losses import losses_of
-from hedgerow.client.cohort.side_by_side import SideBySide
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import find_device
@@ -89,8 +89,8 @@ class CohortTrainer:
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
         self._mode, self._at_once = mode, at_once
-        self._beside = SideBySide(self._inner, losses_of(task.loss), self._device, threads)
-        self._chooser = Chooser(self._inner, self._beside, self._device, threads, mode, at_once)
+        self._batched = BatchedTraining(self._inner, losses_of(task.loss), self._device, threads)
+        self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, at_once)
         if "batch" in (mode, choice and choice.method) and precision != "float32":
             raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")
         if choice is None and (mode == "loop" or precision != "float32"):
@@ -192,10 +192,10 @@ class CohortTrainer:
                 warning says so.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
-        together = self._beside.possible(clients, local) if choice.method == "batch" else []
+        together = self._batched.possible(clients, local) if choice.method == "batch" else []
         together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
         try:
-            together = together if self._beside.prepare(together) else []
+            together = together if self._batched.prepare(together) else []
         except SharedDraws as error:
             log.warning("clients are trained one after another: %s", error)
             together = []
@@ -207,7 +207,7 @@ class CohortTrainer:
         for name, data in clients:
             if name not in names:
                 yield name, alone(name, data)
-        trained = self._beside.train(
+        trained = self._batched.train(
             model, together, local, choice, seed=seed, round=round, corrections=corrections
         )
         for name, data, fit in trained:

@@ -18,7 +18,7 @@ _EMPTY = '{"runs": {}, "keys": {}, "open": ["", 0, ""]}'
 Told: TypeAlias = dict[str, Any]
 
 
-class SecureMemory:
+class AnsweredRounds:
     """What a client remembers of secure rounds.
 
     Each change is on the disk when its method returns, and two processes that
@@ -34,7 +34,7 @@ class SecureMemory:
         self._notes = notes
         self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
-    def join(self, run: str, round: int, apart: int = 1) -> bytes:
+    def join(self, run: str, round: int, min_separation: int = 1) -> bytes:
         """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.
 
         The last round's salt is forgotten, whichever run that was of, and with
@@ -51,10 +51,10 @@ class SecureMemory:
                 raise AlreadyAnswered(f"round {round} was answered before; a client answers each once")
             if round < last:
                 raise StaleRound(f"round {round} comes after round {last}, which was answered before")
-            if last and round < last + apart:
+            if last and round < last + min_separation:
                 raise AskedTooOften(
                     f"round {round} comes after round {last}, which was answered; two rounds of a client must"
-                    f" be {apart} rounds apart, by the strategy's sampling"
+                    f" be {min_separation} rounds apart, by the strategy's sampling"
                 )
             told["runs"] = dict([*told["runs"].items(), (run, (round, 0))][-_MOST_RUNS:])
             salt = os.urandom(16)

@@ -13,17 +13,17 @@ from hedgerow.experiments.cli.options import (
     AddressOption,
     ClientTimeoutOption,
     DeviceOption,
+    EngineOption,
     ExtendArgument,
     JsonOption,
     MasksOption,
     MemoryLimitOption,
     OutOption,
     OverridesArgument,
-    Place,
-    PlaceOption,
     PrecisionOption,
     ProfileOption,
     RecordOption,
+    RunEngine,
     SourceArgument,
     TrainerOption,
     WorkersOption,
@@ -55,7 +55,7 @@ def run(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
-    engine: PlaceOption = Place.local,
+    engine: EngineOption = RunEngine.local,
     address: AddressOption = None,
     masks: MasksOption = False,
     record: RecordOption = False,
@@ -121,7 +121,7 @@ def resume(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
-    engine: PlaceOption = Place.local,
+    engine: EngineOption = RunEngine.local,
     address: AddressOption = None,
     masks: MasksOption = False,
     json: JsonOption = False,
@@ -139,7 +139,14 @@ def resume(
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
-        alone = (profile, client_timeout, memory_limit, masks, engine is not Place.local, address is not None)
+        alone = (
+            profile,
+            client_timeout,
+            memory_limit,
+            masks,
+            engine is not RunEngine.local,
+            address is not None,
+        )
         if any(alone):
             raise CommandError(
                 f"{folder} is a sweep, which runs on this machine; --profile, --client-timeout,"

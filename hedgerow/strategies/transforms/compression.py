@@ -35,7 +35,7 @@ def quantize(
 
     Stochastic rounding goes up or down with the probabilities that make the
     expectation exact (to float32 rounding). The error of a value is below one
-    step, `s / L`; nearest rounding halves that, is biased, and never expands.
+    step, `s / L`; nearest rounding halves that, is biased, and contractive.
 
     Arrays: `"values"`, `ceil(n * bits / 8)` bytes; `"scales"`, float32, `s` of
     each block.
@@ -109,7 +109,7 @@ def quantize(
         decode=decode,
         unbiased=rounding == "stochastic",
         # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
-        expands=rounding == "stochastic" and bits <= 2,
+        contractive=rounding != "stochastic" or bits > 2,
         protection=Protection(max_int=lambda largest: 0),
     )
 
@@ -203,7 +203,7 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
         length=lambda n: _count(fraction, n),
         summable=True,
         unbiased=unbiased,
-        expands=unbiased and fraction < 1,
+        contractive=not unbiased or fraction == 1,
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hedgerow.client.cohort.ops.products import LINE, product, tall
-from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining, Samples
 
 _SMALL = 2**14
@@ -73,7 +73,7 @@ class FirstLayer:
         return rows if self.flattens or data.x.ndim == 2 else 0
 
 
-class Products:
+class GramMatrices:
     """The first layer of the clients in a batch.
 
     Args:
@@ -81,20 +81,22 @@ class Products:
         slots: clients at once.
         rows: of each client, from `FirstLayer.rows`.
         device: where it is computed.
-        room: memory, which belongs to this as long as it is used.
+        workspace: memory, which belongs to this as long as it is used.
 
     Before each use it has to `begin`.
     """
 
-    def __init__(self, layer: FirstLayer, slots: int, rows: int, device: torch.device, room: Room) -> None:
+    def __init__(
+        self, layer: FirstLayer, slots: int, rows: int, device: torch.device, workspace: Workspace
+    ) -> None:
         self.layer, self._rows, self._spare = layer, rows, rows - 1
         self.learning_rate = 0.0
 
         def take(key: str, columns: int) -> Tensor:
-            return room.take(f"first {key}", (slots, rows, columns), torch.float32, device)
+            return workspace.take(f"first {key}", (slots, rows, columns), torch.float32, device)
 
         # The other way round, so that it is read in one piece.
-        self._weight = room.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
+        self._weight = workspace.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
         self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
         self._added = take("changes", layer.outputs)
@@ -191,7 +193,7 @@ class FirstStep:
         rows: of each client's batch.
     """
 
-    def __init__(self, products: Products, index: Tensor, width: int, rows: int) -> None:
+    def __init__(self, products: GramMatrices, index: Tensor, width: int, rows: int) -> None:
         self._products, self.index, self.width, self.rows = products, index, width, rows
         self.outputs: Tensor | None = None
         """What was computed, `(width, batch rows, outputs)`; autograd has to find a gradient for it."""
