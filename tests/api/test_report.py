@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.report import draw_html, plot_data
 from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.report.results import load_groups

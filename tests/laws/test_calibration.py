@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import hedgerow as hr
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.expand import expand
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from hedgerow.privacy.accounting import epsilon, skellam_divergence
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.strategies.transforms.client_noise import skellam_event

@@ -16,8 +16,9 @@ from hedgerow.datasets.held_out import HeldOut
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.build import DEALT
 from hedgerow.experiments.config.expand import Sweep, expand
+from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
-from hedgerow.experiments.config.schema import Experiment, parse
+from hedgerow.experiments.config.schema import Experiment
 from hedgerow.types import Samples
 
 _CHOSEN = ("data", "data.name", "model", "model.name")
