@@ -39,7 +39,7 @@ def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes)
 
 
 def respond(config: ClientConfig, client: LocalClient, kind: str, content: Content) -> Content:
-    """The same, of a message that is read already."""
+    """Answer a message that is decoded already; see `answer`."""
     if kind == "query":
         return identify(client)
     if kind == "train":

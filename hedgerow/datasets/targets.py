@@ -14,7 +14,7 @@ from hedgerow.wording import shown
 TASKS = ("classification", "regression")
 
 MOST_EMPTY_CLASSES = 1000
-"""Whole numbers are classes from 0 to the largest; with more than so many unused ones they are refused."""
+"""Whole numbers are classes from 0 to the largest; with more unused ones than this they are refused."""
 
 _FEW_VALUES = 20
 _LARGEST = float(np.finfo(np.float32).max)

@@ -12,7 +12,7 @@ from hedgerow.types import Arrays, PayloadError
 Words = NDArray[np.uint64]
 
 MOST_CLIENTS = 4096
-"""Of a cohort under a mask."""
+"""The most clients that a cohort under a mask may have."""
 
 RING_FRACTION_BITS = 20
 """Metrics and buffers are multiples of 2**-20."""

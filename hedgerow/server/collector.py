@@ -174,18 +174,18 @@ class Start(Protocol):
 
     @property
     def strategy(self) -> Strategy:
-        """Of the run."""
+        """The strategy of the run."""
 
     @property
     def layout(self) -> Layout:
-        """Of the model."""
+        """The layout of the model."""
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """The seed of the run."""
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> Any:
-        """A collector for one round of a cohort of so many clients."""
+        """A collector for one round of a cohort of `clients` clients."""
 
 
 @final
@@ -198,7 +198,7 @@ class StartCollector:
     seed: int
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> Collector:
-        """A collector for one round of a cohort of so many clients."""
+        """A collector for one round of a cohort of `clients` clients."""
         strategy = self.strategy
         on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
         return Collector(self, round, clients, OnSum() if on_sum else Each())

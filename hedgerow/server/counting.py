@@ -26,7 +26,7 @@ class Counting(Protocol):
         """Values that each client adds."""
 
     def fitting(self, strategy: Strategy, clients: int) -> int:
-        """Clients of which a sum must fit, in a cohort of so many."""
+        """The number of clients whose sum must fit, in a cohort of `clients`."""
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
         """What a client adds; raises `PayloadError` where it cannot be."""
@@ -43,7 +43,7 @@ class OnSum:
     shows_metrics: bool = True
 
     def size(self, strategy: Strategy, layout: Layout) -> int:
-        """As many as the pipeline sends."""
+        """The number of values that the pipeline sends."""
         return strategy.pipeline.length(layout.dimension)
 
     def fitting(self, strategy: Strategy, clients: int) -> int:
@@ -68,7 +68,7 @@ class Each:
     shows_metrics: bool = True
 
     def size(self, strategy: Strategy, layout: Layout) -> int:
-        """As many as the model has."""
+        """The number of values that the model has."""
         return layout.dimension
 
     def fitting(self, strategy: Strategy, clients: int) -> int:

@@ -63,7 +63,7 @@ class StartBounded:
     seed: int
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> "BoundedCollector":
-        """A collector for one round of a cohort of so many clients; `norm` bounds each."""
+        """A collector for one round of a cohort of `clients` clients; `norm` bounds each."""
         return BoundedCollector(Collector(self, round, clients, Bounded(*bounds)))
 
 
@@ -119,7 +119,7 @@ class PrivateRounds:
 
     @property
     def secure(self) -> str:
-        """As the inner one."""
+        """What the inner kind of round says."""
         return self.inner.secure
 
     @property
@@ -145,7 +145,7 @@ class PrivateRounds:
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """As the inner one."""
+        """Open the inner round."""
         self.inner.open(state, cohort)
 
     def close(self) -> "Released":

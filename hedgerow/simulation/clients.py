@@ -43,8 +43,8 @@ class Request:
 class Clients:
     """Runs the clients of one app.
 
-    An app whose `at_once` is above 1 is given the messages of about so many
-    clients at once: `train_many(messages, contexts)` yields `(position, reply or
+    An app whose `at_once` is above 1 is given the messages of about that
+    many clients at once: `train_many(messages, contexts)` yields `(position, reply or
     exception)` for each, in any order; a reply need not be a message, where the
     server's collector knows what it is. The messages share one content, which it
     must not change. Where its `even` is true, the result of a client depends on no
@@ -82,7 +82,7 @@ class Clients:
         return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
 
     def parts(self, number: int, at_once: int, workers: int) -> list[slice]:
-        """How so many clients are split among so many workers."""
+        """How `number` clients are split among `workers` workers."""
         return batches(number, at_once, workers if getattr(self.app, "even", False) else 0)
 
     def autotune(self, request: Request, nodes: Sequence[int]) -> bool:
@@ -233,7 +233,7 @@ class Made(Sequence[Any]):
 
 
 def batches(clients: int, at_once: int, workers: int = 0) -> list[slice]:
-    """How so many clients are split where about so many are trained at once.
+    """How clients are split where about `at_once` of them are trained at once.
 
     Without `workers` it depends on nothing else, so that their number never
     shows: who trains beside a client may show in the last bits of its result.

@@ -65,7 +65,7 @@ class Workers:
         self._deaths: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        """Be at the place."""
+        """Connect to the machine or cluster."""
         with ExitStack() as entered:
             self.number = entered.enter_context(self._place.session(self._asked))
             entered.callback(self.close)

@@ -41,11 +41,11 @@ class Pool(Protocol):
         ...
 
     def broadcast(self, told: bytes) -> Any:
-        """Lay down what all workers are to be told."""
+        """Put what all workers need for a round where they can read it."""
         ...
 
     def send(self, worker: Any, parcel: Any) -> None:
-        """Have a worker read what was laid down, with its next task."""
+        """Have a worker read what was broadcast, with its next task."""
         ...
 
     def give(self, worker: Any, task: Task) -> bool:
@@ -77,7 +77,7 @@ class Place(Protocol):
     """Where workers can be."""
 
     def session(self, number: int | None) -> AbstractContextManager[int]:
-        """Stay at the place; gives how many workers there are, where that is not said."""
+        """Stay connected to the machine or cluster; gives the number of workers, where that is not given."""
         ...
 
     def pool(

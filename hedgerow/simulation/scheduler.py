@@ -13,7 +13,7 @@ from hedgerow.simulation.clients import Request
 from hedgerow.simulation.pool import Pool, Worker
 
 ATTEMPTS = 2
-"""A client whose worker ends so often while it runs is not run again."""
+"""A client is not run again after its worker has ended this often while it ran."""
 
 
 @final

@@ -19,7 +19,7 @@ class Protection:
             mask follows from it.
         max_sum: the largest size of a sum of whole numbers after the step,
             from that before it and the numbers of clients and values; `None`
-            where it is so many times the largest.
+            where it is the number of clients times the largest.
         secure: of a mask: what clients insist on.
         server_clip: of a clip: its half on the server.
         noise: of a noise: what is added to a sum, and the event that this is to the ledger.

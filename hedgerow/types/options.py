@@ -79,7 +79,7 @@ class RunOptions:
             before the client is dropped; `None` for no limit. Linux only.
         timeout: seconds a cohort on a grid has for its replies, in each stage of a secure aggregation;
             `None` waits for ever.
-        min_clients: on a grid, wait for so many before the first round.
+        min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
 
     Raises:

@@ -86,7 +86,7 @@ class Split:
 
     @cached_property
     def _cuts(self) -> tuple["_Cut", "_Cut"]:
-        """Of the parameters, and of the buffers."""
+        """How the parameters are cut, and how the buffers are."""
         layout = self.whole
         return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
 

@@ -107,12 +107,12 @@ class Batch:
 
     @property
     def clients(self) -> list[tuple[str, Samples]]:
-        """Those that are in the slots, not done yet."""
+        """The clients in the slots, which are not done yet."""
         return [(c.name, c.data) for c in self._slots]
 
     @property
     def waiting(self) -> Sequence[tuple[str, Samples]]:
-        """Those that have not begun."""
+        """The clients that have not begun."""
         return tuple(reversed(self._waiting))
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
@@ -150,7 +150,7 @@ class Batch:
             self._clear(end)
 
     def _clear(self, slot: int) -> None:
-        """What is left where no client is must stay finite: it is computed with."""
+        """Zero a slot that no client uses: it still takes part in the computation, and must stay finite."""
         self._orders.clear(slot)
         self._stack.reset(slot)
         if self._first:

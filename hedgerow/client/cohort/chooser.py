@@ -18,7 +18,7 @@ log = logging.getLogger("hedgerow")
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
-"""Of parameters, gradients, moments, buffers and constants in one batch: half a GiB."""
+"""The parameters, gradients, moments, buffers and constants of one batch take half a GiB at most."""
 
 
 @final

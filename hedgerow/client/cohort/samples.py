@@ -44,7 +44,7 @@ class ClippedSamples:
         samples: Sequence[int],
         generators: Sequence[torch.Generator | None],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of the first clients of a stack; filling counts for nothing.
+        """Losses and gradients of the first clients of a stack; padding counts for nothing.
 
         Returns:
             Losses `(clients,)`, and gradients by name, `(clients, *shape)` each.

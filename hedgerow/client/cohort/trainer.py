@@ -118,7 +118,7 @@ class CohortTrainer:
 
     @property
     def precision(self) -> str:
-        """Of forward and backward passes."""
+        """The precision of forward and backward passes."""
         return self._inner.precision
 
     @property

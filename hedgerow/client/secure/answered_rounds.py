@@ -41,7 +41,7 @@ class AnsweredRounds:
         it what is left of that round's secrets.
 
         Raises:
-            AskedTooOften: the last was less than so many rounds before.
+            AskedTooOften: the last was fewer than `min_separation` rounds before.
             AlreadyAnswered: it was joined before.
             StaleRound: a later round of the run was joined before.
         """
@@ -80,7 +80,7 @@ class AnsweredRounds:
             told["runs"][run] = (round, stage)
 
     def salt(self, run: str, round: int) -> bytes:
-        """Of a round; raises `OutOfOrder` where it is not the one that is under way."""
+        """The salt of a round; raises `OutOfOrder` where that is not the one under way."""
         under_way = self._load()["open"]
         if under_way[:2] != (run, round):
             raise OutOfOrder(

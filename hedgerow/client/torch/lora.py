@@ -36,7 +36,7 @@ class LowRank(nn.Module):
         weight: `(m, ...) float32`; a convolution's is taken as `(m, channels * height * width)`.
         rank: of the change; at most that of the matrix.
         alpha: the scale is `alpha / rank`; `None` is a scale of 1.
-        blocks: the weight is so many matrices, one above the other, each of which has its own change.
+        blocks: number of matrices, one above the other, that the weight is made of; each has its own change.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float | None = None, blocks: int = 1) -> None:

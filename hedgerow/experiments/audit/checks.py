@@ -16,7 +16,7 @@ from hedgerow.strategies.strategy import Strategy
 
 ERRORS = 6.0
 ALLOWED = 1.5
-"""The estimate may be so many times the ledger's epsilon: normal fits have no confidence of their own."""
+"""The estimate may be this many times the ledger's epsilon: normal fits have no confidence of their own."""
 
 SURE = 1e-6
 """Guesses refute an epsilon where they would be luck in fewer runs than this."""

@@ -94,7 +94,7 @@ MemoryLimitOption = Annotated[
     typer.Option(
         metavar="MB",
         min=1,
-        help="Drop a client that needs so much more memory than its process starts with.",
+        help="Drop a client that allocates more than this beyond what its process starts with.",
         show_default="no limit",
     ),
 ]

@@ -174,7 +174,7 @@ def audit(
         str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run's folder, a recipe's name, or a TOML file.")
     ],
     overrides: OverridesArgument = None,
-    rounds: Annotated[int, typer.Option(min=2, help="At most so many rounds are tried.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="The most rounds that are tried.")] = 30,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write audit.png and audit.json.")
     ] = None,

@@ -180,7 +180,7 @@ class EvaluationConfig(Section):
 
     @property
     def fraction(self) -> float | None:
-        """Of the clients that measure the model; `None` where none does."""
+        """The fraction of clients that measure the model; `None` where none does."""
         return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
 
 

@@ -28,7 +28,7 @@ _JOINTS = ("Traceback (most", "The above exception", "During handling of")
 
 @contextmanager
 def show(app: FlowerApp) -> Iterator[Callable[[MessageCounts], None]]:
-    """Show progress on stderr: a live line on a terminal, a line every so often elsewhere.
+    """Show progress on stderr: a live line on a terminal, a line from time to time elsewhere.
 
     How many rounds there will be is known where the run config says it under
     the name that Flower's own apps use.

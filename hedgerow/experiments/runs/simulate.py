@@ -72,7 +72,7 @@ def simulate(
         test: samples to measure the global model on.
         seed: same seed, same run.
         folder: where to save after each round, and to resume from; `None` saves nothing.
-        evaluate_every: measure after every so many rounds, and the last.
+        evaluate_every: rounds from one measurement to the next; the last round is always measured.
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
         masks: where the pipeline masks, run the whole protocol: short for

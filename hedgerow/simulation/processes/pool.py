@@ -111,11 +111,11 @@ class Processes:
         return [worker for worker in self._workers if worker.task is not None]
 
     def broadcast(self, told: bytes) -> Parcel:
-        """Lay down what all workers are to be told."""
+        """Put what all workers need for a round where they can read it."""
         return self._inbox.put(told)
 
     def send(self, worker: ProcessWorker, parcel: Parcel) -> None:
-        """Have a worker read what was laid down, with its next task: each message wakes it up."""
+        """Have a worker read what was broadcast, with its next task: each message wakes it up."""
         worker.told = parcel
 
     def read(self, worker: ProcessWorker, summed: Summed) -> Any:

@@ -109,7 +109,7 @@ class Actors:
         return self._rounds, self._ray.put(np.frombuffer(told, np.uint8))
 
     def send(self, worker: RayWorker, parcel: Any) -> None:
-        """Have an actor read what was laid down, with its next task."""
+        """Have an actor read what was broadcast, with its next task."""
         worker.told = parcel
 
     def give(self, worker: RayWorker, task: Task) -> bool:

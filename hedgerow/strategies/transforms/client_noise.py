@@ -219,15 +219,10 @@ def skellam_event(multiplier: float, norm: float, min_honest: int, n: int | None
 
 
 def unit_for(
-    norm: float,
-    multiplier: float,
-    min_honest: int,
-    bits: int,
-    *,
-    clients: int = 1,
-    range: float | None = None,
-) -> float:
-    """The smallest power of two of which the noised sum of so many clients takes no more than so many bits.
+    norm: float, multiplier: float, min_honest: int, bits: int, *,
+    clients: int = 1, range: float | None = None,
+) -> float:  # fmt: skip
+    """The smallest power of two with which the noised sum of `clients` clients fits into `bits` bits.
 
     Unless the model has so many values that rounding them lengthens a vector
     by more than a quarter. `range` is the lattice's.
@@ -249,14 +244,14 @@ def unit_for(
 
 
 Draw = Callable[[int, rng.Words, int], NDArray[np.int64]]
-"""`(n, words, count) -> (count,) int64`: so many values of a client's noise, in a vector of `n`."""
+"""`(n, words, count) -> (count,) int64`: `count` values of a client's noise, in a vector of `n`."""
 
 Reach = Callable[[int, int], int]
-"""`(clients, n)`: what less than one value in 1e30 of so many clients' noise together is beyond."""
+"""`(clients, n)`: less than one value in 1e30 of the clients' summed noise is beyond this."""
 
 
 def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, noise: Noise) -> Transform:
-    """The step that adds noise to whole numbers of so many bits, of a vector of this norm."""
+    """The step that adds noise to whole numbers of `bits` bits, in a vector of this norm."""
     dtype, most = np.dtype(f"int{bits}"), _largest(bits)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:

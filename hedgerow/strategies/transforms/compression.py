@@ -43,7 +43,7 @@ def quantize(
     Args:
         bits: 1 to 16.
         rounding: `"stochastic"` or `"nearest"` (ties to even).
-        block: values that share a scale: so many in a row, or `"tensor"` for
+        block: values that share a scale: that number in a row, or `"tensor"` for
             one scale a tensor (one for all values after a sparsifier).
         range: `s` of all clients and values, known in advance, as a mask needs
             it; what lies beyond is cut, and what lies within is unbiased. The

@@ -26,7 +26,7 @@ _SMALL = 2**14
 """Weights that a core keeps at hand anyway."""
 
 _MOST_ROWS = 512
-"""Of one client: the products are as many as its square."""
+"""Rows of one client, at most: their Gram matrix has the square of that."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FirstLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight."""
+        """The shape of the weight, `(outputs, inputs)`."""
         return self.outputs, self.inputs
 
     def rows(self, data: Samples, local: LocalTraining) -> int:
@@ -156,7 +156,7 @@ class GramMatrices:
         torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
 
     def _part(self, slot: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What belongs to so many samples of a client; the changes as `(outputs, samples)`."""
+        """The rows for `samples` samples of the client in this slot; the changes as `(outputs, samples)`."""
         if (slot, samples) not in self._parts:
             at_start, gram, added = self._of_slot[slot]
             self._parts[slot, samples] = at_start[:samples], gram[:samples, :samples], added[:samples].mT

@@ -48,11 +48,11 @@ class WideLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight."""
+        """The shape of the weight, `(outputs, inputs)`."""
         return self.outputs, self.inputs
 
     def kept(self, samples: int, rows: int, local: LocalTraining) -> int:
-        """Vectors to keep for a client with so many samples, trained in batches of so many rows.
+        """Vectors to keep for a client with `samples` samples, trained in batches of `rows` rows.
 
         0 where weights are better. Training must be `plain`. It depends on the
         client alone, so that its bits do not depend on who else is there; and is

@@ -26,7 +26,7 @@ def workspace(like: Tensor, *shape: int) -> Tensor:
 
 
 def tall(rows: int, columns: int) -> int:
-    """The fewest rows, at least so many, of a matrix that ends on a cache line.
+    """The smallest number of rows, `rows` or more, with which a matrix ends on a cache line.
 
     Where all results of a product do, torch computes them in one call; else in
     one for each client. Rows are cheap, and calls of small products are not.
@@ -43,7 +43,7 @@ def aligned(x: Tensor, rows: int = 0) -> Tensor:
 
     Args:
         x: the matrices.
-        rows: give each so many rows; those that are added are zero.
+        rows: pad each to this number of rows, with zeros.
     """
     _, n, m = x.shape
     if rows > n:

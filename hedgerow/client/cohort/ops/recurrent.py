@@ -110,7 +110,7 @@ class _Lstm(torch.autograd.Function):
 
 
 def _weight_gradients(du: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the recurrent weights and their biases, from the gates' `(clients, time, batch, n)`."""
+    """Gradients of the recurrent weights and their biases, from the gates' `(clients, time, batch, n)`."""
     g, h = (aligned(x.flatten(1, 2)) for x in (du, states[:, :-1]))
     return product(g.mT, h), g.sum(1)
 
