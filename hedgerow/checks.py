@@ -79,8 +79,10 @@ def whole(minimum: int | None, maximum: int | None = None, **values: int) -> Non
     for name, value in given.items():
         inside = is_number(value) and (minimum is None or minimum <= value <= most)
         if not inside or not is_whole(value):
-            without = f", such as {int(value)}" if inside and math.isfinite(value) and value % 1 == 0 else ""
-            raise ValueError(f"{name} is {shown(value)}; it must be {allowed}{without}")
+            hint = f", such as {int(value)}" if inside and math.isfinite(value) and value % 1 == 0 else ""
+            if is_whole(value) and value > LARGEST == most:
+                hint = f" and at most {LARGEST}"
+            raise ValueError(f"{name} is {shown(value)}; it must be {allowed}{hint}")
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -153,12 +155,19 @@ def path(**values: Any) -> Path:
 def array(**values: Any) -> Any:
     """The one value as a numpy array of its own type: from numpy, torch (of any device), pandas or lists.
 
+    torch's bfloat16, which numpy has not, becomes float32. A masked value is missing, and is refused.
+
     >>> array(x=[[1, 2], [3, 4]]).shape
     (2, 2)
     """
     ((name, value),) = values.items()
+    if np.ma.is_masked(value):
+        row = "".join(f" row {k}" for k in np.argwhere(np.ma.getmaskarray(value))[0][:1])
+        raise ValueError(f"{name}{row} is missing; give a value, or leave the sample out")
     try:
-        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if hasattr(value, "detach"):
+            value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).detach().cpu()
+        return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{name} is {shown(value)}, of which numpy makes no array ({first_line(error)}); it must be an"

@@ -135,7 +135,11 @@ def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0
         yield folder
         return
     folder = checks.path(folder=folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        problem = "a file is in the place of this folder, or of one above it; choose another folder"
+        raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from error
     found = folder.stat()
     key = found.st_dev, found.st_ino
     held = _wait_for(folder, key, keep, wait)
@@ -182,8 +186,12 @@ def _locked(file: Path) -> int | None:
         if before is not None:
             log.info("%s was held by process %d, which has ended: taken over", file.parent, before.pid)
         content = json.dumps(asdict(Holder.this())).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            if os.pwrite(descriptor, content, 0) < len(content):
+                raise OSError(errno.ENOSPC, "the disk took only a part of the file")
+        except OSError as error:  # as on a full disk, which does not say of what
+            raise OSError(error.errno, error.strerror, str(file)) from error
     except BlockingIOError:
         os.close(descriptor)
         return None

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import os
 from pathlib import Path
 from typing import final
 
@@ -89,13 +90,23 @@ class Account:
                 f" budget, epsilon {self._local.sample_epsilon:g} for each of its samples"
             )
 
-    def record(self, round: int, fit: Fit) -> None:
-        """Write down what is about to be sent; `OSError` where that fails, and then nothing may be sent."""
-        digest = hashlib.blake2b(fit.delta.tobytes(), digest_size=16).hexdigest()
+    def record(self, round: int, fit: Fit | None = None) -> None:
+        """Write down what is about to be sent; `OSError` where that fails, and then nothing may be sent.
+
+        With noise that follows from a seed, a `fit` that is sent again counts
+        once. Without a `fit` it counts each time, whatever comes of it: of
+        noise from the operating system even two equal answers are two.
+        """
+        digest, by = os.urandom(16).hex(), ""
+        if fit is not None:
+            digest, by = (
+                hashlib.blake2b(fit.delta.tobytes(), digest_size=16).hexdigest(),
+                fit.sample_gradients,
+            )
         noise = SEEDED if self._seeded else "system"
         steps, delta = self._local.steps(1), self._local.sample_delta
         epsilon = self._ledger.record(
-            round, event(self._local), digest, noise=noise, times=steps, sample_gradients=fit.sample_gradients
+            round, event(self._local), digest, noise=noise, times=steps, sample_gradients=by
         )
         log.info(
             "client %r has spent epsilon %.3g of each of its samples (delta %g)", self._client, epsilon, delta

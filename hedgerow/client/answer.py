@@ -91,10 +91,9 @@ def _train(config: ClientConfig, client: LocalClient, content: Content) -> Conte
         request = whole_request(config, client, content)
     refuse_in_the_clear(config)
     turn = ClientRound(config, client, request)
-    fit = turn.fit(turn.samples(), turn.correction())
     if config.strategy.pipeline.sum_only:
-        return in_the_clear(turn, fit)
-    reply = turn.reply(fit)
+        return in_the_clear(turn, turn.masked_fit())
+    reply = turn.reply(turn.fit(turn.samples(), turn.correction()))
     with span("records"):
         return pack_reply(reply, round=request.round, client=client.name)
 
@@ -105,7 +104,7 @@ def _secure(config: ClientConfig, client: LocalClient) -> SecureClient:
 
     def fit(request: TrainRequest, shape: Shape) -> RingVector:
         turn = ClientRound(config, client, request)
-        return turn.in_ring(turn.fit(turn.samples(), {}), shape)
+        return turn.in_ring(turn.masked_fit(), shape)
 
     def complete(request: TrainRequest) -> TrainRequest:
         return completed(request, config.layers.layout, kept_constants(client.store))

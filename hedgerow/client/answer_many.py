@@ -49,6 +49,7 @@ def answer_many(
     )
     for name, fit in spanned("train", fits):
         position, turn = turns.pop(name)  # with what it has read of the client's state
+        fit = turn.hidden(fit)
         if isinstance(fit, Exception):
             yield position, fit
             continue

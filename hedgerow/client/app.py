@@ -139,7 +139,8 @@ class FederatedClient(ClientApp):
             guard = self._guard(context.node_config)
         with discreet(private or guard.discreet), guard.alone(asked.message_type):
             guard.check(asked.message_type, strategy)
-            reply = super().__call__(message, context)
+            with guard.errors_counted(asked.message_type, run=asked.run_id, round=asked.group_id):
+                reply = super().__call__(message, context)
             guard.record(
                 asked.message_type, strategy,
                 run=asked.run_id, round=asked.group_id, size=measure(reply.content),

@@ -1,6 +1,8 @@
 """One client's round: what it brings, spends, sends and keeps."""
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from hedgerow.client.personal import PersonalLayers
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, State, StateStore
 from hedgerow.client.trainer import Trainer
+from hedgerow.files import locked
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.rng import integer_seed
@@ -25,8 +28,11 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Before, LocalRound
 from hedgerow.strategies.transforms.mask import to_ring
 from hedgerow.types import Arrays, Client, Fit, Model, Payload, RoundContext, Samples, Vector
+from hedgerow.types.training import Diverged
 from hedgerow.wire.messages import TrainRequest
 from hedgerow.wire.replies import Reply
+
+log = logging.getLogger("hedgerow")
 
 _NONE: Vector = np.empty(0, np.float32)
 
@@ -152,9 +158,8 @@ class ClientRound:
         options: dict[str, Any] = dict(correction)
         if self.config.keeps_training:
             options["state"] = self._before.get(TRAINER, {})
-        own = self._account() if local.sample_noise else None
+        own = self._spend() if local.sample_noise else None
         if own is not None:
-            own.check()
             options["seeded_noise"] = self.config.seeded_noise
         layers = self.config.layers
         model = layers.whole(request.model, self._before if layers.split.personal else {}, request.seed)
@@ -165,9 +170,37 @@ class ClientRound:
                 model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
-        if own is not None:
+        if own is not None and self.config.seeded_noise:
             own.record(request.round, fit)
         return fit
+
+    def masked_fit(self) -> Fit:
+        """What is to be masked; raises as `fit`."""
+        found: Fit | Exception
+        try:
+            found = self.fit(self.samples(), {})
+        except Diverged as error:
+            found = error
+        found = self.hidden(found)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def hidden(self, found: Fit | Exception) -> Fit | Exception:
+        """What came of training; under noise of clients, what is not finite as nothing learned.
+
+        Whoever chooses the model chooses what diverges on which samples, and
+        that a client has failed no noise would hide.
+        """
+        noise = self.config.strategy.pipeline.protection.noise
+        if noise is None or not noise.min_honest:
+            return found
+        if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
+            found = Diverged(f"client {self.client!r}: its update is not finite")
+        if not isinstance(found, Diverged):
+            return found
+        log.error("%s; it counts as nothing learned", found)
+        return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
@@ -187,6 +220,16 @@ class ClientRound:
     def _before(self) -> State:
         """What the client kept before this round; read once, and only if something needs it."""
         return self._kept.load(self.request.round)
+
+    def _spend(self) -> account.Account:
+        """The account, in which a round of a real client stands before it trains: that it fails tells too."""
+        file, seeded = self._account_file(), self.config.seeded_noise
+        with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
+            own = self._account()
+            own.check()
+            if not seeded:
+                own.record(self.request.round)
+        return own
 
     def _account(self) -> account.Account:
         file, local, seeded = self._account_file(), self.config.strategy.local, self.config.seeded_noise

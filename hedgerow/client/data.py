@@ -7,7 +7,8 @@ from typing import Any, Protocol, final, runtime_checkable
 from hedgerow import checks, generators
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
-from hedgerow.types import Samples
+from hedgerow.types import ClientNames, Samples
+from hedgerow.wording import shown
 
 
 class ClientData(Protocol):
@@ -35,6 +36,14 @@ def check_data(data: object, name: str, *, or_function: bool = False) -> None:
         return
     federation = "a Federation, such as dataset.split(iid(10)), or an object with names and samples(name)"
     checks.has(("names", "samples"), federation, **{name: data})
+    names: Any = data.names  # type: ignore[attr-defined]
+    if isinstance(names, ClientNames):
+        return
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not listed or not all(isinstance(each, str) for each in names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"names of {name} is {shown(names)}; it must be a list of different texts, one a client"
+        )
 
 
 @final
@@ -117,7 +126,7 @@ def held_out_samples(data: ClientData, name: str) -> Samples:
             " [data] held_out = 0.2"
         )
     with span("data"):
-        samples = data.held_out(name)
+        samples = _are_samples(name, data.held_out(name))
     if len(samples) == 0:
         raise ValueError(f"client {name!r} holds no samples out: it has too few")
     return samples
@@ -130,7 +139,15 @@ def client_samples(client: str, load: Callable[[], Samples]) -> Samples:
         ValueError: the client has no samples.
     """
     with span("data"):
-        samples = load()
+        samples = _are_samples(client, load())
     if len(samples) == 0:
         raise ValueError(f"client {client!r} has no samples to train on")
+    return samples
+
+
+def _are_samples(client: str, given: Any) -> Samples:
+    checks.has(
+        ("x", "y", "__len__"), "Samples, such as Samples(x, y)", **{f"data of client {client!r}": given}
+    )
+    samples: Samples = given
     return samples

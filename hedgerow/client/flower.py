@@ -13,7 +13,7 @@ from hedgerow.client.guard import Guard
 from hedgerow.client.secure.enrolment import Enrolment, load_enrolment
 from hedgerow.client.state import FolderState, Note, State, StateStore, flat, parted
 from hedgerow.records import pack_state, unpack_state
-from hedgerow.secure.errors import UnknownIdentity
+from hedgerow.secure.errors import Malformed, UnknownIdentity
 
 _RUNS = 8
 """Runs of which a device keeps what it carries along."""
@@ -115,6 +115,7 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
 
     Raises:
         UnknownIdentity: it names none.
+        Malformed: the enrolment cannot be read.
     """
     folder = context.node_config.get("enrolment")
     if not folder:
@@ -122,5 +123,9 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
             f"client {name!r} has no identity; start the SuperNode with --node-config"
             " 'enrolment=\"FOLDER\"', a folder with identity.key and register.toml"
         )
-    first = bool(context.node_config.get("trust-on-first-use", False))
+    first = context.node_config.get("trust-on-first-use", False)
+    if not isinstance(first, bool):  # any text, "false" too, would be true
+        raise Malformed(
+            f"trust-on-first-use is {first!r} in the node configuration; it must be true or false"
+        )
     return load_enrolment(Path(str(folder)), trust_on_first_use=first)

@@ -20,13 +20,16 @@ from typing import Any, TypeAlias, final
 
 from hedgerow.client import account, policy_file
 from hedgerow.client.policy import UPDATES, AgainstPolicy, Policy, PolicyError, client_event
-from hedgerow.files import append_line, locked, read_lines
+from hedgerow.files import append_line, locked, read_lines, who_else_can_write
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import PayloadError
 
 log = logging.getLogger("hedgerow")
 
+_LONGEST = 60  # characters of a round's name, which the server gives
 _MOVED = {"most-rounds": "most_answers", "account": "sample_epsilon"}
 
 
@@ -109,20 +112,37 @@ class Guard:
         Raises:
             OSError: it cannot be written; then nothing may leave.
         """
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "run": str(run), "round": round, "kind": kind, "bytes": size,
-        }  # fmt: skip
-        log.info("answered %s", line)
-        if self.folder is None:
-            return
-        if kind in UPDATES:
+        if self.folder is not None and kind in UPDATES:
             for name, ledger, event, times in self._accounts(strategy):
                 if name == "client_epsilon":  # that of samples is written where they are trained on
                     ledger.write(
                         ledger.releases + 1, event, os.urandom(16).hex(), noise="system", times=times
                     )
-        append_line(self.folder / "answers.jsonl", json.dumps(line))
+        self._list(kind, run, round, size)
+
+    @contextmanager
+    def errors_counted(self, kind: str, *, run: int, round: str) -> Iterator[None]:
+        """An error in place of an update is an answer: that it came may tell of the data.
+
+        What is refused, or cannot be read, has not come as far as the data.
+        """
+        try:
+            yield
+        except (Refused, PayloadError):
+            raise
+        except Exception:
+            if kind in UPDATES:
+                self._list(kind, run, round, 0)
+            raise
+
+    def _list(self, kind: str, run: int, round: str, size: int) -> None:
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": str(run), "round": round[:_LONGEST], "kind": kind, "bytes": size,
+        }  # fmt: skip
+        log.info("answered %s", line)
+        if self.folder is not None:
+            append_line(self.folder / "answers.jsonl", json.dumps(line))
 
     def ledgers(self) -> dict[str, Ledger]:
         """The two accounts, by the rule that limits each.
@@ -163,7 +183,8 @@ def node_guard(node_config: Mapping[str, Any]) -> Guard:
     options of its loader.
 
     Raises:
-        PolicyError: the policy cannot be read, or a key was moved to it.
+        PolicyError: the policy cannot be read, others can write to it or to
+            the folder, or a key was moved to it.
     """
     for key, rule in _MOVED.items():
         if key in node_config:
@@ -174,7 +195,9 @@ def node_guard(node_config: Mapping[str, Any]) -> Guard:
     enrolment, named = node_config.get("enrolment"), node_config.get("policy")
     file = Path(str(named)) if named else Path(str(enrolment or "")) / policy_file.NAME
     folder = Path(str(enrolment)) if enrolment else (file.parent if named else None)
-    if named or (folder is not None and file.exists()):
+    if folder is not None and folder.exists() and (why := who_else_can_write(folder)):
+        raise PolicyError(why)
+    if named or (folder is not None and os.path.lexists(file)):  # a link to nothing is a policy that is lost
         policy = policy_file.load_policy(file)
     else:
         policy = Policy.unenrolled() if folder is None else Policy()

@@ -26,7 +26,7 @@ NAMES = ("query", "train.failed")
 
 _NOISE_RULES = ("client_noise", "sample_noise", "client_epsilon", "sample_epsilon")
 
-_KNOWN = ("query", "train", *(f"train.{stage}" for stage in STAGES))
+_KNOWN = ("train", "evaluate", *(f"train.{stage}" for stage in STAGES))
 
 
 class AgainstPolicy(Refused):
@@ -209,7 +209,7 @@ def _queries(asked: _Asked) -> str:
 
 
 def _messages(asked: _Asked) -> str:
-    refused = asked.kind.startswith("train") and asked.kind not in _KNOWN
+    refused = not asked.kind.startswith("query") and asked.kind not in _KNOWN
     return f"there is no message {asked.kind[:60]!r}" if refused else ""
 
 

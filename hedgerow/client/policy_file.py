@@ -4,8 +4,6 @@
 strict as on an enrolled device without the file.
 """
 
-import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from hedgerow.client.policy import Policy, PolicyError
+from hedgerow.files import who_else_can_write
 from hedgerow.wording import did_you_mean
 
 NAME = "policy.toml"
@@ -71,15 +70,12 @@ def load_policy(file: Path) -> Policy:
             allowed, or others can write it.
     """
     try:
-        mode = stat.S_IMODE(file.stat().st_mode)
         table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         policy = _policy(table)
     except (OSError, ValueError) as error:
         raise PolicyError(f"{file} cannot be read: {error}; the device answers nothing") from error
-    if os.name == "posix" and mode & 0o022:
-        raise PolicyError(
-            f"{file} has mode {mode:04o}, so that others on this device can write it; run chmod 644 {file}"
-        )
+    if why := who_else_can_write(file):
+        raise PolicyError(why)
     return policy
 
 

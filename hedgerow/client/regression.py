@@ -8,7 +8,7 @@ def squared_error(outputs: Any, targets: Any) -> Any:
 
     Args:
         outputs: `(n, 1)` or `(n,)`, the predictions.
-        targets: `(n,)` numbers.
+        targets: `(n,)` numbers, or `(n, 1)`.
 
     Raises:
         ValueError: there is not one output for each target.
@@ -17,7 +17,7 @@ def squared_error(outputs: Any, targets: Any) -> Any:
     >>> squared_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).item()
     2.0
     """
-    return ((_like(outputs, targets) - targets) ** 2).mean()
+    return (_difference(outputs, targets) ** 2).mean()
 
 
 def absolute_error(outputs: Any, targets: Any) -> Any:
@@ -27,14 +27,15 @@ def absolute_error(outputs: Any, targets: Any) -> Any:
     >>> absolute_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).tolist()
     [0.0, 2.0]
     """
-    return (_like(outputs, targets) - targets).abs()
+    return _difference(outputs, targets).abs()
 
 
-def _like(outputs: Any, targets: Any) -> Any:
+def _difference(outputs: Any, targets: Any) -> Any:
+    """Of each sample, `(n,)`."""
     # Not left to torch, which would take (n, 1) - (n,) for a table of all pairs.
-    if outputs.shape[:1] != targets.shape or outputs.numel() != targets.numel():
+    if not len(targets) == len(outputs) == targets.numel() == outputs.numel():
         raise ValueError(
-            f"the model gives {tuple(outputs.shape)} for targets of the shape {tuple(targets.shape)};"
-            " it must give one number for each sample"
+            f"the model gives {tuple(outputs.shape)} for targets of the shape {tuple(targets.shape)}; both"
+            " must be one number for each sample (for several, take a loss such as torch.nn.MSELoss())"
         )
-    return outputs.reshape(targets.shape)
+    return outputs.reshape(-1) - targets.reshape(-1)

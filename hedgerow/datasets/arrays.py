@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -52,7 +51,8 @@ def from_arrays(
         test: test samples as `(x, y)`, or the fraction of the samples that is
             held out for testing. It is held out of each client where there
             are clients, rounded down; else of each class, rounded down, and at
-            least one sample of it.
+            least one sample of it. 0 holds nothing out: for a device, which
+            measures on samples of its own.
         classes: names of the classes, where `y` is numbers from 0; in another
             case the classes are the different values of `y`, sorted.
         clients: `(n,)`, whose each sample is: a text or a number, the stable
@@ -145,10 +145,9 @@ def from_npz(
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     values: NDArray[Any] = checks.array(**{what: x})
-    if values.dtype.kind == "O":  # as pandas gives a table of columns of several types
-        with suppress(TypeError, ValueError, OverflowError):
-            values = values.astype(np.float64)
-    if values.dtype.kind not in "biuf" or values.ndim < 2 or not len(values):
+    if values.dtype.kind == "O" and values.ndim:  # as pandas gives a table of columns of several types
+        values = _of_objects(what, values)
+    if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise ValueError(
             f"{what} has the type {values.dtype} and the shape {values.shape}; it must be numbers,"
             " (n, ...), and n at least 1"
@@ -156,6 +155,8 @@ def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     if values.dtype == np.uint8:
         return _pictures(what, values)
     if values.dtype.kind in "iu":
+        if int(values.max()) > checks.LARGEST:
+            raise ValueError(f"{what} holds {values.max()}; whole numbers must be at most {checks.LARGEST}")
         return values.astype(np.int64)
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
@@ -163,6 +164,23 @@ def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     if not finite.all():
         raise ValueError(f"{what} row {int(finite.argmin())} holds a value that is not a finite number")
     return values
+
+
+def _of_objects(what: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Python's objects as numbers, with the first one that is none named by its row."""
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        for row, held in enumerate(values):
+            for value in np.ravel(np.asarray(held, object)):
+                if targets.is_missing(value):
+                    raise targets.missing(what, row) from None
+                if not checks.is_number(value):
+                    raise ValueError(
+                        f"{what} row {row} holds {shown(value)}; it must be numbers: turn dates,"
+                        " texts and categories into numbers, or leave their column out"
+                    ) from None
+        raise ValueError(f"{what} holds a number that float64 cannot hold") from None
 
 
 def _pictures(what: str, values: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -215,8 +233,9 @@ def _hold_out(
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted places of the training samples and of the samples held out."""
-    checks.fraction(test=part)
     checks.probability(test=part)
+    if part == 0:
+        return np.arange(len(codes)), np.arange(0)
     random = generator(seed, "hold out")
     alike = codes if classes else np.zeros(len(codes), np.int64)  # numbers to predict are one group
     groups, group = np.unique(alike if owners is None else owners, return_inverse=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,11 @@ class Dataset:
                 f"a training sample of {self.name!r} has the shape {self.train.x.shape[1:]} and a test sample"
                 f" {self.test.x.shape[1:]}; they must be equal"
             )
+        if self.train.x.dtype != self.test.x.dtype:
+            raise ValueError(
+                f"the training samples of {self.name!r} are {self.train.x.dtype} and the test samples"
+                f" {self.test.x.dtype}; they must be of one type: codes are int64, other numbers float32"
+            )
         for part, samples in (("training", self.train), ("test", self.test)):
             if self.classes:
                 check_range(f"a {part} label of {self.name!r}", samples.y, len(self.classes))
@@ -120,14 +125,26 @@ class Dataset:
 
         They are the classes; in regression, tenths of the targets, as far as
         these differ, each named by its smallest and largest.
+
+        Raises:
+            ValueError: a sample has several targets.
         """
-        y = self.train.y
+        y = self.single_targets()
         if self.classes:
             return self.classes, y
         bounds = np.unique(np.quantile(y, np.linspace(0, 1, 11)[1:-1], method="inverted_cdf"))
         tenths, place = np.unique(np.searchsorted(bounds, y), return_inverse=True)
         members = [y[place == k] for k in range(len(tenths))]
         return tuple(f"{m.min():g} to {m.max():g}" for m in members), place.astype(np.int64)
+
+    def single_targets(self) -> NDArray[Any]:
+        """`y` of the training samples, `(n,)`; raises `ValueError` where a sample has several targets."""
+        if self.train.y.ndim > 1:
+            raise ValueError(
+                f"a sample of {self.name!r} has targets of the shape {self.train.y.shape[1:]}, and this needs"
+                " one target a sample to go by; deal with iid or quantity_skew"
+            )
+        return self.train.y
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -261,10 +278,9 @@ class Federation:
     def _place(self, name: str) -> int:
         place = self._places.get(name)
         if place is None:
-            near = did_you_mean(name, self.names)
             raise ValueError(
                 f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
-                f" {self.names[-1]!r}.{near}"
+                f" {self.names[-1]!r}.{did_you_mean(name, self.names)}"
             )
         return place
 

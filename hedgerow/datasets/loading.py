@@ -82,8 +82,8 @@ def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Any], tuple[Pat
         return find_function(str(name_or_path)), ()
     if path.is_dir():
         return from_folder, (path,)
-    if path.suffix in _KINDS:
-        return _KINDS[path.suffix], (path,)
+    if path.suffix.lower() in _KINDS:
+        return _KINDS[path.suffix.lower()], (path,)
     if path.exists():
         raise ValueError(
             f"{path} is no data set; give a folder of pictures, or a .npz, .csv or .parquet file"

@@ -108,7 +108,7 @@ def shards(clients: int, shards_per_client: int = 2) -> Partition:
 
     def split(dataset: Dataset, seed: int) -> Split:
         _check_enough(dataset, clients, shards_per_client)
-        by_class = np.argsort(dataset.train.y, kind="stable").astype(np.int64)
+        by_class = np.argsort(dataset.single_targets(), kind="stable").astype(np.int64)
         pieces = np.array_split(by_class, clients * shards_per_client)
         deal = generator(seed, "partition shards").permutation(np.arange(len(pieces), dtype=np.int64))
         hands = deal.reshape(clients, shards_per_client)

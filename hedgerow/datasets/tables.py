@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hedgerow.datasets.packing import DataFileError
 from hedgerow.wording import did_you_mean
 
 _LARGEST = float(np.finfo(np.float32).max)
-_UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes and reads its index
+_UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # as pandas writes and reads its index
 _MISSING = {"nan", "na", "n/a", "null", "none", "?"}
 _WHOLE = re.compile(r"^([+-]?\d+)\.0*$")
 
@@ -38,9 +38,9 @@ def from_csv(
 
     Every column but `label` and `client` is a feature and holds a finite
     number in each row; features keep their order. Values are parted by
-    commas, or by semicolons or tabs where the first row has no comma. Empty
-    lines are passed over, and so is the row number that pandas writes into a
-    first column without a name.
+    commas, semicolons or tabs: what parts the first row so that `label` is
+    among its names. Lines without a value are passed over, and so is the row
+    number that pandas writes into a first column without a name.
 
     Args:
         path: the file.
@@ -57,8 +57,9 @@ def from_csv(
             cell. The error names the file, the row (the first row, with the
             names, is row 1) and the column.
     """
+    checks.kind(str, label=label)
     file = Path(path)
-    rows = _rows(file)
+    rows = _rows(file, label)
     names = [name.strip() for name in next(iter(rows.values()), [])]
     _check_names(file, names, label, client)
     places = list(rows)[1:]
@@ -68,13 +69,13 @@ def from_csv(
                 f"{file}, row {number} has {len(rows[number])} cells; the first row has {len(names)}"
             )
     columns = {name: [rows[k][place].strip() for k in places] for place, name in enumerate(names)}
+    features, note = _features(file, columns, label, client)
     for name, cells in columns.items():
         if "" in cells:
             empty = places[cells.index("")]
             raise DataFileError(
                 f"{file}, row {empty}: column {name!r} is empty; fill it, or leave the row out"
             )
-    features, note = _features(file, columns, label, client)
     x = np.array([_numbers(file, name, columns[name], places) for name in features], np.float32).T
     y = _targets(file, label, columns[label], places, task)
     return _dataset(file, x, y, columns.get(client or ""), test, seed, note)
@@ -103,6 +104,7 @@ def from_parquet(
         import pyarrow.parquet
     except ImportError as problem:
         raise ImportError('Parquet files need pyarrow: pip install "hedgerow[parquet]"') from problem
+    checks.kind(str, label=label)
     file = Path(path)
     try:
         table = pyarrow.parquet.ParquetFile(file).read()
@@ -123,8 +125,8 @@ def from_parquet(
     return _dataset(file, x, y, texts.get(client or ""), test, seed, note)
 
 
-def _rows(file: Path) -> dict[int, list[str]]:
-    """The cells of each row that has any, by its number."""
+def _rows(file: Path, label: str) -> dict[int, list[str]]:
+    """The cells of each row that has a value, by its number."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as problem:
@@ -133,13 +135,26 @@ def _rows(file: Path) -> dict[int, list[str]]:
         raise DataFileError(
             f"{file} cannot be read as CSV in UTF-8 ({problem}); save it as UTF-8"
         ) from problem
-    first = text.partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    mark = max(",;\t", key=lambda mark: _fits(text, mark, label))
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter))
+        return dict(_parted(text, mark))
     except csv.Error as problem:
         raise DataFileError(f"{file} cannot be read as CSV: {problem}") from problem
-    return {number: row for number, row in enumerate(rows, start=1) if row}
+
+
+def _parted(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
+    stream = io.StringIO(text, newline="")
+    rows = csv.reader(stream, strict=True, delimiter=mark, skipinitialspace=True)
+    return ((number, row) for number, row in enumerate(rows, start=1) if any(map(str.strip, row)))
+
+
+def _fits(text: str, mark: str, label: str) -> tuple[bool, int]:
+    """Whether a mark parts the first row so that the label is a name in it, and into how many names."""
+    try:
+        _, names = next(_parted(text, mark), (0, []))
+    except csv.Error:
+        return False, 0
+    return label in map(str.strip, names), len(names)
 
 
 def _check_names(file: Path, names: Sequence[str], label: str, client: str | None) -> None:
@@ -165,7 +180,8 @@ def _features(
         features.remove(name)
     if not features:
         raise DataFileError(f"{file} has no column beside the label and the client; it needs a feature")
-    return features, f"column {unnamed[0]!r}, the number of the row, is left out" if unnamed else ""
+    listed = " and ".join(map(repr, unnamed))
+    return features, f"column {listed}, the number of the row, is left out" if unnamed else ""
 
 
 def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int]) -> list[float]:
@@ -186,6 +202,11 @@ def _number(cell: str) -> float:
         return math.nan
 
 
+def _is_no_number(cell: str) -> bool:
+    """Whether it stands for a number that is missing or infinite."""
+    return cell.casefold() in _MISSING or math.isinf(_number(cell))
+
+
 def _targets(
     file: Path, name: str, cells: Sequence[str], places: Sequence[int], task: str | None
 ) -> NDArray[Any]:
@@ -194,7 +215,14 @@ def _targets(
         checks.one_of(targets.TASKS, task=task)
     known = [math.isfinite(_number(cell)) for cell in cells]
     others = {cell for cell, is_number in zip(cells, known, strict=True) if not is_number}
-    missing = any(known) and bool(others) and all(cell.casefold() in _MISSING for cell in others)
+    missing = any(known) and bool(others) and all(map(_is_no_number, others))
+    with_points = [_number(cell.replace(",", ".")) for cell in cells]
+    if task is None and others and not missing and np.isfinite(with_points).all():
+        row = known.index(False)
+        raise DataFileError(
+            f"{file}, row {places[row]}: column {name!r} is {cells[row]!r}; write decimals with a point,"
+            " or say task='classification' where these are names of classes"
+        )
     numeric = bool(cells) and all(known)
     continuous = numeric and targets.is_continuous(np.array(cells, np.float64))
     if task == "regression" or (task is None and (missing or continuous)):

@@ -43,10 +43,8 @@ def column(what: str, values: ArrayLike) -> NDArray[Any]:
         return _of_objects(what, np.asarray(values, object))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{what} has the type {array.dtype}; it must be whole numbers, numbers or texts")
-    hidden = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else np.zeros(array.shape, bool)
-    missing = hidden | np.isnan(array) if array.dtype.kind == "f" else hidden
-    if missing.any():
-        raise _missing(what, int(missing.argmax()))
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise missing(what, int(np.isnan(array).argmax()))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{what} row {int(np.isfinite(array).argmin())} is infinite; it must be finite")
     return array
@@ -142,14 +140,14 @@ def _given(classes: Any) -> tuple[str, ...]:
             f"classes is {shown(classes)}; it must be different texts, or how many classes there are:"
             f" {_TO_NAMES}"
         )
-    return names
+    return tuple(map(str, names))
 
 
 def _of_objects(what: str, values: NDArray[Any]) -> NDArray[Any]:
     plain = values.ravel().tolist()
     for row, value in enumerate(plain):
-        if _is_missing(value):
-            raise _missing(what, row)
+        if is_missing(value):
+            raise missing(what, row)
     for kind, made in ((str, str), (bool | np.bool_, bool), (Integral, None), (Real, np.float64)):
         if all(isinstance(value, kind) for value in plain):
             return np.array(plain, made).reshape(values.shape)
@@ -157,17 +155,22 @@ def _of_objects(what: str, values: NDArray[Any]) -> NDArray[Any]:
             break
     first = type(plain[0])
     row = next((k for k, value in enumerate(plain) if not isinstance(value, first)), 0)
+    if not row:
+        raise ValueError(
+            f"{what} row 0 is {plain[0]!r}, of the type {first.__name__}; each must be a whole number, a"
+            " number or a text"
+        )
     raise ValueError(
         f"{what} row {row} is {plain[row]!r}, of the type {type(plain[row]).__name__}, and row 0 is"
         f" {plain[0]!r}; all must be whole numbers, all numbers or all texts"
     )
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     # pandas' marks are told by their names: it need not be installed.
     nan = isinstance(value, float) and math.isnan(value)
     return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _missing(what: str, row: int) -> ValueError:
+def missing(what: str, row: int) -> ValueError:
     return ValueError(f"{what} row {row} is missing; give a value, or leave the sample out")

@@ -68,7 +68,9 @@ class SecureAggregation:
         * n)` that leave, a client draws its `k` neighbours at random: so the
         corrupt and the leaving ones among them follow hypergeometric tails. `k` is
         the smallest number (but at least 40, or all) for which `t` shares are
-        more than the corrupt neighbours have, and not more than are left.
+        more than the corrupt neighbours have, and not more than are left. It is
+        the server that says who is there to draw from: the `D` who may leave may
+        all have left by then, and none of the corrupt.
 
         The survivors' list is signed by more than `(n + C) / 2` clients, so that
         no two lists can both be; and by `min_honest + C` or more, so that with the
@@ -80,9 +82,19 @@ class SecureAggregation:
         >>> SecureAggregation().plan(100)
         Plan(clients=100, neighbours=41, threshold=21, survivors=61)
         >>> SecureAggregation().plan(1000)
-        Plan(clients=1000, neighbours=121, threshold=61, survivors=601)
+        Plan(clients=1000, neighbours=143, threshold=76, survivors=601)
         """
         return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.min_honest)
+
+    def corrupt_near(self, clients: int, left: int, neighbours: int) -> int:
+        """Corrupt ones among a client's neighbours, at most, where `left` of a cohort are there to draw from.
+
+        >>> secure = SecureAggregation()
+        >>> [secure.corrupt_near(1000, left, neighbours=143) for left in (1000, 800, 601)]
+        [67, 75, 88]
+        """
+        drawn = min(neighbours, left - 1)
+        return _bound(clients, left, _share(self.corrupt, clients), drawn, self.failure_bits)
 
     def honest(self, clients: int) -> int:
         """Clients of a cohort that are honest and left at the end, at least.
@@ -107,8 +119,8 @@ def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_h
         )
     survivors = (clients + bad) // 2 + 1
     for k in range(min(clients - 1, _LEAST_NEIGHBOURS), clients):
-        most_bad = _bound(clients, bad, k, failure_bits)
-        most_left = k - _bound(clients, leaving, k, failure_bits)
+        most_bad = _bound(clients, clients - leaving, bad, min(k, clients - leaving - 1), failure_bits)
+        most_left = k - _bound(clients, clients, leaving, k, failure_bits)
         if most_bad < most_left and survivors <= clients - leaving:
             # As many survive among the neighbours as in the cohort, or nearly.
             survivors = max(survivors, min_honest + bad)
@@ -124,9 +136,15 @@ def _share(share: float, clients: int) -> int:
     return ceil(share * clients - 1e-9)
 
 
-def _bound(clients: int, marked: int, drawn: int, failure_bits: int) -> int:
-    """The smallest `b` for which more than `b` of those drawn are marked with a chance of `2**-bits / n`."""
-    others = clients - 1
+@lru_cache(maxsize=256)
+def _bound(clients: int, left: int, marked: int, drawn: int, failure_bits: int) -> int:
+    """The smallest `b` for which more than `b` of those drawn are marked with a chance of `2**-bits / n`.
+
+    A client of `n` draws from the others that are left, of whom so many are marked.
+    """
+    others = left - 1
+    if marked > others:
+        return drawn
     allowed, tail = comb(others, drawn), 0
     for found in range(min(marked, drawn), 0, -1):
         tail += comb(marked, found) * comb(others - marked, drawn - found)

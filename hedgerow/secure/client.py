@@ -35,10 +35,16 @@ from hedgerow.secure.register import Party, sample
 from hedgerow.secure.shamir import split
 from hedgerow.secure.states import Confirmed, Contributed, Held, Joined, Shared
 
+_LONGEST_RUN = 200
+
 
 def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
     """Stage `keys`: check what the server plans, and answer with fresh keys."""
     check_names(setup.members, "members")
+    if len(setup.run) > _LONGEST_RUN:  # it is kept, on the disk, with those of other runs
+        raise errors.Malformed(
+            f"the run's name has {len(setup.run)} characters; at most {_LONGEST_RUN} are allowed"
+        )
     if party.name not in setup.members:
         raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
     party.register.require(setup.members)
@@ -64,10 +70,8 @@ def _check_plan(party: Party, setup: Setup) -> None:
         shape, plan = party.shape(clients), secure.plan(clients)
     except ValueError as error:
         raise errors.CohortTooSmall(str(error)) from error
-    if not plan.neighbours <= setup.neighbours < clients:
-        raise errors.TooFewNeighbours(
-            f"neighbours is {setup.neighbours}; it must be {plan.neighbours} or more"
-        )
+    if setup.neighbours != plan.neighbours:  # among more, the corrupt alone may have a threshold of shares
+        raise errors.TooFewNeighbours(f"neighbours is {setup.neighbours}; it must be {plan.neighbours}")
     if not plan.threshold <= setup.threshold <= setup.neighbours:
         raise errors.ThresholdTooLow(
             f"the threshold is {setup.threshold}; it must be {plan.threshold} or more"
@@ -121,6 +125,13 @@ def _check_adverts(party: Party, state: Joined, message: Adverts) -> None:
         raise errors.KeysChanged(f"the keys of {party.name!r} are not those that it sent")
     if len(names) < setup.survivors or len(names) <= setup.threshold:
         raise errors.TooFewSurvivors(f"{len(names)} clients have sent keys; {setup.survivors} are needed")
+    # Who is left out are honest clients, if it is the server that leaves them out.
+    corrupt = party.secure.corrupt_near(len(setup.members), len(names), setup.neighbours)
+    if corrupt >= setup.threshold:
+        raise errors.TooFewSurvivors(
+            f"{len(names)} of {len(setup.members)} clients have sent keys: of {setup.neighbours} neighbours"
+            f" among them {corrupt} may be corrupt, and could put a secret together"
+        )
     for advert in message.adverts:
         party.register.check(advert.name, advert.identity)
     used = [key for advert in message.adverts for key in (advert.mask_key, advert.share_key)]

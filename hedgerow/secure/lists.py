@@ -1,5 +1,6 @@
 """Checks of lists of names."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hedgerow.secure.errors import DuplicateMember, Malformed, NotAMember
@@ -16,7 +17,7 @@ def check_names(
         NotAMember: a name is not in `among`, or `having` is not in the list.
     """
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise DuplicateMember(f"{twice!r} stands twice among the {what}")
     if list(names) != sorted(names):
         raise Malformed(f"the {what} are not sorted")

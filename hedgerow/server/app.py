@@ -15,7 +15,7 @@ from hedgerow import checks
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
-from hedgerow.server.checkpoint import MODEL, load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.recording import FOLDER as RECORDINGS
@@ -76,7 +76,7 @@ def train(
     The others are those of `rounds`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range.
+        ValueError: an argument is of another kind or out of range, or the run has more rounds done.
         CheckpointError: the folder holds another run's checkpoint.
         AnotherRun: the folder's run was begun with another strategy, or with
             other `contents`; the error says what has changed.
@@ -129,6 +129,9 @@ def run(
         saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
+        if held is not None and state.round > num_rounds:
+            done = state.round
+            raise ValueError(f"{held.path} has {done} rounds done; rounds must be {done} or more to go on")
         if held is not None:
             check_fingerprint(held.path, strategy, contents, begun=loaded is not None)
         ledger = None
@@ -177,7 +180,7 @@ class _Saves:
     def load(self) -> ServerState | None:
         if self.held is None:
             return None
-        return load_checkpoint(self.held.path / "checkpoints", self.split.shared, seed=self.seed)
+        return load_checkpoint(self.held.path / CHECKPOINTS, self.split.shared, seed=self.seed)
 
     def round(self, state: ServerState) -> None:
         if self.held is None:
@@ -185,7 +188,7 @@ class _Saves:
         try:
             with span("save"):
                 save_checkpoint(
-                    self.held.path / "checkpoints", state, self.split.shared,
+                    self.held.path / CHECKPOINTS, state, self.split.shared,
                     seed=self.seed, constants=self.constants.hash(state.model.constants),
                 )  # fmt: skip
         except OSError as error:

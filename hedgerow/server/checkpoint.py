@@ -22,7 +22,7 @@ from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.server.arguments import check_sizes
 from hedgerow.types import Layout, Model, ServerState, Tensor, Vector, hash_constants
 
-MODEL = "model.safetensors"
+MODEL, CHECKPOINTS = "model.safetensors", "checkpoints"
 
 _KEPT, _NAMED = 2, 3
 _HEADER = "hedgerow"
@@ -65,6 +65,11 @@ def save_checkpoint(
     return path
 
 
+def begun(folder: Path) -> bool:
+    """Whether the run in a folder has a checkpoint, and so no more need of the model that it starts from."""
+    return bool(_checkpoints(folder / CHECKPOINTS))
+
+
 def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState | None:
     """The newest state saved in a folder; `None` where there is none.
 
@@ -85,12 +90,13 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path.name}: {error}")
             continue
-        for name, wanted in {"layout": layout.fingerprint, "seed": seed}.items():
-            if header[name] != wanted:
-                raise CheckpointError(
-                    f"{path} has {name} {header[name]!r}, this run has {wanted!r};"
-                    " it is of another run: use another folder"
-                )
+        differs = ""
+        if header["layout"] != layout.fingerprint:
+            differs = "has a model with other tensors than this run's"
+        if header["seed"] != seed:
+            differs = f"has seed {header['seed']}, this run has {seed}"
+        if differs:
+            raise CheckpointError(f"{path} {differs}; it is of another run: use another folder")
         if _CONTROL in arrays:  # as 0.1 called the one stream it had
             arrays[_STREAM + _CONTROL] = arrays.pop(_CONTROL)
         update, private, aggregate, streams = (

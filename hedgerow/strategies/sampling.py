@@ -77,7 +77,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
     """
     if (clients is None) == (fraction is None):
         raise ValueError(
-            "give either clients=... (a number) or fraction=... (a share of those there), not both"
+            "give one of the two: clients=... (a number) or fraction=... (a share of those there)"
         )
     if clients is not None:
         checks.whole(1, clients=clients)

@@ -150,6 +150,10 @@ class LocalTraining:
         return self.epochs * -(-num_examples // (self.batch_size or num_examples))
 
 
+class Diverged(ValueError):
+    """Training has ended in values that are not finite."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What local training returns.

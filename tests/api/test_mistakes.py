@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 import hedgerow as hr
+from hedgerow.client.data import held_out_samples
+from hedgerow.server.failures import EveryClientFailed
 from hedgerow.wording import shown
-from tests.api.right_arguments import DATASET, RIGHT, SAMPLES, STRATEGY, a_call
+from tests.api.right_arguments import DATASET, RIGHT, SAMPLES, STRATEGY, TASK, a_call
 from tests.support import MeanTrainer, clients
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_with_a_model")
@@ -63,6 +65,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_with_a_model")
             {"epochs": 2.0},
             "epochs is 2.0; it must be a whole number of at least 1, such as 2",
         ),
+        ("iid", {"clients": 10**20}, f"it must be a whole number of at least 1 and at most {2**63 - 1}$"),
         ("iid", {"clients": True}, "clients is True; it must be a whole number"),
         ("client_app", {"data": DATASET}, "data is a Dataset; it must be a Federation"),
     ],
@@ -122,3 +125,35 @@ def test_a_mistake_in_a_run_makes_no_folder(tmp_path):
     with pytest.raises(ValueError, match="test is 1"):
         next(hr.simulate(MeanTrainer(), clients(2), STRATEGY, rounds=1, test=1, folder=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+class Own:
+    """Clients' data of a class of the user's own."""
+
+    def __init__(self, names, samples=SAMPLES) -> None:
+        self.names, self._samples = names, samples
+
+    def samples(self, name):
+        return self._samples
+
+    held_out = samples
+
+
+@pytest.mark.parametrize(
+    "names", [(1, 2), "ab", ("a", "a"), {"a", "b"}, (n for n in "ab"), np.array(["a", "b"]), 2]
+)
+def test_names_of_clients_are_different_texts(names):
+    with pytest.raises(
+        ValueError, match=r"names of clients is .*; it must be a list of different texts, one a"
+    ):
+        a_call("simulate", {**RIGHT["simulate"], "clients": Own(names)})
+
+
+@pytest.mark.parametrize("given", [None, (SAMPLES.x, SAMPLES.y), SAMPLES.x, hr.Samples])
+def test_what_a_client_has_instead_of_samples_is_named(given):
+    said = f"data of client 'a' is {re.escape(shown(given))}; it must be Samples, such as Samples"
+    results = hr.simulate(TASK, Own(["a", "b"], given), STRATEGY, rounds=1)
+    with pytest.raises(EveryClientFailed, match=said):
+        next(results)
+    with pytest.raises(ValueError, match=said):
+        held_out_samples(Own(["a"], given), "a")

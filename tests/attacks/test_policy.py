@@ -88,7 +88,7 @@ def test_a_run_that_resolves_to_nothing_is_answered_with_a_code_and_a_sentence(o
     ("kind", "rule"),
     [
         ("evaluate", {"evaluate", "statistics"}),
-        ("evaluate.all", {"evaluate", "statistics"}),
+        ("evaluate.all", {"evaluate", "statistics", "messages"}),
         ("query.sizes", {"statistics"}),
         ("train.more", {"messages"}),
     ],
@@ -127,13 +127,23 @@ def test_a_recipe_that_is_a_path_reads_no_file_and_tells_of_none(tmp_path) -> No
 def test_data_are_the_devices_own_and_no_path_tells_whether_it_is_there(override: str, tmp_path) -> None:
     there = tmp_path / "patients.csv"
     there.write_text("age,sick\nmany,no\n")
+    loop = tmp_path / "loop.csv"
+    loop.symlink_to(loop)
     device = Device(tmp_path / "device", OPEN)
     told = {
         device.refused("query", "heart", override.format(path))
-        for path in (there, tmp_path / "absent.csv", "shakespeare")
+        for path in (there, tmp_path / "absent.csv", "shakespeare", loop, "~root/x.csv", "~no-one/x.csv")
     }
     assert len(told) == 1
     assert rules(told.pop()) == {"data"}
+
+
+def test_a_model_to_start_from_is_not_looked_for_on_a_device(tmp_path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    device = Device(tmp_path / "device", OPEN)
+    for path in (loop, tmp_path, tmp_path / "absent", "~root/x", "~no-such-user/x"):
+        assert device.ask("query", "heart", f"model.initial={path}")["hedgerow"]["client"]
 
 
 def test_a_device_that_names_no_data_trains_on_none(tmp_path) -> None:
@@ -173,7 +183,7 @@ def test_a_device_with_a_file_trains_on_that_whatever_data_the_run_names(tmp_pat
     device = Device(tmp_path / "device", OPEN, str(file), **{"data-label": "sick", "client-name": "clinic"})
     reply = device.train()
     assert reply["hedgerow"]["client"] == "clinic"
-    assert reply["hedgerow.metrics"]["num-examples"] == 32
+    assert reply["hedgerow.metrics"]["num-examples"] == 40
     file.write_text("nonsense")
     recipe_app._device_client.cache_clear()
     told = device.refused("train", "heart", "seed=1", content=request())

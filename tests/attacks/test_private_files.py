@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from hedgerow.client import account
+from hedgerow.client.guard import node_guard
+from hedgerow.client.policy import PolicyError
+from hedgerow.client.policy_file import NAME as POLICY
 from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import add, load_register, register_line
@@ -98,6 +101,32 @@ def test_so_is_one_above_it_and_one_on_the_way_of_a_link(tmp_path) -> None:
     links.chmod(0o777)
     with pytest.raises(Malformed, match="links has mode 0777"):
         load_enrolment(links / "device")
+
+
+@pytest.mark.parametrize("key", ["policy", "enrolment"])
+def test_a_policy_that_others_could_put_another_in_the_place_of_is_refused(key, tmp_path) -> None:
+    folder = private_folder(tmp_path / "device")
+    (folder / POLICY).write_text("most_answers = 3\n")
+    config = {key: str(folder / POLICY if key == "policy" else folder)}
+    assert node_guard(config).policy.most_answers == 3
+    folder.chmod(0o777)
+    with pytest.raises(PolicyError, match="device has mode 0777"):
+        node_guard(config)
+    (folder / POLICY).unlink()
+    with pytest.raises(PolicyError):
+        node_guard(config)
+
+
+def test_a_policy_that_is_a_link_is_where_it_leads_to_and_never_none(tmp_path) -> None:
+    folder, place = private_folder(tmp_path / "device"), private_folder(tmp_path / "other")
+    (folder / POLICY).symlink_to(place / "ours.toml")
+    with pytest.raises(PolicyError, match="cannot be read"):  # and not the rules of a device without one
+        node_guard({"enrolment": str(folder)})
+    (place / "ours.toml").write_text("most_answers = 3\n")
+    assert node_guard({"enrolment": str(folder)}).policy.most_answers == 3
+    place.chmod(0o777)
+    with pytest.raises(PolicyError, match="other has mode 0777"):
+        node_guard({"enrolment": str(folder)})
 
 
 def test_an_account_that_others_could_set_back_is_refused(tmp_path) -> None:

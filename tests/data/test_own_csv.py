@@ -43,6 +43,16 @@ def test_a_csv_file_becomes_features_classes_and_clients(tmp_path: Path) -> None
         lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", "\t"),
         lambda text: text.replace(",", " , "),
+        lambda text: "\n" + text.replace(",", ";"),
+        lambda text: text + " \n , ,,\n",
+        lambda text: text.replace(",", ";").replace("height", "height, m"),
+        lambda text: text.replace(",", ";").replace("height", '"height, m"'),
+        lambda text: text.replace("yes", '"yes"').replace(",", ", "),
+        lambda text: text.replace(",", ";").replace("\n", "\r"),
+        lambda text: "".join(
+            f"{k - 1 if k else 'Unnamed: 0.1'},{k - 1 if k else 'Unnamed: 0'},{row}\n"
+            for k, row in enumerate(text.splitlines())
+        ),
         lambda text: "".join(f"{k - 1 if k else ''},{row}\n" for k, row in enumerate(text.splitlines())),
         lambda text: "".join(f"{7 * k or 'Unnamed: 0'},{r}\n" for k, r in enumerate(text.splitlines())),
     ],
@@ -71,6 +81,34 @@ def test_decimal_commas_are_named(tmp_path: Path) -> None:
         from_csv(tmp_path / "komma.csv", label="ill")
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            ["1,5", "2,75", "3,25"],
+            r"row 2: column 'ill' is '1,5'; write decimals with a point, or say task",
+        ),
+        (["1", "2,5", "3"], r"row 3: column 'ill' is '2,5'; write decimals with a point"),
+        (["0.5", "inf", "2.25"], r"row 3: column 'ill' is 'inf'; it must be a finite number"),
+        (["0.5", "2.25", "1e400"], r"row 4: column 'ill' is '1e400'; it must be a finite number"),
+    ],
+)
+def test_numbers_to_predict_that_cannot_be_read_are_no_names_of_classes(
+    tmp_path: Path, written: list[str], said: str
+) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text("a;ill\n" + "".join(f"{k};{w}\n" for k, w in enumerate(written * 4)), encoding="utf-8")
+    with pytest.raises(DataFileError, match=said):
+        from_csv(file, label="ill")
+    assert len(from_csv(file, label="ill", task="classification").classes) == 3
+
+
+def test_a_last_column_without_name_and_values_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,ill,\n1,no,\n2,yes,\n", encoding="utf-8")
+    with pytest.raises(DataFileError, match=r"has a column without a name \(''\); name it, or leave it out"):
+        from_csv(tmp_path / "t.csv", label="ill")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_a_csv_file_in_another_encoding_says_what_to_do(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "other.csv").write_bytes("größe,ill\n1,no\n".encode(encoding))
@@ -96,7 +134,7 @@ def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
         (changed(8, 3, " "), r"people\.csv, row 8: column 'ill' is empty"),
         (changed(9, 1, ""), r"people\.csv, row 9: column 'who' is empty"),
         ([*ROWS, ("1", "2")], r"people\.csv, row 14 has 2 cells; the first row has 4"),
-        ([*ROWS[:4], (), *ROWS[4:8], (" ",)], r"people\.csv, row 10 has 1 cells"),
+        ([*ROWS[:4], (), *ROWS[4:8], ("x",)], r"people\.csv, row 10 has 1 cells"),
         (changed(1, 3, "il"), r"people\.csv has no column 'ill'; it has 'age', .* Did you mean 'il'\?"),
         (changed(1, 1, "client"), r"people\.csv has no column 'who'"),
         (changed(1, 0, "height"), r"people\.csv has two columns 'height'"),

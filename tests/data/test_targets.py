@@ -1,5 +1,6 @@
 """What `y` means: whole numbers stay what they are, texts are names, numbers to predict are no classes."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,10 @@ def test_labels_of_every_kind_are_understood(y: Any, classes: tuple[str, ...], f
         (pandas.Series(["a", None, "b"] * 4, dtype="category"), "y row 1 is missing"),
         (np.ma.masked_array([0, 1, 2] * 4, [0, 0, 1] * 4), "y row 2 is missing"),
         ([0.5, float("inf")] * 6, "y row 1 is infinite"),
+        (
+            [date(2020, 1, 2)] * 12,
+            r"y row 0 is datetime.date\(2020, 1, 2\), of the type date; each must",
+        ),
         (["a", 1] * 6, r"y row 1 is 1, of the type int, and row 0 is 'a'"),
         ([b"a", b"b"] * 6, r"y has the type \|S1"),
         ([1e39, 0.5] * 6, "y row 0 is 1e\\+39; it must be a number that float32 can hold"),
@@ -254,6 +259,8 @@ def test_one_number_for_each_sample_is_compared_with_its_own_target_only() -> No
     targets = torch.tensor([1.0, 2.0, 3.0])
     assert hr.squared_error(targets[:, None], targets).item() == 0
     assert hr.absolute_error(targets[:, None], targets).tolist() == [0, 0, 0]
+    assert hr.squared_error(targets + 1, targets[:, None]).item() == 1
+    assert hr.absolute_error(targets[:, None] + 1, targets[:, None]).tolist() == [1, 1, 1]
     task = hr.Task(lambda: nn.Linear(2, 2), loss=hr.squared_error, metrics={})
     data = made(np.linspace(0, 1, 12))
     trainer = hr.TorchTrainer(task)

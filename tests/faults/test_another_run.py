@@ -49,6 +49,17 @@ def loss_of(weight: float):
     return lambda outputs, targets: weight * torch.nn.functional.cross_entropy(outputs, targets)
 
 
+class Wrapped(hr.TorchTrainer):
+    """A trainer of the user's own, which does not say what it learns."""
+
+    def __init__(self, model) -> None:
+        super().__init__(hr.Task(model))
+        self.supports_more = True
+
+    task = None
+
+
+START = hr.TorchTrainer(hr.Task(network)).initial(7)
 LOCAL = hr.LocalTraining()
 BASE = {"task": hr.Task(network), "clients": hr.from_function(3, samples), "strategy": hr.fedavg()}
 
@@ -87,6 +98,9 @@ CHANGES = [
     ({"task": hr.Task(network, loss=smooth)}, "the loss changed"),
     ({"clients": hr.from_function(4, samples)}, "the clients changed"),
     ({"clients": hr.from_function(3, lambda number: samples(number, 1.0))}, "the clients changed"),
+    ({"clients": hr.from_arrays(np.ones((30, 6)), [0, 1, 2] * 10).split(hr.iid(3))}, "the clients changed"),
+    ({"task": Wrapped(network)}, "the trainer changed"),
+    ({"initial": START}, "the initial model changed"),
 ]
 
 
@@ -190,6 +204,36 @@ def test_a_run_starts_from_a_model_a_file_or_the_folder_of_a_run(begun, tmp_path
     assert hr.load_model(tmp_path / "again.safetensors", layout).parameters.tobytes() == (
         model.parameters.tobytes()
     )
+
+
+def test_a_run_that_was_begun_from_a_file_needs_it_no_more_and_takes_no_other(begun, tmp_path) -> None:
+    start, other, folder = tmp_path / "start", tmp_path / "other", tmp_path / "run"
+    shutil.copytree(begun, start)
+    shutil.copytree(begun, other)
+    run(folder, initial=start)
+    with pytest.raises(AnotherRun, match="the initial model changed"):
+        run(folder, 3, initial=other)
+    with pytest.raises(AnotherRun, match="the initial model changed"):
+        run(folder, 3)
+    whole = run(None, 3, initial=start)[-1].state.model
+    shutil.rmtree(start)
+    assert run(folder, 3, initial=start)[-1].state.model.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_fewer_rounds_than_are_done_are_refused_and_change_nothing(begun, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(begun, folder)
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="has 2 rounds done; rounds must be 2 or more to go on"):
+        run(folder, 1)
+    assert run(folder, 2) == []
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_checkpoint_of_other_tensors_is_said_without_a_digest(begun, tmp_path) -> None:
+    shutil.copytree(begun, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="has a model with other tensors than this run's; it is of an"):
+        run(tmp_path / "run", 3, task=hr.Task(lambda: torch.nn.Linear(6, 3)))
 
 
 def test_a_model_that_does_not_fit_is_refused_by_the_names_of_its_tensors(begun) -> None:

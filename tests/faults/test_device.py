@@ -21,7 +21,7 @@ def test_a_policy_that_cannot_be_read_or_that_others_can_write_answers_nothing(t
     device = Device(tmp_path / "device", OPEN)
     file = device.folder / NAME
     file.chmod(0o666)
-    with pytest.raises(PolicyError, match="chmod 644"):
+    with pytest.raises(PolicyError, match="chmod go-w"):
         node_guard(device.config)
     assert "rule" not in device.refused("query")
     file.chmod(0o644)

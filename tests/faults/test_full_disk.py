@@ -20,6 +20,7 @@ from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.report import draw_png
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.files import write_whole
+from hedgerow.locks import hold
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.events import Gaussian
 from hedgerow.privacy.ledger import Ledger
@@ -91,6 +92,7 @@ def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_p
         "privacy.jsonl": lambda: Ledger(Budget(delta=1e-5), tmp_path / "privacy.jsonl").record(
             1, Gaussian(9.0), "digest", noise="of the system"
         ),
+        "lock": lambda: hold(tmp_path / "held").__enter__(),
         "mine.toml": lambda: look_commands.copy("heart", tmp_path / "mine.toml"),
         "picture.png": lambda: draw_png.clients_classes(
             np.ones((2, 2), int), ["a", "b"], tmp_path / "picture.png", "title"

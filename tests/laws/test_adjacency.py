@@ -152,6 +152,18 @@ def test_a_plan_for_replacement_has_a_quarter_of_the_rounds():
     assert solve(**plan).rounds // 4 == solve(**plan, adjacency="replace").rounds
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.4])
+def test_where_data_are_replaced_a_divergence_is_at_most_that_of_the_sampled_mixture(rate):
+    """By convexity, `exp((a - 1) D) <= 1 - q + q exp((a - 1) a / (2 (z / 2)^2))`."""
+    noise, delta = 4.0, 1e-5
+    orders = np.linspace(1.01, 200, 40_000)
+    steps = orders - 1
+    mixed = np.logaddexp(np.log1p(-rate), np.log(rate) + steps * orders / (2 * (noise / 2) ** 2)) / steps
+    best = (10 * mixed + np.log1p(-1 / orders) - np.log(delta * orders) / steps).min()
+    found = renyi_epsilon([PoissonSampled(rate, Gaussian(noise))] * 10, delta, "replace")
+    assert best * (1 - 1e-6) <= found <= best * 1.02
+
+
 @pytest.mark.parametrize(
     "make",
     [

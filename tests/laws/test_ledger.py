@@ -161,6 +161,7 @@ def test_each_number_follows_from_the_other_four():
         ({"delta": 2.0, "rounds": 3, "noise_multiplier": 1.0, "rate": 0.1}, "delta is 2.0"),
         ({"delta": 1e-5, "rounds": 2.5, "noise_multiplier": 1.0, "rate": 0.1}, "rounds is 2.5"),
         ({"delta": 1e-5, "rounds": 3, "noise_multiplier": 0.0, "rate": 0.1}, "noise_multiplier is 0.0"),
+        ({"delta": 1e-5, "rounds": 3, "epsilon": -1.0, "rate": 0.1}, "epsilon is -1.0"),
         ({"epsilon": 0.1, "delta": 1e-5, "noise_multiplier": 1.0, "rate": 1.0}, "one round alone passes"),
     ],
 )

@@ -27,7 +27,7 @@ def changed(file: str, tree: ast.Module) -> str | None:
 
 
 def put_in(file: str, function: str, tree: ast.Module) -> None:
-    """Give a function that is loaded the code that it has in the tree."""
+    """Give a function that is loaded the code that it has in the tree; what was computed is forgotten."""
     found: Any = sys.modules[_module(file)]
     for name in function.split("."):
         found = vars(found)[name]
@@ -40,6 +40,11 @@ def put_in(file: str, function: str, tree: ast.Module) -> None:
     while hasattr(found, "__wrapped__"):
         found = found.__wrapped__
     found.__code__ = _functions(tree)[function]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hedgerow."):
+            for kept in vars(module).values():
+                if isinstance(kept, functools._lru_cache_wrapper):
+                    kept.cache_clear()
 
 
 def _module(file: str) -> str:

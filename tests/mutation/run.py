@@ -253,15 +253,18 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--examples", action="store_true", help="only the examples; no survivor is noted")
-    arguments.add_argument("--again", action="store_true", help="those that survived")
+    arguments.add_argument("--again", action="store_true", help="only those that survived")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     given = arguments.parse_args()
     preload()
     done = json.loads(given.results.read_text()) if given.results.exists() else {}
     every = {mutant.key: (mutant, tree) for mutant, tree in every_mutant()}
     known = [mutant for mutant, _ in every.values()]
-    chosen = known if given.draw is None else drawn(known, given.draw, given.seed)
-    wanted = [m for m in chosen if m.key not in done or (given.again and not done[m.key]["caught"])]
+    if given.again:
+        wanted = [m for m in known if m.key in done and not done[m.key]["caught"]]
+    else:
+        chosen = known if given.draw is None else drawn(known, given.draw, given.seed)
+        wanted = [m for m in chosen if m.key not in done]
 
     def tell(mutant: Mutant, by: str) -> None:
         if by.startswith("could not be run"):

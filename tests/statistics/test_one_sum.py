@@ -31,18 +31,21 @@ def inside(population: int, near: int, allowed: int, drawn: int, least: int) -> 
     return added(ways) - choose(population, drawn)
 
 
-def split(clients: int, corrupt: float, dropout: float) -> float:
-    """log2 of a bound on the chance that the honest survivors can be split."""
+def split(clients: int, corrupt: float, dropout: float, absent: int = 0) -> float:
+    """log2 of a bound on the chance that the honest survivors can be split.
+
+    So many honest clients are said to be absent before the others draw their neighbours.
+    """
     plan = SecureAggregation(corrupt, dropout).plan(clients)
-    k, t, bad = plan.neighbours, plan.threshold, -int(-(corrupt * clients - 1e-9) // 1)
-    honest, others = clients - bad, clients - 1
+    t, bad, left = plan.threshold, -int(-(corrupt * clients - 1e-9) // 1), clients - absent
+    honest, others, k = left - bad, left - 1, min(plan.neighbours, left - 1)
     bounds = []
     for small in range(1, honest // 2 + 1):
         near = small - 1 + bad
         # Each in the small part has the shares of its own mask among its part and the corrupt.
         alone = choose(honest, small) + small * min(0.0, inside(others, near, others - near, k, t))
         apart = -inf
-        most = min(clients - plan.survivors, honest - 2 * small)
+        most = min(left - plan.survivors, honest - 2 * small)
         for dead in range(most + 1):
             large = honest - small - dead
             chances = small * inside(others, near, dead, k, t) + large * inside(
@@ -57,6 +60,7 @@ def split(clients: int, corrupt: float, dropout: float) -> float:
 @pytest.mark.parametrize(("corrupt", "dropout"), [(0.2, 0.2), (0.1, 0.3), (0.3, 0.1)])
 def test_the_honest_survivors_stay_in_one_piece(clients: int, corrupt: float, dropout: float) -> None:
     assert split(clients, corrupt, dropout) <= -40
+    assert split(clients, corrupt, dropout, absent=int(dropout * clients)) <= -40
 
 
 @pytest.mark.parametrize("clients", [150, 250])

@@ -132,7 +132,7 @@ class SecureClient:
         if note is not None and not note["done"]:
             self._answered.forget(str(note["run"]))
         why = unpack_stage(content).decode(errors="replace")[:500]
-        log.warning("a round of secure aggregation failed, and the model stays: %s", why)
+        log.warning("a round of secure aggregation failed, and the model stays: %r", why)
         return {}
 
     @cached_property

@@ -29,6 +29,7 @@ from hedgerow.client.torch.trial import Trial
 from hedgerow.client.torch.with_opacus import installed
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.types.training import Diverged
 
 _MOST_THREADS = 1024
 _IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
@@ -217,7 +218,7 @@ class TorchTrainer:
             self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
-            raise ValueError(
+            raise Diverged(
                 f"{who}: training diverged (loss {loss:g}); the learning rate was "
                 f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
                 f"and check that the data are finite"

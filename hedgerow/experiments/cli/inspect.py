@@ -97,7 +97,7 @@ def data(
         str | None,
         typer.Option(help="How samples are dealt.", show_default="natural where there are owners, else iid"),
     ] = None,
-    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    clients: Annotated[int | None, typer.Option(min=1, help="Number of clients.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli.imports import loaded_whole
 from hedgerow.experiments.cli.options import (
     AddressOption,
     ClientTimeoutOption,
@@ -201,7 +202,7 @@ def _run(
 ) -> None:
     folder = held.path
     terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
-    with span("imports"):
+    with span("imports"), loaded_whole():
         from hedgerow.experiments.runs.failures import told_once
         from hedgerow.experiments.runs.processes import cores
         from hedgerow.experiments.runs.run import run_experiment

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import os
 import sys
 
 HANDLER = "hedgerow.plain"
@@ -20,7 +21,10 @@ def tolerate() -> None:
     """Let this process's stdout and stderr take every text, whatever their encoding: ASCII, cp1252, ...
 
     Symbols of ours become similar ones, anything else an escape such as `\\xf6`.
+    A width of 0 columns, which some editors and containers tell, is none.
     """
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)

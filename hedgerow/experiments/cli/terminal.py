@@ -73,6 +73,8 @@ def describe(error: Exception) -> str:
         return (
             f'{error.name} is not installed; install it with: pip install "hedgerow[{_EXTRAS[error.name]}]"'
         )
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, ValueError | OSError | ImportError):
         return str(error)
     return f"{type(error).__name__}: {error}\nThis is a bug in Hedgerow; HEDGEROW_DEBUG=1 shows where."

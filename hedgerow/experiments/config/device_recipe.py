@@ -7,12 +7,15 @@ so that no error tells what lies on the device, and nothing of it is imported.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from hedgerow.client.data import ClientData, OneClient
 from hedgerow.client.guard import Guard
 from hedgerow.client.policy import AgainstPolicy
 from hedgerow.datasets.held_out import HeldOut
+from hedgerow.datasets.loading import find_loader
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.build import DEALT
 from hedgerow.experiments.config.expand import Sweep, expand
@@ -116,8 +119,19 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
             " policy lists none that a run may name"
         )
     kept = {key: table["data"][key] for key in DEALT if key in table["data"]}
-    table["data"] = {"name": _path(guard.data), **dict(guard.data_options), "partition": {}, **kept}
+    table["data"] = {"name": _path(guard.data), **_whole(guard), "partition": {}, **kept}
     return True
+
+
+def _whole(guard: Guard) -> dict[str, Any]:
+    """The loader's options; a device has no test samples beside what it holds out itself.
+
+    Which are for testing is drawn among all: one sample more, and many others
+    would be trained on. What an update tells of a sample counts that one alone.
+    """
+    options = dict(guard.data_options)
+    loader, path = find_loader(_path(guard.data))
+    return {"test": 0.0, **options} if path and "test" in signature(loader).parameters else options
 
 
 def _named(table: Table, section: str) -> str:

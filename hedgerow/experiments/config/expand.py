@@ -116,11 +116,12 @@ def put(table: Table, key: str, value: Any) -> None:
 def slug(text: str) -> str:
     """A text as a folder name that every file system takes; letters beyond ASCII are told apart by a digest.
 
-    >>> slug("chain(top_k(0.01), quantize(8))"), slug("Größe")
-    ('chain-top_k-0.01-quantize-8', 'Groe-3c2f10')
+    >>> slug("chain(top_k(0.01), quantize(8))"), slug("Größe"), slug("rate=1e+30")
+    ('chain-top_k-0.01-quantize-8', 'Groe-3c2f10', 'rate=1e30')
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_.=]+", "-", plain).strip("-.")
+    exponents = re.sub(r"(?<=\de)\+(?=\d)", "", plain)  # 1e+30 is not to read as 1e-30
+    name = re.sub(r"[^A-Za-z0-9_.=]+", "-", exponents).strip("-.")
     if name and len(name) <= 100 and text.isascii() and not is_device(name):
         return name
     return f"{name[:80].replace('.', '-')}-{_digest(text)}".lstrip("-")

@@ -1,5 +1,6 @@
 """From a recipe's name, a file or a run's folder to an experiment or a sweep."""
 
+import os
 import tomllib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -199,12 +200,17 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return [_absolute(key, v, base) for v in value]
     if key in ("data.name", "model.name") and isinstance(value, str) and ".py:" in value:
         file, _, attribute = value.rpartition(":")
-        return f"{(base / Path(file).expanduser()).resolve()}:{attribute}"
+        return f"{_full(base, file)}:{attribute}"
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
-        return str((base / Path(value).expanduser()).resolve())
+        return _full(base, value)
     if key == "model.initial" and isinstance(value, str) and value:
-        return str((base / Path(value).expanduser()).resolve())
+        return _full(base, value)
     return value
+
+
+def _full(base: Path, text: str) -> str:
+    """A path from the root; one for every text, so that no error tells which users and links are there."""
+    return os.path.realpath(base / os.path.expanduser(text))
 
 
 def _is_path(text: str, base: Path) -> bool:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from hedgerow.client.data import ClientData
@@ -27,19 +28,22 @@ def contents_of(
 ) -> Contents:
     """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code.
 
-    `run` is what of the way it is executed may show in its bits.
+    `run` is what of the way it is executed may show in its bits. What is left out
+    has a digest too: what is given to a run that was begun without is a change.
     """
     data: dict[str, str] = {}
     if isinstance(clients, Federation):
         data["training data"] = digest(clients.dataset.train)
         data["split of the data"] = digest(clients.names, clients.indices)
+        data["clients"] = digest(Federation.__name__)
     elif clients is not None:
         names = (len(clients.names), *clients.names[:100])
         data["clients"] = digest(type(clients), names, clients if is_dataclass(clients) else None)
     if test is not None:
         data["test data"] = digest(test)
-    if isinstance(initial, Model):
-        data["initial model"] = digest(initial)
+    # Of a file, where it lies: a run that has begun has no more need of what is in it.
+    start = initial if isinstance(initial, Model | NoneType) else str(Path(initial).resolve())
+    data["initial model"] = digest(start)
     data["attack"] = digest((adversary.attack.name, adversary.clients) if adversary else None)
     torch: Any = sys.modules.get("torch")
     return Contents(_code(task), data, {"torch": torch.__version__} if torch else {}, run or {})
@@ -51,4 +55,4 @@ def _code(task: Task | Trainer) -> dict[str, str]:
         return {"trainer": digest(task)}
     with undisturbed():
         module = inner.model()
-    return {"model": digest_of_module(module), "loss": digest(inner.loss)}
+    return {"model": digest_of_module(module), "loss": digest(inner.loss), "trainer": digest(None)}

@@ -19,6 +19,7 @@ from hedgerow.experiments.runs.simulate import (
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.server.app import train
+from hedgerow.server.checkpoint import begun
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
 from hedgerow.types import RoundResult, RunOptions, Samples
@@ -124,11 +125,12 @@ def _served(
         )
     test = _test(experiment, federation)
     identity = {name: getattr(options, name) for name in IDENTITY}
+    initial = None if begun(held.path) else starting_model(experiment) or experiment.initial
     here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
     return train(
         grid,
         experiment.strategy(),
-        start_of(trainer, starting_model(experiment) or experiment.initial, experiment.seed),
+        start_of(trainer, initial, experiment.seed),
         trainer.layout,
         num_rounds=experiment.rounds,
         seed=experiment.seed,

@@ -26,7 +26,7 @@ from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
-from hedgerow.server.checkpoint import load_model
+from hedgerow.server.checkpoint import begun, load_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
@@ -143,7 +143,9 @@ def run_simulated(
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
             learner = learner_of(task, options, chosen)
-            start = start_of(learner, initial, seed)
+            # A run that is begun has its model; personal layers begin with the one that is given.
+            goes_on = held is not None and begun(held.path) and not strategy.personal
+            start = start_of(learner, None if goes_on else initial, seed)
         identity = identity_of(task, learner, options)
         if chooses(learner):
             log.info("clients are trained on %s", identity["device"])
@@ -151,12 +153,12 @@ def run_simulated(
         # All simulated clients are in one hand: their identities come from one secret, gone with the run.
         identities = SimulatedEnrolments(os.urandom(32))
         # No process is sent a model that it has no use for.
-        begun = start if strategy.personal else None
-        attacked = adversary and Compromised.of(adversary, learner, clients, strategy, begun, seed)
+        own_start = start if strategy.personal else None
+        attacked = adversary and Compromised.of(adversary, learner, clients, strategy, own_start, seed)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
-            sent=attacked.sent if attacked else honest, initial=begun,
+            sent=attacked.sent if attacked else honest, initial=own_start,
         )  # fmt: skip
         # The nodes of a cluster have no folder in common.
         states = (

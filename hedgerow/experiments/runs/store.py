@@ -79,7 +79,7 @@ class RunFolder:
         file = path / "config.toml"
         if file.is_file():
             cls(path)._take(config, extend=extend)
-        elif path.is_dir() and any(p for p in path.iterdir() if not _passing(p)):
+        elif path.is_dir() and any(p for p in path.iterdir() if not passing(p)):
             raise StoreError(f"{path} is not empty and is not a run; choose another folder")
         else:
             path.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
     return show(values[key]) if key in values else "not given"
 
 
-def _passing(path: Path) -> bool:
+def passing(path: Path) -> bool:
     """Whether a file is there for a moment only."""
     return path.name == locks.FILE or path.name.endswith(".partial")
 

@@ -16,7 +16,7 @@ from hedgerow import checks
 from hedgerow.experiments.config.expand import Cell, Sweep
 from hedgerow.experiments.config.schema import to_toml
 from hedgerow.experiments.runs.processes import cores
-from hedgerow.experiments.runs.store import RunFolder, StoreError, differences, may_change
+from hedgerow.experiments.runs.store import RunFolder, StoreError, differences, may_change, passing
 from hedgerow.files import write_whole
 from hedgerow.locks import hold
 from hedgerow.simulation.processes.worker import end_with
@@ -90,7 +90,10 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
 
 
 def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
-    """Refuse a folder that holds another sweep, before anything in it is changed; and extend its runs."""
+    """Refuse a folder of something else, before anything in it is changed; and extend the sweep's runs."""
+    own = {cell.folder for cell in sweep.cells}
+    if not (folder / FILE).is_file() and any(p.name not in own and not passing(p) for p in folder.iterdir()):
+        raise StoreError(f"{folder} is not empty and is not a sweep; choose another folder with --out")
     there = [cell for cell in sweep.cells if (folder / cell.folder / "config.toml").is_file()]
     # An experiment of a sweep that failed before its first round may be corrected.
     fixed = [c for c in there if RunFolder(folder / c.folder).begun or not (folder / FILE).is_file()]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from hedgerow.experiments.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from hedgerow.experiments.cli.start import main; main()"]
 
 
 def hedgerow(*arguments: str, stdin: str | None = None) -> Result:

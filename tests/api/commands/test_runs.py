@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hedgerow.experiments.cli.terminal import describe
 from hedgerow.experiments.runs.store import RunFolder
 from tests.api.commands.command import hedgerow, rounds, start, wait_until
 
@@ -145,3 +146,32 @@ def test_a_sweep_does_not_touch_another_sweeps_folder() -> None:
     assert result.exit_code == 2
     assert "mine holds another sweep: the configuration in heart differs" in result.stderr
     assert [p.name for p in Path("mine").rglob("*")] == ["heart", "config.toml"]
+
+
+@pytest.mark.parametrize("there", ["config.toml", "report.html", "notes/mine.txt"])
+def test_a_sweep_takes_no_folder_of_a_run_or_of_anything_else(there: str) -> None:
+    file = Path("mine") / there
+    file.parent.mkdir(parents=True)
+    file.write_text("mine", encoding="utf-8")
+    result = hedgerow("sweep", "heart", "--out", "mine")
+    assert result.exit_code == 2
+    assert "mine is not empty and is not a sweep; choose another folder with --out" in result.stderr
+    assert [p for p in Path("mine").rglob("*") if p.is_file()] == [file]
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/runs/heart"])
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_file_in_the_place_of_a_folder_is_said(command: str, folder: str) -> None:
+    Path("taken").write_text("notes", encoding="utf-8")
+    result = hedgerow(command, "heart", "--out", folder)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"{folder}: a file is in the place of this folder, or of one above it; choose an")
+    assert Path("taken").read_text(encoding="utf-8") == "notes"
+
+
+def test_an_error_of_the_operating_system_is_said_with_its_file() -> None:
+    assert describe(FileNotFoundError(2, "No such file or directory", "gone/x.toml")) == (
+        "gone/x.toml: No such file or directory"
+    )

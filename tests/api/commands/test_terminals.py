@@ -69,6 +69,16 @@ def test_what_an_encoding_lacks_is_written_as_something_like_it(monkeypatch: pyt
     assert raw.getvalue() == b"81.0 +-0.3, delta 1e-05, Gr\\xf6\\xdfe, \\ud800\n"
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("check", "heart")])
+def test_a_terminal_of_no_width_is_one_of_unknown_width(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    wanted = hedgerow(*arguments).stdout
+    monkeypatch.setenv("COLUMNS", "0")
+    assert hedgerow(*arguments).stdout == wanted != ""
+
+
 def test_a_run_with_a_name_in_any_script_ends_with_its_report_on_a_dumb_ascii_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,6 +30,15 @@ def too_few_neighbours() -> None:
     join(neighbours=5, threshold=5)
 
 
+@cheats(errors.TooFewNeighbours)
+def so_many_neighbours_that_the_corrupt_among_them_have_a_threshold_of_shares() -> None:
+    """Of 200 clients 75 are neighbours and 39 shares open a mask; among all 199 the corrupt are 40."""
+    members = names(200)
+    rehearsal = Rehearsal(members, SecureAggregation())
+    assert rehearsal.setup.threshold <= 0.2 * len(members)
+    client.join(rehearsal.parties[VICTIM], replace(rehearsal.setup, neighbours=len(members) - 1))
+
+
 @cheats(errors.SurvivorFloorTooLow)
 def a_lowered_floor_of_survivors() -> None:
     join(survivors=2)
@@ -47,6 +56,11 @@ def a_cohort_whose_honest_clients_make_too_little_noise() -> None:
     rehearsal = Rehearsal(COHORT)
     party = replace(rehearsal.parties[VICTIM], secure=SecureAggregation().under(9))
     client.join(party, rehearsal.setup)
+
+
+@cheats(errors.Malformed)
+def a_run_whose_name_fills_the_disk() -> None:
+    join(run="x" * 201)
 
 
 @cheats(errors.DuplicateMember)

@@ -26,6 +26,16 @@ def dropped_neighbours_so_that_one_client_is_alone() -> None:
 
 
 @cheats(errors.TooFewSurvivors)
+def keys_of_honest_clients_left_out_so_that_more_of_those_to_draw_from_are_corrupt() -> None:
+    """Of 100 clients 30 may be corrupt and 10 may leave: with 20 honest ones left out, 3 in 8 are corrupt."""
+    rehearsal = Rehearsal(names(100), SecureAggregation(corrupt=0.3, dropout=0.1)).until("shares")
+    left = rehearsal.server.adverts.adverts[:80]
+    assert len(left) > rehearsal.setup.survivors
+    adverts = replace(rehearsal.server.adverts, adverts=left)
+    client.share(rehearsal.parties[VICTIM], rehearsal.joined[VICTIM], adverts)
+
+
+@cheats(errors.TooFewSurvivors)
 def too_few_sharers() -> None:
     contribute(lambda d: replace(d, sharers=first(d.sharers, 5), received=()))
 
