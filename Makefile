@@ -66,7 +66,7 @@ $(VENV)/.torch:
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "Installing Hedgerow and what it needs into $(VENV), once: a minute or two."
-	$(BIN)/pip install --editable ".[torch,report]"
+	$(BIN)/pip install --editable ".[simulation,report]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml

@@ -7,6 +7,8 @@ needs a part of Hedgerow loads only that part.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hedgerow.extras import remedy
+
 __version__ = "0.1.0"
 
 _PLACES = {
@@ -127,7 +129,12 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PLACE_OF:
         raise AttributeError(f"module 'hedgerow' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # not to be looked for again
+    try:
+        found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # not to be looked for again
+    except ModuleNotFoundError as error:
+        if what := remedy(error):
+            raise ModuleNotFoundError(f"hedgerow.{name} needs more: {what}", name=error.name) from error
+        raise
     return found
 
 

@@ -57,9 +57,13 @@ class Holder:
     @classmethod
     def this(cls) -> "Holder":
         """This process, now."""
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> "Holder":
+        """A process of this machine, now."""
         boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.is_file() else ""
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        return cls(os.getpid(), socket.gethostname(), boot, _began(os.getpid()) or 0, since)
+        return cls(pid, socket.gethostname(), boot, _began(pid) or 0, time.strftime("%Y-%m-%d %H:%M:%S"))
 
     @property
     def here(self) -> bool:
@@ -151,6 +155,11 @@ def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0
                 del _held[key]
                 _release(folder / FILE, held._descriptor)
                 held._descriptor = None
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who holds a folder, or held it when it was killed; `None` where nobody does."""
+    return _read(folder / FILE)
 
 
 def _wait_for(folder: Path, key: tuple[int, int], keep: bool, wait: float) -> HeldFolder:

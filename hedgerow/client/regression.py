@@ -1,6 +1,22 @@
 """What a model that predicts one number for each sample learns by, and is measured by."""
 
+from collections.abc import Callable
 from typing import Any
+
+from hedgerow import checks
+from hedgerow.client.task import Task
+
+
+def task_of(kind: str, model: Callable[[], Any]) -> Task:
+    """What a model learns on such data: cross entropy, or squared error where numbers are predicted.
+
+    Raises:
+        ValueError: the kind is neither `"classification"` nor `"regression"`.
+    """
+    checks.one_of(("classification", "regression"), task=kind)
+    if kind == "classification":
+        return Task(model)
+    return Task(model, loss=squared_error, metrics={"mae": absolute_error})
 
 
 def squared_error(outputs: Any, targets: Any) -> Any:

@@ -121,11 +121,7 @@ def from_npz(
             value; the error names the file and the row, counted from 0.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
-        raise DataFileError(f"{file} cannot be read as a .npz file of plain arrays: {problem}") from problem
+    arrays = read_npz(file)
     split = "x_train" in arrays
     needed = ("x_train", "y_train", "x_test", "y_test") if split else ("x", "y")
     missing = [key for key in needed if key not in arrays]
@@ -141,6 +137,15 @@ def from_npz(
         )
     except ValueError as problem:
         raise DataFileError(f"{file}: {problem}") from problem
+
+
+def read_npz(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a `.npz` file; raises `DataFileError` where it is none of plain arrays."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
+        raise DataFileError(f"{file} cannot be read as a .npz file of plain arrays: {problem}") from problem
 
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks, generators
-from hedgerow.datasets.held_out import hold_out
+from hedgerow.datasets.held_out import hold_out_of
 from hedgerow.datasets.positions import check_range, places
 from hedgerow.rng import integer_seed
 from hedgerow.types import Samples
@@ -244,13 +244,13 @@ class Federation:
         """
         if self.held:
             raise ValueError("this federation holds samples out already; hold out from the one before it")
+        whole = self.dataset.train
         parts = [
-            hold_out(len(index), share, by, client=name, seed=seed)
-            for name, index in zip(self.names, self.indices, strict=True)
+            hold_out_of(partial(whole.take, i), len(i), share, by, client=name, seed=seed)
+            for name, i in zip(self.names, self.indices, strict=True)
         ]
         trained, held = (
-            tuple(index[part[side]] for index, part in zip(self.indices, parts, strict=True))
-            for side in (0, 1)
+            tuple(i[part[side]] for i, part in zip(self.indices, parts, strict=True)) for side in (0, 1)
         )
         return replace(self, indices=trained, held=held)
 

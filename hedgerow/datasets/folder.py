@@ -36,8 +36,8 @@ def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Datase
     parts = [root / "train", root / "test"]
     if not all(part.is_dir() for part in parts):
         parts = [root]
-    classes = _classes(parts[0])
-    files = [[(c, f) for c in _known(part, classes) for f in _files(part / c)] for part in parts]
+    classes = class_folders(parts[0])
+    files = [[(c, f) for c in _known(part, classes) for f in picture_files(part / c)] for part in parts]
     pictures = _read([file for group in files for _, file in group])
     labels = np.array([c for group in files for c, _ in group])
     try:
@@ -50,7 +50,8 @@ def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Datase
         raise DataFileError(f"{root}: {problem}") from problem
 
 
-def _classes(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """The names of the classes; raises `DataFileError` where there is none, or a file beside them."""
     classes = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
     loose = [entry for entry in _entries(folder) if not entry.is_dir()]
     if loose:
@@ -61,14 +62,15 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _known(part: Path, classes: list[str]) -> list[str]:
-    found = _classes(part)
+    found = class_folders(part)
     for name in found:
         if name not in classes:
             raise DataFileError(f"{part / name} is a class that the training pictures do not have: {classes}")
     return found
 
 
-def _files(folder: Path) -> list[Path]:
+def picture_files(folder: Path) -> list[Path]:
+    """The files of a class; raises `DataFileError` where there is none."""
     files = sorted(_entries(folder))
     if not files:
         raise DataFileError(f"{folder} is empty; a class needs at least one picture")
@@ -81,7 +83,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _read(files: list[Path]) -> NDArray[np.uint8]:
     """All pictures, `(n, 1 or 3, height, width) uint8`; nothing is returned unless every one is good."""
-    pictures = [_picture(file) for file in files]
+    pictures = [read_picture(file) for file in files]
     first = pictures[0].size
     for file, picture in zip(files, pictures, strict=True):
         if picture.size != first:
@@ -94,7 +96,7 @@ def _read(files: list[Path]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(picture.convert("RGB")).transpose(2, 0, 1) for picture in pictures])
 
 
-def _picture(file: Path) -> Any:
+def read_picture(file: Path) -> Any:
     """The picture in a file, with mode `L` (grey) or `RGB`."""
     from PIL import Image
 

@@ -1,6 +1,7 @@
 """What each client keeps back to measure models on, and never trains on."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +12,12 @@ from hedgerow import checks, rng
 from hedgerow.types import Samples
 
 WAYS = ("random", "time")
-"""How held-out samples are chosen: each by a draw of its own, or the last ones."""
+"""How held-out samples are chosen of so many: each by a draw of its own, or the last ones."""
+
+BY_ROW = "row"
+"""Another way: each by a hash of what it holds, whatever lies beside it."""
+
+ALL_WAYS = (*WAYS, BY_ROW)
 
 
 def hold_out(
@@ -57,6 +63,30 @@ def hold_out(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def hold_out_of(
+    load: Callable[[], Samples], count: int, share: float, by: str, *, client: str, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`hold_out`, of samples that can be loaded, and so in any of `ALL_WAYS`.
+
+    With `"row"` equal samples are on one side, and stay there in a file that grows or is sorted anew,
+    on every device; so a client may hold out none.
+
+    >>> few, more = (Samples(np.arange(n), np.zeros(n, int)) for n in (6, 9))
+    >>> [hold_out_of(lambda: s, len(s), 0.4, "row", client="a", seed=0)[1].tolist() for s in (few, more)]
+    [[0], [0]]
+    """
+    checks.one_of(ALL_WAYS, held_out_by=by)
+    if by != BY_ROW:
+        return hold_out(count, share, by, client=client, seed=seed)
+    checks.inside(held_out=share)
+    samples = load()
+    rows = zip(np.ascontiguousarray(samples.x), np.ascontiguousarray(samples.y), strict=True)
+    digests = [hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=8).digest() for x, y in rows]
+    words = np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
+    held = words < np.uint64(share * 2.0**64)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 class _Data(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
@@ -71,7 +101,7 @@ class HeldOut:
     Attributes:
         data: anything with `names` and `samples(name)`.
         share: of each client's samples that is held out.
-        by: one of `WAYS`.
+        by: one of `ALL_WAYS`.
         seed: of the split.
 
     >>> class Twins:
@@ -103,4 +133,5 @@ class HeldOut:
 
     def _part(self, name: str, part: int) -> Samples:
         found: Samples = self.data.samples(name)
-        return found.take(hold_out(len(found), self.share, self.by, client=name, seed=self.seed)[part])
+        parts = hold_out_of(lambda: found, len(found), self.share, self.by, client=name, seed=self.seed)
+        return found.take(parts[part])

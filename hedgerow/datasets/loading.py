@@ -26,6 +26,7 @@ DATASETS = Registry(
         "mnist": "hedgerow.datasets.mnist:load_mnist",
         "fashion-mnist-full": "hedgerow.datasets.mnist:load_fashion_mnist_full",
         "cifar-10": "hedgerow.datasets.cifar:load_cifar_10",
+        "own": "hedgerow.datasets.own_file:own",
     },
 )
 

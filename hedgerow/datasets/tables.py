@@ -59,7 +59,7 @@ def from_csv(
     """
     checks.kind(str, label=label)
     file = Path(path)
-    rows = _rows(file, label)
+    rows = read_rows(file, label)
     names = [name.strip() for name in next(iter(rows.values()), [])]
     _check_names(file, names, label, client)
     places = list(rows)[1:]
@@ -125,8 +125,8 @@ def from_parquet(
     return _dataset(file, x, y, texts.get(client or ""), test, seed, note)
 
 
-def _rows(file: Path, label: str) -> dict[int, list[str]]:
-    """The cells of each row that has a value, by its number."""
+def read_rows(file: Path, label: str) -> dict[int, list[str]]:
+    """The cells of each row that has a value, by its number; the label's name tells what parts cells."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as problem:
@@ -185,7 +185,7 @@ def _features(
 
 
 def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int]) -> list[float]:
-    numbers = [_number(cell) for cell in cells]
+    numbers = [as_number(cell) for cell in cells]
     for place, cell, number in zip(places, cells, numbers, strict=True):
         if not abs(number) <= _LARGEST:
             comma = "; write decimals with a point" if "," in cell else ""
@@ -195,7 +195,8 @@ def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int])
     return numbers
 
 
-def _number(cell: str) -> float:
+def as_number(cell: str) -> float:
+    """What a cell says; not a number where it says none."""
     try:
         return float(cell)
     except ValueError:
@@ -204,7 +205,7 @@ def _number(cell: str) -> float:
 
 def _is_no_number(cell: str) -> bool:
     """Whether it stands for a number that is missing or infinite."""
-    return cell.casefold() in _MISSING or math.isinf(_number(cell))
+    return cell.casefold() in _MISSING or math.isinf(as_number(cell))
 
 
 def _targets(
@@ -213,10 +214,10 @@ def _targets(
     """Numbers to predict, `(n,) float64`, or names of classes."""
     if task is not None:
         checks.one_of(targets.TASKS, task=task)
-    known = [math.isfinite(_number(cell)) for cell in cells]
+    known = [math.isfinite(as_number(cell)) for cell in cells]
     others = {cell for cell, is_number in zip(cells, known, strict=True) if not is_number}
     missing = any(known) and bool(others) and all(map(_is_no_number, others))
-    with_points = [_number(cell.replace(",", ".")) for cell in cells]
+    with_points = [as_number(cell.replace(",", ".")) for cell in cells]
     if task is None and others and not missing and np.isfinite(with_points).all():
         row = known.index(False)
         raise DataFileError(

@@ -5,8 +5,8 @@ torch is imported when a model is built, not before.
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 from hedgerow.own_code import find_own
 from hedgerow.registry import Registry
@@ -27,10 +27,35 @@ MODELS = Registry(
     },
 )
 
+_FACTS = ("input_shape", "num_classes")
 
-def build(
-    name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, **options: Any
-) -> Callable[[], Any]:
+
+@final
+@dataclass(frozen=True, eq=False)
+class NamedModel:
+    """Makes a fresh module when it is called; until then it is a name and arguments, and needs no torch.
+
+    Attributes:
+        name: in `MODELS`, or the user's own, as `build` takes it.
+        arguments: `input_shape`, `num_classes` and the model's options. A trainer that makes a model
+            of its own of these may read them.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def __call__(self) -> Any:
+        """A `torch.nn.Module`; raises `ValueError` where the name gives none, as `build` does."""
+        from torch import nn
+
+        function = _resolve(self.name)
+        module = function(**_taken(self.name, function, self.arguments))
+        if isinstance(module, nn.Module):
+            return module
+        raise ValueError(f"model {self.name!r} gave {module!r}; it must give a torch.nn.Module")
+
+
+def build(name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, **options: Any) -> NamedModel:
     """Make a model factory, for `Task(model=...)`.
 
     Args:
@@ -55,36 +80,32 @@ def build(
     >>> sum(p.numel() for p in make().parameters())
     9
     """
-    function = _resolve(name_or_path)
+    arguments = {"input_shape": tuple(input_shape), "num_classes": num_classes, **options}
+    _taken(name_or_path, _resolve(name_or_path), arguments)
+    return NamedModel(name_or_path, arguments)
+
+
+def _taken(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a function is given: all options, and of the data's facts those that it takes."""
     taken = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
-    for option in options:
-        if option not in taken and not takes_all:
-            names = [n for n in taken if n not in ("input_shape", "num_classes")]
+    for option in arguments:
+        if option not in (*taken, *_FACTS) and not takes_all:
+            names = [n for n in taken if n not in _FACTS]
             listed = ", ".join(repr(n) for n in names) or "none"
             raise ValueError(
-                f"model {name_or_path!r} has no option {option!r}; its options: {listed}."
+                f"model {name!r} has no option {option!r}; its options: {listed}."
                 f"{did_you_mean(option, names)}"
             )
-    facts = {"input_shape": tuple(input_shape), "num_classes": num_classes}
-    given = {**{k: v for k, v in facts.items() if k in taken or takes_all}, **options}
+    given = {key: value for key, value in arguments.items() if key in taken or takes_all}
     missing = [
         n
         for n, p in taken.items()
         if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and n not in given
     ]
     if missing:
-        raise ValueError(f"model {name_or_path!r} needs a value for {', '.join(map(repr, missing))}")
-    return partial(_make, name_or_path, given)
-
-
-def _make(name_or_path: str, arguments: Mapping[str, Any]) -> Any:
-    from torch import nn
-
-    module = _resolve(name_or_path)(**arguments)
-    if isinstance(module, nn.Module):
-        return module
-    raise ValueError(f"model {name_or_path!r} gave {module!r}; it must give a torch.nn.Module")
+        raise ValueError(f"model {name!r} needs a value for {', '.join(map(repr, missing))}")
+    return given
 
 
 def _resolve(name_or_path: str) -> Callable[..., Any]:

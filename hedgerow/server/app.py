@@ -71,7 +71,8 @@ def train(
             `folder/replies`; `server.replay` makes the model from it again.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment` and `min_clients`, in place of theirs in `options`.
+        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry` and
+            `joined`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 
@@ -141,7 +142,7 @@ def run(
         if held is not None and record:
             recorder = Recorder(held.path / RECORDINGS, split.shared, seed)
             recorder.begin(state)
-        roster = Roster()
+        roster = Roster(options.joined)
         roster.wait(grid, options.min_clients)
         results = loop(
             grid, strategy, state, layout, options,
@@ -149,6 +150,7 @@ def run(
             evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),
             evaluate_every=evaluate_every, ledger=ledger,
             client_evaluation=client_evaluation, record=recorder, constants=constants,
+            folder=held.path if held else None,
         )  # fmt: skip
         for result in spanned(ROUND, results):
             state = result.state

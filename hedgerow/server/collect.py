@@ -8,6 +8,7 @@ from flwr.serverapp import Grid
 
 from hedgerow import records
 from hedgerow.server.exchange import exchange
+from hedgerow.server.replies import TOO_LATE
 from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 
@@ -21,6 +22,7 @@ def collect(
     arguments: tuple[Any, ...],
     timeout: float | None,
     message_type: str = "train",
+    enough: int | None = None,
 ) -> None:
     """Ask clients for their part of a round, and count what they reply into the collector.
 
@@ -30,6 +32,7 @@ def collect(
         start: `start(*arguments)` makes collectors like this one.
         arguments: the first is the number of the round.
         timeout: seconds for the replies.
+        enough: so many that count end it; the others are too late. `None` takes all.
     """
     group, down = str(arguments[0]), collector.collected.bytes_down
     if isinstance(grid, Reduces):
@@ -45,7 +48,7 @@ def collect(
     clients = {node: name for name, node in asked}
 
     def message(node: int, content: RecordDict) -> Message:
-        return Message(content, dst_node_id=node, message_type=message_type, group_id=group)
+        return Message(content, dst_node_id=node, message_type=message_type, group_id=group, ttl=timeout)
 
     def filled(node: int, reply: Message) -> Message | None:
         if clients[node] in down or not lacking(reply):
@@ -55,7 +58,10 @@ def collect(
 
     messages = [message(node, request.packed) for node in clients]
     for node, reply in exchange(grid, messages, timeout, filled):
-        collector.add(clients[node], reply)
+        collector.add(clients.pop(node), reply)
+        if enough is not None and collector.collected.counted >= enough:
+            collector.collected.dropped.update(dict.fromkeys(clients.values(), TOO_LATE))
+            return
 
 
 @runtime_checkable

@@ -23,11 +23,26 @@ class Instructs(Protocol):
         """A message to a node."""
 
 
-def instruction(grid: Grid, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
-    """A message to a node, as the grid makes it, or Flower."""
+@runtime_checkable
+class Repeats(Protocol):
+    """A grid that can send a message in another way, where its receiver has not understood it."""
+
+    def again(self, message: Message, reply: Message) -> str:
+        """Send a message anew, if its reply asks for that; the new id, or an empty text."""
+
+
+def instruction(
+    grid: Grid,
+    content: RecordDict,
+    node: int,
+    message_type: str,
+    group_id: str = "",
+    timeout: float | None = None,
+) -> Message:
+    """A message to a node, as the grid makes it, or Flower; that one is not delivered after the timeout."""
     if isinstance(grid, Instructs):
         return grid.instruction(content, node, message_type, group_id)
-    return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id)
+    return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id, ttl=timeout)
 
 
 def exchange(
@@ -39,32 +54,35 @@ def exchange(
     """Yield `(node id, reply)` for each message, in order of arrival.
 
     A node that has not replied `timeout` seconds after the messages were sent
-    is yielded last, with `None`. Only one reply is held at a time, where the
-    grid hands them out one by one. Where `again(node, reply)` gives another
-    message to the node, the answer to that is taken in place of the reply.
+    is yielded last, with `None`; what it sends later is not looked at. Only one
+    reply is held at a time, where the grid hands them out one by one. Where
+    `again(node, reply)` gives another message to the node, the answer to that
+    is taken in place of the reply.
     """
     started = time.monotonic()
-    waiting: dict[str, int] = {}
+    waiting: dict[str, Message] = {}
     lost: list[int] = []
 
     def send(messages: Sequence[Message]) -> None:
         for message_id, message in zip(grid.push_messages(messages), messages, strict=True):
-            node = message.metadata.dst_node_id
             if message_id:
-                waiting[message_id] = node
+                waiting[message_id] = message
             else:
-                lost.append(node)
+                lost.append(message.metadata.dst_node_id)
 
     send(messages)
     pause = _FIRST_PAUSE
     while waiting and (timeout is None or time.monotonic() - started < timeout):
         before, further = len(waiting), []
         for reply in grid.pull_messages(list(waiting)):
-            node = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if node is None:
+            message = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if message is None:
                 continue
-            if (message := again(node, reply)) is not None:
-                further.append(message)
+            node = message.metadata.dst_node_id
+            if isinstance(grid, Repeats) and (repeated := grid.again(message, reply)):
+                waiting[repeated] = message
+            elif (other := again(node, reply)) is not None:
+                further.append(other)
             else:
                 yield node, reply
         # Flower's grids are polled: often while replies come in, seldom while they do not.
@@ -73,4 +91,4 @@ def exchange(
             send(further)
         if waiting:
             time.sleep(pause)
-    yield from ((node, None) for node in (*waiting.values(), *lost))
+    yield from ((node, None) for node in (*(m.metadata.dst_node_id for m in waiting.values()), *lost))

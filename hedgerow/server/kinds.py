@@ -1,11 +1,12 @@
 """Which kind of round a strategy has."""
 
-import secrets
+from pathlib import Path
 
 from flwr.serverapp import Grid
 
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server import private
+from hedgerow.server.announced import Announced
 from hedgerow.server.collector import StartCollector
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import StartMasked
@@ -28,9 +29,11 @@ def kind_of(
     seed: int,
     ledger: Ledger | None,
     keep: bool = False,
+    folder: Path | None = None,
 ) -> RoundKind:
     """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
-    `constants` are those of the run. With `keep`, replies that the server may see are kept, to be recorded.
+    `constants` are those of the run, and `folder`. With `keep`, replies that the server may see are kept,
+    to be recorded.
 
     Raises:
         ValueError: the model has values that a private strategy would average without noise.
@@ -39,8 +42,10 @@ def kind_of(
     deployment, timeout = options.deployment or Deployment.REAL, options.timeout
     inner: private.Gathers
     if strategy.pipeline.sum_only:
-        run, masked = secrets.token_hex(16), StartMasked(strategy, layout, seed)
-        inner = MaskedRounds(grid, masked, timeout, constants, run, options.register, deployment.masks)
+        # Simulated clients answer a round that is run again; real ones do not.
+        announced = Announced.of(folder if deployment is Deployment.REAL else None)
+        masked = StartMasked(strategy, layout, seed)
+        inner = MaskedRounds(grid, masked, timeout, constants, announced, options.register, deployment.masks)
     elif strategy.private:
         bounded = private.StartBounded(strategy, layout, seed)
         inner = PlainRounds(

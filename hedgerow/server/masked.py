@@ -6,6 +6,7 @@ from typing import final
 
 from flwr.serverapp import Grid
 
+from hedgerow.server.announced import Announced
 from hedgerow.server.collect import collect
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.request import Constants, Request, make_request
@@ -25,7 +26,7 @@ class MaskedRounds:
         start: makes the rounds' collectors.
         timeout: seconds that each stage has; `None` waits for ever.
         constants: of the run.
-        run: name of this run in the protocol.
+        announcing: keeps what is announced, and the run's name in the protocol.
         register: identity keys of clients, pinned by the server too.
         masks: run the whole protocol. Without, the same numbers are added in the clear: only
             simulated clients do that.
@@ -35,7 +36,7 @@ class MaskedRounds:
     start: StartMasked
     timeout: float | None
     constants: Constants
-    run: str
+    announcing: Announced
     register: Mapping[str, bytes] | None = None
     masks: bool = True
     epsilon: float | None = field(default=None, init=False)
@@ -55,17 +56,22 @@ class MaskedRounds:
         """There is always a next round."""
         return ""
 
+    def announced(self, round: int) -> tuple[str, ...] | None:
+        """The cohort that was told of this round, before a crash."""
+        return self.announcing.cohort(round)
+
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """Pack the model, and announce the round."""
+        """Pack the model for those who were told of the round, or are to be."""
         self._state, self._cohort = state, cohort
+        self._members = self.announced(state.round + 1) or tuple(cohort.nodes)
         self._request = make_request(
             self.constants, state, self.start.layout,
-            seed=self.start.seed, cohort=cohort.nodes, clients=len(cohort.nodes),
+            seed=self.start.seed, cohort=cohort.nodes, clients=len(self._members),
         )  # fmt: skip
 
     def close(self) -> Counted:
         """Let the cohort sum its updates, unless it cannot be masked."""
-        start, clients, number = self.start, len(self._cohort.nodes), self._state.round + 1
+        start, clients, number = self.start, len(self._members), self._state.round + 1
         if clients and (refused := refusal(start.strategy, start.layout, clients)):
             collector = start(number, 0)
             collector.collected.failed = refused
@@ -80,7 +86,10 @@ class MaskedRounds:
     def _masked(self, collector: MaskedCollector, request: Request) -> None:
         start, round = self.start, self._state.round + 1
         model = model_hash(self._state.model, start.layout, start.seed, round)
-        setup = set_up(start.secure, collector.shape, tuple(self._cohort.nodes), self.run, round, model)
+        setup = set_up(start.secure, collector.shape, self._members, self.announcing.run, round, model)
+        if refused := self.announcing.announce(setup):
+            collector.collected.failed = refused
+            return
         aggregate(
             self.grid, setup, request, self._cohort.nodes, collector.collected,
             register=self.register, timeout=self.timeout,

@@ -44,6 +44,10 @@ class PlainRounds:
         """There is always a next round."""
         return ""
 
+    def announced(self, round: int) -> tuple[str, ...] | None:
+        """Any cohort may be asked, and asked again."""
+        return None
+
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Pack the model, once for the whole cohort."""
         self._cohort = cohort
@@ -56,5 +60,8 @@ class PlainRounds:
         """Ask the cohort, and count its replies in."""
         collector = self.start(*self._arguments)
         if asked := list(self._cohort.nodes.items()):
-            collect(self.grid, asked, self._request, self.start, collector, self._arguments, self.timeout)
+            collect(
+                self.grid, asked, self._request, self.start, collector, self._arguments, self.timeout,
+                enough=self._cohort.enough,
+            )  # fmt: skip
         return Counted(self.start.strategy, self._cohort, collector, self._request.packed)

@@ -144,6 +144,10 @@ class PrivateRounds:
             return ""
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
+    def announced(self, round: int) -> tuple[str, ...] | None:
+        """As the inner one."""
+        return self.inner.announced(round)
+
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Open the inner round."""
         self.inner.open(state, cohort)

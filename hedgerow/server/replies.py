@@ -5,6 +5,8 @@ import re
 from flwr.app import Error
 
 NO_REPLY = "it did not reply in time"
+TOO_LATE = "it did not reply in time: enough others had"
+NOT_THERE = "it is not connected"
 
 _NOT_REACHED = "it cannot be reached"
 _TRANSPORT = (3, 4, 5)  # Flower's codes of a message, a reply or a node that is not available

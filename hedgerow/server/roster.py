@@ -6,7 +6,7 @@ client's stable name instead; the roster knows the node behind each name.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from flwr.app import RecordDict
@@ -36,9 +36,14 @@ class Roster:
     A node that gives a name that is taken is refused for as long as the first
     node of that name is connected; one that does not answer, or answers
     nonsense, is asked again in the next round.
+
+    Args:
+        joined: gives `{node id: name}` of the nodes that may take part, each under its own name
+            only; `None` where nobody knows, and a node is who it says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, joined: Callable[[], Mapping[int, str]] | None = None) -> None:
+        self._joined = joined
         self._nodes: Mapping[str, int] = {}
         self._names: Sequence[str] = ()
         self._seen: Iterable[int] = ()
@@ -105,14 +110,22 @@ class Roster:
 
     def _ask(self, grid: Grid, nodes: Sequence[int], timeout: float) -> Iterator[tuple[int, str]]:
         self._refusals = {}
-        questions = [instruction(grid, RecordDict(), node, "query") for node in nodes]
+        joined = None if self._joined is None else self._joined()
+        questions = [
+            instruction(grid, RecordDict(), node, "query", timeout=timeout)
+            for node in nodes
+            if joined is None or node in joined
+        ]
         for node, reply in exchange(grid, questions, timeout):
             if reply is None or reply.has_error():
                 self._refusals[node] = NO_REPLY if reply is None else failure(reply.error)
                 log.warning("node %d does not say which client it is: %s", node, self._refusals[node])
                 continue
             try:
-                yield node, unpack_identity(from_flower(reply.content))
+                name = unpack_identity(from_flower(reply.content))
+                if joined is not None and name != joined[node]:
+                    raise PayloadError(f"it says that it is {name!r}, and has joined as {joined[node]!r}")
+                yield node, name
             except PayloadError as error:
                 log.warning("node %d does not say which client it is: %s", node, error)
 

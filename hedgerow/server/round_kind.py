@@ -22,10 +22,12 @@ class Cohort:
     Attributes:
         nodes: `{stable name: node id}` of those asked, sorted by name.
         clients: all that are there, asked or not.
+        enough: replies that end the round, where more were asked; `None` waits for all.
     """
 
     nodes: Mapping[str, int]
     clients: int
+    enough: int | None = None
 
 
 class Replies(Protocol):
@@ -95,6 +97,9 @@ class RoundKind(Protocol):
     def exhausted(self, state: ServerState) -> str:
         """Why the run stops before its next round, or an empty text."""
 
+    def announced(self, round: int) -> tuple[str, ...] | None:
+        """The cohort of a round that must be gone on with as it was; `None` where one is to be drawn."""
+
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Make what the next round's cohort is sent."""
 
@@ -156,7 +161,7 @@ class Counted:
             return "no client is connected"
         if self.replies.failed:
             return self.replies.failed
-        needed = max(1, ceil(self.strategy.quorum * asked - 1e-9))
+        needed = max(1, ceil(self.strategy.quorum * (self.cohort.enough or asked) - 1e-9))
         if self.replies.counted < needed:
             return f"{self.replies.counted} of {asked} clients count; {needed} are needed"
         return ""

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import NoneType
 from typing import Unpack
 
@@ -12,13 +13,13 @@ from flwr.serverapp import Grid
 from hedgerow import checks
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
+from hedgerow.server.asking import ask, check_asking
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of
 from hedgerow.server.private import begin_private
 from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
-from hedgerow.server.round_kind import Cohort
 from hedgerow.server.step import step
 from hedgerow.spans import span
 from hedgerow.strategies import streams
@@ -98,9 +99,9 @@ def rounds(
             the samples that they hold out, and when; `None` for none.
         record: is given what the step of each round depends on, before it is made.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register` and `deployment`, in place of theirs in `options`. By default
-            the deployment is real: a private strategy's noise and cohorts come from the operating
-            system's generator, and no two runs are alike.
+        **changes: `timeout`, `register`, `deployment`, `over_select`, `retry` and `joined`, in place of
+            theirs in `options`. By default the deployment is real: a private strategy's noise and cohorts
+            come from the operating system's generator, and no two runs are alike.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -128,7 +129,7 @@ def rounds(
     checks.kind((Callable, NoneType), " of a Recording", record=record)
     return loop(
         grid, strategy, state, layout, chosen,
-        num_rounds=num_rounds, seed=seed, roster=roster or Roster(), evaluate=evaluate,
+        num_rounds=num_rounds, seed=seed, roster=roster or Roster(chosen.joined), evaluate=evaluate,
         evaluate_every=evaluate_every, ledger=ledger, client_evaluation=client_evaluation, record=record,
         constants=Constants(),
     )  # fmt: skip
@@ -150,28 +151,28 @@ def loop(
     client_evaluation: EvaluationPlan | None,
     record: Callable[[Recording], None] | None,
     constants: Constants,
+    folder: Path | None = None,
 ) -> Iterator[RoundResult]:
-    """What `rounds` does, with options that are checked."""
+    """What `rounds` does, with options that are checked; `folder` is the run's."""
     layout = strategy.split(layout).shared
     _refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
+    check_asking(strategy, options)
     failures = Failures()
     kind = kind_of(
-        strategy, grid, layout, state, options, constants, seed=seed, ledger=ledger, keep=record is not None
-    )
+        strategy, grid, layout, state, options, constants,
+        seed=seed, ledger=ledger, keep=record is not None, folder=folder,
+    )  # fmt: skip
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
         if why := kind.exhausted(state):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
-        roster.refresh(grid)
-        names = roster.names
-        chosen = strategy.sampling.choose(names, kind.sampling_seed, number) if names else ()
-        kind.open(state, Cohort({name: roster.node(name) for name in chosen}, len(names)))
-        outcome = kind.close()
-        replies = outcome.replies
-        if kind.shows_replies:
+        asked = ask(kind, strategy, state, roster, grid, options)
+        outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
+        # Devices may rightly refuse to answer a round again, and answer the next one.
+        if kind.shows_replies and not asked.announced:
             failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
             found = outcome.aggregated(state)
@@ -197,8 +198,8 @@ def loop(
             cohort=chosen,
             dropped=dict(sorted(replies.dropped.items())),
             failed=failed,
-            bytes_up=dict(sorted(replies.bytes_up.items())),
-            bytes_down=outcome.bytes_down(),
+            bytes_up=dict(sorted(asked.bytes_up.items())),
+            bytes_down=asked.bytes_down,
             metrics=replies.means(),
             evaluation=evaluation,
             seconds=time.monotonic() - started,

@@ -17,7 +17,7 @@ from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked_collector import MaskedCollected
-from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.replies import NO_REPLY, NOT_THERE, failure
 from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
@@ -84,7 +84,7 @@ def aggregate(
     Args:
         setup: of the round.
         request: to train, with the model.
-        nodes: `{client: node id}` of the cohort.
+        nodes: `{client: node id}` of the cohort, as far as it is there.
         register: pinned identities; `None` leaves it to the clients to know each other.
         timeout: seconds that each stage has; `None` waits for ever.
     """
@@ -103,8 +103,10 @@ def aggregate(
 def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Conversation") -> None:
     collected, shape = talk.collected, round_.sum.shape
     announced = pack_stage(encode(setup))
+    for name in sorted({*setup.members} - {*talk.there}):
+        collected.dropped[name] = NOT_THERE
     talk.stage(
-        "keys", dict.fromkeys(setup.members, announced),
+        "keys", dict.fromkeys(talk.there, announced),
         lambda name, reply: round_.add_advert(name, decode(Advert, unpack_stage(reply))),
     )  # fmt: skip
     adverts = pack_stage(encode(round_.adverts))
@@ -210,7 +212,7 @@ class _Conversation:
         def message(name: str, content: Content) -> Message:
             packed = to_flower(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + measure(packed)
-            return instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group)
+            return instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group, timeout)
 
         def filled(node: int, reply: Message) -> Message | None:
             if whole is None or node not in again or not lacking(reply):

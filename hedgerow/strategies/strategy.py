@@ -17,7 +17,7 @@ from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import Layout, LocalTraining
-from hedgerow.types.split import Split, split_of
+from hedgerow.types.split import Split, patterns_of, split_of
 
 _BUDGET = needs(
     "noise",
@@ -152,13 +152,7 @@ class Strategy:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
-        personal = (self.personal,) if isinstance(self.personal, str) else self.personal
-        if not isinstance(personal, tuple | list) or not all(isinstance(p, str) and p for p in personal):
-            raise ValueError(
-                f"personal is {self.personal!r}; it must be texts, such as ('head.',): how names of tensors"
-                " begin, 'norms' or 'last(1)'"
-            )
-        object.__setattr__(self, "personal", tuple(personal))
+        object.__setattr__(self, "personal", patterns_of(self.personal))
         checks.fraction(quorum=self.quorum)
         if self.max_weight is not None:
             checks.positive(max_weight=self.max_weight)

@@ -95,6 +95,9 @@ class Layout:
                     **{f"one of {name}": tensor},
                 )
             object.__setattr__(self, name, tuple(tensors))
+        checks.texts(norms=self.norms)
+        checks.kind((tuple, list), " of Unsent buffers", unsent=self.unsent)
+        checks.kind((tuple, list), " of pairs of names", ties=self.ties)
 
     @cached_property
     def dimension(self) -> int:

@@ -5,7 +5,7 @@ here, `trainer`, `device` and `precision` may show in a run's last bits, and
 belong to its identity; the others show in no result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from types import NoneType
@@ -81,6 +81,13 @@ class RunOptions:
             `None` waits for ever.
         min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
+        over_select: on a grid, ask so many clients more, as a share of the cohort; the first replies
+            count, as many as the cohort has clients, and the others are too late. Only where updates
+            are in the clear and nothing is private.
+        retry: on a grid, ask for a round again so often where too few clients count, before it has
+            failed; under the same condition.
+        joined: on a grid, gives `{node id: name}` of the nodes that may take part, each under its
+            own name; `None` takes every node for who it says that it is.
 
     Raises:
         ValueError: a value is not allowed, or an address or GPUs of a cluster are given without one.
@@ -102,6 +109,9 @@ class RunOptions:
     timeout: float | None = None
     min_clients: int = 1
     register: Mapping[str, bytes] | None = None
+    over_select: float = 0.0
+    retry: int = 0
+    joined: Callable[[], Mapping[int, str]] | None = None
 
     def __post_init__(self) -> None:
         if self.deployment is not None:
@@ -114,7 +124,9 @@ class RunOptions:
         checks.one_of(PRECISIONS, precision=self.precision)
         checks.one_of(ENGINES, engine=self.engine)
         checks.not_negative(gpus=self.gpus)
-        checks.whole(0, min_clients=self.min_clients)
+        checks.whole(0, min_clients=self.min_clients, retry=self.retry)
+        checks.probability(over_select=self.over_select)
+        checks.kind((Callable, NoneType), " that gives {node id: name}", joined=self.joined)
         for count in ("workers", "memory_limit"):
             if getattr(self, count) is not None:
                 checks.whole(1, **{count: getattr(self, count)})
@@ -132,6 +144,9 @@ class OnGrid(TypedDict, total=False):
     deployment: Deployment | None
     timeout: float | None
     register: Mapping[str, bytes] | None
+    over_select: float
+    retry: int
+    joined: Callable[[], Mapping[int, str]] | None
 
 
 class Waiting(OnGrid, total=False):

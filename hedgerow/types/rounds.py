@@ -42,6 +42,7 @@ class ServerState:
         checks.kind(Model, model=self.model)
         for name in ("update", "streams", "uncounted", "aggregate", "private"):
             checks.kind(Mapping, **{name: getattr(self, name)})
+        checks.kind((frozenset, set), " of clients' names", holding=self.holding)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hedgerow.types.model import Layout, Model, Tensor, Vector
 from hedgerow.types.training import Fit
+from hedgerow.wording import shown
 
 NORMS = "norms"
 """In place of a name: the parameters and statistics of all norm layers."""
@@ -89,6 +90,21 @@ class Split:
         """How the parameters are cut, and how the buffers are."""
         layout = self.whole
         return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
+
+
+def patterns_of(personal: object) -> tuple[str, ...]:
+    """What `personal` names, of one text or several; raises `ValueError`.
+
+    >>> patterns_of("norms")
+    ('norms',)
+    """
+    given = (personal,) if isinstance(personal, str) else personal
+    if not isinstance(given, tuple | list) or not all(isinstance(text, str) and text for text in given):
+        raise ValueError(
+            f"personal is {shown(personal)}; it must be texts, such as ('head.',): how names of"
+            " tensors begin, 'norms' or 'last(1)'"
+        )
+    return tuple(given)
 
 
 def split_of(layout: Layout, personal: Sequence[str]) -> Split:

@@ -5,13 +5,15 @@ that is not known and no byte left over.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from hedgerow.types import PayloadError
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord, Record
 from hedgerow.wire.schema import MESSAGES
+
+R = TypeVar("R", bound=Record)
 
 _FIELDS: dict[type[Record], str] = {
     ArrayRecord: "array_record",
@@ -58,6 +60,50 @@ def decode(data: bytes) -> Content:
     {'a': {'b': 1}}
     """
     message = MESSAGES["RecordDict"]()
+    _parse(message, data)
+    content: dict[str, Record] = {}
+    for item in message.items:
+        field = _only(item, content)
+        content[item.key] = _read(_RECORDS[field], getattr(item, field))
+    return content
+
+
+def encode_record(record: Record) -> bytes:
+    """The bytes of one record alone."""
+    return bytes(_message(record).SerializeToString())
+
+
+def decode_record(kind: type[R], data: bytes) -> R:
+    """Undo `encode_record`.
+
+    Raises:
+        PayloadError: the bytes are not those of such a record.
+
+    >>> decode_record(ConfigRecord, encode_record(ConfigRecord({"b": 1})))
+    {'b': 1}
+    """
+    message = MESSAGES[kind.__name__]()
+    _parse(message, data)
+    return _read(kind, message)
+
+
+def _item(key: str, record: Record) -> Any:
+    return MESSAGES["RecordDict"].Item(key=key, **{_FIELDS[type(record)]: _message(record)})
+
+
+def _message(record: Record) -> Any:
+    kind = type(record)
+    name = kind.__name__
+    make = MESSAGES[name].Item
+    if isinstance(record, ArrayRecord):
+        items = [make(key=at, value=_array(array)) for at, array in record.items()]
+    else:
+        items = [make(key=at, value=_value(value, *_KINDS[kind])) for at, value in record.items()]
+    return MESSAGES[name](items=items)
+
+
+def _parse(message: Any, data: bytes) -> None:
+    """Read bytes into a message, strictly; raises `PayloadError`."""
     try:
         message.ParseFromString(data)
     except DecodeError as error:
@@ -68,22 +114,6 @@ def decode(data: bytes) -> Content:
             f"the message has {len(data)} bytes; what it says takes {message.ByteSize()}: each thing must be"
             " written in the shortest way, once, and nothing else"
         )
-    content: dict[str, Record] = {}
-    for item in message.items:
-        field = _only(item, content)
-        content[item.key] = _read(_RECORDS[field], getattr(item, field))
-    return content
-
-
-def _item(key: str, record: Record) -> Any:
-    kind = type(record)
-    name = kind.__name__
-    make = MESSAGES[name].Item
-    if isinstance(record, ArrayRecord):
-        items = [make(key=at, value=_array(array)) for at, array in record.items()]
-    else:
-        items = [make(key=at, value=_value(value, *_KINDS[kind])) for at, value in record.items()]
-    return MESSAGES["RecordDict"].Item(key=key, **{_FIELDS[kind]: MESSAGES[name](items=items)})
 
 
 def _array(array: Array) -> Any:
@@ -104,15 +134,15 @@ def _value(value: Any, name: str, kinds: Mapping[type, tuple[str, str]]) -> Any:
     raise TypeError(f"{value!r} cannot be sent; it must be one of {allowed}, or a list of one of these")
 
 
-def _read(kind: type[Record], message: Any) -> Record:
+def _read(kind: type[R], message: Any) -> R:
     if kind is ArrayRecord:
-        arrays = ArrayRecord()
+        arrays: Any = kind()
         for item in message.items:
             if item.key in arrays or not item.HasField("value"):
                 raise PayloadError(f"the array {item.key!r} is there twice, or empty")
             value = item.value
             arrays[item.key] = Array(value.dtype, tuple(value.shape), value.stype, value.data)
-        return arrays
+        return arrays  # type: ignore[no-any-return]
     record: Any = kind()
     for item in message.items:
         field = _only(item.value, record, item.key)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from hedgerow.types import Arrays, Layout, Model, PayloadError, Vector
 from hedgerow.wire import fields
 from hedgerow.wire.arrays import pack_arrays
-from hedgerow.wire.content import ConfigRecord, Content
+from hedgerow.wire.content import ArrayRecord, ConfigRecord, Content
 from hedgerow.wire.fields import MAIN, SECURE
 
 
@@ -97,6 +97,19 @@ def pack_train(
     if constants:
         config["constants"] = constants
     return {"model": pack_arrays(arrays), MAIN: config}
+
+
+def without_constants(content: Content) -> Content:
+    """A request as it is for whoever has the model's constants, where it names them by their hash."""
+    model, config = content.get("model"), content.get(MAIN)
+    if (
+        not isinstance(model, ArrayRecord)
+        or not isinstance(config, ConfigRecord)
+        or "constants" not in config
+    ):
+        return content
+    others = ArrayRecord({name: array for name, array in model.items() if name != "constants"})
+    return {**content, "model": others}
 
 
 def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | None = None) -> TrainRequest:

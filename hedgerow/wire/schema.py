@@ -45,36 +45,36 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
         name="flwr/proto/recorddict.proto", package=PACKAGE, syntax="proto3"
     )
     for name, kind in LISTS.items():
-        _field(file.message_type.add(name=name), "vals", 1, kind, repeated=True)
+        add_field(file.message_type.add(name=name), "vals", 1, kind, repeated=True)
     array = file.message_type.add(name="Array")
-    _field(array, "dtype", 1, "string")
-    _field(array, "shape", 2, "int32", repeated=True)
-    _field(array, "stype", 3, "string")
-    _field(array, "data", 4, "bytes")
+    add_field(array, "dtype", 1, "string")
+    add_field(array, "shape", 2, "int32", repeated=True)
+    add_field(array, "stype", 3, "string")
+    add_field(array, "data", 4, "bytes")
     for name, fields in VALUES.items():
         value = file.message_type.add(name=name)
         value.oneof_decl.add(name="value")
         for field, number in fields.items():
             kind = field.removesuffix("_list").capitalize() + "List" if field.endswith("_list") else field
-            _field(value, field, number, kind, alternative=True)
+            add_field(value, field, number, kind, alternative=True)
     for name, kind in _RECORDS.items():
-        _field(_items(file.message_type.add(name=name)), "value", 2, kind)
+        add_field(_items(file.message_type.add(name=name)), "value", 2, kind)
     item = _items(file.message_type.add(name="RecordDict"))
     item.oneof_decl.add(name="value")
     for number, name in enumerate(_RECORDS, 2):
-        _field(item, name.removesuffix("Record").lower() + "_record", number, name, alternative=True)
+        add_field(item, name.removesuffix("Record").lower() + "_record", number, name, alternative=True)
     return file
 
 
 def _items(message: descriptor_pb2.DescriptorProto) -> descriptor_pb2.DescriptorProto:
     """Give a message its one field, `repeated Item items = 1`; an item has a key."""
-    _field(message, "items", 1, f"{message.name}.Item", repeated=True)
+    add_field(message, "items", 1, f"{message.name}.Item", repeated=True)
     item = message.nested_type.add(name="Item")
-    _field(item, "key", 1, "string")
+    add_field(item, "key", 1, "string")
     return item
 
 
-def _field(
+def add_field(
     message: descriptor_pb2.DescriptorProto,
     name: str,
     number: int,
@@ -82,24 +82,26 @@ def _field(
     *,
     repeated: bool = False,
     alternative: bool = False,
+    package: str = PACKAGE,
 ) -> None:
     """Add a field; a kind with a capital letter is a message, and an alternative is one of several."""
     field = message.field.add(name=name, number=number)
     field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
     if kind[0].isupper():
-        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"
     else:
         field.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
     if alternative:
         field.oneof_index = 0
 
 
-def _messages() -> dict[str, Any]:
+def message_classes(file: descriptor_pb2.FileDescriptorProto) -> dict[str, Any]:
+    """The classes of a file's messages, by name without the package, in a pool of their own."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file_descriptor())
-    found = message_factory.GetMessageClassesForFiles(["flwr/proto/recorddict.proto"], pool)
+    pool.Add(file)
+    found = message_factory.GetMessageClassesForFiles([file.name], pool)
     return {name.rpartition(".")[2]: made for name, made in found.items()}
 
 
-MESSAGES = _messages()
+MESSAGES = message_classes(file_descriptor())
 """The classes of all messages, by name without the package."""

@@ -27,7 +27,7 @@ STRATEGY = hr.fedavg()
 PARTS = {
     "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
     "aggregate": hr.mean(),
-    "quorum": 0.5, "max_weight": None, "max_norm": None, "weighted": True,
+    "quorum": 0.5, "max_weight": None, "max_norm": None, "weighted": True, "personal": "head",
 }  # fmt: skip
 
 PLAIN = {**PARTS, "weighted": False}
@@ -38,6 +38,7 @@ SUMMED = {
     "pipeline": hr.random_k(0.5),
     "aggregate": hr.mean(),
     "quorum": 0.5,
+    "personal": (),
 }
 
 NOISED = {
@@ -46,11 +47,15 @@ NOISED = {
     "weighted": False,
     "max_weight": None,
     "max_norm": None,
+    "personal": (),
 }
 
 STATE = hr.begin(STRATEGY, MODEL, LAYOUT)
 
-RUN = {"seed": 1, "evaluate": None, "timeout": None, "register": None, "deployment": hr.Deployment.REAL}
+RUN = {
+    "seed": 1, "evaluate": None, "timeout": None, "register": None, "deployment": hr.Deployment.REAL,
+    "over_select": 0.0, "retry": 0, "joined": None,
+}  # fmt: skip
 
 SERVE = {
     "strategy": STRATEGY,
@@ -82,7 +87,10 @@ RIGHT: dict[str, Given] = {
         "workers": 1, "client_timeout": None, "memory_limit": None, "start_method": None, "cluster": None,
         "states": None,
     },
-    "Layout": {"parameters": (Tensor("w", (2,)),), "buffers": (), "constants": ()},
+    "Layout": {
+        "parameters": (Tensor("w", (2,)),), "buffers": (), "constants": (), "unsent": (), "ties": (),
+        "norms": (),
+    },
     "LocalTraining": {
         "optimizer": "sgd", "learning_rate": 0.1, "learning_rate_decay": 1.0, "epochs": 1, "batch_size": 10,
         "momentum": 0.5, "weight_decay": 0.1, "proximal": 0.1, "clip_gradient": 1.0, "clip_samples": 1.0,
@@ -95,17 +103,18 @@ RIGHT: dict[str, Given] = {
     "RunOptions": {
         "deployment": None, "trainer": "loop", "device": None, "precision": "float32", "workers": 1,
         "engine": "ray", "address": None, "gpus": 0.0, "client_timeout": None, "memory_limit": None,
-        "timeout": None, "min_clients": 0, "register": None,
+        "timeout": None, "min_clients": 0, "register": None, "over_select": 0.0, "retry": 0, "joined": None,
     },
     "Samples": {"x": np.zeros((2, 3), np.float32), "y": np.array([0, 1])},
     "ServerState": {
         "round": 1, "model": MODEL, "update": {}, "streams": {}, "uncounted": {}, "aggregate": {},
-        "private": {},
+        "private": {}, "holding": frozenset(),
     },
     "Strategy": {
         "name": "mine", "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
         "aggregate": hr.mean(), "server_update": STRATEGY.server_update, "quorum": 0.5, "max_weight": None,
         "max_norm": None, "streams": (), "budget": None, "origin": None,
+        "personal": ("head",),
     },
     "Task": {
         "model": lambda: nn.Linear(3, 2), "loss": None, "metrics": None, "statistics": [], "constants": [],
@@ -120,6 +129,7 @@ RIGHT: dict[str, Given] = {
     "client_app": {
         "task": TASK, "data": clients(2), "strategy": STRATEGY, "state_folder": "state", "enrolment": max,
         "deployment": hr.Deployment.SIMULATED, "guard": None, "sent": honest,
+        "initial": None,
     },
     "clip": {"norm": 1.0},
     "cyclic": {"clients": 2.0, "population": 10},
@@ -138,9 +148,11 @@ RIGHT: dict[str, Given] = {
     "fedadagrad": {"server_learning_rate": 0.1, "tau": 0.1, **PARTS},
     "fedadam": {"server_learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.5, "tau": 0.1, **PARTS},
     "fedavg": PARTS,
+    "fedbn": PARTS,
     "fedavgm": {"server_learning_rate": 0.1, "server_momentum": 0.5, **PARTS},
     "feddyn": {"alpha": 0.1, **PLAIN},
     "fednova": {"server_learning_rate": 0.5, **PARTS},
+    "fedper": {"layers": 1, **PARTS},
     "fedprox": {"mu": 0.1, **PARTS},
     "fedyogi": {"server_learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.5, "tau": 0.1, **PARTS},
     "float32": {},

@@ -63,10 +63,19 @@ def enrol(folder: Path) -> str:
     if not folder.exists():
         private_folder(folder)
     _refuse_shared(folder)
-    file = folder / KEY
+    return identity_key(secret_key(folder / KEY)).hex()
+
+
+def secret_key(file: Path) -> Secret:
+    """The Ed25519 secret in a file, which is made where it is missing, readable by its owner only.
+
+    Raises:
+        OSError: it cannot be written.
+        Malformed: it cannot be read, or others can read it.
+    """
     if not file.exists():
         _write_secret(file)
-    return identity_key(_secret(file)).hex()
+    return _secret(file)
 
 
 def load_enrolment(folder: Path, *, trust_on_first_use: bool = False) -> Enrolment:

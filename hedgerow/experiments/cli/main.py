@@ -8,8 +8,11 @@ import typer
 
 from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
+from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import policy as policy_commands
+from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import simulate, terminal
 
@@ -68,10 +71,25 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "data": look_commands.data,
         "privacy": look_commands.privacy,
     },
-    "Devices": {"enrol": device_commands.enrol},
+    "Federation": {
+        "up": federation_commands.up,
+        "invite": federation_commands.invite,
+        "status": federation_commands.status,
+        "devices": federation_commands.devices,
+        "logs": federation_commands.logs,
+        "revoke": federation_commands.revoke,
+        "stop": federation_commands.stop,
+    },
+    "Devices": {
+        "join": node_commands.join,
+        "leave": node_commands.leave,
+        "enrol": device_commands.enrol,
+    },
 }
 for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
+device_commands.register.command("sign")(register_commands.sign)
+device_commands.register.command("publish")(register_commands.publish)
 app.add_typer(device_commands.register, name="register", rich_help_panel="Devices")
 app.add_typer(policy_commands.policy, name="policy", rich_help_panel="Devices")

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,16 @@ from typer.core import TyperGroup
 
 from hedgerow.experiments.cli.plugins import COMMANDS, plugin_command
 from hedgerow.experiments.cli.streams import tolerate
-from hedgerow.experiments.config.errors import CommandError, ConfigError
+from hedgerow.experiments.config.errors import CommandError, ConfigError, StoreError
+from hedgerow.extras import remedy
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hedgerow.experiments.runs.profile import Profile, Times
 
-# Which extra brings a module that may be missing.
-_EXTRAS = {"torch": "torch", "matplotlib": "report", "plotly": "report", "pyarrow": "parquet"}
+_DEVICE = ("join", "leave", "enrol", "register", "policy")
+"""Commands that a device's install has; the others need the configuration."""
 
 
 class Commands(TyperGroup):
@@ -34,9 +36,11 @@ class Commands(TyperGroup):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Hedgerow's commands, and those of other packages."""
-        own = super().list_commands(ctx)
-        return [*own, *(name for name in COMMANDS.names() if name not in own)]
+        """Hedgerow's commands, as far as what is installed carries them out, and those of other packages."""
+        names = super().list_commands(ctx)
+        whole = find_spec("pydantic") is not None
+        own = names if whole else [name for name in names if name in _DEVICE]
+        return [*own, *(name for name in COMMANDS.names() if name not in names)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, if there is one."""
@@ -69,10 +73,8 @@ class Commands(TyperGroup):
 
 def describe(error: Exception) -> str:
     """An error for a person: what happened, and what to do."""
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return (
-            f'{error.name} is not installed; install it with: pip install "hedgerow[{_EXTRAS[error.name]}]"'
-        )
+    if isinstance(error, ModuleNotFoundError) and (what := remedy(error)):
+        return what
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, ValueError | OSError | ImportError):
@@ -190,8 +192,6 @@ def profile_table(times: "Times") -> "Table":
 
 
 def _exit_code(error: Exception) -> int:
-    from hedgerow.experiments.runs.store import StoreError
-
     return 2 if isinstance(error, CommandError | ConfigError | StoreError) else 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hedgerow.datasets import DATASETS, PARTITIONS
+from hedgerow.datasets.held_out import BY_ROW
 from hedgerow.datasets.loading import find_loader
 from hedgerow.datasets.own import is_own
 from hedgerow.experiments.config.arguments import (
@@ -25,6 +26,7 @@ from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.config.sections import DataConfig, ModelConfig, StrategyConfig
 from hedgerow.experiments.config.strategy import INNER, build_strategy, private_draws
 from hedgerow.models import MODELS, build
+from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
@@ -77,8 +79,11 @@ def _data(given: Table) -> tuple[Table, list[Mistake]]:
 
 
 def _own_data(given: Table) -> Table:
-    """For a function of the user's, arguments in a table of their own are as those beside its name."""
+    """What is understood of data of the user's: a function's arguments may lie in a table of their own."""
     name, options = given.get("name"), given.get("options", {})
+    if name == OWN:
+        # Devices have dealt the samples already, and their files grow.
+        return {"partition": {"name": "natural"}, "held_out_by": BY_ROW, **given}
     if not isinstance(name, str) or not is_own(name) or not isinstance(options, dict):
         return given
     beside = {key: value for key, value in given.items() if key != "options"}

@@ -14,7 +14,6 @@ from typing import Any
 from hedgerow.client.data import ClientData, OneClient
 from hedgerow.client.guard import Guard
 from hedgerow.client.policy import AgainstPolicy
-from hedgerow.datasets.held_out import HeldOut
 from hedgerow.datasets.loading import find_loader
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.build import DEALT
@@ -22,6 +21,8 @@ from hedgerow.experiments.config.expand import Sweep, expand
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.node.own_samples import OwnSamples, own_data
+from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.types import Samples
 
 _CHOSEN = ("data", "data.name", "model", "model.name")
@@ -68,7 +69,7 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
             "a device with data of its own needs a name: start the SuperNode with --node-config"
             " 'client-name=\"NAME\"' too"
         )
-    return DeviceRun(experiment, lambda: _own_data(experiment, client))
+    return DeviceRun(experiment, lambda: _own_data(experiment, client, guard))
 
 
 def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
@@ -105,6 +106,15 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
     from hedgerow.datasets import DATASETS
 
     asked = _named(table, "data")
+    if asked == OWN:
+        if not guard.data or guard.data in DATASETS.names():
+            raise AgainstPolicy(
+                "rule data: the run is for a file or folder of the device's own, and the device names none"
+                " (--node-config 'data=\"PATH\"')"
+            )
+        for key in ("files", "test_file"):  # of a simulation: a run names no file of the device's
+            table["data"].pop(key, None)
+        return True
     if not asked or asked in {_path(name) for name in guard.policy.data}:
         return False
     if guard.data in DATASETS.names():
@@ -147,10 +157,12 @@ def _path(name: str) -> str:
     return name if name in DATASETS.names() else str(Path(name).expanduser().resolve())
 
 
-def _own_data(experiment: Experiment, client: str) -> ClientData:
-    data = OneClient(client, partial(_samples, experiment))
-    held_out, by = experiment.data.held_out, experiment.data.held_out_by
-    return data if held_out is None else HeldOut(data, held_out, by, experiment.seed)
+def _own_data(experiment: Experiment, client: str, guard: Guard) -> ClientData:
+    schema, config = experiment.own_schema, experiment.data
+    data: ClientData = OneClient(client, partial(_samples, experiment))
+    if schema is not None:
+        data = OwnSamples(client, Path(guard.data).expanduser(), schema)
+    return own_data(data, config.held_out, config.held_out_by, experiment.seed)
 
 
 def _samples(experiment: Experiment) -> Samples:

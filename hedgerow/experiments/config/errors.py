@@ -35,6 +35,10 @@ class CommandError(ValueError):
     """A command that cannot be carried out as it was given."""
 
 
+class StoreError(ValueError):
+    """A folder that is no run, or another run."""
+
+
 class ConfigError(ValueError):
     """Every mistake found in a configuration, in one error.
 

@@ -203,7 +203,7 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return f"{_full(base, file)}:{attribute}"
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
         return _full(base, value)
-    if key == "model.initial" and isinstance(value, str) and value:
+    if key in ("model.initial", "data.files", "data.test_file") and isinstance(value, str) and value:
         return _full(base, value)
     return value
 

@@ -30,9 +30,11 @@ from hedgerow.experiments.config.sections import (
     RunConfig,
     Section,
     Seed,
+    ServerConfig,
     StrategyConfig,
     one_line,
 )
+from hedgerow.recipe.own_data import NAME, OwnSchema
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining, RunOptions
 from hedgerow.types.options import IDENTITY
@@ -40,6 +42,7 @@ from hedgerow.types.options import IDENTITY
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
     from hedgerow.datasets import Dataset, Federation
+    from hedgerow.models import NamedModel
     from hedgerow.simulation.attacks.adversary import Adversary
     from hedgerow.types import Samples
 
@@ -70,6 +73,7 @@ class Experiment(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
     run: RunConfig = RunConfig()
+    server: ServerConfig = ServerConfig()
 
     def dataset(self) -> "Dataset":
         """Load the data set.
@@ -78,6 +82,33 @@ class Experiment(Section):
             ValueError: the data cannot be read or fetched.
         """
         return _load(self.data.name, json.dumps(self.data.options, sort_keys=True))
+
+    @property
+    def own_schema(self) -> OwnSchema | None:
+        """Of the data that each device has for itself; `None` where the data set is one that is here."""
+        if self.data.name != NAME:
+            return None
+        given = {key: value for key, value in self.data.options.items() if key not in ("files", "test_file")}
+        return OwnSchema.from_json(given)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether devices have the data, and none of it is here."""
+        return self.own_schema is not None and not self.data.options.get("files")
+
+    def test(self) -> "Samples | None":
+        """What the server measures the model on; `None` where there is nothing.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        if self.own_schema is not None and self.elsewhere:
+            from hedgerow.datasets.own_file import test_samples
+
+            found = test_samples(self.data.options.get("test_file", ""), self.own_schema)
+        else:
+            found = self.divided()[1].test
+        return found if len(found) else None
 
     def federation(self) -> "Federation":
         """The data set, dealt to clients.
@@ -108,13 +139,21 @@ class Experiment(Section):
 
         return server_part(dataset, config.share, config.classes, self.seed)
 
-    def factory(self) -> "Callable[[], Any]":
-        """What makes the plain model, to fit the data set."""
-        from hedgerow.models import build
+    def facts(self) -> "Dataset | OwnSchema":
+        """What a model must fit: `input_shape`, `num_outputs` and `task`.
 
-        data = self.dataset()
+        Raises:
+            ValueError: the data cannot be read or fetched.
+        """
+        return self.own_schema or self.dataset()
+
+    def factory(self) -> "NamedModel":
+        """What makes the plain model, to fit the data set."""
+        from hedgerow.models import NamedModel
+
+        data = self.facts()
         facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
-        return build(self.model.name, **facts, **self.model.options)
+        return NamedModel(self.model.name, {**facts, **self.model.options})
 
     def adapted(self, model: Any) -> "Callable[[], Any]":
         """A model, or what makes it, with the adapters of `[model.lora]`."""
@@ -131,19 +170,15 @@ class Experiment(Section):
         Raises:
             ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
         """
-        from hedgerow.client.regression import absolute_error, squared_error
-        from hedgerow.client.task import Task
+        from hedgerow.client.regression import task_of
 
-        data, factory = self.dataset(), self.factory()
-        model = factory if self.model.lora is None else self.adapted(factory)
-        if data.task == "classification":
-            return Task(model)
-        if self.evaluation.target_accuracy is not None:
+        kind, factory = self.facts().task, self.factory()
+        if kind == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
-                f" {data.name!r} has numbers to predict, and no accuracy"
+                f" {self.data.name!r} has numbers to predict, and no accuracy"
             )
-        return Task(model, loss=squared_error, metrics={"mae": absolute_error})
+        return task_of(kind, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
         """Who holds a share of the simulated clients; `None` where nobody does."""

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from hedgerow import checks
 from hedgerow.client.trainers import TRAINERS
-from hedgerow.datasets.held_out import WAYS
+from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
@@ -89,13 +89,13 @@ class DataConfig(NamedPart):
     """`[data]`: a data set by name or path, and how it is dealt.
 
     `held_out` is the share of each client's samples that it does not train on,
-    but measures models on; `held_out_by` is how they are chosen, `"random"` or
-    `"time"` (the last ones).
+    but measures models on; `held_out_by` is how they are chosen, `"random"`,
+    `"time"` (the last ones) or `"row"` (by a hash of each).
     """
 
     partition: PartitionConfig
     held_out: Annotated[float | None, checked(_share)] = None
-    held_out_by: Annotated[str, checked(checks.one_of, WAYS)] = "random"
+    held_out_by: Annotated[str, checked(checks.one_of, ALL_WAYS)] = "random"
 
 
 class LoraConfig(Section):
@@ -200,3 +200,22 @@ class RunConfig(Section):
     precision: Annotated[str, checked(checks.one_of, PRECISIONS)] = "float32"
     workers: Count | None = None
     record: bool = False
+
+
+class ServerConfig(Section):
+    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
+
+    How many of those asked must count is `[strategy] quorum`.
+
+    Attributes:
+        deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
+            where it is left out.
+        min_clients: that must be there before the first round; all of the experiment's where it is left out.
+        over_select: ask so many more, as a share of the cohort; the first replies count.
+        retry: ask for a round again so often where too few count.
+    """
+
+    deadline: Positive | None = None
+    min_clients: Count | None = None
+    over_select: Share = 0.0
+    retry: Annotated[int, checked(checks.whole, 0)] = 0

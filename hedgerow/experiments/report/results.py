@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hedgerow.experiments.config.arguments import flatten
-from hedgerow.experiments.config.errors import ConfigError, show
-from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.experiments.config.errors import ConfigError, StoreError, show
+from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.types import LocalTraining
 
 Line: TypeAlias = Mapping[str, Any]

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from hedgerow.client.app import client_app
+from hedgerow.experiments.config.errors import StoreError
 from hedgerow.experiments.config.expand import Sweep
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.simulate import measuring_trainer
-from hedgerow.experiments.runs.store import RunFolder, StoreError
+from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.rounds import begin

@@ -31,9 +31,10 @@ def starting_model(experiment: Experiment) -> Model | None:
     Raises:
         ValueError: the data cannot be divided as configured, or training diverges.
     """
-    own, _ = experiment.divided()
-    if experiment.pretraining is None or own is None:
+    if experiment.pretraining is None:
         return None
+    own, _ = experiment.divided()
+    assert own is not None
     factory = experiment.factory()
     model = _pretrained(TorchTrainer(Task(factory)), own, experiment.pretraining.local, experiment.seed)
     if experiment.model.lora is None:

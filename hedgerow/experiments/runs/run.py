@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from hedgerow.datasets import Federation
 from hedgerow.experiments.config.schema import Experiment, to_toml
+from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import (
@@ -18,8 +18,10 @@ from hedgerow.experiments.runs.simulate import (
 )
 from hedgerow.experiments.runs.store import CLIENTS, RunFolder, client_line, line_of
 from hedgerow.locks import HeldFolder, hold
+from hedgerow.server.announced import run_id
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import begun
+from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.spans import span
 from hedgerow.types import RoundResult, RunOptions, Samples
@@ -95,7 +97,7 @@ def _simulated(
         experiment.strategy(),
         options,
         rounds=experiment.rounds,
-        test=_test(experiment, federation),
+        test=_measured_on(experiment, federation.dataset.test),
         seed=experiment.seed,
         folder=held,
         evaluate_every=experiment.evaluation.every,
@@ -115,20 +117,31 @@ def _served(
             " simulated clients attack"
         )
     # The device and precision of [run] are for the clients: the server measures the model, on the CPU.
-    trainer, federation, plan = measuring_trainer(experiment), experiment.federation(), _plan(experiment)
-    check_held_out(federation, plan)
+    trainer, plan = measuring_trainer(experiment), _plan(experiment)
+    if not experiment.elsewhere:
+        check_held_out(experiment.federation(), plan)
+    elif plan is not None and experiment.data.held_out is None:
+        raise ValueError(
+            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
+        )
     given = experiment.pretraining is not None or experiment.initial is not None
     if given and experiment.strategy().personal:
         raise ValueError(
             "the model to start from is the server's, and personal layers begin on the devices, which do not"
             " have it; load its values in the model's own function, or leave strategy.personal out"
         )
-    test = _test(experiment, federation)
+    test = _measured_on(experiment, experiment.test())
+    announced = announcement_of(experiment, trainer.layout, run_id(held.path))
     identity = {name: getattr(options, name) for name in IDENTITY}
     initial = None if begun(held.path) else starting_model(experiment) or experiment.initial
-    here = replace(options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")})
+    server = experiment.server
+    here = replace(
+        options, **{name: getattr(RunOptions(), name) for name in (*IDENTITY, "workers")},
+        timeout=server.deadline, over_select=server.over_select, retry=server.retry,
+        min_clients=clients_meant(experiment),
+    )  # fmt: skip
     return train(
-        grid,
+        DescribedGrid(grid, announced),
         experiment.strategy(),
         start_of(trainer, initial, experiment.seed),
         trainer.layout,
@@ -139,20 +152,29 @@ def _served(
         evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
         evaluate_every=experiment.evaluation.every,
         options=here,
-        min_clients=len(federation),
         client_evaluation=plan,
         record=experiment.run.record,
     )
 
 
-def _test(experiment: Experiment, federation: Federation) -> Samples | None:
+def _measured_on(experiment: Experiment, test: Samples | None) -> Samples | None:
     """What the server measures the global model on, where there is anything.
 
     Where layers are personal, it does so only if it is asked to.
     """
     asked = experiment.evaluation.server
     measured = not experiment.strategy().personal if asked is None else asked
-    return federation.dataset.test if measured and len(federation.dataset.test) else None
+    return test if measured and test is not None and len(test) else None
+
+
+def clients_meant(experiment: Experiment) -> int:
+    """How many clients a federation waits for: as `[server]` says, or all of the experiment's."""
+    if experiment.server.min_clients is not None:
+        return experiment.server.min_clients
+    if not experiment.elsewhere:
+        return len(experiment.federation())
+    asked = experiment.strategy_config
+    return asked.population or asked.clients_per_round or 1
 
 
 def _plan(experiment: Experiment) -> EvaluationPlan | None:

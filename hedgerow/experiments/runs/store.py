@@ -1,6 +1,7 @@
 """A run is a folder.
 
 config.toml         the resolved configuration
+run-id              the run's name in what devices are told, where there are devices
 metrics.jsonl       one line a round, only ever appended to
 clients.jsonl       one line for each time that clients measured the model, where asked for
 replies/            who counted in each round, and with what, where it is recorded
@@ -22,7 +23,7 @@ from typing import Any
 
 from hedgerow import locks
 from hedgerow.experiments.config.arguments import flatten
-from hedgerow.experiments.config.errors import ConfigError, show
+from hedgerow.experiments.config.errors import ConfigError, StoreError, show
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.schema import to_toml
 from hedgerow.files import naming, write_whole
@@ -37,10 +38,6 @@ _NO_MATTER = frozenset({"run.workers"})
 
 
 METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
-
-
-class StoreError(ValueError):
-    """A folder that is no run, or another run."""
 
 
 class RunFolder:
@@ -182,7 +179,7 @@ class RunFolder:
 
 def may_change(keys: Iterable[str]) -> bool:
     """Whether a run that is gone on with may have other values there: they change no round that was done."""
-    return all(key in ("rounds", "run.record") or key.startswith("evaluation.") for key in keys)
+    return all(key in ("rounds", "run.record") or key.startswith(("evaluation.", "server.")) for key in keys)
 
 
 def differences(folder: Path, config: str) -> list[str]:

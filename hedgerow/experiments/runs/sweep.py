@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from hedgerow import checks
+from hedgerow.experiments.config.errors import StoreError
 from hedgerow.experiments.config.expand import Cell, Sweep
 from hedgerow.experiments.config.schema import to_toml
 from hedgerow.experiments.runs.processes import cores
-from hedgerow.experiments.runs.store import RunFolder, StoreError, differences, may_change, passing
+from hedgerow.experiments.runs.store import RunFolder, differences, may_change, passing
 from hedgerow.files import write_whole
 from hedgerow.locks import hold
 from hedgerow.simulation.processes.worker import end_with

@@ -10,7 +10,7 @@ from hedgerow.datasets.packing import DataFileError
 from hedgerow.experiments.config.arguments import from_value_error
 from hedgerow.experiments.config.errors import ConfigError, Mistake
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.types import LocalTraining, RunOptions
+from hedgerow.types import LocalTraining, RunOptions, Samples
 
 
 def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
@@ -39,7 +39,7 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
 
 def _try(experiment: Experiment) -> list[Mistake]:
     try:
-        federation = experiment.federation()
+        name, one = _one_sample(experiment)
     except DataFileError as error:
         if experiment.data.name in DATASETS.names():
             raise OSError(str(error)) from error  # it is fetched, which may work another time
@@ -49,8 +49,6 @@ def _try(experiment: Experiment) -> list[Mistake]:
     from hedgerow.client.capabilities import alone, require
     from hedgerow.experiments.runs.simulate import learner_of, start_of
 
-    name = federation.names[0]
-    one = federation.samples(name).take(np.arange(1))
     try:
         task = experiment.task()
     except ValueError as error:
@@ -74,3 +72,15 @@ def _try(experiment: Experiment) -> list[Mistake]:
     except ValueError as error:
         return [Mistake("model", str(error))]
     return []
+
+
+def _one_sample(experiment: Experiment) -> tuple[str, Samples]:
+    """A client and one sample of it; a made-up one where devices alone have the data."""
+    if experiment.own_schema is not None and experiment.elsewhere:
+        shape, classes = experiment.own_schema.input_shape, experiment.own_schema.classes
+        return "device", Samples(
+            np.zeros((1, *shape), np.float32), np.zeros(1, np.int64 if classes else np.float32)
+        )
+    federation = experiment.federation()
+    name = federation.names[0]
+    return name, federation.samples(name).take(np.arange(1))

@@ -10,7 +10,7 @@ from hedgerow.strategies import server_update
 from hedgerow.strategies.origin import described
 from hedgerow.strategies.parts import Parts, assemble
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types.split import NORMS
+from hedgerow.types.split import NORMS, patterns_of
 
 
 @checks.arguments
@@ -24,7 +24,6 @@ def fedbn(**parts: Unpack[Parts]) -> Strategy:
     >>> fedbn().personal
     ('norms',)
     """
-    given = parts.get("personal", ())
-    others = (given,) if isinstance(given, str) else given
+    others = patterns_of(parts.get("personal", ()))
     personal = (NORMS, *(pattern for pattern in others if pattern != NORMS))
     return assemble("fedbn", server_update.sgd(1.0), {**parts, "personal": personal})

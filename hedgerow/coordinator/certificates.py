@@ -1,0 +1,149 @@
+"""The certificates of a federation: a CA of its own, made at first use, and what it certifies."""
+
+import datetime
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.files import PRIVATE, write_whole
+
+_CA_DAYS, _DAYS, _RENEW_DAYS = 3650, 397, 30
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, as files."""
+
+    certificate: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """For a server that shows it: TLS 1.2 and newer; raises `FederationError`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise FederationError(
+                f"the certificate {self.certificate} with the key {self.key} cannot be used: {error}"
+            ) from error
+        return context
+
+
+def authority(folder: FederationFolder) -> Certificate:
+    """The federation's CA, made where it is missing. Its key never leaves the folder."""
+    found = Certificate(folder.path / "ca.pem", folder.path / "ca.key")
+    if not found.certificate.is_file() or not found.key.is_file():
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(f"Hedgerow federation {folder.settings.federation}")
+        made = (
+            _builder(name, name, key.public_key(), _CA_DAYS)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        _save(found, made, key)
+    return found
+
+
+def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Certificate:
+    """A certificate of the federation's CA for a server that is reached at these hosts.
+
+    The one that is there is kept, unless it is for other hosts, or of another
+    CA, or ends within 30 days.
+    """
+    found = Certificate(folder.path / f"{name}.pem", folder.path / f"{name}.key")
+    issuer = authority(folder)
+    signed_by = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
+    if _stands(found, signed_by, hosts):
+        return found
+    signer = serialization.load_pem_private_key(issuer.key.read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        _builder(_name(hosts[0]), signed_by.subject, key.public_key(), _DAYS)
+        .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
+    _save(found, made, key)
+    return found
+
+
+def gateway_certificate(folder: FederationFolder) -> Certificate:
+    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA."""
+    settings = folder.settings
+    if not settings.own_ca:
+        given = folder.read("certificate.json", {})
+        return Certificate(Path(given["certificate"]), Path(given["key"]))
+    return certified(folder, "server", tuple(dict.fromkeys((settings.host, *LOOPBACK))))
+
+
+def _stands(found: Certificate, issuer: x509.Certificate, hosts: tuple[str, ...]) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(found.certificate.read_bytes())
+        certificate.verify_directly_issued_by(issuer)
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        key = serialization.load_pem_private_key(found.key.read_bytes(), None)
+    except Exception:  # missing, not readable, of another CA: a new one is made
+        return False
+    left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    return (
+        key.public_key() == certificate.public_key()
+        and left > datetime.timedelta(days=_RENEW_DAYS)
+        and set(named) == {_host(host) for host in hosts}
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))  # devices without a clock battery
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=signs, crl_sign=signs, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _save(place: Certificate, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    # The key first: a certificate whose key is of another one is not served, but made again.
+    write_whole(place.key, key.private_bytes(serialization.Encoding.PEM, *form), mode=PRIVATE)
+    write_whole(place.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=PRIVATE)

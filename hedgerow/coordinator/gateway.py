@@ -1,0 +1,188 @@
+"""The one door of a federation: what a device may ask for, and nothing else.
+
+TLS, a list of paths, the sender's signature before its body is read, a rate for
+each device. What is allowed goes to the SuperLink as it is.
+"""
+
+import asyncio
+import base64
+import datetime
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import final
+
+import httpx
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hedgerow.coordinator import presence, register
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.http import Refused, Reply, Request
+from hedgerow.coordinator.members import JoinRefused, KnownKeys, changed_members, join, leave
+from hedgerow.coordinator.pace import Pace, Rates
+from hedgerow.coordinator.superlink import (
+    FLEET,
+    MEDIA,
+    PULL,
+    RELAYED,
+    Control,
+    brings_message,
+    link_address,
+    link_context,
+)
+
+log = logging.getLogger("hedgerow")
+
+_KB, _MB = 2**10, 2**20
+_MOST = {FLEET + "push-object": 6 * _MB, FLEET + "push-messages": 4 * _MB, "/join": 16 * _KB}
+_MOST_OTHERS = 64 * _KB
+_SIGNED = ("flwr-public-key", "flwr-timestamp", "flwr-signature")
+_PASSED_ON = frozenset({*_SIGNED, "content-type", "accept"})
+_AHEAD, _BEHIND = 5.0, 305.0  # seconds that a device's clock may differ, as the SuperLink's own check has it
+_SWEEP_SECONDS = 2.0
+
+
+@final
+class Gateway:
+    """A `Handler` for one federation; `run` does what is due from time to time."""
+
+    def __init__(self, folder: FederationFolder) -> None:
+        self._folder, self._keys = folder, KnownKeys(folder)
+        # Of a gateway before this one: who is there has not left because it was started again.
+        self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
+        self._rates = Rates(per_second=100.0, burst=400)
+        self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
+        self._link = httpx.AsyncClient(
+            base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+        )  # fmt: skip
+        self._joining = asyncio.Lock()
+
+    def admit(self, request: Request) -> int:
+        """The most bytes that the body may have; raises `Refused`."""
+        path = request.path
+        if path.startswith(FLEET) and path not in RELAYED:
+            raise Refused(403, f"{path} is not open to devices")
+        if path not in RELAYED and path not in ("/join", "/leave", "/register"):
+            raise Refused(404, f"there is no {path}")
+        if request.method != ("GET" if path == "/register" else "POST"):
+            raise Refused(405, f"{path} does not take {request.method}")
+        if path in RELAYED or path == "/leave":
+            self._within_rate(self._rates, self._sender(request.headers))
+        else:
+            self._within_rate(self._strangers, request.peer)
+        return _MOST.get(path, _MOST_OTHERS)
+
+    async def answer(self, request: Request, body: bytes) -> Reply:
+        """The answer; raises `Refused`."""
+        if request.path in RELAYED:
+            return await self._relay(request, body)
+        try:
+            if request.path == "/join":
+                return await self._join(body)
+            if request.path == "/leave":
+                leave(self._folder, self._sender(request.headers))
+                return Reply.of_json(200, {})
+            return Reply.of_json(200, register.served(self._folder).told())
+        except (FederationError, OSError) as error:
+            log.error("%s: %s", request.path, error)
+            raise Refused(500, "the coordinator cannot answer now; its operator is told why") from error
+
+    async def run(self) -> None:
+        """Write down who is there, and have the SuperLink forget who has left; does not end."""
+        while True:
+            try:
+                self._heard = presence.still_there(self._heard)
+                self._folder.write(presence.FILE, self._heard, durable=False)
+                if self._keys.refresh().gone:
+                    await asyncio.to_thread(self._forget)
+            except (OSError, FederationError, httpx.HTTPError) as error:
+                log.warning("%s; it is tried again", error)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connections to the SuperLink."""
+        await self._link.aclose()
+
+    def _within_rate(self, rates: Rates, caller: str) -> None:
+        if wait := rates.wait(caller):
+            raise Refused(429, "too many calls", **{"retry-after": str(max(1, round(wait)))})
+
+    def _sender(self, headers: Mapping[str, str]) -> str:
+        """The device that has signed; raises `Refused`. The SuperLink checks whose node it speaks for."""
+        try:
+            key, signature = (
+                base64.b64decode(headers[name], validate=True) for name in (_SIGNED[0], _SIGNED[2])
+            )
+            stamp = headers[_SIGNED[1]]
+            age = time.time() - datetime.datetime.fromisoformat(stamp).timestamp()
+            name = self._keys.name(key)
+            if name is None:
+                raise Refused(401, "this key has not joined, or was revoked")
+            if not -_AHEAD < age < _BEHIND:
+                raise Refused(401, "the device's clock differs from the coordinator's; set it")
+            public = serialization.load_pem_public_key(key)
+            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+            public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
+        except (KeyError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+            raise Refused(401, "the call is not signed by a device of this federation") from error
+        return name
+
+    async def _relay(self, request: Request, body: bytes) -> Reply:
+        name = self._sender(request.headers)  # again: it may have been revoked while it sent
+        self._heard[name] = time.time()
+        headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
+        try:
+            found = await self._link.post(request.path, content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
+        if request.path == PULL and found.status_code == 200 and brings_message(found.content):
+            self._pace.message()
+        if request.path == FLEET + "deactivate-node" and found.status_code == 200:
+            self._heard.pop(name, None)
+        kind = found.headers.get("content-type", MEDIA)
+        pace = self._pace.seconds(len(self._heard))
+        return Reply(found.status_code, found.content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
+
+    async def _join(self, body: bytes) -> Reply:
+        try:
+            asked = json.loads(body)
+        except ValueError as error:
+            raise Refused(400, "the request to join is no JSON") from error
+        if not isinstance(asked, dict):
+            raise Refused(400, "the request to join must be a JSON object")
+        try:
+            async with self._joining:
+                device = await asyncio.to_thread(join, self._folder, asked, self._register_node)
+        except JoinRefused as refused:
+            log.warning("%r may not join: %s", str(asked.get("name"))[:200], refused)
+            raise Refused(refused.status, str(refused)) from refused
+        except httpx.HTTPError as error:
+            raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
+        register.rebuild(self._folder, self._keys.refresh())
+        log.info("%r has joined", asked["name"])
+        shown = register.served(self._folder)
+        return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
+
+    def _register_node(self, key: bytes, name: str) -> int:
+        control = Control(self._folder)
+        try:
+            return control.register(key, name)
+        finally:
+            control.close()
+
+    def _forget(self) -> None:
+        control = Control(self._folder)
+        try:
+            with changed_members(self._folder) as members:
+                for node in members.gone:
+                    control.unregister(node)
+                members.gone = []
+        finally:
+            control.close()
+        register.rebuild(self._folder, self._keys.refresh())
+        known = self._keys.members.devices
+        self._heard = {name: heard for name, heard in self._heard.items() if name in known}

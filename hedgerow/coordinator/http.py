@@ -1,0 +1,253 @@
+"""A small HTTP/1.1 server for hostile networks: h11 on asyncio, where every wait has an end.
+
+Before a body is read, its announced size and the sender have been looked at;
+memory is what the handler allows for one body, times the connections. Nobody
+can hold a connection by being slow: TLS, the head, the body and the reply have
+a deadline each.
+"""
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Protocol, final
+
+import h11
+
+log = logging.getLogger("hedgerow")
+
+_READ = 65536
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a connection may take.
+
+    Attributes:
+        connections: at a time; one more is closed at once.
+        handshake: seconds for TLS.
+        head: seconds for the lines before a body.
+        idle: seconds between two requests.
+        body: seconds for any body, and one more for each `body_rate` bytes.
+        body_rate: bytes a second that a body must come with.
+        reply: seconds in which a reply must be taken.
+    """
+
+    connections: int = 2048
+    handshake: float = 10.0
+    head: float = 10.0
+    idle: float = 75.0
+    body: float = 10.0
+    body_rate: float = 16384.0
+    reply: float = 60.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request before its body.
+
+    Attributes:
+        method, path: such as `"POST"`, `"/join"`; the path is without its query.
+        headers: by lower-case name; of one that comes twice, the last.
+        length: bytes of the body that are announced.
+        peer: address of the connection.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    length: int
+    peer: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, status: int, content: Any, **headers: str) -> "Reply":
+        """One with JSON in it."""
+        return cls(status, json.dumps(content).encode(), {"content-type": "application/json", **headers})
+
+
+class Refused(Exception):
+    """A request that is not answered; `status` is HTTP's."""
+
+    def __init__(self, status: int, why: str, **headers: str) -> None:
+        super().__init__(why)
+        self.status, self.headers = status, headers
+
+    def reply(self) -> Reply:
+        """What is said of it."""
+        return Reply.of_json(self.status, {"error": str(self)}, **self.headers)
+
+
+class Handler(Protocol):
+    """Answers requests."""
+
+    def admit(self, request: Request) -> int:
+        """The most bytes that the body may have, before anything of it is read; raises `Refused`."""
+
+    async def answer(self, request: Request, body: bytes) -> Reply:
+        """The answer to a request that was admitted; raises `Refused`."""
+
+
+@final
+class HttpServer:
+    """Serves a handler on a port; an asynchronous context manager."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | None,
+        port: int,
+        context: ssl.SSLContext,
+        limits: Limits | None = None,
+    ) -> None:
+        self._handler, self._host, self._given_port, self._context = handler, host, port, context
+        self._limits, self._open = limits or Limits(), 0
+
+    async def __aenter__(self) -> "HttpServer":
+        self._server = await asyncio.start_server(
+            self._serve, self._host, self._given_port, ssl=self._context, limit=_READ,
+            ssl_handshake_timeout=self._limits.handshake, ssl_shutdown_timeout=2.0,
+        )  # fmt: skip
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    @property
+    def port(self) -> int:
+        """That it listens on."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= self._limits.connections:
+            writer.transport.abort()
+            return
+        self._open += 1
+        try:
+            await _Conversation(self._handler, self._limits, reader, writer).run()
+        except (TimeoutError, OSError, ssl.SSLError, h11.LocalProtocolError, asyncio.IncompleteReadError):
+            pass  # too slow, or gone
+        except asyncio.CancelledError:
+            pass  # this server ends; asyncio would log it for each connection
+        except Exception:
+            log.exception("a connection ended with an error of this server")
+        finally:
+            self._open -= 1
+            writer.transport.abort()
+
+
+@final
+class _Conversation:
+    """The requests of one connection."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._handler, self._limits, self._reader, self._writer = handler, limits, reader, writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16384)
+        peer = writer.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
+
+    async def run(self) -> None:
+        waits = self._limits.head
+        while True:
+            try:
+                request = await self._head(waits)
+                if request is None:
+                    return
+                reply = await self._answered(request)
+            except h11.RemoteProtocolError as error:
+                reply = Refused(error.error_status_hint, "this is no HTTP/1.1 that is understood").reply()
+            except Refused as refused:
+                reply = refused.reply()
+            if not await self._send(reply):
+                return
+            self._http.start_next_cycle()
+            waits = self._limits.idle
+
+    async def _head(self, waits: float) -> Request | None:
+        """The next request, or `None` at the end; the first byte may be waited for, the others not."""
+        event = self._http.next_event()
+        if event is h11.NEED_DATA:
+            self._http.receive_data(await asyncio.wait_for(self._reader.read(_READ), waits))
+            event = self._http.next_event()
+        until = time.monotonic() + self._limits.head
+        while event is h11.NEED_DATA:
+            data = await asyncio.wait_for(self._reader.read(_READ), max(0.0, until - time.monotonic()))
+            self._http.receive_data(data)
+            event = self._http.next_event()
+        if not isinstance(event, h11.Request):
+            return None
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers}
+        if "transfer-encoding" in headers:
+            raise Refused(411, "a body needs its content-length")
+        path = event.target.decode("latin-1").partition("?")[0]
+        length = int(headers.get("content-length", "0"))
+        if not length:
+            self._http.next_event()  # its end: nothing is left unread, whatever is answered
+        return Request(event.method.decode("latin-1"), path, headers, length, self._peer)
+
+    async def _answered(self, request: Request) -> Reply:
+        allowed = self._handler.admit(request)
+        if request.length > allowed:
+            raise Refused(413, f"the body has {request.length} bytes; at most {allowed} are taken here")
+        seconds = self._limits.body + request.length / self._limits.body_rate
+        body = await asyncio.wait_for(self._body(request), seconds)
+        return await self._handler.answer(request, body)
+
+    async def _body(self, request: Request) -> bytes:
+        if self._http.they_are_waiting_for_100_continue:
+            await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        parts = []
+        while request.length:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await self._reader.read(_READ))
+            elif isinstance(event, h11.Data):
+                parts.append(bytes(event.data))
+            else:
+                break
+        return b"".join(parts)
+
+    async def _send(self, reply: Reply) -> bool:
+        """Send it; whether the connection goes on."""
+        # What was not read is not to be read: the connection ends with the reply.
+        ends = self._http.their_state is not h11.DONE
+        headers = {**reply.headers, "content-length": str(len(reply.body))}
+        if ends:
+            headers["connection"] = "close"
+        reason = HTTPStatus(reply.status).phrase.encode()
+        head = h11.Response(status_code=reply.status, headers=list(headers.items()), reason=reason)
+        events = (head, h11.Data(reply.body), h11.EndOfMessage())
+        await self._write(b"".join(self._http.send(event) or b"" for event in events))
+        if ends:
+            # A connection that is cut while the other side writes loses what it was told.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._drain(), 1.0)
+        return not ends and self._http.our_state is h11.DONE
+
+    async def _drain(self) -> None:
+        for _ in range(16):
+            if not await self._reader.read(_READ):
+                return
+
+    async def _write(self, data: bytes | None) -> None:
+        self._writer.write(data or b"")
+        await asyncio.wait_for(self._writer.drain(), self._limits.reply)

@@ -1,0 +1,75 @@
+"""How often devices may call: quick while a round is on, slow while nothing happens, never too often."""
+
+import time
+from collections.abc import Callable
+from typing import final
+
+CALLS_PER_SECOND = 200.0
+"""Pulls of all devices together."""
+
+_QUICK, _SLOW = 0.1, 3.0
+_LIVELY_SECONDS = 30.0
+_SLOWER_SECONDS = 60.0
+
+Clock = Callable[[], float]
+
+
+@final
+class Pace:
+    """When a device should pull next.
+
+    Quick for 30 s after any device got a message, then slower within a minute;
+    whatever happens, all together stay under `CALLS_PER_SECOND`.
+
+    >>> pace = Pace(lambda: 0.0)
+    >>> pace.seconds(devices=1)
+    3.0
+    >>> pace.message()
+    >>> pace.seconds(devices=1), pace.seconds(devices=300)
+    (0.1, 1.5)
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._last = -float("inf")
+
+    def message(self) -> None:
+        """A device got a message just now."""
+        self._last = self._clock()
+
+    def seconds(self, devices: int) -> float:
+        """Until a device of so many should pull again."""
+        idle = self._clock() - self._last - _LIVELY_SECONDS
+        share = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
+        return max(_QUICK + share * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)
+
+
+@final
+class Rates:
+    """How many calls each caller has left: `burst` at once, `per_second` on average.
+
+    >>> rates = Rates(per_second=1.0, burst=2, clock=lambda: 0.0)
+    >>> [rates.wait("a"), rates.wait("a"), rates.wait("a"), rates.wait("b")]
+    [0.0, 0.0, 1.0, 0.0]
+    """
+
+    def __init__(self, per_second: float, burst: int, clock: Clock = time.monotonic) -> None:
+        self._per_second, self._burst, self._clock = per_second, burst, clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def wait(self, caller: str) -> float:
+        """Take one call; 0, or the seconds after which there is one again."""
+        now = self._clock()
+        left, since = self._left.get(caller, (float(self._burst), now))
+        left = min(float(self._burst), left + (now - since) * self._per_second)
+        if left < 1.0:
+            self._left[caller] = left, now
+            return (1.0 - left) / self._per_second
+        self._left[caller] = left - 1.0, now
+        if len(self._left) > 10_000:  # callers that are full again need not be known
+            self._left = {
+                who: (tokens, at)
+                for who, (tokens, at) in self._left.items()
+                if tokens + (now - at) * self._per_second < self._burst
+            }
+        return 0.0

@@ -1,0 +1,146 @@
+"""The status page: what a federation does, live in a browser, for whoever has its address with the token.
+
+A process of its own, `python -m hedgerow.coordinator.page FOLDER PARENT`, that only reads files. It loads
+nothing from elsewhere, and the browser is told to let it load nothing.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.status import status_of
+from hedgerow.files import read_lines
+
+FILE = "page.json"
+
+_LOOK_SECONDS = 1.0
+_BEAT_SECONDS = 15.0
+_MOST_ROUNDS = 500
+_SHOWN = (
+    "round",
+    "seconds",
+    "bytes_up",
+    "bytes_down",
+    "dropped",
+    "failed",
+    "evaluation",
+    "epsilon",
+    "secure",
+)
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+_ASSETS = {"page.js": "text/javascript", "page.css": "text/css"}
+
+
+def new_token(folder: FederationFolder, host: str, port: int) -> str:
+    """A token for the page, of which the folder keeps the hash alone; the one before is good no more."""
+    token = secrets.token_urlsafe(24)
+    folder.write(FILE, {"hash": _hash(token), "host": host, "port": port})
+    return token
+
+
+def snapshot(folder: FederationFolder) -> dict[str, Any]:
+    """All that the page shows."""
+    found = status_of(folder)
+    metrics = [] if not found["run"] else read_lines(Path(found["run"]) / "metrics.jsonl")
+    by_round: dict[int, dict[str, Any]] = {}
+    for text in metrics:
+        line = json.loads(text)
+        asked = {"asked": len(line["clients"])}
+        by_round[line["round"]] = asked | {key: line[key] for key in _SHOWN if key in line}
+    rounds = [by_round[number] for number in sorted(by_round)][-_MOST_ROUNDS:]
+    devices = [{"name": row["name"], "state": row["state"]} for row in found["devices"]]
+    kept = {key: found[key] for key in ("federation", "runs", "rounds", "gathering", "register")}
+    return {**kept, "name": Path(found["run"] or "").name, "devices": devices, "done": rounds}
+
+
+def page_app(folder: FederationFolder) -> Starlette:
+    """The page, its script and style, and the stream of what it shows."""
+    page = files("hedgerow.coordinator") / "page_files"
+
+    def allowed(request: Request) -> bool:
+        given = _hash(request.query_params.get("token", ""))
+        return secrets.compare_digest(given, str(folder.read(FILE, {}).get("hash", "")))
+
+    async def whole(request: Request) -> Response:
+        if not allowed(request):
+            return Response("the address needs the token that 'hedgerow up' has shown\n", 403, _HEADERS)
+        return Response((page / "page.html").read_bytes(), 200, _HEADERS, "text/html")
+
+    async def asset(request: Request) -> Response:
+        name = str(request.path_params["name"])
+        if name not in _ASSETS:
+            return Response("there is no such file\n", 404, _HEADERS)
+        return Response((page / name).read_bytes(), 200, _HEADERS, _ASSETS[name])
+
+    async def events(request: Request) -> Response:
+        if not allowed(request):
+            return Response("", 403, _HEADERS)
+        headers = {**_HEADERS, "x-accel-buffering": "no"}
+        return StreamingResponse(_events(folder, request), 200, headers, "text/event-stream")
+
+    return Starlette(routes=[Route("/", whole), Route("/events", events), Route("/{name}", asset)])
+
+
+async def _events(folder: FederationFolder, request: Request) -> AsyncIterator[str]:
+    """What is shown, whenever it has changed; a comment now and then, so that nobody cuts the connection."""
+    last, quiet = "", 0.0
+    while not await request.is_disconnected():
+        try:
+            now = json.dumps(await asyncio.to_thread(snapshot, folder), ensure_ascii=False)
+        except (FederationError, OSError, ValueError, KeyError):
+            now = last  # a file is being written; the next look finds it
+        if now != last:
+            yield f"data: {now}\n\n"
+            last, quiet = now, 0.0
+        elif quiet >= _BEAT_SECONDS:
+            yield ": still here\n\n"
+            quiet = 0.0
+        await asyncio.sleep(_LOOK_SECONDS)
+        quiet += _LOOK_SECONDS
+
+
+async def serve(folder: FederationFolder, parent: int) -> None:
+    """Serve the page until the process is told to end, or its parent has ended."""
+    found = folder.read(FILE, {})
+    config = uvicorn.Config(
+        page_app(folder), host=str(found["host"]), port=int(found["port"]), log_level="warning",
+        access_log=False, server_header=False, limit_concurrency=64, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+
+    async def watch() -> None:
+        while os.getppid() == parent:
+            await asyncio.sleep(1.0)
+        server.should_exit = True
+
+    watching = asyncio.create_task(watch())
+    await server.serve()
+    watching.cancel()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(FederationFolder.open(Path(sys.argv[1])), int(sys.argv[2])))

@@ -1,0 +1,70 @@
+"""Who is there: when the gateway heard of each device last."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.members import load_members
+
+FILE = "presence.json"
+ONLINE_SECONDS = 30.0
+"""A device that was not heard of for so long counts as gone: it beats every 10 s, and pulls more often."""
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """Who of a federation is there.
+
+    Attributes:
+        connected: names, sorted.
+        missing: names that have joined or are invited, and are not there, sorted.
+        wanted: how many a run waits for.
+    """
+
+    connected: tuple[str, ...]
+    missing: tuple[str, ...]
+    wanted: int
+
+    def told(self) -> str:
+        """One line of it.
+
+        >>> Gathering(("garage", "kitchen"), ("shed",), 3).told()
+        '2 of 3 connected: garage, kitchen; waiting for shed'
+        >>> Gathering((), (), 3).told()
+        '0 of 3 connected; invite more: hedgerow invite NAME'
+        """
+        text = f"{len(self.connected)} of {self.wanted} connected"
+        text += f": {', '.join(self.connected)}" if self.connected else ""
+        if len(self.connected) >= self.wanted:
+            return text
+        if len(self.connected) + len(self.missing) < self.wanted:
+            also = f"waiting for {', '.join(self.missing)}; " if self.missing else ""
+            return f"{text}; {also}invite more: hedgerow invite NAME"
+        return f"{text}; waiting for {', '.join(self.missing)}"
+
+
+def heard(folder: FederationFolder) -> dict[str, float]:
+    """`{name: when it was heard of last}`, in Unix seconds; empty where that cannot be read."""
+    try:
+        return {str(name): float(when) for name, when in folder.read(FILE, {}).items()}
+    except (FederationError, TypeError, ValueError, AttributeError):
+        return {}  # it is written anew within seconds
+
+
+def still_there(heard: Mapping[str, float]) -> dict[str, float]:
+    """Those of whom it is not too long ago, sorted by name."""
+    since = time.time() - ONLINE_SECONDS
+    return {name: when for name, when in sorted(heard.items()) if when > since}
+
+
+def online(folder: FederationFolder) -> tuple[str, ...]:
+    """Names of those that are there, sorted."""
+    return tuple(still_there(heard(folder)))
+
+
+def gathering(folder: FederationFolder, wanted: int) -> Gathering:
+    """Who is there, and who could be."""
+    members, there = load_members(folder), online(folder)
+    missing = (set(members.devices) | members.waited_for) - set(there)
+    return Gathering(there, tuple(sorted(missing)), wanted)

@@ -1,0 +1,134 @@
+"""The processes of a federation: started, known again after whoever started them was killed, and ended."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import final
+
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.files import append_private
+from hedgerow.locks import Holder
+
+FILE = "processes.json"
+
+_PATIENCE_SECONDS = 8.0
+_PAUSE = 0.05
+_STABLE_SECONDS = 20.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
+_LARGEST_LOG = 20 * 2**20
+
+
+@final
+class Process:
+    """One program that is to run all the time; what it says is in `logs/NAME.log`."""
+
+    def __init__(
+        self, folder: FederationFolder, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        self._folder, self.name = folder, name
+        self._command, self._environment = command, environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began, self._wait = 0.0, _FIRST_WAIT
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self._folder.logs / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, or start it again; one that ends soon after its start is waited for longer each time."""
+        if self._process is not None:
+            stable = time.monotonic() - self._began > _STABLE_SECONDS
+            self._wait = _FIRST_WAIT if stable else min(2 * self._wait, _LONGEST_WAIT)
+            time.sleep(self._wait)
+        with append_private(self.log) as log:
+            self._process = subprocess.Popen(
+                list(self._command), env=dict(self._environment), cwd=self._folder.path,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._began = time.monotonic()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and not self.ended()
+
+    def ended(self) -> str:
+        """How it ended; empty while it runs, or before it was started."""
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return ""
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def trim_log(self) -> None:
+        """Begin the log anew where it is long, and keep the one before."""
+        with suppress(OSError):  # such as a full disk
+            if self.log.stat().st_size > _LARGEST_LOG:
+                shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                os.truncate(self.log, 0)  # whoever writes to it adds to its end
+
+    def last_lines(self, number: int = 5) -> str:
+        """The end of what it said."""
+        with suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])
+        return ""
+
+
+def write_down(folder: FederationFolder, processes: Iterable[Process]) -> None:
+    """Note which processes there are, so that they can be ended after this one was killed."""
+    found = {each.name: asdict(Holder.of(each.pid)) for each in processes if each.running}
+    folder.write(FILE, found)
+
+
+def end_left_over(folder: FederationFolder) -> list[str]:
+    """End what an earlier `hedgerow up` has started and could not end; returns what that was."""
+    left = {name: Holder(**each) for name, each in folder.read(FILE, {}).items()}
+    boot = Holder.this().boot
+    alive = {name: each for name, each in left.items() if each.boot == boot and not each.dead}
+    end([each.pid for each in alive.values()])
+    folder.write(FILE, {})
+    return sorted(alive)
+
+
+def end(pids: Iterable[int], *, patience: float = _PATIENCE_SECONDS, family: bool = True) -> None:
+    """End processes, with what they have started: they are asked first, and killed where they do not."""
+    asked = _family(set(pids)) if family else set(pids)
+    _signal(asked, signal.SIGTERM)
+    until = time.monotonic() + patience
+    while (left := {pid for pid in asked if _runs(pid)}) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+    _signal(left, signal.SIGKILL)
+
+
+def _family(roots: set[int]) -> set[int]:
+    """These processes and all that they have started, as far as `/proc` tells."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    family = set(roots)
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def _runs(pid: int) -> bool:
+    return not Holder.of(pid).dead
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

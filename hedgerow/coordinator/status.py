@@ -1,0 +1,70 @@
+"""What an operator is told of a federation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hedgerow.coordinator import processes
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.members import load_members
+from hedgerow.coordinator.presence import gathering, online
+from hedgerow.coordinator.register import FIRST_USE, served
+from hedgerow.locks import Holder, holder_of
+
+Row = dict[str, Any]
+
+
+def device_rows(folder: FederationFolder) -> Sequence[Row]:
+    """A row for each name: online, away or invited, with its public identity."""
+    members, there = load_members(folder), online(folder)
+    rows: list[Row] = [
+        {
+            "name": name,
+            "state": "online" if name in there else "away",
+            "identity": device.identity,
+            "node_id": device.node_id,
+        }
+        for name, device in members.devices.items()
+    ]
+    rows += [
+        {"name": name, "state": "invited", "identity": "", "node_id": None} for name in members.waited_for
+    ]
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def status_of(folder: FederationFolder) -> Row:
+    """All that `hedgerow status` tells."""
+    settings, job, register = folder.settings, folder.read("job.json", {}), served(folder)
+    holder = holder_of(folder.path)
+    known = {name: Holder(**each) for name, each in folder.read(processes.FILE, {}).items()}
+    runs = holder is not None and not holder.dead
+    return {
+        "federation": settings.federation,
+        "address": settings.address,
+        "runs": runs,
+        "processes": {name: each.pid for name, each in known.items() if runs and not each.dead},
+        "run": job.get("run"),
+        "rounds": job.get("rounds"),
+        "gathering": gathering(folder, int(job.get("wanted", 1))).told() if runs else "",
+        "register": {
+            "trust": register.trust, "version": register.version, "administrator": register.administrator,
+        },
+        "devices": device_rows(folder),
+    }  # fmt: skip
+
+
+def told(status: Mapping[str, Any]) -> list[str]:
+    """The same, as lines."""
+    register, running = status["register"], ", ".join(status["processes"])
+    runs = "runs" if status["runs"] else "does not run"
+    lines = [f"federation {status['federation']} {runs} at {status['address']}"]
+    lines += [f"processes: {running}"] if running else []
+    lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
+    lines += [status["gathering"]] if status["gathering"] else []
+    if register["trust"] == FIRST_USE:
+        lines.append(
+            "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"
+        )
+    else:
+        who = register["administrator"][:16]
+        lines.append(f"identities: register version {register['version']}, signed by {who}...")
+    return lines

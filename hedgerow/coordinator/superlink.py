@@ -1,0 +1,197 @@
+"""Flower's SuperLink as it is: how it is started, and its Control API, which only this machine reaches.
+
+This is the one file of the room with private Flower names; `tests/api/test_superlink_private.py` is their
+contract.
+"""
+
+import hashlib
+import os
+import ssl
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import httpx
+import tomli_w
+from flwr.cli.build import build_fab_from_files
+from flwr.common.serde import user_config_to_proto
+from flwr.proto import control_pb2
+from flwr.proto.fab_pb2 import Fab
+from flwr.proto.fleet_pb2 import PullMessagesResponse
+
+from hedgerow.coordinator.certificates import LOOPBACK, Certificate, authority, certified
+from hedgerow.coordinator.folder import FederationFolder
+
+FLEET, CONTROL = "/v1/fleet/", "/v1/control/"
+RELAYED = frozenset(
+    FLEET + call
+    for call in (
+        "activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages",
+        "get-run", "push-object", "pull-object", "confirm-message-received",
+    )
+)  # fmt: skip
+"""The calls of the Fleet API that devices may make: no registration, and no code."""
+
+PULL = FLEET + "pull-messages"
+MEDIA = "application/protobuf"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Flower's.
+
+    Attributes:
+        status: `"pending"`, `"starting"`, `"running"` or `"finished"`.
+        outcome: of one that has finished: `"completed"`, `"failed"` or `"stopped"`.
+        details: why it failed.
+    """
+
+    status: str
+    outcome: str
+    details: str
+
+
+def link_certificate(folder: FederationFolder) -> Certificate:
+    """What the SuperLink shows to this machine."""
+    return certified(folder, "link", LOOPBACK)
+
+
+def command(folder: FederationFolder) -> list[str]:
+    """What starts the SuperLink: with its database, node authentication, and on the loopback only."""
+    certificate = link_certificate(folder)
+    return [
+        str(Path(sys.executable).parent / "flower-superlink"),
+        "--host", LOOPBACK[0], "--port", str(folder.settings.link_port),
+        "--database", str(folder.path / "link.db"),
+        "--enable-supernode-auth",
+        "--ssl-ca-certfile", str(authority(folder).certificate),
+        "--ssl-certfile", str(certificate.certificate),
+        "--ssl-keyfile", str(certificate.key),
+        "--disable-runtime-dependency-installation",
+    ]  # fmt: skip
+
+
+def environment(folder: FederationFolder) -> dict[str, str]:
+    """Of the SuperLink and what it starts: it finds Flower's programs, and tells nobody of itself."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "FLWR_HOME": str(folder.path / "flower"),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def link_context(folder: FederationFolder) -> ssl.SSLContext:
+    """Takes the SuperLink by the federation's own CA alone."""
+    return ssl.create_default_context(cafile=str(authority(folder).certificate))
+
+
+def link_address(folder: FederationFolder) -> str:
+    """Of the SuperLink."""
+    return f"https://{LOOPBACK[0]}:{folder.settings.link_port}"
+
+
+def brings_message(reply: bytes) -> bool:
+    """Whether the reply to a pull brings a message."""
+    return len(PullMessagesResponse.FromString(reply).messages_list) > 0
+
+
+@final
+class Control:
+    """The SuperLink's Control API; every call raises `httpx.HTTPError` where it cannot be made."""
+
+    def __init__(self, folder: FederationFolder, *, timeout: float = 30.0) -> None:
+        self._http = httpx.Client(
+            base_url=link_address(folder), verify=link_context(folder), timeout=timeout, trust_env=False
+        )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self.nodes()
+        except httpx.HTTPError:
+            return False
+        return True
+
+    def nodes(self) -> dict[bytes, int]:
+        """`{public key as PEM: node id}` of the nodes that are registered."""
+        found = self._call("list-nodes", control_pb2.ListNodesRequest(), control_pb2.ListNodesResponse)
+        return {
+            bytes(node.public_key): int(node.node_id)
+            for node in found.nodes_info
+            if node.status != "unregistered"
+        }
+
+    def register(self, node_key: bytes, name: str) -> int:
+        """Register a node; the id of one that is registered already."""
+        known = self.nodes().get(node_key)
+        if known is not None:
+            return known
+        request = control_pb2.RegisterNodeRequest(public_key=node_key, name=name)
+        return int(self._call("register-node", request, control_pb2.RegisterNodeResponse).node_id)
+
+    def unregister(self, node_id: int) -> None:
+        """Have a node forgotten; one that is not known is fine."""
+        if node_id in self.nodes().values():
+            request = control_pb2.UnregisterNodeRequest(node_id=node_id)
+            self._call("unregister-node", request, control_pb2.UnregisterNodeResponse)
+
+    def start_run(self, server_app: str, client_app: str, config: Mapping[str, Any]) -> int:
+        """Start a run of an app that is installed here; returns its number."""
+        fab = _bundle(server_app, client_app, config)
+        request = control_pb2.StartRunRequest(fab=fab, override_config=user_config_to_proto(dict(config)))
+        return int(self._call("start-run", request, control_pb2.StartRunResponse).run_id)
+
+    def stop_run(self, run: int) -> None:
+        """End a run; one that has ended is fine."""
+        if self.run(run).status != "finished":
+            self._call("stop-run", control_pb2.StopRunRequest(run_id=run), control_pb2.StopRunResponse)
+
+    def run(self, run: int) -> Run:
+        """How a run goes; one that is not known has been stopped."""
+        found = self._call("list-runs", control_pb2.ListRunsRequest(run_id=run), control_pb2.ListRunsResponse)
+        if run not in found.run_dict:
+            return Run("finished", "stopped", "the SuperLink does not know it")
+        status = found.run_dict[run].status
+        return Run(status.status, status.sub_status, status.details)
+
+    def unfinished(self) -> list[int]:
+        """Runs that have not ended."""
+        found = self._call("list-runs", control_pb2.ListRunsRequest(), control_pb2.ListRunsResponse)
+        return [int(run) for run, each in found.run_dict.items() if each.status.status != "finished"]
+
+    def _call(self, call: str, request: Any, kind: Any) -> Any:
+        content = request.SerializeToString(deterministic=True)
+        headers = {"content-type": MEDIA, "accept": MEDIA}
+        reply = self._http.post(CONTROL + call, content=content, headers=headers)
+        reply.raise_for_status()
+        return kind.FromString(reply.content)
+
+
+def _bundle(server_app: str, client_app: str, config: Mapping[str, Any]) -> Fab:
+    """A Flower bundle that only names what is installed."""
+    project = {
+        "project": {"name": "hedgerow-federation", "version": "0.1.0", "description": "", "dependencies": []},
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "hedgerow",
+                    "fab-include": ["README.md"],
+                    "components": {"serverapp": server_app, "clientapp": client_app},
+                    "config": dict(config),
+                }
+            }
+        },
+    }
+    files = {"pyproject.toml": tomli_w.dumps(project).encode(), "README.md": b"Started by hedgerow up.\n"}
+    content, _ = build_fab_from_files(files)
+    return Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content)

@@ -1,0 +1,194 @@
+"""A device's own file, held against the schema that the recipe has for it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks
+from hedgerow.datasets.arrays import read_npz
+from hedgerow.datasets.dataset import Dataset
+from hedgerow.datasets.folder import class_folders, picture_files, read_picture
+from hedgerow.datasets.packing import DataFileError
+from hedgerow.datasets.tables import as_number, read_rows
+from hedgerow.recipe.own_data import DoesNotFit, OwnSchema
+from hedgerow.types import Samples
+from hedgerow.wording import did_you_mean
+
+
+def load_own(path: str | Path, schema: OwnSchema) -> Samples:
+    """The samples of a CSV table, a `.npz` file with `x` and `y`, or a folder of pictures for each class.
+
+    Returns:
+        `x` is `(n, *schema.input_shape) float32`, `y` `(n,)`: int64 classes, or float32 numbers.
+
+    Raises:
+        DoesNotFit: (a ValueError) a column is missing, a label unknown, a value out of range, or there
+            is no row; the error names the file, the place and what is allowed.
+        DataFileError: (a ValueError) the file cannot be read.
+    """
+    file = Path(path)
+    if file.is_dir():
+        samples = _pictures(file, schema)
+    elif file.suffix == ".npz":
+        samples = _arrays(file, schema)
+    elif file.suffix == ".csv":
+        samples = _table(file, schema)
+    else:
+        raise DataFileError(
+            f"{file} is {'no data that can be read' if file.exists() else 'not there'}; give a .csv or .npz"
+            " file, or a folder with one folder of pictures for each class"
+        )
+    if not len(samples):
+        raise DoesNotFit(f"{file} has no row of data")
+    return samples
+
+
+def own(
+    columns: tuple[str, ...] = (),
+    label: str = "label",
+    classes: tuple[str, ...] = (),
+    shape: tuple[int, ...] = (),
+    shift: tuple[float, ...] = (),
+    scale: tuple[float, ...] = (),
+    lowest: tuple[float, ...] = (),
+    highest: tuple[float, ...] = (),
+    files: tuple[str, ...] = (),
+    test_file: str = "",
+) -> Dataset:
+    """Data that each device has for itself: a schema; in a simulation also the devices' files.
+
+    Args:
+        columns, label, classes, shape, shift, scale, lowest, highest: of `OwnSchema`.
+        files: one for each simulated device, which is called as its file is, without the ending.
+        test_file: on which the server measures the model; none where it is left out.
+
+    Raises:
+        ValueError: there are no files: devices alone have the data; or one does not fit.
+    """
+    schema = OwnSchema(columns, label, classes, shape, shift, scale, lowest, highest)
+    if not files:
+        raise ValueError(
+            "data 'own' lies on devices, and none is here: give the devices' files,"
+            ' data.files=["a.csv", "b.csv"], to simulate them'
+        )
+    names = tuple(Path(file).stem for file in files)
+    if len(set(names)) < len(names):
+        raise ValueError(f"files are {list(files)}; each must have a name of its own, without the ending")
+    parts = [load_own(file, schema) for file in files]
+    train = Samples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    held = test_samples(test_file, schema)
+    return Dataset("own", train, held, schema.classes, owners, names, source="the devices' own data")
+
+
+def test_samples(file: str, schema: OwnSchema) -> Samples:
+    """What the server measures the model on; no sample where there is no file."""
+    if file:
+        return load_own(file, schema)
+    empty = np.zeros(0, np.int64 if schema.classes else np.float32)
+    return Samples(np.zeros((0, *schema.input_shape), np.float32), empty)
+
+
+def _table(file: Path, schema: OwnSchema) -> Samples:
+    if not schema.columns:
+        raise DoesNotFit(f"{file} is a table, and the schema names no columns; give a .npz file, or pictures")
+    rows = read_rows(file, schema.label)
+    names = [name.strip() for name in next(iter(rows.values()), [])]
+    wanted = (*schema.columns, schema.label)
+    for name in wanted:
+        if name not in names:
+            listed = ", ".join(map(repr, names)) or "none"
+            raise DoesNotFit(f"{file} has no column {name!r}; it has {listed}.{did_you_mean(name, names)}")
+        if names.count(name) > 1:
+            raise DoesNotFit(f"{file} has two columns {name!r}; give each a name of its own")
+    places = [names.index(name) for name in wanted]
+    numbers = list(rows)[1:]
+    for number in numbers:
+        if len(rows[number]) != len(names):
+            raise DoesNotFit(
+                f"{file}, row {number} has {len(rows[number])} cells; the first row has {len(names)}"
+            )
+    cells = [[rows[number][place].strip() for place in places] for number in numbers]
+    values = np.array([[as_number(cell) for cell in row[:-1]] for row in cells], np.float64)
+    values = values.reshape(len(cells), len(schema.columns))
+    if (wrong := schema.out_of_range(values)) is not None:
+        row, column = wrong
+        raise DoesNotFit(
+            f"{file}, row {numbers[row]}: column {schema.columns[column]!r} is {cells[row][column]!r}; it"
+            f" must be {schema.allowed(column)}"
+        )
+    labels = [row[-1] for row in cells]
+    where = [f"{file}, row {number}: column {schema.label!r}" for number in numbers]
+    return Samples(schema.prepare(values), _labels(labels, schema, where))
+
+
+def _arrays(file: Path, schema: OwnSchema) -> Samples:
+    arrays = read_npz(file)
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise DoesNotFit(f"{file} misses {name!r}; it holds {', '.join(map(repr, arrays)) or 'nothing'}")
+    x, y = arrays["x"], arrays["y"]
+    if x.shape[1:] != schema.input_shape or x.dtype.kind not in "biuf" or y.shape != x.shape[:1]:
+        wanted = f"(n, {', '.join(map(str, schema.input_shape))}) and (n,)"
+        raise DoesNotFit(
+            f"{file} has x {x.dtype} {x.shape} and y {y.dtype} {y.shape}; they must be numbers {wanted}"
+        )
+    where = [f"{file}: y[{row}]" for row in range(len(y))]
+    return Samples(_checked(file, x.astype(np.float64), schema), _labels(y.tolist(), schema, where))
+
+
+def _pictures(folder: Path, schema: OwnSchema) -> Samples:
+    channels, height, width = schema.input_shape if len(schema.input_shape) == 3 else (0, 0, 0)
+    if channels not in (1, 3):
+        raise DoesNotFit(
+            f"{folder} is a folder of pictures, and a sample's shape is {schema.input_shape}; pictures have"
+            " (1 or 3, height, width)"
+        )
+    files, labels = [], []
+    for name in class_folders(folder):
+        for file in picture_files(folder / name):
+            files.append(file)
+            labels.append(name)
+    pictures = np.empty((len(files), *schema.input_shape), np.float64)
+    for place, file in enumerate(files):
+        picture = read_picture(file)
+        if picture.size != (width, height):
+            raise DoesNotFit(
+                f"{file} has {picture.size[0]} x {picture.size[1]} pixels; it must have {width} x {height}"
+            )
+        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.float64)
+        pictures[place] = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    targets = _labels(labels, schema, list(map(str, files)))
+    return Samples(_checked(folder, pictures / 255, schema), targets)
+
+
+def _checked(file: Path, values: NDArray[np.float64], schema: OwnSchema) -> NDArray[np.float32]:
+    if (wrong := schema.out_of_range(values)) is not None:
+        raise DoesNotFit(f"{file}: x{list(wrong)} is {values[wrong]:g}; it must be {schema.allowed()}")
+    return schema.prepare(values)
+
+
+def _labels(given: Sequence[object], schema: OwnSchema, where: Iterable[str]) -> NDArray[np.generic]:
+    """Each label as a class, or as a number where there are no classes."""
+    if not schema.classes:
+        numbers = [as_number(str(each)) for each in given]
+        for number, each, place in zip(numbers, given, where, strict=True):
+            if not np.isfinite(np.float32(number)):
+                raise DoesNotFit(f"{place} is {each!r}; it must be a finite number")
+        return np.array(numbers, np.float32)
+    places: dict[str, int] = {name: place for place, name in enumerate(schema.classes)}
+    found = [places.get(str(each), _place(each, schema)) for each in given]
+    for each, code, place in zip(given, found, where, strict=True):
+        if code < 0:
+            listed = ", ".join(map(repr, schema.classes))
+            raise DoesNotFit(
+                f"{place} is {each!r}; it must be one of {listed}.{did_you_mean(str(each), schema.classes)}"
+            )
+    return np.array(found, np.int64)
+
+
+def _place(label: object, schema: OwnSchema) -> int:
+    """The class of a label that is its number, as arrays have it; -1 for none."""
+    return int(label) if checks.is_whole(label) and 0 <= label < len(schema.classes) else -1

@@ -1,0 +1,136 @@
+"""The commands of a device that takes part in a federation. They need neither torch nor Flower."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.config.errors import CommandError
+
+if TYPE_CHECKING:
+    from hedgerow.client.policy import Policy
+    from hedgerow.node.kit import Kit
+
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", metavar="FOLDER", help="Of the device.", show_default="~/.hedgerow/FEDERATION/NAME"
+    ),
+]
+
+
+def join(
+    kit: Annotated[
+        Path,
+        typer.Argument(metavar="KIT", help="The file that 'hedgerow invite' has made.", show_default=False),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE_OR_FOLDER",
+            help="The device's own data: a .csv or .npz file, or a folder of pictures for each class.",
+            show_default=False,
+        ),
+    ],
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What the device answers; without it, you are shown and asked."),
+    ] = None,
+    folder: FolderOption = None,
+    selftest: Annotated[
+        bool, typer.Option("--selftest", help="Check what the device needs, and end: it does not join.")
+    ] = False,
+) -> None:
+    """Take part in a federation with this device's own data, until SIGTERM or Ctrl-C.
+
+    The device's keys are made here, and only their public halves are sent. Run it again to go on.
+    """
+    from hedgerow.node.device import default_folder
+    from hedgerow.node.kit import load_kit
+
+    invitation = load_kit(kit)
+    place = (folder or default_folder(invitation)).expanduser().absolute()
+    if selftest:
+        _selftest(invitation, place, data)
+    _joined(invitation, place, data, policy)
+    # The node is a process of its own, without what the command line has loaded.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "hedgerow.node", str(place)])
+
+
+def leave(
+    kit: Annotated[
+        Path | None,
+        typer.Argument(metavar="[KIT]", help="By which the device has joined.", show_default=False),
+    ] = None,
+    folder: FolderOption = None,
+) -> None:
+    """Leave a federation, and erase this device's keys and all that it remembers of it.
+
+    Its data stay. To come back, it needs a new kit.
+    """
+    from hedgerow.node.device import default_folder
+    from hedgerow.node.join import leave as leave_federation
+    from hedgerow.node.kit import load_kit
+
+    if (kit is None) == (folder is None):
+        raise CommandError("give the kit by which the device has joined, or --folder FOLDER")
+    place = folder if folder is not None else default_folder(load_kit(kit))  # type: ignore[arg-type]
+    leave_federation(place.expanduser().absolute(), terminal.tell)
+    terminal.say(f"left; {place} is gone")
+
+
+def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
+    """Join, or take over new data and a new policy where the device has joined."""
+    from hedgerow.client.policy_file import NAME, policy_text
+    from hedgerow.files import PRIVATE, write_whole
+    from hedgerow.node.device import Device
+    from hedgerow.node.join import NotJoined
+    from hedgerow.node.join import join as join_federation
+    from hedgerow.node.own_samples import resolved
+
+    own = resolved(data)
+    if (place / "device.json").exists():
+        device = Device(place)
+        if device.enrolled.kit.federation != kit.federation or device.name != kit.name:
+            raise CommandError(
+                f"{place} belongs to {device.name!r} of another federation; give another --folder"
+            )
+        device.change(data=own)
+        if policy is not None:
+            write_whole(place / NAME, policy_text(_policy(policy)).encode(), mode=PRIVATE)
+        return
+    chosen = _policy(policy)
+    terminal.say(policy_text(chosen).rstrip("\n"))
+    if policy is None:
+        if not sys.stdin.isatty():
+            raise CommandError(
+                "nobody is here to be asked whether this policy is right: write it to a file, change what is"
+                " not, and give --policy FILE"
+            )
+        typer.confirm("Is this what the device shall answer?", abort=True)
+    try:
+        join_federation(kit, place, data, chosen)
+    except NotJoined as error:
+        raise CommandError(str(error)) from error
+    terminal.tell(f"{kit.name!r} has joined; its keys and its policy are in {place}")
+
+
+def _policy(file: Path | None) -> "Policy":
+    from hedgerow.client.policy import Policy
+    from hedgerow.client.policy_file import load_policy
+
+    return Policy() if file is None else load_policy(file)
+
+
+def _selftest(kit: "Kit", place: Path, data: Path) -> None:
+    from hedgerow.node.selftest import checks_of
+
+    well = True
+    for good, text in checks_of(kit, place, data):
+        terminal.say(f"{'ok    ' if good else 'failed'}  {text}")
+        well &= good
+    raise typer.Exit(0 if well else 1)

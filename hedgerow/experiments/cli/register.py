@@ -1,0 +1,56 @@
+"""The commands of the administrator, who says which devices there are: with a key that no coordinator has."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli.devices import RegisterArgument
+from hedgerow.experiments.cli.federation import FEDERATION, FederationOption
+from hedgerow.experiments.config.errors import CommandError
+
+KeyOption = Annotated[
+    Path,
+    typer.Option(
+        "--key", metavar="FILE", help="The administrator's secret key; it is made where it is missing."
+    ),
+]
+
+
+def sign(
+    file: RegisterArgument,
+    key: KeyOption = Path("administrator.key"),
+) -> None:
+    """Sign a register, as a later version than the one that it is: on a machine that is not the coordinator.
+
+    Before that, compare each line with what the device itself shows (hedgerow enrol).
+    """
+    from hedgerow.client.secure import enrolment
+    from hedgerow.client.secure.signed_register import read_signature, sign_next
+    from hedgerow.files import write_whole
+    from hedgerow.secure.errors import Malformed
+
+    try:
+        made = not key.exists()
+        whole = sign_next(file.read_text(encoding="utf-8"), enrolment.secret_key(key))
+        write_whole(file, whole.encode())
+    except (Malformed, OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file} is not signed: {error}") from error
+    found = read_signature(whole)
+    terminal.say(f"{file}: version {found.version}, signed by {found.administrator}")
+    if made:
+        terminal.tell(f"made {key}: keep it off the coordinator, and keep a copy of it")
+    terminal.tell(f"take it to the coordinator, and run there: hedgerow register publish {file}")
+
+
+def publish(file: RegisterArgument, federation: FederationOption = FEDERATION) -> None:
+    """Have the coordinator serve a signed register; every later one must be of the same administrator."""
+    from hedgerow.coordinator.folder import FederationError, FederationFolder
+    from hedgerow.coordinator.register import publish as published
+
+    try:
+        found = published(FederationFolder.open(federation), file.read_text(encoding="utf-8"))
+    except (FederationError, OSError, UnicodeDecodeError) as error:
+        raise CommandError(str(error)) from error
+    terminal.say(f"version {found.version}, signed by {found.administrator}, is what devices get")

@@ -1,0 +1,43 @@
+"""What a server tells devices of an experiment: its resolved description, under the name of the run."""
+
+import hedgerow
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.recipe.announcement import Announcement
+from hedgerow.recipe.strategy import describe
+from hedgerow.types import Layout
+
+
+def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announcement:
+    """The announcement of a run.
+
+    Args:
+        experiment: that is run.
+        layout: of its model.
+        run: `server.announced.run_id(folder)`.
+
+    Raises:
+        ValueError: the strategy cannot be described, or the data not be read.
+    """
+    data, facts, factory = experiment.data, experiment.facts(), experiment.factory()
+    lora, schema = experiment.model.lora, experiment.own_schema
+    arguments = {key: list(v) if isinstance(v, tuple) else v for key, v in factory.arguments.items()}
+    description = {
+        "strategy": describe(experiment.strategy()),
+        "task": {
+            "kind": facts.task,
+            "model": {"name": factory.name, "arguments": arguments},
+            "lora": None if lora is None else lora.model_dump(mode="json"),
+        },
+        "data": {
+            **(schema.to_json() if schema else {}),
+            "name": data.name,
+            "input_shape": list(facts.input_shape),
+            "num_outputs": facts.num_outputs,
+            "held_out": data.held_out,
+            "held_out_by": data.held_out_by,
+        },
+        "run": {"trainer": experiment.run.trainer, "precision": experiment.run.precision},
+        "layout": layout.fingerprint,
+        "seed": experiment.seed,
+    }
+    return Announcement.of(description, run=run, version=hedgerow.__version__)

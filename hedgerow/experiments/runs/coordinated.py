@@ -1,0 +1,58 @@
+"""The ServerApp of a federation that `hedgerow up` keeps: the run in a folder, with those who have joined.
+
+Nodes are told the run as a description, and nothing else of it: a recipe that
+needs code of the server's on a device is refused before anything starts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.members import KnownKeys
+from hedgerow.coordinator.register import Identities
+from hedgerow.experiments.config.device_recipe import one_experiment
+from hedgerow.experiments.config.errors import CommandError
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.models import MODELS
+from hedgerow.recipe.strategy import describe
+from hedgerow.types import RunOptions
+
+SERVER_APP = f"{__name__}:server_app"
+CLIENT_APP = "hedgerow.experiments.flower_app.recipe_app:client_app"
+"""Of Flower's own nodes; a name, since nothing of it runs here."""
+
+server_app = ServerApp()
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Carry out the run in the folder `run`, with the devices of the federation in `federation`."""
+    folder = Path(str(context.run_config["run"]))
+    federation = FederationFolder.open(Path(str(context.run_config["federation"])))
+    experiment = one_experiment(str(folder), load(folder))
+    known = KnownKeys(federation)
+
+    def joined() -> Mapping[int, str]:
+        return {device.node_id: name for name, device in known.refresh().devices.items()}
+
+    masked = experiment.strategy().pipeline.sum_only
+    options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
+    run_experiment(experiment, folder, grid=grid, options=options)
+
+
+def check_describable(experiment: Experiment) -> None:
+    """Raise `CommandError` where devices would need code for the run."""
+    if experiment.model.name not in MODELS.names():
+        raise CommandError(
+            f"model.name is {experiment.model.name!r}; in a federation it must be a registered one, since"
+            f" devices take no code: {', '.join(MODELS.names())}, or one of a package that they have too"
+        )
+    try:
+        describe(experiment.strategy())
+    except ValueError as error:
+        raise CommandError(f"devices cannot be told of the strategy: {error}") from error

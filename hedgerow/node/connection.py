@@ -1,0 +1,204 @@
+"""One connection to the coordinator: kept open, signed, and made anew where it was dropped."""
+
+import http.client
+import ipaddress
+import json
+import logging
+import secrets
+import ssl
+from collections.abc import Mapping
+from typing import final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from hedgerow.node.keys import NodeKey
+
+log = logging.getLogger("hedgerow")
+
+_SECONDS = 60.0
+_LARGEST_REPLY = 64 * 2**20
+
+
+class Unreachable(OSError):
+    """No answer, or one that says "later".
+
+    Attributes:
+        seconds: to wait, where the server has said so.
+        status: of HTTP; 0 where there was no answer.
+    """
+
+    def __init__(self, text: str, seconds: float = 0.0, status: int = 0) -> None:
+        super().__init__(text)
+        self.seconds, self.status = seconds, status
+
+
+class Denied(Exception):
+    """The server has said no.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"the server refuses ({status}): {text}")
+        self.status = status
+
+
+@final
+class Backoff:
+    """How long to wait between attempts: twice as long each time, by a chance of the system's.
+
+    So devices that were cut off together do not come back together.
+    """
+
+    def __init__(self, first: float = 0.5, longest: float = 60.0) -> None:
+        self._first, self._longest, self._next = first, longest, first
+        self._random = secrets.SystemRandom()
+
+    def seconds(self, least: float = 0.0) -> float:
+        """Of the next wait; at least so many."""
+        upto, self._next = self._next, min(2 * self._next, self._longest)
+        return max(least, self._random.uniform(upto / 2, upto))
+
+    def reset(self) -> None:
+        """After an attempt that went well."""
+        self._next = self._first
+
+
+def check_address(address: str) -> None:
+    """Raises `ValueError` where it is no address, or one on another machine without TLS."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(f"the address is {address!r}; it must be https://HOST:PORT")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError(
+            f"the address is {address!r}; another machine is spoken to by https:// alone, for what signs a"
+            " call protects nothing else of it"
+        )
+
+
+@final
+class Connection:
+    """Calls of one node, one after another; the address is looked up again for each new connection.
+
+    Args:
+        address: `https://host:port`; `http://` on this machine alone.
+        ca: PEM of who may vouch for the server; `None` for those that the system trusts.
+        key: signs each call.
+        seconds: to wait for an answer.
+
+    Raises:
+        ValueError: the address is none, or the certificates cannot be read.
+    """
+
+    def __init__(self, address: str, ca: str | None, key: NodeKey, *, seconds: float = _SECONDS) -> None:
+        check_address(address)
+        self._parts, self._key, self._seconds = urlsplit(address), key, seconds
+        self._tls = None
+        if self._parts.scheme == "https":
+            try:
+                self._tls = ssl.create_default_context(cadata=ca)
+            except ssl.SSLError as error:
+                raise ValueError(f"the certificates of the kit cannot be read: {error}") from error
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._open: http.client.HTTPConnection | None = None
+        self.pace: float | None = None
+        """Seconds to the next look for messages, as the last answer had it; `None` where it had none."""
+        self.date = ""
+        """The server's time, as its last answer had it."""
+
+    def call(self, path: str, body: bytes, kind: str = "application/protobuf", method: str = "POST") -> bytes:
+        """The answer's body.
+
+        Raises:
+            Unreachable: there is no answer; or the server is busy, or starts.
+            Denied: the server has said no.
+        """
+        headers = {"content-type": kind, "user-agent": "hedgerow", **self._key.headers()}
+        for attempt in (1, 2):
+            kept = self._open is not None
+            try:
+                return self._answer(path, body, method, headers)
+            except ssl.SSLCertVerificationError as error:
+                self.close()
+                raise Unreachable(
+                    f"{self._parts.netloc} is not who the kit says, or its certificate has expired:"
+                    f" {error.verify_message}"
+                ) from error
+            except (http.client.HTTPException, OSError) as error:
+                self.close()
+                if isinstance(error, Unreachable):
+                    raise
+                # Servers close connections that nobody uses; a call that a new one does not take is lost.
+                if not kept or attempt == 2 or isinstance(error, TimeoutError):
+                    raise Unreachable(f"{self._parts.netloc} does not answer: {error}") from error
+        raise AssertionError  # pragma: no cover
+
+    def close(self) -> None:
+        """The next call makes a new connection."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _answer(self, path: str, body: bytes, method: str, headers: Mapping[str, str]) -> bytes:
+        if self._open is None:
+            self._open = self._connect()
+        self._open.request(method, path, body or None, dict(headers))
+        response = self._open.getresponse()
+        data = response.read(_LARGEST_REPLY + 1)
+        if len(data) > _LARGEST_REPLY:
+            raise http.client.HTTPException(f"an answer of more than {_LARGEST_REPLY} bytes")
+        self.date = response.getheader("date") or ""
+        pace = response.getheader("hedgerow-pace")
+        self.pace = _number(pace) if pace else None
+        if response.status == 200:
+            return data
+        text = _reason(data)
+        if response.status in (408, 429) or response.status >= 500:
+            raise Unreachable(
+                f"{self._parts.netloc} is busy ({response.status}): {text}",
+                _number(response.getheader("retry-after") or "0"),
+                response.status,
+            )
+        raise Denied(response.status, text)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host = self._parts.hostname or ""
+        port = self._parts.port or (443 if self._tls else 80)
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port, timeout=self._seconds)
+        proxy = getproxies().get("https")
+        if proxy and not proxy_bypass(host):
+            way = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+            through = http.client.HTTPSConnection(
+                way.hostname or "", way.port or 3128, timeout=self._seconds, context=self._tls
+            )
+            through.set_tunnel(host, port)
+            return through
+        return http.client.HTTPSConnection(host, port, timeout=self._seconds, context=self._tls)
+
+
+def _number(text: str) -> float:
+    """Seconds that a server has named, within reason."""
+    try:
+        return min(max(float(text), 0.0), 60.0)
+    except ValueError:
+        return 0.0
+
+
+def _reason(data: bytes) -> str:
+    """Why a server refuses, as far as it is a short text."""
+    text = data[:2000].decode(errors="replace")
+    try:
+        found = json.loads(text)
+        text = str(found.get("error") or found.get("detail") or found.get("public_message") or text)
+    except (ValueError, AttributeError):
+        pass
+    return " ".join(text.split())[:300] or "no reason given"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

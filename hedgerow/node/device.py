@@ -1,0 +1,194 @@
+"""A device's folder: all that it is and remembers in one federation, for its owner alone.
+
+device.json        where the coordinator is, and who may vouch for it
+node.key           by which the coordinator knows the node; secret
+identity.key       by which other devices know it under a mask; secret
+register.toml      public identities of all devices
+policy.toml        what the device answers
+privacy-*.jsonl    what its answers have told so far
+answers.jsonl      a line for each answer that left
+state/RUN/         what it carries from round to round, by Hedgerow's run
+constants/         constants of the last models, by their hash: they are sent once
+descriptions/      what runs are, by digest
+outbox/            messages that are not answered yet, and answers, before they are sent
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, MutableMapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from hedgerow.client.guard import Guard
+from hedgerow.client.policy import Policy
+from hedgerow.client.policy_file import NAME as POLICY
+from hedgerow.client.policy_file import load_policy
+from hedgerow.client.state import Note
+from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
+from hedgerow.node.keys import NodeKey, node_key
+from hedgerow.node.kit import Kit
+
+_FILE = "device.json"
+_MOST_RUNS, _MOST_DESCRIPTIONS = 16, 64
+
+
+def default_folder(kit: Kit) -> Path:
+    """Where a device is kept, where its owner names no place."""
+    return Path.home() / ".hedgerow" / kit.federation / file_name(kit.name)
+
+
+@final
+@dataclass(frozen=True)
+class Enrolled:
+    """What `device.json` holds.
+
+    Attributes:
+        kit: without its token, which is used up.
+        gateway: whether a coordinator's gateway stands before the SuperLink.
+        node: id that the SuperLink gave it; 0 before it is known.
+        data: the device's own data, a path.
+        since: when it joined, in seconds since 1970.
+    """
+
+    kit: Kit
+    gateway: bool
+    node: int
+    data: str
+    since: float
+
+    @property
+    def first_use(self) -> bool:
+        """Whether it takes other devices' identities as they show first: nobody signs a register yet."""
+        return self.kit.administrator is None
+
+
+@final
+class Device:
+    """The folder; raises `ValueError` where no device has joined in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            self.enrolled = Enrolled(**{**found, "kit": Kit(**found["kit"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{folder} is no device's folder, or cannot be read: {error}; join with: hedgerow join KIT"
+            ) from error
+
+    @classmethod
+    def make(cls, folder: Path, enrolled: Enrolled) -> "Device":
+        """Write down that a device has joined."""
+        private_folder(folder)
+        plain = replace(enrolled, kit=replace(enrolled.kit, token=None))
+        write_whole(folder / _FILE, json.dumps(asdict(plain), indent=1).encode(), mode=PRIVATE)
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        """In the federation."""
+        return self.enrolled.kit.name
+
+    @property
+    def key(self) -> NodeKey:
+        """By which the coordinator knows the node."""
+        return node_key(self.folder / "node.key")
+
+    def change(self, **fields: Any) -> None:
+        """Write other fields of `Enrolled` down."""
+        changed = replace(self.enrolled, **fields)
+        if changed != self.enrolled:
+            self.enrolled = type(self).make(self.folder, changed).enrolled
+
+    def guard(self) -> Guard:
+        """The policy as it stands in its file now, and the accounts; raises `PolicyError`."""
+        file = self.folder / POLICY
+        return Guard(load_policy(file) if file.exists() else Policy(), self.folder, self.enrolled.data)
+
+    def state(self, run: str) -> Path:
+        """What is kept of a run; what was not used for longest goes where there are too many."""
+        folder = private_folder(self.folder / "state" / run)
+        os.utime(folder)
+        _keep_newest(folder.parent, _MOST_RUNS)
+        return folder
+
+    def description(self, digest: str) -> str | None:
+        """A description that was sent before."""
+        file = self.folder / "descriptions" / f"{digest}.json"
+        return file.read_text(encoding="utf-8") if file.exists() else None
+
+    def learn(self, digest: str, description: str) -> None:
+        """Keep a description."""
+        folder = private_folder(self.folder / "descriptions")
+        write_whole(folder / f"{digest}.json", description.encode(), mode=PRIVATE)
+        _keep_newest(folder, _MOST_DESCRIPTIONS)
+
+    def erase(self) -> None:
+        """Remove keys and state: everything."""
+        for secret in ("node.key", "identity.key"):
+            (self.folder / secret).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
+
+
+@final
+class FileNotes(MutableMapping[str, Note]):
+    """Small records in files of a folder: what a masked round keeps between its stages survives a kill."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> Note:
+        file = self._file(name)
+        if not file.exists():
+            raise KeyError(name)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {key: bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+                for key, value in found.items()}  # fmt: skip
+
+    def __setitem__(self, name: str, note: Note) -> None:
+        private_folder(self._folder)
+        plain = {
+            key: {"hex": value.hex()} if isinstance(value, bytes) else value for key, value in note.items()
+        }
+        write_whole(self._file(name), json.dumps(plain).encode(), mode=PRIVATE)
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._file(name).unlink()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._file(name).exists()
+
+    def __iter__(self) -> Iterator[str]:
+        return (file.stem for file in self._folder.glob("*.note"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{file_name(name)}.note"
+
+
+def wait_for_clock(since: float, *, pause: float = 1.0, patience: float = 3600.0) -> bool:
+    """Wait until the clock is not before a time that has been: without a battery it begins in the past.
+
+    Returns:
+        Whether it is right by now, as far as can be told.
+    """
+    until = time.monotonic() + patience
+    while time.time() < since - 5 and time.monotonic() < until:
+        time.sleep(pause)
+    return time.time() >= since - 5
+
+
+def _keep_newest(folder: Path, most: int) -> None:
+    places = sorted(folder.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
+    for place in places[most:]:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()

@@ -1,0 +1,61 @@
+"""The key by which a SuperLink knows a node: made on the device, and never sent."""
+
+import os
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hedgerow.files import PRIVATE
+
+
+@final
+class NodeKey:
+    """A P-384 key, as Flower's nodes have them.
+
+    Args:
+        pem: the secret key.
+
+    Raises:
+        ValueError: it is no such key.
+    """
+
+    def __init__(self, pem: bytes) -> None:
+        key = serialization.load_pem_private_key(pem, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
+            raise ValueError("the node's key is no P-384 key; remove it and join anew")
+        self._key = key
+        self.public: bytes = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def headers(self) -> dict[str, str]:
+        """What signs a call: Flower signs the time alone, and leaves the rest to TLS."""
+        now = datetime.now(UTC).isoformat()
+        signature = self._key.sign(now.encode(), ec.ECDSA(hashes.SHA256()))
+        return {
+            "flwr-public-key": b64encode(self.public).decode(),
+            "flwr-timestamp": now,
+            "flwr-signature": b64encode(signature).decode(),
+        }
+
+
+def node_key(file: Path) -> NodeKey:
+    """The key in a file, which is made where it is not there, for its owner alone.
+
+    Raises:
+        ValueError: what is there is no such key.
+        OSError: it cannot be read or written.
+    """
+    if not file.exists():
+        pem = ec.generate_private_key(ec.SECP384R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as out:
+            out.write(pem)
+            out.flush()
+            os.fsync(out.fileno())
+    return NodeKey(file.read_bytes())

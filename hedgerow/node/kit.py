@@ -1,0 +1,64 @@
+"""A kit: the file that invites one device, with nothing secret of the device in it."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hedgerow.client.secure.register_file import register_line
+from hedgerow.node.connection import check_address
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What `hedgerow invite NAME` has written for a device.
+
+    Attributes:
+        federation: its name, 16 hex digits.
+        name: of the device in the federation.
+        address: of the coordinator, `https://host:port`.
+        ca: certificates of who vouches for the coordinator, PEM; `None` for those that the system trusts.
+        token: lets the device in once; `None` where the address is a SuperLink that takes anybody's key.
+        administrator: public key of who signs the register, 64 hex digits; `None` where nobody does.
+    """
+
+    federation: str
+    name: str
+    address: str
+    ca: str | None = None
+    token: str | None = None
+    administrator: str | None = None
+
+
+def load_kit(file: Path) -> Kit:
+    """Read a kit.
+
+    Raises:
+        ValueError: it is none, or made for another version; with what to do.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read as a kit: {error}; ask for a new one") from error
+    try:
+        kit = Kit(
+            _text(found, "federation", r"[0-9a-f]{16}"),
+            _text(found, "name", r"(?s).{1,200}"),
+            _text(found, "address", r"\S{1,300}"),
+            *(_text(found, key, r"(?s).+") if found.get(key) is not None else None
+              for key in ("ca", "token", "administrator")),
+        )  # fmt: skip
+        register_line(kit.name, bytes(32))
+        check_address(kit.address)
+        _text(found, "hedgerow", r"0\.\d+(\.\d+)?")
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file} is no kit: {error}; ask for a new one, made by hedgerow invite") from error
+    return kit
+
+
+def _text(found: Any, key: str, pattern: str) -> str:
+    value = found.get(key)
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ValueError(f"{key} is {value!r:.60}")
+    return value

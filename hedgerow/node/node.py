@@ -1,0 +1,232 @@
+"""The life of a node: it connects, looks for messages, answers them, and comes back whatever happens."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, final
+
+from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
+from hedgerow.node.device import Device, wait_for_clock
+from hedgerow.node.fleet import INTERVAL, Fleet, Lost
+from hedgerow.node.identities import take_register
+from hedgerow.node.outbox import Outbox, Pending
+from hedgerow.node.reply import reply_to
+from hedgerow.node.responder import Responder, reason_of
+from hedgerow.secure.errors import Malformed, Refused
+from hedgerow.types import PayloadError
+from hedgerow.wire import objects
+from hedgerow.wire.fleet import FLEET
+
+log = logging.getLogger("hedgerow")
+
+_QUICK, _SLOW, _QUICK_FOR = 0.2, 3.0, 30.0
+_GOODBYE_SECONDS = 5.0
+_REGISTER_SECONDS = 10.0
+_ATTEMPTS = 5
+"""With a message that its server has an error of its own with."""
+
+
+class Stopped(BaseException):
+    """The process is asked to end while it works."""
+
+
+@final
+class Node:
+    """A device that takes part, until it is stopped.
+
+    Args:
+        device: its folder, which this process holds.
+        told: is given a line for a person each time that something changes.
+
+    `stop` may be called from a signal handler.
+    """
+
+    def __init__(self, device: Device, told: Callable[[str], None] = log.info) -> None:
+        self._device, self._told = device, told
+        self._outbox = Outbox(device.folder / "outbox")
+        self._responder = Responder(device, self._outbox)
+        self._stop, self._gone = threading.Event(), threading.Event()
+        self._working, self._failed = False, 0
+        self._said, self._register_until = "", 0.0
+
+    def stop(self) -> None:
+        """End as soon as the server can be told; what is being worked on is done again the next time."""
+        self._stop.set()
+        if self._working:
+            raise Stopped
+
+    def run(self) -> None:
+        """Take part until `stop`; errors of the network, and a full disk, are waited out."""
+        if not wait_for_clock(self._device.enrolled.since):
+            self._tell(
+                "the clock is before the day on which this device joined: set it; going on all the same"
+            )
+        backoff = Backoff()
+        while not self._stop.is_set():
+            connection = self._connection()
+            fleet = Fleet(connection, self._device.enrolled.node)
+            try:
+                self._activate(fleet)
+                self._update_register()
+                self._tell(f"{self._device.name} is connected to {self._device.enrolled.kit.address}")
+                self._serve(fleet, backoff)
+                if self._stop.is_set():
+                    self._goodbye(fleet)
+            except Unreachable as error:
+                self._wait(backoff.seconds(error.seconds), str(error))
+            except Denied as error:
+                self._wait(backoff.seconds(), f"{error}{_REMEDIES.get(error.status, '')}")
+            except OSError as error:  # a full disk, say: what is not written down is not sent
+                self._wait(backoff.seconds(), str(error))
+            except Stopped:
+                self._goodbye(fleet)
+            finally:
+                connection.close()
+
+    def _connection(self, seconds: float = 60.0) -> Connection:
+        kit = self._device.enrolled.kit
+        return Connection(kit.address, kit.ca, self._device.key, seconds=seconds)
+
+    def _activate(self, fleet: Fleet) -> None:
+        """Say that the node is there.
+
+        A node that is known is counted again from its next sign of life on. It is not deactivated
+        before that: what it was asked last would count as unanswered.
+        """
+        if fleet.node:
+            try:
+                if fleet.heartbeat():
+                    return
+            except Denied as error:
+                log.debug("not known as node %d: %s", fleet.node, error)
+        public = self._device.key.public
+        if not self._device.enrolled.gateway:
+            fleet.register(public)
+        fleet.activate(public)
+        self._device.change(node=fleet.node)
+
+    def _update_register(self) -> None:
+        """Ask for the register of identities; what may not be relied on changes nothing."""
+        enrolled = self._device.enrolled
+        if not enrolled.gateway or time.monotonic() < self._register_until:
+            return
+        connection = self._connection()
+        try:
+            answer = json.loads(connection.call("/register", b"", method="GET"))
+            administrator = take_register(self._device.folder, enrolled.kit, answer)
+            self._device.change(kit=replace(enrolled.kit, administrator=administrator))
+            self._register_until = time.monotonic() + _REGISTER_SECONDS
+        except (ValueError, AttributeError, Malformed, Denied) as error:
+            log.warning("the register of identities stays as it is: %s", error)
+        finally:
+            connection.close()
+
+    def _serve(self, fleet: Fleet, backoff: Backoff) -> None:
+        """Answer messages until the node is stopped, or the server does not count it any more."""
+        self._gone = gone = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(fleet.node, gone), daemon=True)
+        beating.start()
+        try:
+            for come in self._outbox.pending():
+                self._finish(fleet, come)
+            last = time.monotonic()
+            while not self._stop.is_set() and not gone.is_set():
+                if (pulled := fleet.pull()) is not None:
+                    self._finish(fleet, self._outbox.receive(*pulled))
+                    last = time.monotonic()
+                backoff.reset()
+                if pulled is None:
+                    self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
+        finally:
+            gone.set()
+
+    def _beat(self, node: int, gone: threading.Event) -> None:
+        """Say that the node is there while it works, on a connection of its own."""
+        connection = self._connection(seconds=INTERVAL / 3)
+        fleet = Fleet(connection, node)
+        while not gone.wait(INTERVAL / 3):
+            try:
+                if not fleet.heartbeat():
+                    gone.set()
+            except (Unreachable, Denied) as error:
+                log.debug("no heartbeat: %s", error)
+        connection.close()
+
+    def _finish(self, fleet: Fleet, come: Pending) -> None:
+        """Answer a message, and see that the server has the answer."""
+        message = FLEET["Message"].FromString(come.message)
+        run = message.metadata.run_id
+        try:
+            if not come.made:
+                self._working = True
+                try:
+                    come = self._answered(fleet, message, come)
+                finally:
+                    self._working = False
+            fleet.push(*reply_to(message, come, fleet.node, self._outbox), come.seconds)
+            fleet.confirm(run, come.id)
+        except Unreachable as error:
+            self._failed = self._failed + 1 if error.status == 500 else 0
+            if self._failed < _ATTEMPTS:
+                raise
+            log.warning("message %s... of run %d is given up: %s", come.id[:12], run, error)
+        except (Denied, Lost) as error:
+            # The run is over, or the server has restarted without it: nobody waits for this any more.
+            log.warning("message %s... of run %d is not answered: %s", come.id[:12], run, error)
+        self._outbox.done(come)
+
+    def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
+        """Work on a message; what it is answered with is on the disk when this returns."""
+        about, tree = message.metadata, FLEET["ObjectTree"].FromString(come.tree)
+        if about.message_type == "train.keys":
+            self._update_register()
+        started = time.monotonic()
+        try:
+            if len(tree.children) != 1:
+                raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
+            (root,) = tree.children  # the message's own object says no more than its envelope
+            content = objects.unpack(root.object_id, fleet.fetch(about.run_id, root))
+            key = self._responder.answer(about.message_type, about.group_id, content)
+        except PayloadError as error:
+            return self._outbox.settle(come, error=f"PayloadError: {error}")
+        except Refused as error:
+            return self._outbox.settle(come, error=reason_of(error))
+        seconds = time.monotonic() - started
+        self._tell(f"answered {about.message_type} of round {about.group_id or '-'} in {seconds:.2f} s")
+        return self._outbox.settle(come, answer=key, seconds=seconds)
+
+    def _goodbye(self, fleet: Fleet) -> None:
+        connection = self._connection(seconds=_GOODBYE_SECONDS)
+        try:
+            Fleet(connection, fleet.node).deactivate()
+        except (Unreachable, Denied) as error:
+            log.debug("not deactivated: %s", error)
+        finally:
+            connection.close()
+
+    def _wait(self, seconds: float, why: str) -> None:
+        self._tell(f"{why}; trying again")
+        self._stop.wait(seconds)
+
+    def _tell(self, text: str) -> None:
+        """A line for a person, unless it is the last one again."""
+        if text != self._said:
+            self._said = text
+            self._told(text)
+
+
+_REMEDIES = {
+    401: "; this device was revoked, or its clock is more than 5 s ahead or 5 min behind",
+    404: "; is a Hedgerow coordinator or a SuperLink at this address?",
+    412: "; its last session is not over yet",
+}
+
+
+def _pause(pace: float | None, idle: float) -> float:
+    """Seconds to the next look for messages: what the server says, or seldom where nothing comes."""
+    if pace is not None:
+        return pace
+    return _QUICK if idle < _QUICK_FOR else min(_SLOW, _QUICK * idle / _QUICK_FOR)

@@ -1,0 +1,136 @@
+"""What a device has been asked and has not answered yet, and answers, written before they are sent.
+
+A server hands out each message once, and a device may be killed at any moment. So a message is
+written down before it is worked on, its answer before it is sent, and both go when the server has
+the answer. An answer stays for a while after that: an identical request gets the same bytes again.
+"""
+
+import hashlib
+import json
+import time
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.secure.errors import AlreadyAnswered, StaleRound
+
+_MOST_ANSWERS, _MOST_BYTES = 32, 256 * 2**20
+_MOST_RUNS = 256
+
+
+@final
+@dataclass(frozen=True)
+class Pending:
+    """A message that has come.
+
+    Attributes:
+        id: of the message.
+        message: its envelope, as the server sent it.
+        tree: of its objects.
+        answer: key of the answer in the outbox; empty where it was refused, or nothing is known yet.
+        error: why it was refused; empty where it was not.
+        made: when the answer was made, in seconds since 1970; 0 where it is not known yet.
+        seconds: that it took.
+    """
+
+    id: str
+    message: bytes
+    tree: bytes
+    answer: str = ""
+    error: str = ""
+    made: float = 0.0
+    seconds: float = 0.0
+
+
+@final
+class Outbox:
+    """In a folder of its own; raises `OSError` where something cannot be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pending = private_folder(folder / "pending")
+        self._answers = private_folder(folder / "answers")
+        self._claims = folder / "rounds.json"
+
+    def pending(self) -> list[Pending]:
+        """Messages that have come and are not done with, the oldest first."""
+        found = []
+        for file in sorted(self._pending.glob("*.json"), key=lambda place: place.stat().st_mtime):
+            try:
+                given = json.loads(file.read_bytes())
+                plain = {**given, **{key: b64decode(given[key]) for key in ("message", "tree")}}
+                found.append(Pending(**plain))
+            except (ValueError, TypeError, KeyError):  # torn by a power cut; the server asks again
+                file.unlink()
+        return found
+
+    def receive(self, message: Any, tree: Any) -> Pending:
+        """Write a message down."""
+        come = Pending(message.metadata.message_id, message.SerializeToString(), tree.SerializeToString())
+        self._write(come)
+        return come
+
+    def settle(self, come: Pending, *, answer: str = "", error: str = "", seconds: float = 0.0) -> Pending:
+        """Write down what a message is answered with: from now on it is that, to the last byte."""
+        settled = replace(come, answer=answer, error=error, made=time.time(), seconds=seconds)
+        self._write(settled)
+        return settled
+
+    def done(self, come: Pending) -> None:
+        """The server has the answer, or wants none."""
+        self._file(come).unlink(missing_ok=True)
+
+    def answer(self, key: str) -> bytes | None:
+        """What was answered to a request."""
+        file = self._answers / key
+        return file.read_bytes() if file.exists() else None
+
+    def keep(self, key: str, answer: bytes) -> None:
+        """Write an answer down; the oldest go where there are too many."""
+        write_whole(self._answers / key, answer, mode=PRIVATE)
+        needed = {come.answer for come in self.pending()} | {key}
+        files = sorted(self._answers.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
+        size = 0
+        for place, file in enumerate(files):
+            size += file.stat().st_size
+            if (place >= _MOST_ANSWERS or size > _MOST_BYTES) and file.name not in needed:
+                file.unlink()
+
+    def claim(self, run: str, round: int, key: str) -> None:
+        """Remember which request opened a masked round, before it is answered: no other opens it again.
+
+        Args:
+            run: Hedgerow's, whatever token the masked protocol has for it.
+            round: of the run.
+            key: of the request.
+
+        Raises:
+            AlreadyAnswered: another request has opened this round.
+            StaleRound: a later round of the run was opened.
+        """
+        claims = json.loads(self._claims.read_bytes()) if self._claims.exists() else {}
+        last, opened = claims.pop(run, (-1, ""))
+        if round < last:
+            raise StaleRound(f"round {round} comes after round {last}, which was answered before")
+        if round == last and opened != key:
+            raise AlreadyAnswered(f"round {round} was opened by another request before")
+        claims = dict([*claims.items(), (run, (round, key))][-_MOST_RUNS:])
+        write_whole(self._claims, json.dumps(claims).encode(), mode=PRIVATE)
+
+    def _write(self, come: Pending) -> None:
+        plain = {key: b64encode(value).decode() if isinstance(value, bytes) else value
+                 for key, value in asdict(come).items()}  # fmt: skip
+        write_whole(self._file(come), json.dumps(plain).encode(), mode=PRIVATE)
+
+    def _file(self, come: Pending) -> Path:
+        return self._pending / f"{hashlib.sha256(come.id.encode()).hexdigest()}.json"
+
+
+def key_of(kind: str, run: str, request: bytes) -> str:
+    """64 hex digits that two requests share only if they are identical.
+
+    >>> key_of("train", "a", b"x") == key_of("train", "b", b"x")
+    False
+    """
+    return hashlib.sha256(json.dumps([kind, run]).encode() + b"\0" + request).hexdigest()

@@ -1,0 +1,216 @@
+"""What a device makes of a message: its description, its policy, its data, and the answer as bytes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+from hedgerow.client.answer import identify, respond, whole_request
+from hedgerow.client.client_round import ClientConfig, LocalClient
+from hedgerow.client.constants import NAME as CONSTANTS
+from hedgerow.client.data import ClientData
+from hedgerow.client.discretion import discreet
+from hedgerow.client.evaluation import measure
+from hedgerow.client.guard import Guard
+from hedgerow.client.policy import AgainstPolicy
+from hedgerow.client.regression import task_of
+from hedgerow.client.secure.enrolment import load_enrolment
+from hedgerow.client.state import FolderState, StateStore
+from hedgerow.client.trainer import Trainer
+from hedgerow.client.trainers import TRAINERS, Computing, make_trainer
+from hedgerow.models import MODELS, NamedModel
+from hedgerow.node.device import Device, FileNotes
+from hedgerow.node.errors import (
+    DataDoNotFit,
+    NoDescription,
+    NoTrainer,
+    OtherModel,
+    OtherVersion,
+    UnknownDescription,
+)  # fmt: skip
+from hedgerow.node.outbox import Outbox, key_of
+from hedgerow.node.own_samples import OwnSamples, own_data, packaged_part
+from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announced, Described, read, understand
+from hedgerow.recipe.own_data import DoesNotFit
+from hedgerow.secure.codec import decode
+from hedgerow.secure.errors import Refused
+from hedgerow.secure.messages import Setup
+from hedgerow.types import Samples
+from hedgerow.wire.codec import encode
+from hedgerow.wire.content import Content
+from hedgerow.wire.evaluation import pack_evaluation
+from hedgerow.wire.messages import unpack_stage, without_constants
+
+
+@final
+class Responder:
+    """Answers messages of any run, one after another.
+
+    Args:
+        device: its folder.
+        outbox: keeps what was answered.
+    """
+
+    def __init__(self, device: Device, outbox: Outbox) -> None:
+        self._device, self._outbox = device, outbox
+        self._runs: dict[str, _Run] = {}
+
+    def answer(self, kind: str, round: str, content: Content) -> str:
+        """Answer a message; the key of the answer in the outbox, where it lies before this returns.
+
+        Args:
+            kind: of the message, such as `"train"`.
+            round: as its envelope says.
+            content: of the message.
+
+        Raises:
+            PayloadError, Refused: with words that may leave the device.
+        """
+        if RECORD not in content:
+            raise NoDescription
+        announced = read(content)
+        if not announced.description and self._device.description(announced.digest) is None:
+            raise UnknownDescription
+        with discreet():
+            run, guard = self._run(announced), self._device.guard()
+            asked = {name: record for name, record in content.items() if name != RECORD}
+            _check(guard, kind, run.described)
+            # That a device was sent the constants too makes no other request of it.
+            key = key_of(kind, announced.run, encode(without_constants(asked)))
+            if kind != "query" and self._outbox.answer(key) is not None:
+                return key
+            if kind == "train.keys":
+                self._outbox.claim(announced.run, decode(Setup, unpack_stage(asked)).round, key)
+            with guard.alone(kind):
+                guard.check(kind, run.described.strategy)
+                number = int(announced.run, 16)
+                with guard.errors_counted(kind, run=number, round=round):
+                    answer = encode(run.respond(kind, asked, self._client(announced.run, run, guard)))
+                guard.record(kind, run.described.strategy, run=number, round=round, size=len(answer))
+                self._outbox.keep(key, answer)
+            return key
+
+    def _run(self, announced: Announced) -> "_Run":
+        _check_version(announced.version)
+        if announced.description:
+            self._device.learn(announced.digest, announced.description)
+        if announced.digest not in self._runs:
+            text = announced.description or self._device.description(announced.digest)
+            run = _Run(understand(text or ""), self._device.name, Path(self._device.enrolled.data))
+            self._runs = {announced.digest: run}  # one at a time: a trainer and its data take memory
+        return self._runs[announced.digest]
+
+    def _client(self, name: str, run: "_Run", guard: Guard) -> LocalClient:
+        device, state = self._device, self._device.state(name)
+        return LocalClient(
+            device.name,
+            run.samples,
+            StateStore(
+                FolderState(state, device.name), FileNotes(state / "notes"), device.folder / CONSTANTS
+            ),
+            guard.samples_file,
+            partial(load_enrolment, device.folder, trust_on_first_use=device.enrolled.first_use),
+        )
+
+
+@final
+class _Run:
+    """A run on this device; what takes memory is made when it is needed."""
+
+    def __init__(self, described: Described, client: str, path: Path) -> None:
+        self.described, self._client, self._path = described, client, path
+        self._trainer: Trainer | None = None
+
+    @cached_property
+    def data(self) -> ClientData:
+        """The device's own."""
+        run = self.described
+        samples: ClientData
+        if run.schema is None:
+            samples = packaged_part(self._client, run.data, run.seed)
+        else:
+            samples = OwnSamples(self._client, self._path, run.schema)
+        return own_data(samples, run.held_out, run.held_out_by, run.seed)
+
+    def samples(self) -> Samples:
+        """What the device trains on; raises `DataDoNotFit`."""
+        with _fitting():
+            return self.data.samples(self._client)
+
+    def respond(self, kind: str, content: Content, client: LocalClient) -> Content:
+        """The answer of a client."""
+        if kind == "query":
+            return identify(client)
+        config = ClientConfig(self.described.strategy, self._made())
+        if kind != "evaluate":
+            return respond(config, client, kind, content)
+        request = whole_request(config, client, content)
+        with _fitting():
+            measured = measure(config, client, self.data, request)
+        return pack_evaluation(measured, round=request.round, client=client.name)
+
+    def _made(self) -> Trainer:
+        if self._trainer is None:
+            run = self.described
+            try:
+                model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
+                if run.lora is not None:
+                    from hedgerow.client.torch.lora import lora
+
+                    model = lora(model, **run.lora)
+                trainer = make_trainer(
+                    run.trainer, task_of(run.kind, model), Computing(precision=run.precision)
+                )
+            except ImportError as error:
+                raise NoTrainer(str(error)) from error
+            if trainer.layout.fingerprint != run.layout:
+                raise OtherModel(f"the layout is {trainer.layout.fingerprint}, the server's {run.layout}")
+            self._trainer = trainer
+        return self._trainer
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Say by a name of its own that the device's data do not fit."""
+    try:
+        yield
+    except DoesNotFit as error:
+        raise DataDoNotFit(str(error)) from error
+
+
+def reason_of(error: Refused) -> str:
+    """What is sent of a refusal."""
+    if isinstance(error, UnknownDescription):
+        return UNKNOWN
+    return f"{type(error).__name__}: {error}"
+
+
+def _check(guard: Guard, kind: str, run: Described) -> None:
+    """Refuse what the policy forbids, before any data is loaded and any model built."""
+    guard.policy.check(kind, run.strategy)
+    if guard.policy.recipes is not None:
+        raise AgainstPolicy(
+            "rule recipes: the device takes listed recipes alone, and this run has no recipe's name; list the"
+            " strategy's hash under strategies"
+        )
+    if run.schema is None and run.data != guard.data:
+        raise AgainstPolicy("rule data: the run is for another data set than the device's own")
+    if run.model not in MODELS.names():
+        raise AgainstPolicy("rule recipes: a run may name models that are installed, and no code of its own")
+    if run.trainer not in TRAINERS.names():
+        raise NoTrainer
+
+
+def _check_version(theirs: str) -> None:
+    """One minor version of difference is supported."""
+    if not theirs:
+        return
+    found = [text.split(".")[:2] for text in (theirs, version("hedgerow"))]
+    try:
+        (major, minor), (own_major, own_minor) = ([int(part) for part in parts] for parts in found)
+    except ValueError:
+        raise OtherVersion from None
+    if major != own_major or abs(minor - own_minor) > 1:
+        raise OtherVersion

@@ -1,0 +1,184 @@
+"""What a server tells a device of a run, and what the device makes of it: data, and no code.
+
+    {"strategy": as in `recipe.strategy`,
+     "task": {"kind": "classification", "model": {"name": "mlp-2nn", "arguments": {...}}, "lora": null},
+     "data": {"name": "own", ..., "input_shape": [2], "num_outputs": 2,
+              "held_out": 0.2, "held_out_by": "row"},
+     "run": {"trainer": "loop", "precision": "float32"},
+     "layout": "16 hex digits", "seed": 0}
+
+It travels as the record `hedgerow.description` of a message: as a whole where a device is asked who
+it is, and by its digest after that. A device keeps those that it knows.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from hedgerow.recipe.own_data import NAME, OwnSchema
+from hedgerow.recipe.strategy import build
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import PayloadError
+from hedgerow.wire.content import ConfigRecord, Content
+
+RECORD = "hedgerow.description"
+
+UNKNOWN = "unknown-description"
+"""How the error of a device begins that does not know a digest."""
+
+_LARGEST = 2**20
+_OF_DATA = ("name", "input_shape", "num_outputs", "held_out", "held_out_by")
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A run as its server announces it.
+
+    Attributes:
+        description: canonical JSON.
+        run: Hedgerow's name of the run, 32 hex digits, the same after a restart.
+        version: of Hedgerow on the server.
+
+    >>> Announcement.of({"b": 1, "a": 2}, run="0" * 32, version="0.1.0").description
+    '{"a":2,"b":1}'
+    """
+
+    description: str
+    run: str
+    version: str = ""
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any], *, run: str, version: str) -> Self:
+        """Of a description that JSON can hold."""
+        return cls(json.dumps(description, sort_keys=True, separators=(",", ":")), run, version)
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits."""
+        return digest_of(self.description)
+
+    def whole(self) -> ConfigRecord:
+        """The record for a device that may not know the description."""
+        return ConfigRecord(
+            {"digest": self.digest, "json": self.description, "run": self.run, "version": self.version}
+        )
+
+    def short(self) -> ConfigRecord:
+        """The record for a device that knows it."""
+        return ConfigRecord({"digest": self.digest, "run": self.run})
+
+
+@dataclass(frozen=True)
+class Announced:
+    """The record as a device reads it; `description` is empty where only the digest came."""
+
+    digest: str
+    run: str
+    description: str = ""
+    version: str = ""
+
+
+def digest_of(description: str) -> str:
+    """SHA-256 of the text in UTF-8, 64 hex digits."""
+    return hashlib.sha256(description.encode()).hexdigest()
+
+
+def read(content: Content) -> Announced:
+    """What a message says of its run.
+
+    Raises:
+        PayloadError: it says nothing, or the description is not that of the digest.
+    """
+    record = content.get(RECORD)
+    if not isinstance(record, ConfigRecord):
+        raise PayloadError(
+            "the message does not say of which run it is: its server is older than this device, or none of"
+            " Hedgerow's"
+        )
+    found = {key: record.get(key, "") for key in ("digest", "run", "json", "version")}
+    if not all(isinstance(value, str) for value in found.values()):
+        raise PayloadError(f"{RECORD} must have texts; it has {sorted(record)}")
+    digest, run, text, version = map(str, found.values())
+    if not _is_hex(digest, 64) or not _is_hex(run, 32):
+        raise PayloadError("the digest must have 64 hex digits, and the name of a run 32")
+    if len(text) > _LARGEST or (text and digest_of(text) != digest):
+        raise PayloadError("the description is too long, or not the one of the digest beside it")
+    return Announced(digest, run, text, version[:40])
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a description says, checked as far as that goes without its parts.
+
+    Attributes:
+        strategy: of the run.
+        kind: `"classification"` or `"regression"`.
+        model: its name.
+        arguments: of the model.
+        lora: arguments of its adapters; `None` where it has none.
+        schema: of the device's own data; `None` where the run is for another data set.
+        data: name of the data set.
+        held_out: share of the samples to measure models on; `None` for none.
+        held_out_by: how they are chosen.
+        trainer, precision: of `[run]`.
+        layout: fingerprint of the model's layout.
+        seed: of the run.
+    """
+
+    strategy: Strategy
+    kind: str
+    model: str
+    arguments: Mapping[str, Any]
+    lora: Mapping[str, Any] | None
+    schema: OwnSchema | None
+    data: str
+    held_out: float | None
+    held_out_by: str
+    trainer: str
+    precision: str
+    layout: str
+    seed: int
+
+
+def understand(description: str) -> Described:
+    """Read a description.
+
+    Raises:
+        ValueError: it is none, or its strategy cannot be built; with what was given.
+    """
+    try:
+        given = json.loads(description)
+        task, data, run = given["task"], given["data"], given["run"]
+        schema = {key: value for key, value in data.items() if key not in _OF_DATA}
+        model, held_out = task["model"], data["held_out"]
+        return Described(
+            build(given["strategy"]),
+            _text(task["kind"]),
+            _text(model["name"]),
+            dict(model["arguments"]),
+            None if task["lora"] is None else dict(task["lora"]),
+            OwnSchema.from_json(schema) if data["name"] == NAME else None,
+            _text(data["name"]),
+            None if held_out is None else float(held_out),
+            _text(data["held_out_by"]),
+            _text(run["trainer"]),
+            _text(run["precision"]),
+            _text(given["layout"]),
+            int(given["seed"]),
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"the description of the run cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and not set(text) - set("0123456789abcdef")

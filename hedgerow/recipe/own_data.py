@@ -1,0 +1,166 @@
+"""The schema of data that each device has for itself, so that a row means the same everywhere.
+
+    [data]
+    name = "own"
+    columns = ["age", "pressure"]        # inputs, in this order
+    label = "sick"
+    classes = ["no", "yes"]              # left out where the label is a number to predict
+    shift = [50.0, 120.0]                # taken off each column,
+    scale = [10.0, 20.0]                 # which is then divided by this
+    lowest = [0.0, 40.0]                 # what a cell may be, before that
+    highest = [120.0, 260.0]
+    held_out = 0.2                       # of the rows, each by a hash of what it holds
+
+Nothing of it is taken from any device's data: all constants stand in the recipe.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgerow import checks
+
+NAME = "own"
+"""What `[data]` is called where each device has its own."""
+
+
+class DoesNotFit(ValueError):
+    """A device's own file that does not fit the schema; the error says where, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class OwnSchema:
+    """What each device's file must hold.
+
+    Attributes:
+        columns: of a table, the inputs in order; empty where samples are arrays or pictures.
+        label: of a table, the column with the class, or with the number to predict.
+        classes: names of the classes; class `c` is `classes[c]`. Empty where numbers are predicted.
+        shape: of one sample; `(len(columns),)` where it is left out.
+        shift: taken off each value: one number, or one for each column.
+        scale: each value is then divided by it.
+        lowest, highest: what a value may be, before `shift` and `scale`.
+
+    Raises:
+        ValueError: a list has another length than `columns`, or a value is out of range.
+
+    >>> OwnSchema(columns=("a", "b"), classes=("no", "yes")).input_shape
+    (2,)
+    """
+
+    columns: tuple[str, ...] = ()
+    label: str = "label"
+    classes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    lowest: tuple[float, ...] = ()
+    highest: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        checks.kind(str, ", such as 'sick'", label=self.label)
+        for name in ("columns", "classes"):
+            values = getattr(self, name)
+            checks.texts(**{name: values})
+            if len(set(values)) < len(values) or "" in values:
+                raise ValueError(f"{name} is {list(values)}; each must have a name of its own")
+        if len(self.classes) == 1:
+            raise ValueError(f"classes is {list(self.classes)}; it must have two or more, or be left out")
+        if self.label in self.columns:
+            raise ValueError(
+                f"label is {self.label!r}, which is one of columns; what is predicted is no input"
+            )
+        for size in self.shape:
+            checks.whole(1, shape=size)
+        if not self.input_shape:
+            raise ValueError("columns and shape are empty; give the columns of a table, or a sample's shape")
+        if self.columns and math.prod(self.input_shape) != len(self.columns):
+            raise ValueError(
+                f"shape is {list(self.shape)}, {math.prod(self.shape)} values; there are"
+                f" {len(self.columns)} columns"
+            )
+        for name in ("shift", "scale", "lowest", "highest"):
+            self._check_numbers(name, getattr(self, name))
+        if not all(self.scale):
+            raise ValueError(f"scale is {list(self.scale)}; values are divided by it, so it cannot be 0")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.shape or ((len(self.columns),) if self.columns else ())
+
+    @property
+    def num_outputs(self) -> int:
+        """Values that a model gives for a sample."""
+        return len(self.classes) or 1
+
+    @property
+    def task(self) -> str:
+        """`"classification"` or `"regression"`."""
+        return "classification" if self.classes else "regression"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a description has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        """Undo `to_json`; raises `ValueError` for what is none."""
+        known = [field.name for field in fields(cls)]
+        for key, value in given.items():
+            if key not in known or not isinstance(value, str | list | tuple):
+                raise ValueError(
+                    f"the schema of own data has {key!r}: {value!r}; allowed are {', '.join(known)}"
+                )
+        return cls(**given)
+
+    def prepare(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """`(n, columns) or (n, *shape) float64` as a trainer takes it, `(n, *input_shape) float32`.
+
+        Computed in float64 and rounded once, so that it is the same on every machine.
+
+        >>> OwnSchema(columns=("a",), shift=(1.0,), scale=(2.0,)).prepare(np.array([[4.0]])).tolist()
+        [[1.5]]
+        """
+        for name, operation in (("shift", np.subtract), ("scale", np.divide)):
+            if constants := getattr(self, name):
+                values = operation(values, np.array(constants, np.float64))
+        return values.astype(np.float32).reshape(len(values), *self.input_shape)
+
+    def out_of_range(self, values: NDArray[np.float64]) -> tuple[int, ...] | None:
+        """The place of the first value that is not allowed; `None` where all are."""
+        wrong = ~np.isfinite(values)
+        if self.lowest:
+            wrong |= values < np.array(self.lowest)
+        if self.highest:
+            wrong |= values > np.array(self.highest)
+        return tuple(int(place) for place in np.argwhere(wrong)[0]) if wrong.any() else None
+
+    def allowed(self, column: int = 0) -> str:
+        """What a value may be, in words."""
+        low, high = (
+            bound[min(column, len(bound) - 1)] if bound else None for bound in (self.lowest, self.highest)
+        )
+        if low is None and high is None:
+            return "a finite number"
+        if low is None or high is None:
+            return f"a number of at most {high:g}" if low is None else f"a number of at least {low:g}"
+        return f"a number from {low:g} to {high:g}"
+
+    def _check_numbers(self, name: str, values: tuple[float, ...]) -> None:
+        for value in values:
+            if not checks.is_number(value) or not math.isfinite(value):
+                raise ValueError(f"{name} is {list(values)}; it must be finite numbers")
+        if len(values) not in (0, 1, len(self.columns)):
+            raise ValueError(
+                f"{name} has {len(values)} numbers; it must have one, or one for each of the"
+                f" {len(self.columns)} columns"
+            )

@@ -1,0 +1,93 @@
+"""What was announced of a masked round, before its first message: after a crash the server goes on with it.
+
+A device answers a round of a run once. If the server drew another cohort, or
+took another name for the run, it could have the same updates summed in two
+ways, and learn from the difference; an honest one does not ask for that.
+"""
+
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from hedgerow.files import PRIVATE, write_whole
+from hedgerow.secure.messages import Setup
+
+RUN, FILE = "run-id", "announced.json"
+
+
+def run_id(folder: Path) -> str:
+    """The name of the run in a folder, 32 hex digits; made when it is first asked for.
+
+    Raises:
+        ValueError: the file that is there holds none.
+        OSError: it cannot be written.
+    """
+    file = folder / RUN
+    if not file.exists():
+        write_whole(file, f"{secrets.token_hex(16)}\n".encode())
+    found = file.read_text(encoding="utf-8").strip()
+    if not re.fullmatch("[0-9a-f]{32}", found):
+        raise ValueError(f"{file} holds {found[:40]!r}; it must be 32 hex digits: restore it from a copy")
+    return found
+
+
+@dataclass(frozen=True)
+class _Round:
+    round: int
+    run: str
+    cohort: tuple[str, ...]
+    model: str
+
+
+@final
+@dataclass(frozen=True)
+class Announced:
+    """The last masked round that was announced; with no folder nothing outlives the process.
+
+    Attributes:
+        run: name of the run, which all of its rounds have.
+        folder: of the run.
+    """
+
+    run: str
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, folder: Path | None) -> "Announced":
+        """Of the run in a folder, or of a new one; raises `ValueError` and `OSError`."""
+        return cls(secrets.token_hex(16)) if folder is None else cls(run_id(folder), folder)
+
+    def cohort(self, round: int) -> tuple[str, ...] | None:
+        """Who was to take part in a round; `None` where it was not announced."""
+        found = self._read()
+        return found.cohort if found and found.round == round else None
+
+    def announce(self, setup: Setup) -> str:
+        """Write down what will be sent; why it must not be, where the round was announced otherwise before.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        now = _Round(setup.round, setup.run, setup.members, setup.model.hex())
+        if (found := self._read()) and found.round == setup.round and found != now:
+            return (
+                f"round {setup.round} was announced before with another model or cohort, and no device"
+                " answers it twice"
+            )
+        if self.folder is not None:
+            write_whole(self.folder / FILE, json.dumps(asdict(now)).encode(), mode=PRIVATE)
+        return ""
+
+    def _read(self) -> _Round | None:
+        """What the file holds; one that cannot be read is an error, for to go on could mean to ask twice."""
+        if self.folder is None or not (self.folder / FILE).exists():
+            return None
+        file = self.folder / FILE
+        try:
+            found = json.loads(file.read_bytes())
+            return _Round(found["round"], found["run"], tuple(found["cohort"]), found["model"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{file} cannot be read: {error}; restore it from a copy") from error

@@ -1,0 +1,98 @@
+"""Who is asked in a round, and how often: the cohort, some more of it, and once again where too few count."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr.serverapp import Grid
+
+from hedgerow import rng
+from hedgerow.server.roster import Roster
+from hedgerow.server.round_kind import Cohort, Outcome, RoundKind
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.types import RunOptions, ServerState
+
+log = logging.getLogger("hedgerow")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A round that was asked for.
+
+    Attributes:
+        cohort: names of those who were asked last, sorted.
+        outcome: of the last time.
+        bytes_up, bytes_down: `{client: bytes}` of all times together.
+        announced: whether it was announced before, by a server that was killed then.
+    """
+
+    cohort: tuple[str, ...]
+    outcome: Outcome
+    bytes_up: dict[str, int]
+    bytes_down: dict[str, int]
+    announced: bool
+
+
+def check_asking(strategy: Strategy, options: RunOptions) -> None:
+    """Raise `ValueError` where more would be asked than the strategy's protection allows for."""
+    kind = "masked" if strategy.pipeline.sum_only else "private" if strategy.private else ""
+    for name in ("over_select", "retry"):
+        if kind and (value := getattr(options, name)):
+            why = "a device answers once" if kind == "masked" else "a cohort is as the ledger has it"
+            raise ValueError(f"{name} is {value:g}; it must be 0, since updates are {kind}: {why}")
+
+
+def ask(
+    kind: RoundKind, strategy: Strategy, state: ServerState, roster: Roster, grid: Grid, options: RunOptions
+) -> Asked:
+    """Ask a cohort for its round; again, as often as the options say, where too few count."""
+    up: dict[str, int] = {}
+    down: dict[str, int] = {}
+    before = kind.announced(state.round + 1)
+    for left in range(options.retry, -1, -1):
+        roster.refresh(grid)
+        cohort = _cohort(kind, strategy, state, roster, before, options.over_select)
+        names = before or tuple(cohort.nodes)
+        kind.open(state, cohort)
+        outcome = kind.close()
+        _add(up, outcome.replies.bytes_up)
+        _add(down, outcome.bytes_down())
+        # To aggregate writes nothing down here: what has a ledger is not asked again.
+        if not left or not (failed := outcome.aggregated(state).failed):
+            break
+        log.warning("round %d is asked for again: %s", state.round + 1, failed)
+    return Asked(names, outcome, up, down, before is not None)
+
+
+def _cohort(
+    kind: RoundKind,
+    strategy: Strategy,
+    state: ServerState,
+    roster: Roster,
+    before: tuple[str, ...] | None,
+    over_select: float,
+) -> Cohort:
+    number, there = state.round + 1, roster.names
+    if before is not None:
+        present = set(there)
+        return Cohort({name: roster.node(name) for name in before if name in present}, len(there))
+    chosen = strategy.sampling.choose(there, kind.sampling_seed, number) if there else ()
+    more = _more(there, chosen, math.ceil(over_select * len(chosen)), kind.sampling_seed, number)
+    nodes = {name: roster.node(name) for name in sorted((*chosen, *more))}
+    return Cohort(nodes, len(there), enough=len(chosen) if more else None)
+
+
+def _more(there: Sequence[str], chosen: Sequence[str], number: int, seed: int, round: int) -> tuple[str, ...]:
+    """So many of those who were not chosen, as far as there are."""
+    if not number:
+        return ()
+    taken = set(chosen)
+    others = [name for name in there if name not in taken]
+    order = rng.generator(seed, "over-select", round=round).permutation(len(others))
+    return tuple(others[place] for place in order[:number].tolist())
+
+
+def _add(total: dict[str, int], sizes: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        total[name] = total.get(name, 0) + size

@@ -1,0 +1,70 @@
+"""What the coordinator takes of Flower's private names is there, on the installed version."""
+
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flwr.cli.config_utils import get_fab_metadata
+from flwr.common.config import get_fab_config
+from flwr.proto import control_pb2, fleet_pb2
+from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
+from flwr.superlink.routers.control import router as control_router
+from flwr.superlink.routers.fleet.router import router as fleet_router
+
+import hedgerow.coordinator
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.superlink import CONTROL, FLEET, RELAYED, _bundle, brings_message, command
+
+PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
+KEPT_OUT = {"register-node", "unregister-node", "get-fab"}
+
+
+def test_only_one_file_of_the_coordinator_imports_private_flower_names():
+    files = sorted(Path(inspect.getfile(hedgerow.coordinator)).parent.glob("*.py"))
+    assert len(files) >= 12
+    private = {
+        file.name
+        for file in files
+        if set(re.findall(r"^\s*(?:from|import) (flwr[\w.]*)", file.read_text(), re.MULTILINE)) - PUBLIC
+    }
+    assert private == {"superlink.py"}
+
+
+def test_the_list_of_open_paths_is_flowers_fleet_api_without_registration_and_code():
+    """A call that a new Flower adds is looked at before it is opened."""
+    assert {route.path for route in fleet_router.routes} == RELAYED | {FLEET + call for call in KEPT_OUT}
+
+
+def test_the_calls_of_the_control_api_are_there():
+    paths = {route.path for route in control_router.routes}
+    calls = {"list-nodes", "register-node", "unregister-node", "start-run", "stop-run", "list-runs"}
+    assert {CONTROL + call for call in calls} <= paths
+    node = control_pb2.ListNodesResponse().nodes_info.add()
+    assert (node.node_id, node.public_key, node.status) == (0, b"", "")
+    run = control_pb2.ListRunsResponse().run_dict[7]
+    assert (run.status.status, run.status.sub_status, run.status.details) == ("", "", "")
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # Flower's own
+def test_a_bundle_only_names_what_is_installed():
+    fab = _bundle("a.b:server", "c.d:client", {"run": "x"})
+    assert get_fab_metadata(fab.content) == ("hedgerow/hedgerow-federation", "0.1.0")
+    app = get_fab_config(fab.content)["tool"]["flwr"]["app"]
+    assert app["components"] == {"serverapp": "a.b:server", "clientapp": "c.d:client"}
+    assert _bundle("a.b:server", "c.d:client", {"run": "x"}) == fab
+
+
+def test_a_pull_that_brings_a_message_is_told_from_one_that_does_not():
+    empty, full = fleet_pb2.PullMessagesResponse(), fleet_pb2.PullMessagesResponse()
+    full.messages_list.add()
+    assert brings_message(full.SerializeToString())
+    assert not brings_message(empty.SerializeToString())
+
+
+def test_the_superlink_takes_its_options(tmp_path):
+    folder = FederationFolder.make(tmp_path / "federation")
+    folder.save(replace(folder.settings, link_port=8471))
+    options = _parse_args_run_superlink().parse_args(command(folder)[1:])
+    assert (options.host, options.enable_supernode_auth) == ("127.0.0.1", True)
