@@ -23,5 +23,9 @@ class NoTrainer(Refused):
     """The trainer that the run names is not installed on this device; hedgerow[torch] has "loop"."""
 
 
+class CannotTrain(Refused):
+    """The trainer on this device does not do what the run's strategy needs; its log says what is missing."""
+
+
 class DataDoNotFit(Refused):
     """The device's own data do not fit the run's schema; its log says where."""

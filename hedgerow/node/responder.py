@@ -23,6 +23,7 @@ from hedgerow.client.trainers import TRAINERS, Computing, make_trainer
 from hedgerow.models import MODELS, NamedModel
 from hedgerow.node.device import Device, FileNotes
 from hedgerow.node.errors import (
+    CannotTrain,
     DataDoNotFit,
     NoDescription,
     NoTrainer,
@@ -143,7 +144,11 @@ class _Run:
         """The answer of a client."""
         if kind == "query":
             return identify(client)
-        config = ClientConfig(self.described.strategy, self._made())
+        trainer = self._made()
+        try:
+            config = ClientConfig(self.described.strategy, trainer)
+        except ValueError as error:
+            raise CannotTrain(str(error)) from error
         if kind != "evaluate":
             return respond(config, client, kind, content)
         request = whole_request(config, client, content)

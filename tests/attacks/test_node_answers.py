@@ -9,11 +9,19 @@ import pytest
 
 from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.client.secure.enrolment import enrol
-from hedgerow.node.errors import DataDoNotFit, NoTrainer, OtherModel, OtherVersion, UnknownDescription
+from hedgerow.node.errors import (
+    CannotTrain,
+    DataDoNotFit,
+    NoTrainer,
+    OtherModel,
+    OtherVersion,
+    UnknownDescription,
+)  # fmt: skip
 from hedgerow.node.responder import Responder, reason_of
 from hedgerow.recipe.announcement import RECORD
 from hedgerow.secure.errors import AlreadyAnswered, Refused, StaleRound
-from hedgerow.types import PayloadError
+from hedgerow.strategies import fedavg
+from hedgerow.types import LocalTraining, PayloadError
 from hedgerow.wire.codec import decode
 from hedgerow.wire.messages import unpack_identity
 from tests.described_runs import (
@@ -90,6 +98,18 @@ def test_a_server_names_no_code_no_path_and_no_other_data(device, changes, expec
     with pytest.raises(expected) as refused:
         responder.answer("train", "1", asked(announced(**changes), train()))
     assert str(responder._device.folder.parent) not in reason_of(refused.value)
+    assert not (responder._device.folder / "answers.jsonl").exists()
+
+
+@pytest.mark.parametrize("sample_gradients", ["auto", "opacus"])
+def test_a_trainer_that_cannot_do_what_the_strategy_needs_is_named_and_data_are_not_loaded(
+    device, sample_gradients
+) -> None:
+    local, responder = LocalTraining(clip_samples=1.0, sample_gradients=sample_gradients), device(OPEN)
+    with pytest.raises(CannotTrain) as refused:
+        responder.answer("train", "1", asked(announced(strategy=fedavg(local=local)), train()))
+    assert "trainer on this device" in reason_of(refused.value)
+    assert Mean.fits == 0
     assert not (responder._device.folder / "answers.jsonl").exists()
 
 
