@@ -25,7 +25,7 @@ def answer_many(
         `(position, answer)` for each client, in any order: its reply, or with a
         mask the message that holds the sum's part; an exception where the client failed.
     """
-    trainer, strategy = config.trainer, config.strategy
+    trainer, strategy, masked = config.trainer, config.strategy, config.strategy.pipeline.sum_only
     assert trains_many(trainer)
     turns: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
@@ -49,11 +49,11 @@ def answer_many(
     )
     for name, fit in spanned("train", fits):
         position, turn = turns.pop(name)  # with what it has read of the client's state
-        fit = turn.hidden(fit)
+        fit = turn.hidden(fit) if config.hides_failures else fit
         if isinstance(fit, Exception):
             yield position, fit
             continue
         try:
-            yield position, in_the_clear(turn, fit) if strategy.pipeline.sum_only else turn.reply(fit)
+            yield position, in_the_clear(turn, fit) if masked else turn.reply(fit)
         except Exception as error:  # whatever a plug-in's encode raises
             yield position, error

@@ -84,6 +84,12 @@ class ClientConfig:
         return "state" in supported(self.trainer)
 
     @cached_property
+    def hides_failures(self) -> bool:
+        """Whether clients add noise, which would not hide that one of them has failed."""
+        noise = self.strategy.pipeline.protection.noise
+        return noise is not None and noise.min_honest > 0
+
+    @cached_property
     def layers(self) -> PersonalLayers:
         """The clients' own; and the layout of what travels."""
         return PersonalLayers(self.trainer, self.strategy, self.initial)
@@ -192,8 +198,7 @@ class ClientRound:
         Whoever chooses the model chooses what diverges on which samples, and
         that a client has failed no noise would hide.
         """
-        noise = self.config.strategy.pipeline.protection.noise
-        if noise is None or not noise.min_honest:
+        if not self.config.hides_failures:
             return found
         if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
             found = Diverged(f"client {self.client!r}: its update is not finite")

@@ -146,6 +146,8 @@ def client_samples(client: str, load: Callable[[], Samples]) -> Samples:
 
 
 def _are_samples(client: str, given: Any) -> Samples:
+    if isinstance(given, Samples):
+        return given
     checks.has(
         ("x", "y", "__len__"), "Samples, such as Samples(x, y)", **{f"data of client {client!r}": given}
     )
