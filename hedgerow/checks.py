@@ -5,7 +5,6 @@ with what was given and what is allowed. `None` is accepted by `kind` alone, and
 only where it is among the kinds.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -17,10 +16,10 @@ from typing import Any, TypeGuard, TypeVar, cast, get_args
 
 import numpy as np
 
+from hedgerow.wording import did_you_mean, first_line, shown, with_article
+
 LARGEST = 2**63 - 1
 """No number of things is larger: Python counts no more in a sequence."""
-
-_LONGEST = 60
 
 _NAMES: dict[Any, str] = {
     NoneType: "None", bool: "True or False", str: "a text", Path: "a path", Mapping: "a dict",
@@ -122,7 +121,7 @@ def kind(allowed: Any, hint: str = "", /, **values: Any) -> None:
         truth = isinstance(value, bool) and bool not in kinds
         # A class may be called too: to give one is to forget its brackets.
         if truth or isinstance(value, type) or not isinstance(value, kinds):
-            listed = " or ".join(_NAMES.get(k) or _with_article(k.__name__) for k in kinds)
+            listed = " or ".join(_NAMES.get(k) or with_article(k.__name__) for k in kinds)
             raise ValueError(f"{name} is {shown(value)}; it must be {listed}{hint}")
 
 
@@ -244,55 +243,6 @@ def one_of(allowed: Iterable[str], **values: str) -> None:
             raise ValueError(
                 f"{name} is {shown(value)}; it must be one of {listed}.{did_you_mean(value, names)}"
             )
-
-
-def did_you_mean(given: object, names: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest name, or an empty text."""
-    near = difflib.get_close_matches(str(given), list(names), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def shown(value: Any) -> str:
-    """A value for a person, in a few words of one line.
-
-    >>> shown(-1), shown(np.zeros((2, 3))), shown(dict), shown(shown)
-    ('-1', 'an array of shape (2, 3)', 'the class dict', 'the function shown')
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    if callable(value) and hasattr(value, "__name__"):
-        return f"the function {value.__name__}"
-    if isinstance(value, np.generic):
-        value = value.item()
-    if is_whole(value) and abs(value) >= 10**_LONGEST:  # Python may refuse to write it down
-        return "a very large number"
-    if value is None or isinstance(value, Real | complex | str | bytes | Path):
-        text = repr(value)
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
-    if type(value) in (tuple, list, dict, set) and len(value) <= _LONGEST:
-        simple = all(v is None or isinstance(v, int | float | str) for v in _leaves(value))
-        if simple and len(text := repr(value)) <= _LONGEST:
-            return text
-    if isinstance(name := getattr(value, "name", None), str) and repr(value) == name:
-        return name  # a step of a pipeline
-    return _with_article(type(value).__name__)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _leaves(value: Any) -> list[Any]:
-    return [*value, *value.values()] if isinstance(value, dict) else list(value)
-
-
-def _with_article(name: str) -> str:
-    if name.endswith("s") and not name.endswith("ss"):
-        return name
-    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _each(values: Mapping[str, float], holds: Callable[[float], bool], allowed: str) -> None:

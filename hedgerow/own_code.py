@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hedgerow.checks import did_you_mean
+from hedgerow.wording import did_you_mean
 
 
 def find_own(text: str, what: str) -> Any:

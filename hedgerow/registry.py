@@ -82,7 +82,7 @@ class Registry:
         for plugin in self._plugins:
             if plugin.name == name:
                 return self._load(plugin)
-        from hedgerow.checks import did_you_mean  # brings numpy, which `hedgerow --help` does without
+        from hedgerow.wording import did_you_mean  # brings numpy, which `hedgerow --help` does without
 
         names = self.names()
         listed = ", ".join(repr(n) for n in names)

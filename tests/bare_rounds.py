@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hedgerow.client.answer import answer
-from hedgerow.client.client_round import LocalClient, Setting
+from hedgerow.client.client_round import ClientConfig, LocalClient
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.state import StateStore
 from hedgerow.recipe.strategy import build
@@ -81,9 +81,9 @@ def local_clients() -> list[LocalClient]:
 
 def replies(name: str) -> list[bytes]:
     """What each client answers in each round."""
-    setting, clients = Setting(strategy(name), NumpyTrainer(), seeded_noise=True), local_clients()
+    config, clients = ClientConfig(strategy(name), NumpyTrainer(), seeded_noise=True), local_clients()
     return [
-        answer(setting, client, "train", request(round))
+        answer(config, client, "train", request(round))
         for round in range(1, ROUNDS + 1)
         for client in clients
     ]
@@ -92,7 +92,7 @@ def replies(name: str) -> list[bytes]:
 def masked_sum() -> bytes:
     """All five stages of a round; the unmasked sum."""
     masked = strategy("masked")
-    setting, clients = Setting(masked, NumpyTrainer(), seeded_noise=True), local_clients()
+    config, clients = ClientConfig(masked, NumpyTrainer(), seeded_noise=True), local_clients()
     shape, plan = shape_of(masked.pipeline, LAYOUT, 5), masked.pipeline.protection.secure.plan(5)
     setup = Setup(
         "run", 1, Data.names, plan.neighbours, plan.threshold, plan.survivors,
@@ -104,7 +104,7 @@ def masked_sum() -> bytes:
         for client in clients:
             told = encode(said(client.name))
             content = pack_stage(told, None if train is None else codec.decode(train))
-            reply = answer(setting, client, f"train.{stage}", codec.encode(content))
+            reply = answer(config, client, f"train.{stage}", codec.encode(content))
             yield client.name, codec.decode(reply)
 
     for name, reply in ask("keys", lambda name: setup):

@@ -10,7 +10,7 @@ from flwr.app import Context, Message, RecordDict
 
 from hedgerow.client.app import client_app
 from hedgerow.client.policy_file import NAME
-from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.ring.vector import read_vector
@@ -142,7 +142,7 @@ class Enrolled:
         record = self.contexts[device].state.get(KEPT)
         if record is None or record["done"]:
             return [own.secret]
-        salt = SecureMemory({}, own.folder, device).salt(record["run"], record["round"])
+        salt = AnsweredRounds({}, own.folder, device).salt(record["run"], record["round"])
         kind = {kind.__name__.encode(): kind for kind in (Joined, Shared, Contributed, Confirmed)}[
             record["state"].partition(b" ")[0]
         ]

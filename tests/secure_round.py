@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hedgerow.ring.arithmetic import Ring
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, Shape
 from hedgerow.secure import client, errors
 from hedgerow.secure.codec import decode, encode

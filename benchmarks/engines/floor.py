@@ -22,7 +22,7 @@ import workload as w
 from torch import nn
 
 import hedgerow as hr
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.types import Client, Layout, RoundContext
 from hedgerow.types import Tensor as Slot

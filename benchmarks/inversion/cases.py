@@ -166,7 +166,7 @@ class _Ear:
             return
         update = sent_update(reply, self.strategy, self.layout, seed=self.seed, round=round, client=name)
         release = self.strategy.release
-        added = release.contribution(update, release.bounding.norm({}))
+        added = release.contribution(update, release.server_clip.norm({}))
         if name == self.targets[round]:
             self.own[round] = added
         else:

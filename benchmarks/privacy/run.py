@@ -66,7 +66,7 @@ def noise_in_sums(planned: hr.Strategy, data: hr.Federation) -> float:
     values = len(hr.TorchTrainer(task(data)).initial(0).parameters)
     assert noise.skellam is not None
     # With no number of values given, l2 is the clip norm in units.
-    return sqrt(noise.skellam(values).variance * COHORT / noise.fewest) / noise.skellam(None).l2
+    return sqrt(noise.skellam(values).variance * COHORT / noise.min_honest) / noise.skellam(None).l2
 
 
 def strategy(system: str, name: str, epsilon: float) -> hr.Strategy:

@@ -29,7 +29,7 @@ import numpy as np
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.experiments.runs.simulate import simulate
 from hedgerow.ring.arithmetic import Ring
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingVector, Shape, open_payload, read_vector
 from hedgerow.secure import client
 from hedgerow.secure.codec import decode, encode

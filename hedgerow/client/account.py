@@ -41,7 +41,7 @@ def event(local: LocalTraining) -> PoissonSampled | Gaussian:
 
 
 def spent(local: LocalTraining, rounds: int) -> float:
-    """The epsilon of a client that took part in so many rounds, at `sample_delta`: for each of its samples.
+    """The epsilon of each sample of a client that took part in `rounds` rounds, at `sample_delta`.
 
     >>> local = LocalTraining(clip_samples=1, sample_noise=1.1, sample_rate=0.02, sample_delta=1e-4)
     >>> round(spent(local, 2), 3)
@@ -52,7 +52,7 @@ def spent(local: LocalTraining, rounds: int) -> float:
 
 
 def most_spent(local: LocalTraining, asked: int) -> float:
-    """The epsilon that a client can have spent that was asked so often: no more than its budget.
+    """The most epsilon that a client can have spent after `asked` requests: never more than its budget.
 
     >>> local = LocalTraining(
     ...     clip_samples=1, sample_noise=1.1, sample_rate=0.02, sample_delta=1e-4, sample_epsilon=1.0
@@ -64,7 +64,7 @@ def most_spent(local: LocalTraining, asked: int) -> float:
 
 
 def budget(local: LocalTraining) -> Budget:
-    """Of each client."""
+    """The budget that each client keeps for its samples."""
     return Budget(local.sample_delta, local.sample_epsilon or None, local.sample_adjacency)
 
 

@@ -1,6 +1,6 @@
 """A client's answer to a message, from bytes to bytes: with neither Flower nor torch."""
 
-from hedgerow.client.client_round import LocalClient, Setting, Turn
+from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.client.constants import completed, kept_constants
 from hedgerow.client.policy import STAGES
 from hedgerow.client.secure.stages import SecureClient
@@ -15,7 +15,7 @@ from hedgerow.wire.messages import TrainRequest, pack_identity, pack_vector, unp
 from hedgerow.wire.replies import pack_reply
 
 
-def answer(setting: Setting, client: LocalClient, kind: str, request: bytes) -> bytes:
+def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes) -> bytes:
     """What a client answers: the same bytes for the same strategy, trainer, store, samples and request.
 
     (A mask's secrets, and noise that is not seeded, come from the operating system.)
@@ -32,22 +32,22 @@ def answer(setting: Setting, client: LocalClient, kind: str, request: bytes) -> 
     >>> from hedgerow.client.state import StateStore
     >>> from hedgerow.strategies import fedavg
     >>> kitchen = LocalClient("kitchen", lambda: [], StateStore())
-    >>> decode(answer(Setting(fedavg(), trainer=None), kitchen, "query", b""))
+    >>> decode(answer(ClientConfig(fedavg(), trainer=None), kitchen, "query", b""))
     {'hedgerow': {'client': 'kitchen'}}
     """
-    return encode(respond(setting, client, kind, decode(request)))
+    return encode(respond(config, client, kind, decode(request)))
 
 
-def respond(setting: Setting, client: LocalClient, kind: str, content: Content) -> Content:
-    """The same, of a message that is read already."""
+def respond(config: ClientConfig, client: LocalClient, kind: str, content: Content) -> Content:
+    """Answer a message that is decoded already; see `answer`."""
     if kind == "query":
         return identify(client)
     if kind == "train":
-        return _train(setting, client, content)
+        return _train(config, client, content)
     prefix, _, stage = kind.partition(".")
-    if prefix != "train" or stage not in STAGES or not setting.strategy.pipeline.only_sum:
-        raise PayloadError(f"the message is a {kind!r}, which {setting.strategy.name} does not have")
-    return _secure(setting, client).answer(stage, content)
+    if prefix != "train" or stage not in STAGES or not config.strategy.pipeline.sum_only:
+        raise PayloadError(f"the message is a {kind!r}, which {config.strategy.name} does not have")
+    return _secure(config, client).answer(stage, content)
 
 
 def identify(client: LocalClient) -> Content:
@@ -56,61 +56,61 @@ def identify(client: LocalClient) -> Content:
     return pack_identity(client.name)
 
 
-def read_request(setting: Setting, content: Content) -> TrainRequest:
+def read_request(config: ClientConfig, content: Content) -> TrainRequest:
     """What a client is asked to train; raises `PayloadError`."""
-    layout = setting.layers.layout
-    sizes = {stream.name: len(stream.first(layout)) for stream in setting.strategy.streams}
+    layout = config.layers.layout
+    sizes = {stream.name: len(stream.first(layout)) for stream in config.strategy.streams}
     return unpack_train(content, layout, sizes)
 
 
-def whole_request(setting: Setting, client: LocalClient, content: Content) -> TrainRequest:
+def whole_request(config: ClientConfig, client: LocalClient, content: Content) -> TrainRequest:
     """The same with the model's constants, which a client has kept where the request only names them.
 
     Raises:
         LacksConstants: it does not have them.
         PayloadError: the request is not such a message, or its constants are others than it says.
     """
-    return completed(read_request(setting, content), setting.layers.layout, kept_constants(client.store))
+    return completed(read_request(config, content), config.layers.layout, kept_constants(client.store))
 
 
-def in_the_clear(turn: Turn, fit: Fit) -> Content:
+def in_the_clear(turn: ClientRound, fit: Fit) -> Content:
     """The answer of a client whose pipeline masks, without its mask; raises `NotMasked`."""
-    refuse_in_the_clear(turn.setting)
-    shape = shape_of(turn.setting.strategy.pipeline, turn.setting.layers.layout, turn.request.clients)
+    refuse_in_the_clear(turn.config)
+    shape = shape_of(turn.config.strategy.pipeline, turn.config.layers.layout, turn.request.clients)
     return pack_vector(open_payload(turn.in_ring(fit, shape), shape), b"")
 
 
-def refuse_in_the_clear(setting: Setting) -> None:
+def refuse_in_the_clear(config: ClientConfig) -> None:
     """Raise `NotMasked` where an update may only be sent under its mask."""
-    if setting.strategy.pipeline.only_sum and not setting.unmasked:
+    if config.strategy.pipeline.sum_only and not config.unmasked:
         raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
 
 
-def _train(setting: Setting, client: LocalClient, content: Content) -> Content:
+def _train(config: ClientConfig, client: LocalClient, content: Content) -> Content:
     with span("records"):
-        request = whole_request(setting, client, content)
-    refuse_in_the_clear(setting)
-    turn = Turn(setting, client, request)
-    if setting.strategy.pipeline.only_sum:
+        request = whole_request(config, client, content)
+    refuse_in_the_clear(config)
+    turn = ClientRound(config, client, request)
+    if config.strategy.pipeline.sum_only:
         return in_the_clear(turn, turn.masked_fit())
     reply = turn.reply(turn.fit(turn.samples(), turn.correction()))
     with span("records"):
         return pack_reply(reply, round=request.round, client=client.name)
 
 
-def _secure(setting: Setting, client: LocalClient) -> SecureClient:
+def _secure(config: ClientConfig, client: LocalClient) -> SecureClient:
     if client.enrolment is None:
         raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
 
     def fit(request: TrainRequest, shape: Shape) -> RingVector:
-        turn = Turn(setting, client, request)
+        turn = ClientRound(config, client, request)
         return turn.in_ring(turn.masked_fit(), shape)
 
     def complete(request: TrainRequest) -> TrainRequest:
-        return completed(request, setting.layers.layout, kept_constants(client.store))
+        return completed(request, config.layers.layout, kept_constants(client.store))
 
-    strategy = setting.strategy
+    strategy = config.strategy
     return SecureClient(
-        strategy.pipeline, setting.layers.layout, client.name, client.enrolment(), client.store.notes, fit,
+        strategy.pipeline, config.layers.layout, client.name, client.enrolment(), client.store.notes, fit,
         strategy.sampling.groups or 1, complete,
     )  # fmt: skip

@@ -13,9 +13,10 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
+from hedgerow.client.answer import identify, read_request, respond, whole_request
+from hedgerow.client.answer_many import answer_many
 from hedgerow.client.capabilities import chooses, require, trains_many
-from hedgerow.client.client_round import LocalClient, Sent, Setting, Turn, honest
+from hedgerow.client.client_round import ClientConfig, LocalClient, Sent, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
@@ -26,9 +27,9 @@ from hedgerow.client.trainer import Trainer, check_learner
 from hedgerow.client.trainers import trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
-from hedgerow.spans import span, spanned
+from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Model, Vector
+from hedgerow.types import Deployment, Model
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -124,7 +125,7 @@ class FederatedClient(ClientApp):
         self.query()(self._identify)
         self.train()(self._respond)
         self.evaluate()(self._evaluate)
-        if strategy.pipeline.only_sum:
+        if strategy.pipeline.sum_only:
             for stage in STAGES:
                 self.train(stage)(self._respond)
 
@@ -133,7 +134,7 @@ class FederatedClient(ClientApp):
         if self._guard is None:
             return super().__call__(message, context)
         strategy, asked = self._strategy, message.metadata
-        private = strategy.pipeline.only_sum or strategy.private or strategy.local.sample_noise > 0
+        private = strategy.pipeline.sum_only or strategy.private or strategy.local.sample_noise > 0
         with discreet():
             guard = self._guard(context.node_config)
         with discreet(private or guard.discreet), guard.alone(asked.message_type):
@@ -151,9 +152,9 @@ class FederatedClient(ClientApp):
         return trainer_of(self._task)
 
     @cached_property
-    def _setting(self) -> Setting:
+    def _config(self) -> ClientConfig:
         seeded, unmasked = self._deployment.seeded, not self._deployment.masks
-        return Setting(self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial)
+        return ClientConfig(self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial)
 
     @cached_property
     def _data(self) -> ClientData:
@@ -190,7 +191,7 @@ class FederatedClient(ClientApp):
             log.warning("clients are trained one after another: each has personal layers, %s", personal)
         return many and not personal and not local.sample_noise
 
-    def settle(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
+    def autotune(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is to be chosen: once, before other processes do it differently.
 
         Args:
@@ -203,7 +204,7 @@ class FederatedClient(ClientApp):
         trainer = self._trainer
         if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
             return False
-        request = read_request(self._setting, from_flower(message.content))
+        request = read_request(self._config, from_flower(message.content))
         with generators.undisturbed():
             clients = []
             for context in contexts():
@@ -231,43 +232,16 @@ class FederatedClient(ClientApp):
             says, not packed into a message, where there is no mask; an
             exception where that client failed.
         """
-        trainer = self._trainer
-        assert trains_many(trainer)
         with span("records"):
-            request = read_request(self._setting, from_flower(messages[0].content))
-        turns: dict[str, tuple[int, Turn]] = {}
-        corrections: dict[str, Vector] = {}
-        clients = []
-        for position, context in enumerate(contexts):
-            try:
-                turn = Turn(self._setting, self._client(context), request)
-                name, samples = turn.client, turn.samples()
-                if name in turns:
-                    raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-                if correction := turn.correction():
-                    corrections[name] = correction["correction"]
-            except Exception as error:  # what the data's loader raises: that client's, and not the others'
-                yield position, error
-                continue
-            turns[name] = position, turn
-            clients.append((name, samples))
-        extra = {"corrections": corrections} if corrections else {}
-        fits = trainer.fit_many(
-            request.model, clients, self._strategy.local, seed=request.seed, round=request.round, **extra
-        )
-        for name, fit in spanned("train", fits):
-            position, turn = turns.pop(name)  # with what it has read of the client's state
-            fit = turn.hidden(fit)
-            if isinstance(fit, Exception):
-                yield position, fit
+            request = read_request(self._config, from_flower(messages[0].content))
+        clients = [partial(self._client, context) for context in contexts]
+        for position, answer in answer_many(self._config, clients, request):
+            if isinstance(answer, Reply | Exception):
+                yield position, answer
                 continue
             try:
-                if self._strategy.pipeline.only_sum:
-                    sent = to_flower(in_the_clear(turn, fit))
-                    yield position, Message(sent, reply_to=messages[position])
-                else:
-                    yield position, turn.reply(fit)
-            except Exception as error:  # whatever a plug-in's encode raises
+                yield position, Message(to_flower(answer), reply_to=messages[position])
+            except Exception as error:
                 yield position, error
 
     def _identify(self, message: Message, context: Context) -> Message:
@@ -276,7 +250,7 @@ class FederatedClient(ClientApp):
     def _respond(self, message: Message, context: Context) -> Message:
         with span("records"):
             content = from_flower(message.content)
-        answer = respond(self._setting, self._client(context), message.metadata.message_type, content)
+        answer = respond(self._config, self._client(context), message.metadata.message_type, content)
         with span("records"):
             return Message(to_flower(answer), reply_to=message)
 
@@ -291,13 +265,13 @@ class FederatedClient(ClientApp):
             name, lambda: self._data.samples(name),
             state_store(context, folder, name, guard.folder if guard else None),
             account_file(guard, folder, name) if noisy else None,
-            partial(self._enrolment, context, name) if self._strategy.pipeline.only_sum else None,
+            partial(self._enrolment, context, name) if self._strategy.pipeline.sum_only else None,
         )  # fmt: skip
 
     def _evaluate(self, message: Message, context: Context) -> Message:
         with span("records"):
             client = self._client(context)
-            request = whole_request(self._setting, client, from_flower(message.content))
-        measured = evaluation.measure(self._setting, client, self._data, request)
+            request = whole_request(self._config, client, from_flower(message.content))
+        measured = evaluation.measure(self._config, client, self._data, request)
         reply = pack_evaluation(measured, round=request.round, client=client.name)
         return Message(to_flower(reply), reply_to=message)

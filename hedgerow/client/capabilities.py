@@ -6,10 +6,10 @@ that leaves out the proximal term would turn FedProx into FedAvg.
 
 from typing import Any, TypeGuard
 
-from hedgerow.checks import did_you_mean
 from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
+from hedgerow.wording import did_you_mean
 
 _METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
 """What a trainer must have for a name that it declares."""

@@ -1,4 +1,4 @@
-"""One client's turn in a round: what it brings, spends, sends and keeps."""
+"""One client's round: what it brings, spends, sends and keeps."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -53,8 +53,8 @@ def honest(request: TrainRequest, client: str, fit: Fit) -> Fit:
 
 @final
 @dataclass(frozen=True)
-class Setting:
-    """What is the same in every turn of every client.
+class ClientConfig:
+    """What is the same in every round of every client.
 
     Attributes:
         strategy: the same as the server's.
@@ -84,6 +84,12 @@ class Setting:
         return "state" in supported(self.trainer)
 
     @cached_property
+    def hides_failures(self) -> bool:
+        """Whether clients add noise, which would not hide that one of them has failed."""
+        noise = self.strategy.pipeline.protection.noise
+        return noise is not None and noise.min_honest > 0
+
+    @cached_property
     def layers(self) -> PersonalLayers:
         """The clients' own; and the layout of what travels."""
         return PersonalLayers(self.trainer, self.strategy, self.initial)
@@ -111,10 +117,10 @@ class LocalClient:
 
 @final
 @dataclass(frozen=True)
-class Turn:
+class ClientRound:
     """One client in one round."""
 
-    setting: Setting
+    config: ClientConfig
     here: LocalClient
     request: TrainRequest
 
@@ -129,7 +135,7 @@ class Turn:
 
     def correction(self) -> dict[str, Vector]:
         """The trainer's argument `correction`, where a stream corrects the gradients."""
-        streams = [s for s in self.setting.strategy.streams if s.correction is not None]
+        streams = [s for s in self.config.strategy.streams if s.correction is not None]
         if not streams:
             return {}
         kept = self._before
@@ -138,14 +144,14 @@ class Turn:
                 Before(
                     self.request.streams.get(stream.name, _NONE),
                     kept.get(stream.name, {}),
-                    self.setting.layers.layout,
+                    self.config.layers.layout,
                     self.request.uncounted.get(self.client, 0),
                 )
             )
             for stream in streams
             if stream.correction is not None
         ]
-        return {"correction": self.setting.layers.spread(sum(found[1:], start=found[0]))}
+        return {"correction": self.config.layers.spread(sum(found[1:], start=found[0]))}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
         """Train, within the client's budget where it has one.
@@ -154,23 +160,23 @@ class Turn:
             BudgetSpent: one more round would pass it.
             ValueError: the trainer cannot train.
         """
-        request, local = self.request, self.setting.strategy.local
+        request, local = self.request, self.config.strategy.local
         options: dict[str, Any] = dict(correction)
-        if self.setting.keeps_training:
+        if self.config.keeps_training:
             options["state"] = self._before.get(TRAINER, {})
         own = self._spend() if local.sample_noise else None
         if own is not None:
-            options["seeded_noise"] = self.setting.seeded_noise
-        layers = self.setting.layers
+            options["seeded_noise"] = self.config.seeded_noise
+        layers = self.config.layers
         model = layers.whole(request.model, self._before if layers.split.personal else {}, request.seed)
         with span("train"):
-            if self.setting.seeded_noise:  # for a trainer that draws from the global generators
+            if self.config.seeded_noise:  # for a trainer that draws from the global generators
                 generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
-            fit = self.setting.trainer.fit(
+            fit = self.config.trainer.fit(
                 model, samples, local,
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
-        if own is not None and self.setting.seeded_noise:
+        if own is not None and self.config.seeded_noise:
             own.record(request.round, fit)
         return fit
 
@@ -192,15 +198,14 @@ class Turn:
         Whoever chooses the model chooses what diverges on which samples, and
         that a client has failed no noise would hide.
         """
-        noise = self.setting.strategy.pipeline.protection.noise
-        if noise is None or not noise.fewest:
+        if not self.config.hides_failures:
             return found
         if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
             found = Diverged(f"client {self.client!r}: its update is not finite")
         if not isinstance(found, Diverged):
             return found
         log.error("%s; it counts as nothing learned", found)
-        return Fit(np.zeros(self.setting.trainer.layout.dimension, np.float32), _NONE, 1)
+        return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
@@ -210,7 +215,7 @@ class Turn:
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
         payload, shared, _ = self._encode(fit)
-        return to_ring(payload, shared, shape, self.setting.strategy.pipeline)
+        return to_ring(payload, shared, shape, self.config.strategy.pipeline)
 
     @property
     def _kept(self) -> ClientState:
@@ -223,7 +228,7 @@ class Turn:
 
     def _spend(self) -> account.Account:
         """The account, in which a round of a real client stands before it trains: that it fails tells too."""
-        file, seeded = self._account_file(), self.setting.seeded_noise
+        file, seeded = self._account_file(), self.config.seeded_noise
         with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
             own = self._account()
             own.check()
@@ -232,7 +237,7 @@ class Turn:
         return own
 
     def _account(self) -> account.Account:
-        file, local, seeded = self._account_file(), self.setting.strategy.local, self.setting.seeded_noise
+        file, local, seeded = self._account_file(), self.config.strategy.local, self.config.seeded_noise
         if file is None:
             kept = self._before.get(account.STATE, {})
             ledger = account.remembered(local, kept)
@@ -242,22 +247,22 @@ class Turn:
 
     def _account_file(self) -> Path | None:
         """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
-        return account.require_file(self.here.account, seeded=self.setting.seeded_noise)
+        return account.require_file(self.here.account, seeded=self.config.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, Fit, dict[str, Vector]]:
         """The encoded delta, what of the fit travels, and what is sent of each stream; the state is kept."""
-        strategy, request, layout = self.setting.strategy, self.request, self.setting.layers.layout
+        strategy, request, layout = self.config.strategy, self.request, self.config.layers.layout
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
-            keeps_training = self.setting.keeps_training
+            keeps_training = self.config.keeps_training
             stateful = strategy.stateful or counted or keeps_training
             before = self._before if stateful else {}
-            shared, layers = self.setting.layers.leave(fit, before, request.seed)
-            fit = self.setting.sent(request, self.client, shared)
+            shared, layers = self.config.layers.leave(fit, before, request.seed)
+            fit = self.config.sent(request, self.client, shared)
             steps = strategy.local.steps(fit.num_examples)
             where = RoundContext(
                 request.seed, request.round, Client(self.client), layout, fit.num_examples,
-                self.setting.seeded_noise, steps,
+                self.config.seeded_noise, steps,
             )  # fmt: skip
             payload, residuals = encode(
                 strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite

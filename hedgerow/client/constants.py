@@ -25,7 +25,7 @@ log = logging.getLogger("hedgerow")
 
 _KEPT = 2
 NAME = "constants"
-"""Of their folder, and of their array in its files."""
+"""The name of their folder, and of their array in its files."""
 
 
 class LacksConstants(Refused):
@@ -112,7 +112,7 @@ class InNotes:
         self._notes = notes
 
     def load(self, hash: str) -> Vector | None:
-        """Those of this hash."""
+        """The constants with this hash; `None` where they are not kept."""
         found = self._notes.get(self._KEY, {}).get(hash)
         return None if found is None else np.frombuffer(found, "<f4").astype(np.float32, copy=False)
 

@@ -8,6 +8,7 @@ from hedgerow import checks, generators
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.types import ClientNames, Samples
+from hedgerow.wording import shown
 
 
 class ClientData(Protocol):
@@ -41,7 +42,7 @@ def check_data(data: object, name: str, *, or_function: bool = False) -> None:
     listed = isinstance(names, Sequence) and not isinstance(names, str)
     if not listed or not all(isinstance(each, str) for each in names) or len(set(names)) < len(names):
         raise ValueError(
-            f"names of {name} is {checks.shown(names)}; it must be a list of different texts, one a client"
+            f"names of {name} is {shown(names)}; it must be a list of different texts, one a client"
         )
 
 
@@ -145,9 +146,10 @@ def client_samples(client: str, load: Callable[[], Samples]) -> Samples:
 
 
 def _are_samples(client: str, given: Any) -> Samples:
-    if not isinstance(given, Samples):  # else it is done once for each client of a round
-        checks.has(
-            ("x", "y", "__len__"), "Samples, such as Samples(x, y)", **{f"data of client {client!r}": given}
-        )
+    if isinstance(given, Samples):
+        return given
+    checks.has(
+        ("x", "y", "__len__"), "Samples, such as Samples(x, y)", **{f"data of client {client!r}": given}
+    )
     samples: Samples = given
     return samples

@@ -1,7 +1,7 @@
 """One client measures the model of a round on the samples that it holds out."""
 
 from hedgerow import generators
-from hedgerow.client.client_round import LocalClient, Setting
+from hedgerow.client.client_round import ClientConfig, LocalClient
 from hedgerow.client.data import ClientData, held_out_samples
 from hedgerow.client.personal import personal_model
 from hedgerow.rng import integer_seed
@@ -12,11 +12,11 @@ from hedgerow.types.evaluation import Measured
 from hedgerow.wire.messages import TrainRequest
 
 
-def measure(setting: Setting, client: LocalClient, data: ClientData, request: TrainRequest) -> Measured:
+def measure(config: ClientConfig, client: LocalClient, data: ClientData, request: TrainRequest) -> Measured:
     """What a client tells of a model, with its own layers where some are personal.
 
     Args:
-        setting: with the strategy; one that masks or promises an epsilon has nothing told.
+        config: with the strategy; one that masks or promises an epsilon has nothing told.
         data: holds out samples of this client.
         request: with the model.
 
@@ -24,13 +24,13 @@ def measure(setting: Setting, client: LocalClient, data: ClientData, request: Tr
         NotMasked: the strategy protects what a client would tell.
         ValueError: the client holds no samples out, or they do not fit the model.
     """
-    if refused := refuse_client_evaluation(setting.strategy):
+    if refused := refuse_client_evaluation(config.strategy):
         raise NotMasked(f"the server asks what a model does on this client's samples; {refused}")
     samples = held_out_samples(data, client.name)
     # What the client has of the round that made the model is before the next one.
     seed, round = request.seed, request.round
-    model = personal_model(setting.layers, client.store.rounds, request.model, seed=seed, round=round + 1)
+    model = personal_model(config.layers, client.store.rounds, request.model, seed=seed, round=round + 1)
     with span("evaluate"):
-        if setting.seeded_noise:
+        if config.seeded_noise:
             generators.seed(integer_seed(seed, "evaluate", round=round, client=client.name))
-        return Measured(len(samples), setting.trainer.evaluate(model, samples))
+        return Measured(len(samples), config.trainer.evaluate(model, samples))

@@ -42,7 +42,7 @@ class PersonalLayers:
 
     @property
     def layout(self) -> Layout:
-        """Of what travels."""
+        """The layout of what travels."""
         return self.split.shared
 
     def leave(self, fit: Fit, before: State, seed: int) -> tuple[Fit, State]:

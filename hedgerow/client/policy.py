@@ -161,7 +161,7 @@ def client_event(strategy: Strategy) -> Event | None:
     it likes: no chance and no order of rounds is counted on.
     """
     noise = strategy.pipeline.protection.noise
-    if noise is None or not noise.fewest or not strategy.pipeline.only_sum:
+    if noise is None or not noise.min_honest or not strategy.pipeline.sum_only:
         return None
     return mechanism(noise.event(strategy.sampling, 0, None))
 
@@ -218,7 +218,7 @@ def _clear(asked: _Asked) -> str:
         return ""
     if asked.kind == "train":
         return "the device sends no update in the clear"
-    return "" if asked.strategy.pipeline.only_sum else "the strategy does not mask"
+    return "" if asked.strategy.pipeline.sum_only else "the strategy does not mask"
 
 
 def _statistics(asked: _Asked) -> str:
@@ -226,7 +226,7 @@ def _statistics(asked: _Asked) -> str:
         return ""
     if asked.measures:
         return "to measure a model tells loss and number of samples"
-    told = not asked.strategy.pipeline.only_sum and not asked.strategy.local.sample_noise
+    told = not asked.strategy.pipeline.sum_only and not asked.strategy.local.sample_noise
     return "an update in the clear tells loss and number of samples" if told else ""
 
 

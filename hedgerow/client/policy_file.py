@@ -12,9 +12,9 @@ from typing import Any
 
 import tomli_w
 
-from hedgerow.checks import did_you_mean
 from hedgerow.client.policy import Policy, PolicyError
 from hedgerow.files import who_else_can_write
+from hedgerow.wording import did_you_mean
 
 NAME = "policy.toml"
 

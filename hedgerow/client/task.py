@@ -6,6 +6,7 @@ from types import NoneType
 from typing import Any
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 _NOT_COUNTED = -100
 """A target that torch's cross entropy leaves out."""
@@ -113,21 +114,21 @@ class Task:
             )
         if self.loss is not None and (isinstance(self.loss, type) or not callable(self.loss)):
             raise ValueError(
-                f"loss is {checks.shown(self.loss)}; it must be a function of outputs and targets, such as"
+                f"loss is {shown(self.loss)}; it must be a function of outputs and targets, such as"
                 " squared_error or torch.nn.MSELoss(), or None"
             )
         checks.kind((Mapping, NoneType), ", such as {'accuracy': accuracy}", metrics=self.metrics)
         for name, metric in self.measures.items():
             if name == "loss" or not isinstance(name, str) or not callable(metric):
                 raise ValueError(
-                    f"metrics has {name!r}: {checks.shown(metric)}; a metric is a function of outputs and"
+                    f"metrics has {name!r}: {shown(metric)}; a metric is a function of outputs and"
                     " targets, under any name but 'loss'"
                 )
         for argument in ("statistics", "constants"):
             names = getattr(self, argument)
             if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
                 raise ValueError(
-                    f"{argument} is {checks.shown(names)}; it must be a list of names, such as ['codebook.*']"
+                    f"{argument} is {shown(names)}; it must be a list of names, such as ['codebook.*']"
                 )
 
     @property

@@ -20,13 +20,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hedgerow.checks import did_you_mean
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
+from hedgerow.wording import did_you_mean
 
 _FILE = "members.json"
 

@@ -15,6 +15,7 @@ from hedgerow.datasets.fashion_mnist import scaled
 from hedgerow.datasets.packing import DataFileError
 from hedgerow.rng import generator
 from hedgerow.types import Samples
+from hedgerow.wording import shown
 
 HoldOut: TypeAlias = float | tuple[ArrayLike, ArrayLike]
 
@@ -76,7 +77,7 @@ def from_arrays(
     if isinstance(test, tuple) and len(test) != 2:
         raise ValueError(f"test has {len(test)} parts; it must be (x, y), or a fraction such as 0.2")
     if not isinstance(test, tuple) and not checks.is_number(test):
-        raise ValueError(f"test is {checks.shown(test)}; it must be (x, y), or a fraction such as 0.2")
+        raise ValueError(f"test is {shown(test)}; it must be (x, y), or a fraction such as 0.2")
     values, labels = _values("x", x), targets.column("y", y)
     _check_rows("y", labels, len(values))
     parts = [(values, labels)]
@@ -181,7 +182,7 @@ def _of_objects(what: str, values: NDArray[Any]) -> NDArray[np.float64]:
                     raise targets.missing(what, row) from None
                 if not checks.is_number(value):
                     raise ValueError(
-                        f"{what} row {row} holds {checks.shown(value)}; it must be numbers: turn dates,"
+                        f"{what} row {row} holds {shown(value)}; it must be numbers: turn dates,"
                         " texts and categories into numbers, or leave their column out"
                     ) from None
         raise ValueError(f"{what} holds a number that float64 cannot hold") from None

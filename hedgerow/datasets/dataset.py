@@ -13,6 +13,7 @@ from hedgerow.datasets.held_out import hold_out_of
 from hedgerow.datasets.positions import check_range, places
 from hedgerow.rng import integer_seed
 from hedgerow.types import Samples
+from hedgerow.wording import did_you_mean
 
 Indices: TypeAlias = NDArray[np.int64]
 Split: TypeAlias = tuple[tuple[str, ...], tuple[Indices, ...]]
@@ -277,10 +278,9 @@ class Federation:
     def _place(self, name: str) -> int:
         place = self._places.get(name)
         if place is None:
-            near = checks.did_you_mean(name, self.names)
             raise ValueError(
                 f"there is no client {name!r}; there are {len(self)}, from {self.names[0]!r} to"
-                f" {self.names[-1]!r}.{near}"
+                f" {self.names[-1]!r}.{did_you_mean(name, self.names)}"
             )
         return place
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hedgerow import checks, generators
-from hedgerow.checks import did_you_mean
 from hedgerow.datasets.arrays import from_npz
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.folder import from_folder
@@ -14,6 +13,7 @@ from hedgerow.datasets.own import as_dataset, find_function, is_own
 from hedgerow.datasets.tables import from_csv, from_parquet
 from hedgerow.registry import Registry
 from hedgerow.rng import integer_seed
+from hedgerow.wording import did_you_mean
 
 DATASETS = Registry(
     "data set",

@@ -123,7 +123,7 @@ def _checked(name: str, what: str, samples: Any) -> Samples:
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """As data sets hold them: int64 or float32."""
+    """Targets as data sets hold them: int64 or float32."""
     whole = np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_
     return values.astype(np.int64 if whole else np.float32, copy=False)
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.checks import did_you_mean
 from hedgerow.datasets.arrays import read_npz
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.folder import class_folders, picture_files, read_picture
@@ -15,6 +14,7 @@ from hedgerow.datasets.packing import DataFileError
 from hedgerow.datasets.tables import as_number, read_rows
 from hedgerow.recipe.own_data import DoesNotFit, OwnSchema
 from hedgerow.types import Samples
+from hedgerow.wording import did_you_mean
 
 
 def load_own(path: str | Path, schema: OwnSchema) -> Samples:

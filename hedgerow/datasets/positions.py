@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 
 def places(what: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -11,7 +12,7 @@ def places(what: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
     found: NDArray[np.int64] = checks.array(**{what: values})
     if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
         raise ValueError(
-            f"{what} is {checks.shown(values)} of the type {found.dtype}; it must be (n,) whole numbers"
+            f"{what} is {shown(values)} of the type {found.dtype}; it must be (n,) whole numbers"
         )
     return found.astype(np.int64, copy=False)
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.checks import did_you_mean
 from hedgerow.datasets import targets
 from hedgerow.datasets.arrays import from_arrays
 from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.packing import DataFileError
+from hedgerow.wording import did_you_mean
 
 _LARGEST = float(np.finfo(np.float32).max)
 _UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # as pandas writes and reads its index

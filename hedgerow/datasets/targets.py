@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 TASKS = ("classification", "regression")
 
 MOST_EMPTY_CLASSES = 1000
-"""Whole numbers are classes from 0 to the largest; with more than so many unused ones they are refused."""
+"""Whole numbers are classes from 0 to the largest; with more unused ones than this they are refused."""
 
 _FEW_VALUES = 20
 _LARGEST = float(np.finfo(np.float32).max)
@@ -36,7 +37,7 @@ def column(what: str, values: ArrayLike) -> NDArray[Any]:
     """
     array: NDArray[Any] = checks.array(**{what: values})
     if array.ndim < 1:
-        raise ValueError(f"{what} is {checks.shown(values)}; it must be a column, one value for each sample")
+        raise ValueError(f"{what} is {shown(values)}; it must be a column, one value for each sample")
     if array.dtype.kind in "UOT":
         # In a list with a text, numpy makes a text of everything, also of what is missing.
         return _of_objects(what, np.asarray(values, object))
@@ -136,7 +137,7 @@ def _given(classes: Any) -> tuple[str, ...]:
     names = tuple(classes) if several and getattr(classes, "ndim", 1) == 1 else ()
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError(
-            f"classes is {checks.shown(classes)}; it must be different texts, or how many classes there are:"
+            f"classes is {shown(classes)}; it must be different texts, or how many classes there are:"
             f" {_TO_NAMES}"
         )
     return tuple(map(str, names))

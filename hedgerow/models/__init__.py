@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from hedgerow.checks import did_you_mean
 from hedgerow.own_code import find_own
 from hedgerow.registry import Registry
+from hedgerow.wording import did_you_mean
 
 MODELS = Registry(
     "model",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from hedgerow.client.answer import identify, respond, whole_request
-from hedgerow.client.client_round import LocalClient, Setting
+from hedgerow.client.client_round import ClientConfig, LocalClient
 from hedgerow.client.constants import NAME as CONSTANTS
 from hedgerow.client.data import ClientData
 from hedgerow.client.discretion import discreet
@@ -146,14 +146,14 @@ class _Run:
             return identify(client)
         trainer = self._made()
         try:
-            setting = Setting(self.described.strategy, trainer)
+            config = ClientConfig(self.described.strategy, trainer)
         except ValueError as error:
             raise CannotTrain(str(error)) from error
         if kind != "evaluate":
-            return respond(setting, client, kind, content)
-        request = whole_request(setting, client, content)
+            return respond(config, client, kind, content)
+        request = whole_request(config, client, content)
         with _fitting():
-            measured = measure(setting, client, self.data, request)
+            measured = measure(config, client, self.data, request)
         return pack_evaluation(measured, round=request.round, client=client.name)
 
     def _made(self) -> Trainer:

@@ -134,7 +134,7 @@ def skellam_divergence(event: Skellam, order: int) -> float:
 def counted_epsilon(
     event: Once, count: int, delta: float, grid: float = GRID, adjacency: str = "zero_out"
 ) -> float:
-    """The epsilon of so many equal releases: as `epsilon`, without a list of them.
+    """The epsilon of `count` equal releases: as `epsilon`, without a list of them.
 
     Losses are rounded up to multiples of `grid`, or more. One ten times `GRID`
     is ten times as fast, and never below.
@@ -146,12 +146,12 @@ def counted_epsilon(
 
 
 def counted_renyi(event: Once, count: int, delta: float, adjacency: str = "zero_out") -> float:
-    """The epsilon of so many equal releases, as `renyi_epsilon`."""
+    """The epsilon of `count` equal releases, as `renyi_epsilon`."""
     return _renyi({event: count}, delta, adjacency)
 
 
 def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zero_out") -> float:
-    """The delta for which so many equal releases have this epsilon; 1 where there is none."""
+    """The delta for which `count` equal releases have this epsilon; 1 where there is none."""
     grid = _grid({event: count}, _SMALL_DELTA, adjacency)
     if grid is not None and not isinstance(event, Skellam):
         return float(_composed(event, count, grid, adjacency).get_delta_for_epsilon(epsilon))

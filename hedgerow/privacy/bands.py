@@ -38,7 +38,7 @@ def optimal_bands(number: int, rounds: int) -> tuple[float, ...]:
     cut off after `number` bands, and improves it by BFGS. To 4 decimal places.
 
     Args:
-        number: bands, `b`; at least so many rounds lie between two of a client.
+        number: bands, `b`; two rounds of a client are at least `b` rounds apart.
         rounds: for which it is made; it also serves fewer, or more.
 
     Raises:

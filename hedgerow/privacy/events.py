@@ -62,7 +62,7 @@ class PoissonSampled:
 
 @dataclass(frozen=True)
 class Cyclic:
-    """A release in a run in which a client takes part every so many rounds, at most.
+    """A release in a run in which a client takes part once in `groups` rounds, at most.
 
     The noise of a round may be correlated with that of the last `groups - 1`
     rounds, never of more.

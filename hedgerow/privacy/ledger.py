@@ -56,11 +56,11 @@ class Ledger:
 
     @property
     def epsilon(self) -> float:
-        """Of all releases together, for the budget's delta."""
+        """The epsilon of all releases together, for the budget's delta."""
         return self._epsilon(self._counted())
 
     def allows(self, event: Event, times: int = 1) -> bool:
-        """Whether so many more such releases stay within the budget."""
+        """Whether `times` more such releases stay within the budget."""
         return self.budget.epsilon is None or self._after(event, times) <= self.budget.epsilon
 
     def record(

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from hedgerow.checks import did_you_mean
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline, parse_sampling
 from hedgerow.strategies.presets import PRESETS
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
+from hedgerow.wording import did_you_mean
 
 Description = dict[str, Any]
 """What JSON can hold."""

@@ -11,7 +11,7 @@ from hedgerow.ring.packing import Bytes, pack, packed_bytes, unpack
 from hedgerow.types import PayloadError
 
 MOST_BITS = 32
-"""Of the widest ring."""
+"""Bits of the widest ring."""
 
 Lanes = NDArray[np.unsignedinteger[Any]]
 
@@ -37,7 +37,7 @@ class Ring:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of a lane."""
+        """The type of a lane."""
         return np.dtype("u1" if self.bits <= 8 else "<u2" if self.bits <= 16 else "<u4")
 
     def put(self, numbers: NDArray[np.signedinteger[Any]]) -> Lanes:
@@ -67,7 +67,7 @@ class Ring:
         """Undo `pack`.
 
         Raises:
-            PayloadError: it is not the packing of so many numbers.
+            PayloadError: it is not the packing of that number of values.
         """
         if len(packed) != packed_bytes(count, self.bits):
             raise PayloadError(
@@ -83,7 +83,7 @@ def ring_for(clients: int, weight: int, largest: int) -> Ring:
     """The smallest ring in which a sum cannot overflow.
 
     A sum of `clients` numbers, each of size at most `weight * largest`, lies
-    between `-n w l` and `n w l`: so many different numbers fit into the ring.
+    between `-n w l` and `n w l`: the ring must hold that many different numbers.
 
     Raises:
         ValueError: it would be wider than 32 bits.

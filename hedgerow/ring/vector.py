@@ -12,9 +12,9 @@ from hedgerow.types import Arrays, PayloadError
 Words = NDArray[np.uint64]
 
 MOST_CLIENTS = 4096
-"""Of a cohort under a mask."""
+"""The most clients that a cohort under a mask may have."""
 
-FRACTION_BITS = 20
+RING_FRACTION_BITS = 20
 """Metrics and buffers are multiples of 2**-20."""
 
 
@@ -103,13 +103,13 @@ class RingSum:
         for place, name in enumerate(self.shape.metrics):
             examples, total = (int(number) for number in signed[1 + 2 * place : 3 + 2 * place])
             if examples > 0:
-                means[name] = total / examples / 2**FRACTION_BITS
+                means[name] = total / examples / 2**RING_FRACTION_BITS
         return means
 
     def buffers(self) -> NDArray[np.float32]:
         """The weighted mean of the buffers, `(b,)`."""
         signed = self.words.view(np.int64)[self.shape.words - self.shape.buffers :]
-        return (signed / (self.weight * 2.0**FRACTION_BITS)).astype(np.float32)
+        return (signed / (self.weight * 2.0**RING_FRACTION_BITS)).astype(np.float32)
 
 
 def open_payload(vector: RingVector, shape: Shape) -> Arrays:

@@ -185,7 +185,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Unmask:
-    """The list, and the signatures of so many survivors that no other list can have as many."""
+    """The list, and the signatures of enough survivors that no other list can have as many."""
 
     survivors: Survivors
     signers: tuple[Signer, ...]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import final
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import Shape
 from hedgerow.secure.errors import Malformed, UnknownIdentity, WrongIdentity
 from hedgerow.secure.primitives import Random, identity_key, weak_identity

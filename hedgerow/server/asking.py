@@ -36,7 +36,7 @@ class Asked:
 
 def check_asking(strategy: Strategy, options: RunOptions) -> None:
     """Raise `ValueError` where more would be asked than the strategy's protection allows for."""
-    kind = "masked" if strategy.pipeline.only_sum else "private" if strategy.private else ""
+    kind = "masked" if strategy.pipeline.sum_only else "private" if strategy.private else ""
     for name in ("over_select", "retry"):
         if kind and (value := getattr(options, name)):
             why = "a device answers once" if kind == "masked" else "a cohort is as the ledger has it"

@@ -8,7 +8,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from hedgerow import checks, records
-from hedgerow.server.collect import MOST_IN_METRICS, collect
+from hedgerow.server.collect import collect
+from hedgerow.server.collector import MOST_IN_METRICS
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.server.request import Constants, make_request
 from hedgerow.strategies.measuring import refuse_client_evaluation

@@ -7,7 +7,7 @@ from flwr.serverapp import Grid
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.server import private
 from hedgerow.server.announced import Announced
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.plain import PlainRounds
@@ -41,7 +41,7 @@ def kind_of(
     """
     deployment, timeout = options.deployment or Deployment.REAL, options.timeout
     inner: private.Gathers
-    if strategy.pipeline.only_sum:
+    if strategy.pipeline.sum_only:
         # Simulated clients answer a round that is run again; real ones do not.
         announced = Announced.of(folder if deployment is Deployment.REAL else None)
         masked = StartMasked(strategy, layout, seed)

@@ -9,7 +9,7 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from hedgerow import records
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, read_vector
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
@@ -65,7 +65,7 @@ class MaskedCollector:
         clients: size of the whole cohort.
 
     Raises:
-        ValueError: no ring holds the sum of so many clients.
+        ValueError: no ring holds the sum of that many clients.
     """
 
     def __init__(self, start: "StartMasked", round: int, clients: int) -> None:
@@ -106,7 +106,7 @@ class MaskedCollector:
         return {}, {"values": self.shape.ring.reduced(found.values.copy()), "words": found.words}
 
     def restore(self, arrays: Arrays, counted: int) -> None:
-        """Take a recorded sum of so many clients in.
+        """Take in a recorded sum of `counted` clients.
 
         Raises:
             PayloadError: it is of another shape.
@@ -144,5 +144,5 @@ class StartMasked:
         return found
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> MaskedCollector:
-        """A collector for one round of a cohort of so many clients."""
+        """A collector for one round of a cohort of `clients` clients."""
         return MaskedCollector(self, round, clients)

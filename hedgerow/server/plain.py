@@ -6,7 +6,8 @@ from typing import Any, final
 
 from flwr.serverapp import Grid
 
-from hedgerow.server.collect import Start, collect
+from hedgerow.server.collect import collect
+from hedgerow.server.collector import Start
 from hedgerow.server.request import Constants, make_request
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.types import ServerState

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hedgerow import rng
 from hedgerow.privacy.events import Event
 from hedgerow.privacy.ledger import Ledger, LedgerError
-from hedgerow.server.collect import Collector
+from hedgerow.server.collector import Collector
 from hedgerow.server.round_kind import Cohort, Counted, Replies, RoundKind
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.aggregates.mean import FixedPointMean
@@ -30,7 +30,7 @@ RELEASED = "released"
 @final
 @dataclass(frozen=True)
 class Bounded:
-    """Each payload is decoded, and clipped here too: what a `Release` lets a client add."""
+    """Each payload is decoded, and clipped here too: what a `NoisyAggregation` lets a client add."""
 
     norm: float
     # A mean of the clients' metrics would be a release without noise.
@@ -63,7 +63,7 @@ class StartBounded:
     seed: int
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> "BoundedCollector":
-        """A collector for one round of a cohort of so many clients; `norm` bounds each."""
+        """A collector for one round of a cohort of `clients` clients; `norm` bounds each."""
         return BoundedCollector(Collector(self, round, clients, Bounded(*bounds)))
 
 
@@ -119,7 +119,7 @@ class PrivateRounds:
 
     @property
     def secure(self) -> str:
-        """As the inner one."""
+        """What the inner kind of round says."""
         return self.inner.secure
 
     @property
@@ -149,7 +149,7 @@ class PrivateRounds:
         return self.inner.announced(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """As the inner one."""
+        """Open the inner round."""
         self.inner.open(state, cohort)
 
     def close(self) -> "Released":
@@ -210,9 +210,9 @@ class Released:
             return "no client is connected"
         if self.replies.failed:
             return self.replies.failed
-        fewest, counted = self.rounds.strategy.release.noise.fewest, self.replies.counted
-        if counted < fewest:
-            return f"{counted} clients count, and the noise of {fewest} makes a sum private"
+        min_honest, counted = self.rounds.strategy.release.noise.min_honest, self.replies.counted
+        if counted < min_honest:
+            return f"{counted} clients count, and the noise of {min_honest} makes a sum private"
         return ""
 
 
@@ -244,7 +244,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
         )
     release, pipeline = strategy.release, strategy.pipeline
     release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
-    if pipeline.only_sum:
+    if pipeline.sum_only:
         shape_of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
     released = int(state.private[_RELEASES][0])
     if ledger.releases < released:

@@ -26,7 +26,8 @@ from safetensors.numpy import load, save
 from hedgerow import records
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint
-from hedgerow.server.collect import Collected, Collector, StartCollector
+from hedgerow.server.collected import Collected
+from hedgerow.server.collector import Collector, StartCollector
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Layout, Payload, ServerState
 from hedgerow.types.recording import Recording
@@ -53,21 +54,21 @@ class StartKeeping:
 
     @property
     def strategy(self) -> Strategy:
-        """Of the run."""
+        """The strategy of the run."""
         return self.inner.strategy
 
     @property
     def layout(self) -> Layout:
-        """Of the model."""
+        """The layout of the model."""
         return self.inner.layout
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """The seed of the run."""
         return self.inner.seed
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> "KeepingCollector":
-        """A collector for one round of a cohort of so many clients."""
+        """A collector for one round of a cohort of `clients` clients."""
         return KeepingCollector(self.inner(round, clients, *bounds), self, round)
 
 

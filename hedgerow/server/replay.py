@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from safetensors import SafetensorError
 
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.private import RELEASED
 from hedgerow.server.recording import Recorder, RecordingError, unpack
@@ -54,7 +54,7 @@ def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, foun
 def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Collector:
     """What the replies of a round were counted into."""
     layout, seed, clients = recorder.layout, recorder.seed, len(found.cohort)
-    if strategy.pipeline.only_sum:
+    if strategy.pipeline.sum_only:
         masked = StartMasked(strategy, layout, seed)(found.round, 0 if found.failed else clients)
         masked.restore(found.arrays, found.counted)
         return masked

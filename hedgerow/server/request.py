@@ -41,7 +41,7 @@ class Constants:
         return self._hash
 
     def packed(self, values: Vector) -> Array:
-        """As they are in a message."""
+        """The values as an array of a message."""
         self._take(values)
         return self._packed
 

@@ -93,7 +93,7 @@ class Roster:
 
         Raises:
             TimeoutError: they are not, `timeout` seconds later.
-            EveryClientFailed: so many nodes are there, and all refuse to say who they are, for one reason.
+            EveryClientFailed: enough nodes are there, and all refuse to say who they are, for one reason.
         """
         started = time.monotonic()
         while True:

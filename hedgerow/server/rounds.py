@@ -93,7 +93,7 @@ def rounds(
         seed: of the run; same seed, same run.
         roster: who is there; a new one by default.
         evaluate: measures the global model after a round; it has no personal layers.
-        evaluate_every: measures it after every so many rounds, and the last.
+        evaluate_every: rounds from one measurement to the next; the last is always measured.
         ledger: of a private strategy; one in memory by default.
         client_evaluation: which clients measure the model after a round, on
             the samples that they hold out, and when; `None` for none.

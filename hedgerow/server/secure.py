@@ -8,7 +8,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from hedgerow.records import from_flower, measure, to_flower
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import Shape, read_vector
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import Refused

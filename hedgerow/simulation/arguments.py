@@ -5,8 +5,9 @@ from types import NoneType
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.simulation.processes.limits import check_memory_limit
+from hedgerow.simulation.limits import check_memory_limit
 from hedgerow.simulation.ray.cluster import RayCluster
+from hedgerow.wording import shown
 
 
 def check_grid(
@@ -22,7 +23,7 @@ def check_grid(
         return
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise ValueError(
-            f"names is {checks.shown(names)}; it must be a list of texts, or a function of a client's number"
+            f"names is {shown(names)}; it must be a list of texts, or a function of a client's number"
         )
     if len(names) != num_clients:
         raise ValueError(f"there are {len(names)} names and {num_clients} clients; each needs one")

@@ -76,7 +76,7 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Absorb:
+class Merge:
     """Add what another worker collected, which then has it no longer.
 
     Attributes:
@@ -90,7 +90,7 @@ class Absorb:
     states: dict[int, RecordDict]
 
 
-Task: TypeAlias = Single | Block | Finish | Absorb
+Task: TypeAlias = Single | Block | Finish | Merge
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Absorbed:
+class Merged:
     """Whether what another worker collected was added; `False` where it could not be had."""
 
     whole: bool
@@ -155,7 +155,7 @@ class Lost:
     blameless: bool = False
 
 
-Outcome: TypeAlias = Answered | Done | Absorbed | Summed | Lost
+Outcome: TypeAlias = Answered | Done | Merged | Summed | Lost
 
 
 @final
@@ -176,7 +176,7 @@ class Runner:
         self._collector: Collector | None = None
         self._spans: list[spans.Span] = []
 
-    def tell(self, told: bytes | memoryview) -> None:
+    def receive(self, told: bytes | memoryview) -> None:
         """Begin a round: a `Round`, pickled."""
         self._round, self._collector = pickle.loads(told), None
 
@@ -194,7 +194,7 @@ class Runner:
         with self._recorded(self._round.recording), spans.span(spans.CLIENTS):
             return self._block(order, self._round)
 
-    def absorb(self, collected: Any, done: list[spans.Span]) -> None:
+    def merge(self, collected: Any, done: list[spans.Span]) -> None:
         """Add what another worker collected."""
         assert self._collector is not None
         self._collector.collected.merge(collected)

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 
 from hedgerow import generators
 from hedgerow.simulation import flower
-from hedgerow.simulation.processes.limits import OutOfMemory, ran_out_of_memory
+from hedgerow.simulation.limits import OutOfMemory, ran_out_of_memory
 
 Config: TypeAlias = Mapping[str, bool | float | int | str]
 App: TypeAlias = Callable[[Message, Context], Message]
@@ -43,14 +43,14 @@ class Request:
 class Clients:
     """Runs the clients of one app.
 
-    An app whose `at_once` is above 1 is given the messages of about so many
-    clients at once: `train_many(messages, contexts)` yields `(position, reply or
+    An app whose `at_once` is above 1 is given the messages of about that
+    many clients at once: `train_many(messages, contexts)` yields `(position, reply or
     exception)` for each, in any order; a reply need not be a message, where the
     server's collector knows what it is. The messages share one content, which it
     must not change. Where its `even` is true, the result of a client depends on no
     other, and all take about as long. Where its `seeds` is true, each client seeds
     the global generators before it draws from them. Before its first training, and before processes are made,
-    its `settle(message, contexts)` is called, if it has one; it tells whether
+    its `autotune(message, contexts)` is called, if it has one; it tells whether
     anything was settled now, and leaves the global generators as they were.
 
     Attributes:
@@ -82,17 +82,17 @@ class Clients:
         return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
 
     def parts(self, number: int, at_once: int, workers: int) -> list[slice]:
-        """How so many clients are split among so many workers."""
+        """How `number` clients are split among `workers` workers."""
         return batches(number, at_once, workers if getattr(self.app, "even", False) else 0)
 
-    def settle(self, request: Request, nodes: Sequence[int]) -> bool:
+    def autotune(self, request: Request, nodes: Sequence[int]) -> bool:
         """Let the app choose how it trains; True where it did, and processes made before do not know it."""
         app: Any = self.app
-        if request.message_type != "train" or not hasattr(app, "settle"):
+        if request.message_type != "train" or not hasattr(app, "autotune"):
             return False
         some = nodes[:_SOME]
         return bool(
-            app.settle(
+            app.autotune(
                 self._message(request, nodes[0]),
                 lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
             )
@@ -233,7 +233,7 @@ class Made(Sequence[Any]):
 
 
 def batches(clients: int, at_once: int, workers: int = 0) -> list[slice]:
-    """How so many clients are split where about so many are trained at once.
+    """How clients are split where about `at_once` of them are trained at once.
 
     Without `workers` it depends on nothing else, so that their number never
     shows: who trains beside a client may show in the last bits of its result.

@@ -12,12 +12,12 @@ from flwr.app import Message, RecordDict
 from hedgerow import spans
 from hedgerow.simulation import flower
 from hedgerow.simulation.client_runner import (
-    Absorb,
-    Absorbed,
     Answered,
     Block,
     Done,
     Lost,
+    Merge,
+    Merged,
     Round,
     Single,
     Start,
@@ -25,7 +25,7 @@ from hedgerow.simulation.client_runner import (
 )
 from hedgerow.simulation.clients import Clients, Request, keep
 from hedgerow.simulation.pool import Place, Pool
-from hedgerow.simulation.scheduler import ATTEMPTS, Share
+from hedgerow.simulation.scheduler import ATTEMPTS, RoundScheduler
 
 _SLACK = 2**16
 
@@ -65,7 +65,7 @@ class Workers:
         self._deaths: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        """Be at the place."""
+        """Connect to the machine or cluster."""
         with ExitStack() as entered:
             self.number = entered.enter_context(self._place.session(self._asked))
             entered.callback(self.close)
@@ -183,22 +183,22 @@ class Workers:
             pool = self._started(start, inbox=len(told) + _SLACK, outbox=outbox + _SLACK + 200 * len(asked))
         blocks = self._blocks(asked, request, pool)
         deadline = None if timeout is None else time.monotonic() + timeout
-        share = Share(own, request, self._clients.run_id, blocks, pool.lay_down(told))
+        scheduler = RoundScheduler(own, request, self._clients.run_id, blocks, pool.broadcast(told))
         try:
-            while share.hand_out(pool, late=deadline is not None and time.monotonic() > deadline):
+            while scheduler.hand_out(pool, late=deadline is not None and time.monotonic() > deadline):
                 for worker, outcome in pool.outcomes():
                     task, worker.task = worker.task, None
                     if isinstance(outcome, Done) and isinstance(task, Block):
-                        share.done(worker, [task], outcome.states)
-                    elif isinstance(outcome, Absorbed) and isinstance(task, Absorb):
-                        share.absorbed(worker, task, outcome)
+                        scheduler.done(worker, [task], outcome.states)
+                    elif isinstance(outcome, Merged) and isinstance(task, Merge):
+                        scheduler.merged(worker, task, outcome)
                     elif isinstance(outcome, Lost):
-                        share.lost(worker, task, outcome)
+                        scheduler.lost(worker, task, outcome)
                         pool.replace(worker)
                     elif isinstance(outcome, Summed):
                         if isinstance(task, Block):
-                            share.done(worker, [task], outcome.states)
-                        for node, state in share.handed_over(worker).items():
+                            scheduler.done(worker, [task], outcome.states)
+                        for node, state in scheduler.handed_over(worker).items():
                             keep(self._states, node, state)
                         spans.add(outcome.spans)
                         with spans.span("records"):

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from threading import Lock
 from typing import Any, Self, final
 
-from flwr.app import Context, Message, RecordDict
-from flwr.serverapp import Grid, ServerApp
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
 
 from hedgerow import checks
 from hedgerow.simulation import flower
@@ -19,8 +19,8 @@ from hedgerow.simulation.arguments import check_grid, check_workers
 from hedgerow.simulation.client_runner import Start
 from hedgerow.simulation.clients import App, Clients, Config, Made, Request, copied, few, keep
 from hedgerow.simulation.dispatcher import Workers
-from hedgerow.simulation.mailbox import Mail
-from hedgerow.simulation.processes.machine import Machine, default_method
+from hedgerow.simulation.mailbox import Mailbox
+from hedgerow.simulation.processes.machine import LocalMachine, default_method
 from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.simulation.replies import Replies
 from hedgerow.spans import CLIENTS, span
@@ -126,9 +126,9 @@ class InProcessGrid(Grid):
         method = default_method() if start_method is None else start_method
         limited = client_timeout is not None or memory_limit is not None
         if cluster is not None or (workers or 1) > 1 or limited:
-            place = Machine(method) if cluster is None else cluster
+            place = LocalMachine(method) if cluster is None else cluster
             self._workers = Workers(self._clients, self._states, workers, client_timeout, place)
-        self._mail = Mail(self._clients, self._states, self._workers)
+        self._mailbox = Mailbox(self._clients, self._states, self._workers)
 
     def __enter__(self) -> Self:
         """Start the run: from here on this process can make messages with `Message(...)`.
@@ -165,7 +165,7 @@ class InProcessGrid(Grid):
 
     def set_run(self, run: flower.Run) -> None:
         """Replace the description of the run."""
-        self._run, self._mail.run_id = run, run.run_id
+        self._run, self._mailbox.run_id = run, run.run_id
 
     @property
     def run(self) -> flower.Run:
@@ -208,7 +208,7 @@ class InProcessGrid(Grid):
         Raises:
             ValueError: a message is a reply, carries an error, or has no time to live.
         """
-        return self._mail.push(messages)
+        return self._mailbox.push(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Replies:
         """The replies to these messages, each made when it is reached.
@@ -216,7 +216,7 @@ class InProcessGrid(Grid):
         Not going through all of them loses nothing: what was not reached can be
         pulled later. A message that was answered already is unavailable.
         """
-        return self._mail.pull(message_ids)
+        return self._mailbox.pull(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Push messages and collect the replies, in order.
@@ -224,7 +224,7 @@ class InProcessGrid(Grid):
         Once `timeout` seconds have passed no further client is started; the
         messages left over can still be pulled.
         """
-        return self._mail.send_and_receive(messages, timeout)
+        return self._mailbox.send_and_receive(messages, timeout)
 
     def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
         """Replies to these messages as they come; none is waited for beyond `deadline`.
@@ -236,7 +236,7 @@ class InProcessGrid(Grid):
             deadline: on the monotonic clock; without workers a reply may be later than it.
             message_ids: of messages pushed before.
         """
-        return self._mail.replies_by(deadline, message_ids)
+        return self._mailbox.replies_by(deadline, message_ids)
 
     def reduce(
         self, start: Start, arguments: tuple[Any, ...], asked: Sequence[tuple[str, int]], content: RecordDict,
@@ -262,7 +262,7 @@ class InProcessGrid(Grid):
         request = Request(content, message_type, group_id)
         if not asked:
             return
-        if self._clients.settle(request, [node for _, node in asked]) and self._workers is not None:
+        if self._clients.autotune(request, [node for _, node in asked]) and self._workers is not None:
             self._workers.close()
         if self._workers is not None:
             yield from self._workers.reduce(start, arguments, asked, request, timeout)
@@ -281,25 +281,3 @@ class InProcessGrid(Grid):
                     collector.add(names[position], reply)
                     keep(self._states, nodes[position], copied(state))
         yield collector.collected
-
-
-def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:
-    """Run a Flower `ServerApp`, with its lifespan, on a grid to the end.
-
-    Returns:
-        The server's context after the run.
-
-    Raises:
-        RuntimeError: this process is in a real Flower run, or the grid is in use already.
-        Exception: whatever the app raises, unchanged.
-    """
-    context = Context(
-        run_id=grid.run.run_id,
-        node_id=flower.SUPERLINK_NODE_ID,
-        node_config={},
-        state=RecordDict(),
-        run_config=dict(grid.run_config),
-    )
-    with grid:
-        server_app(grid, context)
-    return context

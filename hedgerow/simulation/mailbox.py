@@ -16,7 +16,7 @@ from hedgerow.spans import CLIENTS, span
 
 
 @final
-class Mail:
+class Mailbox:
     """What a grid was given to send, until it is answered.
 
     `InProcessGrid` says what its methods guarantee.
@@ -61,7 +61,7 @@ class Mail:
         return Replies(wanted, self._reply if self._workers is None else self._ahead(wanted, self._workers))
 
     def send_and_receive(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
-        """Push messages and collect the replies, in order, of what is started in so many seconds."""
+        """Push messages and collect, in order, the replies of those started within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         ids = self.push(messages)
         reply = self._reply if self._workers is None else self._ahead(ids, self._workers, deadline)

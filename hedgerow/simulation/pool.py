@@ -40,12 +40,12 @@ class Pool(Protocol):
         """The workers that have a task."""
         ...
 
-    def lay_down(self, told: bytes) -> Any:
-        """Lay down what all workers are to be told."""
+    def broadcast(self, told: bytes) -> Any:
+        """Put what all workers need for a round where they can read it."""
         ...
 
-    def tell(self, worker: Any, parcel: Any) -> None:
-        """Have a worker read what was laid down, with its next task."""
+    def send(self, worker: Any, parcel: Any) -> None:
+        """Have a worker read what was broadcast, with its next task."""
         ...
 
     def give(self, worker: Any, task: Task) -> bool:
@@ -77,7 +77,7 @@ class Place(Protocol):
     """Where workers can be."""
 
     def session(self, number: int | None) -> AbstractContextManager[int]:
-        """Stay at the place; gives how many workers there are, where that is not said."""
+        """Stay connected to the machine or cluster; gives the number of workers, where that is not given."""
         ...
 
     def pool(

@@ -8,16 +8,16 @@ from typing import Any, final
 from flwr.app import Message, RecordDict
 
 from hedgerow.simulation import flower
-from hedgerow.simulation.client_runner import UNKNOWN, Absorb, Absorbed, Block, Collector, Finish, Lost
+from hedgerow.simulation.client_runner import UNKNOWN, Block, Collector, Finish, Lost, Merge, Merged
 from hedgerow.simulation.clients import Request
 from hedgerow.simulation.pool import Pool, Worker
 
 ATTEMPTS = 2
-"""A client whose worker ends so often while it runs is not run again."""
+"""A client is not run again after its worker has ended this often while it ran."""
 
 
 @final
-class Share:
+class RoundScheduler:
     """What is left of a round, and what each worker has done of it but not handed over."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Share:
         had.extend(blocks)
         changed.update(states)
 
-    def absorbed(self, worker: Worker, task: Absorb, outcome: Absorbed) -> None:
+    def merged(self, worker: Worker, task: Merge, outcome: Merged) -> None:
         """A worker has taken over what another one had, or could not have it."""
         if outcome.whole:
             self.done(worker, task.blocks, task.states)
@@ -65,9 +65,9 @@ class Share:
     def lost(self, worker: Worker, task: object, lost: Lost) -> None:
         """A worker is gone, and what it had done with it: it is done again, but for who is to blame."""
         self._queue.extend(self._done.pop(worker, ([], {}))[0])
-        if isinstance(task, Absorb):
+        if isinstance(task, Merge):
             self._queue.extend(task.blocks)
-        if isinstance(task, Absorb | Finish) and not lost.blameless:
+        if isinstance(task, Merge | Finish) and not lost.blameless:
             self._deaths[()] += 1
             if self._deaths[()] > ATTEMPTS:
                 raise RuntimeError(f"workers end while they hand over their sums: {lost.why}")
@@ -107,7 +107,7 @@ class Share:
     def _next(self, pool: Pool, worker: Worker, *, last: bool) -> bool:
         """Give a worker its next block; False where the worker is gone."""
         if worker not in self._informed:
-            pool.tell(worker, self._parcel)
+            pool.send(worker, self._parcel)
             self._informed.add(worker)
         if pool.give(worker, replace(self._queue[0], last=last)):
             self._queue.popleft()
@@ -126,7 +126,7 @@ class Share:
         for one, other in [*_pairs(_by_node(holders).values()), *self._across(pool, holders)]:
             blocks, states = self._done.pop(other)
             # Where it is gone, what the other had is lost too: it has let go of it.
-            if not pool.give(one, Absorb(other, tuple(blocks), states)):
+            if not pool.give(one, Merge(other, tuple(blocks), states)):
                 self._queue.extend(blocks)
                 self._gone(pool, one)
         if len(holders) == 1 and not pool.busy():

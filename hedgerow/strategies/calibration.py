@@ -13,7 +13,7 @@ _GRID = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never 
 
 @checks.arguments
 def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
-    """The strategy with the least noise for which so many rounds stay within its budget.
+    """The strategy with the least noise with which `rounds` rounds stay within its budget.
 
     Args:
         make: from a noise multiplier to a private strategy with a budget.

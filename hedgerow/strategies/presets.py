@@ -8,7 +8,7 @@ from hedgerow import checks
 from hedgerow.privacy.accounting import Budget
 from hedgerow.registry import Registry
 from hedgerow.ring.arithmetic import MOST_BITS
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.strategies import server_update
 from hedgerow.strategies.origin import described, private
 from hedgerow.strategies.parts import Parts, assemble, local_of, pipeline_of, weighted_of
@@ -228,7 +228,7 @@ def secure_dp_fedavg(
 
     >>> from hedgerow.strategies import cyclic
     >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
-    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.protection.noise.fewest
+    >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.protection.noise.min_honest
     ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
     """
     checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)
@@ -247,20 +247,20 @@ def secure_dp_fedavg(
             f"a cohort has {expected} clients, and clients take part in none of less than {min_clients}"
             " (min_clients): ask more clients, or lower min_clients"
         )
-    fewest = secure.honest(expected)
+    min_honest = secure.honest(expected)
     reach = clip_norm / 4 if value_range is None else value_range
     most = math.ceil(1.25 * expected)
     # What may come in more than that still fits, into the widest ring.
     fitting = ((bits, most), (MOST_BITS, sampling.most_clients or most))
     unit = max(
-        unit_for(clip_norm, noise_multiplier, fewest, width, clients=clients, range=reach)
+        unit_for(clip_norm, noise_multiplier, min_honest, width, clients=clients, range=reach)
         for width, clients in fitting
     )
     steps = (
         clip(clip_norm),
         lattice(unit, clip_norm, reach),
         (skellam_noise if noise == "skellam" else distributed_noise)(
-            noise_multiplier, clip_norm, unit, fewest, 16 if bits <= 16 else 32
+            noise_multiplier, clip_norm, unit, min_honest, 16 if bits <= 16 else 32
         ),
         mask(corrupt, dropout, min_clients),
     )

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import MOST_CLIENTS
 from hedgerow.strategies.conditions import Condition, excludes, needs
-from hedgerow.strategies.release import Bounding, Noise
+from hedgerow.strategies.release import Noise, ServerClip
 
 
 @dataclass(frozen=True)
@@ -19,29 +19,29 @@ class Protection:
             mask follows from it.
         max_sum: the largest size of a sum of whole numbers after the step,
             from that before it and the numbers of clients and values; `None`
-            where it is so many times the largest.
+            where it is the number of clients times the largest.
         secure: of a mask: what clients insist on.
-        bounding: of a clip: its half on the server.
+        server_clip: of a clip: its half on the server.
         noise: of a noise: what is added to a sum, and the event that this is to the ledger.
     """
 
     max_int: Callable[[int], int] = lambda largest: largest
     max_sum: Callable[[int, int, int], int] | None = None
     secure: SecureAggregation | None = None
-    bounding: Bounding | None = None
+    server_clip: ServerClip | None = None
     noise: Noise | None = None
 
     @property
     def traits(self) -> frozenset[str]:
         """What it makes of a pipeline, by name."""
-        adaptive = self.bounding is not None and self.bounding.share > 0
+        adaptive = self.server_clip is not None and self.server_clip.share > 0
         named = {
             "whole numbers": self.max_int(0) > 0,
             "mask": self.secure is not None,
-            "bounded": self.bounding is not None,
+            "bounded": self.server_clip is not None,
             "adaptive clip": adaptive,
-            "noise": self.noise is not None and not self.noise.fewest,
-            "discrete noise": self.noise is not None and self.noise.fewest > 0,
+            "noise": self.noise is not None and not self.noise.min_honest,
+            "discrete noise": self.noise is not None and self.noise.min_honest > 0,
         }
         return frozenset(name for name, holds in named.items() if holds)
 
@@ -55,7 +55,7 @@ class Protection:
             found += _MASKED
         if self.noise is not None:
             found += _noised(self.noise)
-        if self.bounding is not None and self.bounding.share:
+        if self.server_clip is not None and self.server_clip.share:
             found.append(_ASKED)
         return tuple(found)
 
@@ -165,8 +165,8 @@ _ASKED = needs(
 
 def _noised(noise: Noise) -> list[Condition]:
     """What would make the ledger untrue."""
-    by = _BY_CLIENTS if noise.fewest else ()
-    alone = () if noise.fewest else (_BY_THE_SERVER,)
+    by = _BY_CLIENTS if noise.min_honest else ()
+    alone = () if noise.min_honest else (_BY_THE_SERVER,)
     return [_BOUNDED, *alone, *_COUNTED, *by, *_banded(len(noise.bands)), *_RELEASED]
 
 

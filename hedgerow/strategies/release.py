@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
 from hedgerow.rng import Words
-from hedgerow.strategies.aggregates.mean import FRACTION_BITS, LARGEST_SUM
-from hedgerow.strategies.pipeline.norms import clipped, l2_norm
+from hedgerow.strategies.aggregates.mean import LARGEST_SUM, SUM_FRACTION_BITS
+from hedgerow.strategies.norms import clipped, l2_norm
 from hedgerow.strategies.sampling import Sampling
 from hedgerow.types import Arrays, Vector
 
-UNIT = 2.0**-FRACTION_BITS
+UNIT = 2.0**-SUM_FRACTION_BITS
 """Sums are whole multiples of this."""
 
 
 @dataclass(frozen=True)
-class Bounding:
+class ServerClip:
     """The server's half of a clip.
 
     Attributes:
@@ -55,7 +55,7 @@ class Noise:
             noise of rounds is correlated.
         bands: first column of the matrix that correlates them, from 1 on (see
             `hedgerow.privacy.bands`).
-        fewest: where clients have added it already, the clients whose shares
+        min_honest: where clients have added it already, the clients whose shares
             make all of it; 0 where the server adds it.
         skellam: where it is no Gaussian: what a sum of `n` values is to the
             ledger; `None` for what costs no less than any number of them.
@@ -63,7 +63,7 @@ class Noise:
 
     multiplier: float
     bands: tuple[float, ...] = (1.0,)
-    fewest: int = 0
+    min_honest: int = 0
     skellam: Callable[[int | None], Skellam] | None = None
 
     def event(self, sampling: Sampling, round: int, n: int | None) -> Event:
@@ -77,7 +77,7 @@ class Noise:
         """The state before the first round: the noise of earlier ones, `(bands - 1, n) int64`."""
         return {"noise": np.zeros((len(self.bands) - 1, n), np.int64)} if len(self.bands) > 1 else {}
 
-    def sigma(self, reach: float, n: int) -> int:
+    def sigma(self, sensitivity: float, n: int) -> int:
         """Standard deviation of what is drawn for `n` values, in units.
 
         Rounding a contribution to whole units may lengthen it by half a unit a
@@ -87,8 +87,8 @@ class Noise:
         """
         length = math.sqrt(math.fsum(band**2 for band in self.bands))
         rounded = math.sqrt(n) * (1 + math.sqrt(len(self.bands)) * (len(self.bands) > 1))
-        sensitivity = length * (reach * (1 + 1e-9) / UNIT + rounded)
-        return math.ceil(self.multiplier * sensitivity)
+        units = length * (sensitivity * (1 + 1e-9) / UNIT + rounded)
+        return math.ceil(self.multiplier * units)
 
     def draw(self, sigma: int, n: int, state: Arrays, words: Words) -> tuple[NDArray[np.int64], Arrays]:
         """The noise of a round, `(n,) int64` in units, and the state with it.
@@ -99,7 +99,7 @@ class Noise:
         number that the deltas decide, so that a release is a sum of whole
         numbers with exact noise, as without bands.
         """
-        if self.fewest:
+        if self.min_honest:
             return np.zeros(n, np.int64), {}
         drawn = discrete_gaussian(sigma, n, words)
         if len(self.bands) == 1:
@@ -113,7 +113,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Released:
+class NoisyAggregate:
     """A noised sum, and all that may be derived from it.
 
     Attributes:
@@ -128,11 +128,11 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Release:
+class NoisyAggregation:
     """Makes a cohort's deltas into a noised sum.
 
     Attributes:
-        bounding: what a client may add.
+        server_clip: what a client may add.
         noise: what is added to the sum.
         expected: clients in a cohort, on average. The sum is divided by it:
             dividing by the clients that were there would tell their number.
@@ -141,7 +141,7 @@ class Release:
             client would change what the others may say.
     """
 
-    bounding: Bounding
+    server_clip: ServerClip
     noise: Noise
     expected: float
     most_clients: int
@@ -149,20 +149,20 @@ class Release:
     @property
     def extra(self) -> int:
         """Values of a contribution beside the delta's."""
-        return 1 if self.bounding.share else 0
+        return 1 if self.server_clip.share else 0
 
     @property
     def largest_norm(self) -> float:
         """The largest norm of which a sum of `most_clients` fits; it depends on nobody who is there."""
-        return LARGEST_SUM / self.most_clients * math.sqrt(1 - self.bounding.share)
+        return LARGEST_SUM / self.most_clients * math.sqrt(1 - self.server_clip.share)
 
     def norm(self, state: Arrays) -> float:
         """A round's l2 bound of a client's delta; an adaptive one stops at `largest_norm`."""
-        return min(self.bounding.norm(state), self.largest_norm)
+        return min(self.server_clip.norm(state), self.largest_norm)
 
     def refuse_overflow(self) -> None:
         """Raise `ValueError`, with a remedy, where a sum of clipped deltas might not fit."""
-        norm = self.bounding.norm(self.bounding.init())
+        norm = self.server_clip.norm(self.server_clip.init())
         if norm > self.largest_norm:
             raise ValueError(
                 f"the clip norm is {norm:g}; at most {self.largest_norm:.6g} is allowed where a cohort may"
@@ -171,12 +171,12 @@ class Release:
             )
 
     def contribution(self, delta: Vector, norm: float) -> Vector:
-        """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `reach(norm)`.
+        """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `sensitivity(norm)`.
 
         A delta is clipped here too where the client has done so: what was
         compressed after the clip may be longer, and a client may lie.
         """
-        if self.noise.fewest:  # noise is on it already, and would be clipped off
+        if self.noise.min_honest:  # noise is on it already, and would be clipped off
             return delta
         bounded = clipped(delta, norm)
         if not self.extra:
@@ -185,7 +185,7 @@ class Release:
         within = half if l2_norm(delta) <= norm else -half
         return np.concatenate([bounded, [within]], dtype=np.float32)
 
-    def reach(self, norm: float) -> float:
+    def sensitivity(self, norm: float) -> float:
         """The most by which one client can change the sum (l2), before it is rounded to whole units."""
         return math.hypot(norm, float(np.float32(self._half_answer(norm))))
 
@@ -195,7 +195,7 @@ class Release:
         Raises:
             ValueError: it would not fit beside the sum; with a remedy.
         """
-        sigma = self.noise.sigma(self.reach(norm), n)
+        sigma = self.noise.sigma(self.sensitivity(norm), n)
         if sigma > LARGEST_SIGMA:
             raise ValueError(
                 f"the noise has a standard deviation of {sigma * UNIT:.3g}; at most {LARGEST_SIGMA * UNIT:g}"
@@ -205,9 +205,9 @@ class Release:
 
     def init(self, d: int) -> Arrays:
         """The private state before the first round of a model of `d` values."""
-        return {**self.bounding.init(), **self.noise.init(d + self.extra)}
+        return {**self.server_clip.init(), **self.noise.init(d + self.extra)}
 
-    def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> Released:
+    def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> NoisyAggregate:
         """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
 
         Raises:
@@ -222,10 +222,10 @@ class Release:
         if self.extra:
             half = float(np.float32(self._half_answer(norm)))
             within = min(1.0, max(0.0, 0.5 + 0.5 * float(mean[-1]) / half))
-            state = self.bounding.update(state, within)
-        return Released(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
+            state = self.server_clip.update(state, within)
+        return NoisyAggregate(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
 
     def _half_answer(self, norm: float) -> float:
         """ "Yes" adds this to the sum and "no" takes it off; its square is its share of the whole."""
-        share = self.bounding.share
+        share = self.server_clip.share
         return norm * math.sqrt(share / (1 - share))

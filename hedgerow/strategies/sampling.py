@@ -147,11 +147,11 @@ def poisson(clients: float, population: int) -> Sampling:
 
 @checks.arguments
 def cyclic(clients: float, population: int) -> Sampling:
-    """Each client every so many rounds, for deployments that cannot draw at random.
+    """Each client once in a fixed number of rounds, for deployments that cannot draw at random.
 
     The clients are dealt to `population // clients` groups, each by its own
     name and the seed alone, and the groups take turns. So two rounds of a
-    client are at least so many rounds apart, whoever joins or leaves.
+    client are at least that many rounds apart, whoever joins or leaves.
 
     Args:
         clients: in a cohort on average, at least.

@@ -12,7 +12,7 @@ from hedgerow.strategies.conditions import Condition, needs
 from hedgerow.strategies.origin import Origin
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import STEPS, Transform
-from hedgerow.strategies.release import Release
+from hedgerow.strategies.release import NoisyAggregation
 from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
@@ -118,15 +118,15 @@ class Strategy:
         return self.pipeline.protection.noise is not None
 
     @property
-    def release(self) -> Release:
+    def release(self) -> NoisyAggregation:
         """What a private round does with the sum of its deltas."""
-        bounding, noise = self.pipeline.protection.bounding, self.pipeline.protection.noise
+        server_clip, noise = self.pipeline.protection.server_clip, self.pipeline.protection.noise
         expected, most = self.sampling.expected, self.sampling.most_clients
-        assert bounding is not None
+        assert server_clip is not None
         assert noise is not None
         assert expected is not None
         assert most is not None
-        return Release(bounding, noise, expected, most)
+        return NoisyAggregation(server_clip, noise, expected, most)
 
     @property
     def traits(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _rows(name: str, values: Any) -> NDArray[Any]:
     found: NDArray[Any] = checks.array(**{name: values})
     if found.ndim < 1 or found.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name} is {checks.shown(values)} of the type {found.dtype}; it must be numbers, one row for"
+            f"{name} is {shown(values)} of the type {found.dtype}; it must be numbers, one row for"
             " each sample: from_arrays(x, y) takes names of classes too"
         )
     if found.dtype.kind == "f":

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 Vector: TypeAlias = NDArray[np.float32]
 """All values of a model of one kind, `(d,) float32`, in `Layout` order."""
@@ -198,7 +199,7 @@ def _vector(name: str, values: Any) -> Vector:
     found = checks.array(**{name: values})
     if found.ndim != 1 or found.dtype.kind not in "iuf":
         raise ValueError(
-            f"{name} is {checks.shown(values)}; it must be a vector of float32, `(n,)`: flatten and join the"
+            f"{name} is {shown(values)}; it must be a vector of float32, `(n,)`: flatten and join the"
             " tensors in the order of the Layout"
         )
     with np.errstate(over="ignore"):

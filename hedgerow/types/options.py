@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any, TypedDict
 
 from hedgerow import checks
+from hedgerow.wording import did_you_mean
 
 ENGINES = ("local", "ray")
 IDENTITY = ("trainer", "device", "precision")
@@ -78,7 +79,7 @@ class RunOptions:
             before the client is dropped; `None` for no limit. Linux only.
         timeout: seconds a cohort on a grid has for its replies, in each stage of a secure aggregation;
             `None` waits for ever.
-        min_clients: on a grid, wait for so many before the first round.
+        min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
         over_select: on a grid, ask so many clients more, as a share of the cohort; the first replies
             count, as many as the cohort has clients, and the others are too late. Only where updates
@@ -188,7 +189,7 @@ def options_for(
     names = meant.__annotations__
     for name in changes:
         if name not in names:
-            near = checks.did_you_mean(name, names)
+            near = did_you_mean(name, names)
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{near}")
     chosen = replace(options or RunOptions(), **changes)
     for field in fields(RunOptions):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.types.model import Arrays, Layout
+from hedgerow.wording import shown
 
 MOST_EXAMPLES = 2**40
 """Samples that a client may say it has trained on; whoever says more is not believed."""
@@ -34,11 +35,9 @@ class Payload:
     def __post_init__(self) -> None:
         # There are many of them in a round: those that the library makes pass the first look.
         if type(self.arrays) is not dict and not isinstance(self.arrays, Mapping):
-            raise PayloadError(
-                f"arrays is {checks.shown(self.arrays)}; it must be a dict, such as {{'values': x}}"
-            )
+            raise PayloadError(f"arrays is {shown(self.arrays)}; it must be a dict, such as {{'values': x}}")
         if type(self.weight) is not float and not checks.is_number(self.weight):
-            raise PayloadError(f"the weight is {checks.shown(self.weight)}; it must be a number")
+            raise PayloadError(f"the weight is {shown(self.weight)}; it must be a number")
 
     @property
     def values(self) -> NDArray[Any]:

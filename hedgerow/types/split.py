@@ -9,9 +9,9 @@ from typing import Self, final
 
 import numpy as np
 
-from hedgerow import checks
 from hedgerow.types.model import Layout, Model, Tensor, Vector
 from hedgerow.types.training import Fit
+from hedgerow.wording import shown
 
 NORMS = "norms"
 """In place of a name: the parameters and statistics of all norm layers."""
@@ -87,7 +87,7 @@ class Split:
 
     @cached_property
     def _cuts(self) -> tuple["_Cut", "_Cut"]:
-        """Of the parameters, and of the buffers."""
+        """How the parameters are cut, and how the buffers are."""
         layout = self.whole
         return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
 
@@ -101,7 +101,7 @@ def patterns_of(personal: object) -> tuple[str, ...]:
     given = (personal,) if isinstance(personal, str) else personal
     if not isinstance(given, tuple | list) or not all(isinstance(text, str) and text for text in given):
         raise ValueError(
-            f"personal is {checks.shown(personal)}; it must be texts, such as ('head.',): how names of"
+            f"personal is {shown(personal)}; it must be texts, such as ('head.',): how names of"
             " tensors begin, 'norms' or 'last(1)'"
         )
     return tuple(given)

@@ -138,7 +138,7 @@ class LocalTraining:
         return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
 
     def steps(self, num_examples: int) -> int:
-        """Steps in a round of a client with so many samples.
+        """Steps in a round of a client with `samples` samples.
 
         >>> LocalTraining(epochs=2, batch_size=10).steps(25)
         6

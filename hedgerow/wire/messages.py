@@ -60,7 +60,7 @@ def pack_identity(client: str) -> Content:
 
 
 def unpack_identity(content: Content) -> str:
-    """Its stable name; raises `PayloadError`."""
+    """The client's stable name; raises `PayloadError`."""
     return fields.text(fields.config(content), "client")
 
 

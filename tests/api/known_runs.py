@@ -2,7 +2,8 @@
 
 import json
 
-from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.schema import to_toml
 from hedgerow.experiments.report.table import columns
 
 FLOAT, EIGHT = "float32()", "quantize(8)"

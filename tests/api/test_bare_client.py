@@ -10,7 +10,7 @@ from flwr.app import Context, RecordDict
 
 from hedgerow.client.answer import answer
 from hedgerow.client.app import client_app
-from hedgerow.client.client_round import Setting
+from hedgerow.client.client_round import ClientConfig
 from hedgerow.client.flower import ContextNotes, ContextState
 from hedgerow.client.state import FolderState, MemoryState
 from hedgerow.records import from_flower, to_flower
@@ -84,8 +84,8 @@ def test_nothing_of_them_was_loaded(bare) -> None:
     assert bare["loaded"] == []
 
 
-def setting(name: str) -> Setting:
-    return Setting(bare_rounds.strategy(name), bare_rounds.NumpyTrainer())
+def config(name: str) -> ClientConfig:
+    return ClientConfig(bare_rounds.strategy(name), bare_rounds.NumpyTrainer())
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def setting(name: str) -> Setting:
 def test_a_message_that_the_strategy_does_not_have_is_refused(kind) -> None:
     (client, *_) = bare_rounds.local_clients()
     with pytest.raises(PayloadError, match="which fedavg does not have"):
-        answer(setting("plain"), client, kind, bare_rounds.request(1))
+        answer(config("plain"), client, kind, bare_rounds.request(1))
 
 
 @pytest.mark.parametrize("kind", ["query", "train", "train.keys"])
@@ -102,7 +102,7 @@ def test_bytes_that_are_no_message_are_refused_before_anything_is_done(kind) -> 
     (client, *_) = bare_rounds.local_clients()
     for data in (b"x", bare_rounds.request(1)[:-1], bare_rounds.request(1) + b"\x00"):
         with pytest.raises(PayloadError, match="cannot be read"):
-            answer(setting("masked"), client, kind, data)
+            answer(config("masked"), client, kind, data)
     assert not client.store.notes
     assert not client.store.rounds.load(100)
 
@@ -110,7 +110,7 @@ def test_bytes_that_are_no_message_are_refused_before_anything_is_done(kind) -> 
 def test_a_client_whose_pipeline_masks_sends_nothing_in_the_clear() -> None:
     (client, *_) = bare_rounds.local_clients()
     with pytest.raises(NotMasked):
-        answer(setting("masked"), client, "train", bare_rounds.request(1, 5))
+        answer(config("masked"), client, "train", bare_rounds.request(1, 5))
 
 
 def test_every_store_keeps_the_last_two_rounds(tmp_path) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import hedgerow as hr
-from hedgerow import checks
 from hedgerow.client.data import held_out_samples
 from hedgerow.server.failures import EveryClientFailed
+from hedgerow.wording import shown
 from tests.api.right_arguments import DATASET, RIGHT, SAMPLES, STRATEGY, TASK, a_call
 from tests.support import MeanTrainer, clients
 
@@ -78,9 +78,7 @@ def test_what_people_write_by_mistake_is_answered_with_what_to_write(name, given
 @pytest.mark.parametrize("join", [hr.chain, hr.error_feedback])
 @pytest.mark.parametrize("step", ["quantize(8)", hr.quantize, None, 8])
 def test_a_step_that_is_none_is_named(join, step):
-    with pytest.raises(
-        ValueError, match=f"a step is {re.escape(checks.shown(step))}; it must be a Transform"
-    ):
+    with pytest.raises(ValueError, match=f"a step is {re.escape(shown(step))}; it must be a Transform"):
         join(hr.top_k(0.1), step)
 
 
@@ -153,7 +151,7 @@ def test_names_of_clients_are_different_texts(names):
 
 @pytest.mark.parametrize("given", [None, (SAMPLES.x, SAMPLES.y), SAMPLES.x, hr.Samples])
 def test_what_a_client_has_instead_of_samples_is_named(given):
-    said = f"data of client 'a' is {re.escape(checks.shown(given))}; it must be Samples, such as Samples"
+    said = f"data of client 'a' is {re.escape(shown(given))}; it must be Samples, such as Samples"
     results = hr.simulate(TASK, Own(["a", "b"], given), STRATEGY, rounds=1)
     with pytest.raises(EveryClientFailed, match=said):
         next(results)

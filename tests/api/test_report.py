@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.report import draw_html, plot_data
 from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.report.results import load_groups
@@ -69,7 +69,7 @@ def test_curves_hold_the_mean_and_the_range_of_the_seeds(sweep):
     assert first.high.tolist() == [0.5, 0.72, 0.7, 0.9]
     assert first.bytes["total"].tolist() == [0, 8000, 16000, 24000]
     assert second.bytes["up"].tolist() == [0, 1000, 2000, 3000]
-    cost, reached = plot_data.front(plot_data.trails([first, second], "up"))
+    cost, reached = plot_data.front(plot_data.cost_curves([first, second], "up"))
     assert cost.tolist() == [1000, 2000, 3000, 12000]
     assert reached.tolist() == pytest.approx([0.5, 0.6, 0.7, 0.85])
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.schema import to_toml
 from hedgerow.experiments.report import draw_html, tradeoff
 from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.report.results import load_groups

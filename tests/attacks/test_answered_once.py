@@ -6,7 +6,7 @@ import threading
 import pytest
 from flwr.app import Context, Message
 
-from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.files import PRIVATE, private_folder
 from hedgerow.secure.errors import AlreadyAnswered, Malformed, OutOfOrder
 from tests.enrolled import STAGES, Enrolled
@@ -62,7 +62,7 @@ def test_what_an_enrolled_device_remembers_lies_in_its_enrolment(cohort) -> None
 
 
 def test_first_keys_hold_in_many_threads_at_once(tmp_path) -> None:
-    memory = SecureMemory({}, tmp_path, "a")
+    memory = AnsweredRounds({}, tmp_path, "a")
     threads = [threading.Thread(target=lambda i=i: memory.learn(str(i), bytes([i] * 32))) for i in range(8)]
     for thread in threads:
         thread.start()
@@ -72,7 +72,7 @@ def test_first_keys_hold_in_many_threads_at_once(tmp_path) -> None:
 
 
 def test_a_salt_is_of_one_round_so_that_no_key_seals_twice(tmp_path) -> None:
-    memory = SecureMemory({}, tmp_path, "a")
+    memory = AnsweredRounds({}, tmp_path, "a")
     salts = [memory.join(*joined) for joined in (("run", 1), ("new", 1), ("run", 2))]
     assert len(set(salts)) == 3
     assert memory.salt("run", 2) == salts[-1]

@@ -11,7 +11,7 @@ from hedgerow.client import account
 from hedgerow.client.guard import node_guard
 from hedgerow.client.policy import PolicyError
 from hedgerow.client.policy_file import NAME as POLICY
-from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import REGISTER, enrol, load_enrolment
 from hedgerow.client.secure.register_file import add, load_register, register_line
 from hedgerow.client.state import FolderState
@@ -41,7 +41,7 @@ def test_private_files_are_their_owners_whatever_the_umask(tmp_path, umask) -> N
     Ledger(Budget(1e-5), FolderState(tmp_path / "accounts", "a").file("privacy.jsonl")).record(
         1, Gaussian(1.0), "a sum", noise="system"
     )
-    SecureMemory({}, tmp_path / "device", "a").join("run", 1)
+    AnsweredRounds({}, tmp_path / "device", "a").join("run", 1)
     model = Model(np.zeros(DIMENSION, np.float32))
     save_checkpoint(tmp_path / "run" / "checkpoints", ServerState(1, model, {}), LAYOUT, seed=0)
     found = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -9,7 +9,8 @@ import pytest
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.store import RunFolder
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from tests.engines import flower_apps
 from tests.engines.several_processes import own_processes
 from tests.engines.stateful_run import OVERRIDES, RECIPE

@@ -16,7 +16,8 @@ from flwr.app import Context, Message, MetricRecord, RecordDict
 
 from hedgerow.client.app import client_app
 from hedgerow.server.rounds import begin, rounds
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from hedgerow.strategies import fedavgm, parse_pipeline, uniform
 from hedgerow.types import LocalTraining, RoundResult
 from tests.engines import flower_apps

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from hedgerow.generators import undisturbed
 from hedgerow.simulation import flower
-from hedgerow.simulation.flower_app.counts import Tally
+from hedgerow.simulation.flower_app.counts import MessageCounts
 from hedgerow.simulation.flower_app.grid import AppGrid
 from hedgerow.simulation.flower_app.randomness import OwnRandomness
 from hedgerow.simulation.grid import InProcessGrid
@@ -33,10 +33,15 @@ def counting_app() -> ClientApp:
     return app
 
 
-def around(grid: InProcessGrid, tally: Tally | None = None, seen: list[int] | None = None) -> AppGrid:
+def around(
+    grid: InProcessGrid, counts: MessageCounts | None = None, seen: list[int] | None = None
+) -> AppGrid:
     noted: list[int] = [] if seen is None else seen
     return AppGrid(
-        grid, grid.get_node_ids, Tally() if tally is None else tally, lambda t: noted.append(t.answered)
+        grid,
+        grid.get_node_ids,
+        MessageCounts() if counts is None else counts,
+        lambda t: noted.append(t.answered),
     )
 
 
@@ -50,17 +55,17 @@ def numbers(replies: list[Message]) -> list[int]:
 
 
 def test_a_message_that_nobody_asks_a_reply_for_reaches_its_client_before_the_next() -> None:
-    tally = Tally()
+    counts = MessageCounts()
     with InProcessGrid(counting_app(), 2) as grid:
-        app_grid = around(grid, tally)
+        app_grid = around(grid, counts)
         forgotten = app_grid.push_messages(messages(grid))
-        assert tally.answered == 0
+        assert counts.answered == 0
         assert numbers(app_grid.send_and_receive(messages(grid))) == [2, 2]
         assert numbers(list(app_grid.pull_messages(forgotten))) == [1, 1]  # they can still be had
         app_grid.push_messages(messages(grid))
         app_grid.finish()
         assert numbers(app_grid.send_and_receive(messages(grid))) == [4, 4]
-    assert (tally.sent, tally.answered) == (8, 8)
+    assert (counts.sent, counts.answered) == (8, 8)
 
 
 def test_replies_asked_for_with_a_set_come_in_the_order_of_their_messages() -> None:
@@ -73,21 +78,21 @@ def test_replies_asked_for_with_a_set_come_in_the_order_of_their_messages() -> N
 
 
 def test_what_passes_is_counted_and_failed_clients_are_named() -> None:
-    tally, seen = Tally(), list[int]()
+    counts, seen = MessageCounts(), list[int]()
     with InProcessGrid(counting_app(), 3) as grid:
-        app_grid = around(grid, tally, seen)
+        app_grid = around(grid, counts, seen)
         app_grid.send_and_receive(messages(grid, group="1"))
         fail = RecordDict({"fail": MetricRecord({"n": 0})})
         replies = app_grid.send_and_receive(messages(grid, fail, group="2"))
         absent = Message(RecordDict(), max(grid.get_node_ids()) + 5, "train")
         app_grid.send_and_receive([absent])
     assert [reply.has_error() for reply in replies] == [False, True, False]
-    assert (tally.sent, tally.answered, tally.round) == (7, 7, 2)
-    assert tally.failed == Counter({1: 1, -1: 1})
-    assert "ZeroDivisionError" in tally.reasons[1]
+    assert (counts.sent, counts.answered, counts.round) == (7, 7, 2)
+    assert counts.failed == Counter({1: 1, -1: 1})
+    assert "ZeroDivisionError" in counts.reasons[1]
     assert seen == [0, 1, 2, 3, 3, 4, 5, 6, 6, 7]
-    assert 0 < tally.round_began < tally.seconds
-    assert tally.clients_per_second == pytest.approx(7 / tally.seconds)
+    assert 0 < counts.round_began < counts.seconds
+    assert counts.clients_per_second == pytest.approx(7 / counts.seconds)
 
 
 def test_after_a_timeout_the_rest_runs_before_the_next_message() -> None:
@@ -131,9 +136,9 @@ def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
         assert go.wait(600)
         return Message(RecordDict(), reply_to=message)
 
-    tally, replies, sent = Tally(), list[Message](), list[int]()
+    counts, replies, sent = MessageCounts(), list[Message](), list[int]()
     with InProcessGrid(app, 9) as grid:
-        app_grid = AppGrid(grid, grid.get_node_ids, tally, lambda t: sent.append(t.sent))
+        app_grid = AppGrid(grid, grid.get_node_ids, counts, lambda t: sent.append(t.sent))
         first = Message(RecordDict(), grid.get_node_ids()[8], "query")
         blocking = threading.Thread(target=app_grid.send_and_receive, args=([first],))
         threads = [
@@ -151,7 +156,7 @@ def test_what_many_threads_send_at_a_time_is_sent_together() -> None:
             thread.join()
     assert sorted({*sent}) == [1, 9]
     assert numbers(replies) == [1] * 8
-    assert tally.answered == 9
+    assert counts.answered == 9
 
 
 def test_what_cannot_be_sent_is_the_senders_error() -> None:

@@ -9,7 +9,8 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from tests.engines.grids import (
     MESSAGE_UNAVAILABLE,
     Answer,

@@ -141,7 +141,7 @@ class LargeTogether(Large):
 
 def memory_of_a_large_round_against_a_small_one(trainer, workers, keep):
     """How many times the memory of a round of 10 one of 400 takes; with `keep`, where replies stay."""
-    from hedgerow.server.collect import Collector
+    from hedgerow.server.collector import Collector
 
     kept, add = [], Collector.add
 

@@ -13,7 +13,7 @@ import pytest
 
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.expand import put
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from tests.faults.configurations import GOOD
 
 # (key, value, what the user reads, in this order)

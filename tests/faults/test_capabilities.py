@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hedgerow as hr
-from hedgerow.client.client_round import Setting
+from hedgerow.client.client_round import ClientConfig
 from hedgerow.types import LocalTraining
 from tests.support import MeanTrainer, clients
 
@@ -36,7 +36,7 @@ def test_a_trainer_that_declares_nothing_is_refused_by_the_name_of_what_is_missi
     for build in (
         lambda: hr.client_app(MeanTrainer(), CLIENTS, NEEDY[missing]),
         lambda: next(hr.simulate(MeanTrainer(), CLIENTS, NEEDY[missing], rounds=1, folder=tmp_path / "run")),
-        lambda: Setting(NEEDY[missing], MeanTrainer(), seeded_noise=True),
+        lambda: ClientConfig(NEEDY[missing], MeanTrainer(), seeded_noise=True),
     ):
         with pytest.raises(ValueError, match=wanted) as caught:
             build()

@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Context, RecordDict
 
 from hedgerow.client.app import client_app
 from hedgerow.client.flower import node_enrolment
-from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import Enrolment, SimulatedEnrolments, enrol, load_enrolment
 from hedgerow.ring.vector import read_vector
 from hedgerow.secure.codec import decode, encode
@@ -267,14 +267,14 @@ def test_without_enrolment_a_client_takes_no_part(tmp_path) -> None:
 def test_trust_on_first_use_is_refused_unless_asked_for() -> None:
     with pytest.raises(UnknownIdentity, match="'b' is not enrolled"):
         Register({"a": bytes(32)}).check("b", bytes(32))
-    memory = SecureMemory(here := {}, None, "a")
+    memory = AnsweredRounds(here := {}, None, "a")
     trusting = Register({"a": bytes(32)}, trust_on_first_use=True, learned=memory.learn)
     trusting.check("b", b"1" * 32)
     with pytest.raises(WrongIdentity):
         trusting.check("b", b"2" * 32)
     with pytest.raises(WrongIdentity):
         trusting.check("a", b"1" * 32)
-    later = Register(SecureMemory(here, None, "a").learned(), trust_on_first_use=True)
+    later = Register(AnsweredRounds(here, None, "a").learned(), trust_on_first_use=True)
     with pytest.raises(WrongIdentity):
         later.check("b", b"2" * 32)
 

@@ -25,7 +25,7 @@ from hedgerow.ring.arithmetic import Ring
 from hedgerow.ring.packing import pack
 from hedgerow.ring.vector import RingSum, open_payload
 from hedgerow.strategies import parse_pipeline
-from hedgerow.strategies.pipeline.norms import clipped, l2_norm, square_sum
+from hedgerow.strategies.norms import clipped, l2_norm, square_sum
 from hedgerow.strategies.transforms.mask import model_hash, shape_of, to_ring
 from hedgerow.types import Fit, Layout, Model, Payload, Tensor
 from hedgerow.wire import codec

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hedgerow.strategies.aggregates.mean import FRACTION_BITS, FixedPointMean, mean
+from hedgerow.strategies.aggregates.mean import SUM_FRACTION_BITS, FixedPointMean, mean
 from hedgerow.types import PayloadError
 
 values = hnp.arrays(np.float32, 7, elements=st.floats(-50, 50, width=32))
@@ -37,7 +37,7 @@ def test_it_is_the_weighted_mean_within_its_stated_error(cohort):
     weights = np.array([w for _, w in cohort], np.float64)
     exact = np.average([v.astype(np.float64) for v, _ in cohort], axis=0, weights=weights)
     # Half a step a client, and the rounding of the result to float32.
-    allowed = len(cohort) * 2.0 ** -(FRACTION_BITS + 1) / weights.sum() + np.abs(exact) * 2.0**-23
+    allowed = len(cohort) * 2.0 ** -(SUM_FRACTION_BITS + 1) / weights.sum() + np.abs(exact) * 2.0**-23
     assert (np.abs(total.result() - exact) <= allowed).all()
 
 
@@ -100,7 +100,7 @@ def test_each_product_is_rounded_to_the_nearest_multiple_ties_to_even(vector, we
     except PayloadError:
         assert np.abs(vector.astype(np.float64) * weight).max() > 2.0**26
         return
-    exact = [round(Fraction(float(np.float64(v) * weight)) * 2**FRACTION_BITS) for v in vector]
+    exact = [round(Fraction(float(np.float64(v) * weight)) * 2**SUM_FRACTION_BITS) for v in vector]
     assert total.fixed.tolist() == exact
 
 
@@ -110,5 +110,5 @@ def test_a_long_vector_is_added_block_by_block():
     for weight in (3.0, 5.0):
         values = random.normal(size=100_003).astype(np.float32)
         total.add("a", values, weight)
-        pieces.append([round(float(np.float64(v) * weight) * 2**FRACTION_BITS) for v in values])
+        pieces.append([round(float(np.float64(v) * weight) * 2**SUM_FRACTION_BITS) for v in values])
     assert total.fixed.tolist() == [a + b for a, b in zip(*pieces, strict=True)]

@@ -43,7 +43,7 @@ class RandomTrainer(MeanTrainer):
 
 
 def private(pipeline):
-    draw = cyclic if pipeline.protection.noise.fewest else poisson
+    draw = cyclic if pipeline.protection.noise.min_honest else poisson
     sampling = draw(100, population=100)
     return Strategy(pipeline=pipeline, sampling=sampling, budget=Budget(delta=1e-3))
 

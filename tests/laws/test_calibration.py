@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import hedgerow as hr
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.expand import expand
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from hedgerow.privacy.accounting import epsilon, skellam_divergence
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.strategies.transforms.client_noise import skellam_event
@@ -57,10 +57,10 @@ def test_the_ledger_allows_all_rounds_and_little_more(own: dict[str, object]) ->
 @example(3.0, 10.0, 30, 100, 2)
 @settings(max_examples=300, deadline=None)
 def test_no_number_of_values_costs_more_than_what_is_planned_with(
-    multiplier: float, norm: float, fewest: int, n: int, order: int
+    multiplier: float, norm: float, min_honest: int, n: int, order: int
 ) -> None:
-    of_any = skellam_divergence(skellam_event(multiplier, norm, fewest, None), order)
-    assert skellam_divergence(skellam_event(multiplier, norm, fewest, n), order) <= of_any * (1 + 1e-12)
+    of_any = skellam_divergence(skellam_event(multiplier, norm, min_honest, None), order)
+    assert skellam_divergence(skellam_event(multiplier, norm, min_honest, n), order) <= of_any * (1 + 1e-12)
 
 
 def test_less_epsilon_or_more_rounds_take_more_noise() -> None:

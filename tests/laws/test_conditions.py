@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hedgerow.client.answer import read_request
-from hedgerow.client.client_round import Setting
+from hedgerow.client.client_round import ClientConfig
 from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import Strategy, chain, clip, cyclic, gaussian_noise, median, parse_pipeline, poisson
@@ -120,7 +120,7 @@ def test_a_broken_condition_is_said_with_a_remedy(strategy, change, says) -> Non
 
 
 def test_every_condition_of_masks_and_noise_is_under_test() -> None:
-    noises = [Noise(1.0, bands=(1.0, 0.5, 0.2, 0.1)), Noise(1.0, fewest=20)]
+    noises = [Noise(1.0, bands=(1.0, 0.5, 0.2, 0.1)), Noise(1.0, min_honest=20)]
     found = [under_test._SUMMED, *under_test._MASKED, under_test._ASKED]
     found += [condition for noise in noises for condition in under_test._noised(noise)]
     reasons = {re.sub(r"\{.*?\}", " ", condition.reason) for condition in found}
@@ -162,7 +162,7 @@ def test_a_stream_that_says_it_sends_nothing_and_does_is_found_on_the_server_and
     with pytest.raises(ValueError, match=r"'own' declares sends=False, and clients would send 1 values"):
         begin(strategy, Model(np.zeros(2, np.float32)), layout)
     with pytest.raises(ValueError, match="declares sends=False"):
-        read_request(Setting(strategy, Trains(layout)), {})
+        read_request(ClientConfig(strategy, Trains(layout)), {})
 
 
 def test_a_condition_of_a_stream_may_look_at_the_whole_strategy() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.experiments.config.expand import Sweep, expand, slug
+from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.recipe import load
-from hedgerow.experiments.config.schema import Experiment, parse, to_toml
+from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.strategies.pipeline.parse import parse_pipeline
 
 PIPELINES = [

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.strategies import decode, encode, parse_pipeline
-from hedgerow.strategies.pipeline.norms import l2_norm
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.types import Arrays, Client, Layout, RoundContext
 
 INSIDE = (
@@ -61,7 +61,7 @@ def test_the_residual_stays_bounded(inside: str) -> None:
 
 @given(st.sampled_from([t for t in INSIDE if "quantize(3)" not in t and "quantize(8)" not in t]), st.data())
 @settings(deadline=None, max_examples=200)
-def test_what_is_allowed_inside_and_not_stochastic_never_expands(inside: str, data: st.DataObject) -> None:
+def test_what_is_allowed_inside_and_not_stochastic_is_contractive(inside: str, data: st.DataObject) -> None:
     values = st.floats(-1e9, 1e9, width=32) | st.floats(-1, 1, width=32)
     x = np.array(data.draw(st.lists(values, min_size=1, max_size=40)), np.float32)
     state = encode(parse_pipeline(f"error_feedback({inside})"), x, {}, context(1, len(x)))[1]
@@ -69,9 +69,9 @@ def test_what_is_allowed_inside_and_not_stochastic_never_expands(inside: str, da
 
 
 @pytest.mark.parametrize("text", ["quantize(1)", "quantize(2)", "random_k(0.1)"])
-def test_what_declares_that_it_expands_does(text: str) -> None:
+def test_what_does_not_declare_that_it_is_contractive_is_not(text: str) -> None:
     pipeline = parse_pipeline(text)
-    assert pipeline.expands
+    assert not pipeline.contractive
     x = np.random.default_rng(2).standard_normal(2000).astype(np.float32)
     decoded = decode(pipeline, encode(pipeline, x, {}, context(1, 2000))[0], context(1, 2000))
     assert l2_norm(x - decoded) > l2_norm(x)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hedgerow.strategies.aggregates.mean import FRACTION_BITS, FixedPointMean
+from hedgerow.strategies.aggregates.mean import SUM_FRACTION_BITS, FixedPointMean
 from hedgerow.types import PayloadError
 
 N = 5
@@ -29,7 +29,7 @@ def summed(cohort, size=0):
 
 def exactly(cohort):
     """The fixed-point sum, and the total weight, as rational numbers."""
-    unit = Fraction(1, 2**FRACTION_BITS)
+    unit = Fraction(1, 2**SUM_FRACTION_BITS)
     total, weight_of_all = [Fraction(0)] * N, Fraction(0)
     for values, weight in cohort:
         products = (float(np.float64(value) * weight) for value in values)
@@ -78,7 +78,7 @@ def test_a_large_client_that_another_takes_off_again_leaves_the_bits_of_one_word
 @given(cohorts)
 def test_a_fixed_sum_is_exact_and_stops_at_what_one_word_holds(cohort):
     total, _ = exactly(cohort)
-    expected = [max(-(2**62), min(2**62, int(value * 2**FRACTION_BITS))) for value in total]
+    expected = [max(-(2**62), min(2**62, int(value * 2**SUM_FRACTION_BITS))) for value in total]
     assert summed(cohort).fixed.tolist() == expected
 
 

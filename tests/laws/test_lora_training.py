@@ -142,6 +142,6 @@ def test_a_batch_has_room_for_every_clients_copy_of_the_frozen_weights(monkeypat
     trainer = CohortTrainer(hr.Task(lora(wide, rank=1)))
     trained, frozen = trainer.layout.dimension, trainer.layout.constant_size
     assert frozen > 4 * trained
-    monkeypatch.setattr("hedgerow.client.cohort.trainer._MEMORY_FLOATS", 2 * (4 * trained + frozen))
+    monkeypatch.setattr("hedgerow.client.cohort.chooser._MEMORY_FLOATS", 2 * (4 * trained + frozen))
     dict(trainer.fit_many(trainer.initial(0), some_clients((5,)), LOCAL, seed=1, round=1))
     assert set(trainer.choice.milliseconds) == {"1", "2"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.ring.arithmetic import Ring, ring_for
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, open_payload, read_vector
 from hedgerow.strategies import (
     chain,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hedgerow.strategies.pipeline.norms import BLOCK, clipped, l2_norm, square_sum
+from hedgerow.strategies.norms import BLOCK, clipped, l2_norm, square_sum
 
 
 def by_hand(values: np.ndarray) -> float:

@@ -143,6 +143,6 @@ def test_a_chain_is_what_all_of_its_steps_are() -> None:
     assert chain(weight(), random_k(0.1)).unbiased
     assert not chain(random_k(0.1), quantize(8)).summable
     assert not chain(clip(1.0), random_k(0.1)).unbiased
-    assert chain(random_k(0.1), quantize(8)).expands
+    assert not chain(random_k(0.1), quantize(8)).contractive
     assert chain(quantize(8)).name == "quantize(8)"
     assert chain().name == "float32()"

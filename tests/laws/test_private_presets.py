@@ -3,7 +3,7 @@
 import pytest
 
 from hedgerow.experiments.config.errors import ConfigError
-from hedgerow.experiments.config.schema import parse
+from hedgerow.experiments.config.parse import parse
 from hedgerow.privacy.accounting import Budget
 from hedgerow.strategies import PRESETS, Strategy, chain, clip, cyclic, gaussian_noise
 from hedgerow.strategies.origin import described, private

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, open_payload
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
@@ -80,17 +80,17 @@ def test_an_upload_at_16_bits_is_at_most_0_55_of_float32(clients, dimension, noi
 
 @given(st.integers(3, 400), st.floats(0, 0.4), st.floats(0, 0.4), st.integers(0, 300))
 @settings(max_examples=300, deadline=None)
-def test_whoever_is_corrupt_the_fewest_honest_clients_are_in_a_sum(clients, corrupt, dropout, fewest):
+def test_whoever_is_corrupt_the_fewest_honest_clients_are_in_a_sum(clients, corrupt, dropout, min_honest):
     try:
         plain = SecureAggregation(corrupt, dropout, clients)
-        secure = plain.under(fewest)
+        secure = plain.under(min_honest)
         plan = secure.plan(clients)
     except ValueError as error:
         if "a cohort of" not in str(error):
             raise
         return
     bad = int(np.ceil(corrupt * clients - 1e-9))
-    assert plan.survivors - bad >= fewest
+    assert plan.survivors - bad >= min_honest
     assert plan.survivors >= plain.plan(clients).survivors
     assert plan.threshold >= plain.plan(clients).threshold
     assert plan.survivors <= clients
@@ -101,7 +101,7 @@ def test_whoever_is_corrupt_the_fewest_honest_clients_are_in_a_sum(clients, corr
 def test_a_chain_of_steps_binds_the_mask_to_the_noise():
     steps = "clip(1.0), lattice(0.0009765625, 1.0), distributed_noise(2.0, 1.0, 0.0009765625, 60)"
     pipeline = parse_pipeline(f"chain({steps}, mask(metrics='loss accuracy'))")
-    assert (pipeline.protection.secure.fewest, pipeline.protection.secure.metrics) == (60, ())
+    assert (pipeline.protection.secure.min_honest, pipeline.protection.secure.metrics) == (60, ())
     assert pipeline.protection.secure.plan(100).survivors == 80
     with pytest.raises(ValueError, match="a cohort of 70, of which 14 may be corrupt, has not the 60 honest"):
         pipeline.protection.secure.plan(70)

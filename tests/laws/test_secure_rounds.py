@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, Shape
 from hedgerow.secure.errors import TooFewShares, TooFewSurvivors
 from hedgerow.strategies import decode, encode, parse_pipeline

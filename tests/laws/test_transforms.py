@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hedgerow.strategies import TRANSFORMS, decode, encode, parse_pipeline
-from hedgerow.strategies.pipeline.norms import l2_norm
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.types import Client, CohortSum, Payload, PayloadError, RoundContext, Vector
 from tests.laws.transform_cases import cases, context_for, relaxed, there_and_back
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
 
-from hedgerow.server.collect import StartCollector
+from hedgerow.server.collector import StartCollector
 from hedgerow.server.private import StartBounded
 from hedgerow.simulation import flower
 from hedgerow.strategies import chain, clip, encode, poisson, quantize, random_k, top_k

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.client.cohort.low_rank.wide_layer import Changes, WideLayer
+from hedgerow.client.cohort.low_rank.wide_layer import LowRankUpdates, WideLayer
 from hedgerow.types import LocalTraining, Samples
 from tests.cohorts import both, check_company, check_equal, check_one_diverges
 
@@ -56,13 +56,13 @@ def clients(name: str, sizes: list[int]) -> list[tuple[str, Samples]]:
 def used(monkeypatch) -> list[int]:
     """Vectors kept, for each batch that trained a wide layer without weights."""
     found: list[int] = []
-    made = Changes.__init__
+    made = LowRankUpdates.__init__
 
-    def watched(self: Changes, layer: WideLayer, weight, slots: int, kept: int, *rest) -> None:
+    def watched(self: LowRankUpdates, layer: WideLayer, weight, slots: int, kept: int, *rest) -> None:
         found.append(kept)
         made(self, layer, weight, slots, kept, *rest)
 
-    monkeypatch.setattr(Changes, "__init__", watched)
+    monkeypatch.setattr(LowRankUpdates, "__init__", watched)
     return found
 
 

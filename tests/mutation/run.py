@@ -44,7 +44,7 @@ FILES = (
     "hedgerow/strategies/transforms/clipping.py",
     "hedgerow/strategies/transforms/client_noise.py",
     "hedgerow/strategies/transforms/noise.py",
-    "hedgerow/strategies/pipeline/norms.py",
+    "hedgerow/strategies/norms.py",
     "hedgerow/strategies/release.py",
     "hedgerow/client/account.py",
     "hedgerow/client/torch/private.py",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hedgerow import rng
-from hedgerow.client.client_round import Turn
+from hedgerow.client.client_round import ClientRound
 from hedgerow.experiments.audit.clients import audit
 from hedgerow.experiments.audit.report import described, draw
 from hedgerow.strategies import (
@@ -119,9 +119,9 @@ def test_noise_of_clients_that_they_share_is_found(monkeypatch, noise, sampler):
 
 def test_noise_of_clients_from_the_runs_seed_is_found(monkeypatch):
     """Each client has a stream of its own, and a new one in each round; but it follows from the seed."""
-    sound = Turn._encode
+    sound = ClientRound._encode
     monkeypatch.setattr(
-        Turn,
+        ClientRound,
         "_encode",
         lambda self, fit: sound(replace(self, setting=replace(self.setting, seeded_noise=True)), fit),
     )

@@ -18,8 +18,8 @@ from hedgerow.strategies import (
     poisson,
 )
 from hedgerow.strategies import release as release_module
-from hedgerow.strategies.pipeline.norms import clipped
-from hedgerow.strategies.release import UNIT, Noise, Release
+from hedgerow.strategies.norms import clipped
+from hedgerow.strategies.release import UNIT, Noise, NoisyAggregation
 from tests.statistics.audit_cases import SAMPLING, SMALL, SOUND, Patch, failed, noise_times
 
 pytestmark = pytest.mark.usefixtures("each_epsilon_is_computed_once")
@@ -31,42 +31,42 @@ LARGE = {"num_rounds": 20, "dimension": 1024}
 """A tenth of the noise is 8 standard errors."""
 
 
-def contribution(change: Callable[[Release, np.ndarray, float], np.ndarray]) -> Patch:
+def contribution(change: Callable[[NoisyAggregation, np.ndarray, float], np.ndarray]) -> Patch:
     """A fault in what the server adds to the sum; the clients do not clip either."""
 
     def put_in(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(Release, "contribution", change)
+        patch.setattr(NoisyAggregation, "contribution", change)
 
     return put_in
 
 
-def no_clip(self: Release, delta: np.ndarray, norm: float) -> np.ndarray:
+def no_clip(self: NoisyAggregation, delta: np.ndarray, norm: float) -> np.ndarray:
     return delta
 
 
-def weights_after_the_clip(self: Release, delta: np.ndarray, norm: float) -> np.ndarray:
+def weights_after_the_clip(self: NoisyAggregation, delta: np.ndarray, norm: float) -> np.ndarray:
     return np.float32(3.0) * clipped(delta, norm)
 
 
-def clip_of_each_half(self: Release, delta: np.ndarray, norm: float) -> np.ndarray:
+def clip_of_each_half(self: NoisyAggregation, delta: np.ndarray, norm: float) -> np.ndarray:
     half = len(delta) // 2
     return np.concatenate([clipped(delta[:half], norm), clipped(delta[half:], norm)])
 
 
-def clip_to_twice_the_norm(self: Release, delta: np.ndarray, norm: float) -> np.ndarray:
+def clip_to_twice_the_norm(self: NoisyAggregation, delta: np.ndarray, norm: float) -> np.ndarray:
     return clipped(delta, 2 * norm)
 
 
 def clip_after_the_sum(patch: pytest.MonkeyPatch) -> None:
-    sound = Release.__call__
+    sound = NoisyAggregation.__call__
 
     def bounded_total(self, total, state, words):
-        norm = self.bounding.norm(state) * self.expected
+        norm = self.server_clip.norm(state) * self.expected
         values = clipped((total * UNIT).astype(np.float32), norm)
         return sound(self, np.rint(values / UNIT).astype(np.int64), state, words)
 
-    patch.setattr(Release, "contribution", no_clip)
-    patch.setattr(Release, "__call__", bounded_total)
+    patch.setattr(NoisyAggregation, "contribution", no_clip)
+    patch.setattr(NoisyAggregation, "__call__", bounded_total)
 
 
 def noise_in_the_first_round_only(patch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def the_same_noise_in_every_round(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_stream_for_two_rounds(patch: pytest.MonkeyPatch) -> None:
-    sound = Release.__call__
+    sound = NoisyAggregation.__call__
 
     def reused(self, total, state, words):
         drawn = len(drawn_before)
@@ -108,7 +108,7 @@ def one_stream_for_two_rounds(patch: pytest.MonkeyPatch) -> None:
 
     drawn_before: list[int] = []
     own = rng.secret_seed()
-    patch.setattr(Release, "__call__", reused)
+    patch.setattr(NoisyAggregation, "__call__", reused)
 
 
 def noise_from_the_runs_seed(patch: pytest.MonkeyPatch) -> None:

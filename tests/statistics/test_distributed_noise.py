@@ -65,16 +65,16 @@ def unit_of(pipeline) -> float:
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "system"])
 def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
     pipeline = strategy(noise=noise).pipeline
-    fewest = pipeline.protection.noise.fewest
-    assert fewest == 16
+    min_honest = pipeline.protection.noise.min_honest
+    assert min_honest == 16
     sigma = 2.0 * lattice_norm(1 / unit_of(pipeline), D)
     # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
-    noise = summed(pipeline, fewest, seeded)
+    noise = summed(pipeline, min_honest, seeded)
     assert abs(noise.std() / sigma - 1) < 0.08
     assert abs(noise.std() / (1.5 * sigma) - 1) > 0.08
     assert abs(noise.std() / (2 / 3 * sigma) - 1) > 0.08
     assert stats.kstest(noise / noise.std(), "norm").pvalue > 1e-6
-    assert summed(pipeline, fewest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
+    assert summed(pipeline, min_honest - 4, seeded).std() < 0.92 * sigma, "of fewer, it would be too little"
 
 
 def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
@@ -94,19 +94,19 @@ def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("fewest", [4, 40, 1000])
+@pytest.mark.parametrize("min_honest", [4, 40, 1000])
 @pytest.mark.parametrize("multiplier", [0.5, 4.0])
-def test_the_smallest_unit_that_fits_is_chosen(bits, fewest, multiplier):
+def test_the_smallest_unit_that_fits_is_chosen(bits, min_honest, multiplier):
     """Where rounding lengthens a vector by less than a quarter: a small model."""
-    unit = unit_for(0.5, multiplier, fewest, bits)
-    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, fewest, bits))
+    unit = unit_for(0.5, multiplier, min_honest, bits)
+    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, min_honest, bits))
     values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, Client("a"), Layout.flat(1)))[
         0
     ].values
     assert values.dtype.itemsize * 8 == bits
-    event = skellam_event(multiplier, 0.5 / unit, fewest, 1)
+    event = skellam_event(multiplier, 0.5 / unit, min_honest, 1)
     assert step.protection.noise.skellam(1) == event
-    share = event.variance / fewest
+    share = event.variance / min_honest
     reach = 0.5 / unit + 12 * sqrt(share)
     assert reach <= 2 ** (bits - 1) - 1
     assert reach >= 2 ** (bits - 1) / 4, "half a bit for the tail, and one for the power of two"
@@ -221,7 +221,7 @@ def run(chosen, trainer, folder=None, rounds=3, **options):
 @pytest.mark.parametrize("masks", [False, True], ids=["unmasked", "masked"])
 def test_what_is_unmasked_has_the_noise_that_is_counted_also_when_the_fewest_are_left(noise, failing, masks):
     chosen = strategy(corrupt=0.0, dropout=0.2, noise=noise)
-    assert chosen.pipeline.protection.noise.fewest == 16
+    assert chosen.pipeline.protection.noise.min_honest == 16
     (result,) = run(chosen, Silent(failing=failing), rounds=1, masks=masks)
     assert (result.failed, len(result.dropped)) == ("", failing)
     unit = unit_of(chosen.pipeline)
@@ -288,7 +288,7 @@ def test_noise_that_would_not_fit_is_refused(step, says):
 
 @pytest.mark.parametrize("clients", [1, 50])
 def test_a_sum_has_room_for_twelve_standard_deviations_of_all_noise(clients):
-    step = distributed_noise(2.0, norm=1.0, unit=2.0**-9, fewest=20, bits=32)
+    step = distributed_noise(2.0, norm=1.0, unit=2.0**-9, min_honest=20, bits=32)
     sigma = ceil(2.0 * lattice_norm(2.0**9, 100) / sqrt(20))
     room = step.protection.max_sum(0, clients, 100)
     assert 12 * sigma * sqrt(clients) - 1 <= room <= 12.01 * sigma * sqrt(clients) + 1

@@ -15,7 +15,7 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import Strategy, dp_fedavg, parse_pipeline, poisson
-from hedgerow.strategies.release import UNIT, Bounding, Noise, Release
+from hedgerow.strategies.release import UNIT, Noise, NoisyAggregation, ServerClip
 from hedgerow.types import Deployment, Fit, Layout, Model
 from tests.support import Clients, clients
 
@@ -129,8 +129,10 @@ def test_adaptive_clipping_pays_for_its_answers():
 @pytest.mark.parametrize("within", [0, 3, 7, 10])
 def test_the_share_of_clients_within_the_norm_is_what_they_answered(within):
     told = []
-    bounding = Bounding(lambda state: 1.0, share=0.3, update=lambda state, share: told.append(share) or state)
-    release = Release(bounding, Noise(1e-6), expected=10, most_clients=10)
+    server_clip = ServerClip(
+        lambda state: 1.0, share=0.3, update=lambda state, share: told.append(share) or state
+    )
+    release = NoisyAggregation(server_clip, Noise(1e-6), expected=10, most_clients=10)
     lengths = np.array([0.5] * within + [2.0] * (10 - within), np.float32)
     sent = [release.contribution(np.array([length, 0], np.float32), 1.0) for length in lengths]
     total = np.rint(np.sum(sent, axis=0, dtype=np.float64) / UNIT).astype(np.int64)
@@ -143,17 +145,17 @@ def test_an_adaptive_norm_finds_the_quantile_under_noise(initial):
     """Norms of the clients are uniform from 0 to 2: the 0.7 quantile is 1.4."""
     pipeline = parse_pipeline(f"chain(adaptive_clip({initial}, 0.7, 0.3, share=0.1), gaussian_noise(1.0))")
     strategy = Strategy(pipeline=pipeline, sampling=poisson(200, population=200), budget=Budget(1e-3))
-    release, state = strategy.release, strategy.release.bounding.init()
+    release, state = strategy.release, strategy.release.server_clip.init()
     random = rng.generator(3, "norms")
     for number in range(1, 121):
-        norm = release.bounding.norm(state)
+        norm = release.server_clip.norm(state)
         total = np.zeros(9, np.int64)
         for length in random.uniform(0, 2, 200):
             delta = np.zeros(8, np.float32)
             delta[0] = length
             total += np.rint(release.contribution(delta, norm).astype(np.float64) * 2**36).astype(np.int64)
         state = release(total, state, rng.seeded_words(3, "noise", round=number)).state
-    assert 1.2 < release.bounding.norm(state) < 1.6
+    assert 1.2 < release.server_clip.norm(state) < 1.6
 
 
 def test_poisson_cohorts_are_independent_coin_flips():

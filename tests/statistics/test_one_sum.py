@@ -11,7 +11,7 @@ from math import inf, lgamma, log
 
 import pytest
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 
 
 def choose(n: int, k: int) -> float:

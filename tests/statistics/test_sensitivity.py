@@ -35,7 +35,7 @@ STRATEGIES = [strategy_of(bound, compressed) for bound in BOUNDS for compressed 
 def total(strategy: Strategy, deltas: dict[str, np.ndarray], clients: int) -> np.ndarray:
     """The sum that the server would noise, in units of 2**-36."""
     state = begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT)
-    norm = strategy.release.bounding.norm(state.private)
+    norm = strategy.release.server_clip.norm(state.private)
     collector = StartBounded(strategy, LAYOUT, 0)(1, clients, norm)
     for name, delta in deltas.items():
         context = RoundContext(0, 1, Client(name), LAYOUT, 5)
@@ -72,8 +72,10 @@ def test_over_ten_thousand_cohorts_a_client_moves_the_sum_by_at_most_the_norm():
         cohort = {f"c{i}": random_delta(random) for i in range(int(random.integers(1, 4)))}
         without = dict(list(cohort.items())[:-1])
         moved = (total(strategy, cohort, 4) - total(strategy, without, 4)).astype(np.float64) * UNIT
-        norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private)
-        reach = strategy.release.reach(norm)
+        norm = strategy.release.server_clip.norm(
+            begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private
+        )
+        reach = strategy.release.sensitivity(norm)
         assert np.linalg.norm(moved) <= reach * (1 + 1e-6)
         assert np.linalg.norm(moved[:D]) <= norm * (1 + 1e-6)
         # What the noise is measured for covers it with no tolerance at all.
@@ -89,8 +91,8 @@ def test_a_client_moves_the_sum_by_at_most_the_norm(strategy, seed):
     cohort = {f"c{i}": random_delta(random) for i in range(3)}
     without = {name: delta for name, delta in cohort.items() if name != "c1"}
     moved = (total(strategy, cohort, 3) - total(strategy, without, 3)).astype(np.float64) * UNIT
-    norm = strategy.release.bounding.norm(begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private)
-    assert np.linalg.norm(moved) <= strategy.release.reach(norm) * (1 + 1e-6)
+    norm = strategy.release.server_clip.norm(begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private)
+    assert np.linalg.norm(moved) <= strategy.release.sensitivity(norm) * (1 + 1e-6)
 
 
 def test_without_the_servers_clip_the_test_would_notice():

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from hedgerow.client.cohort.batch_order import Orders
 from hedgerow.client.cohort.graph.module import BatchedModule
-from hedgerow.client.cohort.low_rank.first_layer import FirstLayer, FirstStep, Products
-from hedgerow.client.cohort.low_rank.wide_layer import Changes, WideLayer
+from hedgerow.client.cohort.low_rank.first_layer import FirstLayer, FirstStep, GramMatrices
+from hedgerow.client.cohort.low_rank.wide_layer import LowRankUpdates, WideLayer
 from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.samples import ClippedSamples
-from hedgerow.client.cohort.schedule import Group
-from hedgerow.client.cohort.stack import Room, Stack
+from hedgerow.client.cohort.schedule import ClientGroup
+from hedgerow.client.cohort.stack import Stack, Workspace
 from hedgerow.client.cohort.step import Fused, Step
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
@@ -39,7 +39,7 @@ class Work:
     seed: int
     round: int
     device: torch.device
-    room: Room
+    workspace: Workspace
     corrections: Mapping[str, Vector] | None = None
 
 
@@ -63,29 +63,34 @@ class Batch:
             those that belong to no client compute what nobody reads.
     """
 
-    def __init__(self, work: Work, group: Group, at_once: int, narrowest: int) -> None:
+    def __init__(self, work: Work, group: ClientGroup, at_once: int, narrowest: int) -> None:
         self._work, self._rows, self._narrowest = work, group.rows, narrowest
         self._waiting = list(reversed(group.clients))
         copies = max(min(at_once, len(group.clients)), narrowest)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
         sizes = [len(data) for _, data in group.clients]
         most, least = max(sizes), min(sizes)
-        self._first = self._products(copies, group.first_rows, least, learning_rate)
+        self._first = self._gram_matrices(copies, group.first_rows, least, learning_rate)
         self._wide = {
-            layer.weight: Changes(layer, self._start(layer), copies, kept, learning_rate, work.room)
+            layer.weight: LowRankUpdates(
+                layer, self._start(layer), copies, kept, learning_rate, work.workspace
+            )
             for layer, kept in group.wide
         }
-        away: list[Products | Changes] = [*([self._first] if self._first else []), *self._wide.values()]
+        away: list[GramMatrices | LowRankUpdates] = [
+            *([self._first] if self._first else []),
+            *self._wide.values(),
+        ]
         self._away = [(each, self._place(each.layer.weight), each.layer.shape) for each in away]
         without = {each.layer.weight for each in away}
         corrected, channels_last = work.corrections is not None, work.module.channels_last
         made_of = work.layout, copies, local, work.device, without, corrected, channels_last
-        self._stack = work.room.made("stack", made_of, lambda: Stack(work.room, *made_of))
+        self._stack = work.workspace.made("stack", made_of, lambda: Stack(work.workspace, *made_of))
         self._stack.begin(work.model, learning_rate)
         self._clipped: ClippedSamples | None = None
         if local.clip_samples:
             self._clipped = ClippedSamples(
-                work.module, work.losses, work.layout, work.room, local.clip_samples
+                work.module, work.losses, work.layout, work.workspace, local.clip_samples
             )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
         self._orders = Orders(copies, group.rows, most, local, group.first_rows - 1 if self._first else None)
@@ -102,12 +107,12 @@ class Batch:
 
     @property
     def clients(self) -> list[tuple[str, Samples]]:
-        """Those that are in the slots, not done yet."""
+        """The clients in the slots, which are not done yet."""
         return [(c.name, c.data) for c in self._slots]
 
     @property
     def waiting(self) -> Sequence[tuple[str, Samples]]:
-        """Those that have not begun."""
+        """The clients that have not begun."""
         return tuple(reversed(self._waiting))
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
@@ -145,7 +150,7 @@ class Batch:
             self._clear(end)
 
     def _clear(self, slot: int) -> None:
-        """What is left where no client is must stay finite: it is computed with."""
+        """Zero a slot that no client uses: it still takes part in the computation, and must stay finite."""
         self._orders.clear(slot)
         self._stack.reset(slot)
         if self._first:
@@ -242,7 +247,7 @@ class Batch:
 
     def _samples(self, width: int, index: NDArray[np.int64]) -> Tensor:
         """The next batch of each slot, filled up to the same number of rows."""
-        x = self._room("x", width, self._slots[0].data.x)
+        x = self._workspace("x", width, self._slots[0].data.x)
         for slot, client in enumerate(self._slots):
             if x[slot].flags.c_contiguous:
                 np.take(client.data.x, index[slot], axis=0, out=x[slot], mode="clip")
@@ -254,12 +259,12 @@ class Batch:
     def _y_of(self, slot: int) -> NDArray[Any]:
         return self._y[slot * self._y_rows : (slot + 1) * self._y_rows]
 
-    def _products(self, copies: int, rows: int, least: int, learning_rate: float) -> Products | None:
+    def _gram_matrices(self, copies: int, rows: int, least: int, learning_rate: float) -> GramMatrices | None:
         layer, work = self._work.module.first_layer, self._work
         if layer is None or not rows:
             return None
         like = layer, copies, rows, work.device
-        first = work.room.made("first layer", like, lambda: Products(*like, work.room))
+        first = work.workspace.made("first layer", like, lambda: GramMatrices(*like, work.workspace))
         first.begin(self._start(layer), least, learning_rate)
         return first
 
@@ -272,15 +277,15 @@ class Batch:
         weight = self._work.model.parameters[self._place(layer.weight)]
         return torch.from_numpy(np.require(weight, requirements="W")).view(layer.shape).to(self._work.device)
 
-    def _room(self, key: str, width: int, like: NDArray[Any]) -> NDArray[Any]:
+    def _workspace(self, key: str, width: int, like: NDArray[Any]) -> NDArray[Any]:
         """An array for a batch; for images with (rows, height, width, clients, channels) in memory."""
         dtype = torch.from_numpy(np.empty(0, like.dtype)).dtype
         work, sample = self._work, like.shape[1:]
         if work.module.images and len(sample) > 1 and dtype.is_floating_point:
             shape = (self._rows, *sample[1:], width, sample[0])
-            room = work.room.take(key, shape, dtype, torch.device("cpu")).numpy()
-            return np.moveaxis(room, (-2, 0, -1), (0, 1, 2))
-        return work.room.take(key, (width, self._rows, *sample), dtype, torch.device("cpu")).numpy()
+            workspace = work.workspace.take(key, shape, dtype, torch.device("cpu")).numpy()
+            return np.moveaxis(workspace, (-2, 0, -1), (0, 1, 2))
+        return work.workspace.take(key, (width, self._rows, *sample), dtype, torch.device("cpu")).numpy()
 
 
 def _finite(values: Vector) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
-from hedgerow.client.cohort.stack import Room, Rows, Stack
+from hedgerow.client.cohort.stack import Rows, Stack, Workspace
 from hedgerow.client.cohort.step import Step
 from hedgerow.types import Layout
 
@@ -26,15 +26,15 @@ class ClippedSamples:
         module: what is trained.
         losses: of it.
         layout: of it.
-        room: memory.
+        workspace: memory.
         largest: l2 norm of a sample's gradient.
     """
 
     def __init__(
-        self, module: BatchedModule, losses: Losses, layout: Layout, room: Room, largest: float
+        self, module: BatchedModule, losses: Losses, layout: Layout, workspace: Workspace, largest: float
     ) -> None:
         self._module, self._losses, self._layout = module, losses, layout
-        self._room, self._largest = room, largest
+        self._workspace, self._largest = workspace, largest
 
     def __call__(
         self,
@@ -44,7 +44,7 @@ class ClippedSamples:
         samples: Sequence[int],
         generators: Sequence[torch.Generator | None],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of the first clients of a stack; filling counts for nothing.
+        """Losses and gradients of the first clients of a stack; padding counts for nothing.
 
         Returns:
             Losses `(clients,)`, and gradients by name, `(clients, *shape)` each.
@@ -109,7 +109,7 @@ class ClippedSamples:
     def _rows(self, kind: str, number: int, device: torch.device) -> Rows:
         tensors = self._layout.untrained if kind == "buffers" else self._layout.parameters
 
-        def room(shape: tuple[int, ...]) -> Tensor:
-            return self._room.take(f"samples: {kind}", shape, torch.float32, device)
+        def workspace(shape: tuple[int, ...]) -> Tensor:
+            return self._workspace.take(f"samples: {kind}", shape, torch.float32, device)
 
-        return Rows(tensors, frozenset(), number, room, self._module.channels_last)
+        return Rows(tensors, frozenset(), number, workspace, self._module.channels_last)

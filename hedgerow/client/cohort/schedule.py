@@ -14,7 +14,7 @@ from hedgerow.types import LocalTraining, Samples
 
 
 @dataclass(frozen=True)
-class Group:
+class ClientGroup:
     """Clients that can train side by side.
 
     Attributes:
@@ -36,7 +36,7 @@ def groups(
     local: LocalTraining,
     first: FirstLayer | None = None,
     wide: Sequence[WideLayer] = (),
-) -> list[Group]:
+) -> list[ClientGroup]:
     """Put clients together that have samples of one form and batches of one size.
 
     The rows of a client's batches depend on its own data alone: what is
@@ -53,7 +53,7 @@ def groups(
         others = [w for w in wide if not (first and first_rows and w.weight == first.weight)]
         kept = tuple((w, size) for w in others if (size := w.kept(n, rows, local)))
         found.setdefault((rows, first_rows, kept, *form), []).extend(some)
-    return [Group(rows, one, wide, tuple(some)) for (rows, one, wide, *_), some in found.items()]
+    return [ClientGroup(rows, one, wide, tuple(some)) for (rows, one, wide, *_), some in found.items()]
 
 
 def batch_rows(samples: int, batch_size: int) -> int:

@@ -24,7 +24,7 @@ _ALIGNMENT = 64
 those of an elementwise function on whether a value is in a last, incomplete pair of vector registers."""
 
 
-class Room:
+class Workspace:
     """Memory that is used again: to get new pages for every round takes longer than to fill them."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Rows:
     Args:
         tensors: what a vector consists of.
         without: names of tensors that are not kept here.
-        room: gives memory of a shape.
+        workspace: gives memory of a shape.
         copies: rows.
         channels_last: names of convolutions' weights, `(outputs, inputs, height, width)`,
             which lie in the order (outputs, height, width, inputs), as torch's kernels want them.
@@ -61,7 +61,7 @@ class Rows:
 
     def __init__(
         self, tensors: Sequence[Slot], without: AbstractSet[str], copies: int,
-        room: Callable[[tuple[int, ...]], Tensor], channels_last: AbstractSet[str] = frozenset(),
+        workspace: Callable[[tuple[int, ...]], Tensor], channels_last: AbstractSet[str] = frozenset(),
     ) -> None:  # fmt: skip
         self._channels_last = channels_last
         ends = itertools.accumulate((t.size for t in tensors), initial=0)
@@ -69,7 +69,7 @@ class Rows:
         self._size = sum(t.size for t in tensors)
         self._tensors, self._offsets = [t for t, _ in placed], [offset for _, offset in placed]
         self._starts = _starts(self._tensors)
-        self.values = room((copies, self._starts[-1]))
+        self.values = workspace((copies, self._starts[-1]))
         on_cpu = self.values.device.type == "cpu"
         self._in_memory: NDArray[np.float32] | None = self.values.numpy() if on_cpu else None
         self._views: dict[int, dict[str, Tensor]] = {}
@@ -138,7 +138,7 @@ class Stack:
     Before each round it has to `begin`, and each copy to be `reset` before each use.
 
     Args:
-        room: memory; it belongs to the stack as long as the stack is used.
+        workspace: memory; it belongs to the stack as long as the stack is used.
         layout: of the model.
         copies: how many.
         local: how they are trained.
@@ -151,7 +151,7 @@ class Stack:
 
     def __init__(
         self,
-        room: Room,
+        workspace: Workspace,
         layout: Layout,
         copies: int,
         local: LocalTraining,
@@ -162,7 +162,7 @@ class Stack:
     ) -> None:
         def rows(key: str, tensors: Sequence[Slot]) -> Rows:
             def take(shape: tuple[int, ...]) -> Tensor:
-                return room.take(key, shape, torch.float32, device)
+                return workspace.take(key, shape, torch.float32, device)
 
             return Rows(tensors, without, copies, take, channels_last)
 

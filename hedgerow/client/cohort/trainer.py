@@ -1,29 +1,23 @@
 """Many clients' local training as one computation."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from hedgerow import checks
-from hedgerow.client.cohort.autotune.choice import Choice, Clients, choose
+from hedgerow.client.cohort.autotune.choice import Choice, Clients
+from hedgerow.client.cohort.batched_training import BatchedTraining
+from hedgerow.client.cohort.chooser import Chooser
 from hedgerow.client.cohort.ops.losses import losses_of
-from hedgerow.client.cohort.side_by_side import SideBySide
-from hedgerow.client.cohort.step import CannotBatch, SharedDraws, explained
+from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
-
-_WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
-_MEMORY_FLOATS = 2**27
-"""Of parameters, gradients, moments, buffers and constants in one batch: half a GiB."""
 
 
 def _alone(local: LocalTraining) -> str:
@@ -95,7 +89,8 @@ class CohortTrainer:
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
         self._mode, self._at_once = mode, at_once
-        self._beside = SideBySide(self._inner, losses_of(task.loss), self._device, threads)
+        self._batched = BatchedTraining(self._inner, losses_of(task.loss), self._device, threads)
+        self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, at_once)
         if "batch" in (mode, choice and choice.method) and precision != "float32":
             raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")
         if choice is None and (mode == "loop" or precision != "float32"):
@@ -123,7 +118,7 @@ class CohortTrainer:
 
     @property
     def precision(self) -> str:
-        """Of forward and backward passes."""
+        """The precision of forward and backward passes."""
         return self._inner.precision
 
     @property
@@ -197,10 +192,10 @@ class CohortTrainer:
                 warning says so.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
-        together = self._beside.possible(clients, local) if choice.method == "batch" else []
+        together = self._batched.possible(clients, local) if choice.method == "batch" else []
         together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
         try:
-            together = together if self._beside.prepare(together) else []
+            together = together if self._batched.prepare(together) else []
         except SharedDraws as error:
             log.warning("clients are trained one after another: %s", error)
             together = []
@@ -212,7 +207,7 @@ class CohortTrainer:
         for name, data in clients:
             if name not in names:
                 yield name, alone(name, data)
-        trained = self._beside.train(
+        trained = self._batched.train(
             model, together, local, choice, seed=seed, round=round, corrections=corrections
         )
         for name, data, fit in trained:
@@ -238,67 +233,11 @@ class CohortTrainer:
             self._choice = self._choice or chosen  # told to whoever asks how it trains
             return chosen
         if self._choice is None:
-            some = self._healthy(model, self._beside.possible(clients, local), local, seed, round)
-            if not some:
+            measured = self._chooser(model, clients, local, seed, round)
+            if measured is None:
                 return Choice("loop", "there was no client to measure")
-            counts = [local.steps(len(data)) for _, data in clients if len(data)]
-            chosen = self._choose(model, some, counts, local, seed, round)
-            self._choice = replace(chosen, device=str(self._device))
+            self._choice = replace(measured, device=str(self._device))
         return self._choice
-
-    def _choose(
-        self, model: Model, some: Clients, counts: list[int], local: LocalTraining, seed: int, round: int
-    ) -> Choice:
-        def loop(clients: Clients, local: LocalTraining) -> dict[str, Fit]:
-            return {n: self.fit(model, d, local, seed=seed, round=round, client=n) for n, d in clients}
-
-        def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
-            choice, fits = Choice("batch", "", at_once, narrowest), {}
-            trained = self._beside.train(model, clients, local, choice, seed=seed, round=round, careful=False)
-            for name, _, fit in trained:
-                if fit is None:
-                    raise CannotBatch("training diverges in a batch")
-                fits[name] = fit
-            return fits
-
-        layout = self.layout
-        kept = 4 * layout.dimension + layout.buffer_size + layout.constant_size
-        memory = _MEMORY_FLOATS // kept
-        widths = [w for w in _WIDTHS.get(self._device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]
-        if self._at_once or self._mode == "batch":
-            widths = [self._at_once or 10]
-        try:
-            with explained():
-                self._beside.prepare(some)
-                on_cpu = self._device.type == "cpu"
-                # What else the machine does must not count; but of several threads only one's time is known.
-                clock = time.thread_time if on_cpu and self._threads == 1 else time.perf_counter
-                timed = self._mode == "auto"
-                return choose(some, counts, local, loop, batch, widths, timed=timed, bits=on_cpu, clock=clock)
-        except SharedDraws as error:
-            log.warning("clients are trained one after another: %s", error)
-            return Choice("loop", str(error))
-        except CannotBatch as error:
-            if self._mode == "batch":
-                raise ValueError(
-                    f"mode is 'batch', but the model cannot be trained so: {error}; "
-                    f"take mode 'auto' or 'loop'"
-                ) from error
-            return Choice("loop", f"the model cannot be trained in a batch: {error}")
-
-    def _healthy(
-        self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
-    ) -> list[tuple[str, Samples]]:
-        """Two large clients on whose data the model works."""
-        found: list[tuple[str, Samples]] = []
-        short = replace(local, epochs=1)
-        for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
-            few = data.take(np.arange(min(len(data), local.batch_size or len(data))))
-            same_shape = not found or data.x.shape[1:] == found[0][1].x.shape[1:]
-            if len(found) < 2 and same_shape:
-                fit = self._alone(model, name, few, short, seed, round)
-                found += [(name, data)] if isinstance(fit, Fit) else []
-        return found
 
     def _alone(
         self,

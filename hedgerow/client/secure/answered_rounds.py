@@ -18,7 +18,7 @@ _EMPTY = '{"runs": {}, "keys": {}, "open": ["", 0, ""]}'
 Told: TypeAlias = dict[str, Any]
 
 
-class SecureMemory:
+class AnsweredRounds:
     """What a client remembers of secure rounds.
 
     Each change is on the disk when its method returns, and two processes that
@@ -34,14 +34,14 @@ class SecureMemory:
         self._notes = notes
         self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
-    def join(self, run: str, round: int, apart: int = 1) -> bytes:
+    def join(self, run: str, round: int, min_separation: int = 1) -> bytes:
         """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.
 
         The last round's salt is forgotten, whichever run that was of, and with
         it what is left of that round's secrets.
 
         Raises:
-            AskedTooOften: the last was less than so many rounds before.
+            AskedTooOften: the last was fewer than `min_separation` rounds before.
             AlreadyAnswered: it was joined before.
             StaleRound: a later round of the run was joined before.
         """
@@ -51,10 +51,10 @@ class SecureMemory:
                 raise AlreadyAnswered(f"round {round} was answered before; a client answers each once")
             if round < last:
                 raise StaleRound(f"round {round} comes after round {last}, which was answered before")
-            if last and round < last + apart:
+            if last and round < last + min_separation:
                 raise AskedTooOften(
                     f"round {round} comes after round {last}, which was answered; two rounds of a client must"
-                    f" be {apart} rounds apart, by the strategy's sampling"
+                    f" be {min_separation} rounds apart, by the strategy's sampling"
                 )
             told["runs"] = dict([*told["runs"].items(), (run, (round, 0))][-_MOST_RUNS:])
             salt = os.urandom(16)
@@ -80,7 +80,7 @@ class SecureMemory:
             told["runs"][run] = (round, stage)
 
     def salt(self, run: str, round: int) -> bytes:
-        """Of a round; raises `OutOfOrder` where it is not the one that is under way."""
+        """The salt of a round; raises `OutOfOrder` where that is not the one under way."""
         under_way = self._load()["open"]
         if under_way[:2] != (run, round):
             raise OutOfOrder(

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import tomli_w
 
-from hedgerow.checks import did_you_mean
 from hedgerow.files import who_else_can_write, write_whole
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
+from hedgerow.wording import did_you_mean
 
 LONGEST_NAME = 200
 """Characters of a client's name, as in messages."""

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import TypeAlias, TypeVar, final
 
 from hedgerow.client.policy import STAGES
-from hedgerow.client.secure.answered_rounds import SecureMemory
+from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import Note
 from hedgerow.ring.vector import RingVector, Shape, open_payload
@@ -56,7 +56,7 @@ class SecureClient:
             which rounds it has answered.
         notes: where it keeps what it needs at the next stage.
         fit: trains.
-        apart: rounds from one of the client's to the next, at least.
+        min_separation: rounds from one of the client's to the next, at least.
         completed: gives the model of a request the constants that the request only names.
     """
 
@@ -66,7 +66,7 @@ class SecureClient:
     enrolment: Enrolment
     notes: MutableMapping[str, Note]
     fit: Fit
-    apart: int = 1
+    min_separation: int = 1
     completed: Completed = lambda request: request
 
     def answer(self, stage: str, content: Content) -> Content:
@@ -80,7 +80,7 @@ class SecureClient:
     def _keys(self, content: Content) -> Content:
         setup = decode(Setup, unpack_stage(content))
         advert, state = protocol.join(self._party, setup)
-        self._memory.join(setup.run, setup.round, self.apart)
+        self._answered.join(setup.run, setup.round, self.min_separation)
         self._keep(state, setup)
         return pack_stage(encode(advert))
 
@@ -122,7 +122,7 @@ class SecureClient:
         before = self._kept(Confirmed)
         answer = protocol.reveal(self._party, before, decode(Unmask, unpack_stage(content)))
         self._claim(before.contributed.setup, "unmask")
-        self._memory.forget(before.contributed.setup.run)
+        self._answered.forget(before.contributed.setup.run)
         self.notes[_KEY] = {"state": b"", "done": True}
         return pack_stage(encode(answer))
 
@@ -130,31 +130,31 @@ class SecureClient:
         """Forget the round's secrets."""
         note = self.notes.pop(_KEY, None)
         if note is not None and not note["done"]:
-            self._memory.forget(str(note["run"]))
+            self._answered.forget(str(note["run"]))
         why = unpack_stage(content).decode(errors="replace")[:500]
         log.warning("a round of secure aggregation failed, and the model stays: %r", why)
         return {}
 
     @cached_property
-    def _memory(self) -> SecureMemory:
-        return SecureMemory(self.notes, self.enrolment.folder, self.name)
+    def _answered(self) -> AnsweredRounds:
+        return AnsweredRounds(self.notes, self.enrolment.folder, self.name)
 
     @cached_property
     def _party(self) -> Party:
         known, first = self.enrolment.pinned, self.enrolment.trust_on_first_use
         if first:
-            known = {**self._memory.learned(), **known}
+            known = {**self._answered.learned(), **known}
         secure = self.pipeline.protection.secure
         assert secure is not None
-        register = Register(known, trust_on_first_use=first, learned=self._memory.learn)
+        register = Register(known, trust_on_first_use=first, learned=self._answered.learn)
         shape = partial(shape_of, self.pipeline, self.layout)
         return Party(self.name, Secret(self.enrolment.secret), register, secure, shape)
 
     def _claim(self, setup: Setup, stage: str) -> None:
-        self._memory.claim(setup.run, setup.round, STAGES.index(stage))
+        self._answered.claim(setup.run, setup.round, STAGES.index(stage))
 
     def _keep(self, state: State, setup: Setup) -> None:
-        closed = close(state, self._party.secret, self._memory.salt(setup.run, setup.round))
+        closed = close(state, self._party.secret, self._answered.salt(setup.run, setup.round))
         self.notes[_KEY] = {"state": closed, "done": False, "run": setup.run, "round": setup.round}
 
     def _kept(self, kind: type[T]) -> T:
@@ -163,5 +163,5 @@ class SecureClient:
             raise OutOfOrder("no round of secure aggregation is under way here")
         if note["done"]:
             raise AlreadyAnswered("this client has revealed its shares, and has nothing left of that round")
-        salt = self._memory.salt(note["run"], note["round"])
+        salt = self._answered.salt(note["run"], note["round"])
         return reopen(note["state"], kind, self._party.secret, salt)

@@ -3,6 +3,7 @@
 import torch
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 
 def find_device(name: str | None) -> torch.device:
@@ -26,7 +27,7 @@ def find_device(name: str | None) -> torch.device:
     if device is None or not any(device == torch.device(d) or name == d.partition(":")[0] for d in there):
         listed = ", ".join(repr(d) for d in there)
         raise ValueError(
-            f"device is {checks.shown(name)}; torch finds {listed} here: take one of these, or leave device"
+            f"device is {shown(name)}; torch finds {listed} here: take one of these, or leave device"
             " out. Where there is a GPU and torch does not find it, install torch with support for it"
             " (https://pytorch.org/get-started)"
         )

@@ -30,7 +30,7 @@ class LayerGradients:
         self._net, self._layers, self._otherwise = net, layers, otherwise
 
     def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
-        """As `SampleGradients` does."""
+        """Losses and summed clipped gradients, as `SampleGradients` gives them."""
         out, losses, most = torch.zeros_like(self._net.vector), [], self._most
         for first in range(0, len(x), most):
             try:

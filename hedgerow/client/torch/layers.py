@@ -45,7 +45,7 @@ class Part:
 
     @property
     def place(self) -> slice:
-        """Of the parameter in the flat vector."""
+        """Where the parameter lies in the flat vector."""
         size = self.right.shape[1] * (1 if self.left is None else self.left.shape[1])
         return slice(self.start, self.start + size)
 
@@ -58,7 +58,7 @@ class _Call:
     version: int
     edge: GradientEdge
     shape: torch.Size
-    """Of the outputs."""
+    """The shape of the outputs."""
 
 
 @final

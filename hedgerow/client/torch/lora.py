@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hedgerow import checks
+from hedgerow.wording import shown
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention)
 _PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -35,7 +36,7 @@ class LowRank(nn.Module):
         weight: `(m, ...) float32`; a convolution's is taken as `(m, channels * height * width)`.
         rank: of the change; at most that of the matrix.
         alpha: the scale is `alpha / rank`; `None` is a scale of 1.
-        blocks: the weight is so many matrices, one above the other, each of which has its own change.
+        blocks: number of matrices, one above the other, that the weight is made of; each has its own change.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float | None = None, blocks: int = 1) -> None:
@@ -69,14 +70,14 @@ class Lora:
             checks.positive(alpha=self.alpha)
         if not callable(self.base):
             raise ValueError(
-                f"model is {checks.shown(self.base)}; it must be a torch module, or a function that makes one"
+                f"model is {shown(self.base)}; it must be a torch module, or a function that makes one"
             )
         targets = () if self.targets is None else self.targets
         for argument, patterns in (("targets", targets), ("train", self.train)):
             listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
             if not listed or not all(isinstance(p, str) for p in patterns):
                 raise ValueError(
-                    f"{argument} is {checks.shown(patterns)}; it must be a list of names, such as ['hidden*']"
+                    f"{argument} is {shown(patterns)}; it must be a list of names, such as ['hidden*']"
                 )
 
     def __call__(self) -> nn.Module:

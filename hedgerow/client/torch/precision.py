@@ -19,7 +19,7 @@ _SCALES = {torch.float16: 1024.0}
 
 @dataclass(frozen=True)
 class Precision:
-    """Of forward and backward passes in training.
+    """The precision of forward and backward passes in training.
 
     Attributes:
         name: such as `"bfloat16"`.

@@ -171,7 +171,7 @@ def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:
 
 
 def _fixed_sum(gradients: list[Tensor], largest: float) -> list[Tensor]:
-    """Of clipped gradients `(n, *shape)`, whole units as doubles: exact up to 2**22 samples."""
+    """The sum of clipped gradients `(n, *shape)`, in whole units as doubles: exact up to 2**22 samples."""
     flat = torch.cat([g.detach().flatten(1) for g in gradients], 1).double()
     norms = torch.linalg.vector_norm(flat, dim=1)
     # What is not finite counts for nothing: it must not spoil the sum, nor tell that it was there.

@@ -10,7 +10,7 @@ from hedgerow import generators
 
 @contextmanager
 def num_threads(number: int) -> Iterator[None]:
-    """torch computes with so many threads; one thread of this process at a time may be in here."""
+    """Have torch compute with `number` threads; one thread of this process at a time may be in here."""
     with generators.alone():
         before = torch.get_num_threads()
         if before == number:

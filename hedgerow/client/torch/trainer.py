@@ -125,7 +125,7 @@ class TorchTrainer:
 
     @property
     def precision(self) -> str:
-        """Of forward and backward passes in training."""
+        """The precision of forward and backward passes in training."""
         return self._precision.name
 
     @property

@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """The largest probability of so many right guesses, or more, about an (epsilon, delta) private run.
+    """The largest probability of `right` right guesses or more about an (epsilon, delta) private run.
 
     Each canary was included by a fair coin of its own, and some guessed about
     (Steinke, Nasr and Jagielski 2023, arXiv:2305.08846, theorem 5.2).
@@ -28,7 +28,7 @@ def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float
 
 
 def least_epsilon(canaries: int, guesses: int, right: int, delta: float, confidence: float) -> float:
-    """The largest epsilon that so many right guesses refute, with this confidence; 0 where they refute none.
+    """The largest epsilon that `right` right guesses refute, with this confidence; 0 where they refute none.
 
     >>> round(least_epsilon(1000, 100, 100, 1e-5, 0.95), 2), least_epsilon(100, 50, 25, 1e-5, 0.95)
     (3.47, 0.0)
@@ -58,7 +58,7 @@ def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float =
     """The smallest epsilon for which normal fits of two sets of scores are (epsilon, delta) alike.
 
     arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell their
-    mean and spread badly: both are taken so many standard errors to the safe side;
+    mean and spread badly: both are moved by that many standard errors to the safe side;
     with two, the scores speak for at least this epsilon in 19 of 20 audits.
 
     >>> random = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def _beyond(p: tuple[float, float], q: tuple[float, float], epsilon: float) -> f
 
 
 def composed_epsilon(multiplier: float, rate: float, releases: int, delta: float, about: float) -> float:
-    """The epsilon of so many releases with Gaussian noise, for leaving out one of those that are sampled.
+    """The epsilon of `releases` releases with Gaussian noise, for leaving out one of those that are sampled.
 
     The distribution of the privacy loss on a grid, convolved with itself by
     FFT (Koskela et al. 2020, arXiv:1906.03049); other code than the ledger's.
@@ -104,7 +104,7 @@ def composed_epsilon(multiplier: float, rate: float, releases: int, delta: float
     Args:
         multiplier: standard deviation over what one changes.
         rate: of Poisson sampling; 1 for everybody.
-        releases: so many.
+        releases: how many there are.
         delta: of the epsilon.
         about: an epsilon near it: how wide the grid must be.
 

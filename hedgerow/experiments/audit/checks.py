@@ -16,7 +16,7 @@ from hedgerow.strategies.strategy import Strategy
 
 ERRORS = 6.0
 ALLOWED = 1.5
-"""The estimate may be so many times the ledger's epsilon: normal fits have no confidence of their own."""
+"""The estimate may be this many times the ledger's epsilon: normal fits have no confidence of their own."""
 
 SURE = 1e-6
 """Guesses refute an epsilon where they would be luck in fewer runs than this."""
@@ -177,17 +177,17 @@ def _noise(deployed: Deployed) -> Finding:
     least, mean = float(ratios.min()), float(np.sqrt((ratios**2).mean()))
     error = ERRORS / math.sqrt(2 * values)
     allowed, allowed_mean = 1 - error, 1 - ERRORS / math.sqrt(2 * deployed.drawn.size)
-    fewest = deployed.strategy.release.noise.fewest
+    min_honest = deployed.strategy.release.noise.min_honest
     most = 1.0
-    if fewest:  # each adds its own share; shared ones would add up to more
-        most = float((ratios / np.sqrt([len(c) / fewest for c in deployed.cohorts])).max())
+    if min_honest:  # each adds its own share; shared ones would add up to more
+        most = float((ratios / np.sqrt([len(c) / min_honest for c in deployed.cohorts])).max())
     return Finding(
         "noise",
         least >= allowed and mean >= allowed_mean and most <= 1.05 + error,
         f"a round has {least:.2f} of the noise that is counted, or more; at least {allowed:.2f}; all together"
         f" have {mean:.3f}; at least {allowed_mean:.3f}"
         + f"; of independent shares {most:.2f}"
-        * bool(fewest),
+        * bool(min_honest),
     )
 
 

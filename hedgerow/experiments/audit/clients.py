@@ -227,7 +227,7 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
     budget = replace(strategy.budget, epsilon=None, adjacency="zero_out")
     alone = replace(strategy, server_update=watched.rule, budget=budget, max_norm=None)
     layout = Layout.flat(dimension)
-    loud = _LOUD * max(1.0, release.bounding.norm(release.bounding.init()))
+    loud = _LOUD * max(1.0, release.server_clip.norm(release.server_clip.init()))
     trainer = _Sends(layout, loud, seed, alone.needs - {"sample_noise"})
     ledger = Ledger(budget, file)
     state = begin(alone, trainer.initial(seed), layout)
@@ -243,9 +243,9 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
             if not np.array_equal(after, before):  # released, whatever the result says
                 sums.append((after.astype(np.float64) - before) * (release.expected / norm))
                 cohorts.append(frozenset(result.cohort) - set(result.dropped))
-                reaches.append(release.reach(norm) / norm)
+                reaches.append(release.sensitivity(norm) / norm)
                 numbers.append(result.round)
-            before, norm = after, release.bounding.norm(result.state.private)
+            before, norm = after, release.server_clip.norm(result.state.private)
     asked = sorted(set().union(*cohorts)) if sampling.groups else list(names)
     return Deployed(
         strategy=strategy,

@@ -14,7 +14,7 @@ from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import run as run_commands
-from hedgerow.experiments.cli import terminal
+from hedgerow.experiments.cli import simulate, terminal
 
 app = typer.Typer(
     name="hedgerow",
@@ -55,7 +55,7 @@ def options(
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Run": {
         "run": run_commands.run,
-        "simulate": run_commands.simulate,
+        "simulate": simulate.simulate,
         "sweep": run_commands.sweep,
         "resume": run_commands.resume,
         "compare": run_commands.compare,

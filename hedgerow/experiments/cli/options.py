@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hedgerow.types import RunOptions
 
 
-class Place(StrEnum):
+class RunEngine(StrEnum):
     """Where `run` has its clients."""
 
     local = "local"
@@ -39,8 +39,8 @@ ExtendArgument = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default="runs/<name>")
 ]
-PlaceOption = Annotated[
-    Place, typer.Option("--engine", help="Where clients run: this machine, or a Ray cluster.")
+EngineOption = Annotated[
+    RunEngine, typer.Option("--engine", help="Where clients run: this machine, or a Ray cluster.")
 ]
 AddressOption = Annotated[
     str | None,
@@ -94,7 +94,7 @@ MemoryLimitOption = Annotated[
     typer.Option(
         metavar="MB",
         min=1,
-        help="Drop a client that needs so much more memory than its process starts with.",
+        help="Drop a client that allocates more than this beyond what its process starts with.",
         show_default="no limit",
     ),
 ]
@@ -121,7 +121,7 @@ def run_options(
     workers: int | None,
     client_timeout: float | None,
     memory_limit: int | None,
-    engine: Place,
+    engine: RunEngine,
     address: str | None,
     masks: bool,
 ) -> "RunOptions":
@@ -132,7 +132,7 @@ def run_options(
     """
     from hedgerow.types import Deployment, RunOptions
 
-    if address is not None and engine is not Place.ray:
+    if address is not None and engine is not RunEngine.ray:
         raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
     return RunOptions(
         deployment=Deployment.MASKED if masks else None,

@@ -68,7 +68,7 @@ def trial(
     guard = _guard(device, file, data)
     try:
         strategy = device_run(recipe, overrides or [], guard, "this device").experiment.strategy()
-        kind = "train.masked" if strategy.pipeline.only_sum else "train"
+        kind = "train.masked" if strategy.pipeline.sum_only else "train"
         guard.check(kind, strategy)
     except AgainstPolicy as error:
         for rule in str(error).split("; rule "):

@@ -64,7 +64,7 @@ class Pace:
         self._last: deque[tuple[int, float]] = deque(maxlen=_ROUNDS_OF_PACE)
 
     def after(self, round: int, clients: int, seconds: float) -> str:
-        """What to say after a round of so many clients and seconds."""
+        """What to say after a round, from its number of clients and its seconds."""
         self._last.append((clients, seconds))
         clients, seconds = sum(c for c, _ in self._last), sum(s for _, s in self._last)
         left = round_to_seconds(seconds / len(self._last) * (self._rounds - round))
@@ -120,18 +120,18 @@ def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]"
 
 @final
 class _Lines:
-    """A line every so often about the rounds of a sweep, where there are no bars."""
+    """A line from time to time about the rounds of a sweep, where there are no bars."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds, self._before = rounds, 0
         self._began = self._said = time.monotonic()
 
     def begin(self, done: int) -> None:
-        """An experiment begins, of which so many rounds were done before."""
+        """An experiment begins, some rounds of which may have been done before."""
         self._before += done
 
     def after(self, done: int) -> str:
-        """What to say after so many rounds; empty where something was said just now."""
+        """What to say after this round; empty where something was said just now."""
         now = time.monotonic()
         if now - self._said < SECONDS_BETWEEN_LINES:
             return ""

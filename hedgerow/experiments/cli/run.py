@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,21 +14,20 @@ from hedgerow.experiments.cli.options import (
     AddressOption,
     ClientTimeoutOption,
     DeviceOption,
+    EngineOption,
     ExtendArgument,
     JsonOption,
     MasksOption,
     MemoryLimitOption,
     OutOption,
     OverridesArgument,
-    Place,
-    PlaceOption,
     PrecisionOption,
     ProfileOption,
     RecordOption,
+    RunEngine,
     SourceArgument,
     TrainerOption,
     WorkersOption,
-    bytes_of,
     in_run,
     profiled,
     run_options,
@@ -46,13 +44,6 @@ if TYPE_CHECKING:
     from hedgerow.types import RunOptions
 
 
-class Engine(StrEnum):
-    """What `simulate` runs a Flower app on."""
-
-    hedgerow = "hedgerow"
-    flower = "flower"
-
-
 def run(
     context: typer.Context,
     source: SourceArgument,
@@ -65,7 +56,7 @@ def run(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
-    engine: PlaceOption = Place.local,
+    engine: EngineOption = RunEngine.local,
     address: AddressOption = None,
     masks: MasksOption = False,
     record: RecordOption = False,
@@ -101,58 +92,6 @@ def run(
         _run(experiment, held, options, json, measured)
 
 
-def simulate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A Flower app: the folder with its pyproject.toml.")
-    ],
-    clients: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of clients.", show_default="the app's federation options"),
-    ] = None,
-    workers: WorkersOption = None,
-    run_config: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--run-config",
-            "-c",
-            metavar="'KEY=VALUE ...'",
-            help="Change the app's run config, as for 'flwr run'.",
-        ),
-    ] = None,
-    client_timeout: ClientTimeoutOption = None,
-    memory_limit: MemoryLimitOption = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Show where the time went; write a trace for Perfetto to a file."),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="Hedgerow's, or Flower's own simulation on Ray, to compare.")
-    ] = Engine.hedgerow,
-) -> None:
-    """Run any Flower app, unchanged, on this machine: no Ray, no SuperLink.
-
-    The exit code is 1 when the app fails, or when no client answers.
-    """
-    from hedgerow.experiments.runs.processes import run_module
-
-    options = {
-        "folder": str(folder),
-        "run_config": run_config or [],
-        "clients": clients,
-        "workers": workers,
-        "client_timeout": client_timeout,
-        "memory_limit": bytes_of(memory_limit),
-        "trace": profile and str(profile),
-        "engine": engine.value,
-    }
-    code = run_module("hedgerow.experiments.flower_app.simulate", options)
-    if code < 0:
-        terminal.complain(f"its process was ended by signal {-code}")
-        code = 1
-    if code:
-        raise typer.Exit(code)
-
-
 def sweep(
     source: SourceArgument,
     overrides: OverridesArgument = None,
@@ -183,7 +122,7 @@ def resume(
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
     profile: ProfileOption = False,
-    engine: PlaceOption = Place.local,
+    engine: EngineOption = RunEngine.local,
     address: AddressOption = None,
     masks: MasksOption = False,
     json: JsonOption = False,
@@ -201,7 +140,14 @@ def resume(
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
         raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
-        alone = (profile, client_timeout, memory_limit, masks, engine is not Place.local, address is not None)
+        alone = (
+            profile,
+            client_timeout,
+            memory_limit,
+            masks,
+            engine is not RunEngine.local,
+            address is not None,
+        )
         if any(alone):
             raise CommandError(
                 f"{folder} is a sweep, which runs on this machine; --profile, --client-timeout,"
@@ -229,7 +175,7 @@ def audit(
         str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run's folder, a recipe's name, or a TOML file.")
     ],
     overrides: OverridesArgument = None,
-    rounds: Annotated[int, typer.Option(min=2, help="At most so many rounds are tried.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="The most rounds that are tried.")] = 30,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write audit.png and audit.json.")
     ] = None,

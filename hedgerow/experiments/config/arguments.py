@@ -14,8 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from hedgerow.checks import did_you_mean
 from hedgerow.experiments.config.errors import MISSING, Mistake
+from hedgerow.wording import did_you_mean
 
 Table = dict[str, Any]
 

@@ -3,13 +3,12 @@
 import inspect
 from collections.abc import Collection, Mapping
 from copy import deepcopy
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from hedgerow.checks import did_you_mean
 from hedgerow.datasets import DATASETS, PARTITIONS
 from hedgerow.datasets.held_out import BY_ROW
 from hedgerow.datasets.loading import find_loader
@@ -19,28 +18,24 @@ from hedgerow.experiments.config.arguments import (
     arguments,
     as_json,
     from_value_error,
-    python_values,
     refused,
     translate,
 )
 from hedgerow.experiments.config.errors import MISSING, Mistake
-from hedgerow.experiments.config.schema import DataConfig, Experiment, ModelConfig, StrategyConfig
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.config.sections import DataConfig, ModelConfig, StrategyConfig
+from hedgerow.experiments.config.strategy import INNER, build_strategy, private_draws
 from hedgerow.models import MODELS, build
-from hedgerow.recipe import strategy as recipe
 from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.measuring import refuse_client_evaluation
-from hedgerow.strategies.origin import Draws, draws_of
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS
-from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
-
-# Arguments of a preset that other keys of the file give.
-_INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
+from hedgerow.wording import did_you_mean
 
 # Keys of [data] that are no argument of a loader.
 DEALT = tuple(DataConfig.model_fields)[1:]
@@ -71,52 +66,6 @@ def resolve(table: Mapping[str, Any]) -> tuple[Table, list[Mistake]]:
     if not found:
         found = _measured(resolved, table.get("strategy", {})) or _together(resolved)
     return resolved, sorted((_as_given(m, table) for m in found), key=lambda m: _order(m.path))
-
-
-def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
-    """The strategy that `[strategy]` and `[local]` describe.
-
-    Raises:
-        ValueError: they do not fit together.
-    """
-    return recipe.build(
-        {
-            "preset": config.name,
-            "options": python_values(PRESETS.get(config.name), config.options, inner=_INNER),
-            "sampling": _sampling(config).name,
-            "local": asdict(local),
-            "pipeline": config.pipeline,
-            "aggregate": config.aggregate,
-            "weighted": config.weighted,
-            "quorum": config.quorum,
-            "max_weight": config.max_weight,
-            "max_norm": config.max_norm,
-            **({} if config.personal is None else {"personal": config.personal}),
-        }
-    )
-
-
-def _sampling(config: StrategyConfig) -> Sampling:
-    draws = _draws(config.name)
-    if draws is None:
-        if config.population is not None:
-            raise ValueError(
-                f"population is {config.population}; it must be left out: {config.name} samples from the"
-                " clients that are there"
-            )
-        return uniform(config.clients_per_round, fraction=config.fraction)
-    if config.population is None:
-        raise ValueError(
-            f"{config.name} needs population, the number of clients there are meant to be: the chance of"
-            " each to be drawn must not depend on who is there"
-        )
-    clients = config.clients_per_round or (config.fraction or 0) * config.population
-    return draws(clients, config.population)
-
-
-def _draws(name: object) -> Draws | None:
-    """How a private preset of that name draws from a population; `None` where there is none."""
-    return draws_of(PRESETS.get(str(name))) if name in PRESETS.names() else None
 
 
 def _data(given: Table) -> tuple[Table, list[Mistake]]:
@@ -181,12 +130,12 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
     common = {key: value for key, value in given.items() if key in StrategyConfig.model_fields}
     own = {key: value for key, value in given.items() if key not in StrategyConfig.model_fields}
     common.setdefault("name", "fedavg")
-    if _draws(common["name"]):
+    if private_draws(common["name"]):
         common.setdefault("weighted", False)
     beside = list(StrategyConfig.model_fields)[1:]
     named = {"name": common["name"], **own}
-    resolved, found = _named("strategy", named, PRESETS, inner=_INNER, beside=beside)
-    found += _refused("strategy", resolved, PRESETS, found, inner=_INNER)
+    resolved, found = _named("strategy", named, PRESETS, inner=INNER, beside=beside)
+    found += _refused("strategy", resolved, PRESETS, found, inner=INNER)
     if "clients_per_round" in common and "fraction" in common:
         either = "give either it or strategy.fraction, not both"
         found.append(Mistake("strategy.clients_per_round", either, common["clients_per_round"]))
@@ -287,7 +236,7 @@ def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
 def _measured(resolved: Table, given: Table) -> list[Mistake]:
     """Fill in the noise that an epsilon takes over all rounds, where it is not given."""
     strategy = resolved["strategy"]
-    if _draws(strategy["name"]) is None or "noise_multiplier" in given or "epsilon" not in given:
+    if private_draws(strategy["name"]) is None or "noise_multiplier" in given or "epsilon" not in given:
         return []
 
     def make(noise: float) -> Strategy:

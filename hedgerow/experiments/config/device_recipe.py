@@ -18,8 +18,9 @@ from hedgerow.datasets.loading import find_loader
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.build import DEALT
 from hedgerow.experiments.config.expand import Sweep, expand
+from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
-from hedgerow.experiments.config.schema import Experiment, parse
+from hedgerow.experiments.config.schema import Experiment
 from hedgerow.node.own_samples import OwnSamples, own_data
 from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.types import Samples

@@ -14,7 +14,8 @@ import tomli_w
 
 from hedgerow.experiments.config.arguments import UNKNOWN, Table
 from hedgerow.experiments.config.errors import ConfigError, Mistake, show
-from hedgerow.experiments.config.schema import Experiment, parse
+from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.schema import Experiment
 from hedgerow.files import is_device
 from hedgerow.strategies.origin import draws_of
 from hedgerow.strategies.presets import PRESETS

@@ -7,11 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hedgerow.checks import did_you_mean
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.errors import ConfigError, Mistake
 from hedgerow.experiments.config.expand import Cell, Sweep, expand, put, slug
-from hedgerow.experiments.config.schema import Experiment, parse, to_toml
+from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.schema import Experiment, to_toml
+from hedgerow.wording import did_you_mean
 
 _DATA_FILES = (".csv", ".npz", ".parquet")
 

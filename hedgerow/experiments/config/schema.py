@@ -9,7 +9,7 @@ pydantic does the typing, because it collects every mistake before it raises.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from inspect import signature
@@ -17,16 +17,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from hedgerow import checks
-from hedgerow.client.trainers import TRAINERS
-from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table, python_values
+from hedgerow.experiments.config.sections import (
+    AttackConfig,
+    Count,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    PretrainingConfig,
+    RunConfig,
+    Section,
+    Seed,
+    ServerConfig,
+    StrategyConfig,
+    one_line,
+)
 from hedgerow.recipe.own_data import NAME, OwnSchema
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining, RunOptions
-from hedgerow.types.options import IDENTITY, PRECISIONS
+from hedgerow.types.options import IDENTITY
 
 if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.client.task import Task
@@ -36,209 +47,7 @@ if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.types import Samples
 
 
-def _checked(check: Callable[..., None], *bounds: Any) -> AfterValidator:
-    def holds(value: Any) -> Any:
-        check(*bounds, value=value)
-        return value
-
-    return AfterValidator(holds)
-
-
-def _one_line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("it must be a text of one line that is not empty")
-    return text
-
-
-def _share(value: float | None) -> None:
-    if value is not None:
-        checks.inside(value=value)
-
-
-def _all_or_fraction(given: str | float | None) -> str | float | None:
-    if isinstance(given, str) and given != "all":
-        raise ValueError('it must be "all", or a number above 0 and at most 1')
-    if isinstance(given, float):
-        checks.fraction(value=given)
-    return given
-
-
-def _trainer(name: str) -> str:
-    checks.one_of(TRAINERS.names(), value=name)
-    return name
-
-
-Seed = Annotated[int, _checked(checks.whole, 0, 2**63 - 1)]
-Count = Annotated[int, _checked(checks.whole, 1)]
-Positive = Annotated[float, _checked(checks.positive)]
-Fraction = Annotated[float, _checked(checks.fraction)]
-Share = Annotated[float, _checked(checks.probability)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        validate_by_name=True,
-        serialize_by_alias=True,
-    )
-
-
-class _Named(_Section):
-    """A part by its name; every other key is an argument of that part."""
-
-    model_config = ConfigDict(extra="allow")
-    name: str
-
-    @property
-    def options(self) -> Table:
-        """The arguments of the part, as plain TOML values."""
-        return dict(self.model_extra or {})
-
-
-class PartitionConfig(_Named):
-    """`[data.partition]`: how samples are dealt to clients."""
-
-
-class DataConfig(_Named):
-    """`[data]`: a data set by name or path, and how it is dealt.
-
-    `held_out` is the share of each client's samples that it does not train on,
-    but measures models on; `held_out_by` is how they are chosen, `"random"`,
-    `"time"` (the last ones) or `"row"` (by a hash of each).
-    """
-
-    partition: PartitionConfig
-    held_out: Annotated[float | None, _checked(_share)] = None
-    held_out_by: Annotated[str, _checked(checks.one_of, ALL_WAYS)] = "random"
-
-
-class LoraConfig(_Section):
-    """`[model.lora]`: low-rank adapters in place of all of the model, see `hedgerow.lora`."""
-
-    rank: Count
-    targets: tuple[str, ...] | None = None
-    train: tuple[str, ...] = ()
-    alpha: Positive | None = None
-
-
-class ModelConfig(_Named):
-    """`[model]`: a model by name, `module:function` or `file.py:function`.
-
-    `initial` is where it starts from: a safetensors file, or the folder of a run
-    that has ended.
-    """
-
-    initial: str | None = None
-
-    lora: LoraConfig | None = None
-
-
-class PretrainingConfig(_Section):
-    """`[pretraining]`: the server trains the model before the first round, on samples that no client has.
-
-    Attributes:
-        share: of the training samples of these classes, drawn with the run's seed.
-        classes: that the server knows; all where it is left out.
-        local: how it trains, with the keys of `[local]`; its epochs are one after another.
-    """
-
-    share: Fraction
-    classes: tuple[int, ...] | None = None
-    local: LocalTraining = LocalTraining()
-
-
-class StrategyConfig(_Named):
-    """`[strategy]`: a preset, its arguments, and what every preset takes.
-
-    `population` is how many clients there are meant to be, for sampling that
-    must not depend on who is there (private presets).
-    """
-
-    clients_per_round: Count | None = None
-    fraction: Fraction | None = None
-    population: Count | None = None
-    pipeline: str = "float32()"
-    aggregate: str = "mean()"
-    weighted: bool = True
-    quorum: Fraction = Strategy.quorum
-    max_weight: Positive | None = Strategy.max_weight
-    max_norm: Positive | None = Strategy.max_norm
-    personal: str | tuple[str, ...] | None = None
-
-
-class AttackConfig(_Named):
-    """`[attack]`: what compromised clients do, and the share of the clients that are; simulated ones only."""
-
-    clients: Share
-
-
-class EvaluationConfig(_Section):
-    """`[evaluation]`: of the global model, on the test samples, on the server; and by clients.
-
-    Attributes:
-        every: rounds from one evaluation to the next; the last round is
-            always evaluated.
-        target_accuracy: tables show the bytes it took to reach it.
-        server: whether it is measured; by default, where no layers are personal: with layers that
-            no client has trained, the figure says little.
-        clients: who measures the model too, on its held-out samples: `"all"`
-            that are there, or a fraction of them.
-        per_client: write down what each of them measured, in `clients.jsonl`.
-    """
-
-    every: Count = 1
-    target_accuracy: Fraction | None = None
-    server: bool | None = None
-    clients: Annotated[str | float | None, AfterValidator(_all_or_fraction)] = None
-    per_client: bool = False
-
-    @property
-    def fraction(self) -> float | None:
-        """Of the clients that measure the model; `None` where none does."""
-        return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
-
-
-class RunConfig(_Section):
-    """`[run]`: how a run is carried out, and how clients' work is executed; see `RunOptions`.
-
-    `trainer`, `device` and `precision` may show in a run's last bits, and are
-    part of what a run is; `workers` shows in no result, and is not.
-
-    Attributes:
-        record: keep in `replies/` who counted in each round, and with what, so
-            that `hedgerow replay` gives the model again.
-    """
-
-    trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
-    device: str | None = None
-    precision: Annotated[str, _checked(checks.one_of, PRECISIONS)] = "float32"
-    workers: Count | None = None
-    record: bool = False
-
-
-class ServerConfig(_Section):
-    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
-
-    How many of those asked must count is `[strategy] quorum`.
-
-    Attributes:
-        deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
-            where it is left out.
-        min_clients: that must be there before the first round; all of the experiment's where it is left out.
-        over_select: ask so many more, as a share of the cohort; the first replies count.
-        retry: ask for a round again so often where too few count.
-    """
-
-    deadline: Positive | None = None
-    min_clients: Count | None = None
-    over_select: Share = 0.0
-    retry: Annotated[int, _checked(checks.whole, 0)] = 0
-
-
-class Experiment(_Section):
+class Experiment(Section):
     """One experiment: everything a run depends on.
 
     Two experiments that are equal give the same model. `strategy_config` is
@@ -252,7 +61,7 @@ class Experiment(_Section):
         rounds: to train.
     """
 
-    name: Annotated[str, AfterValidator(_one_line)]
+    name: Annotated[str, AfterValidator(one_line)]
     label: str = ""
     seed: Seed = 0
     rounds: Count
@@ -405,28 +214,9 @@ class Experiment(_Section):
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""
-        from hedgerow.experiments.config.build import build_strategy
+        from hedgerow.experiments.config.strategy import build_strategy
 
         return build_strategy(self.strategy_config, self.local)
-
-
-def parse(table: Mapping[str, Any], source: str = "") -> Experiment:
-    """Check a configuration as a whole and fill in every default.
-
-    Args:
-        table: as TOML gives it, without `[sweep]`.
-        source: the file or recipe, for the error.
-
-    Raises:
-        ConfigError: with every mistake there is.
-    """
-    from hedgerow.experiments.config.build import resolve
-    from hedgerow.experiments.config.errors import ConfigError
-
-    resolved, mistakes = resolve(table)
-    if mistakes:
-        raise ConfigError(mistakes, source)
-    return Experiment.model_validate_json(json.dumps(resolved))
 
 
 def to_toml(experiment: Experiment) -> str:

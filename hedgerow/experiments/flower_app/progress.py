@@ -18,7 +18,7 @@ from rich.text import Text
 from hedgerow.experiments.cli.progress import can_redraw
 from hedgerow.simulation import clients
 from hedgerow.simulation.flower_app.app import FlowerApp
-from hedgerow.simulation.flower_app.counts import Tally
+from hedgerow.simulation.flower_app.counts import MessageCounts
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 _SHOWN_FAILURES = 5
@@ -27,8 +27,8 @@ _JOINTS = ("Traceback (most", "The above exception", "During handling of")
 
 
 @contextmanager
-def show(app: FlowerApp) -> Iterator[Callable[[Tally], None]]:
-    """Show progress on stderr: a live line on a terminal, a line every so often elsewhere.
+def show(app: FlowerApp) -> Iterator[Callable[[MessageCounts], None]]:
+    """Show progress on stderr: a live line on a terminal, a line from time to time elsewhere.
 
     How many rounds there will be is known where the run config says it under
     the name that Flower's own apps use.
@@ -54,28 +54,28 @@ def show(app: FlowerApp) -> Iterator[Callable[[Tally], None]]:
                 handler.setStream(sys.stderr)
         task = bars.add_task(app.name, total=None, note="")
 
-        def on_change(tally: Tally) -> None:
+        def on_change(counts: MessageCounts) -> None:
             bars.update(
                 task,
-                description=_round(tally, rounds) or app.name,
-                completed=tally.answered,
-                total=tally.sent,
-                note=f"{tally.clients_per_second:.1f} clients/s{_left(tally, rounds)}",
+                description=_round(counts, rounds) or app.name,
+                completed=counts.answered,
+                total=counts.sent,
+                note=f"{counts.clients_per_second:.1f} clients/s{_left(counts, rounds)}",
             )
 
         yield on_change
 
 
-def summary(tally: Tally, seconds: float) -> str:
+def summary(counts: MessageCounts, seconds: float) -> str:
     """One line: seconds, messages, clients a second, and failed clients by name.
 
-    >>> summary(Tally(sent=4, answered=4, seconds=2.0), 3.0)
+    >>> summary(MessageCounts(sent=4, answered=4, seconds=2.0), 3.0)
     '3.0 s, 4 messages, 2.0 clients a second, no client failed'
     """
-    text = f"{seconds:.1f} s, {_messages(tally)}, {tally.clients_per_second:.1f} clients a second, "
-    if not tally.failed:
+    text = f"{seconds:.1f} s, {_messages(counts)}, {counts.clients_per_second:.1f} clients a second, "
+    if not counts.failed:
         return text + "no client failed"
-    named = [f"client {client} ({times}x)" for client, times in sorted(tally.failed.items())]
+    named = [f"client {client} ({times}x)" for client, times in sorted(counts.failed.items())]
     more = f" and {len(named) - 20} more" if len(named) > 20 else ""
     return text + f"failed: {', '.join(named[:20])}{more}"
 
@@ -118,21 +118,21 @@ class _Failures(logging.Handler):
         sys.stderr.write(f"{message}\n{trace}\n" if trace else f"{message}\n")
 
 
-def _lines(console: Console, rounds: int | None) -> Callable[[Tally], None]:
+def _lines(console: Console, rounds: int | None) -> Callable[[MessageCounts], None]:
     began = time.monotonic()
     last = began
 
-    def on_change(tally: Tally) -> None:
+    def on_change(counts: MessageCounts) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        round_ = f"{_round(tally, rounds)}, " if tally.round is not None else ""
+        round_ = f"{_round(counts, rounds)}, " if counts.round is not None else ""
         console.print(
             Text(
-                f"{now - began:.0f} s: {round_}{_messages(tally)},"
-                f" {tally.clients_per_second:.1f} clients/s{_left(tally, rounds)}"
+                f"{now - began:.0f} s: {round_}{_messages(counts)},"
+                f" {counts.clients_per_second:.1f} clients/s{_left(counts, rounds)}"
             ),
             soft_wrap=True,
         )
@@ -140,24 +140,24 @@ def _lines(console: Console, rounds: int | None) -> Callable[[Tally], None]:
     return on_change
 
 
-def _messages(tally: Tally) -> str:
-    return f"{tally.answered} messages" if tally.answered == tally.sent else (
-        f"{tally.answered} of {tally.sent} messages"
+def _messages(counts: MessageCounts) -> str:
+    return f"{counts.answered} messages" if counts.answered == counts.sent else (
+        f"{counts.answered} of {counts.sent} messages"
     )  # fmt: skip
 
 
-def _round(tally: Tally, rounds: int | None) -> str:
-    if tally.round is None:
+def _round(counts: MessageCounts, rounds: int | None) -> str:
+    if counts.round is None:
         return ""
-    return f"round {tally.round}" + (f" of {rounds}" if rounds else "")
+    return f"round {counts.round}" + (f" of {rounds}" if rounds else "")
 
 
-def _left(tally: Tally, rounds: int | None) -> str:
+def _left(counts: MessageCounts, rounds: int | None) -> str:
     """How long it takes still, as the rounds that have ended took; empty where that is not known."""
-    if not rounds or not tally.round or not 2 <= tally.round <= rounds:
+    if not rounds or not counts.round or not 2 <= counts.round <= rounds:
         return ""
-    each = tally.round_began / (tally.round - 1)
-    left = max(0, round(each * (rounds - tally.round + 1) - (tally.seconds - tally.round_began)))
+    each = counts.round_began / (counts.round - 1)
+    left = max(0, round(each * (rounds - counts.round + 1) - (counts.seconds - counts.round_began)))
     return f", {left // 60}:{left % 60:02} to go"
 
 

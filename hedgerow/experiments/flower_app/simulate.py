@@ -23,10 +23,11 @@ from hedgerow.experiments.runs.processes import cores
 from hedgerow.simulation import flower
 from hedgerow.simulation.clients import App
 from hedgerow.simulation.flower_app.app import AppError, FlowerApp, load_app, read_app
-from hedgerow.simulation.flower_app.counts import Tally
+from hedgerow.simulation.flower_app.counts import MessageCounts
 from hedgerow.simulation.flower_app.grid import AppGrid, RayGrid
 from hedgerow.simulation.flower_app.randomness import OwnRandomness
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from hedgerow.spans import span
 
 ENGINES = ("hedgerow", "flower")
@@ -41,9 +42,9 @@ def simulate_app(
     client_timeout: float | None = None,
     memory_limit: int | None = None,
     engine: str = "hedgerow",
-    tally: Tally | None = None,
-    on_change: Callable[[Tally], None] = lambda tally: None,
-) -> Tally:
+    counts: MessageCounts | None = None,
+    on_change: Callable[[MessageCounts], None] = lambda counts: None,
+) -> MessageCounts:
     """Run a Flower app to the end, in this process.
 
     The app's folder stays first on `sys.path`, and its modules stay imported.
@@ -58,7 +59,7 @@ def simulate_app(
         engine: `hedgerow`, or `flower` for Flower's own simulation on Ray. Both
             give the server its nodes in the order of their partitions, and
             replies in the order of their messages.
-        tally: where to count; a new one where it is left out.
+        counts: where to count; a new one where it is left out.
         on_change: is called with what went through the grid so far.
 
     Returns:
@@ -79,21 +80,21 @@ def simulate_app(
             )
     with span("imports"):
         server_app, client_app = load_app(app)
-    tally = Tally() if tally is None else tally
+    counts = MessageCounts() if counts is None else counts
     watching = ServerApp()
 
     @watching.main()
     def main(grid: Grid, context: Context) -> None:
         try:
             if isinstance(grid, InProcessGrid):
-                around = AppGrid(grid, grid.get_node_ids, tally, on_change)
+                around = AppGrid(grid, grid.get_node_ids, counts, on_change)
                 with span("server app"):
                     server_app(around, context)
                     around.finish()
             else:
                 flower.wait_for_nodes(grid, num_clients)
                 nodes = partial(flower.nodes_by_partition, grid)
-                server_app(RayGrid(grid, nodes, tally, on_change), context)
+                server_app(RayGrid(grid, nodes, counts, on_change), context)
         except SystemExit as error:  # it would end Flower's thread of the server in silence
             if error.code:
                 raise RuntimeError(f"the server app ended itself with exit code {error.code}") from error
@@ -114,7 +115,7 @@ def simulate_app(
             workers=workers, client_timeout=client_timeout, memory_limit=memory_limit,
         )  # fmt: skip
         run_server_app(watching, grid)
-    return tally
+    return counts
 
 
 @final
@@ -155,7 +156,7 @@ def _main(
     engine: str,
 ) -> int:
     began = time.perf_counter()
-    tally = Tally()
+    counts = MessageCounts()
     try:
         if trace is not None and engine == "flower":
             raise AppError(
@@ -168,20 +169,20 @@ def _main(
         with profiled(trace is not None) as profile, progress.show(app) as on_change:
             simulate_app(
                 app, clients=clients, workers=workers, client_timeout=client_timeout,
-                memory_limit=memory_limit, engine=engine, tally=tally, on_change=on_change,
+                memory_limit=memory_limit, engine=engine, counts=counts, on_change=on_change,
             )  # fmt: skip
     except AppError as error:
         terminal.complain(str(error))
         return 2
     except KeyboardInterrupt:
-        terminal.complain(f"interrupted; {progress.summary(tally, time.perf_counter() - began)}")
+        terminal.complain(f"interrupted; {progress.summary(counts, time.perf_counter() - began)}")
         return 130
     except BaseException as error:
         terminal.complain(progress.short_traceback(error, app.folder))
-        terminal.complain(f"failed; {progress.summary(tally, time.perf_counter() - began)}")
+        terminal.complain(f"failed; {progress.summary(counts, time.perf_counter() - began)}")
         return 1
-    line = progress.summary(tally, time.perf_counter() - began)
-    if tally.answered and tally.failed.total() == tally.answered:
+    line = progress.summary(counts, time.perf_counter() - began)
+    if counts.answered and counts.failed.total() == counts.answered:
         terminal.complain(f"failed, no client answered; {line}")
         return 1
     terminal.say(f"done; {line}")

@@ -44,24 +44,27 @@ def accuracy_rounds(drawn: Sequence[Curve]) -> Figure:
 
 def accuracy_bytes(drawn: Sequence[Curve], way: str) -> Figure:
     """Accuracy against the bytes of all clients, with the Pareto front; `way` is a key of `BYTES`."""
-    trails = plot_data.trails(drawn, way)
-    cost, reached = plot_data.front(trails)
+    cost_curves = plot_data.cost_curves(drawn, way)
+    cost, reached = plot_data.front(cost_curves)
     front = {
         "x": cost.tolist(),
         "y": reached.tolist(),
         "line": {"shape": "hv", "width": 10, "color": "@front"},
     }
     data: list[Figure] = [{**front, "type": "scatter", "mode": "lines", "hoverinfo": "skip"}]
-    data += [_line(t.curve, t.bytes, t.mean, "%{x:.3s}B: %{y:.1%}") for t in trails]
-    for trail in trails:
+    data += [_line(t.curve, t.bytes, t.mean, "%{x:.3s}B: %{y:.1%}") for t in cost_curves]
+    for trail in cost_curves:
         end = {
             "x": [trail.bytes[-1]],
             "y": [trail.mean[-1]],
             "marker": {"size": 9, "color": _colour(trail.curve)},
         }
         data.append({**end, "type": "scatter", "mode": "markers", "hoverinfo": "skip"})
-    ends = [float(t.bytes[-1]) for t in trails]
-    low, high = min((float(t.bytes[0]) for t in trails), default=1.0) / 1.1, max(ends, default=10.0) * 1.1
+    ends = [float(t.bytes[-1]) for t in cost_curves]
+    low, high = (
+        min((float(t.bytes[0]) for t in cost_curves), default=1.0) / 1.1,
+        max(ends, default=10.0) * 1.1,
+    )
     ticks = plot_data.byte_ticks(low, high)
     axis = {
         "type": "log",
@@ -70,7 +73,7 @@ def accuracy_bytes(drawn: Sequence[Curve], way: str) -> Figure:
         "tickvals": [place for place, _ in ticks],
         "ticktext": [text for _, text in ticks],
     }
-    return _figure(data, [t.curve for t in trails], ends, axis, right=high)
+    return _figure(data, [t.curve for t in cost_curves], ends, axis, right=high)
 
 
 def accuracy_epsilon(drawn: Sequence[Family]) -> Figure:

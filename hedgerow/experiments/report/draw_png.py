@@ -40,8 +40,8 @@ def accuracy_bytes(drawn: Sequence[Curve], file: Path) -> None:
     figure = Figure(figsize=(13, 5.2), layout="constrained")
     panels = figure.subplots(1, len(plot_data.BYTES), sharey=True)
     for axes, (way, name) in zip(panels, plot_data.BYTES.items(), strict=True):
-        trails = plot_data.trails(drawn, way)
-        cost, reached = plot_data.front(trails)
+        cost_curves = plot_data.cost_curves(drawn, way)
+        cost, reached = plot_data.front(cost_curves)
         axes.step(
             cost,
             reached,
@@ -51,7 +51,7 @@ def accuracy_bytes(drawn: Sequence[Curve], file: Path) -> None:
             solid_capstyle="round",
             label="Pareto front",
         )
-        for trail in trails:
+        for trail in cost_curves:
             colour, dash = _pen(trail.curve)
             axes.plot(trail.bytes, trail.mean, color=colour, linestyle=dash, linewidth=1.8)
             axes.plot(trail.bytes[-1], trail.mean[-1], "o", color=colour, markersize=6)

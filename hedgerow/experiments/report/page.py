@@ -153,7 +153,7 @@ def _budgets(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]
 
 def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
     """The heat map of the first run's split, or why there is none."""
-    from hedgerow.experiments.config.schema import parse
+    from hedgerow.experiments.config.parse import parse
     from hedgerow.experiments.report import draw_html, draw_png
 
     run = groups[0].first

@@ -53,7 +53,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Trail:
+class CostCurve:
     """What a curve reached for how many bytes; rounds that cost nothing are left out.
 
     Attributes:
@@ -88,13 +88,13 @@ def curves(groups: Sequence[Group]) -> list[Curve]:
     return made
 
 
-def trails(drawn: Sequence[Curve], way: str) -> list[Trail]:
+def cost_curves(drawn: Sequence[Curve], way: str) -> list[CostCurve]:
     """Accuracy against bytes; `way` is a key of `BYTES`."""
     made = []
     for curve in drawn:
         paid = curve.bytes[way] > 0
         if paid.any():
-            made.append(Trail(curve, curve.bytes[way][paid], curve.mean[paid]))
+            made.append(CostCurve(curve, curve.bytes[way][paid], curve.mean[paid]))
     return made
 
 
@@ -122,7 +122,7 @@ def pareto(bytes: Floats, accuracy: Floats) -> NDArray[np.bool_]:
     return on_front
 
 
-def front(drawn: Sequence[Trail]) -> tuple[Floats, Floats]:
+def front(drawn: Sequence[CostCurve]) -> tuple[Floats, Floats]:
     """Bytes and accuracy of the front over all trails, by rising bytes."""
     if not drawn:
         return np.empty(0), np.empty(0)

@@ -38,7 +38,7 @@ class Column:
 
 
 def table(rows: Sequence[Row], width: int = 100) -> "Table":
-    """The rows as a table of so many characters a line, the best of each column in bold.
+    """The rows as a table of at most `width` characters a line, the best of each column in bold.
 
     Where not all columns fit beside the names of the rows, those of bytes go
     first. A caption says which, what the figures are, and what must be known of

@@ -40,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     def joined() -> Mapping[int, str]:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
 
-    masked = experiment.strategy().pipeline.only_sum
+    masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
     run_experiment(experiment, folder, grid=grid, options=options)
 

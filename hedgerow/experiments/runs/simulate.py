@@ -38,6 +38,7 @@ from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Model, RoundResult, RunOptions, Samples
 from hedgerow.types.options import IDENTITY, Simulating, options_for
+from hedgerow.wording import shown
 
 log = logging.getLogger("hedgerow")
 
@@ -71,7 +72,7 @@ def simulate(
         test: samples to measure the global model on.
         seed: same seed, same run.
         folder: where to save after each round, and to resume from; `None` saves nothing.
-        evaluate_every: measure after every so many rounds, and the last.
+        evaluate_every: rounds from one measurement to the next; the last round is always measured.
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
         masks: where the pipeline masks, run the whole protocol: short for
@@ -244,7 +245,7 @@ def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = No
         given = getattr(options, name)
         if made is task and given != getattr(RunOptions(), name):
             raise ValueError(
-                f"{name} is {checks.shown(given)}, and the task is a trainer already; make it with that"
+                f"{name} is {shown(given)}, and the task is a trainer already; make it with that"
                 f" {name}, or leave it out"
             )
     return made

@@ -24,7 +24,8 @@ from typing import Any
 from hedgerow import locks
 from hedgerow.experiments.config.arguments import flatten
 from hedgerow.experiments.config.errors import ConfigError, StoreError, show
-from hedgerow.experiments.config.schema import parse, to_toml
+from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.schema import to_toml
 from hedgerow.files import naming, write_whole
 from hedgerow.server.checkpoint import mark_model, rounds_of_model
 from hedgerow.types import RoundResult

@@ -116,7 +116,7 @@ def _reference(value: object, part: str, file: Path) -> str:
 
 
 def _clients(federations: Mapping[str, Any]) -> int | None:
-    """Of the default federation; where none is named, of the only one that says it."""
+    """The clients of the default federation; where none is named, of the only one that gives a number."""
     sizes = {
         name: table["options"]["num-supernodes"]
         for name, table in federations.items()

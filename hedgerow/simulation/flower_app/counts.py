@@ -10,7 +10,7 @@ from flwr.app import Message
 
 
 @dataclass
-class Tally:
+class MessageCounts:
     """What went through a grid so far.
 
     Attributes:
@@ -38,20 +38,23 @@ class Tally:
 
 
 @final
-class Counting:
-    """Keeps a tally, and which messages were not answered yet.
+class MessageCounter:
+    """Counts messages, and keeps which messages were not answered yet.
 
     Args:
         nodes: gives the node ids, in the order of their partitions.
-        tally: where to count.
-        on_change: is called with the tally after each push and each reply.
+        counts: where to count.
+        on_change: is called with the counts after each push and each reply.
     """
 
     def __init__(
-        self, nodes: Callable[[], Sequence[int]], tally: Tally, on_change: Callable[[Tally], None]
+        self,
+        nodes: Callable[[], Sequence[int]],
+        counts: MessageCounts,
+        on_change: Callable[[MessageCounts], None],
     ) -> None:
         self._nodes = nodes
-        self._tally = tally
+        self._counts = counts
         self._on_change = on_change
         self._waiting: dict[str, int] = {}
         self._began: float | None = None
@@ -67,10 +70,10 @@ class Counting:
         if self._began is None:
             self._began = now
         round_ = _round(messages[0]) if messages else None
-        if round_ is not None and round_ != self._tally.round:
-            self._tally.round, self._tally.round_began = round_, now - self._began
-        self._tally.sent += len(messages)
-        self._on_change(self._tally)
+        if round_ is not None and round_ != self._counts.round:
+            self._counts.round, self._counts.round_began = round_, now - self._began
+        self._counts.sent += len(messages)
+        self._on_change(self._counts)
 
     def sent(self, messages: Iterable[Message]) -> None:
         """The same messages, now that the grid has given them their ids."""
@@ -81,15 +84,15 @@ class Counting:
         node = self._waiting.pop(reply.metadata.reply_to_message_id, None)
         if node is None:
             return
-        tally = self._tally
-        tally.answered += 1
-        tally.seconds = time.monotonic() - (self._began or 0.0)
+        counts = self._counts
+        counts.answered += 1
+        counts.seconds = time.monotonic() - (self._began or 0.0)
         if reply.has_error():
             nodes = self._nodes()
             client = nodes.index(node) if node in nodes else -1
-            tally.failed[client] += 1
-            tally.reasons.setdefault(client, str(reply.error.reason))
-        self._on_change(tally)
+            counts.failed[client] += 1
+            counts.reasons.setdefault(client, str(reply.error.reason))
+        self._on_change(counts)
 
 
 def _round(message: Message) -> int | None:

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from hedgerow.generators import undisturbed
 from hedgerow.simulation import flower
-from hedgerow.simulation.flower_app.counts import Counting, Tally
+from hedgerow.simulation.flower_app.counts import MessageCounter, MessageCounts
 from hedgerow.simulation.grid import InProcessGrid
 
 
@@ -25,20 +25,20 @@ class _Around(Grid, ABC):
     Args:
         grid: the one that does the work.
         nodes: gives its node ids, in the order of their partitions. On Ray they come after the server.
-        tally: where to count.
-        on_change: is called with the tally after each push and each reply.
+        counts: where to count.
+        on_change: is called with the counts after each push and each reply.
     """
 
     def __init__(
         self,
         grid: Grid,
         nodes: Callable[[], Sequence[int]],
-        tally: Tally,
-        on_change: Callable[[Tally], None],
+        counts: MessageCounts,
+        on_change: Callable[[MessageCounts], None],
     ) -> None:
         self._grid = grid
         self._nodes = nodes
-        self._counting = Counting(nodes, tally, on_change)
+        self._counter = MessageCounter(nodes, counts, on_change)
         self._lock = RLock()
 
     @final
@@ -76,8 +76,8 @@ class _Around(Grid, ABC):
         with self._lock:
             self._before({message.metadata.dst_node_id for message in messages})
             ids = list(self._grid.push_messages(messages))
-            self._counting.sending(messages)
-            self._counting.sent(messages)
+            self._counter.sending(messages)
+            self._counter.sent(messages)
         return ids
 
     def _before(self, nodes: AbstractSet[int]) -> None:
@@ -101,10 +101,10 @@ class AppGrid(_Around):
         self,
         grid: InProcessGrid,
         nodes: Callable[[], Sequence[int]],
-        tally: Tally,
-        on_change: Callable[[Tally], None],
+        counts: MessageCounts,
+        on_change: Callable[[MessageCounts], None],
     ) -> None:
-        super().__init__(grid, nodes, tally, on_change)
+        super().__init__(grid, nodes, counts, on_change)
         self._grid: InProcessGrid = grid
         self._ahead: dict[str, Message] = {}
         self._queue: deque[_Request] = deque()
@@ -113,11 +113,11 @@ class AppGrid(_Around):
         """Replies to these messages, each made when it is reached."""
         ids = list(message_ids)
         if isinstance(message_ids, AbstractSet):
-            place = {message_id: i for i, message_id in enumerate(self._counting.waiting)}
+            place = {message_id: i for i, message_id in enumerate(self._counter.waiting)}
             ids.sort(key=lambda message_id: place.get(message_id, -1))
         ahead = {message_id: self._ahead.pop(message_id) for message_id in ids if message_id in self._ahead}
         coming = self._grid.pull_messages([message_id for message_id in ids if message_id not in ahead])
-        return _Replies(ids, ahead, coming, self._counting.answered)
+        return _Replies(ids, ahead, coming, self._counter.answered)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages and collect the replies that come within `timeout` seconds, in order.
@@ -140,7 +140,7 @@ class AppGrid(_Around):
         ids = self.push_messages(messages)
         replies: dict[str, Message] = {}
         for reply in self._grid.replies_by(deadline, ids):
-            self._counting.answered(reply)
+            self._counter.answered(reply)
             in_time = replies if time.monotonic() < deadline else self._ahead
             in_time[reply.metadata.reply_to_message_id] = reply
         return [replies[message_id] for message_id in ids if message_id in replies]
@@ -161,12 +161,12 @@ class AppGrid(_Around):
 
     def finish(self) -> None:
         """Run the clients of all messages that nobody has asked for."""
-        self._before(set(self._counting.waiting.values()))
+        self._before(set(self._counter.waiting.values()))
 
     def _before(self, nodes: AbstractSet[int]) -> None:
-        ids = [message_id for message_id, node in self._counting.waiting.items() if node in nodes]
+        ids = [message_id for message_id, node in self._counter.waiting.items() if node in nodes]
         for reply in self._grid.pull_messages(ids) if ids else ():
-            self._counting.answered(reply)
+            self._counter.answered(reply)
             self._ahead[reply.metadata.reply_to_message_id] = reply
 
 
@@ -181,20 +181,20 @@ class RayGrid(_Around):
         """The replies that are there."""
         replies = list(self._grid.pull_messages(message_ids))
         for reply in replies:
-            self._counting.answered(reply)
+            self._counter.answered(reply)
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages, and wait for the replies; in order."""
         messages = list(messages)
         with self._lock:
-            self._counting.sending(messages)
+            self._counter.sending(messages)
         with undisturbed():  # starting Ray draws from `random`, and the server samples with it
             replies = list(self._grid.send_and_receive(messages, timeout=timeout))
         with self._lock:
-            self._counting.sent(messages)
+            self._counter.sent(messages)
             for reply in replies:
-                self._counting.answered(reply)
+                self._counter.answered(reply)
         place = {message.metadata.message_id: i for i, message in enumerate(messages)}
         return sorted(replies, key=lambda reply: place[reply.metadata.reply_to_message_id])
 

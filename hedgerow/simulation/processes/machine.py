@@ -10,7 +10,7 @@ from hedgerow.simulation.processes.pool import Processes
 
 
 @dataclass(frozen=True)
-class Machine:
+class LocalMachine:
     """This machine, as a place for workers.
 
     Attributes:

@@ -29,13 +29,13 @@ from hedgerow.simulation.client_runner import (
     Task,
 )
 from hedgerow.simulation.clients import Clients
-from hedgerow.simulation.processes.worker import Area, Links, Parcel, work
+from hedgerow.simulation.processes.worker import Links, Parcel, SharedBuffer, work
 
 _FALSE_STARTS = 3
 
 
 @dataclass(eq=False)
-class Worker:
+class ProcessWorker:
     """One process, and what it is doing.
 
     Attributes:
@@ -47,7 +47,7 @@ class Worker:
 
     process: BaseProcess
     pipe: Connection
-    outbox: Area
+    outbox: SharedBuffer
     position: Any
     task: Task | None = None
     told: Parcel | None = None
@@ -92,38 +92,38 @@ class Processes:
         self._context: Any = multiprocessing.get_context(method)
         self._forks = method == "fork"
         self._given: tuple[Any, ...] = (clients, start) if self._forks else (_pickled(clients, start), None)
-        self._inbox = Area(inbox if self._forks else 0)
+        self._inbox = SharedBuffer(inbox if self._forks else 0)
         self._outbox = outbox if self._forks else 0
         self._false_starts = 0
-        self._workers: list[Worker] = []
+        self._workers: list[ProcessWorker] = []
         # Before multiprocessing waits for them, which it does at the end of Python.
         atexit.register(self.close)
         with spans.span("start workers"):
             for _ in range(number):
                 self._workers.append(self._started())
 
-    def idle(self) -> list[Worker]:
+    def idle(self) -> list[ProcessWorker]:
         """The workers that wait."""
         return [worker for worker in self._workers if worker.task is None]
 
-    def busy(self) -> list[Worker]:
+    def busy(self) -> list[ProcessWorker]:
         """The workers that have a task."""
         return [worker for worker in self._workers if worker.task is not None]
 
-    def lay_down(self, told: bytes) -> Parcel:
-        """Lay down what all workers are to be told."""
+    def broadcast(self, told: bytes) -> Parcel:
+        """Put what all workers need for a round where they can read it."""
         return self._inbox.put(told)
 
-    def tell(self, worker: Worker, parcel: Parcel) -> None:
-        """Have a worker read what was laid down, with its next task: each message wakes it up."""
+    def send(self, worker: ProcessWorker, parcel: Parcel) -> None:
+        """Have a worker read what was broadcast, with its next task: each message wakes it up."""
         worker.told = parcel
 
-    def read(self, worker: Worker, summed: Summed) -> Any:
+    def read(self, worker: ProcessWorker, summed: Summed) -> Any:
         """What a worker has collected."""
         with worker.outbox.read(summed.parcel) as data:
             return pickle.loads(data)
 
-    def give(self, worker: Worker, task: Task) -> bool:
+    def give(self, worker: ProcessWorker, task: Task) -> bool:
         """Hand a task over; False where the worker is gone."""
         try:
             worker.pipe.send((worker.told, task))
@@ -133,7 +133,7 @@ class Processes:
         worker.task, worker.since, worker.seen = task, time.monotonic(), IDLE
         return True
 
-    def outcomes(self) -> Iterator[tuple[Worker, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[ProcessWorker, Outcome]]:
         """What the busy workers have to say, once at least one of them has; they keep their tasks.
 
         Also nothing, from time to time, and where none is busy.
@@ -156,7 +156,7 @@ class Processes:
                 why = f"it was stopped: it took longer than {limit:g} s"
                 yield worker, Lost(why, position, hung=not crowded)
 
-    def replace(self, worker: Worker) -> None:
+    def replace(self, worker: ProcessWorker) -> None:
         """Start another process in place of one that is gone.
 
         Raises:
@@ -184,9 +184,9 @@ class Processes:
             _ended(worker)
         atexit.unregister(self.close)
 
-    def _started(self) -> Worker:
+    def _started(self) -> ProcessWorker:
         mine, its = self._context.Pipe()
-        outbox, position = Area(self._outbox), self._context.RawArray("q", [IDLE, 0])
+        outbox, position = SharedBuffer(self._outbox), self._context.RawArray("q", [IDLE, 0])
         links = Links(its, self._inbox, outbox, position)
         others = [mine, *(worker.pipe for worker in self._workers)] if self._forks else []
         process = self._context.Process(target=work, args=(*self._given, links, others))
@@ -196,9 +196,9 @@ class Processes:
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             process.start()
         its.close()
-        return Worker(process, mine, outbox, position, began=began)
+        return ProcessWorker(process, mine, outbox, position, began=began)
 
-    def _heard(self, worker: Worker) -> Outcome | None:
+    def _heard(self, worker: ProcessWorker) -> Outcome | None:
         try:
             while worker.pipe.poll():
                 heard = worker.pipe.recv()
@@ -235,7 +235,7 @@ def _took_too_much(limit: int | None) -> str:
     return f"it needs more memory than the {limit / 1e6:,.0f} MB allowed"
 
 
-def _hangs(worker: Worker, limit: float) -> bool:
+def _hangs(worker: ProcessWorker, limit: float) -> bool:
     if isinstance(worker.task, Finish):
         return False
     if worker.position[0] != worker.seen:
@@ -246,7 +246,7 @@ def _hangs(worker: Worker, limit: float) -> bool:
     return time.monotonic() - worker.since > limit * clients
 
 
-def _ended(worker: Worker) -> int | None:
+def _ended(worker: ProcessWorker) -> int | None:
     """End a process that should be at its end already, and take it off the system's list; its exit code."""
     process = worker.process
     process.join(1)

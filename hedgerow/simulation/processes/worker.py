@@ -19,13 +19,13 @@ from typing import Any, NoReturn, TypeAlias
 from hedgerow import generators, spans
 from hedgerow.simulation.client_runner import Block, Exhausted, Finish, Ready, Runner, Single, Start, Summed
 from hedgerow.simulation.clients import Clients
-from hedgerow.simulation.processes.limits import OutOfMemory, lift_memory_limit, limit_memory
+from hedgerow.simulation.limits import OutOfMemory, lift_memory_limit, limit_memory
 from hedgerow.simulation.processes.malloc import keep_freed_memory
 
 Parcel: TypeAlias = bytes | int
 
 
-class Area:
+class SharedBuffer:
     """Memory that a process shares with those it forks; 0 bytes of it are none.
 
     It has no name: nothing is left when the last process that has it ends.
@@ -64,8 +64,8 @@ class Links:
     """
 
     pipe: Connection
-    inbox: Area
-    outbox: Area
+    inbox: SharedBuffer
+    outbox: SharedBuffer
     position: Any
 
 
@@ -123,7 +123,7 @@ class _Worker:
             parcel, order = self._links.pipe.recv()
             if parcel is not None:
                 with self._links.inbox.read(parcel) as told:
-                    self._runner.tell(told)
+                    self._runner.receive(told)
             self._sender.send(self._done(order))
             sys.stdout.flush()
 

@@ -13,9 +13,9 @@ import numpy as np
 from hedgerow.simulation.client_runner import (
     TOGETHER,
     UNKNOWN,
-    Absorb,
     Block,
     Lost,
+    Merge,
     Outcome,
     Single,
     Start,
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Worker:
+class RayWorker:
     """One actor, and what it is doing.
 
     Attributes:
@@ -95,34 +95,34 @@ class Actors:
         self._began, self._warned = time.monotonic(), False
         self._workers = [self._started() for _ in range(number)]
 
-    def idle(self) -> list[Worker]:
+    def idle(self) -> list[RayWorker]:
         """The actors that wait."""
         return [worker for worker in self._workers if worker.ready and worker.task is None]
 
-    def busy(self) -> list[Worker]:
+    def busy(self) -> list[RayWorker]:
         """The actors that have a task."""
         return [worker for worker in self._workers if worker.task is not None]
 
-    def lay_down(self, told: bytes) -> Any:
+    def broadcast(self, told: bytes) -> Any:
         """Put what all actors are to be told into the object store; gives it a number."""
         self._rounds += 1
         return self._rounds, self._ray.put(np.frombuffer(told, np.uint8))
 
-    def tell(self, worker: Worker, parcel: Any) -> None:
-        """Have an actor read what was laid down, with its next task."""
+    def send(self, worker: RayWorker, parcel: Any) -> None:
+        """Have an actor read what was broadcast, with its next task."""
         worker.told = parcel
 
-    def give(self, worker: Worker, task: Task) -> bool:
+    def give(self, worker: RayWorker, task: Task) -> bool:
         """Hand a task over; where the actor is gone, it is lost."""
-        if isinstance(task, Absorb):
+        if isinstance(task, Merge):
             # In a list, so that the actor fetches it, and not Ray: it may be lost.
-            worker.answer = worker.handle.absorb.remote([task.other.handle.finish.remote()])
+            worker.answer = worker.handle.merge.remote([task.other.handle.finish.remote()])
         else:
             worker.answer = worker.handle.do.remote(task, *worker.told)
         worker.task, worker.since = task, time.monotonic()
         return True
 
-    def outcomes(self) -> Iterator[tuple[Worker, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[RayWorker, Outcome]]:
         """What the busy actors have to say, once at least one of them has; they keep their tasks.
 
         Also nothing: from time to time, and where one has become ready.
@@ -150,11 +150,11 @@ class Actors:
                 )
         self._warn()
 
-    def read(self, worker: Worker, summed: Summed) -> Any:
+    def read(self, worker: RayWorker, summed: Summed) -> Any:
         """What an actor has collected."""
         return summed.parcel
 
-    def replace(self, worker: Worker) -> None:
+    def replace(self, worker: RayWorker) -> None:
         """Start another actor in place of one that is gone, wherever the cluster has room."""
         self._kill(worker)
         self._workers[self._workers.index(worker)] = self._started()
@@ -165,16 +165,16 @@ class Actors:
         for worker in workers:
             self._kill(worker)
 
-    def _started(self) -> Worker:
+    def _started(self) -> RayWorker:
         handle = self._class.remote(self._given, self._clock)
-        return Worker(handle, handle.ready.remote())
+        return RayWorker(handle, handle.ready.remote())
 
-    def _kill(self, worker: Worker) -> None:
+    def _kill(self, worker: RayWorker) -> None:
         # Ray may be at its end itself.
         with contextlib.suppress(Exception):
             self._ray.kill(worker.handle)
 
-    def _heard(self, worker: Worker) -> Outcome | None:
+    def _heard(self, worker: RayWorker) -> Outcome | None:
         answer, worker.answer = worker.answer, None
         try:
             heard = self._ray.get(answer)
@@ -191,7 +191,7 @@ class Actors:
             self._log(record)
         return outcome
 
-    def _failed(self, worker: Worker, error: Exception) -> Outcome | None:
+    def _failed(self, worker: RayWorker, error: Exception) -> Outcome | None:
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts > _FALSE_STARTS:
@@ -211,7 +211,7 @@ class Actors:
         gone = worker.node not in {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         return Lost(_words(error, gone), _position(worker), blameless=gone)
 
-    def _hangs(self, worker: Worker) -> bool:
+    def _hangs(self, worker: RayWorker) -> bool:
         limit, task = self._client_timeout, worker.task
         if limit is None or not isinstance(task, Single | Block) or worker.missing_since is not None:
             return False
@@ -231,7 +231,7 @@ class Actors:
             )
 
 
-def _position(worker: Worker) -> int:
+def _position(worker: RayWorker) -> int:
     task = worker.task
     if isinstance(task, Block):
         return TOGETHER if task.together else 0 if len(task.names) == 1 else UNKNOWN
@@ -241,7 +241,7 @@ def _position(worker: Worker) -> int:
 def _words(error: Exception, node_is_gone: bool) -> str:
     """How an actor ended.
 
-    >>> _words(RuntimeError("... Worker exit type: SYSTEM_ERROR Worker exit detail: ..."), False)
+    >>> _words(RuntimeError("... RayWorker exit type: SYSTEM_ERROR RayWorker exit detail: ..."), False)
     'its process on the cluster ended (SYSTEM_ERROR), perhaps for lack of memory'
     """
     if node_is_gone:

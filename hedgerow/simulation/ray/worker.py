@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, final
 
 from hedgerow import generators
-from hedgerow.simulation.client_runner import Absorbed, Block, Finish, Outcome, Runner, Single, Start, Summed
+from hedgerow.simulation.client_runner import Block, Finish, Merged, Outcome, Runner, Single, Start, Summed
 from hedgerow.simulation.clients import Clients
 from hedgerow.spans import Span
 
@@ -43,7 +43,7 @@ class Actor:
     ) -> tuple[Outcome, list[logging.LogRecord]]:
         """Do a task of a round, of which each task says which it is."""
         if number != self._number:
-            self._runner.tell(told.data)
+            self._runner.receive(told.data)
             self._number = number
         outcome: Outcome
         if isinstance(task, Single):
@@ -60,16 +60,16 @@ class Actor:
         collected, spans = self._runner.finish(lambda collected: collected)
         return collected, self._shifted(spans, self._shift)
 
-    def absorb(self, other: list[Any]) -> tuple[Absorbed, list[logging.LogRecord]]:
+    def merge(self, other: list[Any]) -> tuple[Merged, list[logging.LogRecord]]:
         """Add what another actor gives away, if it can be had."""
         import ray
 
         try:
             collected, spans = ray.get(other[0])
         except ray.exceptions.RayError:
-            return Absorbed(False), self._logged()
-        self._runner.absorb(collected, self._shifted(spans, -self._shift))
-        return Absorbed(True), self._logged()
+            return Merged(False), self._logged()
+        self._runner.merge(collected, self._shifted(spans, -self._shift))
+        return Merged(True), self._logged()
 
     @staticmethod
     def _shifted(spans: list[Span], by: int) -> list[Span]:

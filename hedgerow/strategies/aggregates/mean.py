@@ -17,7 +17,7 @@ from hedgerow import checks
 from hedgerow.strategies.aggregates.base import Aggregate, OutOfRange
 from hedgerow.types import PayloadError, Vector
 
-FRACTION_BITS = 36
+SUM_FRACTION_BITS = 36
 """Values are held as multiples of 2**-36 (1.5e-11)."""
 
 WEIGHT_BITS = 20
@@ -75,7 +75,7 @@ class FixedPointMean:
         checks.whole(1, clients=clients)
         # Up to the first, one word is enough for all of a cohort; up to the second, two are.
         self._small = LARGEST_SUM / clients
-        self._most = min(LARGEST_WEIGHTED, 2.0 ** (_RANGE_BITS + _WORD_BITS - FRACTION_BITS) / clients)
+        self._most = min(LARGEST_WEIGHTED, 2.0 ** (_RANGE_BITS + _WORD_BITS - SUM_FRACTION_BITS) / clients)
         self._sum = np.zeros(n, np.int64)
         self._high: NDArray[np.int64] | None = None
         self._weight = 0
@@ -117,11 +117,11 @@ class FixedPointMean:
         fixed_weight = _fixed(weight)
         largest = self._largest(values, fixed_weight)
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
-        factor = np.float64(fixed_weight * 2.0 ** (FRACTION_BITS - WEIGHT_BITS))
+        factor = np.float64(fixed_weight * 2.0 ** (SUM_FRACTION_BITS - WEIGHT_BITS))
         if largest > self._small:
             self._add_large(values, factor)
         else:
-            self._add_small(values, factor, biased=largest * 2.0**FRACTION_BITS < 2.0**51)
+            self._add_small(values, factor, biased=largest * 2.0**SUM_FRACTION_BITS < 2.0**51)
         self._weight += fixed_weight
 
     def _add_small(self, values: Vector, factor: np.float64, *, biased: bool) -> None:
@@ -200,7 +200,7 @@ class FixedPointMean:
         if self._weight == 0:
             raise ValueError("the total weight is 0: there is no mean of nothing")
         self._carry()
-        bias, unit = self._bias, 2.0 ** (WEIGHT_BITS - FRACTION_BITS) / self._weight
+        bias, unit = self._bias, 2.0 ** (WEIGHT_BITS - SUM_FRACTION_BITS) / self._weight
         found: Vector = np.empty(len(self._sum), np.float32)
         for first in range(0, len(found), _BLOCK):
             block = slice(first, first + _BLOCK)

@@ -79,7 +79,7 @@ def divide_by_reach(momentum: float, pull: float, learning_rate: float) -> Trans
 
 
 def reach(steps: int, momentum: float, pull: float, learning_rate: float) -> float:
-    """`||a||_1` of so many steps of SGD: by how many learning rates a gradient of 1 moves a value.
+    """`||a||_1` of `steps` steps of SGD: by how many learning rates a gradient of 1 moves a value.
 
     >>> reach(5, 0.0, 0.0, 0.1)
     5.0

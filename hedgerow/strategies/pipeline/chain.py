@@ -67,7 +67,7 @@ def chain(*steps: Transform) -> Transform:
         summable=all(s.summable for s in steps),
         unbiased=all(s.unbiased for s in steps),
         stateful=any(s.stateful for s in steps),
-        expands=any(s.expands for s in steps),
+        contractive=all(s.contractive for s in steps),
         max_weight=prod(s.max_weight for s in steps),
         conditions=tuple(condition for step in steps for condition in step.conditions),
         protection=_together([step.protection for step in steps]),
@@ -95,9 +95,9 @@ def _together(parts: Sequence[Protection]) -> Protection:
     return Protection(
         max_int=max_int,
         max_sum=max_sum if any(part.max_sum for part in parts) else None,
-        secure=secure.under(noise.fewest) if secure and noise else secure,
+        secure=secure.under(noise.min_honest) if secure and noise else secure,
         # The last clip is the one that the noise is measured against.
-        bounding=next((part.bounding for part in reversed(parts) if part.bounding), None),
+        server_clip=next((part.server_clip for part in reversed(parts) if part.server_clip), None),
         noise=noise,
     )
 

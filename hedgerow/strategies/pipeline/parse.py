@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.checks import did_you_mean
 from hedgerow.registry import Registry
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.registry import AGGREGATES
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling
+from hedgerow.wording import did_you_mean
 
 TRANSFORMS = Registry(
     "transform",

@@ -40,8 +40,8 @@ class Transform:
         unbiased: the expectation of the decoded values, over the step's
             randomness, is what was encoded.
         stateful: the client keeps something from one round to the next.
-        expands: the error can exceed what is encoded, `|x - decoded| > |x|`,
-            so that error feedback would not settle.
+        contractive: the error never exceeds what is encoded, `|x - decoded| <= |x|`;
+            without that, error feedback would not converge.
         max_weight: the largest weight that the step gives.
         conditions: what the step asks of the strategy that it is put into.
         protection: what it has to do with masks and noise.
@@ -55,13 +55,13 @@ class Transform:
     summable: bool = False
     unbiased: bool = True
     stateful: bool = False
-    expands: bool = False
+    contractive: bool = True
     max_weight: int = 1
     conditions: tuple[Condition, ...] = ()
     protection: Protection = field(default_factory=Protection)
 
     @property
-    def only_sum(self) -> bool:
+    def sum_only(self) -> bool:
         """Whether a single payload must never be decoded."""
         return self.protection.secure is not None
 

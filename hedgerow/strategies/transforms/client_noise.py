@@ -10,7 +10,7 @@ from hedgerow import checks, rng
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Skellam
 from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
-from hedgerow.strategies.pipeline.norms import l2_norm, square_sum
+from hedgerow.strategies.norms import l2_norm, square_sum
 from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
@@ -97,24 +97,26 @@ def lattice_norm(norm: float, n: int) -> float:
     return min(math.sqrt(likely), norm + math.sqrt(n))
 
 
-def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
+def distributed_noise(
+    multiplier: float, norm: float, unit: float, min_honest: int, bits: int = 16
+) -> Transform:
     """Let each client add its share of the noise to its whole numbers, before they are summed.
 
-    Each adds an exact discrete Gaussian of variance `sigma^2 / fewest`, with
+    Each adds an exact discrete Gaussian of variance `sigma^2 / min_honest`, with
     `sigma` being `multiplier` times the sensitivity, `lattice_norm`. So the sum
-    of `fewest` clients or more has at least the noise wanted; of fewer, none is
+    of `min_honest` clients or more has at least the noise wanted; of fewer, none is
     released. A sum of discrete Gaussians is no discrete Gaussian, but from a
     share of 4 units on it differs from one by less than
-    `10 fewest exp(-16 pi^2)`, 1e-68 a client (Kairouz et al. 2021,
+    `10 min_honest exp(-16 pi^2)`, 1e-68 a client (Kairouz et al. 2021,
     arXiv:2102.06387, theorem 1): the accounting is that of the Gaussian.
 
     A client's own noise protects it from others only as far as these are
-    honest: count those that may leave or collude out of `fewest`.
+    honest: count those that may leave or collude out of `min_honest`.
 
     Args:
         multiplier: of the noise in the sum.
         norm, unit: those of the `lattice` before it.
-        fewest: honest clients in a sum, at least.
+        min_honest: honest clients in a sum, at least.
         bits: of a number that is sent, 16 or 32; one that does not fit has its
             noise drawn again, which happens for less than one in 1e30 (`lattice`
             and noise are refused where it would be more).
@@ -123,17 +125,17 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
         ValueError: an argument is out of range, or numbers would not fit; when
             encoding, the vector is longer than the noise is measured for.
 
-    >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).kinds
+    >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, min_honest=20).kinds
     ('discrete noise',)
     """
     checks.positive(multiplier=multiplier, norm=norm, unit=unit)
-    checks.whole(1, fewest=fewest)
+    checks.whole(1, min_honest=min_honest)
     if bits not in (16, 32):
         raise ValueError(f"bits is {bits!r}; it must be 16 or 32")
-    name = f"distributed_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
+    name = f"distributed_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {min_honest}, {bits})"
 
     def sigma_of(n: int) -> int:
-        sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(fewest))
+        sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(min_honest))
         if sigma < _SMALLEST_SIGMA:
             raise ValueError(
                 f"{name}: a client's noise is {sigma} units, and must be {_SMALLEST_SIGMA} or more: choose a"
@@ -147,13 +149,15 @@ def distributed_noise(multiplier: float, norm: float, unit: float, fewest: int, 
     def reach(clients: int, n: int) -> int:
         return math.ceil(math.sqrt(2 * _NATS * clients) * sigma_of(n))
 
-    return _client_noise(name, norm / unit, draw, reach, bits, Noise(float(multiplier), fewest=int(fewest)))
+    return _client_noise(
+        name, norm / unit, draw, reach, bits, Noise(float(multiplier), min_honest=int(min_honest))
+    )
 
 
-def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits: int = 16) -> Transform:
+def skellam_noise(multiplier: float, norm: float, unit: float, min_honest: int, bits: int = 16) -> Transform:
     """Like `distributed_noise`, with Skellam noise: the sum's has exactly the distribution that is counted.
 
-    Each client adds an exact Skellam variate of `skellam_variance / fewest`, so
+    Each client adds an exact Skellam variate of `skellam_variance / min_honest`, so
     that the sum's standard deviation is at least `multiplier` times the
     sensitivity, `lattice_norm`, as with `distributed_noise`. Sums of Skellam
     variates are Skellam again: a share may be a single unit, and numbers of 8
@@ -170,29 +174,29 @@ def skellam_noise(multiplier: float, norm: float, unit: float, fewest: int, bits
     Raises:
         ValueError: as `distributed_noise`.
 
-    >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, fewest=20).protection.noise.skellam(4000).variance
+    >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, min_honest=20).protection.noise.skellam(4000).variance
     263700
     """
     checks.positive(multiplier=multiplier, norm=norm, unit=unit)
-    checks.whole(1, fewest=fewest)
+    checks.whole(1, min_honest=min_honest)
     if bits not in (8, 16, 32):
         raise ValueError(f"bits is {bits!r}; it must be 8, 16 or 32")
-    name = f"skellam_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {fewest}, {bits})"
+    name = f"skellam_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {min_honest}, {bits})"
 
     def event(n: int | None) -> Skellam:
-        return skellam_event(multiplier, norm / unit, fewest, n)
+        return skellam_event(multiplier, norm / unit, min_honest, n)
 
     def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
-        return skellam(event(n).variance // fewest, count, words)
+        return skellam(event(n).variance // min_honest, count, words)
 
     def reach(clients: int, n: int) -> int:
-        return tail(clients * (event(n).variance // fewest), _NATS)
+        return tail(clients * (event(n).variance // min_honest), _NATS)
 
-    noise = Noise(float(multiplier), fewest=int(fewest), skellam=event)
+    noise = Noise(float(multiplier), min_honest=int(min_honest), skellam=event)
     return _client_noise(name, norm / unit, draw, reach, bits, noise)
 
 
-def skellam_event(multiplier: float, norm: float, fewest: int, n: int | None) -> Skellam:
+def skellam_event(multiplier: float, norm: float, min_honest: int, n: int | None) -> Skellam:
     """What the ledger has of a sum of `n` whole numbers with `skellam_noise`.
 
     A client changes the sum by a vector of whole numbers, of which no l1 norm
@@ -201,31 +205,32 @@ def skellam_event(multiplier: float, norm: float, fewest: int, n: int | None) ->
     Args:
         multiplier: standard deviation of the sum's noise over its sensitivity, `lattice_norm`, at least.
         norm: of the clip, in units.
-        fewest: honest clients in a sum, at least; each has the same whole variance.
+        min_honest: honest clients in a sum, at least; each has the same whole variance.
         n: number of values; `None` for what costs no less epsilon than any number of them.
 
-    >>> skellam_event(2.0, norm=100.0, fewest=10, n=400).variance, round(lattice_norm(100.0, 400), 3)
+    >>> skellam_event(2.0, norm=100.0, min_honest=10, n=400).variance, round(lattice_norm(100.0, 400), 3)
     (40840, 101.045)
     """
     if n is None:  # rounding lengthens a vector by nothing, and its noise is what it must be, not more
         return Skellam(max(1, math.floor((multiplier * norm) ** 2)), norm, norm**2)
     l2 = lattice_norm(norm, n)
-    variance = fewest * math.ceil((multiplier * l2) ** 2 / fewest)
+    variance = min_honest * math.ceil((multiplier * l2) ** 2 / min_honest)
     return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))
 
 
 def unit_for(
-    norm: float, multiplier: float, fewest: int, bits: int, *, clients: int = 1, range: float | None = None
-) -> float:
-    """The smallest power of two of which the noised sum of so many clients takes no more than so many bits.
+    norm: float, multiplier: float, min_honest: int, bits: int, *,
+    clients: int = 1, range: float | None = None,
+) -> float:  # fmt: skip
+    """The smallest power of two with which the noised sum of `clients` clients fits into `bits` bits.
 
     Unless the model has so many values that rounding them lengthens a vector
     by more than a quarter. `range` is the lattice's.
 
-    >>> unit_for(1.0, 1.0, fewest=40, bits=16), unit_for(1.0, 1.0, fewest=40, bits=16, clients=50)
+    >>> unit_for(1.0, 1.0, min_honest=40, bits=16), unit_for(1.0, 1.0, min_honest=40, bits=16, clients=50)
     (0.0001220703125, 0.00390625)
     """
-    largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(fewest)
+    largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(min_honest)
 
     def fits(unit: float) -> bool:
         variance = (share * norm / unit) ** 2
@@ -239,14 +244,14 @@ def unit_for(
 
 
 Draw = Callable[[int, rng.Words, int], NDArray[np.int64]]
-"""`(n, words, count) -> (count,) int64`: so many values of a client's noise, in a vector of `n`."""
+"""`(n, words, count) -> (count,) int64`: `count` values of a client's noise, in a vector of `n`."""
 
 Reach = Callable[[int, int], int]
-"""`(clients, n)`: what less than one value in 1e30 of so many clients' noise together is beyond."""
+"""`(clients, n)`: less than one value in 1e30 of the clients' summed noise is beyond this."""
 
 
 def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, noise: Noise) -> Transform:
-    """The step that adds noise to whole numbers of so many bits, of a vector of this norm."""
+    """The step that adds noise to whole numbers of `bits` bits, in a vector of this norm."""
     dtype, most = np.dtype(f"int{bits}"), _largest(bits)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:

@@ -3,15 +3,15 @@
 import numpy as np
 
 from hedgerow import checks
-from hedgerow.strategies.pipeline.norms import clipped
+from hedgerow.strategies.norms import clipped
 from hedgerow.strategies.pipeline.payload_checks import require_finite
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
-from hedgerow.strategies.release import Bounding
+from hedgerow.strategies.release import ServerClip
 from hedgerow.types import Arrays, Payload, RoundContext
 
 SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4
-"""Bounds of an adaptive norm; large cohorts bring the upper one down, see `Release.largest_norm`."""
+"""Bounds of an adaptive norm; large cohorts bring the upper one down, see `NoisyAggregation.largest_norm`."""
 
 
 @checks.arguments
@@ -48,7 +48,7 @@ def clip(norm: float) -> Transform:
         decode=lambda payload, n, context: payload,
         summable=True,
         unbiased=False,
-        protection=Protection(bounding=Bounding(norm=lambda state: bound)),
+        protection=Protection(server_clip=ServerClip(norm=lambda state: bound)),
     )
 
 
@@ -79,8 +79,8 @@ def adaptive_clip(
         ValueError: an argument is out of range; when encoding, a value is not
             finite.
 
-    >>> bounding = adaptive_clip(0.5).protection.bounding
-    >>> bounding.norm(bounding.init())
+    >>> server_clip = adaptive_clip(0.5).protection.server_clip
+    >>> server_clip.norm(server_clip.init())
     0.5
     """
     checks.positive(initial=initial, learning_rate=learning_rate)
@@ -98,7 +98,7 @@ def adaptive_clip(
         norm = float(state["clip_norm"][0]) * float(np.exp(-learning_rate * (within - quantile)))
         return {**state, "clip_norm": np.array([min(LARGEST_NORM, max(SMALLEST_NORM, norm))])}
 
-    bounding = Bounding(
+    server_clip = ServerClip(
         norm=lambda state: float(state["clip_norm"][0]),
         init=lambda: {"clip_norm": np.array([float(initial)])},
         share=float(share),
@@ -111,5 +111,5 @@ def adaptive_clip(
         decode=lambda payload, n, context: payload,
         summable=True,
         unbiased=False,
-        protection=Protection(bounding=bounding),
+        protection=Protection(server_clip=server_clip),
     )

@@ -14,6 +14,7 @@ from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.transforms.fixed_range import quantize_within
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
+from hedgerow.wording import shown
 
 
 @checks.arguments
@@ -34,7 +35,7 @@ def quantize(
 
     Stochastic rounding goes up or down with the probabilities that make the
     expectation exact (to float32 rounding). The error of a value is below one
-    step, `s / L`; nearest rounding halves that, is biased, and never expands.
+    step, `s / L`; nearest rounding halves that, is biased, and contractive.
 
     Arrays: `"values"`, `ceil(n * bits / 8)` bytes; `"scales"`, float32, `s` of
     each block.
@@ -42,7 +43,7 @@ def quantize(
     Args:
         bits: 1 to 16.
         rounding: `"stochastic"` or `"nearest"` (ties to even).
-        block: values that share a scale: so many in a row, or `"tensor"` for
+        block: values that share a scale: that number in a row, or `"tensor"` for
             one scale a tensor (one for all values after a sparsifier).
         range: `s` of all clients and values, known in advance, as a mask needs
             it; what lies beyond is cut, and what lies within is unbiased. The
@@ -69,7 +70,7 @@ def quantize(
     if not isinstance(block, str) or block != "tensor":
         if not checks.is_whole(block):
             raise ValueError(
-                f"block is {checks.shown(block)}; it must be 'tensor' or a number of values, such as 1024"
+                f"block is {shown(block)}; it must be 'tensor' or a number of values, such as 1024"
             )
         checks.whole(1, block=block)
         block = int(block)
@@ -108,7 +109,7 @@ def quantize(
         decode=decode,
         unbiased=rounding == "stochastic",
         # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
-        expands=rounding == "stochastic" and bits <= 2,
+        contractive=rounding != "stochastic" or bits > 2,
         protection=Protection(max_int=lambda largest: 0),
     )
 
@@ -202,7 +203,7 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
         length=lambda n: _count(fraction, n),
         summable=True,
         unbiased=unbiased,
-        expands=unbiased and fraction < 1,
+        contractive=not unbiased or fraction == 1,
     )
 
 

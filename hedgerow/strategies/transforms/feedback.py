@@ -16,8 +16,8 @@ def error_feedback(*steps: Transform) -> Transform:
     away comes later. Over any number of rounds, what was decoded is the sum of
     the updates minus the last residual. State: `"residual"`, `(n,) float32`.
 
-    Only sparsifiers and quantisers belong inside, and none that `expands`: the
-    residual would then grow from round to round.
+    Only sparsifiers and quantisers belong inside, and all must be `contractive`: the
+    residual would else grow from round to round.
 
     Raises:
         ValueError: a step does not belong inside; when encoding, the residual
@@ -75,7 +75,7 @@ def _refuse_inside(step: Transform) -> None:
             f"{step.name} cannot stand inside error_feedback: only sparsifiers and quantisers lose what a"
             " later round can make up for; put it before or after error_feedback(...)"
         )
-    if step.expands:
+    if not step.contractive:
         remedy = "rounding='nearest'"
         if "sparsify" in step.kinds:
             remedy = "unbiased=False"

@@ -48,6 +48,6 @@ def quantize_within(range: float, bits: int, rounding: str, block: str | int) ->
         decode=decode,
         summable=True,
         unbiased=rounding == "stochastic",
-        expands=rounding == "stochastic",
+        contractive=rounding != "stochastic",
         protection=Protection(max_int=lambda before: top),
     )

@@ -11,8 +11,8 @@ import numpy as np
 
 from hedgerow import checks
 from hedgerow.ring.arithmetic import ring_for, ring_within
-from hedgerow.ring.secrecy import SecureAggregation
-from hedgerow.ring.vector import FRACTION_BITS, MOST_CLIENTS, RingVector, Shape
+from hedgerow.ring.secagg import SecureAggregation
+from hedgerow.ring.vector import MOST_CLIENTS, RING_FRACTION_BITS, RingVector, Shape
 from hedgerow.strategies.pipeline.payload_checks import take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
@@ -54,7 +54,7 @@ def mask(
         ValueError: an argument is out of range.
 
     >>> from hedgerow.strategies import chain, clip, quantize
-    >>> chain(clip(1.0), quantize(8, range=1.0), mask()).only_sum
+    >>> chain(clip(1.0), quantize(8, range=1.0), mask()).sum_only
     True
     """
     checks.probability(corrupt=corrupt, dropout=dropout)
@@ -126,11 +126,11 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     for name in shape.metrics:
         words += _metric(fit.metrics.get(name), fit.num_examples)
     limit = _WORD_RANGE / shape.clients
-    buffers = np.rint(fit.buffers.astype(np.float64) * (weight * 2.0**FRACTION_BITS))
+    buffers = np.rint(fit.buffers.astype(np.float64) * (weight * 2.0**RING_FRACTION_BITS))
     if not (np.abs(buffers) <= limit).all():
         raise ValueError(
-            f"a buffer is beyond {limit / weight / 2**FRACTION_BITS:.4g} in size, or not finite; it cannot be"
-            " summed under a mask"
+            f"a buffer is beyond {limit / weight / 2**RING_FRACTION_BITS:.4g} in size, or not finite; it"
+            " cannot be summed under a mask"
         )
     return RingVector(
         shape.ring.reduced(values),
@@ -144,7 +144,7 @@ def _metric(value: float | None, examples: int) -> list[int]:
         return [0, 0]
     counted = min(examples, _MOST_EXAMPLES)
     cut = max(-METRIC_RANGE, min(METRIC_RANGE, value))
-    return [counted, counted * round(cut * 2**FRACTION_BITS)]
+    return [counted, counted * round(cut * 2**RING_FRACTION_BITS)]
 
 
 def model_hash(model: Model, layout: Layout, seed: int, round: int) -> bytes:

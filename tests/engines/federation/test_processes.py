@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.simulation.grid import InProcessGrid, run_server_app
+from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.simulation.server_app import run_server_app
 from tests.engines.federation.processes import Federation, federation
 
 APP = Path(__file__).parents[1] / "tiny-app"

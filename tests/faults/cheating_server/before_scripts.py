@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.secure import client, errors
 from tests.faults.cheating_server.stages import COHORT, VICTIM, cheats, join
 from tests.secure_round import Rehearsal, names

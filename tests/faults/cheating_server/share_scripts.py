@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hedgerow.ring.secrecy import SecureAggregation
+from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.secure import client, errors
 from hedgerow.secure.messages import Delivery
 from hedgerow.secure.primitives import Agreement

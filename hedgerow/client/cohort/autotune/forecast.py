@@ -15,7 +15,7 @@ def batch_seconds(steps: Sequence[int], at_once: int, step_seconds: Mapping[int,
     Args:
         steps: of each client.
         at_once: slots.
-        step_seconds: of a step of so many clients together, for some numbers.
+        step_seconds: seconds of one step, by the number of clients that take it together.
 
     >>> batch_seconds([5, 5, 5, 5], 2, {2: 1.0, 4: 1.5})
     10.0
@@ -42,7 +42,7 @@ def best_plan(
     Args:
         steps: of each client.
         alone: seconds of a step in the loop.
-        client_step_seconds: of one client's step among so many at once.
+        client_step_seconds: seconds of one client's step, by the number of clients in the batch.
 
     Clients with more steps than the others can end up alone in a batch, where
     a step takes longer than in the loop.

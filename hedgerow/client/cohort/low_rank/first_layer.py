@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hedgerow.client.cohort.ops.products import LINE, product, tall
-from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining, Samples
 
 _SMALL = 2**14
 """Weights that a core keeps at hand anyway."""
 
 _MOST_ROWS = 512
-"""Of one client: the products are as many as its square."""
+"""Rows of one client, at most: their Gram matrix has the square of that."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FirstLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight."""
+        """The shape of the weight, `(outputs, inputs)`."""
         return self.outputs, self.inputs
 
     def rows(self, data: Samples, local: LocalTraining) -> int:
@@ -73,7 +73,7 @@ class FirstLayer:
         return rows if self.flattens or data.x.ndim == 2 else 0
 
 
-class Products:
+class GramMatrices:
     """The first layer of the clients in a batch.
 
     Args:
@@ -81,20 +81,22 @@ class Products:
         slots: clients at once.
         rows: of each client, from `FirstLayer.rows`.
         device: where it is computed.
-        room: memory, which belongs to this as long as it is used.
+        workspace: memory, which belongs to this as long as it is used.
 
     Before each use it has to `begin`.
     """
 
-    def __init__(self, layer: FirstLayer, slots: int, rows: int, device: torch.device, room: Room) -> None:
+    def __init__(
+        self, layer: FirstLayer, slots: int, rows: int, device: torch.device, workspace: Workspace
+    ) -> None:
         self.layer, self._rows, self._spare = layer, rows, rows - 1
         self.learning_rate = 0.0
 
         def take(key: str, columns: int) -> Tensor:
-            return room.take(f"first {key}", (slots, rows, columns), torch.float32, device)
+            return workspace.take(f"first {key}", (slots, rows, columns), torch.float32, device)
 
         # The other way round, so that it is read in one piece.
-        self._weight = room.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
+        self._weight = workspace.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
         self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
         self._added = take("changes", layer.outputs)
@@ -154,7 +156,7 @@ class Products:
         torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
 
     def _part(self, slot: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What belongs to so many samples of a client; the changes as `(outputs, samples)`."""
+        """The rows for `samples` samples of the client in this slot; the changes as `(outputs, samples)`."""
         if (slot, samples) not in self._parts:
             at_start, gram, added = self._of_slot[slot]
             self._parts[slot, samples] = at_start[:samples], gram[:samples, :samples], added[:samples].mT
@@ -191,7 +193,7 @@ class FirstStep:
         rows: of each client's batch.
     """
 
-    def __init__(self, products: Products, index: Tensor, width: int, rows: int) -> None:
+    def __init__(self, products: GramMatrices, index: Tensor, width: int, rows: int) -> None:
         self._products, self.index, self.width, self.rows = products, index, width, rows
         self.outputs: Tensor | None = None
         """What was computed, `(width, batch rows, outputs)`; autograd has to find a gradient for it."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hedgerow.client.cohort.ops.products import LINE, aligned, product
-from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining
 
 _FEWEST, _MOST = 16, 191
@@ -48,11 +48,11 @@ class WideLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight."""
+        """The shape of the weight, `(outputs, inputs)`."""
         return self.outputs, self.inputs
 
     def kept(self, samples: int, rows: int, local: LocalTraining) -> int:
-        """Vectors to keep for a client with so many samples, trained in batches of so many rows.
+        """Vectors to keep for a client with `samples` samples, trained in batches of `rows` rows.
 
         0 where weights are better. Training must be `plain`. It depends on the
         client alone, so that its bits do not depend on who else is there; and is
@@ -74,7 +74,7 @@ class WideLayer:
         return vectors if 2 * vectors * sizes <= weights else 0
 
 
-class Changes:
+class LowRankUpdates:
     """A wide layer of the clients in a batch.
 
     Args:
@@ -83,16 +83,22 @@ class Changes:
         slots: clients at once.
         kept: vectors of each client, from `WideLayer.kept`.
         learning_rate: of the round.
-        room: memory, which belongs to this as long as it is used.
+        workspace: memory, which belongs to this as long as it is used.
     """
 
     def __init__(
-        self, layer: WideLayer, weight: Tensor, slots: int, kept: int, learning_rate: float, room: Room
+        self,
+        layer: WideLayer,
+        weight: Tensor,
+        slots: int,
+        kept: int,
+        learning_rate: float,
+        workspace: Workspace,
     ) -> None:
         self.layer, self._learning_rate, self._kept = layer, learning_rate, kept
 
         def take(key: str, *shape: int) -> Tensor:
-            return room.take(f"{key} of {layer.weight}", shape, torch.float32, weight.device)
+            return workspace.take(f"{key} of {layer.weight}", shape, torch.float32, weight.device)
 
         self._weight = take("start", layer.outputs, layer.inputs).copy_(weight)
         self._x, self._a = (
@@ -180,14 +186,14 @@ class _Through(torch.autograd.Function):
     """The layer, whose backward pass makes its step."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, asked: Tensor, bias: Tensor | None, changes: Changes) -> Tensor:
+    def forward(ctx: Any, x: Tensor, asked: Tensor, bias: Tensor | None, changes: LowRankUpdates) -> Tensor:
         ctx.x, ctx.bias, ctx.changes = x, bias, changes
         y = changes.outputs(x)
         return y if bias is None else y.add_(bias.unsqueeze(1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        changes: Changes = ctx.changes
+        changes: LowRankUpdates = ctx.changes
         gx = changes.back(gradient) if ctx.needs_input_grad[0] else None
         changes.learn(ctx.x, gradient, ctx.bias)
         return gx, None, None, None

@@ -19,14 +19,14 @@ _SMALL = 2**14
 """Weights whose gradient is written and read faster than each client's is added in a call of its own."""
 
 
-def room(like: Tensor, *shape: int) -> Tensor:
+def workspace(like: Tensor, *shape: int) -> Tensor:
     """Memory for `(clients, n, m)` matrices, each of which begins on a cache line."""
     clients, n, m = shape
     return like.new_empty(clients, -(-n * m // LINE) * LINE)[:, : n * m].view(clients, n, m)
 
 
 def tall(rows: int, columns: int) -> int:
-    """The fewest rows, at least so many, of a matrix that ends on a cache line.
+    """The smallest number of rows, `rows` or more, with which a matrix ends on a cache line.
 
     Where all results of a product do, torch computes them in one call; else in
     one for each client. Rows are cheap, and calls of small products are not.
@@ -43,18 +43,18 @@ def aligned(x: Tensor, rows: int = 0) -> Tensor:
 
     Args:
         x: the matrices.
-        rows: give each so many rows; those that are added are zero.
+        rows: pad each to this number of rows, with zeros.
     """
     _, n, m = x.shape
     if rows > n:
-        out = room(x, len(x), rows, m)
+        out = workspace(x, len(x), rows, m)
         out[:, :n].copy_(x)
         out[:, n:].zero_()
         return out
     dense = x.stride()[1:] in ((m, 1), (1, n))
     if dense and x.stride(0) % LINE == 0 and x.storage_offset() % LINE == 0:
         return x
-    return x.contiguous() if n * m % LINE == 0 else room(x, *x.shape).copy_(x)
+    return x.contiguous() if n * m % LINE == 0 else workspace(x, *x.shape).copy_(x)
 
 
 def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -62,7 +62,7 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     shape = len(a), a.shape[1], b.shape[2]
     if shape[1] * shape[2] % LINE == 0:
         return torch.bmm(a, b) if plus is None else torch.baddbmm(plus, a, b)
-    out = room(a, *shape)
+    out = workspace(a, *shape)
     return torch.bmm(a, b, out=out) if plus is None else torch.baddbmm(plus, a, b, out=out)
 
 

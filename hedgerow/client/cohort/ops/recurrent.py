@@ -29,7 +29,7 @@ class _Gru(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, w: Tensor, b: Tensor) -> Tensor:
         clients, time, batch, units = *a.shape[:3], w.shape[2]
-        states = _room(a, time + 1, units).zero_()
+        states = _workspace(a, time + 1, units).zero_()
         gates, candidates, hidden = (a.new_empty(clients, time, batch, k * units) for k in (2, 1, 1))
         for t in range(time):
             h = states[:, t]
@@ -51,7 +51,7 @@ class _Gru(torch.autograd.Function):
         of_n = (1 - z) * (1 - n * n)
         of_z = (states[:, :-1] - n) * z * (1 - z)
         of_r = hidden * r * (1 - r)
-        da_n, du = torch.empty_like(n), _room(gates, time, 3 * units)
+        da_n, du = torch.empty_like(n), _workspace(gates, time, 3 * units)
         dh = torch.zeros_like(n[:, 0])
         for t in reversed(range(time)):
             dh = dh + gradient[:, t]
@@ -74,7 +74,7 @@ class _Lstm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, w: Tensor) -> Tensor:
         clients, time, batch, units = *a.shape[:3], w.shape[2]
-        states = _room(a, time + 1, units).zero_()
+        states = _workspace(a, time + 1, units).zero_()
         cells = a.new_zeros(clients, time + 1, batch, units)
         gates, squashed = (a.new_empty(clients, time, batch, k * units) for k in (4, 1))
         for t in range(time):
@@ -97,7 +97,7 @@ class _Lstm(torch.autograd.Function):
         of_o = squashed * o * (1 - o)
         of_c = o * (1 - squashed * squashed)
         of_ifg = torch.stack([g * i * (1 - i), cells[:, :-1] * f * (1 - f), i * (1 - g * g)], -2)
-        da = _room(gates, time, 4 * units)
+        da = _workspace(gates, time, 4 * units)
         dh, dc = torch.zeros_like(squashed[:, 0]), torch.zeros_like(squashed[:, 0])
         for t in reversed(range(time)):
             dh = dh + gradient[:, t]
@@ -110,16 +110,16 @@ class _Lstm(torch.autograd.Function):
 
 
 def _weight_gradients(du: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the recurrent weights and their biases, from the gates' `(clients, time, batch, n)`."""
+    """Gradients of the recurrent weights and their biases, from the gates' `(clients, time, batch, n)`."""
     g, h = (aligned(x.flatten(1, 2)) for x in (du, states[:, :-1]))
     return product(g.mT, h), g.sum(1)
 
 
-def _room(like: Tensor, time: int, size: int) -> Tensor:
+def _workspace(like: Tensor, time: int, size: int) -> Tensor:
     """`(clients, time, batch, size)`, where every `(batch, size)` begins on a cache line."""
     clients, _, batch, _ = like.shape
-    room = like.new_empty(clients, time, -(-batch * size // LINE) * LINE)
-    return room[..., : batch * size].view(clients, time, batch, size)
+    workspace = like.new_empty(clients, time, -(-batch * size // LINE) * LINE)
+    return workspace[..., : batch * size].view(clients, time, batch, size)
 
 
 def _sigmoid(x: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
-from hedgerow.client.cohort.schedule import Group, batch_rows, groups
-from hedgerow.client.cohort.stack import Room
+from hedgerow.client.cohort.schedule import ClientGroup, batch_rows, groups
+from hedgerow.client.cohort.stack import Workspace
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.torch.samples import SIDE_BY_SIDE
 from hedgerow.client.torch.settings import num_threads, seeded
@@ -30,7 +30,7 @@ Trained = Iterator[tuple[str, Samples, Fit | None]]
 """Name, data and result of each client; `None` for one that fails."""
 
 
-class SideBySide:
+class BatchedTraining:
     """Trains clients in batches, with what is kept from one round to the next.
 
     Args:
@@ -43,7 +43,7 @@ class SideBySide:
     def __init__(self, inner: TorchTrainer, losses: Losses, device: torch.device, threads: int) -> None:
         self._inner, self._losses, self._device, self._threads = inner, losses, device, threads
         self._module: BatchedModule | None = None
-        self._rooms: list[Room] = []
+        self._workspaces: list[Workspace] = []
         self._draws = False
 
     def possible(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
@@ -101,7 +101,7 @@ class SideBySide:
         Args:
             careful: where a batch fails, train each of its clients without the others.
         """
-        with self._room() as room:
+        with self._workspace() as workspace:
             for group in self._groups(clients, local, corrected=corrections is not None):
                 if self._draws:
                     yield from _left_alone(group.clients)
@@ -109,16 +109,16 @@ class SideBySide:
                 assert self._module is not None
                 work = Work(
                     self._module, self._losses, self._inner.layout, model, local, seed, round,
-                    self._device, room, corrections,
+                    self._device, workspace, corrections,
                 )  # fmt: skip
                 yield from self._train(work, group, choice, careful=careful)
 
-    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[Group]:
+    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[ClientGroup]:
         if corrected or self._module is None:  # a layer without weights takes nothing but the gradients
             return groups(clients, local)
         return groups(clients, local, self._module.first_layer, self._module.wide_layers)
 
-    def _train(self, work: Work, group: Group, choice: Choice, *, careful: bool = True) -> Trained:
+    def _train(self, work: Work, group: ClientGroup, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
         batch = Batch(work, group, choice.at_once, choice.narrowest)
         # Watched the first time: what one step of a batch draws, every step does.
@@ -144,7 +144,7 @@ class SideBySide:
             for name, fit in batch.collect():
                 yield name, data[name], fit if fit.finite else None
 
-    def _apart(self, work: Work, batch: Batch, group: Group, choice: Choice) -> Trained:
+    def _apart(self, work: Work, batch: Batch, group: ClientGroup, choice: Choice) -> Trained:
         failed, waiting = batch.clients, batch.waiting
         if len(failed) == 1:
             yield *failed[0], None
@@ -163,13 +163,13 @@ class SideBySide:
         return data.y.dtype.kind == "f" or not np.minimum.reduce(data.y, axis=None) < 0
 
     @contextmanager
-    def _room(self) -> Iterator[Room]:
+    def _workspace(self) -> Iterator[Workspace]:
         """Memory from the last round, unless a round is still going on."""
-        room = self._rooms.pop() if self._rooms else Room()
+        workspace = self._workspaces.pop() if self._workspaces else Workspace()
         try:
-            yield room
+            yield workspace
         finally:
-            self._rooms.append(room)
+            self._workspaces.append(workspace)
 
 
 def _left_alone(clients: Clients) -> Trained:

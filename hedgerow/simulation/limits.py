@@ -28,7 +28,7 @@ def check_memory_limit(memory_limit: int | None) -> None:
 
 
 def limit_memory(more: int | None) -> None:
-    """Let this process allocate so many bytes more than it has; and have it ended before others.
+    """Let this process allocate `more` bytes beyond what it has, and have it ended before others.
 
     The limit is that of data (RLIMIT_DATA): what is allocated and can be
     written to. Address space (RLIMIT_AS) would count the gigabytes that torch

@@ -11,7 +11,7 @@ _LEAST_NEIGHBOURS = 40
 
 
 @dataclass(frozen=True)
-class Plan:
+class SecAggPlan:
     """Numbers of one secure aggregation.
 
     Attributes:
@@ -40,7 +40,7 @@ class SecureAggregation:
             corrupt neighbours is at most `2**-b`, and so is the chance that one
             has too few left.
         metrics: names of the metrics that are summed under the mask.
-        fewest: honest clients that a sum must have, whoever the others are:
+        min_honest: honest clients that a sum must have, whoever the others are:
             where clients add noise, those whose noise makes the sum private.
 
     Raises:
@@ -52,7 +52,7 @@ class SecureAggregation:
     min_clients: int = 10
     failure_bits: int = 40
     metrics: tuple[str, ...] = ("loss",)
-    fewest: int = 0
+    min_honest: int = 0
 
     def __post_init__(self) -> None:
         checks.probability(corrupt=self.corrupt, dropout=self.dropout)
@@ -61,7 +61,7 @@ class SecureAggregation:
         # A cohort that is too small for the noise is refused in its round.
         _plan(self.min_clients, self.corrupt, self.dropout, self.failure_bits, 0)
 
-    def plan(self, clients: int) -> Plan:
+    def plan(self, clients: int) -> SecAggPlan:
         """The smallest safe numbers for a cohort (Bell et al. 2020, section 3.2 and appendix B).
 
         With at most `C = ceil(corrupt * n)` corrupt clients and `D = ceil(dropout
@@ -73,8 +73,8 @@ class SecureAggregation:
         all have left by then, and none of the corrupt.
 
         The survivors' list is signed by more than `(n + C) / 2` clients, so that
-        no two lists can both be; and by `fewest + C` or more, so that with the
-        corrupt ones left out, `fewest` are in the sum.
+        no two lists can both be; and by `min_honest + C` or more, so that with the
+        corrupt ones left out, `min_honest` are in the sum.
 
         Raises:
             ValueError: the cohort is too small for these shares.
@@ -84,7 +84,7 @@ class SecureAggregation:
         >>> SecureAggregation().plan(1000)
         Plan(clients=1000, neighbours=143, threshold=76, survivors=601)
         """
-        return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.fewest)
+        return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.min_honest)
 
     def corrupt_near(self, clients: int, left: int, neighbours: int) -> int:
         """Corrupt ones among a client's neighbours, at most, where `left` of a cohort are there to draw from.
@@ -104,18 +104,18 @@ class SecureAggregation:
         """
         return clients - _share(self.corrupt, clients) - _share(self.dropout, clients)
 
-    def under(self, fewest: int) -> Self:
-        """The same for a sum that `fewest` honest clients make private; no metrics, which have no noise."""
-        return replace(self, fewest=fewest, metrics=())
+    def under(self, min_honest: int) -> Self:
+        """The same for a sum that `min_honest` clients make private; no metrics, which have no noise."""
+        return replace(self, min_honest=min_honest, metrics=())
 
 
 @lru_cache(maxsize=256)
-def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, fewest: int) -> Plan:
+def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_honest: int) -> SecAggPlan:
     bad, leaving = _share(corrupt, clients), _share(dropout, clients)
-    if fewest + bad > clients:
+    if min_honest + bad > clients:
         raise ValueError(
-            f"a cohort of {clients}, of which {bad} may be corrupt, has not the {fewest} honest clients whose"
-            " noise makes a sum private"
+            f"a cohort of {clients}, of which {bad} may be corrupt, has not the {min_honest} honest clients"
+            " whose noise makes a sum private"
         )
     survivors = (clients + bad) // 2 + 1
     for k in range(min(clients - 1, _LEAST_NEIGHBOURS), clients):
@@ -123,9 +123,9 @@ def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, fewes
         most_left = k - _bound(clients, clients, leaving, k, failure_bits)
         if most_bad < most_left and survivors <= clients - leaving:
             # As many survive among the neighbours as in the cohort, or nearly.
-            survivors = max(survivors, fewest + bad)
+            survivors = max(survivors, min_honest + bad)
             threshold = max(most_bad + 1, min(most_left, k * survivors // clients))
-            return Plan(clients, k, threshold, survivors)
+            return SecAggPlan(clients, k, threshold, survivors)
     raise ValueError(
         f"a cohort of {clients} cannot stand {bad} corrupt clients and {leaving} that leave;"
         " take a larger cohort, or lower corrupt or dropout"

@@ -1,0 +1,114 @@
+"""How clients are trained is measured on two of them, unless the caller has said it."""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+
+from hedgerow.client.cohort.autotune.choice import Choice, Clients, choose
+from hedgerow.client.cohort.batched_training import BatchedTraining
+from hedgerow.client.cohort.step import CannotBatch, SharedDraws, explained
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.types import Fit, LocalTraining, Model, Samples
+
+log = logging.getLogger("hedgerow")
+
+_WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
+_MEMORY_FLOATS = 2**27
+"""The parameters, gradients, moments, buffers and constants of one batch take half a GiB at most."""
+
+
+@final
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses between a loop over clients and a batch of them, by the time that each takes.
+
+    Attributes:
+        inner: trains one client.
+        batched: trains several.
+        device: that both compute on.
+        threads: of torch.
+        mode: `"auto"`, or `"batch"`: then only whether that is possible is tried.
+        at_once: clients in a batch; `None` to measure.
+    """
+
+    inner: TorchTrainer
+    batched: BatchedTraining
+    device: torch.device
+    threads: int
+    mode: str
+    at_once: int | None
+
+    def __call__(
+        self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
+    ) -> Choice | None:
+        """What is faster for these clients; `None` where there is none that the model can be trained on.
+
+        Raises:
+            ValueError: the mode is `"batch"` and the model cannot be batched.
+        """
+        some = self._healthy(model, self.batched.possible(clients, local), local, seed, round)
+        if not some:
+            return None
+        counts = [local.steps(len(data)) for _, data in clients if len(data)]
+
+        def loop(clients: Clients, local: LocalTraining) -> dict[str, Fit]:
+            return {n: self.inner.fit(model, d, local, seed=seed, round=round, client=n) for n, d in clients}
+
+        def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
+            choice, fits = Choice("batch", "", at_once, narrowest), {}
+            trained = self.batched.train(model, clients, local, choice, seed=seed, round=round, careful=False)
+            for name, _, fit in trained:
+                if fit is None:
+                    raise CannotBatch("training diverges in a batch")
+                fits[name] = fit
+            return fits
+
+        try:
+            with explained():
+                self.batched.prepare(some)
+                on_cpu = self.device.type == "cpu"
+                # What else the machine does must not count; but of several threads only one's time is known.
+                clock = time.thread_time if on_cpu and self.threads == 1 else time.perf_counter
+                return choose(
+                    some, counts, local, loop, batch, self._widths(),
+                    timed=self.mode == "auto", bits=on_cpu, clock=clock,
+                )  # fmt: skip
+        except SharedDraws as error:
+            log.warning("clients are trained one after another: %s", error)
+            return Choice("loop", str(error))
+        except CannotBatch as error:
+            if self.mode == "batch":
+                raise ValueError(
+                    f"mode is 'batch', but the model cannot be trained so: {error}; "
+                    f"take mode 'auto' or 'loop'"
+                ) from error
+            return Choice("loop", f"the model cannot be trained in a batch: {error}")
+
+    def _widths(self) -> list[int]:
+        """Numbers of clients in a batch that are tried; as many as there is memory for."""
+        if self.at_once or self.mode == "batch":
+            return [self.at_once or 10]
+        layout = self.inner.layout
+        memory = _MEMORY_FLOATS // (4 * layout.dimension + layout.buffer_size + layout.constant_size)
+        return [w for w in _WIDTHS.get(self.device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]
+
+    def _healthy(
+        self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
+    ) -> list[tuple[str, Samples]]:
+        """Two large clients on whose data the model works."""
+        found: list[tuple[str, Samples]] = []
+        short = replace(local, epochs=1)
+        for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
+            few = data.take(np.arange(min(len(data), local.batch_size or len(data))))
+            same_shape = not found or data.x.shape[1:] == found[0][1].x.shape[1:]
+            if len(found) < 2 and same_shape:
+                try:
+                    self.inner.fit(model, few, short, seed=seed, round=round, client=name)
+                except Exception:  # that client's, and told when it trains
+                    continue
+                found.append((name, data))
+        return found

@@ -1,0 +1,55 @@
+"""What has been made of some of a round's replies."""
+
+from dataclasses import dataclass, field
+
+from hedgerow.strategies.aggregates.base import Accumulator
+
+
+@dataclass
+class Collected:
+    """What has been made of some of a round's replies; small enough to be sent between processes.
+
+    Attributes:
+        deltas: of the clients that count.
+        streams: what they sent beside their deltas, by the stream's name.
+        metrics: `{metric: {client: (examples, value)}}`.
+        dropped: `{client: reason}`.
+        bytes_up: `{client: bytes}` of each reply that arrived.
+        bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
+        counted: clients that count.
+        failed: why they cannot count, whatever they replied.
+        kept: `{client: reply}` of those that count, where replies are recorded.
+    """
+
+    deltas: Accumulator
+    streams: dict[str, Accumulator]
+    metrics: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
+    counted: int = 0
+    failed: str = ""
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    def merge(self, other: "Collected") -> None:
+        """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        if not (other.counted or other.dropped):
+            return
+        self.deltas.merge(other.deltas)
+        for name, total in self.streams.items():
+            total.merge(other.streams[name])
+        for name, by_client in other.metrics.items():
+            self.metrics.setdefault(name, {}).update(by_client)
+        self.dropped.update(other.dropped)
+        self.bytes_up.update(other.bytes_up)
+        self.counted += other.counted
+        self.kept.update(other.kept)
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the clients that sent it, weighted by examples."""
+        means = {}
+        for name, by_client in sorted(self.metrics.items()):
+            # Sorted by client, so that arrival order does not show in the last bit.
+            pairs = [by_client[client] for client in sorted(by_client)]
+            means[name] = sum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
+        return means

@@ -1,0 +1,204 @@
+"""The replies of a round, checked and summed as they arrive."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+from flwr.app import Message
+
+from hedgerow import records
+from hedgerow.server.collected import Collected
+from hedgerow.server.counting import Counting, Each, OnSum
+from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.spans import span
+from hedgerow.strategies.aggregates.base import OutOfRange
+from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.streams import joined, part
+from hedgerow.types import (
+    Arrays,
+    Client,
+    CohortSum,
+    Layout,
+    PayloadError,
+    RoundContext,
+    Sender,
+    Tensor,
+    Vector,
+)
+from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
+
+MOST_IN_METRICS = 1_000_000
+"""A client's metrics weigh no more, unless its update does."""
+
+
+class Collector:
+    """Checks the replies of one round and counts them into `collected`.
+
+    Args:
+        start: of the run.
+        round: number of the round.
+        clients: size of the whole cohort, also where others count in a part of it.
+        counting: what is counted of a payload.
+    """
+
+    def __init__(self, start: "Start", round: int, clients: int, counting: Counting) -> None:
+        strategy, layout = start.strategy, start.layout
+        self._strategy, self._layout, self._seed, self._round = strategy, layout, start.seed, round
+        self._counting = counting
+        self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
+        self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
+        self._max_weight = strategy.largest_weight
+        self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
+        self._tensors_of = {name: _Named(_tensors(layout, size)) for name, size in self._sizes.items()}
+        cohort, size = max(1, clients), counting.size(strategy, layout)
+        self._tensors = _Named(_tensors(layout, size))
+        self.collected = Collected(
+            strategy.aggregate.start(size, counting.fitting(strategy, cohort)),
+            {
+                name: strategy.rule_for(stream).start(self._sizes[name], cohort)
+                for name, stream in self._streams.items()
+            },
+        )
+
+    def add(self, client: str, reply: Message | Reply | None) -> None:
+        """Count a client's reply in, or drop the client by name.
+
+        Args:
+            client: its name.
+            reply: `None` is no reply in time. In a simulation it need not be packed: what is made
+                of it is the same, down to the bytes that it would take.
+        """
+        try:
+            self._count_in(client, reply)
+        except PayloadError as error:
+            self.collected.dropped[client] = str(error)
+        # A plug-in's decode met bytes it did not expect: the client's fault, not the run's.
+        except Exception as error:
+            reason = f"its reply cannot be decoded: {type(error).__name__}: {error}"
+            self.collected.dropped[client] = reason
+
+    def result(self, state: Arrays) -> tuple[Vector, Arrays]:
+        """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
+        values, after = self._strategy.aggregate.apply(self.collected.deltas, part(state, ""))
+        return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
+
+    def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
+        """The replies that were kept."""
+        return self.collected.kept, {}
+
+    def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
+        """What each stream's aggregate gave, and the next state of the rules that made them."""
+        found: dict[str, Vector] = {}
+        after: dict[str, Arrays] = {}
+        for name, total in self.collected.streams.items():
+            rule = self._strategy.rule_for(self._streams[name])
+            found[name], after[name] = rule.apply(total, part(state, name))
+        return found, joined(after)
+
+    def _count_in(self, client: str, message: Message | Reply | None) -> None:
+        if message is None:
+            raise PayloadError(NO_REPLY)
+        collected = self.collected
+        with span("records"):
+            reply = self._opened(client, message)
+        weight = reply.payload.weight
+        with span("aggregate"):
+            # The streams first into a trial: all are counted, or none.
+            present = [
+                (name, collected.streams[name], reply.streams[name], weight if stream.weighted else 1.0)
+                for name, stream in self._streams.items()
+            ]
+            for name, total, values, heavy in present:
+                with self._tensors_of[name]:
+                    total.check(values, heavy)
+            values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+            with self._tensors:
+                collected.deltas.add(client, values, weight)
+            for _, total, values, heavy in present:
+                total.add(client, values, heavy)
+        examples = min(reply.num_examples, self._most_examples)
+        for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
+            collected.metrics.setdefault(name, {})[client] = (examples, value)
+        collected.counted += 1
+
+    def _opened(self, client: str, message: Message | Reply) -> Reply:
+        """A reply, measured and checked."""
+        sizes, max_weight = self.collected.bytes_up, self._max_weight
+        if isinstance(message, Reply):
+            sizes[client] = measure_reply(message, round=self._round, client=client)
+            return checked_reply(message, max_weight=max_weight, streams=self._sizes)
+        if message.has_error():
+            raise PayloadError(failure(message.error))
+        sizes[client] = records.measure(message.content)
+        return unpack_reply(
+            records.from_flower(message.content), self._layout,
+            round=self._round, client=client, max_weight=max_weight, streams=self._sizes,
+        )  # fmt: skip
+
+    def _context(self, sender: Sender) -> RoundContext:
+        return RoundContext(self._seed, self._round, sender, self._layout)
+
+
+def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
+    """Where as many values are added as a part of the model has, each is of one of its tensors."""
+    if size == layout.dimension:
+        return layout.parameters
+    return layout.buffers if size == layout.buffer_size else ()
+
+
+class _Named:
+    """Names the tensor of a value that is out of range; entered for each client, and so made once."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OutOfRange):
+            return
+        end = 0
+        for tensor in self._tensors:
+            end += tensor.size
+            if error.position < end:
+                raise PayloadError(f"in {tensor.name!r} {error}") from None
+
+
+class Start(Protocol):
+    """Makes the collectors of a run's rounds: `start(round, clients, ...)`.
+
+    Two are equal where they would make the same ones, so that processes that
+    have one know whether it is the one that is asked for.
+    """
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy of the run."""
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the model."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+
+    def __call__(self, round: int, clients: int, *bounds: Any) -> Any:
+        """A collector for one round of a cohort of `clients` clients."""
+
+
+@final
+@dataclass(frozen=True)
+class StartCollector:
+    """Makes collectors that see each reply; they add encoded values up where the pipeline allows it."""
+
+    strategy: Strategy
+    layout: Layout
+    seed: int
+
+    def __call__(self, round: int, clients: int, *bounds: Any) -> Collector:
+        """A collector for one round of a cohort of `clients` clients."""
+        strategy = self.strategy
+        on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
+        return Collector(self, round, clients, OnSum() if on_sum else Each())
