@@ -35,11 +35,11 @@ class Samples:
     def __post_init__(self) -> None:
         for name in ("x", "y"):
             values = getattr(self, name)
-            kept = isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray)
-            if not kept or values.ndim < 1 or values.dtype not in _KEPT:
+            if type(values) is np.memmap:  # not to be read here
+                values = values.view(np.ndarray)
+                object.__setattr__(self, name, values)
+            if type(values) is not np.ndarray or values.ndim < 1 or values.dtype not in _KEPT:
                 object.__setattr__(self, name, _rows(name, values))
-            elif type(values) is not np.ndarray:  # such as one that a file is mapped to: not to be read here
-                object.__setattr__(self, name, values.view(np.ndarray))
         if len(self.x) != len(self.y):
             raise ValueError(
                 f"x has {len(self.x)} rows and y has {len(self.y)}; they must have the same number"
