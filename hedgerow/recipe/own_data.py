@@ -103,6 +103,11 @@ class OwnSchema:
         return len(self.classes) or 1
 
     @property
+    def name(self) -> str:
+        """As a recipe has it."""
+        return NAME
+
+    @property
     def task(self) -> str:
         """`"classification"` or `"regression"`."""
         return "classification" if self.classes else "regression"

@@ -172,13 +172,13 @@ class Experiment(Section):
         """
         from hedgerow.client.regression import task_of
 
-        kind, factory = self.facts().task, self.factory()
-        if kind == "regression" and self.evaluation.target_accuracy is not None:
+        facts, factory = self.facts(), self.factory()
+        if facts.task == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
-                f" {self.data.name!r} has numbers to predict, and no accuracy"
+                f" {facts.name!r} has numbers to predict, and no accuracy"
             )
-        return task_of(kind, factory if self.model.lora is None else self.adapted(factory))
+        return task_of(facts.task, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
         """Who holds a share of the simulated clients; `None` where nobody does."""
