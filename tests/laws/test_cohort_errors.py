@@ -42,7 +42,7 @@ def test_a_clients_error_is_its_own(name, mode):
             alone = trainer.fit(*arguments, seed=1, round=1, client=client)
             np.testing.assert_allclose(result.delta, alone.delta, rtol=0, atol=1e-6)
         else:
-            assert type(result) is ValueError
+            assert isinstance(result, ValueError)
             with pytest.raises(ValueError, match=re.escape(str(result))):
                 trainer.fit(*arguments, seed=1, round=1, client=client)
     healthy = {n: d for n, d in data.items() if n.startswith("client")}

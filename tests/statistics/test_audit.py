@@ -123,7 +123,7 @@ def test_noise_of_clients_from_the_runs_seed_is_found(monkeypatch):
     monkeypatch.setattr(
         ClientRound,
         "_encode",
-        lambda self, fit: sound(replace(self, setting=replace(self.setting, seeded_noise=True)), fit),
+        lambda self, fit: sound(replace(self, config=replace(self.config, seeded_noise=True)), fit),
     )
     assert "freshness" in failed(audit(DISTRIBUTED["gaussian"], num_rounds=4, dimension=512))
 

@@ -47,15 +47,11 @@ def in_torch_private(name: str, change: Callable[..., object]) -> Patch:
 
 
 def samples_clipped_to(factor: float) -> Patch:
-    def put_in(patch: pytest.MonkeyPatch) -> None:
-        sound = torch_trainer.SampleGradients.fixed_sum
-        patch.setattr(
-            torch_trainer.SampleGradients,
-            "fixed_sum",
-            lambda self, *given: (factor * sound(self, *given)).long(),
-        )
-
-    return put_in
+    """Whoever computes the sum, we or Opacus's rules."""
+    return in_torch_private(
+        "private_gradients",
+        lambda sound, total, *given: sound(lambda index: (factor * total(index)).astype(np.int64), *given),
+    )
 
 
 def steps_left_out_of_the_account(patch: pytest.MonkeyPatch) -> None:

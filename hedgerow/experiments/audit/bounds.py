@@ -57,19 +57,25 @@ def guessed(scores: Floats, included: NDArray[np.bool_]) -> tuple[int, int]:
 def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float = 2.0) -> float:
     """The smallest epsilon for which normal fits of two sets of scores are (epsilon, delta) alike.
 
-    arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell their
-    mean and spread badly: both are moved by that many standard errors to the safe side;
-    with two, the scores speak for at least this epsilon in 19 of 20 audits.
+    arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell means
+    and spreads badly: all are moved by that many standard errors to the safe
+    side, where the two sets are alike; with two, the scores of a hundred canaries
+    speak for at least this epsilon in 19 of 20 audits, those of twenty in 17.
 
     >>> random = np.random.default_rng(0)
     >>> round(gaussian_epsilon(random.normal(0, 1, 10**6), random.normal(1, 1, 10**6), 1e-5), 1)
     4.4
     """
-    spread, off = max(float(silent.std()), 1e-12), errors / math.sqrt(len(sent))
+    spread = max(float(silent.std()), 1e-12)
     wide = max(float(sent.std()), 1e-12) / spread
     apart = (float(sent.mean()) - float(silent.mean())) / spread
+    # Of logarithms of a spread, and of two of them: with few canaries those are nearest to normal.
+    of_one, of_other = (1 / math.sqrt(2 * max(1, len(scores) - 1)) for scores in (silent, sent))
+    apart -= errors * math.sqrt(1 / len(silent) + wide**2 / len(sent))
+    ratio = math.log(wide)
+    ratio = math.copysign(max(0.0, abs(ratio) - errors * math.hypot(of_one, of_other)), ratio)
     low = (0.0, 1.0)
-    high = (max(0.0, apart - off * wide), max(min(wide, 1.0), wide * (1 - off / math.sqrt(2))))
+    high = (max(0.0, apart) * math.exp(-errors * of_one), math.exp(ratio))
 
     def holds(epsilon: float) -> bool:
         return max(_beyond(high, low, epsilon), _beyond(low, high, epsilon)) <= delta
