@@ -227,6 +227,9 @@ def test_noise_is_the_systems_unless_a_simulation_asks_for_another():
     system, repeated = (torch_private.chance(seeded, seed=1, round=1, client="a") for seeded in (False, True))
     assert len({system.model(0, b"one sample") for _ in range(20)}) == 20
     assert len({repeated.model(0, b"one sample") for _ in range(20)}) == 1
+    places = [{"round": 1, "client": "a"}, {"round": 2, "client": "a"}, {"round": 1, "client": "b"}]
+    others = [torch_private.chance(True, seed=1, **place) for place in places]
+    assert len({chance.model(step, b"one sample") for chance in others for step in (0, 1)}) == 6
 
 
 def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
