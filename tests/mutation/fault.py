@@ -40,9 +40,14 @@ def put_in(file: str, function: str, tree: ast.Module) -> None:
     while hasattr(found, "__wrapped__"):
         found = found.__wrapped__
     found.__code__ = _functions(tree)[function]
+    forget()
+
+
+def forget() -> None:
+    """Clear what functions of the package keep of earlier calls."""
     for name, module in list(sys.modules.items()):
         if name.startswith("hedgerow."):
-            for kept in vars(module).values():
+            for kept in list(vars(module).values()):
                 if isinstance(kept, functools._lru_cache_wrapper):
                     kept.cache_clear()
 
