@@ -80,9 +80,9 @@ class SecureAggregation:
             ValueError: the cohort is too small for these shares.
 
         >>> SecureAggregation().plan(100)
-        Plan(clients=100, neighbours=41, threshold=21, survivors=61)
+        SecAggPlan(clients=100, neighbours=41, threshold=21, survivors=61)
         >>> SecureAggregation().plan(1000)
-        Plan(clients=1000, neighbours=143, threshold=76, survivors=601)
+        SecAggPlan(clients=1000, neighbours=143, threshold=76, survivors=601)
         """
         return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.min_honest)
 

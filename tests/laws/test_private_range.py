@@ -82,7 +82,7 @@ def test_an_adaptive_norm_stops_where_the_sum_of_the_largest_cohort_fits():
     release = strategy.release
     grown = {"clip_norm": np.array([1e4])}
     assert release.norm(grown) == release.largest_norm < 1e4
-    assert release.reach(release.norm(grown)) * 9000 == pytest.approx(2**26)
+    assert release.sensitivity(release.norm(grown)) * 9000 == pytest.approx(2**26)
     made = collector(strategy, 9000, release.norm(grown), [1e9, 0], 1)
     assert made.collected.dropped == {}
     noised = release(made.total(), grown, seeded_words(0, "noise"))

@@ -59,7 +59,7 @@ class CohortTrainer:
         ValueError: as for `TorchTrainer`, or `mode` or `at_once` is not what
             it must be, or `mode` is `"batch"` in less than float32.
 
-    >>> import torch
+    >>> import numpy as np, torch
     >>> task = Task(lambda: torch.nn.Linear(2, 2))
     >>> clients = [(n, Samples(np.eye(2, dtype=np.float32), np.arange(2))) for n in ("a", "b")]
     >>> trainer = CohortTrainer(task, mode="batch", at_once=2)
