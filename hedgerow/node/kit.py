@@ -40,7 +40,8 @@ def load_kit(file: Path) -> Kit:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read as a kit: {error}; ask for a new one") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise ValueError(f"{file} cannot be read as a kit: {why}; ask for a new one") from error
     try:
         kit = Kit(
             _text(found, "federation", r"[0-9a-f]{16}"),

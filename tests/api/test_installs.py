@@ -57,6 +57,14 @@ def test_each_install_offers_what_it_has_and_names_what_it_has_not(install, tmp_
         assert 'pip install "hedgerow[server]", or "hedgerow[simulation]"' in checked.stderr
 
 
+def test_what_other_packages_bring_makes_no_server_of_a_device(tmp_path) -> None:
+    """Some versions of typer bring pydantic."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['flwr'] = None\n")
+    listed = run({**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}, HEDGEROW, "--help").stdout
+    assert "│ join " in listed
+    assert "│ sweep " not in listed
+
+
 @pytest.mark.parametrize("install", ["bare"], indirect=True)
 def test_importing_hedgerow_takes_little_and_names_the_extra_of_what_is_missing(install) -> None:
     _, environment = install

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hedgerow.experiments.runs.profile import Profile, Times
 
 _DEVICE = ("join", "leave", "enrol", "register", "policy")
-"""Commands that a device's install has; the others need the configuration."""
+"""Commands that a device's install has; the others need the server's."""
 
 
 class Commands(TyperGroup):
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Hedgerow's commands, as far as what is installed carries them out, and those of other packages."""
         names = super().list_commands(ctx)
-        whole = find_spec("pydantic") is not None
+        whole = find_spec("flwr") is not None  # pydantic alone may come with typer
         own = names if whole else [name for name in names if name in _DEVICE]
         return [*own, *(name for name in COMMANDS.names() if name not in names)]
 
