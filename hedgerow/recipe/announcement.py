@@ -120,7 +120,7 @@ class Described:
         lora: arguments of its adapters; `None` where it has none.
         schema: of the device's own data; `None` where the run is for another data set.
         data: name of the data set.
-        held_out: share of the samples to measure models on; `None` for none.
+        held_out: fraction of the samples to measure models on; `None` for none.
         held_out_by: how they are chosen.
         trainer, precision: of `[run]`.
         layout: fingerprint of the model's layout.

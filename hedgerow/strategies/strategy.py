@@ -42,7 +42,7 @@ class Strategy:
         pipeline: how its delta is sent.
         aggregate: how deltas become one.
         server_update: how the model moves.
-        quorum: smallest share of the cohort that must count; under it the
+        quorum: smallest fraction of the cohort that must count; under it the
             round fails and the model stays as it was.
         max_weight: a reply with a larger weight is dropped; `None` for no bound
             but the largest weight that the pipeline gives.

@@ -78,7 +78,7 @@ def simulate(
         masks: where the pipeline masks, run the whole protocol: short for
             `deployment=Deployment.MASKED`. Without, the same numbers are added in
             the clear: faster, and the same bits. Each `RoundResult` says which it was.
-        adversary: holds a share of the clients, whose data and updates it changes.
+        adversary: holds some of the clients, whose data and updates it changes.
         client_evaluation: which clients measure the model on the samples that
             they hold out, and when; `clients` must have `held_out(name)` then.
         record: keep in the folder who counted in each round, and with what.
