@@ -10,6 +10,7 @@ from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.conditions import Condition, needs
 from hedgerow.strategies.origin import Origin
+from hedgerow.strategies.personal import patterns_of, split_of
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import STEPS, Transform
 from hedgerow.strategies.release import NoisyAggregation
@@ -17,7 +18,7 @@ from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import Layout, LocalTraining
-from hedgerow.types.split import Split, patterns_of, split_of
+from hedgerow.types.split import Split
 
 _BUDGET = needs(
     "noise",
