@@ -98,9 +98,9 @@ class Supervisor:
         """
         folder = self._folder
         if not folder.settings.link_port or _taken(folder.settings.link_port):
-            folder.save(replace(folder.settings, link_port=_free_port()))
+            folder.save(replace(folder.settings, link_port=free_port()))
         gateway_certificate(folder).context()
-        settings, page_port = folder.settings, _free_port()
+        settings, page_port = folder.settings, free_port()
         if _taken(settings.port):
             raise FederationError(
                 f"port {settings.port} is in use by another program; choose another one with --port"
@@ -262,7 +262,8 @@ def stop(folder: FederationFolder) -> Sequence[str]:
     return ["hedgerow up"]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK[0], 0))
         return int(probe.getsockname()[1])

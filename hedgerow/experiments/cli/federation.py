@@ -1,7 +1,5 @@
 """The commands of a federation's coordinator."""
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +13,6 @@ from hedgerow.experiments.config.errors import CommandError
 
 if TYPE_CHECKING:
     from hedgerow.coordinator.folder import FederationFolder
-    from hedgerow.coordinator.supervisor import Job
-    from hedgerow.experiments.config.schema import Experiment
 
 FederationOption = Annotated[
     Path, typer.Option("--federation", metavar="FOLDER", help="Of the federation; its keys lie there.")
@@ -59,33 +55,24 @@ def up(
     Makes certificates at first use. Whatever dies is started again, and the run goes on; so does the same
     command, after Ctrl-C or a reboot. Only the gateway's port need be reachable.
     """
-    from hedgerow.coordinator.supervisor import RunFailed, Supervisor
+    from hedgerow.experiments.cli.coordinate import coordinate
     from hedgerow.experiments.config.device_recipe import one_experiment
     from hedgerow.experiments.config.expand import slug
     from hedgerow.experiments.config.recipe import load
-    from hedgerow.locks import hold
 
     experiment = one_experiment(source, load(source, overrides or ()))
     run = (out or Path("runs") / slug(experiment.name)).absolute()
-    with _mistakes():
+
+    def begun(page: str) -> None:
+        settings = folder.settings
+        terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
+        if settings.host == "127.0.0.1":
+            terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
+        terminal.tell(f"status page: {page}")
+
+    with mistakes():
         folder = _prepared(federation, host, port, certificate, key)
-        with hold(folder.path, keep=True), _stopped() as stop:
-            supervisor = Supervisor(folder, terminal.tell)
-            supervisor.clear()
-            job = _job(experiment, run, folder)
-            try:
-                page = supervisor.start(status_host)
-                settings = folder.settings
-                terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
-                if settings.host == "127.0.0.1":
-                    terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
-                terminal.tell(f"status page: {page}")
-                done = supervisor.carry_out(job, stop)
-            except RunFailed as error:
-                terminal.complain(f"the run failed: {error}")
-                raise typer.Exit(1) from None
-            finally:
-                supervisor.end()
+        done = coordinate(experiment, run, folder, begun, status_host=status_host)
     if not done:
         terminal.complain("stopped; nothing saved is lost, and the same command goes on")
         raise typer.Exit(130)
@@ -94,19 +81,23 @@ def up(
 
 
 def invite(
-    name: NameArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kit.")] = Path(),
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Of devices, such as kitchen.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kits.")] = Path(),
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Write NAME.kit, with which one device can join, once: hedgerow join NAME.kit."""
-    from hedgerow.coordinator.members import invite as invited
+    """Write NAME.kit for each device, with which that one can join, once: hedgerow join NAME.kit."""
+    from hedgerow.coordinator.members import invite_all
 
-    with _mistakes():
-        folder = _opened(federation)
-        terminal.say(str(invited(folder, name, out)))
+    with mistakes():
+        kits = invite_all(_opened(federation), names, out)
+    for kit in kits:
+        terminal.say(str(kit))
     terminal.tell(
-        "take it to the device, by a way that nobody else reads, and run there:"
-        f" hedgerow join {name}.kit --data FILE"
+        f"take {'it to the device' if len(kits) == 1 else 'each to its device'}, by a way that nobody else"
+        f" reads, and run there: hedgerow join {kits[0].name if len(kits) == 1 else 'NAME.kit'} --data FILE"
     )
 
 
@@ -114,7 +105,7 @@ def devices(federation: FederationOption = FEDERATION, json: JsonOption = False)
     """List the devices: who has joined, who is there, who is invited."""
     from hedgerow.coordinator.status import device_rows
 
-    with _mistakes():
+    with mistakes():
         rows = device_rows(_opened(federation))
     if json:
         from json import dumps
@@ -129,7 +120,7 @@ def status(federation: FederationOption = FEDERATION, json: JsonOption = False) 
     """Say what runs, who is there, how far the run is, and who is trusted with what."""
     from hedgerow.coordinator.status import status_of, told
 
-    with _mistakes():
+    with mistakes():
         found = status_of(_opened(federation))
     if json:
         from json import dumps
@@ -146,7 +137,7 @@ def logs(
     federation: FederationOption = FEDERATION,
 ) -> None:
     """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""
-    with _mistakes():
+    with mistakes():
         folder = _opened(federation)
     file = folder.logs / f"{process}.log"
     if process not in ("superlink", "gateway", "page") or not file.is_file():
@@ -160,7 +151,7 @@ def stop(federation: FederationOption = FEDERATION) -> None:
     """End a federation that runs; the same 'hedgerow up' goes on with it."""
     from hedgerow.coordinator.supervisor import stop as stopped
 
-    with _mistakes():
+    with mistakes():
         terminal.say(f"ended: {', '.join(stopped(_opened(federation)))}")
 
 
@@ -168,7 +159,7 @@ def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> Non
     """Take a device out, at once, or an invitation that was not used."""
     from hedgerow.coordinator.members import leave
 
-    with _mistakes():
+    with mistakes():
         folder = _opened(federation)
         leave(folder, name)
         signed = bool(folder.settings.administrator)
@@ -198,27 +189,6 @@ def _prepared(
     return folder
 
 
-def _job(experiment: "Experiment", run: Path, folder: "FederationFolder") -> "Job":
-    from hedgerow.coordinator.supervisor import Job
-    from hedgerow.experiments.cli.round_lines import RoundLines
-    from hedgerow.experiments.config.schema import to_toml
-    from hedgerow.experiments.runs import coordinated
-    from hedgerow.experiments.runs.run import clients_meant
-    from hedgerow.experiments.runs.store import RunFolder
-    from hedgerow.locks import hold
-
-    coordinated.check_describable(experiment)
-    with hold(run, keep=True):
-        there = RunFolder.create(run, to_toml(experiment), extend=True)
-    wanted = clients_meant(experiment)
-    config = {"run": str(run), "federation": str(folder.path)}
-    folder.write("job.json", {**config, "wanted": wanted, "rounds": experiment.rounds})
-    return Job(
-        run, coordinated.SERVER_APP, coordinated.CLIENT_APP, config, wanted,
-        done=lambda: len(there.rounds()), finished=lambda: there.finished, report=RoundLines(there),
-    )  # fmt: skip
-
-
 def _opened(federation: Path) -> "FederationFolder":
     from hedgerow.coordinator.folder import FederationFolder
 
@@ -226,20 +196,7 @@ def _opened(federation: Path) -> "FederationFolder":
 
 
 @contextmanager
-def _stopped() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
-    stop, before = threading.Event(), {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
+def mistakes() -> Iterator[None]:
     """What is wrong with a federation, as the command's error."""
     from hedgerow.coordinator.folder import FederationError
 

@@ -13,6 +13,7 @@ from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import register as register_commands
+from hedgerow.experiments.cli import rehearse as rehearse_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import simulate, terminal
 
@@ -72,6 +73,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "privacy": look_commands.privacy,
     },
     "Federation": {
+        "rehearse": rehearse_commands.rehearse,
         "up": federation_commands.up,
         "invite": federation_commands.invite,
         "status": federation_commands.status,
