@@ -134,10 +134,9 @@ class FederatedClient(ClientApp):
         if self._guard is None:
             return super().__call__(message, context)
         strategy, asked = self._strategy, message.metadata
-        private = strategy.pipeline.sum_only or strategy.private or strategy.local.sample_noise > 0
         with discreet():
             guard = self._guard(context.node_config)
-        with discreet(private or guard.discreet), guard.alone(asked.message_type):
+        with discreet(strategy.protected or guard.discreet), guard.alone(asked.message_type):
             guard.check(asked.message_type, strategy)
             with guard.errors_counted(asked.message_type, run=asked.run_id, round=asked.group_id):
                 reply = super().__call__(message, context)

@@ -12,18 +12,19 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
+from hedgerow.node.keys import rotation_message
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
 from hedgerow.wording import did_you_mean
@@ -200,6 +201,45 @@ def join(
     return device
 
 
+def rotate(
+    folder: FederationFolder,
+    name: str,
+    request: Mapping[str, Any],
+    register_node: Callable[[bytes, str], int],
+) -> Device:
+    """Give a device another key, for which its present one has signed; asked again, it gets the same answer.
+
+    Args:
+        name: of the device that asks.
+        request: its new `node_key`, and the present one's `signature` of `rotation_message`.
+        register_node: as in `join`.
+
+    Raises:
+        JoinRefused: the key is none, or another device's, or not signed for.
+    """
+    key = _public_key(request.get("node_key"))
+    with changed_members(folder) as members:
+        device = members.devices.get(name)
+        if device is None:
+            raise JoinRefused(403, f"{name!r} has not joined")
+        if device.node_key == key:
+            return device
+        if any(key == other.node_key for other in members.devices.values()):
+            raise JoinRefused(409, "the key is another device's; each must have its own")
+        try:
+            public = serialization.load_pem_public_key(device.node_key.encode())
+            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+            signature = base64.b64decode(str(request.get("signature")), validate=True)
+            message = rotation_message(folder.settings.federation, name, key)
+            public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError) as error:
+            raise JoinRefused(403, "the new key is not signed for by the present one") from error
+        members.gone.append(device.node_id)
+        changed = replace(device, node_key=key, node_id=register_node(key.encode(), name))
+        members.devices[name] = changed
+    return changed
+
+
 def leave(folder: FederationFolder, name: str) -> None:
     """Take a device out, and every invitation of it; the gateway then has the SuperLink forget its node.
 
@@ -229,14 +269,21 @@ def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
         identity = str(request.get("identity") or "")
         if identity:
             parse_register({str(name): identity})
-        pem = str(request.get("node_key")).encode()
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, binascii.Error, Malformed, UnsupportedAlgorithm) as error:
+    except (ValueError, binascii.Error, Malformed) as error:
         raise JoinRefused(400, f"the request to join cannot be read: {error}") from error
+    return str(name), _public_key(request.get("node_key")), identity, _hash(token)
+
+
+def _public_key(given: Any) -> str:
+    """A node's key in the one form that it is compared in; raises `JoinRefused`."""
+    try:
+        key = serialization.load_pem_public_key(str(given).encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise JoinRefused(400, f"node_key cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise JoinRefused(400, "node_key must be a public key on the curve P-384, as PEM")
     form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    return str(name), key.public_bytes(*form).decode(), identity, _hash(token)
+    return key.public_bytes(*form).decode()
 
 
 def _hash(token: bytes) -> str:

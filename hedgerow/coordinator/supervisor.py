@@ -5,7 +5,6 @@ run goes on in it from its own checkpoint: at most one round is done again.
 """
 
 import logging
-import socket
 import sys
 import threading
 import time
@@ -20,10 +19,13 @@ import httpx
 
 from hedgerow.coordinator import page, processes
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
+from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.metrics import metrics_token
+from hedgerow.coordinator.ports import free_port, taken
 from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
-from hedgerow.coordinator.superlink import Control, command, environment
+from hedgerow.coordinator.superlink import Control, command, environment, link_certificate
 from hedgerow.locks import Holder, holder_of
 
 log = logging.getLogger("hedgerow")
@@ -32,6 +34,7 @@ _TICK_SECONDS = 0.25
 _START_SECONDS = 90.0
 _RUN_SECONDS = 1.0
 _HANGS_SECONDS = 60.0
+_RENEW_SECONDS = 60.0
 _MOST_STARTS = 5
 _LONGEST_WAIT = 30.0
 _RAISED = "ServerApp failed with exception: "  # as Flower begins
@@ -75,7 +78,7 @@ class Supervisor:
     """
 
     def __init__(self, folder: FederationFolder, tell: Callable[[str], None]) -> None:
-        self._folder, self._tell = folder, tell
+        self._folder, self._told = folder, tell
         self._processes: dict[Process, Callable[[], None]] = {}
         self._control: Control | None = None
         self._run: int | None = None
@@ -83,6 +86,7 @@ class Supervisor:
         self._before: Holder | None = None
         self._said = ""
         self._failure, self._failed_after, self._failures = "", -1, 0
+        self._next_renewal, self._certificate = 0.0, tuple[int, ...]()
         self._next_look, self._answered, self._failed_starts = 0.0, time.monotonic(), 0
 
     def clear(self) -> None:
@@ -97,15 +101,22 @@ class Supervisor:
             FederationError: one of them does not start; with what it says.
         """
         folder = self._folder
-        if not folder.settings.link_port or _taken(folder.settings.link_port):
+        if not folder.settings.link_port or taken(folder.settings.link_port):
             folder.save(replace(folder.settings, link_port=free_port()))
         gateway_certificate(folder).context()
-        settings, page_port = folder.settings, free_port()
-        if _taken(settings.port):
-            raise FederationError(
-                f"port {settings.port} is in use by another program; choose another one with --port"
-            )
+        if not folder.settings.status_port:
+            folder.at(status_port=free_port())
+        settings = folder.settings
+        page_port = settings.status_port
+        for port, host, option in (
+            (settings.port, LOOPBACK[0], "--port"), (page_port, page_host, "--status-port"),
+        ):  # fmt: skip
+            if taken(port, host):
+                raise FederationError(
+                    f"port {port} is in use by another program; choose another one with {option}"
+                )
         token = page.new_token(folder, page_host, page_port)
+        metrics_token(folder)
         self._link = Process(folder, "superlink", command(folder), environment(folder))
         self._processes[self._link] = self._start_link
         self._start_link()
@@ -114,7 +125,7 @@ class Supervisor:
             process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
             self._processes[process] = process.start
             process.start()
-            self._wait_for(process, partial(_taken, port, page_host if name == "page" else LOOPBACK[0]))
+            self._wait_for(process, partial(taken, port, page_host if name == "page" else LOOPBACK[0]))
         return f"http://{page_host}:{page_port}/?token={token}"
 
     def carry_out(self, job: Job, stop: threading.Event) -> bool:
@@ -128,7 +139,7 @@ class Supervisor:
             job.report()
             if job.finished():
                 return True
-            self._mend()
+            self._keep()
             try:
                 self._look_after(job)
             except httpx.HTTPError:  # it has died just now, or does not move any more
@@ -136,6 +147,11 @@ class Supervisor:
             self._tell_who_is_there(job)
             stop.wait(_TICK_SECONDS)
         return False
+
+    def keep(self, stop: threading.Event) -> None:
+        """Keep what serves devices and page until it is told to stop; raises `FederationError`."""
+        while not stop.wait(_TICK_SECONDS):
+            self._keep()
 
     def end(self) -> None:
         """End all of it."""
@@ -153,6 +169,10 @@ class Supervisor:
             self._tell(f"the superlink has not answered for {_HANGS_SECONDS:g} s")
             processes.end([self._link.pid], patience=1.0)
 
+    def _keep(self) -> None:
+        self._mend()
+        self._renew()
+
     def _mend(self) -> None:
         """Start again what has died; what does not start any more ends all of it."""
         for process, start in self._processes.items():
@@ -168,6 +188,17 @@ class Supervisor:
                 if self._failed_starts >= _MOST_STARTS:
                     raise
             processes.write_down(self._folder, self._processes)
+
+    def _renew(self) -> None:
+        """Start the SuperLink again where its certificate was about to end; the gateway sees to its own."""
+        if time.monotonic() < self._next_renewal:
+            return
+        self._next_renewal = time.monotonic() + _RENEW_SECONDS
+        before = self._certificate
+        self._certificate = link_certificate(self._folder).stamp
+        if before not in ((), self._certificate) and self._link.running:
+            self._tell("the superlink gets a new certificate")
+            processes.end([self._link.pid])
 
     def _start_link(self) -> None:
         """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
@@ -237,6 +268,10 @@ class Supervisor:
             processes.end([self._server_app.pid], patience=1.0)
         self._server_app = None
 
+    def _tell(self, text: str) -> None:
+        note(self._folder, text)
+        self._told(text)
+
     def _tell_who_is_there(self, job: Job) -> None:
         told = gathering(self._folder, job.wanted).told()
         if told != self._said:
@@ -260,18 +295,3 @@ def stop(folder: FederationFolder) -> Sequence[str]:
         raise FederationError(f"the federation runs on {holder.host}; stop it there")
     processes.end([holder.pid], patience=60.0, family=False)
     return ["hedgerow up"]
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK[0], 0))
-        return int(probe.getsockname()[1])
-
-
-def _taken(port: int, host: str = LOOPBACK[0]) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1.0):
-            return True
-    except OSError:
-        return False

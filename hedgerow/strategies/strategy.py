@@ -119,6 +119,11 @@ class Strategy:
         return self.pipeline.protection.noise is not None
 
     @property
+    def protected(self) -> bool:
+        """Whether nothing may be told of one client: it masks, or adds noise for clients or samples."""
+        return self.pipeline.sum_only or self.private or self.local.sample_noise > 0
+
+    @property
     def release(self) -> NoisyAggregation:
         """What a private round does with the sum of its deltas."""
         server_clip, noise = self.pipeline.protection.server_clip, self.pipeline.protection.noise

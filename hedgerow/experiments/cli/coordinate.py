@@ -24,6 +24,7 @@ def coordinate(
     begun: Callable[[str], None],
     *,
     status_host: str = "127.0.0.1",
+    stay: bool = False,
     report: Callable[[], None] = lambda: None,
 ) -> bool:
     """Carry an experiment out with the devices of a federation, telling each round.
@@ -33,6 +34,7 @@ def coordinate(
         folder: of the federation, which this process then holds.
         begun: is called with the address of the status page, as soon as devices can come.
         status_host: that the page is served on.
+        stay: serve devices and page on when the run is done, until a signal comes.
         report: is called from time to time; a `RunFailed` that it raises ends the run.
 
     Returns:
@@ -51,7 +53,10 @@ def coordinate(
         job = _job(experiment, run, folder, report)
         try:
             begun(supervisor.start(status_host))
-            return supervisor.carry_out(job, stop)
+            done = supervisor.carry_out(job, stop)
+            if stay:
+                supervisor.keep(stop)
+            return done
         except RunFailed as error:
             terminal.complain(f"the run failed: {error}")
             raise typer.Exit(1) from None
@@ -75,7 +80,11 @@ def _job(
         there = RunFolder.create(run, to_toml(experiment), extend=True)
     wanted, rounds = clients_meant(experiment), RoundLines(there)
     config = {"run": str(run), "federation": str(folder.path)}
-    folder.write("job.json", {**config, "wanted": wanted, "rounds": experiment.rounds})
+    folder.write(
+        "job.json",
+        {**config, "name": experiment.name, "wanted": wanted, "rounds": experiment.rounds,
+         "protected": experiment.strategy().protected},
+    )  # fmt: skip
 
     def told() -> None:
         rounds()

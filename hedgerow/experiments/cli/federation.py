@@ -41,6 +41,22 @@ def up(
     status_host: Annotated[
         str, typer.Option(metavar="IP", help="That the status page is served on.")
     ] = "127.0.0.1",
+    status_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the status page.", show_default="as before, or a free one"),
+    ] = None,
+    lost_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1.0,
+            show_default="as before, or 20",
+            help="That a device may be silent before it counts as gone; in training it is heard of every 10.",
+        ),
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Serve devices and page on when the run is done, until stopped.")
+    ] = False,
     federation: FederationOption = FEDERATION,
     certificate: Annotated[
         Path | None,
@@ -71,8 +87,9 @@ def up(
         terminal.tell(f"status page: {page}")
 
     with mistakes():
-        folder = _prepared(federation, host, port, certificate, key)
-        done = coordinate(experiment, run, folder, begun, status_host=status_host)
+        folder = _prepared(federation, certificate, key)
+        folder.at(host, port=port, status_port=status_port, lost_after=lost_after)
+        done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay)
     if not done:
         terminal.complain("stopped; nothing saved is lost, and the same command goes on")
         raise typer.Exit(130)
@@ -92,7 +109,7 @@ def invite(
     from hedgerow.coordinator.members import invite_all
 
     with mistakes():
-        kits = invite_all(_opened(federation), names, out)
+        kits = invite_all(opened(federation), names, out)
     for kit in kits:
         terminal.say(str(kit))
     terminal.tell(
@@ -106,7 +123,7 @@ def devices(federation: FederationOption = FEDERATION, json: JsonOption = False)
     from hedgerow.coordinator.status import device_rows
 
     with mistakes():
-        rows = device_rows(_opened(federation))
+        rows = device_rows(opened(federation))
     if json:
         from json import dumps
 
@@ -116,31 +133,41 @@ def devices(federation: FederationOption = FEDERATION, json: JsonOption = False)
         terminal.say(f"{row['name']:<24} {row['state']:<10} {row['identity'][:16]}")
 
 
-def status(federation: FederationOption = FEDERATION, json: JsonOption = False) -> None:
+def status(
+    federation: FederationOption = FEDERATION,
+    json: JsonOption = False,
+    healthy: Annotated[
+        bool, typer.Option("--healthy", help="Exit with 1 unless all processes run: for a health check.")
+    ] = False,
+) -> None:
     """Say what runs, who is there, how far the run is, and who is trusted with what."""
     from hedgerow.coordinator.status import status_of, told
+    from hedgerow.coordinator.watch import KEPT
 
     with mistakes():
-        found = status_of(_opened(federation))
+        found = status_of(opened(federation))
     if json:
         from json import dumps
 
         terminal.say(dumps(found, indent=1, ensure_ascii=False))
-        return
-    for line in told(found):
+    for line in [] if json else told(found):
         terminal.say(line)
+    if healthy and not set(KEPT) <= set(found["processes"]):
+        raise typer.Exit(1)
 
 
 def logs(
-    process: Annotated[str, typer.Argument(metavar="[superlink|gateway|page]", help="Whose.")] = "superlink",
+    process: Annotated[
+        str, typer.Argument(metavar="[superlink|gateway|page|up]", help="Whose; up has what happened.")
+    ] = "superlink",
     lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
     """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""
     with mistakes():
-        folder = _opened(federation)
+        folder = opened(federation)
     file = folder.logs / f"{process}.log"
-    if process not in ("superlink", "gateway", "page") or not file.is_file():
+    if process not in ("superlink", "gateway", "page", "up") or not file.is_file():
         there = ", ".join(sorted(each.stem for each in folder.logs.glob("*.log"))) or "none yet"
         raise CommandError(f"there is no log of {process!r} in {folder.logs}; there are: {there}")
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
@@ -152,26 +179,26 @@ def stop(federation: FederationOption = FEDERATION) -> None:
     from hedgerow.coordinator.supervisor import stop as stopped
 
     with mistakes():
-        terminal.say(f"ended: {', '.join(stopped(_opened(federation)))}")
+        terminal.say(f"ended: {', '.join(stopped(opened(federation)))}")
 
 
 def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> None:
     """Take a device out, at once, or an invitation that was not used."""
+    from hedgerow.coordinator.events import note
     from hedgerow.coordinator.members import leave
 
     with mistakes():
-        folder = _opened(federation)
+        folder = opened(federation)
         leave(folder, name)
+        note(folder, f"{name!r} was revoked")
         signed = bool(folder.settings.administrator)
     terminal.say(f"{name!r} can take no further part")
     if signed:
         terminal.tell("the register still names it: sign a later version without it, and publish that")
 
 
-def _prepared(
-    federation: Path, host: str | None, port: int | None, certificate: Path | None, key: Path | None
-) -> "FederationFolder":
-    """The federation's folder, with address and certificate as they were given."""
+def _prepared(federation: Path, certificate: Path | None, key: Path | None) -> "FederationFolder":
+    """The federation's folder, with the certificate that was given."""
     from dataclasses import replace
 
     from hedgerow.coordinator.certificates import Certificate
@@ -180,16 +207,16 @@ def _prepared(
     if (certificate is None) != (key is None):
         raise CommandError("--certificate and --key belong together; give both, or neither")
     folder = FederationFolder.make(federation)
-    settings = folder.at(host, port)
     if certificate is not None and key is not None:
         given = Certificate(certificate.absolute(), key.absolute())
         given.context()
         folder.write("certificate.json", {"certificate": str(given.certificate), "key": str(given.key)})
-        folder.save(replace(settings, own_ca=False))
+        folder.save(replace(folder.settings, own_ca=False))
     return folder
 
 
-def _opened(federation: Path) -> "FederationFolder":
+def opened(federation: Path) -> "FederationFolder":
+    """The folder of a federation that is there."""
     from hedgerow.coordinator.folder import FederationFolder
 
     return FederationFolder.open(federation)

@@ -11,6 +11,7 @@ from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import node as node_commands
+from hedgerow.experiments.cli import operate as operate_commands
 from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import rehearse as rehearse_commands
@@ -81,6 +82,9 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "logs": federation_commands.logs,
         "revoke": federation_commands.revoke,
         "stop": federation_commands.stop,
+        "certificates": operate_commands.certificates,
+        "backup": operate_commands.backup,
+        "restore": operate_commands.restore,
     },
     "Devices": {
         "join": node_commands.join,

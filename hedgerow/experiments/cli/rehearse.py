@@ -151,13 +151,13 @@ def _check_cohort(experiment: "Experiment", files: Mapping[str, Path]) -> None:
 def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run: Path) -> bool:
     """Carry the experiment out with a process for each device."""
     from hedgerow.coordinator.folder import FederationFolder
+    from hedgerow.coordinator.ports import free_port
     from hedgerow.coordinator.rehearsal import Rehearsal
-    from hedgerow.coordinator.supervisor import free_port
     from hedgerow.experiments.cli.coordinate import coordinate
 
     with mistakes():
         folder = FederationFolder.make(home / "federation")
-        folder.at(None, free_port())
+        folder.at(port=free_port())
         devices = Rehearsal(folder, home, masked=experiment.strategy().pipeline.sum_only)
 
         def begun(page: str) -> None:

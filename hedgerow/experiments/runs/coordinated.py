@@ -18,6 +18,8 @@ from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
+from hedgerow.experiments.runs.traced import traced
 from hedgerow.models import MODELS
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import RunOptions
@@ -42,7 +44,8 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    run_experiment(experiment, folder, grid=grid, options=options)
+    with traced(RunFolder(folder)) as after:
+        run_experiment(experiment, folder, after, grid=grid, options=options)
 
 
 def check_describable(experiment: Experiment) -> None:
