@@ -68,7 +68,7 @@ def snapshot(folder: FederationFolder) -> dict[str, Any]:
         asked = {"asked": len(line["clients"])}
         by_round[line["round"]] = asked | {key: line[key] for key in _SHOWN if key in line}
     rounds = [by_round[number] for number in sorted(by_round)][-_MOST_ROUNDS:]
-    devices = [{"name": row["name"], "state": row["state"]} for row in found["devices"]]
+    devices = [{key: row[key] for key in ("name", "state", "set_aside")} for row in found["devices"]]
     kept = {key: found[key] for key in ("federation", "runs", "rounds", "gathering", "register")}
     return {**kept, "name": Path(found["run"] or "").name, "devices": devices, "done": rounds}
 

@@ -22,6 +22,15 @@ def is_silence(text: str) -> bool:
     return NO_REPLY in text or _NOT_REACHED in text
 
 
+def is_absence(text: str) -> bool:
+    """Whether a client does not count because nothing came from it, in whatever stage of a round.
+
+    >>> [is_absence(text) for text in (NO_REPLY, f"keys: {NOT_THERE}", f"it failed: {NO_REPLY}")]
+    [True, True, False]
+    """
+    return re.sub(r"^[a-z]+: ", "", text).startswith((NO_REPLY, NOT_THERE, _NOT_REACHED))
+
+
 def reason(text: str | None) -> str:
     """The reason of an error reply; Flower writes `<class 'E'>:<'text'>`."""
     text = (text or "").strip() or "no reason given"

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import MOST_CLIENTS
 from hedgerow.strategies.conditions import Condition, excludes, needs
 from hedgerow.strategies.release import Noise, ServerClip
+
+if TYPE_CHECKING:
+    from hedgerow.strategies.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,14 @@ _SUMMED = needs(
     " put mask() after it, or leave out the range",
 )
 
+
+def _left(strategy: "Strategy") -> float:
+    """The share of the smallest cohort that a mask needs for a sum."""
+    secure = strategy.pipeline.protection.secure
+    assert secure is not None
+    return secure.plan(secure.min_clients).survivors / secure.min_clients
+
+
 _MASKED = (
     needs(
         "whole numbers",
@@ -84,6 +96,16 @@ _MASKED = (
         "max_norm",
         reason="max_norm needs each client's update, and {pipeline.name} lets the server see only"
         " their sum; clip on the clients instead",
+    ),
+    excludes(
+        "norm_bound",
+        reason="norm_bound needs each client's update, and {pipeline.name} lets the server see only"
+        " their sum; leave it out",
+    ),
+    Condition(
+        lambda strategy: "quorum" in strategy.traits and strategy.quorum < _left(strategy),
+        "the quorum of {name} is less than {pipeline.name} needs for a sum anyway, so that it decides"
+        " nothing; leave it out, or give a larger one",
     ),
     Condition(
         lambda strategy: (strategy.sampling.most_clients or 0) > MOST_CLIENTS,
@@ -149,6 +171,11 @@ _RELEASED = (
     excludes(
         "quorum",
         reason="a quorum would tell how many clients were there; leave it out: a private round always counts",
+    ),
+    excludes(
+        "norm_bound",
+        reason="norm_bound follows from the clients' norms, which would be told without noise; leave it out:"
+        " {pipeline.name} bounds each client",
     ),
     needs(
         "budget",
