@@ -71,8 +71,8 @@ def train(
             `folder/replies`; `server.replay` makes the model from it again.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry` and
-            `joined`, in place of theirs in `options`.
+        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry`, `quorum`,
+            `set_aside` and `joined`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 

@@ -54,6 +54,10 @@ def save_checkpoint(
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
+    if state.norms:
+        header["norms"] = dict(state.norms)
+    if state.strikes:
+        header["strikes"] = dict(state.strikes)
     if layout.constant_size:
         named = header["constants"] = constants or hash_constants(state.model.constants)
         _save_constants(folder / f"constants-{named}.safetensors", state.model.constants)
@@ -107,7 +111,11 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
         holding = frozenset(header.get("holding", ()))
-        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private, holding)
+        return ServerState(
+            header["round"], model, update, streams, uncounted, aggregate, private, holding,
+            header.get("norms", {}),
+            {name: tuple(rounds) for name, rounds in header.get("strikes", {}).items()},
+        )  # fmt: skip
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"

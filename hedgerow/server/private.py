@@ -74,6 +74,7 @@ class BoundedCollector:
     def __init__(self, inner: Collector) -> None:
         self.collected, self.add = inner.collected, inner.add
         self.result, self.streams, self.recorded = inner.result, inner.streams, inner.recorded
+        self.bounding = inner.bounding
 
     def total(self) -> NDArray[np.int64]:
         """The sum of what was counted in, `(n,)` in multiples of 2**-36; beyond 2**26 in size it is 2**26.

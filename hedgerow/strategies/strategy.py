@@ -49,6 +49,9 @@ class Strategy:
             but the largest weight that the pipeline gives.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
+        norm_bound: what a client sends is dropped where its l2 norm is more than so many times the
+            median of the last round that counted; 0 for no such bound. It holds where the server
+            sees each update and nothing is private.
         streams: what travels beside the delta and the buffers, such as
             SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.
@@ -74,6 +77,7 @@ class Strategy:
     quorum: float = 0.5
     max_weight: float | None = None
     max_norm: float | None = None
+    norm_bound: float = 10.0
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
     personal: tuple[str, ...] = ()
@@ -140,6 +144,7 @@ class Strategy:
         chosen = {
             "quorum": self.quorum != Strategy.quorum,
             "max_norm": self.max_norm is not None,
+            "norm_bound": self.norm_bound not in (0, Strategy.norm_bound),
             "budget": self.budget is not None,
         }
         own = frozenset(name for name, holds in chosen.items() if holds)
@@ -164,6 +169,12 @@ class Strategy:
             checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
+        checks.not_negative(norm_bound=self.norm_bound)
+        if 0 < self.norm_bound < 1:
+            raise ValueError(
+                f"norm_bound is {self.norm_bound:g}; it must be 0, for none, or 1 or more: half of the"
+                " clients lie above the median"
+            )
         for condition in self.conditions:
             condition.refuse(self)
         protection = self.pipeline.protection

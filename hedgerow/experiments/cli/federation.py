@@ -118,19 +118,32 @@ def invite(
     )
 
 
-def devices(federation: FederationOption = FEDERATION, json: JsonOption = False) -> None:
-    """List the devices: who has joined, who is there, who is invited."""
+def devices(
+    readmit: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Ask a device again that was set aside.", show_default=False),
+    ] = None,
+    federation: FederationOption = FEDERATION,
+    json: JsonOption = False,
+) -> None:
+    """List the devices: who has joined, who is there, who is invited, who is set aside."""
+    from hedgerow.coordinator.readmission import readmit as readmitted
     from hedgerow.coordinator.status import device_rows
 
     with mistakes():
-        rows = device_rows(opened(federation))
+        folder = opened(federation)
+        if readmit is not None:
+            readmitted(folder, readmit)
+            terminal.tell(f"{readmit!r} is asked again from the next round on")
+        rows = device_rows(folder)
     if json:
         from json import dumps
 
         terminal.say(dumps(rows, indent=1, ensure_ascii=False))
         return
     for row in rows:
-        terminal.say(f"{row['name']:<24} {row['state']:<10} {row['identity'][:16]}")
+        aside = "  set aside" if row["set_aside"] else ""
+        terminal.say(f"{row['name']:<24} {row['state']:<10} {row['identity'][:16]}{aside}")
 
 
 def status(

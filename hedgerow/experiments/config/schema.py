@@ -210,7 +210,10 @@ class Experiment(Section):
                 raise ValueError(
                     f"{name} is {getattr(given, name)!r}; it must be that of [run], {value!r}, or left out"
                 )
-        return replace(given, **own, workers=given.workers or self.run.workers)
+        return replace(
+            given, **own, workers=given.workers or self.run.workers,
+            quorum=self.server.quorum, set_aside=self.server.set_aside,
+        )  # fmt: skip
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

@@ -10,7 +10,7 @@ from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, RunOptions
 from hedgerow.types.options import PRECISIONS
 
 
@@ -149,6 +149,7 @@ class StrategyConfig(NamedPart):
     quorum: Fraction = Strategy.quorum
     max_weight: Positive | None = Strategy.max_weight
     max_norm: Positive | None = Strategy.max_norm
+    norm_bound: Annotated[float, checked(checks.not_negative)] = Strategy.norm_bound
     personal: str | tuple[str, ...] | None = None
 
 
@@ -203,9 +204,10 @@ class RunConfig(Section):
 
 
 class ServerConfig(Section):
-    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
+    """`[server]`: when a round ends, and who is asked no more. See `RunOptions`.
 
-    How many of those asked must count is `[strategy] quorum`.
+    Simulated clients are never late: for them quorum and set_aside hold, and the others say nothing.
+    The share of those asked that must count is `[strategy] quorum`.
 
     Attributes:
         deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
@@ -213,9 +215,13 @@ class ServerConfig(Section):
         min_clients: that must be there before the first round; all of the experiment's where it is left out.
         over_select: ask so many more, as a fraction of the cohort; the first replies count.
         retry: ask for a round again so often where too few count.
+        quorum: replies that must count for a round to, whatever the share is.
+        set_aside: bad replies in a row after which a client is asked no more; 0 for never.
     """
 
     deadline: Positive | None = None
     min_clients: Count | None = None
     over_select: Probability = 0.0
-    retry: Annotated[int, checked(checks.whole, 0)] = 0
+    retry: Annotated[int, checked(checks.whole, 0)] = RunOptions.retry
+    quorum: Count = RunOptions.quorum
+    set_aside: Annotated[int, checked(checks.whole, 0)] = RunOptions.set_aside

@@ -84,8 +84,8 @@ def simulate(
         record: keep in the folder who counted in each round, and with what.
         options: how it is executed; see `RunOptions`.
         **changes: `workers`, `trainer`, `device`, `precision`, `client_timeout`,
-            `memory_limit`, `engine`, `address`, `gpus` and `deployment`, in place
-            of theirs in `options`.
+            `memory_limit`, `engine`, `address`, `gpus`, `deployment`, `quorum` and
+            `set_aside`, in place of theirs in `options`.
 
     Raises:
         ValueError: an argument is of another kind or out of range; an option has a
@@ -175,6 +175,7 @@ def run_simulated(
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
                 client_evaluation=client_evaluation, record=record, deployment=deployment,
+                quorum=options.quorum, set_aside=options.set_aside,
                 contents=contents_of(
                     task, clients, test, initial, adversary, identity
                 ) if held else None,

@@ -220,6 +220,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "clients": clients,
         "dropped": dict(result.dropped),
         "failed": result.failed,
+        **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow; JSON has no word for it but null.
