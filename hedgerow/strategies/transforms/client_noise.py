@@ -18,16 +18,16 @@ from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
 _SMALLEST_SIGMA = 4
+_PURPOSE = "lattice"  # the step's first name: another would draw other numbers
 _NATS = 72.0  # exp(-72) is 5e-32; a Gaussian is there at 12 standard deviations
 
 
 def randomized_round(unit: float, norm: float, range: float | None = None) -> Transform:
     """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
 
-    A draw that is longer than `rounded_norm(norm / unit, n)` is thrown away and
-    drawn again: at least two in five are kept, and the mean moves by next to
-    nothing (Kairouz et al. 2021, arXiv:2102.06387, proposition 22). The values
-    are then whole numbers, `(n,) int32`, and can be summed.
+    A draw that is longer than `rounded_norm(norm / unit, n)` is thrown away and drawn again: at least two
+    in five are kept, and the mean moves by next to nothing (Kairouz et al. 2021, arXiv:2102.06387,
+    proposition 22). The values are then whole numbers, `(n,) int32`, and can be summed.
 
     Args:
         unit: a power of two, so that sums of multiples are exact.
@@ -63,8 +63,7 @@ def randomized_round(unit: float, norm: float, range: float | None = None) -> Tr
         require_finite(name, x)
         if l2_norm(x) > norm * (1 + 1e-6):
             raise ValueError(f"{name}: the norm is {l2_norm(x):.6g}; put clip({norm!r}) before it")
-        # The purpose keeps its first name: another would draw other numbers.
-        random = rng.generator(context.seed, "lattice", round=context.round, client=context.client)
+        random = rng.generator(context.seed, _PURPOSE, round=context.round, client=context.client)
         scaled = np.clip(x.astype(np.float64), -reach, reach) / unit
         bound = rounded_norm(norm / unit, len(x))
         while True:
