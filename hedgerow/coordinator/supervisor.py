@@ -5,7 +5,6 @@ run goes on in it from its own checkpoint: at most one round is done again.
 """
 
 import logging
-import socket
 import sys
 import threading
 import time
@@ -21,8 +20,10 @@ import httpx
 from hedgerow.coordinator import page, processes
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.ports import free_port, taken
 from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
+from hedgerow.coordinator.side_runs import SideRuns
 from hedgerow.coordinator.superlink import Control, command, environment
 from hedgerow.locks import Holder, holder_of
 
@@ -78,6 +79,7 @@ class Supervisor:
         self._folder, self._tell = folder, tell
         self._processes: dict[Process, Callable[[], None]] = {}
         self._control: Control | None = None
+        self._side_runs = SideRuns(folder)
         self._run: int | None = None
         self._server_app: Holder | None = None
         self._before: Holder | None = None
@@ -97,11 +99,11 @@ class Supervisor:
             FederationError: one of them does not start; with what it says.
         """
         folder = self._folder
-        if not folder.settings.link_port or _taken(folder.settings.link_port):
-            folder.save(replace(folder.settings, link_port=_free_port()))
+        if not folder.settings.link_port or taken(folder.settings.link_port):
+            folder.save(replace(folder.settings, link_port=free_port()))
         gateway_certificate(folder).context()
-        settings, page_port = folder.settings, _free_port()
-        if _taken(settings.port):
+        settings, page_port = folder.settings, free_port()
+        if taken(settings.port):
             raise FederationError(
                 f"port {settings.port} is in use by another program; choose another one with --port"
             )
@@ -114,7 +116,7 @@ class Supervisor:
             process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
             self._processes[process] = process.start
             process.start()
-            self._wait_for(process, partial(_taken, port, page_host if name == "page" else LOOPBACK[0]))
+            self._wait_for(process, partial(taken, port, page_host if name == "page" else LOOPBACK[0]))
         return f"http://{page_host}:{page_port}/?token={token}"
 
     def carry_out(self, job: Job, stop: threading.Event) -> bool:
@@ -124,16 +126,42 @@ class Supervisor:
             RunFailed: it fails in the same way again, with no round in between.
             FederationError: a process does not start any more.
         """
-        while not stop.is_set():
+
+        def ended() -> bool:
             job.report()
-            if job.finished():
+            return job.finished()
+
+        return self._go_on(ended, lambda: self._look_after(job), job.wanted, stop)
+
+    def stay(self, ended: Callable[[], bool], wanted: int, stop: threading.Event) -> bool:
+        """Serve devices, and carry out side runs, with no run of its own; whether it has `ended`.
+
+        Raises:
+            FederationError: a process does not start any more.
+        """
+
+        def look() -> None:
+            if time.monotonic() >= self._next_look and self._control is not None:
+                self._next_look = time.monotonic() + _RUN_SECONDS
+                self._control.unfinished()
+                self._answered = time.monotonic()
+
+        return self._go_on(ended, look, wanted, stop)
+
+    def _go_on(
+        self, ended: Callable[[], bool], step: Callable[[], None], wanted: int, stop: threading.Event
+    ) -> bool:
+        while not stop.is_set():
+            if ended():
                 return True
             self._mend()
             try:
-                self._look_after(job)
+                step()
+                assert self._control is not None
+                self._side_runs.look(self._control)
             except httpx.HTTPError:  # it has died just now, or does not move any more
                 self._end_link_that_hangs()
-            self._tell_who_is_there(job)
+            self._tell_who_is_there(wanted)
             stop.wait(_TICK_SECONDS)
         return False
 
@@ -237,8 +265,8 @@ class Supervisor:
             processes.end([self._server_app.pid], patience=1.0)
         self._server_app = None
 
-    def _tell_who_is_there(self, job: Job) -> None:
-        told = gathering(self._folder, job.wanted).told()
+    def _tell_who_is_there(self, wanted: int) -> None:
+        told = gathering(self._folder, wanted).told()
         if told != self._said:
             self._said = told
             self._tell(told)
@@ -260,17 +288,3 @@ def stop(folder: FederationFolder) -> Sequence[str]:
         raise FederationError(f"the federation runs on {holder.host}; stop it there")
     processes.end([holder.pid], patience=60.0, family=False)
     return ["hedgerow up"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK[0], 0))
-        return int(probe.getsockname()[1])
-
-
-def _taken(port: int, host: str = LOOPBACK[0]) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1.0):
-            return True
-    except OSError:
-        return False

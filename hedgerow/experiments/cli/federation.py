@@ -53,6 +53,9 @@ def up(
     key: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Of the certificate.", show_default=False)
     ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Serve promoted models after the run's end, until stopped.")
+    ] = False,
 ) -> None:
     """Coordinate a federation: run a recipe on the devices that have joined, until it is done.
 
@@ -81,6 +84,9 @@ def up(
                     terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
                 terminal.tell(f"status page: {page}")
                 done = supervisor.carry_out(job, stop)
+                if done and stay:
+                    terminal.tell("the run has ended; devices are served until 'hedgerow stop' or Ctrl-C")
+                    supervisor.stay(lambda: False, job.wanted, stop)
             except RunFailed as error:
                 terminal.complain(f"the run failed: {error}")
                 raise typer.Exit(1) from None
@@ -210,6 +216,7 @@ def _job(experiment: "Experiment", run: Path, folder: "FederationFolder") -> "Jo
     coordinated.check_describable(experiment)
     with hold(run, keep=True):
         there = RunFolder.create(run, to_toml(experiment), extend=True)
+        coordinated.remember(run, folder)
     wanted = clients_meant(experiment)
     config = {"run": str(run), "federation": str(folder.path)}
     folder.write("job.json", {**config, "wanted": wanted, "rounds": experiment.rounds})
