@@ -5,7 +5,9 @@ members.json      who is invited, who has joined, who has left
 register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
+promotions.jsonl, models/   what was promoted, and the promoted models
 logs/             what each process says, and what happened (up.log)
+side-runs/        short Flower runs that were asked for
 presence.json     when the gateway heard of each device last
 processes.json    what `hedgerow up` has started
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
+from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.http import Refused, Reply, Request
@@ -75,18 +76,20 @@ class Gateway:
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )  # fmt: skip
-        self._joining = asyncio.Lock()
+        self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
         path = request.path
         if path.startswith(FLEET) and path not in RELAYED:
             raise Refused(403, f"{path} is not open to devices")
-        if path not in RELAYED and path not in ("/join", "/leave", "/register", "/rotate"):
+        model = Delivery.has(path)
+        open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
+        if path not in open_paths and not model:
             raise Refused(404, f"there is no {path}")
-        if request.method != ("GET" if path == "/register" else "POST"):
+        if request.method != ("GET" if path == "/register" or model else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
-        if path in RELAYED or path in ("/leave", "/rotate"):
+        if path in RELAYED or path in ("/leave", "/rotate") or model:
             self._within_rate(self._rates, self._sender(request.headers))
         else:
             self._within_rate(self._strangers, request.peer)
@@ -96,6 +99,8 @@ class Gateway:
         """The answer; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
+        if Delivery.has(request.path):
+            return await asyncio.to_thread(self._delivery.answer, request)
         try:
             if request.path == "/join":
                 return await self._join(body)
@@ -165,7 +170,8 @@ class Gateway:
             self._heard.pop(name, None)
         kind = found.headers.get("content-type", MEDIA)
         pace = self._pace.seconds(max(1, self._there))
-        return Reply(found.status_code, found.content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
+        headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
+        return Reply(found.status_code, found.content, headers)
 
     async def _join(self, body: bytes) -> Reply:
         asked = _object(body)

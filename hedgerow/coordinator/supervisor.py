@@ -25,6 +25,7 @@ from hedgerow.coordinator.metrics import metrics_token
 from hedgerow.coordinator.ports import free_port, taken
 from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
+from hedgerow.coordinator.side_runs import SideRuns
 from hedgerow.coordinator.superlink import Control, command, environment, link_certificate
 from hedgerow.locks import Holder, holder_of
 
@@ -81,6 +82,7 @@ class Supervisor:
         self._folder, self._told = folder, tell
         self._processes: dict[Process, Callable[[], None]] = {}
         self._control: Control | None = None
+        self._side_runs = SideRuns(folder)
         self._run: int | None = None
         self._server_app: Holder | None = None
         self._before: Holder | None = None
@@ -135,23 +137,44 @@ class Supervisor:
             RunFailed: it fails in the same way again, with no round in between.
             FederationError: a process does not start any more.
         """
-        while not stop.is_set():
+
+        def ended() -> bool:
             job.report()
-            if job.finished():
+            return job.finished()
+
+        return self._go_on(ended, lambda: self._look_after(job), job.wanted, stop)
+
+    def stay(self, ended: Callable[[], bool], wanted: int, stop: threading.Event) -> bool:
+        """Serve devices, and carry out side runs, with no run of its own; whether it has `ended`.
+
+        Raises:
+            FederationError: a process does not start any more.
+        """
+
+        def look() -> None:
+            if time.monotonic() >= self._next_look and self._control is not None:
+                self._next_look = time.monotonic() + _RUN_SECONDS
+                self._control.unfinished()
+                self._answered = time.monotonic()
+
+        return self._go_on(ended, look, wanted, stop)
+
+    def _go_on(
+        self, ended: Callable[[], bool], step: Callable[[], None], wanted: int, stop: threading.Event
+    ) -> bool:
+        while not stop.is_set():
+            if ended():
                 return True
             self._keep()
             try:
-                self._look_after(job)
+                step()
+                assert self._control is not None
+                self._side_runs.look(self._control)
             except httpx.HTTPError:  # it has died just now, or does not move any more
                 self._end_link_that_hangs()
-            self._tell_who_is_there(job)
+            self._tell_who_is_there(wanted)
             stop.wait(_TICK_SECONDS)
         return False
-
-    def keep(self, stop: threading.Event) -> None:
-        """Keep what serves devices and page until it is told to stop; raises `FederationError`."""
-        while not stop.wait(_TICK_SECONDS):
-            self._keep()
 
     def end(self) -> None:
         """End all of it."""
@@ -272,8 +295,8 @@ class Supervisor:
         note(self._folder, text)
         self._told(text)
 
-    def _tell_who_is_there(self, job: Job) -> None:
-        told = gathering(self._folder, job.wanted).told()
+    def _tell_who_is_there(self, wanted: int) -> None:
+        told = gathering(self._folder, wanted).told()
         if told != self._said:
             self._said = told
             self._tell(told)

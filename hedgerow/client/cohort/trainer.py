@@ -6,6 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batched_training import BatchedTraining
@@ -161,6 +164,10 @@ class CohortTrainer:
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples."""
         return self._inner.evaluate(model, data)
+
+    def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
+        """What a model gives for samples."""
+        return self._inner.outputs(model, x)
 
     def fit_many(
         self,

@@ -54,8 +54,9 @@ def coordinate(
         try:
             begun(supervisor.start(status_host))
             done = supervisor.carry_out(job, stop)
-            if stay:
-                supervisor.keep(stop)
+            if done and stay:
+                terminal.tell("the run has ended; devices are served until 'hedgerow stop' or Ctrl-C")
+                supervisor.stay(lambda: False, job.wanted, stop)
             return done
         except RunFailed as error:
             terminal.complain(f"the run failed: {error}")
@@ -78,6 +79,7 @@ def _job(
     coordinated.check_describable(experiment)
     with hold(run, keep=True):
         there = RunFolder.create(run, to_toml(experiment), extend=True)
+        coordinated.remember(run, folder)
     wanted, rounds = clients_meant(experiment), RoundLines(there)
     config = {"run": str(run), "federation": str(folder.path)}
     folder.write(

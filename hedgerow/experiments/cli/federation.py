@@ -55,7 +55,8 @@ def up(
         ),
     ] = None,
     stay: Annotated[
-        bool, typer.Option("--stay", help="Serve devices and page on when the run is done, until stopped.")
+        bool,
+        typer.Option("--stay", help="Serve devices and page on after the run, until stopped."),
     ] = False,
     federation: FederationOption = FEDERATION,
     certificate: Annotated[

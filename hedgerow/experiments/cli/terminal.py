@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hedgerow.experiments.runs.profile import Profile, Times
 
-_DEVICE = ("join", "leave", "enrol", "register", "policy")
+_DEVICE = ("join", "leave", "predict", "enrol", "register", "policy")
 """Commands that a device's install has; the others need the server's."""
 
 

@@ -9,6 +9,7 @@ from hedgerow import checks
 from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table
+from hedgerow.promotion.candidates import KEPT
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining, RunOptions
 from hedgerow.types.options import PRECISIONS
@@ -189,11 +190,12 @@ class RunConfig(Section):
     """`[run]`: how a run is carried out, and how clients' work is executed; see `RunOptions`.
 
     `trainer`, `device` and `precision` may show in a run's last bits, and are
-    part of what a run is; `workers` shows in no result, and is not.
+    part of what a run is; `workers` and `keep_models` show in no result, and are not.
 
     Attributes:
         record: keep in `replies/` who counted in each round, and with what, so
             that `hedgerow replay` gives the model again.
+        keep_models: of so many of the last rounds, and of the best one, for `hedgerow promote`.
     """
 
     trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
@@ -201,6 +203,7 @@ class RunConfig(Section):
     precision: Annotated[str, checked(checks.one_of, PRECISIONS)] = "float32"
     workers: Count | None = None
     record: bool = False
+    keep_models: Annotated[int, checked(checks.whole, 0)] = KEPT
 
 
 class ServerConfig(Section):

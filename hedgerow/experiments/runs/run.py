@@ -105,6 +105,7 @@ def _simulated(
         adversary=experiment.adversary(),
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
 
 
@@ -154,6 +155,7 @@ def _served(
         options=here,
         client_evaluation=plan,
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
 
 

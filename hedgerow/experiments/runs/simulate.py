@@ -131,6 +131,7 @@ def run_simulated(
     adversary: Adversary | None,
     client_evaluation: EvaluationPlan | None,
     record: bool,
+    keep_models: int = 0,
 ) -> Generator[RoundResult, None, None]:
     """What `simulate` does, with its options in one object."""
     deployment = options.deployment or Deployment.SIMULATED
@@ -174,8 +175,8 @@ def run_simulated(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                client_evaluation=client_evaluation, record=record, deployment=deployment,
-                quorum=options.quorum, set_aside=options.set_aside,
+                client_evaluation=client_evaluation, record=record, keep_models=keep_models,
+                deployment=deployment, quorum=options.quorum, set_aside=options.set_aside,
                 contents=contents_of(
                     task, clients, test, initial, adversary, identity
                 ) if held else None,

@@ -7,6 +7,7 @@ clients.jsonl       one line for each time that clients measured the model, wher
 replies/            who counted in each round, and with what, where it is recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
+candidates/         models of the last rounds, and of the best one, each of which may be promoted
 clients/            what clients carry from round to round (residuals)
 model.safetensors   the final model; it is there when the run is finished
 """
@@ -33,7 +34,7 @@ from hedgerow.types.evaluation import ClientEvaluation
 
 log = logging.getLogger("hedgerow")
 
-_NO_MATTER = frozenset({"run.workers"})
+_NO_MATTER = frozenset({"run.workers", "run.keep_models"})
 """Keys of a configuration that show in no result."""
 
 
