@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.http import Refused, Reply, Request
 from hedgerow.coordinator.members import JoinRefused, KnownKeys, changed_members, join, leave
 from hedgerow.coordinator.pace import Pace, Rates
@@ -27,6 +28,7 @@ from hedgerow.coordinator.superlink import (
     FLEET,
     MEDIA,
     PULL,
+    PUSH,
     RELAYED,
     Control,
     brings_message,
@@ -52,6 +54,7 @@ class Gateway:
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
         # Of a gateway before this one: who is there has not left because it was started again.
+        self._handed = HandedOut()
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._rates = Rates(per_second=100.0, burst=400)
         self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
@@ -135,17 +138,28 @@ class Gateway:
         name = self._sender(request.headers)  # again: it may have been revoked while it sent
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
+        own = request.headers.get("user-agent") == OWN_AGENT
+        if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
+            log.warning("%r has lost a message, and is given it again", name)
+            return self._paced(200, lost, MEDIA)
         try:
             found = await self._link.post(request.path, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
+            if own:
+                self._handed.give(name, found.content)
+        if request.path == PUSH and found.status_code < 500:
+            self._handed.answered(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
-        kind = found.headers.get("content-type", MEDIA)
+        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA))
+
+    def _paced(self, status: int, content: bytes, kind: str) -> Reply:
+        """A reply that says when to pull next."""
         pace = self._pace.seconds(len(self._heard))
-        return Reply(found.status_code, found.content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
+        return Reply(status, content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
 
     async def _join(self, body: bytes) -> Reply:
         try:

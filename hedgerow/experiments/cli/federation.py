@@ -70,7 +70,7 @@ def up(
     with _mistakes():
         folder = _prepared(federation, host, port, certificate, key)
         with hold(folder.path, keep=True), _stopped() as stop:
-            supervisor = Supervisor(folder, terminal.tell)
+            supervisor = Supervisor(folder, terminal.tell, stop)
             supervisor.clear()
             job = _job(experiment, run, folder)
             try:
@@ -80,7 +80,7 @@ def up(
                 if settings.host == "127.0.0.1":
                     terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
                 terminal.tell(f"status page: {page}")
-                done = supervisor.carry_out(job, stop)
+                done = supervisor.carry_out(job)
             except RunFailed as error:
                 terminal.complain(f"the run failed: {error}")
                 raise typer.Exit(1) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -42,7 +43,8 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    run_experiment(experiment, folder, grid=grid, options=options)
+    with beating(beat_file(federation, SERVER_APP_BEATS)):
+        run_experiment(experiment, folder, grid=grid, options=options)
 
 
 def check_describable(experiment: Experiment) -> None:
