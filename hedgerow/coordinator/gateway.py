@@ -22,6 +22,7 @@ from hedgerow.coordinator import presence, register
 from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.http import Refused, Reply, Request
 from hedgerow.coordinator.members import (
     Device,
@@ -37,6 +38,7 @@ from hedgerow.coordinator.superlink import (
     FLEET,
     MEDIA,
     PULL,
+    PUSH,
     RELAYED,
     Control,
     brings_message,
@@ -67,6 +69,7 @@ class Gateway:
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
         # Of a gateway before this one: who is there has not left because it was started again.
+        self._handed = HandedOut()
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._lost_after = folder.settings.lost_after
         self._there = len(presence.still_there(self._heard, self._lost_after))
@@ -159,6 +162,10 @@ class Gateway:
         name = self._sender(request.headers)  # again: it may have been revoked while it sent
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
+        own = request.headers.get("user-agent") == OWN_AGENT
+        if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
+            log.warning("%r has lost a message, and is given it again", name)
+            return self._paced(200, lost, MEDIA)
         try:
             found = await self._link.post(request.path, content=body, headers=headers)
         except httpx.HTTPError as error:
@@ -166,12 +173,19 @@ class Gateway:
         self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
+            if own:
+                self._handed.give(name, found.content)
+        if request.path == PUSH and found.status_code < 500:
+            self._handed.answered(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
-        kind = found.headers.get("content-type", MEDIA)
+        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA))
+
+    def _paced(self, status: int, content: bytes, kind: str) -> Reply:
+        """A reply that says when to pull next."""
         pace = self._pace.seconds(max(1, self._there))
         headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
-        return Reply(found.status_code, found.content, headers)
+        return Reply(status, content, headers)
 
     async def _join(self, body: bytes) -> Reply:
         asked = _object(body)

@@ -10,10 +10,10 @@ from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import policy_text
 from hedgerow.coordinator import processes
 from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.job import RunFailed
 from hedgerow.coordinator.members import invite_all
 from hedgerow.coordinator.processes import Process
 from hedgerow.coordinator.superlink import environment
-from hedgerow.coordinator.supervisor import RunFailed
 from hedgerow.files import file_name
 
 

@@ -13,7 +13,7 @@ from hedgerow.experiments.cli import terminal
 
 if TYPE_CHECKING:
     from hedgerow.coordinator.folder import FederationFolder
-    from hedgerow.coordinator.supervisor import Job
+    from hedgerow.coordinator.job import Job
     from hedgerow.experiments.config.schema import Experiment
 
 
@@ -44,19 +44,20 @@ def coordinate(
         typer.Exit: the run cannot go on, which has been told.
         FederationError, OSError: a process does not start, or not any more.
     """
-    from hedgerow.coordinator.supervisor import RunFailed, Supervisor
+    from hedgerow.coordinator.job import RunFailed
+    from hedgerow.coordinator.supervisor import Supervisor
     from hedgerow.locks import hold
 
     with hold(folder.path, keep=True), _stopped() as stop:
-        supervisor = Supervisor(folder, terminal.tell)
+        supervisor = Supervisor(folder, terminal.tell, stop)
         supervisor.clear()
         job = _job(experiment, run, folder, report)
         try:
             begun(supervisor.start(status_host))
-            done = supervisor.carry_out(job, stop)
+            done = supervisor.carry_out(job)
             if done and stay:
                 terminal.tell("the run has ended; devices are served until 'hedgerow stop' or Ctrl-C")
-                supervisor.stay(lambda: False, job.wanted, stop)
+                supervisor.stay(lambda: False, job.wanted)
             return done
         except RunFailed as error:
             terminal.complain(f"the run failed: {error}")
@@ -68,7 +69,7 @@ def coordinate(
 def _job(
     experiment: "Experiment", run: Path, folder: "FederationFolder", report: Callable[[], None]
 ) -> "Job":
-    from hedgerow.coordinator.supervisor import Job
+    from hedgerow.coordinator.job import Job
     from hedgerow.experiments.cli.round_lines import RoundLines
     from hedgerow.experiments.config.schema import to_toml
     from hedgerow.experiments.runs import coordinated

@@ -190,7 +190,7 @@ def logs(
 
 def stop(federation: FederationOption = FEDERATION) -> None:
     """End a federation that runs; the same 'hedgerow up' goes on with it."""
-    from hedgerow.coordinator.supervisor import stop as stopped
+    from hedgerow.coordinator.processes import stop as stopped
 
     with mistakes():
         terminal.say(f"ended: {', '.join(stopped(opened(federation)))}")

@@ -135,10 +135,10 @@ def from_json(given: Mapping[str, Any]) -> Comparison:
 def _carried_out(folder: FederationFolder, side: SideRun, wanted: int, tell: Callable[[str], None]) -> None:
     """Run the federation until one side run is done."""
     with hold(folder.path, keep=True):
-        supervisor = Supervisor(folder, tell)
+        supervisor = Supervisor(folder, tell, threading.Event())
         supervisor.clear()
         try:
             supervisor.start("127.0.0.1")
-            supervisor.stay(lambda: side.done() is not None, wanted, threading.Event())
+            supervisor.stay(lambda: side.done() is not None, wanted)
         finally:
             supervisor.end()

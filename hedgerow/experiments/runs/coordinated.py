@@ -11,6 +11,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -48,7 +49,7 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    with traced(RunFolder(folder)) as after:
+    with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
         run_experiment(experiment, folder, after, grid=grid, options=options)
 
 

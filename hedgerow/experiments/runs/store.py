@@ -4,6 +4,7 @@ config.toml         the resolved configuration
 run-id              the run's name in what devices are told, where there are devices
 metrics.jsonl       one line a round, only ever appended to
 clients.jsonl       one line for each time that clients measured the model, where asked for
+travelled.jsonl     bytes of the round that is not saved yet, so that they count after a crash
 replies/            who counted in each round, and with what, where it is recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
