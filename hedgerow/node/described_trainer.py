@@ -1,6 +1,7 @@
 """The trainer of a run that was described, as far as it is installed here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hedgerow.client.regression import task_of
@@ -30,6 +31,11 @@ def described_trainer(run: Described) -> Trainer:
     if trainer.layout.fingerprint != run.layout:
         raise OtherModel(f"the layout is {trainer.layout.fingerprint}, the server's {run.layout}")
     return trainer
+
+
+def evaluating_trainer(run: Described) -> Trainer:
+    """The same to evaluate only, which is float32 wherever the run was trained; raises as that."""
+    return described_trainer(replace(run, precision="float32"))
 
 
 def is_installed(run: Described) -> bool:

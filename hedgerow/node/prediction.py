@@ -14,7 +14,7 @@ from hedgerow.client.capabilities import predicts
 from hedgerow.datasets.own_file import Inputs, load_inputs
 from hedgerow.extras import remedy
 from hedgerow.models.without_torch import Floats, forward
-from hedgerow.node.described_trainer import described_trainer, is_installed
+from hedgerow.node.described_trainer import evaluating_trainer, is_installed
 from hedgerow.node.errors import NoTrainer
 from hedgerow.promotion.tensors import model_of
 from hedgerow.recipe.announcement import Described, understand
@@ -95,7 +95,7 @@ def _outputs(model: Path, run: Described, x: Floats) -> Floats:
     except (SafetensorError, OSError) as error:
         raise CannotPredict(f"the model {model} cannot be read: {error}") from error
     try:
-        trainer = described_trainer(run)
+        trainer = evaluating_trainer(run)
     except NoTrainer as error:
         if (plain := forward(run.model, tensors)) is not None and run.lora is None:
             return plain(x)

@@ -15,7 +15,7 @@ from hedgerow.experiments.runs.evaluate import begun_experiment
 from hedgerow.experiments.runs.promote import LAST, chosen, shelf_of
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.files import write_whole
-from hedgerow.node.described_trainer import described_trainer
+from hedgerow.node.described_trainer import evaluating_trainer
 from hedgerow.promotion.shelf import Shelf
 from hedgerow.promotion.tensors import model_of
 from hedgerow.recipe.announcement import understand
@@ -87,11 +87,11 @@ def write_model(run: Path, file: Path, which: str = "") -> Ready:
         return ready
     from hedgerow.client.torch.exported import exported
 
-    run_of = understand(ready.description)
-    trainer = described_trainer(run_of)
+    described = understand(ready.description)
+    trainer = evaluating_trainer(described)
     task = getattr(trainer, "task", None)
     if task is None:
         raise CommandError(f"the model of {run} is none of torch's; write it to a .safetensors file")
     model = model_of(load(ready.content), trainer.layout)
-    write_whole(file, exported(task.model, model, run_of.input_shape, {"hedgerow.lineage.json": about}))
+    write_whole(file, exported(task.model, model, described.input_shape, {"hedgerow.lineage.json": about}))
     return ready
