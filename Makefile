@@ -12,6 +12,7 @@ demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
 test: check browser  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+	@$(BIN)/python -m compileall -q hedgerow  # once, and not in each of the hundreds of processes that tests start
 	$(BIN)/pytest -n 2 --durations=10
 
 test-fast: check  ## without the tests marked slow
