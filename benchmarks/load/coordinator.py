@@ -51,13 +51,13 @@ class Coordinator:
                 raise RuntimeError((self.home / "up.log").read_text())
             time.sleep(0.2)
 
-    def invite(self, names: list[str]) -> list[dict[str, Any]]:
+    def invite(self, names: list[str]) -> list[Path]:
         """A kit for each."""
         from hedgerow.coordinator.folder import FederationFolder
         from hedgerow.coordinator.members import invite
 
         folder = FederationFolder.open(self.home / "federation")
-        return [json.loads(invite(folder, name, self.home).read_text()) for name in names]
+        return [invite(folder, name, self.home) for name in names]
 
     def rounds(self) -> list[dict[str, Any]]:
         """What `metrics.jsonl` has."""

@@ -4,8 +4,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,16 @@ class Devices:
 
         Connection.call = timed  # type: ignore[method-assign]
 
-    def join(self, kit: Mapping[str, Any], data: Path) -> None:
-        """A device that joins, and takes part from now on."""
+    def join(self, file: Path, data: Path, address: str = "") -> None:
+        """A device that joins by its kit, perhaps at another address, and takes part from now on."""
         from hedgerow.client.policy import Policy
         from hedgerow.node.join import join
-        from hedgerow.node.kit import Kit
+        from hedgerow.node.kit import load_kit
         from hedgerow.node.node import Node
 
-        device = join(Kit(**kit), self._home / str(kit["name"]), data, Policy.unenrolled())
+        kit = load_kit(file)
+        kit = replace(kit, address=address or kit.address)
+        device = join(kit, self._home / kit.name, data, Policy.unenrolled())
         node = Node(device, self._said)
         self._nodes.append(node)
         self._threads.append(threading.Thread(target=node.run, daemon=True))

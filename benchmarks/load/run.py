@@ -92,7 +92,7 @@ def ledger(megabytes: int, plugin: Path, home: Path) -> dict[str, Any]:
     try:
         data = own_data(home)
         for kit in coordinator.invite([f"device-{number}" for number in range(LEDGER_NODES)]):
-            devices.join({**kit, "address": f"https://127.0.0.1:{door}"}, data)
+            devices.join(kit, data, f"https://127.0.0.1:{door}")
         coordinator.wait(lambda: len(coordinator.rounds()) >= 1, 600)
         time.sleep(1.0)
         first, began = json.loads(file.read_text()), len(coordinator.rounds())

@@ -24,12 +24,9 @@ from benchmarks import about
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.replay import replay_run
 from hedgerow.experiments.runs.run import run_experiment
-from tests.engines.federation.survival import NAMES, WAYS, Loss, Survivors, survivors, trainer_here
+from tests.engines.federation.survival import MOST_LATE, NAMES, WAYS, Loss, Survivors, survivors, trainer_here
 
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "survival"
-ROLES = ("supervisor", "serverapp", "gateway", "page", "superlink", "superexec", "node")
-MOST_SECONDS = {role: 75.0 if role.startswith("super") and role != "supervisor" else 30.0 for role in ROLES}
-"""That a kill may cost: of our processes, and of Flower's."""
 
 
 def check_model(found: Survivors, way: str) -> list[int]:
@@ -115,9 +112,9 @@ def summary(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "role": role, "kills": len(by_role[role]), "median": round(statistics.median(by_role[role]), 1),
-            "most": round(max(by_role[role]), 1), "may": MOST_SECONDS[role],
+            "most": round(max(by_role[role]), 1), "may": MOST_LATE[role],
         }
-        for role in ROLES
+        for role in MOST_LATE
         if by_role[role]
     ]  # fmt: skip
 

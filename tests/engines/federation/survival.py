@@ -37,6 +37,12 @@ WAYS: Mapping[str, Sequence[str]] = {
         "run.record=true",
     ],
 }
+MOST_LATE = {
+    "supervisor": 30.0, "serverapp": 30.0, "gateway": 30.0, "page": 30.0, "node": 30.0,
+    "superlink": 75.0, "superexec": 75.0,
+}  # fmt: skip
+"""Seconds that may be lost when a process is killed or hangs: less for ours than for Flower's."""
+
 _PAUSE, _PATIENCE = 0.05, 600.0
 
 
@@ -162,8 +168,7 @@ class Survivors:
     def finish(self) -> int:
         """Stop, and go on with the same command to a last round; how many there are."""
         last = self.real.rounds() + 2
-        self._ended.set()
-        time.sleep(3 * _PAUSE)
+        self.keep_no_more()
         self.real.command("stop")
         assert self.real.up is not None
         self.real.up.wait(timeout=60)
@@ -171,6 +176,11 @@ class Survivors:
         self.real.start()
         self.real.wait_for_the_end()
         return last
+
+    def keep_no_more(self) -> None:
+        """Start nothing again any more."""
+        self._ended.set()
+        time.sleep(3 * _PAUSE)
 
     def _wait(self, ready: Callable[[], object], what: str) -> None:
         """Wait, also while a coordinator that was killed is started again."""
@@ -210,26 +220,24 @@ def trainer_here(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def survivors(
-    home: Path, way: str, *, names: Sequence[str] = NAMES, rounds: int = 5000, armed: str = ""
-) -> Iterator[Survivors]:
+def survivors(home: Path, way: str, *, overrides: Sequence[str] = (), armed: str = "") -> Iterator[Survivors]:
     """A federation that is at its second round; at the end all of it is ended."""
     home.mkdir(parents=True, exist_ok=True)
-    files = write_clinics(home, names)
+    files = write_clinics(home, NAMES)
     recipe = home / "clinics.toml"
     recipe.write_text(FEDERATION_RECIPE)
     before = {key: os.environ.get(key) for key in ("KILLING", "PYTHONPATH")}
     path = [str(KILLING), str(write_plugin(home / "plugin")), str(ROOT)]
     os.environ |= {"KILLING": str(home / "killing"), "PYTHONPATH": os.pathsep.join(path)}
-    with coordinated(home, str(recipe), [*WAYS[way], f"rounds={rounds}"], _free_ports(1)[0]) as real:
+    asked = [*WAYS[way], *overrides, "rounds=5000"]
+    with coordinated(home, str(recipe), asked, _free_ports(1)[0]) as real:
         found = Survivors(real)
         try:
-            found.start(names, armed)
+            found.start(NAMES, armed)
             found.files = files
             yield found
         finally:
-            found._ended.set()
-            time.sleep(3 * _PAUSE)
+            found.keep_no_more()
             for node in found.nodes:
                 if node.process is not None and node.process.poll() is None:
                     node.process.kill()
