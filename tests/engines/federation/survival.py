@@ -4,17 +4,20 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hedgerow.client.policy_file import policy_text
+from hedgerow.client.trainers import TRAINERS
 from tests.engines.federation.coordinated import HEDGEROW, Coordinated, coordinated
-from tests.engines.federation.devices import OPEN, RECIPE, write_clinics
+from tests.engines.federation.devices import OPEN, RECIPE, write_clinics, write_plugin
 from tests.engines.federation.processes import _free_ports
+from tests.engines.stateful_run import ROOT
 
 NAMES = ("attic", "barn", "cellar", "den")
 KILLING = Path(__file__).parent / "killing"
@@ -34,7 +37,13 @@ WAYS: Mapping[str, Sequence[str]] = {
         "run.record=true",
     ],
 }
-_PAUSE = 0.05
+MOST_LATE = {
+    "supervisor": 30.0, "serverapp": 30.0, "gateway": 30.0, "page": 30.0, "node": 30.0,
+    "superlink": 75.0, "superexec": 75.0,
+}  # fmt: skip
+"""Seconds that may be lost when a process is killed or hangs: less for ours than for Flower's."""
+
+_PAUSE, _PATIENCE = 0.05, 600.0
 
 
 @dataclass
@@ -73,17 +82,25 @@ class Survivors:
     real: Coordinated
     nodes: list[Node] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    files: Sequence[Path] = ()
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def home(self) -> Path:
         return self.real.home
 
-    def start(self, names: Sequence[str]) -> None:
-        """Start all, and wait for the first round."""
+    @property
+    def _armed(self) -> Path:
+        return self.home / "killing" / "armed"
+
+    def start(self, names: Sequence[str], armed: str = "") -> None:
+        """Start all, and wait for the second round; with a place that is armed from the beginning."""
         (self.home / "killing").mkdir()
+        if armed:
+            self.arm(armed)
         self.real.start()
-        self.real.wait_until_it_serves()
+        threading.Thread(target=self._keep, daemon=True).start()
+        self._wait(lambda: "devices reach it at" in self.real.said, "start")
         policy = self.home / "policy.toml"
         policy.write_text(policy_text(OPEN))
         for name in names:
@@ -92,27 +109,33 @@ class Survivors:
             command += ["--folder", str(self.home / f"device-{name}")]
             self.nodes.append(Node(name, command, self.home / f"{name}.log"))
             self.nodes[-1].start()
-        threading.Thread(target=self._keep, daemon=True).start()
-        self.real.wait(lambda: self.real.rounds() >= 2, "second round", 600)
+        self._wait(lambda: self.real.rounds() >= 2, "second round")
 
     def places(self) -> list[str]:
         """Names of all places that somebody has passed, in order."""
         return list(dict.fromkeys((self.home / "killing" / "places.txt").read_text().splitlines()))
 
-    def kill_at(self, place: str, *, patience: float = 600.0) -> None:
-        """Have a process killed where it next passes a place, and wait for the round after that."""
-        armed = self.home / "killing" / "armed"
-        partial = armed.with_suffix(".partial")
+    def arm(self, place: str) -> None:
+        """Whoever passes a place next is dead at once."""
+        partial = self._armed.with_suffix(".partial")
         partial.write_text(place)
-        partial.rename(armed)
-        self._passed(armed, 1 + 3 * self.seconds_a_round())
-        if armed.exists():  # only passed when its process starts
-            self.kill(place.partition(" ")[0])
-        self._passed(armed, 60.0)
-        if armed.exists():
-            armed.unlink(missing_ok=True)
-            return
-        self.wait_for_a_round(place, patience)
+        partial.rename(self._armed)
+
+    def kill_at(self, place: str) -> bool:
+        """Have a process killed where it next passes a place, and wait for the round after that.
+
+        What is passed by nobody in a round is passed when a process starts, or when a run is lost: so
+        those are ended first. Returns whether it was passed at all.
+        """
+        self.arm(place)
+        for provoked in ("", place.partition(" ")[0], "serverapp", "superlink"):
+            if provoked:
+                self.kill(provoked)
+            if self._is_passed(3 + 3 * self.seconds_a_round()):
+                self.wait_for_a_round(place)
+                return True
+        self._armed.unlink(missing_ok=True)
+        return False
 
     def kill(self, role: str) -> None:
         """Kill a process by its role."""
@@ -131,10 +154,10 @@ class Survivors:
                 return node.process.pid
         return self.real.process(role)
 
-    def wait_for_a_round(self, what: str, patience: float = 600.0) -> None:
+    def wait_for_a_round(self, what: str) -> None:
         """Wait for one more round, and note how much later it came than it should have."""
         began, before, usual = time.monotonic(), self.real.rounds(), self.seconds_a_round()
-        self.real.wait(lambda: self.real.rounds() > before, f"round after {what}", patience)
+        self._wait(lambda: self.real.rounds() > before, f"round after {what}")
         self.losses.append(Loss(what, max(0.0, time.monotonic() - began - usual)))
 
     def seconds_a_round(self) -> float:
@@ -145,8 +168,7 @@ class Survivors:
     def finish(self) -> int:
         """Stop, and go on with the same command to a last round; how many there are."""
         last = self.real.rounds() + 2
-        self._ended.set()
-        time.sleep(3 * _PAUSE)
+        self.keep_no_more()
         self.real.command("stop")
         assert self.real.up is not None
         self.real.up.wait(timeout=60)
@@ -155,10 +177,23 @@ class Survivors:
         self.real.wait_for_the_end()
         return last
 
-    def _passed(self, armed: Path, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while armed.exists() and time.monotonic() < until:
+    def keep_no_more(self) -> None:
+        """Start nothing again any more."""
+        self._ended.set()
+        time.sleep(3 * _PAUSE)
+
+    def _wait(self, ready: Callable[[], object], what: str) -> None:
+        """Wait, also while a coordinator that was killed is started again."""
+        until = time.monotonic() + _PATIENCE
+        while not ready():
+            assert time.monotonic() < until, f"no {what}:\n{self.real.said}\n{self.real.problems()}"
             time.sleep(_PAUSE)
+
+    def _is_passed(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while self._armed.exists() and time.monotonic() < until:
+            time.sleep(_PAUSE)
+        return not self._armed.exists()
 
     def _keep(self) -> None:
         """Start again what was killed."""
@@ -167,27 +202,46 @@ class Survivors:
                 if node.process is not None and node.process.poll() is not None:
                     node.start()
             up = self.real.up
-            if up is not None and up.poll() == -signal.SIGKILL:
+            if up is not None and up.poll() not in (None, 0, 130):
                 self.real.start()
 
 
 @contextmanager
-def survivors(home: Path, way: str, names: Sequence[str] = NAMES, rounds: int = 5000) -> Iterator[Survivors]:
+def trainer_here(home: Path) -> Iterator[None]:
+    """The devices' trainer in this process too, for a simulation of the same run."""
+    plugin = write_plugin(home / "plugin-here")
+    sys.path.insert(0, str(plugin))
+    TRAINERS.__dict__.pop("_plugins", None)
+    try:
+        yield
+    finally:
+        sys.path.remove(str(plugin))
+        TRAINERS.__dict__.pop("_plugins", None)
+
+
+@contextmanager
+def survivors(home: Path, way: str, *, overrides: Sequence[str] = (), armed: str = "") -> Iterator[Survivors]:
     """A federation that is at its second round; at the end all of it is ended."""
     home.mkdir(parents=True, exist_ok=True)
-    write_clinics(home, names)
+    files = write_clinics(home, NAMES)
     recipe = home / "clinics.toml"
     recipe.write_text(FEDERATION_RECIPE)
-    os.environ["KILLING"] = str(home / "killing")
-    with coordinated(home, str(recipe), [*WAYS[way], f"rounds={rounds}"], _free_ports(1)[0]) as real:
+    before = {key: os.environ.get(key) for key in ("KILLING", "PYTHONPATH")}
+    path = [str(KILLING), str(write_plugin(home / "plugin")), str(ROOT)]
+    os.environ |= {"KILLING": str(home / "killing"), "PYTHONPATH": os.pathsep.join(path)}
+    asked = [*WAYS[way], *overrides, "rounds=5000"]
+    with coordinated(home, str(recipe), asked, _free_ports(1)[0]) as real:
         found = Survivors(real)
         try:
-            found.start(names)
+            found.start(NAMES, armed)
+            found.files = files
             yield found
         finally:
-            found._ended.set()
-            time.sleep(3 * _PAUSE)
+            found.keep_no_more()
             for node in found.nodes:
                 if node.process is not None and node.process.poll() is None:
                     node.process.kill()
                     node.process.wait(30)
+            for key, value in before.items():
+                os.environ.pop(key)
+                os.environ |= {key: value} if value else {}

@@ -22,7 +22,7 @@ ROLES = (
     ("gateway", r"hedgerow\.coordinator\.serve "),
     ("page", r"hedgerow\.coordinator\.page "),
     ("supervisor", r"/hedgerow up "),
-    ("node", r"/hedgerow join "),
+    ("node", r"/hedgerow join |-m hedgerow\.node "),
     ("serverapp", r"/flwr-serverapp "),
     ("superexec", r"/flower-superexec "),
     ("superlink", r"/flower-superlink "),
@@ -101,20 +101,20 @@ def around(function, name):
 
         @contextmanager
         def entered(*given, **named):
-            told = f"{name} {given[0]}" if name == "span" else name
-            passed(f"before {told}")
+            passed(f"before {name}")
             with function(*given, **named) as found:
-                passed(f"in {told}")
+                passed(f"in {name}")
                 yield found
-            passed(f"after {told}")
+            passed(f"after {name}")
 
         return entered
 
     @wraps(function)
     def called(*given, **named):
-        passed(f"before {name}")
+        told = f"{name} {given[0]}" if name == "span" else name
+        passed(f"before {told}")
         found = function(*given, **named)
-        passed(f"after {name}")
+        passed(f"after {told}")
         return found
 
     return called
