@@ -19,9 +19,16 @@ log = logging.getLogger("hedgerow")
 _LOOK_SECONDS = 2.0
 
 
-async def renew(folder: FederationFolder, context: ssl.SSLContext, seconds: float = _LOOK_SECONDS) -> None:
-    """Show a new certificate as soon as there is one, and make it where the old one ends soon."""
-    shown = gateway_certificate(folder).stamp
+async def renew(
+    folder: FederationFolder,
+    context: ssl.SSLContext,
+    shown: tuple[int, ...],
+    seconds: float = _LOOK_SECONDS,
+) -> None:
+    """Show a new certificate as soon as there is one, and make it where the old one ends soon.
+
+    `shown` is the stamp of the one that the context has. It does not end.
+    """
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -42,8 +49,9 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    context = gateway_certificate(folder).context()
-    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context))]
+    certificate = gateway_certificate(folder)
+    stamp, context = certificate.stamp, certificate.context()
+    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context, stamp))]
     try:
         async with HttpServer(gateway, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
