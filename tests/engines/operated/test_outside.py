@@ -66,7 +66,10 @@ def test_flowers_own_program_starts_no_run_and_registers_no_node(real, devices, 
     control = Control(real.folder)
     nodes = control.nodes()
     app = Path(__file__).parents[1] / "tiny-app"
-    (tmp_path / "key.pub").write_text(public(ec.generate_private_key(ec.SECP384R1())))
+    form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    (tmp_path / "key.pub").write_bytes(
+        ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(*form)
+    )
     for arguments in (
         ["run", str(app), "there"],
         ["supernode", "register", str(tmp_path / "key.pub"), "there"],
@@ -179,15 +182,15 @@ def test_600_mb_from_strangers_take_less_than_20_mb_of_the_gateway(real, devices
     assert real.process("gateway") == gateway, "it has not been started again"
 
 
-def test_300_connections_that_say_nothing_hold_up_nobody(real, devices):
+def test_1000_connections_that_say_nothing_hold_up_no_device_and_take_little(real, devices):
     gateway = real.process("gateway")
     before = peak(gateway)
-    silent = [socket.create_connection(("127.0.0.1", real.port)) for _ in range(300)]
+    silent = [socket.create_connection(("127.0.0.1", real.port)) for _ in range(1000)]
     for each in silent[::2]:
         each.sendall(b"\x16\x03\x01")
-    assert ask(real, "/register", method="GET")[0] == 200
     rounds = real.rounds()
     real.wait(lambda: real.rounds() > rounds, "a round meanwhile", 300)
     for each in silent:
         each.close()
-    assert peak(gateway) - before < 60
+    assert ask(real, "/register", method="GET")[0] == 200
+    assert peak(gateway) - before < 120, "without a limit for strangers it is 300 MB"

@@ -69,9 +69,8 @@ def test_a_trace_of_each_round_goes_to_the_operators_endpoint_and_names_no_devic
 
 def test_without_an_endpoint_nothing_of_opentelemetry_is_even_loaded(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from hedgerow.experiments.runs.store import RunFolder;"
-        "from hedgerow.experiments.runs.traced import traced\n"
-        "with traced(RunFolder(Path())): print([m for m in sys.modules if 'opentelemetry' in m])"
+        "import sys; from hedgerow.experiments.runs.traced import traced\n"
+        "with traced(None): print([m for m in sys.modules if 'opentelemetry' in m])"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     done = subprocess.run(
