@@ -177,10 +177,7 @@ class HttpServer:
         finally:
             self._open -= 1
             self._strange -= not known
-            if writer is None:
-                plain.close()
-            else:
-                writer.transport.abort()
+            (plain.close if writer is None else writer.transport.abort)()
 
     async def _encrypted(self, plain: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The streams of a connection after TLS, as `asyncio.open_connection` makes them."""

@@ -11,10 +11,11 @@ from hedgerow.coordinator.folder import FederationFolder
 
 
 class Proxy:
-    """`sent` has the bytes of each connection from the device, as they were before TLS."""
+    """`sent` and `received` have a device's bytes of each connection, as they were before TLS."""
 
     def __init__(self, folder: FederationFolder, port: int) -> None:
-        self._port, self.sent, self.address = port, list[bytearray](), ""
+        self._port, self.address = port, ""
+        self.sent, self.received = list[bytearray](), list[bytearray]()
         self._outside = gateway_certificate(folder).context()
         self._inside = ssl.create_default_context(cafile=str(folder.path / "ca.pem"))
         self._ended = asyncio.Event()
@@ -29,11 +30,12 @@ class Proxy:
         self._ended.set()
 
     async def _serve(self, device: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        kept = bytearray()
+        kept, got = bytearray(), bytearray()
         self.sent.append(kept)
+        self.received.append(got)
         with suppress(OSError, asyncio.CancelledError):
             gateway, on = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._inside)
-            ways = (_pass(device, on, kept), _pass(gateway, back, bytearray()))
+            ways = (_pass(device, on, kept), _pass(gateway, back, got))
             await asyncio.wait([asyncio.create_task(way) for way in ways], return_when="FIRST_COMPLETED")
             on.transport.abort()
         back.transport.abort()
