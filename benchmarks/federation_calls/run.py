@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -49,6 +50,11 @@ def memory(pid: int) -> int:
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
 
 
+def size(headers: dict[str, str]) -> int:
+    """Bytes of these lines."""
+    return sum(len(f"{name}: {value}\r\n") for name, value in headers.items())
+
+
 def of_rounds(real: Coordinated) -> dict[str, Any]:
     """Calls and bytes of a node in a plain round, from a run that has ended."""
     made = []
@@ -73,8 +79,7 @@ def of_rounds(real: Coordinated) -> dict[str, Any]:
         "bytes_up_of_the_run": len(sent),
         "bytes_down_of_the_run": len(received),
         "rounds": ROUNDS,
-        "payload_bytes_up": sum(line["clients"]["kitchen"]["bytes_up"] for line in real.run.rounds())
-        / ROUNDS,
+        "payload_bytes_up": mean([line["clients"]["kitchen"]["bytes_up"] for line in real.run.rounds()]),
     }
 
 

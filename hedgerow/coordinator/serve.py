@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -41,6 +42,12 @@ async def renew(
             log.error("the certificate stays as it is: %s", error)
 
 
+def allow_connections() -> None:
+    """Let this process have as many open files, and so connections, as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(folder: FederationFolder, parent: int) -> None:
     """Serve a federation until the process is told to end, or its parent has ended."""
     settings = folder.settings
@@ -68,4 +75,5 @@ async def serve(folder: FederationFolder, parent: int) -> None:
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("hedgerow").setLevel(logging.INFO)
+    allow_connections()
     asyncio.run(serve(FederationFolder.open(Path(sys.argv[1])), int(sys.argv[2])))
