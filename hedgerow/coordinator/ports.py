@@ -19,3 +19,12 @@ def taken(port: int, host: str = LOOPBACK) -> bool:
             return True
     except OSError:
         return False
+
+
+def listening(host: str | None, port: int) -> socket.socket:
+    """A socket on a host's address, or on all of this machine's; raises `OSError`."""
+    both = host is None and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
+    found = socket.create_server((host or "", port), family=family, backlog=1024, dualstack_ipv6=both)
+    found.setblocking(False)
+    return found

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -20,9 +21,16 @@ log = logging.getLogger("hedgerow")
 _LOOK_SECONDS = 2.0
 
 
-async def renew(folder: FederationFolder, context: ssl.SSLContext, seconds: float = _LOOK_SECONDS) -> None:
-    """Show a new certificate as soon as there is one, and make it where the old one ends soon."""
-    shown = gateway_certificate(folder).stamp
+async def renew(
+    folder: FederationFolder,
+    context: ssl.SSLContext,
+    shown: tuple[int, ...],
+    seconds: float = _LOOK_SECONDS,
+) -> None:
+    """Show a new certificate as soon as there is one, and make it where the old one ends soon.
+
+    `shown` is the stamp of the one that the context has. It does not end.
+    """
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -35,6 +43,12 @@ async def renew(folder: FederationFolder, context: ssl.SSLContext, seconds: floa
             log.error("the certificate stays as it is: %s", error)
 
 
+def allow_connections() -> None:
+    """Let this process have as many open files, and so connections, as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(folder: FederationFolder, parent: int) -> None:
     """Serve a federation until the process is told to end, or its parent has ended."""
     settings = folder.settings
@@ -43,8 +57,9 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    context = gateway_certificate(folder).context()
-    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context))]
+    certificate = gateway_certificate(folder)
+    stamp, context = certificate.stamp, certificate.context()
+    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context, stamp))]
     try:
         async with HttpServer(gateway, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
@@ -62,4 +77,5 @@ async def serve(folder: FederationFolder, parent: int) -> None:
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("hedgerow").setLevel(logging.INFO)
+    allow_connections()
     asyncio.run(serve(FederationFolder.open(Path(sys.argv[1])), int(sys.argv[2])))

@@ -1,5 +1,6 @@
 """A federation with devices of our own that each have a file: nodes in threads, or as processes."""
 
+import json
 import re
 import signal
 import subprocess
@@ -38,17 +39,20 @@ clients = "all"
 per_client = true
 [server]
 min_clients = 3
-deadline = 20.0
+deadline = 30.0
 """
 POLICY = "masked_only = false\nmin_clients = 3\ncorrupt = 0.0\nevaluate = true\nstatistics = true\n"
 
 
-def csv(file: Path, seed: int) -> Path:
-    """A table of 40 patients."""
+SHIFT, SCALE = np.array([50.0, 120.0]), np.array([10.0, 20.0])
+
+
+def table(file: Path, seed: int, row: tuple[str, str]) -> Path:
+    """A table of 40 patients, and one more."""
     random = np.random.default_rng(seed)
     rows = random.normal((50, 120), (20, 25), size=(40, 2)).round(1)
     lines = [f"{age},{pressure},{'yes' if age + pressure > 170 else 'no'}" for age, pressure in rows]
-    file.write_text("\n".join(["age,pressure,sick", *lines, ""]))
+    file.write_text("\n".join(["age,pressure,sick", *lines, f"{row[0]},{row[1]},yes", ""]))
     return file
 
 
@@ -60,6 +64,11 @@ class OwnDevice:
         self.kit, self.folder = kit or real.invite(name), real.home / f"device-{name}"
         self.policy = real.home / "policy.toml"
         self.policy.write_text(POLICY)
+
+    def through(self, address: str) -> None:
+        """Have it reach the gateway at another address."""
+        kit = json.loads(self.kit.read_text())
+        self.kit.write_text(json.dumps({**kit, "address": address}))
 
     def start(self) -> "OwnDevice":
         if not (self.folder / "device.json").exists():
