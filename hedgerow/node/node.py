@@ -15,9 +15,11 @@ from hedgerow.node.identities import take_register
 from hedgerow.node.outbox import Outbox, Pending
 from hedgerow.node.reply import reply_to
 from hedgerow.node.responder import Responder, reason_of
+from hedgerow.recipe.announcement import RECORD
 from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
+from hedgerow.wire.bundle import READS, opened
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
@@ -30,7 +32,7 @@ _ATTEMPTS = 5
 
 
 class Stopped(BaseException):
-    """The process is asked to end while it works."""
+    """The process is asked to end while it works, or waits."""
 
 
 @final
@@ -49,13 +51,13 @@ class Node:
         self._outbox = Outbox(device.folder / "outbox")
         self._responder = Responder(device, self._outbox)
         self._stop, self._gone = threading.Event(), threading.Event()
-        self._working, self._failed = False, 0
+        self._interruptible, self._failed = False, 0
         self._said, self._register_until = "", 0.0
 
     def stop(self) -> None:
         """End as soon as the server can be told; what is being worked on is done again the next time."""
         self._stop.set()
-        if self._working:
+        if self._interruptible:
             raise Stopped
 
     def run(self) -> None:
@@ -134,7 +136,7 @@ class Node:
                 self._finish(fleet, come)
             last = time.monotonic()
             while not self._stop.is_set() and not gone.is_set():
-                if (pulled := fleet.pull()) is not None:
+                if (pulled := self._pulled(fleet)) is not None:
                     self._finish(fleet, self._outbox.receive(*pulled))
                     last = time.monotonic()
                 backoff.reset()
@@ -142,6 +144,17 @@ class Node:
                     self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
         finally:
             gone.set()
+
+    def _pulled(self, fleet: Fleet) -> tuple[Any, Any] | None:
+        """The next message; the server may wait for one, and the node may be stopped meanwhile.
+
+        What it is handed out just then is lost, as is whatever waits for a node that says goodbye.
+        """
+        self._interruptible = True
+        try:
+            return fleet.pull()
+        finally:
+            self._interruptible = False
 
     def _beat(self, node: int, gone: threading.Event) -> None:
         """Say that the node is there while it works, on a connection of its own."""
@@ -161,11 +174,11 @@ class Node:
         run = message.metadata.run_id
         try:
             if not come.made:
-                self._working = True
+                self._interruptible = True
                 try:
                     come = self._answered(fleet, message, come)
                 finally:
-                    self._working = False
+                    self._interruptible = False
             fleet.push(*reply_to(message, come, fleet.node, self._outbox), come.seconds)
             fleet.confirm(run, come.id)
         except Unreachable as error:
@@ -188,7 +201,8 @@ class Node:
             if len(tree.children) != 1:
                 raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
             (root,) = tree.children  # the message's own object says no more than its envelope
-            content = objects.unpack(root.object_id, fleet.fetch(about.run_id, root))
+            content = opened(objects.unpack(root.object_id, fleet.fetch(about.run_id, root)), RECORD)
+            come = replace(come, bundled=bool(content.get(RECORD, {}).get(READS)))
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")

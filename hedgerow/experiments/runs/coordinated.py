@@ -13,6 +13,8 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
+from hedgerow.coordinator.ringing import RingingGrid
+from hedgerow.coordinator.superlink import look_often_for_replies
 from hedgerow.experiments.config.device_recipe import one_experiment
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
@@ -36,13 +38,14 @@ def main(grid: Grid, context: Context) -> None:
     federation = FederationFolder.open(Path(str(context.run_config["federation"])))
     experiment = one_experiment(str(folder), load(folder))
     known = KnownKeys(federation)
+    look_often_for_replies()
 
     def joined() -> Mapping[int, str]:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    run_experiment(experiment, folder, grid=grid, options=options)
+    run_experiment(experiment, folder, grid=RingingGrid(grid, federation), options=options)
 
 
 def check_describable(experiment: Experiment) -> None:
