@@ -20,6 +20,7 @@ from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
+from hedgerow.server.refusals import refusals_in
 from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, loop
@@ -142,7 +143,7 @@ def run(
         if held is not None and record:
             recorder = Recorder(held.path / RECORDINGS, split.shared, seed)
             recorder.begin(state)
-        roster = Roster(options.joined)
+        roster = Roster(options.joined, refusals_in(held.path) if held else lambda refusals: None)
         roster.wait(grid, options.min_clients)
         results = loop(
             grid, strategy, state, layout, options,

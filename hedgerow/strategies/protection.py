@@ -2,15 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import MOST_CLIENTS
 from hedgerow.strategies.conditions import Condition, excludes, needs
 from hedgerow.strategies.release import Noise, ServerClip
-
-if TYPE_CHECKING:
-    from hedgerow.strategies.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,12 @@ class Protection:
     secure: SecureAggregation | None = None
     server_clip: ServerClip | None = None
     noise: Noise | None = None
+
+    @property
+    def least_left(self) -> float:
+        """The share of the smallest cohort that a mask needs for a sum; 0 without one."""
+        secure = self.secure
+        return 0.0 if secure is None else secure.plan(secure.min_clients).survivors / secure.min_clients
 
     @property
     def traits(self) -> frozenset[str]:
@@ -73,13 +75,6 @@ _SUMMED = needs(
 )
 
 
-def _left(strategy: "Strategy") -> float:
-    """The share of the smallest cohort that a mask needs for a sum."""
-    secure = strategy.pipeline.protection.secure
-    assert secure is not None
-    return secure.plan(secure.min_clients).survivors / secure.min_clients
-
-
 _MASKED = (
     needs(
         "whole numbers",
@@ -103,7 +98,9 @@ _MASKED = (
         " their sum; leave it out",
     ),
     Condition(
-        lambda strategy: "quorum" in strategy.traits and strategy.quorum < _left(strategy),
+        lambda strategy: (
+            "quorum" in strategy.traits and strategy.quorum < strategy.pipeline.protection.least_left
+        ),
         "the quorum of {name} is less than {pipeline.name} needs for a sum anyway, so that it decides"
         " nothing; leave it out, or give a larger one",
     ),
