@@ -18,6 +18,7 @@ from hedgerow.server.arguments import check_grid, check_parts, check_run, check_
 from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
+from hedgerow.server.inflating import largest_reply, read_safely
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
 from hedgerow.server.refusals import refusals_in
@@ -126,7 +127,8 @@ def run(
 ) -> Generator[RoundResult, None, None]:
     """What `train` does, with options that are checked."""
     split = strategy.split(layout)
-    with nullcontext() if folder is None else hold(folder) as held:
+    holding = nullcontext() if folder is None else hold(folder)
+    with read_safely(grid, largest_reply(layout)), holding as held:
         constants = Constants()
         saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds)
         loaded = saves.load()

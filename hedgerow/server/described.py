@@ -28,6 +28,11 @@ class DescribedGrid(Grid):
         self._whole = filled(ConfigRecord(), announcement.whole())
         self._short = filled(ConfigRecord(), announcement.short())
 
+    @property
+    def within(self) -> Grid:
+        """The grid that it is around."""
+        return self._grid
+
     def set_run(self, run: Run) -> None:
         """Of the grid within."""
         self._grid.set_run(run)

@@ -34,10 +34,10 @@ def read_safely(grid: object, largest: int) -> Iterator[None]:
     """Have a grid of Flower's make an error of a reply that it cannot read; others are left as they are.
 
     Args:
-        grid: whose module is looked at.
+        grid: whose module is looked at, or that of the one within it.
         largest: bytes of a reply, once its arrays are put together.
     """
-    module = sys.modules[type(grid).__module__]
+    module = sys.modules[type(getattr(grid, "within", grid)).__module__]
     before = getattr(module, INFLATE, None)
     if before is None:
         yield

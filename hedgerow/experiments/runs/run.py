@@ -23,7 +23,6 @@ from hedgerow.server.app import train
 from hedgerow.server.checkpoint import begun
 from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
-from hedgerow.server.inflating import largest_reply, read_safely
 from hedgerow.spans import span
 from hedgerow.types import RoundResult, RunOptions, Samples
 from hedgerow.types.options import IDENTITY, Simulating, options_for
@@ -141,22 +140,21 @@ def _served(
         timeout=server.deadline, over_select=server.over_select, retry=server.retry,
         min_clients=clients_meant(experiment),
     )  # fmt: skip
-    with read_safely(grid, largest_reply(trainer.layout)):
-        yield from train(
-            DescribedGrid(grid, announced),
-            experiment.strategy(),
-            start_of(trainer, initial, experiment.seed),
-            trainer.layout,
-            num_rounds=experiment.rounds,
-            seed=experiment.seed,
-            folder=held,
-            contents=contents_of(experiment.task(), None, test, experiment.initial, run=identity),
-            evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
-            evaluate_every=experiment.evaluation.every,
-            options=here,
-            client_evaluation=plan,
-            record=experiment.run.record,
-        )
+    return train(
+        DescribedGrid(grid, announced),
+        experiment.strategy(),
+        start_of(trainer, initial, experiment.seed),
+        trainer.layout,
+        num_rounds=experiment.rounds,
+        seed=experiment.seed,
+        folder=held,
+        contents=contents_of(experiment.task(), None, test, experiment.initial, run=identity),
+        evaluate=None if test is None else lambda model: trainer.evaluate(model, test),
+        evaluate_every=experiment.evaluation.every,
+        options=here,
+        client_evaluation=plan,
+        record=experiment.run.record,
+    )
 
 
 def _measured_on(experiment: Experiment, test: Samples | None) -> Samples | None:
