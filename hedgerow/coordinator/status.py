@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hedgerow.coordinator import processes
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.presence import gathering, online
 from hedgerow.coordinator.readmission import devices_aside
 from hedgerow.coordinator.register import FIRST_USE, served
 from hedgerow.locks import Holder, holder_of
+from hedgerow.promotion.shelf import Shelf, ShelfError
 from hedgerow.server.refusals import refusals_of
 
 Row = dict[str, Any]
@@ -53,8 +54,25 @@ def status_of(folder: FederationFolder) -> Row:
         "register": {
             "trust": register.trust, "version": register.version, "administrator": register.administrator,
         },
+        "promoted": _promoted(folder),
         "devices": device_rows(folder),
         "refusals": dict(refusals_of(Path(job["run"]))) if runs and job.get("run") else {},
+    }  # fmt: skip
+
+
+def _promoted(folder: FederationFolder) -> Row | None:
+    """The model that stands; `None` before the first."""
+    try:
+        found = Shelf(folder.path).current()
+    except ShelfError as error:
+        raise FederationError(str(error)) from error
+    if found is None:
+        return None
+    lineage = found.lineage
+    return {
+        "model": found.model, "time": found.time, "rule": found.rule["rule"], "recipe": lineage.recipe,
+        "round": lineage.round, "trust": lineage.trust, "privacy": lineage.told_privacy(),
+        "metrics": dict(lineage.metrics),
     }  # fmt: skip
 
 
@@ -72,6 +90,8 @@ def told(status: Mapping[str, Any]) -> list[str]:
             f"set aside after bad replies, and asked no more: {', '.join(aside)}"
             " (hedgerow devices --readmit NAME)"
         )
+    if model := status["promoted"]:
+        lines.append(f"promoted: {model['model'][:16]}, round {model['round']} of {model['recipe']}")
     if register["trust"] == FIRST_USE:
         lines.append(
             "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"

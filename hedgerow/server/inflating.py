@@ -37,7 +37,9 @@ def read_safely(grid: object, largest: int) -> Iterator[None]:
         grid: whose module is looked at, or that of the one within it.
         largest: bytes of a reply, once its arrays are put together.
     """
-    module = sys.modules[type(getattr(grid, "within", grid)).__module__]
+    while (inner := getattr(grid, "within", None)) is not None:
+        grid = inner
+    module = sys.modules[type(grid).__module__]
     before = getattr(module, INFLATE, None)
     if before is None:
         yield

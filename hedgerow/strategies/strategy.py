@@ -10,6 +10,7 @@ from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.conditions import Condition, needs
 from hedgerow.strategies.origin import Origin
+from hedgerow.strategies.personal import patterns_of, split_of
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import STEPS, Transform
 from hedgerow.strategies.release import NoisyAggregation
@@ -17,7 +18,7 @@ from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import Layout, LocalTraining
-from hedgerow.types.split import Split, patterns_of, split_of
+from hedgerow.types.split import Split
 
 _BUDGET = needs(
     "noise",
@@ -42,7 +43,7 @@ class Strategy:
         pipeline: how its delta is sent.
         aggregate: how deltas become one.
         server_update: how the model moves.
-        quorum: smallest share of the cohort that must count; under it the
+        quorum: smallest fraction of the cohort that must count; under it the
             round fails and the model stays as it was.
         max_weight: a reply with a larger weight is dropped; `None` for no bound
             but the largest weight that the pipeline gives.
@@ -120,6 +121,11 @@ class Strategy:
     def private(self) -> bool:
         """Whether its rounds are differentially private."""
         return self.pipeline.protection.noise is not None
+
+    @property
+    def protected(self) -> bool:
+        """Whether nothing may be told of one client: it masks, or adds noise for clients or samples."""
+        return self.pipeline.sum_only or self.private or self.local.sample_noise > 0
 
     @property
     def release(self) -> NoisyAggregation:

@@ -81,7 +81,7 @@ class RunOptions:
             `None` waits for ever.
         min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
-        over_select: on a grid, ask so many clients more, as a share of the cohort; the first replies
+        over_select: on a grid, ask so many clients more, as a fraction of the cohort; the first replies
             count, as many as the cohort has clients, and the others are too late. Only where updates
             are in the clear and nothing is private.
         retry: on a grid, ask for a round again so often where too few clients count, before it has

@@ -25,10 +25,10 @@ PRIVATE = Strategy(
     pipeline=chain(clip(1.0), gaussian_noise(1.0)), sampling=poisson(20, population=100), budget=BUDGET
 )
 BY_CLIENTS = "distributed_noise(2.0, 1.0, 0.001953125, 30)"
-ON_LATTICE = f"lattice(0.001953125, 1.0), {BY_CLIENTS}"
+ROUNDED = f"randomized_round(0.001953125, 1.0), {BY_CLIENTS}"
 MASKED = Strategy(pipeline=parse_pipeline("chain(clip(1.0), quantize(8, range=0.1), mask())"))
 TAKING_TURNS = replace(
-    PRIVATE, sampling=cyclic(30, population=90), pipeline=parse_pipeline(f"chain(clip(1.0), {ON_LATTICE})")
+    PRIVATE, sampling=cyclic(30, population=90), pipeline=parse_pipeline(f"chain(clip(1.0), {ROUNDED})")
 )
 
 
@@ -82,12 +82,12 @@ BROKEN = {
     ),
     "noise of clients on chosen values": (
         TAKING_TURNS,
-        piped(f"chain(clip(1.0), top_k(0.5), {ON_LATTICE})"),
+        piped(f"chain(clip(1.0), top_k(0.5), {ROUNDED})"),
         "which values a client chose",
     ),
     "noise of clients and a norm that adapts": (
         TAKING_TURNS,
-        piped(f"chain(adaptive_clip(1.0), {ON_LATTICE})"),
+        piped(f"chain(adaptive_clip(1.0), {ROUNDED})"),
         "which nobody must see",
     ),
     "bands wider than turns": (

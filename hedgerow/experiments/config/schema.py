@@ -181,7 +181,7 @@ class Experiment(Section):
         return task_of(facts.task, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
-        """Who holds a share of the simulated clients; `None` where nobody does."""
+        """Who holds some of the simulated clients; `None` where nobody does."""
         from hedgerow.simulation.attacks.adversary import Adversary
         from hedgerow.simulation.attacks.registry import ATTACKS
 
