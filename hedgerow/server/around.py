@@ -13,6 +13,11 @@ class GridAround(Grid):
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
 
+    @property
+    def within(self) -> Grid:
+        """The grid that it is around."""
+        return self._grid
+
     def set_run(self, run: Run) -> None:
         """Of the grid within."""
         self._grid.set_run(run)
