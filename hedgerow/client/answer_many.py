@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from hedgerow.client.answer import in_the_clear
-from hedgerow.client.capabilities import trains_many
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
+from hedgerow.client.data import client_samples
 from hedgerow.spans import spanned
 from hedgerow.types import Samples, Vector
 from hedgerow.wire.content import Content
@@ -25,19 +25,20 @@ def answer_many(
         `(position, answer)` for each client, in any order: its reply, or with a
         mask the message that holds the sum's part; an exception where the client failed.
     """
-    trainer, strategy, masked = config.trainer, config.strategy, config.strategy.pipeline.sum_only
-    assert trains_many(trainer)
+    trainer, strategy, masked = config.many, config.strategy, config.strategy.pipeline.sum_only
+    assert trainer is not None
     turns: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
     samples: list[tuple[str, Samples]] = []
     for position, client in enumerate(clients):
         try:
-            turn = ClientRound(config, client(), request)
-            name, own = turn.client, turn.samples()
+            here = client()
+            turn, name = ClientRound(config, here, request), here.name
+            own = client_samples(name, here.samples)
             if name in turns:
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-            if correction := turn.correction():
-                corrections[name] = correction["correction"]
+            if config.corrections:
+                corrections[name] = turn.correction()["correction"]
         except Exception as error:  # what the data's loader raises: that client's, and not the others'
             yield position, error
             continue

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from hedgerow import checks
@@ -106,7 +106,7 @@ class CohortTrainer:
         )  # fmt: skip
         return make, ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
         return self._inner.supports | {"many", "choice"}

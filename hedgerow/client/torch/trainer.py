@@ -4,7 +4,7 @@
 """
 
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
-from hedgerow.client.torch.explained import explained, total_of
+from hedgerow.client.torch.explained import OF_USERS, explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
@@ -31,6 +31,7 @@ from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 from hedgerow.types.training import Diverged
 
+_AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
 _IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
 _SUPPORTS = frozenset({"adam", "clip_gradient", "correction", "momentum", "proximal", "weight_decay"})
@@ -108,7 +109,7 @@ class TorchTrainer:
         )
         return make, ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """Every choice of `LocalTraining` (`"opacus"` where it is installed), and a correction.
 
@@ -245,11 +246,13 @@ class TorchTrainer:
             for first in range(0, len(data), self._evaluation_batch):
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
                 x, y = self._batches.take(data, index)
-                with explained("evaluation", x, y):
+                try:
                     outputs = self._net.module(x)
                     totals["loss"] += self._scalar_loss(outputs, y).item() * len(index)
                     for name, metric in self._task.measures.items():
                         totals[name] += total_of(name, metric(outputs, y), len(index))
+                except OF_USERS as error:
+                    raise explained(error, "evaluation", x, y) from error
         return {name: total / len(data) for name, total in totals.items()}
 
     def _way(self, data: Samples, local: LocalTraining, who: str) -> Way:
@@ -266,18 +269,20 @@ class TorchTrainer:
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
-            with explained(who, x, y):
+            try:
                 if way is not None:
                     loss, gradients = way.gradients(x, y, local.clip_samples)
                 else:
                     loss, gradients = self._gradients(x, y)
+            except OF_USERS as error:
+                raise explained(error, who, x, y) from error
             step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
-        with self._net.lone_sample() if len(x) == 1 else nullcontext():
+        with self._net.lone_sample() if len(x) == 1 else _AS_IT_IS:
             loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 
