@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from hedgerow.client.capabilities import trains_many
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
+from hedgerow.client.data import client_samples
 from hedgerow.spans import spanned
 from hedgerow.types import FailedFit, Fit, Samples, Vector
 from hedgerow.wire.messages import TrainRequest
@@ -30,19 +30,20 @@ def answer_many(
         For each client, in any order, its position and a function that gives its
         answer, or raises why it failed.
     """
-    trainer, strategy = config.trainer, config.strategy
-    assert trains_many(trainer)
+    trainer, strategy = config.many, config.strategy
+    assert trainer is not None
     client_rounds: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
     samples: list[tuple[str, Samples]] = []
     for position, client in enumerate(clients):
         try:
-            client_round = ClientRound(config, client(), request)
-            name, own = client_round.client, client_round.samples()
+            here = client()
+            client_round, name = ClientRound(config, here, request), here.name
+            own = client_samples(name, here.samples)
             if name in client_rounds:
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-            if correction := client_round.correction():
-                corrections[name] = correction["correction"]
+            if config.corrections:
+                corrections[name] = client_round.correction()["correction"]
         except Exception as error:  # what the data's loader raises: that client's, and not the others'
             yield position, FailedFit(error).or_raise
             continue

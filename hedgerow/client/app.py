@@ -23,7 +23,7 @@ from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_st
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Trainer, check_learner
+from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.client.trainers import given_trainer, trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
@@ -173,14 +173,20 @@ class FederatedClient(ClientApp):
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
-        if not chooses(self._trainer):
+        if self._chooser is None:
             return _SEVERAL
-        return 1 if self._trainer.choice is None else self._trainer.choice.batch_clients
+        return 1 if self._chooser.choice is None else self._chooser.choice.batch_clients
 
     @property
     def splittable(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.splittable
+        choice = None if self._chooser is None else self._chooser.choice
+        return choice is not None and choice.splittable
+
+    @cached_property
+    def _chooser(self) -> Chooses | None:
+        """The trainer, where it chooses how it trains: looked at once, for it is asked for in every round."""
+        return self._trainer if chooses(self._trainer) else None
 
     @cached_property
     def _trains_many(self) -> bool:
@@ -201,8 +207,8 @@ class FederatedClient(ClientApp):
         Returns:
             Whether it was chosen now. The global generators are left as they were.
         """
-        trainer = self._trainer
-        if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
+        trainer = self._chooser
+        if trainer is None or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._config, from_flower(message.content))
         with generators.undisturbed():

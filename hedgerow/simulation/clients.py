@@ -94,7 +94,7 @@ class Clients:
         return bool(
             app.autotune(
                 self._message(request, nodes[0]),
-                lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
+                lambda: [self._context(node - FIRST_NODE_ID) for node in some],
             )
         )
 
@@ -166,7 +166,7 @@ class Clients:
     ) -> Iterator[tuple[int, Any, RecordDict]]:
         app: Any = self.app
         try:
-            before = [states.get(node) or RecordDict() for node in nodes]
+            before = [states.get(node) for node in nodes]
             contexts = [
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
@@ -177,7 +177,8 @@ class Clients:
                         reply = answer()
                     except Exception as error:  # that client's
                         if self.memory_limit is None or not ran_out_of_memory(error):
-                            yield position, self._failed(messages[position], error), before[position]
+                            state = before[position] or RecordDict()
+                            yield position, self._failed(messages[position], error), state
                         continue
                     if isinstance(reply, Message):
                         _check_reply(reply, messages[position])
@@ -207,13 +208,14 @@ class Clients:
             message_type=request.message_type, group_id=request.group_id,
         )  # fmt: skip
 
-    def _context(self, partition: int, state: RecordDict) -> Context:
+    def _context(self, partition: int, state: RecordDict | None = None) -> Context:
+        """A client's own copy of its state, and what it is told; `None` is a client that has none yet."""
         extra = self.node_config(partition) if self.node_config else {}
         return Context(
             run_id=self.run_id,
             node_id=FIRST_NODE_ID + partition,
             node_config={"partition-id": partition, "num-partitions": self.number, **extra},
-            state=copied(state),
+            state=RecordDict() if state is None else copied(state),
             run_config=dict(self.run_config),
         )
 

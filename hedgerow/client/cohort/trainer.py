@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,7 @@ class CohortTrainer:
         )  # fmt: skip
         return make, ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
         return self._inner.supports | {"many", "choice"}

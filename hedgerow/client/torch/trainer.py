@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
-from hedgerow.client.torch.explained import explained, total_of
+from hedgerow.client.torch.explained import OF_USERS, explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
@@ -30,6 +30,7 @@ from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 from hedgerow.types.training import Diverged
 
+_AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
 _IN_FLOAT32 = {"clip_samples", "sample_noise"}
 _SUPPORTS = {"adam", "clip_gradient", "correction", "momentum", "outputs", "proximal", "weight_decay"}
@@ -103,7 +104,7 @@ class TorchTrainer:
         )  # fmt: skip
         return make, ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """Every choice of `LocalTraining` (`"opacus"` where it is installed), and a correction.
 
@@ -235,11 +236,13 @@ class TorchTrainer:
         self.check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
         for x, y in self._evaluated(model, data):
-            with explained("evaluation", x, y):
+            try:
                 outputs = self._net.module(x)
                 totals["loss"] += self._scalar_loss(outputs, y).item() * len(x)
                 for name, metric in self._task.measures.items():
                     totals[name] += total_of(name, metric(outputs, y), len(x))
+            except OF_USERS as error:
+                raise explained(error, "evaluation", x, y) from error
         return {name: total / len(data) for name, total in totals.items()}
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
@@ -271,18 +274,20 @@ class TorchTrainer:
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
-            with explained(who, x, y):
+            try:
                 if way is not None:
                     loss, gradients = way.gradients(x, y, local.clip_samples)
                 else:
                     loss, gradients = self._gradients(x, y)
+            except OF_USERS as error:
+                raise explained(error, who, x, y) from error
             step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
-        with self._net.lone_sample() if len(x) == 1 else nullcontext():
+        with self._net.lone_sample() if len(x) == 1 else _AS_IT_IS:
             loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 
