@@ -103,10 +103,10 @@ class Clients:
 
         What the client is given is its own copy; what it gives may still be in its hands.
         """
-        with self._generators():
+        with self.generators():
             return self._answer(message, state)
 
-    def _generators(self) -> AbstractContextManager[None]:
+    def generators(self) -> AbstractContextManager[None]:
         """The global generators, for clients: whoever runs them has his own back afterwards."""
         return generators.lent() if getattr(self.app, "seeds", False) else generators.undisturbed()
 
@@ -151,7 +151,7 @@ class Clients:
     ) -> Iterator[tuple[int, Any, RecordDict]]:
         """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
         left = dict.fromkeys(range(len(nodes)))
-        with self._generators():
+        with self.generators():
             if self.batch_clients(request.message_type) > 1:
                 for position, reply, state in self._answer_together(request, nodes, states):
                     if position in left:
