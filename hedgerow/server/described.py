@@ -5,14 +5,14 @@ from typing import final
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
+from hedgerow.grids import GridAround
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announcement
 from hedgerow.records import filled
 
 
 @final
-class DescribedGrid(Grid):
+class DescribedGrid(GridAround):
     """Puts `hedgerow.description` into every message, whole where its receiver may not know it.
 
     A device that answers that it does not know the description gets the same message once more, with
@@ -24,41 +24,13 @@ class DescribedGrid(Grid):
     """
 
     def __init__(self, grid: Grid, announcement: Announcement) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._whole = filled(ConfigRecord(), announcement.whole())
         self._short = filled(ConfigRecord(), announcement.short())
-
-    def set_run(self, run: Run) -> None:
-        """Of the grid within."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Of the grid within."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Of the grid within."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> list[int]:
-        """Of the grid within."""
-        return list(self._grid.get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, each with what it says of the run; their ids, in order."""
         return self._push(list(messages))
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that have come."""
-        return self._grid.pull_messages(message_ids)
 
     def again(self, message: Message, reply: Message) -> str:
         """Send a message anew, with the whole description, if that is what its receiver asks for.
