@@ -130,7 +130,7 @@ class ClientRound:
         return self.here.name
 
     def samples(self) -> Samples:
-        """The client's; raises `ValueError` where it has none."""
+        """The client's samples; raises `ValueError` where it has none."""
         return client_samples(self.client, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:

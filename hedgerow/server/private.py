@@ -145,7 +145,7 @@ class PrivateRounds:
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """As the inner one."""
+        """The cohort that the inner round has announced for this round; `None` where it has not."""
         return self.inner.announced(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:

@@ -141,8 +141,10 @@ def status(federation: FederationOption = FEDERATION, json: JsonOption = False) 
 
 
 def logs(
-    process: Annotated[str, typer.Argument(metavar="[superlink|gateway|page]", help="Whose.")] = "superlink",
-    lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
+    process: Annotated[
+        str, typer.Argument(metavar="[superlink|gateway|page]", help="Of which.")
+    ] = "superlink",
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
     """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""

@@ -211,8 +211,8 @@ class ServerConfig(Section):
         deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
             where it is left out.
         min_clients: that must be there before the first round; all of the experiment's where it is left out.
-        over_select: ask so many more, as a fraction of the cohort; the first replies count.
-        retry: ask for a round again so often where too few count.
+        over_select: the extra clients to ask, as a fraction of the cohort; the first replies count.
+        retry: how many times a round in which too few clients count is repeated.
     """
 
     deadline: Positive | None = None
