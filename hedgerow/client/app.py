@@ -261,7 +261,7 @@ class FederatedClient(ClientApp):
             return Message(to_flower(answer), reply_to=message)
 
     def _client(self, context: Context) -> LocalClient:
-        """The client that a node is."""
+        """The client behind a node."""
         # The data need not be loaded to know a name that is given.
         given = context.node_config.get("client-name")
         name = str(given) if given else client_name(context.node_config, self._data.names)

@@ -145,7 +145,7 @@ class ClientRound:
         return self.here.name
 
     def samples(self) -> Samples:
-        """The client's; raises `ValueError` where it has none."""
+        """The client's samples; raises `ValueError` where it has none."""
         return client_samples(self.here.name, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:

@@ -77,7 +77,7 @@ def kept_constants(store: StateStore) -> KeptConstants:
 
 @final
 class InFolder:
-    """In files, a folder's two newest, that only their owner can read."""
+    """Keeps the two newest in a folder, in files that only their owner can read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

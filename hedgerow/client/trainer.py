@@ -139,12 +139,12 @@ class Way(Protocol):
 
     @property
     def method(self) -> str:
-        """In a word."""
+        """How, in a word: `"loop"` or `"batch"`."""
         ...
 
     @property
     def why(self) -> str:
-        """For a person."""
+        """Why so, for a person."""
         ...
 
     @property

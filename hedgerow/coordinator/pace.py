@@ -39,7 +39,7 @@ class Pace:
         self._last = self._clock()
 
     def seconds(self, devices: int) -> float:
-        """Until a device of so many should pull again."""
+        """How long each of `devices` devices should wait before it pulls again."""
         idle = self._clock() - self._last - _LIVELY_SECONDS
         part = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
         return max(_QUICK + part * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)

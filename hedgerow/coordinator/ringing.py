@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from hedgerow.coordinator.bell import ring
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.server.around import GridAround
+from hedgerow.grids import GridAround
 
 
 @final
@@ -22,6 +22,6 @@ class RingingGrid(GridAround):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, and ring for their receivers; their ids, in order."""
         sent = list(messages)
-        ids = super().push_messages(sent)
+        ids = list(super().push_messages(sent))
         ring(self._folder, (message.metadata.dst_node_id for message in sent))
         return ids

@@ -57,7 +57,7 @@ class Backoff:
         self._random = secrets.SystemRandom()
 
     def seconds(self, least: float = 0.0) -> float:
-        """Of the next wait; at least so many."""
+        """How long to wait next; at least `least`."""
         upto, self._next = self._next, min(2 * self._next, self._longest)
         return max(least, self._random.uniform(upto / 2, upto))
 

@@ -52,7 +52,7 @@ class Announcement:
 
     @classmethod
     def of(cls, description: Mapping[str, Any], *, run: str, version: str) -> Self:
-        """Of a description that JSON can hold."""
+        """The announcement of a description that JSON can hold."""
         return cls(json.dumps(description, sort_keys=True, separators=(",", ":")), run, version)
 
     @property

@@ -7,9 +7,9 @@ from typing import final
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from hedgerow.grids import GridAround
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announcement
 from hedgerow.records import filled, from_flower, to_flower
-from hedgerow.server.around import GridAround
 from hedgerow.types import PayloadError
 from hedgerow.wire.bundle import CONTENT, MOST, unbundled
 from hedgerow.wire.bundle import NAME as BUNDLE

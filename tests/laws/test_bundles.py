@@ -10,9 +10,9 @@ from flwr.app.message.message import make_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hedgerow.grids import GridAround
 from hedgerow.recipe.announcement import RECORD, Announcement
 from hedgerow.records import from_flower, to_flower
-from hedgerow.server.around import GridAround
 from hedgerow.server.described import DescribedGrid
 from hedgerow.types import PayloadError
 from hedgerow.wire.arrays import pack_arrays

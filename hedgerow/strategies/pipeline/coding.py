@@ -1,4 +1,4 @@
-"""A pipeline at work: a delta is encoded on the client and decoded, once checked, on the server."""
+"""Run a pipeline: a delta is encoded on the client, and checked and decoded on the server."""
 
 from math import isfinite
 

@@ -76,7 +76,7 @@ class Transform:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What the step is, by name, for the conditions of other parts."""
+        """The step's traits, which the conditions of other parts name."""
         own = [name for name in ("summable", "stateful") if getattr(self, name)]
         return frozenset(self.kinds) | self.protection.traits | frozenset(own)
 
