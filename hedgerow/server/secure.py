@@ -117,10 +117,10 @@ def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Convers
 
     def masked(name: str, reply: Content) -> None:
         vector = read_vector(unpack_vector(reply), shape)
-        told = decode(Masked, unpack_stage(reply))
+        sent = decode(Masked, unpack_stage(reply))
         with span("aggregate"):
-            round_.add_masked(name, told, vector)
-        for sender in told.complaints[: len(setup.members)]:
+            round_.add_masked(name, sent, vector)
+        for sender in sent.complaints[: len(setup.members)]:
             log.warning("client %s says that the shares of client %s do not hold", name, said(sender))
 
     talk.stage(

@@ -69,7 +69,7 @@ def test_another_version_takes_no_part_and_the_operator_is_told_by_name(tmp_path
     assert "install the server's" in refusals_of(tmp_path)[OTHER]
     status = {
         "register": {"trust": "first-use"}, "processes": {}, "runs": True, "federation": "f", "address": "a",
-        "run": None, "gathering": "", "devices": [], "refusals": refusals_of(tmp_path),
+        "run": None, "gathering": "", "devices": [], "promoted": None, "refusals": refusals_of(tmp_path),
     }  # fmt: skip
     assert any(line.startswith(f"{OTHER} takes no part: it failed: OtherVersion") for line in told(status))
     (tmp_path / "config.toml").write_text("rounds = 2\n")

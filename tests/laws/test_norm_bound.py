@@ -14,7 +14,7 @@ from hedgerow.server.replay import replay
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies.norms import BLOCK, square_sum
-from hedgerow.types import Fit, Model, ServerState, Tensor
+from hedgerow.types import Fit, Model, Tensor
 from tests.support import LAYOUT, MeanTrainer, clients
 
 DATA = clients(6)
@@ -151,8 +151,3 @@ def test_squares_are_added_in_the_order_that_is_written_down(size):
     for place in places:
         total += place
     assert square_sum(values) == total
-
-
-def test_a_state_of_before_has_no_norms_and_no_strikes():
-    state = ServerState(0, MeanTrainer().initial(0))
-    assert (state.norms, state.strikes) == ({}, {})

@@ -1,6 +1,7 @@
 """Five rounds of four devices, one of which sends one kind of bad reply, and how far that moves the model."""
 
 from dataclasses import dataclass
+from functools import cache
 from unittest.mock import patch
 
 import numpy as np
@@ -91,16 +92,18 @@ def honest(reply: Reply) -> None:
     """Nothing is changed."""
 
 
-def silent(reply: Reply) -> None:
-    reply.copies = 0
-
-
-def damage(found: Run, three: Run) -> float:
+def damage(found: Run, without: Run) -> float:
     """How far the model is from that of the honest three, as a share of the way that one has come."""
-    way = np.linalg.norm(three.model - TRAINER.initial(0).parameters)
-    return float(np.linalg.norm(found.model - three.model) / way)
+    way = np.linalg.norm(without.model - TRAINER.initial(0).parameters)
+    return float(np.linalg.norm(found.model - without.model) / way)
+
+
+@cache
+def three(pipeline: str) -> Run:
+    """The honest three by themselves."""
+    return run(honest, pipeline, Heaps().names[:3])
 
 
 def of_kind(kind: Kind, **parts) -> tuple[Run, Run]:
     """The run with the bad replies, and that of the honest three."""
-    return run(kind.edit, kind.pipeline, **parts), run(honest, kind.pipeline, Heaps().names[:3], **parts)
+    return run(kind.edit, kind.pipeline, **parts), three(kind.pipeline)

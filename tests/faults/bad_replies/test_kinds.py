@@ -11,7 +11,7 @@ from hedgerow.simulation.flower import task_identity
 from tests.faults.bad_replies import runs
 from tests.faults.bad_replies.kinds import KINDS, LIE
 from tests.faults.bad_replies.objects import OBJECTS
-from tests.faults.bad_replies.table import row, rows
+from tests.faults.bad_replies.table import row
 
 PAGE = Path(__file__).parents[3] / "docs" / "bad-replies.md"
 
@@ -87,7 +87,3 @@ def test_the_page_says_of_each_kind_what_was_measured():
         ]
         assert mine.split(" | ")[1] == theirs.split(" | ")[1]
         assert figures[0] == pytest.approx(figures[1], abs=0.03)
-
-
-def test_rows_are_made_of_all_kinds():
-    assert len(rows(found)) == len(KINDS)
