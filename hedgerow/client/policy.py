@@ -57,7 +57,7 @@ class Policy:
             not, and models that it measures; `None` for no limit.
         models: it fetches the model that its coordinator has promoted.
         min_clients: smallest cohort that it is masked in.
-        corrupt: share of a cohort that may work with the server: thresholds and
+        corrupt: fraction of a cohort that may work with the server: thresholds and
             floors of a masked round must stand so many, or more.
         failure_bits: the chance that they do not is at most `2**-failure_bits`.
         client_noise: smallest noise multiplier of what clients add to a sum; 0 for none.
@@ -243,7 +243,7 @@ def _corrupt(asked: _Asked) -> str:
     secure, least = asked.strategy.pipeline.protection.secure, asked.policy.corrupt
     if secure is None or secure.corrupt >= least:
         return ""
-    return f"the run stands a corrupt share of {secure.corrupt:g}; it must stand {least:g}"
+    return f"the run stands a corrupt fraction of {secure.corrupt:g}; it must stand {least:g}"
 
 
 def _failure_bits(asked: _Asked) -> str:

@@ -33,7 +33,7 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
         "Secure aggregation: what a masked round must stand.",
         {
             "min_clients": "smallest cohort",
-            "corrupt": "share of a cohort that may work with the server",
+            "corrupt": "fraction of a cohort that may work with the server",
             "failure_bits": "the chance that it does not stand them is at most 2^-40",
         },
     ),

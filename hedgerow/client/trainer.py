@@ -148,12 +148,12 @@ class Way(Protocol):
         ...
 
     @property
-    def at_once(self) -> int:
+    def batch_clients(self) -> int:
         """How many are trained side by side; 1 for one after another."""
         ...
 
     @property
-    def even(self) -> bool:
+    def splittable(self) -> bool:
         """Whether a client gets the same bits in any company, and all take about as long."""
         ...
 

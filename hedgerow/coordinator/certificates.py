@@ -29,19 +29,43 @@ class Certificate:
         """For a server that shows it: TLS 1.2 and newer; raises `FederationError`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.load(context)
+        return context
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Have new connections of a context see it; raises `FederationError`, and changes nothing then."""
         try:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise FederationError(
                 f"the certificate {self.certificate} with the key {self.key} cannot be used: {error}"
             ) from error
-        return context
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when one of the files does; empty where one is missing."""
+        try:
+            return tuple(part for file in (self.certificate, self.key)
+                         for part in (file.stat().st_mtime_ns, file.stat().st_ino))  # fmt: skip
+        except OSError:
+            return ()
+
+    @property
+    def ends(self) -> datetime.datetime:
+        """When it expires; raises `OSError` and `ValueError`."""
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
 
 
 def authority(folder: FederationFolder) -> Certificate:
-    """The federation's CA, made where it is missing. Its key never leaves the folder."""
+    """The federation's CA, made where it is missing. Its key never leaves the folder.
+
+    Raises:
+        FederationError: one is there and cannot be used; devices take no other.
+    """
     found = Certificate(folder.path / "ca.pem", folder.path / "ca.key")
-    if not found.certificate.is_file() or not found.key.is_file():
+    if found.certificate.exists():
+        _opened(found)
+    else:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"Hedgerow federation {folder.settings.federation}")
         made = (
@@ -54,6 +78,23 @@ def authority(folder: FederationFolder) -> Certificate:
     return found
 
 
+def _opened(authority: Certificate) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A CA's certificate and key; raises `FederationError` where one is not what it was."""
+    try:
+        certificate = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
+        certificate.verify_directly_issued_by(certificate)
+        key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+        if key.public_key() != certificate.public_key():
+            raise ValueError("they do not belong together")
+    except Exception as error:  # cryptography raises many kinds
+        raise FederationError(
+            f"{authority.certificate} and {authority.key.name} cannot be used: {error}; restore them from a"
+            " copy, for devices know the federation by them"
+        ) from error
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return certificate, key
+
+
 def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Certificate:
     """A certificate of the federation's CA for a server that is reached at these hosts.
 
@@ -61,12 +102,9 @@ def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Ce
     CA, or ends within 30 days.
     """
     found = Certificate(folder.path / f"{name}.pem", folder.path / f"{name}.key")
-    issuer = authority(folder)
-    signed_by = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
+    signed_by, signer = _opened(authority(folder))
     if _stands(found, signed_by, hosts):
         return found
-    signer = serialization.load_pem_private_key(issuer.key.read_bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     made = (
         _builder(_name(hosts[0]), signed_by.subject, key.public_key(), _DAYS)
@@ -84,12 +122,22 @@ def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Ce
 
 
 def gateway_certificate(folder: FederationFolder) -> Certificate:
-    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA."""
+    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA.
+
+    The latter is made anew where it is missing, for other hosts, or ends soon.
+    """
     settings = folder.settings
     if not settings.own_ca:
-        given = folder.read("certificate.json", {})
-        return Certificate(Path(given["certificate"]), Path(given["key"]))
+        return shown(folder)
     return certified(folder, "server", tuple(dict.fromkeys((settings.host, *LOOPBACK))))
+
+
+def shown(folder: FederationFolder) -> Certificate:
+    """Where the gateway's certificate lies; nothing is made."""
+    if folder.settings.own_ca:
+        return Certificate(folder.path / "server.pem", folder.path / "server.key")
+    given = folder.read("certificate.json", {})
+    return Certificate(Path(given["certificate"]), Path(given["key"]))
 
 
 def _stands(found: Certificate, issuer: x509.Certificate, hosts: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
 promotions.jsonl, models/   what was promoted, and the promoted models
-logs/             what each process says
+logs/             what each process says, and what happened (up.log)
 side-runs/        short Flower runs that were asked for
 presence.json     when the gateway heard of each device last
 processes.json    what `hedgerow up` has started
@@ -17,11 +17,13 @@ Nobody but its owner can look into it, and each file is written whole or not at 
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.sealed import check, seal
 
 DEFAULT_PORT = 8470
 _HOST = re.compile(r"[0-9A-Za-z.:_-]{1,253}")
@@ -42,6 +44,8 @@ class Settings:
         link_port: of the SuperLink, on this machine only.
         own_ca: whether devices know the gateway by the federation's own CA, and not by a public one.
         administrator: public key of who signs the register, 64 hex digits; empty before the first one.
+        lost_after: seconds after which a device that was not heard of counts as gone. It says so every 10 s.
+        status_port: of the status page; 0 before it is first chosen.
     """
 
     federation: str
@@ -50,6 +54,8 @@ class Settings:
     link_port: int = 0
     own_ca: bool = True
     administrator: str = ""
+    lost_after: float = 20.0
+    status_port: int = 0
 
     @property
     def address(self) -> str:
@@ -105,7 +111,7 @@ class FederationFolder:
     def settings(self) -> Settings:
         """As they stand; raises `FederationError`."""
         try:
-            return Settings(**json.loads(self._settings.read_bytes()))
+            return Settings(**check(json.loads(self._settings.read_bytes())))
         except (OSError, ValueError, TypeError) as error:
             raise FederationError(
                 f"{self._settings} cannot be read: {error}; restore it from a copy"
@@ -115,25 +121,30 @@ class FederationFolder:
         """Write them down."""
         self.write("federation.json", asdict(settings))
 
-    def at(self, host: str | None, port: int | None) -> Settings:
-        """Take over another host or port, where they are given; raises `FederationError`."""
+    def at(self, host: str | None = None, **others: float | None) -> Settings:
+        """Take over another host, port, status port or time after which a device is lost, where given.
+
+        Raises:
+            FederationError: the host cannot be one.
+        """
         if host is not None and not _HOST.fullmatch(host):
             raise FederationError(f"the host is {host!r}; it must be a host's name or an IP address")
         before = self.settings
-        now = replace(before, host=host or before.host, port=port or before.port)
+        given = {name: value for name, value in {"host": host, **others}.items() if value is not None}
+        now = replace(before, **given)  # type: ignore[arg-type]
         if now != before:
             self.save(now)
         return now
 
-    def write(self, name: str, content: Any, *, durable: bool = True) -> None:
-        """Write a file of JSON; raises `OSError`."""
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+    def write(self, name: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
+        """Write a table, as a file of JSON; raises `OSError`."""
+        text = json.dumps(seal(content), indent=1, ensure_ascii=False)
         write_whole(self.path / name, text.encode(), durable=durable, mode=PRIVATE)
 
     def read(self, name: str, default: Any) -> Any:
         """What a file of JSON holds, or the default where there is none; raises `FederationError`."""
         try:
-            return json.loads((self.path / name).read_bytes())
+            return check(json.loads((self.path / name).read_bytes()))
         except FileNotFoundError:
             return default
         except (OSError, ValueError) as error:

@@ -9,9 +9,10 @@ a deadline each.
 import asyncio
 import json
 import logging
+import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -19,9 +20,12 @@ from typing import Any, Protocol, final
 
 import h11
 
+from hedgerow.coordinator.ports import listening
+
 log = logging.getLogger("hedgerow")
 
 _READ = 65536
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Limits:
 
     Attributes:
         connections: at a time; one more is closed at once.
+        strangers: of these, how many may not have had a good answer yet, from their first byte on.
         handshake: seconds for TLS.
         head: seconds for the lines before a body.
         idle: seconds between two requests.
@@ -39,6 +44,7 @@ class Limits:
     """
 
     connections: int = 2048
+    strangers: int = 256
     handshake: float = 10.0
     head: float = 10.0
     idle: float = 75.0
@@ -114,30 +120,54 @@ class HttpServer:
         limits: Limits | None = None,
     ) -> None:
         self._handler, self._host, self._given_port, self._context = handler, host, port, context
-        self._limits, self._open = limits or Limits(), 0
+        self._limits, self._open, self._strange = limits or Limits(), 0, 0
 
     async def __aenter__(self) -> "HttpServer":
-        self._server = await asyncio.start_server(
-            self._serve, self._host, self._given_port, ssl=self._context, limit=_READ,
-            ssl_handshake_timeout=self._limits.handshake, ssl_shutdown_timeout=2.0,
-        )  # fmt: skip
+        self._socket = listening(self._host, self._given_port)
+        self._tasks = {asyncio.create_task(self._accept())}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._socket.close()
 
     @property
     def port(self) -> int:
         """That it listens on."""
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(self._socket.getsockname()[1])
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= self._limits.connections:
-            writer.transport.abort()
-            return
-        self._open += 1
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                plain, peer = await loop.sock_accept(self._socket)
+            except OSError as error:  # gone already, or there are too many open files
+                log.warning("no connection could be taken: %s", error)
+                await asyncio.sleep(_PAUSE)
+                continue
+            # Counted before TLS: a handshake that is not gone on with takes memory too.
+            if self._open >= self._limits.connections or self._strange >= self._limits.strangers:
+                plain.close()
+                continue
+            self._open += 1
+            self._strange += 1
+            task = asyncio.create_task(self._serve(plain, str(peer[0])))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, plain: socket.socket, peer: str) -> None:
+        known, writer = False, None
+
+        def answered_well() -> None:
+            nonlocal known
+            self._strange -= not known
+            known = True
+
         try:
-            await _Conversation(self._handler, self._limits, reader, writer).run()
+            reader, writer = await self._encrypted(plain)
+            await _Conversation(self._handler, self._limits, reader, writer, peer, answered_well).run()
         except (TimeoutError, OSError, ssl.SSLError, h11.LocalProtocolError, asyncio.IncompleteReadError):
             pass  # too slow, or gone
         except asyncio.CancelledError:
@@ -146,7 +176,19 @@ class HttpServer:
             log.exception("a connection ended with an error of this server")
         finally:
             self._open -= 1
-            writer.transport.abort()
+            self._strange -= not known
+            (plain.close if writer is None else writer.transport.abort)()
+
+    async def _encrypted(self, plain: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The streams of a connection after TLS, as `asyncio.open_connection` makes them."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_READ)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, plain, ssl=self._context,
+            ssl_handshake_timeout=self._limits.handshake, ssl_shutdown_timeout=2.0,
+        )  # fmt: skip
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 @final
@@ -159,11 +201,13 @@ class _Conversation:
         limits: Limits,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        peer: str,
+        answered_well: Callable[[], None],
     ) -> None:
         self._handler, self._limits, self._reader, self._writer = handler, limits, reader, writer
+        self._answered_well = answered_well
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16384)
-        peer = writer.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        self._peer = peer
 
     async def run(self) -> None:
         waits = self._limits.head
@@ -173,6 +217,8 @@ class _Conversation:
                 if request is None:
                     return
                 reply = await self._answered(request)
+                if reply.status < HTTPStatus.BAD_REQUEST:
+                    self._answered_well()
             except h11.RemoteProtocolError as error:
                 reply = Refused(error.error_status_hint, "this is no HTTP/1.1 that is understood").reply()
             except Refused as refused:

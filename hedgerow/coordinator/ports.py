@@ -2,20 +2,29 @@
 
 import socket
 
-from hedgerow.coordinator.certificates import LOOPBACK
+LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """One that nobody listens on just now."""
     with socket.socket() as probe:
-        probe.bind((LOOPBACK[0], 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
-def taken(port: int, host: str = LOOPBACK[0]) -> bool:
+def taken(port: int, host: str = LOOPBACK) -> bool:
     """Whether somebody listens on it."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True
     except OSError:
         return False
+
+
+def listening(host: str | None, port: int) -> socket.socket:
+    """A socket on a host's address, or on all of this machine's; raises `OSError`."""
+    both = host is None and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
+    found = socket.create_server((host or "", port), family=family, backlog=1024, dualstack_ipv6=both)
+    found.setblocking(False)
+    return found

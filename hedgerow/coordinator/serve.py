@@ -3,14 +3,50 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
+import ssl
 import sys
 from pathlib import Path
 
+from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.events import note
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer
+
+log = logging.getLogger("hedgerow")
+
+_LOOK_SECONDS = 2.0
+
+
+async def renew(
+    folder: FederationFolder,
+    context: ssl.SSLContext,
+    shown: tuple[int, ...],
+    seconds: float = _LOOK_SECONDS,
+) -> None:
+    """Show a new certificate as soon as there is one, and make it where the old one ends soon.
+
+    `shown` is the stamp of the one that the context has. It does not end.
+    """
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            found = await asyncio.to_thread(gateway_certificate, folder)
+            if found.stamp != shown:
+                shown = found.stamp
+                found.load(context)
+                note(folder, f"the gateway shows a new certificate, until {found.ends:%d %B %Y}")
+        except (FederationError, OSError, ValueError) as error:
+            log.error("the certificate stays as it is: %s", error)
+
+
+def allow_connections() -> None:
+    """Let this process have as many open files, and so connections, as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve(folder: FederationFolder, parent: int) -> None:
@@ -21,21 +57,25 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    chores = asyncio.create_task(gateway.run())
-    context = gateway_certificate(folder).context()
+    certificate = gateway_certificate(folder)
+    stamp, context = certificate.stamp, certificate.context()
+    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context, stamp))]
     try:
         async with HttpServer(gateway, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
+                beat(beat_file(folder, "gateway"))
                 try:
-                    await asyncio.wait_for(ended.wait(), 1.0)
+                    await asyncio.wait_for(ended.wait(), BEAT_SECONDS)
                 except TimeoutError:
                     continue
     finally:
-        chores.cancel()
+        for chore in chores:
+            chore.cancel()
         await gateway.close()
 
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("hedgerow").setLevel(logging.INFO)
+    allow_connections()
     asyncio.run(serve(FederationFolder.open(Path(sys.argv[1])), int(sys.argv[2])))

@@ -7,6 +7,7 @@ from hedgerow.coordinator import processes
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.presence import gathering, online
+from hedgerow.coordinator.readmission import devices_aside
 from hedgerow.coordinator.register import FIRST_USE, served
 from hedgerow.locks import Holder, holder_of
 from hedgerow.promotion.shelf import Shelf, ShelfError
@@ -15,19 +16,21 @@ Row = dict[str, Any]
 
 
 def device_rows(folder: FederationFolder) -> Sequence[Row]:
-    """A row for each name: online, away or invited, with its public identity."""
-    members, there = load_members(folder), online(folder)
+    """A row for each name: online, away or invited, whether it is set aside, and its public identity."""
+    members, there, aside = load_members(folder), online(folder), devices_aside(folder)
     rows: list[Row] = [
         {
             "name": name,
             "state": "online" if name in there else "away",
+            "set_aside": name in aside,
             "identity": device.identity,
             "node_id": device.node_id,
         }
         for name, device in members.devices.items()
     ]
     rows += [
-        {"name": name, "state": "invited", "identity": "", "node_id": None} for name in members.waited_for
+        {"name": name, "state": "invited", "set_aside": False, "identity": "", "node_id": None}
+        for name in members.waited_for
     ]
     return sorted(rows, key=lambda row: str(row["name"]))
 
@@ -78,6 +81,11 @@ def told(status: Mapping[str, Any]) -> list[str]:
     lines += [f"processes: {running}"] if running else []
     lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
     lines += [status["gathering"]] if status["gathering"] else []
+    if aside := [row["name"] for row in status["devices"] if row["set_aside"]]:
+        lines.append(
+            f"set aside after bad replies, and asked no more: {', '.join(aside)}"
+            " (hedgerow devices --readmit NAME)"
+        )
     if model := status["promoted"]:
         lines.append(f"promoted: {model['model'][:16]}, round {model['round']} of {model['recipe']}")
     if register["trust"] == FIRST_USE:

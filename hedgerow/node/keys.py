@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -32,15 +33,24 @@ class NodeKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA with SHA-256, as a node signs."""
+        return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
+
     def headers(self) -> dict[str, str]:
         """What signs a call: Flower signs the time alone, and leaves the rest to TLS."""
         now = datetime.now(UTC).isoformat()
-        signature = self._key.sign(now.encode(), ec.ECDSA(hashes.SHA256()))
+        signature = self.sign(now.encode())
         return {
             "flwr-public-key": b64encode(self.public).decode(),
             "flwr-timestamp": now,
             "flwr-signature": b64encode(signature).decode(),
         }
+
+
+def rotation_message(federation: str, name: str, key: str) -> bytes:
+    """What a device's present key signs to be followed by another one, a PEM."""
+    return f"hedgerow node key 1\n{federation}\n{key}{name}".encode()
 
 
 def node_key(file: Path) -> NodeKey:
@@ -58,4 +68,7 @@ def node_key(file: Path) -> NodeKey:
             out.write(pem)
             out.flush()
             os.fsync(out.fileno())
-    return NodeKey(file.read_bytes())
+    try:
+        return NodeKey(file.read_bytes())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{file} is no key of a node: {error}; restore it from a copy") from error

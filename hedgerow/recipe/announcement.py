@@ -122,7 +122,7 @@ class Described:
         data: name of the data set.
         input_shape: of one sample.
         num_outputs: values that a model gives for a sample.
-        held_out: share of the samples to measure models on; `None` for none.
+        held_out: fraction of the samples to measure models on; `None` for none.
         held_out_by: how they are chosen.
         trainer, precision: of `[run]`.
         layout: fingerprint of the model's layout.

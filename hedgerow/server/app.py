@@ -74,8 +74,8 @@ def train(
         keep_models: of so many of the last rounds, and of the best one, in `folder/candidates`.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry` and
-            `joined`, in place of theirs in `options`.
+        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry`, `quorum`,
+            `set_aside` and `joined`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 

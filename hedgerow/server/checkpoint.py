@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from hedgerow import checks
 from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.promotion.tensors import OtherTensors, contiguous, model_of, named_tensors
+from hedgerow.sealed import sealed, unsealed
 from hedgerow.server.arguments import check_sizes
 from hedgerow.types import Layout, Model, ServerState, Vector, hash_constants
 
@@ -53,12 +54,16 @@ def save_checkpoint(
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
+    if state.norms:
+        header["norms"] = dict(state.norms)
+    if state.strikes:
+        header["strikes"] = dict(state.strikes)
     if layout.constant_size:
         named = header["constants"] = constants or hash_constants(state.model.constants)
         _save_constants(folder / f"constants-{named}.safetensors", state.model.constants)
         header["holding"] = sorted(state.holding)
     path = folder / f"round-{state.round:06d}.safetensors"
-    write_whole(path, save(contiguous(arrays), {"hedgerow": json.dumps(header)}), mode=PRIVATE)
+    write_whole(path, sealed(save(contiguous(arrays), {_HEADER: json.dumps(header)})), mode=PRIVATE)
     for other in _checkpoints(folder)[:-_KEPT]:
         other.unlink(missing_ok=True)
     return path
@@ -81,9 +86,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
     problems = []
     for path in reversed(files):
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads(file.metadata()["hedgerow"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            data = unsealed(path.read_bytes())
+            header, arrays = _header(data), load(data)
             if "constants" in header:  # 0.1 had them in each checkpoint
                 arrays["constants"] = _load_constants(folder, header["constants"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -106,7 +110,11 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
         holding = frozenset(header.get("holding", ()))
-        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private, holding)
+        return ServerState(
+            header["round"], model, update, streams, uncounted, aggregate, private, holding,
+            header.get("norms", {}),
+            {name: tuple(rounds) for name, rounds in header.get("strikes", {}).items()},
+        )  # fmt: skip
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"
@@ -206,6 +214,13 @@ def _load_constants(folder: Path, named: str) -> Vector:
         found: Vector = file.get_tensor("constants")
     if hash_constants(found) != named:
         raise ValueError(f"the constants of the model, constants-{named}.safetensors, have changed")
+    return found
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """What Hedgerow says in the header of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
     return found
 
 

@@ -1,6 +1,7 @@
 """What somebody who reaches a federation's port can do: nothing that is not on the list."""
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -134,9 +135,23 @@ def test_no_more_connections_are_held_than_are_allowed(folder):
     with gateway(folder, Limits(connections=2)) as port:
         first, second = Raw(folder, port), Raw(folder, port)
         assert [each.ask("GET", "/register") for each in (first, second)] == [200, 200]
-        third = Raw(folder, port)
-        assert third.ended()
-        for each in (first, second, third):
+        with pytest.raises(OSError, match=r"reset|EOF"):
+            Raw(folder, port)
+        for each in (first, second):
+            each.socket.close()
+
+
+def test_who_says_nothing_takes_no_place_of_those_that_had_an_answer(folder):
+    with gateway(folder, Limits(strangers=2)) as port:
+        known = [Raw(folder, port) for _ in range(2)]
+        assert [each.ask("GET", "/register") for each in known] == [200, 200]
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
+        with pytest.raises(OSError, match=r"reset|EOF"):
+            Raw(folder, port)
+        assert [each.ask("GET", "/register") for each in known] == [200, 200]
+        for each in silent:
+            each.close()
+        for each in known:
             each.socket.close()
 
 

@@ -22,7 +22,7 @@ from hedgerow.locks import FolderInUse, hold, holder_of
 from hedgerow.promotion.canary import Comparison
 from hedgerow.server.evaluation import EvaluationPlan, evaluate_on_clients
 from hedgerow.server.rounds import begin
-from hedgerow.strategies.sampling import share_of
+from hedgerow.strategies.sampling import fraction_of
 from hedgerow.types import Layout, Model
 from hedgerow.types.evaluation import Measured
 
@@ -64,7 +64,7 @@ def on_simulated_clients(
     """What a share of a run's simulated clients measure."""
     trainer = measuring_trainer(experiment)
     with simulated_clients(run, experiment, trainer, models[0], workers=1) as (grid, nodes):
-        drawn = share_of(tuple(nodes), share, experiment.seed, "canary", round)
+        drawn = fraction_of(tuple(nodes), share, experiment.seed, "canary", round)
         chosen = {name: nodes[name] for name in drawn}
         return compare(grid, experiment, trainer.layout, models, chosen, round=round)
 
@@ -95,7 +95,7 @@ def on_devices(
     joined = tuple(sorted(load_members(folder).devices))
     if not joined:
         raise ValueError(f"no device has joined {folder.path}; a canary needs one")
-    drawn = share_of(joined, share, experiment.seed, "canary", round)
+    drawn = fraction_of(joined, share, experiment.seed, "canary", round)
     side = SideRun.make(folder)
     for name, content in zip(PAIR, models, strict=True):
         write_whole(side.path / name, content, mode=PRIVATE)
@@ -135,10 +135,10 @@ def from_json(given: Mapping[str, Any]) -> Comparison:
 def _carried_out(folder: FederationFolder, side: SideRun, wanted: int, tell: Callable[[str], None]) -> None:
     """Run the federation until one side run is done."""
     with hold(folder.path, keep=True):
-        supervisor = Supervisor(folder, tell)
+        supervisor = Supervisor(folder, tell, threading.Event())
         supervisor.clear()
         try:
             supervisor.start("127.0.0.1")
-            supervisor.stay(lambda: side.done() is not None, wanted, threading.Event())
+            supervisor.stay(lambda: side.done() is not None, wanted)
         finally:
             supervisor.end()

@@ -11,6 +11,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -19,6 +20,8 @@ from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
+from hedgerow.experiments.runs.traced import traced
 from hedgerow.files import write_whole
 from hedgerow.models import MODELS
 from hedgerow.recipe.strategy import describe
@@ -46,7 +49,8 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    run_experiment(experiment, folder, grid=grid, options=options)
+    with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
+        run_experiment(experiment, folder, after, grid=grid, options=options)
 
 
 def remember(run: Path, federation: FederationFolder) -> None:
