@@ -59,7 +59,7 @@ def test_devices_alone_fetch_the_promoted_model_and_nothing_else(folder, tmp_pat
             assert raw.ask("GET", path, signed(key)) == 404, path
         assert raw.ask("POST", "/model", signed(key)) == 405
         raw.socket.close()
-    assert status_of(folder)["promoted"]["model"] == now.model
+    assert status_of(folder)["promoted"]["digest"] == now.model
     assert f"promoted: {now.model[:16]}, round 2 of demo" in told(status_of(folder))
 
 
