@@ -1,31 +1,36 @@
 """Several clients' answers to one request, where the trainer trains them together: for a simulation."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
-from hedgerow.client.answer import in_the_clear
 from hedgerow.client.capabilities import trains_many
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.spans import spanned
-from hedgerow.types import Samples, Vector
-from hedgerow.wire.content import Content
+from hedgerow.types import FailedFit, Fit, Samples, Vector
 from hedgerow.wire.messages import TrainRequest
-from hedgerow.wire.replies import Reply
+
+Answer = TypeVar("Answer")
 
 
 def answer_many(
-    config: ClientConfig, clients: Sequence[Callable[[], LocalClient]], request: TrainRequest
-) -> Iterator[tuple[int, Content | Reply | Exception]]:
+    config: ClientConfig,
+    clients: Sequence[Callable[[], LocalClient]],
+    request: TrainRequest,
+    answer: Callable[[int, ClientRound, Fit], Answer],
+) -> Iterator[tuple[int, Callable[[], Answer]]]:
     """Train clients together, and answer for each.
 
     Args:
         clients: each gives the client at that position, or raises why it cannot.
         request: what all are asked.
+        answer: `(position, client's round, fit) -> answer`.
 
     Yields:
-        `(position, answer)` for each client, in any order: its reply, or with a
-        mask the message that holds the sum's part; an exception where the client failed.
+        For each client, in any order, its position and a function that gives its
+        answer, or raises why it failed.
     """
-    trainer, strategy, masked = config.trainer, config.strategy, config.strategy.pipeline.sum_only
+    trainer, strategy = config.trainer, config.strategy
     assert trains_many(trainer)
     client_rounds: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
@@ -39,7 +44,7 @@ def answer_many(
             if correction := client_round.correction():
                 corrections[name] = correction["correction"]
         except Exception as error:  # what the data's loader raises: that client's, and not the others'
-            yield position, error
+            yield position, FailedFit(error).or_raise
             continue
         client_rounds[name] = position, client_round
         samples.append((name, own))
@@ -49,11 +54,13 @@ def answer_many(
     )
     for name, fit in spanned("train", fits):
         position, client_round = client_rounds.pop(name)  # with what it has read of the client's state
-        fit = client_round.hidden(fit) if config.hides_failures else fit
-        if isinstance(fit, Exception):
-            yield position, fit
-            continue
-        try:
-            yield position, in_the_clear(client_round, fit) if masked else client_round.reply(fit)
-        except Exception as error:  # whatever a plug-in's encode raises
-            yield position, error
+        yield position, partial(_answered, answer, position, client_round, fit)
+
+
+def _answered(
+    answer: Callable[[int, ClientRound, Fit], Answer],
+    position: int,
+    client_round: ClientRound,
+    fit: Fit | FailedFit,
+) -> Answer:
+    return answer(position, client_round, client_round.hidden(fit.or_raise))

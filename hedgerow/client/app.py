@@ -13,10 +13,10 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, read_request, respond, whole_request
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
 from hedgerow.client.answer_many import answer_many
 from hedgerow.client.capabilities import chooses, require, trains_many
-from hedgerow.client.client_round import ClientConfig, LocalClient, Sent, honest
+from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient, Sent, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
@@ -24,12 +24,12 @@ from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer, check_learner
-from hedgerow.client.trainers import trainer_of
+from hedgerow.client.trainers import given_trainer, trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Model
+from hedgerow.types import Deployment, Fit, Model
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -117,8 +117,9 @@ class FederatedClient(ClientApp):
         initial: Model | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
-            require(task, strategy)
+        # That of a task is made at the first message: it imports torch.
+        if (trainer := given_trainer(task)) is not None:
+            require(trainer, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._enrolment, self._initial = enrolment, initial
@@ -219,7 +220,7 @@ class FederatedClient(ClientApp):
 
     def train_many(
         self, messages: Sequence[Message], contexts: Sequence[Context]
-    ) -> Iterator[tuple[int, Message | Reply | Exception]]:
+    ) -> Iterator[tuple[int, Callable[[], Message | Reply]]]:
         """Train several clients at once, for a simulation.
 
         Args:
@@ -227,21 +228,21 @@ class FederatedClient(ClientApp):
             contexts: of these clients.
 
         Yields:
-            `(position, reply)` for each message, in any order: what the reply
-            says, not packed into a message, where there is no mask; an
-            exception where that client failed.
+            For each message, in any order, its position and a function that gives the
+            reply, or raises why that client failed. Where there is no mask it is
+            what the reply says, not packed into a message.
         """
+        masked = self._strategy.pipeline.sum_only
+
+        def answer(position: int, client_round: ClientRound, fit: Fit) -> Message | Reply:
+            if not masked:
+                return client_round.reply(fit)
+            return Message(to_flower(in_the_clear(client_round, fit)), reply_to=messages[position])
+
         with span("records"):
             request = read_request(self._config, from_flower(messages[0].content))
         clients = [partial(self._client, context) for context in contexts]
-        for position, answer in answer_many(self._config, clients, request):
-            if isinstance(answer, Reply | Exception):
-                yield position, answer
-                continue
-            try:
-                yield position, Message(to_flower(answer), reply_to=messages[position])
-            except Exception as error:
-                yield position, error
+        yield from answer_many(self._config, clients, request, answer)
 
     def _identify(self, message: Message, context: Context) -> Message:
         return Message(to_flower(identify(self._client(context))), reply_to=message)

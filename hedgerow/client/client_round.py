@@ -182,30 +182,27 @@ class ClientRound:
 
     def masked_fit(self) -> Fit:
         """What is to be masked; raises as `fit`."""
-        found: Fit | Exception
-        try:
-            found = self.fit(self.samples(), {})
-        except Diverged as error:
-            found = error
-        found = self.hidden(found)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return self.hidden(lambda: self.fit(self.samples(), {}))
 
-    def hidden(self, found: Fit | Exception) -> Fit | Exception:
+    def hidden(self, train: Callable[[], Fit]) -> Fit:
         """What came of training; under noise of clients, what is not finite as nothing learned.
 
         Whoever chooses the model chooses what diverges on which samples, and
         that a client has failed no noise would hide.
+
+        Args:
+            train: gives the fit, or raises.
         """
         if not self.config.hides_failures:
-            return found
-        if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
-            found = Diverged(f"client {self.client!r}: its update is not finite")
-        if not isinstance(found, Diverged):
-            return found
-        log.error("%s; it counts as nothing learned", found)
-        return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
+            return train()
+        try:
+            fit = train()
+            if not fit.finite and not np.isfinite(fit.delta).all():
+                raise Diverged(f"client {self.client!r}: its update is not finite")
+        except Diverged as error:
+            log.error("%s; it counts as nothing learned", error)
+            return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
+        return fit
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""

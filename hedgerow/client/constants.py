@@ -31,6 +31,8 @@ NAME = "constants"
 class LacksConstants(Refused):
     """This device does not have the model's constants; it has to be sent them."""
 
+    level = logging.INFO  # nothing is wrong: each device says so once, and the server sends them
+
 
 class KeptConstants(Protocol):
     """Where a device keeps models' constants."""

@@ -62,6 +62,7 @@ class Request:
         headers: by lower-case name; of one that comes twice, the last.
         length: bytes of the body that are announced.
         peer: address of the connection.
+        gone: whether whoever has asked has left since.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Request:
     headers: Mapping[str, str]
     length: int
     peer: str
+    gone: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,10 @@ class _Conversation:
         length = int(headers.get("content-length", "0"))
         if not length:
             self._http.next_event()  # its end: nothing is left unread, whatever is answered
-        return Request(event.method.decode("latin-1"), path, headers, length, self._peer)
+        return Request(event.method.decode("latin-1"), path, headers, length, self._peer, self._gone)
+
+    def _gone(self) -> bool:
+        return self._reader.at_eof() or self._reader.exception() is not None
 
     async def _answered(self, request: Request) -> Reply:
         allowed = self._handler.admit(request)

@@ -25,6 +25,7 @@ from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
 from hedgerow.node.keys import rotation_message
+from hedgerow.recipe.versions import own, supported
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
 from hedgerow.wording import did_you_mean
@@ -261,8 +262,12 @@ def leave(folder: FederationFolder, name: str) -> None:
 def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Name, node key, identity and hash of the token; raises `JoinRefused`."""
     version, name = request.get("hedgerow"), request.get("name")
-    if not isinstance(version, str) or version.split(".")[:1] != ["0"]:
-        raise JoinRefused(400, f"hedgerow is {version!r}; this coordinator speaks 0.1: install that version")
+    if not isinstance(version, str) or not supported(version):
+        raise JoinRefused(
+            400,
+            f"hedgerow is {version!r:.40}; this coordinator has {own()}, and takes one minor version more or"
+            f" less: pip install hedgerow=={own()}",
+        )
     try:
         register_line(str(name), bytes(32))
         token = base64.urlsafe_b64decode(str(request.get("token")))

@@ -1,6 +1,7 @@
 """What an operator is told of a federation."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hedgerow.coordinator import processes
@@ -11,6 +12,7 @@ from hedgerow.coordinator.readmission import devices_aside
 from hedgerow.coordinator.register import FIRST_USE, served
 from hedgerow.locks import Holder, holder_of
 from hedgerow.promotion.shelf import Shelf, ShelfError
+from hedgerow.server.refusals import refusals_of
 
 Row = dict[str, Any]
 
@@ -54,6 +56,7 @@ def status_of(folder: FederationFolder) -> Row:
         },
         "promoted": _promoted(folder),
         "devices": device_rows(folder),
+        "refusals": dict(refusals_of(Path(job["run"]))) if runs and job.get("run") else {},
     }  # fmt: skip
 
 
@@ -81,6 +84,7 @@ def told(status: Mapping[str, Any]) -> list[str]:
     lines += [f"processes: {running}"] if running else []
     lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
     lines += [status["gathering"]] if status["gathering"] else []
+    lines += [f"{name} takes no part: {why}" for name, why in status["refusals"].items()]
     if aside := [row["name"] for row in status["devices"] if row["set_aside"]]:
         lines.append(
             f"set aside after bad replies, and asked no more: {', '.join(aside)}"

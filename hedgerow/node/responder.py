@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import final
 
@@ -34,6 +33,7 @@ from hedgerow.node.outbox import Outbox, key_of
 from hedgerow.node.own_samples import OwnSamples, own_data, packaged_part
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announced, Described, read, understand
 from hedgerow.recipe.own_data import DoesNotFit
+from hedgerow.recipe.versions import supported
 from hedgerow.secure.codec import decode
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Setup
@@ -93,7 +93,8 @@ class Responder:
             return key
 
     def _run(self, announced: Announced) -> "_Run":
-        _check_version(announced.version)
+        if announced.version and not supported(announced.version):
+            raise OtherVersion
         if announced.description:
             self._device.learn(announced.digest, announced.description)
         if announced.digest not in self._runs:
@@ -191,16 +192,3 @@ def _check(guard: Guard, kind: str, run: Described) -> None:
         raise AgainstPolicy("rule recipes: a run may name models that are installed, and no code of its own")
     if run.trainer not in TRAINERS.names():
         raise NoTrainer
-
-
-def _check_version(theirs: str) -> None:
-    """One minor version of difference is supported."""
-    if not theirs:
-        return
-    found = [text.split(".")[:2] for text in (theirs, version("hedgerow"))]
-    try:
-        (major, minor), (own_major, own_minor) = ([int(part) for part in parts] for parts in found)
-    except ValueError:
-        raise OtherVersion from None
-    if major != own_major or abs(minor - own_minor) > 1:
-        raise OtherVersion

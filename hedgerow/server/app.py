@@ -19,8 +19,10 @@ from hedgerow.server.arguments import check_grid, check_parts, check_run, check_
 from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
+from hedgerow.server.inflating import largest_reply, read_safely
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
+from hedgerow.server.refusals import refusals_in
 from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, loop
@@ -130,7 +132,8 @@ def run(
 ) -> Generator[RoundResult, None, None]:
     """What `train` does, with options that are checked."""
     split = strategy.split(layout)
-    with nullcontext() if folder is None else hold(folder) as held:
+    holding = nullcontext() if folder is None else hold(folder)
+    with read_safely(grid, largest_reply(layout)), holding as held:
         constants = Constants()
         keeper = None if held is None else Keeper(held.path, split.whole, keep_models)
         saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds, keeper)
@@ -148,7 +151,7 @@ def run(
         if held is not None and record:
             recorder = Recorder(held.path / RECORDINGS, split.shared, seed)
             recorder.begin(state)
-        roster = Roster(options.joined)
+        roster = Roster(options.joined, refusals_in(held.path) if held else lambda refusals: None)
         roster.wait(grid, options.min_clients)
         results = loop(
             grid, strategy, state, layout, options,

@@ -11,7 +11,7 @@ from hedgerow import records
 from hedgerow.server.collected import Collected
 from hedgerow.server.counting import Counting, Each, OnSum
 from hedgerow.server.norm_bound import NormBound, Norms
-from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import OutOfRange
 from hedgerow.strategies.norms import l2_norm
@@ -80,11 +80,11 @@ class Collector:
         try:
             self._count_in(client, reply)
         except PayloadError as error:
-            self.collected.dropped[client] = str(error)
+            self.collected.dropped[client] = said(str(error))
         # A plug-in's decode met bytes it did not expect: the client's fault, not the run's.
         except Exception as error:
             reason = f"its reply cannot be decoded: {type(error).__name__}: {error}"
-            self.collected.dropped[client] = reason
+            self.collected.dropped[client] = said(reason)
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
         """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""

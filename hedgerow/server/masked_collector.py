@@ -12,7 +12,7 @@ from hedgerow import records
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, read_vector
 from hedgerow.server.norm_bound import NormBound, Norms
-from hedgerow.server.replies import reason
+from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.mean import LARGEST_SUM
 from hedgerow.strategies.pipeline.coding import decode
@@ -56,6 +56,9 @@ class MaskedCollected:
         return {} if self.failed else self.sum.metrics()
 
 
+_SOMEBODY = "somebody has sent what no honest client sends; under a mask nobody can say who"
+
+
 @final
 class MaskedCollector:
     """Holds the sum of ring vectors; in a simulation it counts those in that are sent without masks.
@@ -79,9 +82,9 @@ class MaskedCollector:
         """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
         try:
             if reply is None:
-                raise PayloadError("it did not reply in time")
+                raise PayloadError(NO_REPLY)
             if reply.has_error():
-                raise PayloadError(f"it failed: {reason(reply.error.reason)}")
+                raise PayloadError(failure(reply.error))
             with span("records"):
                 self.collected.bytes_up[client] = records.measure(reply.content)
                 vector = read_vector(unpack_vector(records.from_flower(reply.content)), self.shape)
@@ -89,11 +92,31 @@ class MaskedCollector:
                 self.collected.sum.add(vector)
             self.collected.counted += 1
         except PayloadError as error:
-            self.collected.dropped[client] = str(error)
+            self.collected.dropped[client] = said(str(error))
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
-        """The mean `(d,) float32` of what was counted in; a mean keeps no state."""
+        """The mean `(d,) float32` of what was counted in; a mean keeps no state.
+
+        Raises:
+            ValueError: no honest clients add up to that.
+        """
+        self._refuse_impossible()
         return self._decoded(self.collected.sum.mean()), state
+
+    def _refuse_impossible(self) -> None:
+        """All that can be seen of a lie under a mask: that a sum exceeds what its weights allow."""
+        pipeline, found, counted = self._strategy.pipeline, self.collected.sum, self.collected.counted
+        most, largest = counted * pipeline.max_weight, pipeline.protection.max_int(0)
+        if not counted <= found.weight <= most:
+            raise ValueError(
+                f"the total weight is {found.weight}, and {counted} honest clients have from {counted} to"
+                f" {most:g}: {_SOMEBODY}"
+            )
+        if len(values := found.total()) and int(np.abs(values).max()) > largest * found.weight:
+            raise ValueError(
+                f"a value of the sum is beyond {largest} times the total weight, which no honest one is:"
+                f" {_SOMEBODY}"
+            )
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
         """The weighted mean of the buffers, where the model has some; no other stream is masked."""

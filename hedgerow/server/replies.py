@@ -17,6 +17,19 @@ _FAILED = "it failed"
 _TRANSPORT = (3, 4, 5)  # Flower's codes of a message, a reply or a node that is not available
 
 
+_MOST_LETTERS = 500
+
+
+def said(text: str) -> str:
+    """What comes of a client, as one line that a terminal and a log can show.
+
+    >>> said("no\\x1b[2J\\n such file")
+    'no [2J  such file'
+    """
+    cut = text[:_MOST_LETTERS]
+    return "".join(letter if letter.isprintable() else " " for letter in cut)
+
+
 def failure(error: "Error") -> str:
     """Why a client that answered with an error does not count."""
     return f"{_NOT_REACHED if error.code in _TRANSPORT else _FAILED}: {reason(error.reason)}"
@@ -58,4 +71,4 @@ def reason(text: str | None) -> str:
     text = (text or "").strip() or "no reason given"
     if raised := re.fullmatch(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>", text, re.DOTALL):
         text = f"{raised[1]}: {raised[2]}"
-    return text[:500]
+    return said(text)

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from hedgerow.records import from_flower
 from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.failures import EveryClientFailed, same_refusal
-from hedgerow.server.replies import NO_REPLY, failure
+from hedgerow.server.replies import NO_REPLY, failure, is_absence, said
 from hedgerow.types import ClientNames, PayloadError
 from hedgerow.wire.messages import unpack_identity
 
@@ -40,10 +40,16 @@ class Roster:
     Args:
         joined: gives `{node id: name}` of the nodes that may take part, each under its own name
             only; `None` where nobody knows, and a node is who it says.
+        tell: is given `{name or node id: reason}` of those that will not take part, when that changes.
     """
 
-    def __init__(self, joined: Callable[[], Mapping[int, str]] | None = None) -> None:
-        self._joined = joined
+    def __init__(
+        self,
+        joined: Callable[[], Mapping[int, str]] | None = None,
+        tell: Callable[[Mapping[str, str]], None] = lambda refusals: None,
+    ) -> None:
+        self._joined, self._tell = joined, tell
+        self._told: Mapping[str, str] | None = None
         self._nodes: Mapping[str, int] = {}
         self._names: Sequence[str] = ()
         self._seen: Iterable[int] = ()
@@ -127,7 +133,16 @@ class Roster:
                     raise PayloadError(f"it says that it is {name!r}, and has joined as {joined[node]!r}")
                 yield node, name
             except PayloadError as error:
-                log.warning("node %d does not say which client it is: %s", node, error)
+                self._refusals[node] = said(str(error))
+                log.warning("node %d does not say which client it is: %s", node, self._refusals[node])
+        told = {
+            (joined or {}).get(node, str(node)): why
+            for node, why in sorted(self._refusals.items())
+            if not is_absence(why)
+        }
+        if told != self._told:
+            self._told = told
+            self._tell(told)
 
 
 class _Numbered(Mapping[str, int]):

@@ -17,7 +17,7 @@ from hedgerow.secure.register import Register
 from hedgerow.secure.server import SecureRound
 from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.masked_collector import MaskedCollected
-from hedgerow.server.replies import NO_REPLY, NOT_THERE, failure
+from hedgerow.server.replies import NO_REPLY, NOT_THERE, failure, said
 from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
@@ -117,11 +117,11 @@ def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Convers
 
     def masked(name: str, reply: Content) -> None:
         vector = read_vector(unpack_vector(reply), shape)
-        said = decode(Masked, unpack_stage(reply))
+        told = decode(Masked, unpack_stage(reply))
         with span("aggregate"):
-            round_.add_masked(name, said, vector)
-        for sender in said.complaints[: len(setup.members)]:
-            log.warning("client %s says that the shares of client %s do not hold", name, sender)
+            round_.add_masked(name, told, vector)
+        for sender in told.complaints[: len(setup.members)]:
+            log.warning("client %s says that the shares of client %s do not hold", name, said(sender))
 
     talk.stage(
         "masked",
@@ -226,6 +226,6 @@ class _Conversation:
 
     def _left(self, name: str, why: str) -> None:
         if name in self.counts:
-            log.warning("client %s counts, and has left: %s", name, why)
+            log.warning("client %s counts, and has left: %s", name, said(why))
         else:
-            self.collected.dropped[name] = why
+            self.collected.dropped[name] = said(why)

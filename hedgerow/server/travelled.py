@@ -43,6 +43,11 @@ class CountingGrid(Grid):
         self._round = ""
         self._before = _read(self._file)
 
+    @property
+    def within(self) -> Grid:
+        """The grid that it is around."""
+        return self._grid
+
     def set_run(self, run: Run) -> None:
         """Of the grid within."""
         self._grid.set_run(run)

@@ -44,9 +44,9 @@ class Clients:
     """Runs the clients of one app.
 
     An app whose `batch_clients` is above 1 is given the messages of about that
-    many clients at once: `train_many(messages, contexts)` yields `(position, reply or
-    exception)` for each, in any order; a reply need not be a message, where the
-    server's collector knows what it is. The messages share one content, which it
+    many clients at once: `train_many(messages, contexts)` yields a position for
+    each, in any order, and a function that gives its reply or raises; a reply need not be a message, where
+    the server's collector knows what it is. The messages share one content, which it
     must not change. Where its `splittable` is true, the result of a client depends on no
     other, and all take about as long. Where its `seeds` is true, each client seeds
     the global generators before it draws from them. Before its first training, and before processes are made,
@@ -172,10 +172,12 @@ class Clients:
             ]
             messages = Made(len(nodes), lambda position: self._message(request, nodes[position]))
             with self._threads_named(f"{len(nodes)} clients at once"):
-                for position, reply in app.train_many(messages, contexts):
-                    if isinstance(reply, BaseException):
-                        if self.memory_limit is None or not ran_out_of_memory(reply):
-                            yield position, self._failed(messages[position], reply), before[position]
+                for position, answer in app.train_many(messages, contexts):
+                    try:
+                        reply = answer()
+                    except Exception as error:  # that client's
+                        if self.memory_limit is None or not ran_out_of_memory(error):
+                            yield position, self._failed(messages[position], error), before[position]
                         continue
                     if isinstance(reply, Message):
                         _check_reply(reply, messages[position])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hedgerow.types import Arrays, PayloadError
 from hedgerow.wire.arrays import unpack_arrays
 from hedgerow.wire.content import ArrayRecord, ConfigRecord, Content, MetricRecord
+from hedgerow.wording import shown
 
 MAIN, SECURE, METRICS = "hedgerow", "secure", "hedgerow.metrics"
 """Names of records."""
@@ -51,8 +52,8 @@ def check_vector(name: str, values: NDArray[Any], size: int) -> None:
 def text(settings: Mapping[str, Any], key: str) -> str:
     """A text of 1 to 200 characters."""
     value = settings.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= 200:
-        raise PayloadError(f"{key} is {value!r}; it must be a text of 1 to 200 characters")
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+        raise PayloadError(f"{key} is {shown(value)}; it must be a text of 1 to 200 printable characters")
     return value
 
 
@@ -60,5 +61,5 @@ def whole(settings: Mapping[str, Any], key: str) -> int:
     """A whole number, 0 or above."""
     value = settings.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise PayloadError(f"{key} is {value!r}; it must be a whole number, 0 or above")
+        raise PayloadError(f"{key} is {shown(value)}; it must be a whole number, 0 or above")
     return value

@@ -14,6 +14,8 @@ from hedgerow.wire.fields import MAIN, METRICS
 
 _METRIC = "metric."
 _ALLOWED_METRICS = 64
+_LONGEST_NAME = 100
+_LARGEST_METRIC = 1e30
 
 
 @dataclass(frozen=True)
@@ -119,5 +121,12 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
     if len(metrics) > _ALLOWED_METRICS:
         raise PayloadError(f"it has {len(metrics)} metrics; at most {_ALLOWED_METRICS} are allowed")
     for name, value in metrics.items():
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise PayloadError(
+                f"its metric {name[:_LONGEST_NAME]!r} has a name of {len(name)} characters; at most"
+                f" {_LONGEST_NAME} printable ones are allowed"
+            )
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise PayloadError(f"its metric {name!r} is {value!r}; it must be one finite number")
+        if abs(value) > _LARGEST_METRIC:
+            raise PayloadError(f"its metric {name!r} is {value:g}; at most {_LARGEST_METRIC:g} counts")

@@ -51,6 +51,7 @@ def test_each_install_offers_what_it_has_and_names_what_it_has_not(install, tmp_
     assert ran.returncode == 1
     assert f'{missing} is not installed; install it with: pip install "hedgerow[{extra}]"' in ran.stderr
     assert "Traceback" not in ran.stderr
+    assert "loading" not in ran.stderr, "it is said before anything is begun"
     if configured:
         assert "refused: rule data" in checked.stdout
     else:

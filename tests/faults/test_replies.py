@@ -86,7 +86,7 @@ REPLIES = {
     "wrong keys": (with_payload(good, extra=good), "extra"),
     "not a number": (with_payload(poisoned), "1 of 40 values are not finite"),
     "infinity": (with_payload(infinite), "1 of 40 values are not finite"),
-    "huge": (with_payload(good + np.float32(1e30)), "largest weighted value is"),
+    "huge": (with_payload(good + np.float32(1e30)), "largest weighted value is|the norm of its delta is 6"),
     "negative weight": (with_metric(weight=-3.0), "weight is -3.0; it must be a number from 0"),
     "absurd weight": (with_metric(weight=1e12), "weight is 1000000000000.0"),
     "weight not a number": (with_metric(weight=float("nan")), "weight is nan"),

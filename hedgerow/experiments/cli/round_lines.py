@@ -6,6 +6,7 @@ from typing import Any, final
 from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.report.units import human_bytes
 from hedgerow.experiments.runs.store import METRICS, RunFolder
+from hedgerow.server.refusals import refusals_of
 
 _LONGEST_REASON = 80
 
@@ -20,10 +21,16 @@ class RoundLines:
 
     def __init__(self, run: RunFolder) -> None:
         self._run, self._size = run, -1
+        self._refusals: Mapping[str, str] = {}
         self._last = max((line["round"] for line in run.rounds()), default=0)
 
     def __call__(self) -> None:
         """Tell what is new."""
+        refusals = refusals_of(self._run.path)
+        for name, why in refusals.items():
+            if self._refusals.get(name) != why:
+                terminal.tell(f"{name} takes no part: {why}")
+        self._refusals = refusals
         file = self._run.path / METRICS
         size = file.stat().st_size if file.exists() else 0
         if size == self._size:

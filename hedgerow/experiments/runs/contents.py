@@ -10,6 +10,7 @@ from typing import Any
 from hedgerow.client.data import ClientData
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
+from hedgerow.client.trainers import given_task
 from hedgerow.datasets import Federation
 from hedgerow.experiments.runs.digest import digest, digest_of_module
 from hedgerow.generators import undisturbed
@@ -50,8 +51,8 @@ def contents_of(
 
 
 def _code(task: Task | Trainer) -> dict[str, str]:
-    inner = task if isinstance(task, Task) else getattr(task, "task", None)
-    if not isinstance(inner, Task):
+    inner = given_task(task)
+    if inner is None:
         return {"trainer": digest(task)}
     with undisturbed():
         module = inner.model()
