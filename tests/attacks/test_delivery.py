@@ -14,6 +14,7 @@ from hedgerow.coordinator import delivery
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import invite, join
 from hedgerow.coordinator.status import status_of, told
+from hedgerow.node import promoted
 from hedgerow.node.connection import Connection
 from hedgerow.node.device import Device, Enrolled
 from hedgerow.node.fleet import Fleet
@@ -80,6 +81,7 @@ def test_a_device_follows_the_promoted_model_unless_its_policy_says_otherwise(
 ):
     for module in (delivered, delivery):
         monkeypatch.setattr(module, "PIECE", 64)
+    monkeypatch.setattr(promoted, "_AT_ONCE_SECONDS", 0.0)
     now, said, steps = Shelf(folder.path).promote(content(2, 100), make), [], 0
     with gateway(folder) as port:
         device = device_of(folder, port, tmp_path, Policy(models=taken))
