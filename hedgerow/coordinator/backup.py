@@ -17,10 +17,12 @@ from pathlib import Path
 
 from hedgerow.coordinator import page, presence, processes
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.side_runs import FOLDER as SIDE_RUNS
 from hedgerow.files import PRIVATE, append_private, private_folder, write_whole
+from hedgerow.promotion.shelf import MODELS
 
 _FEDERATION, _RUN, _ABOUT, _DATABASE = "federation", "run", "hedgerow-backup.json", "link.db"
-_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, "job.json", "logs", "members.lock"}
+_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, SIDE_RUNS, "job.json", "logs", "members.lock"}
 _FIRST = ("checkpoints", "model.safetensors")
 """Of a run: the model goes before what it has spent, which may then be of more rounds, never of fewer."""
 
@@ -80,7 +82,8 @@ def restore(file: Path, federation: Path, run: Path) -> FederationFolder:
 
 
 def _kept(folder: Path) -> Iterator[Path]:
-    for place in sorted(folder.rglob("*")):
+    # What was promoted goes before the models, which are there before it is written down.
+    for place in sorted(folder.rglob("*"), key=lambda each: (each.parent.name == MODELS, each)):
         top = place.relative_to(folder).parts[0]
         if place.is_file() and top not in _LEFT_OUT and not top.startswith(f"{_DATABASE}-"):
             yield place
