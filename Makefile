@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser long mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
+.PHONY: demo test test-fast check browser long mutation papers secure-long survival bench-load bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
 test: check browser  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+	@$(BIN)/python -m compileall -q hedgerow  # once, and not in each of the hundreds of processes that tests start
 	$(BIN)/pytest -n 2 --durations=10
 
 test-fast: check  ## without the tests marked slow
@@ -41,6 +42,12 @@ papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmark
 
 secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients that leave at any stage (minutes)
 	HEDGEROW_SECURE_ROUNDS=10000 $(BIN)/pytest tests/laws/test_secure_rounds.py --hypothesis-show-statistics
+
+survival: $(VENV)/.dev  ## kills at every place of a federation's processes (an hour or two; results under benchmarks/survival)
+	$(BIN)/python -m tests.engines.federation.campaign
+
+bench-load: $(VENV)/.dev  ## 300 devices against one coordinator (a quarter of an hour)
+	$(BIN)/python benchmarks/load/run.py
 
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py

@@ -23,6 +23,7 @@ from hedgerow.client.policy import UPDATES, AgainstPolicy, Policy, PolicyError, 
 from hedgerow.files import append_line, locked, read_lines, who_else_can_write
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.sealed import check, seal
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import PayloadError
@@ -73,7 +74,7 @@ class Guard:
             return 0
         file = self.folder / "answers.jsonl"
         try:
-            return sum(json.loads(line)["kind"] in UPDATES for line in read_lines(file))
+            return sum(check(json.loads(line))["kind"] in UPDATES for line in read_lines(file))
         except (OSError, ValueError, KeyError, TypeError) as error:
             # To go on without it would be to forget what was told.
             raise PolicyError(f"{file} cannot be read: {error}; restore it from a copy") from error
@@ -142,7 +143,7 @@ class Guard:
         }  # fmt: skip
         log.info("answered %s", line)
         if self.folder is not None:
-            append_line(self.folder / "answers.jsonl", json.dumps(line))
+            append_line(self.folder / "answers.jsonl", json.dumps(seal(line)))
 
     def ledgers(self) -> dict[str, Ledger]:
         """The two accounts, by the rule that limits each.

@@ -19,13 +19,19 @@ from typing import Any, Protocol, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
+from hedgerow.sealed import Damaged, sealed, unsealed
+from hedgerow.secure.errors import Refused
 from hedgerow.types import Arrays
 
 State: TypeAlias = Mapping[str, Arrays]
 """`{part: {name: array}}`."""
+
+
+class LostState(Refused):
+    """What a client carried from its last round cannot be read; it goes on from what it has before that."""
 
 
 class ClientState(Protocol):
@@ -96,20 +102,27 @@ class FolderState:
         self._folder = folder / file_name(client)
 
     def load(self, round: int) -> State:
-        """The newest state from before `round` that can be read."""
-        for number, path in sorted(self._files().items(), reverse=True):
-            if number < round:
-                try:
-                    return parted(load_file(path))
-                except SafetensorError:  # torn by a power cut
-                    continue
-        return {}
+        """The newest state from before `round`.
+
+        Raises:
+            LostState: it cannot be read, and is taken away: a round is not answered from an older one
+                without a word, the next one is.
+        """
+        number = max((number for number in self._files() if number < round), default=None)
+        if number is None:
+            return {}
+        path = self._files()[number]
+        try:
+            return parted(load(unsealed(path.read_bytes())))
+        except (SafetensorError, Damaged) as error:
+            path.unlink()
+            raise LostState(f"the client's state of round {number} cannot be read: {error}") from error
 
     def save(self, round: int, state: State) -> None:
         """Keep the state of `round` and the one before it; the file appears whole or not at all."""
         private_folder(self._folder)
         packed = save({name: np.asarray(values, order="C") for name, values in flat(state).items()})
-        write_whole(self._folder / f"{round}.safetensors", packed, durable=False, mode=PRIVATE)
+        write_whole(self._folder / f"{round}.safetensors", sealed(packed), durable=False, mode=PRIVATE)
         keep = [round, *sorted(r for r in self._files() if r < round)[-1:]]
         for other, path in self._files().items():
             if other not in keep:

@@ -57,9 +57,15 @@ class Certificate:
 
 
 def authority(folder: FederationFolder) -> Certificate:
-    """The federation's CA, made where it is missing. Its key never leaves the folder."""
+    """The federation's CA, made where it is missing. Its key never leaves the folder.
+
+    Raises:
+        FederationError: one is there and cannot be used; devices take no other.
+    """
     found = Certificate(folder.path / "ca.pem", folder.path / "ca.key")
-    if not found.certificate.is_file() or not found.key.is_file():
+    if found.certificate.exists():
+        _opened(found)
+    else:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"Hedgerow federation {folder.settings.federation}")
         made = (
@@ -72,6 +78,23 @@ def authority(folder: FederationFolder) -> Certificate:
     return found
 
 
+def _opened(authority: Certificate) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A CA's certificate and key; raises `FederationError` where one is not what it was."""
+    try:
+        certificate = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
+        certificate.verify_directly_issued_by(certificate)
+        key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+        if key.public_key() != certificate.public_key():
+            raise ValueError("they do not belong together")
+    except Exception as error:  # cryptography raises many kinds
+        raise FederationError(
+            f"{authority.certificate} and {authority.key.name} cannot be used: {error}; restore them from a"
+            " copy, for devices know the federation by them"
+        ) from error
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return certificate, key
+
+
 def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Certificate:
     """A certificate of the federation's CA for a server that is reached at these hosts.
 
@@ -79,12 +102,9 @@ def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Ce
     CA, or ends within 30 days.
     """
     found = Certificate(folder.path / f"{name}.pem", folder.path / f"{name}.key")
-    issuer = authority(folder)
-    signed_by = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
+    signed_by, signer = _opened(authority(folder))
     if _stands(found, signed_by, hosts):
         return found
-    signer = serialization.load_pem_private_key(issuer.key.read_bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     made = (
         _builder(_name(hosts[0]), signed_by.subject, key.public_key(), _DAYS)

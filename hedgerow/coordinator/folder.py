@@ -5,7 +5,9 @@ members.json      who is invited, who has joined, who has left
 register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
+promotions.jsonl, models/   what was promoted, and the promoted models
 logs/             what each process says, and what happened (up.log)
+side-runs/        short Flower runs that were asked for
 presence.json     when the gateway heard of each device last
 processes.json    what `hedgerow up` has started
 
@@ -15,11 +17,13 @@ Nobody but its owner can look into it, and each file is written whole or not at 
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.sealed import check, seal
 
 DEFAULT_PORT = 8470
 _HOST = re.compile(r"[0-9A-Za-z.:_-]{1,253}")
@@ -107,7 +111,7 @@ class FederationFolder:
     def settings(self) -> Settings:
         """As they stand; raises `FederationError`."""
         try:
-            return Settings(**json.loads(self._settings.read_bytes()))
+            return Settings(**check(json.loads(self._settings.read_bytes())))
         except (OSError, ValueError, TypeError) as error:
             raise FederationError(
                 f"{self._settings} cannot be read: {error}; restore it from a copy"
@@ -132,15 +136,15 @@ class FederationFolder:
             self.save(now)
         return now
 
-    def write(self, name: str, content: Any, *, durable: bool = True) -> None:
-        """Write a file of JSON; raises `OSError`."""
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+    def write(self, name: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
+        """Write a table, as a file of JSON; raises `OSError`."""
+        text = json.dumps(seal(content), indent=1, ensure_ascii=False)
         write_whole(self.path / name, text.encode(), durable=durable, mode=PRIVATE)
 
     def read(self, name: str, default: Any) -> Any:
         """What a file of JSON holds, or the default where there is none; raises `FederationError`."""
         try:
-            return json.loads((self.path / name).read_bytes())
+            return check(json.loads((self.path / name).read_bytes()))
         except FileNotFoundError:
             return default
         except (OSError, ValueError) as error:

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
+from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.http import Refused, Reply, Request
 from hedgerow.coordinator.members import (
     Device,
@@ -36,6 +38,7 @@ from hedgerow.coordinator.superlink import (
     FLEET,
     MEDIA,
     PULL,
+    PUSH,
     RELAYED,
     Control,
     brings_message,
@@ -66,6 +69,7 @@ class Gateway:
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
         # Of a gateway before this one: who is there has not left because it was started again.
+        self._handed = HandedOut()
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._lost_after = folder.settings.lost_after
         self._there = len(presence.still_there(self._heard, self._lost_after))
@@ -75,18 +79,20 @@ class Gateway:
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )  # fmt: skip
-        self._joining = asyncio.Lock()
+        self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
         path = request.path
         if path.startswith(FLEET) and path not in RELAYED:
             raise Refused(403, f"{path} is not open to devices")
-        if path not in RELAYED and path not in ("/join", "/leave", "/register", "/rotate"):
+        model = Delivery.has(path)
+        open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
+        if path not in open_paths and not model:
             raise Refused(404, f"there is no {path}")
-        if request.method != ("GET" if path == "/register" else "POST"):
+        if request.method != ("GET" if path == "/register" or model else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
-        if path in RELAYED or path in ("/leave", "/rotate"):
+        if path in RELAYED or path in ("/leave", "/rotate") or model:
             self._within_rate(self._rates, self._sender(request.headers))
         else:
             self._within_rate(self._strangers, request.peer)
@@ -96,6 +102,8 @@ class Gateway:
         """The answer; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
+        if Delivery.has(request.path):
+            return await asyncio.to_thread(self._delivery.answer, request)
         try:
             if request.path == "/join":
                 return await self._join(body)
@@ -154,6 +162,10 @@ class Gateway:
         name = self._sender(request.headers)  # again: it may have been revoked while it sent
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
+        own = request.headers.get("user-agent") == OWN_AGENT
+        if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
+            log.warning("%r has lost a message, and is given it again", name)
+            return self._paced(200, lost, MEDIA)
         try:
             found = await self._link.post(request.path, content=body, headers=headers)
         except httpx.HTTPError as error:
@@ -161,11 +173,19 @@ class Gateway:
         self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
+            if own:
+                self._handed.give(name, found.content)
+        if request.path == PUSH and found.status_code < 500:
+            self._handed.answered(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
-        kind = found.headers.get("content-type", MEDIA)
+        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA))
+
+    def _paced(self, status: int, content: bytes, kind: str) -> Reply:
+        """A reply that says when to pull next."""
         pace = self._pace.seconds(max(1, self._there))
-        return Reply(found.status_code, found.content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
+        headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
+        return Reply(status, content, headers)
 
     async def _join(self, body: bytes) -> Reply:
         asked = _object(body)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -125,36 +125,48 @@ class KnownKeys:
 
 
 def invite(folder: FederationFolder, name: str, out: Path) -> Path:
-    """Write a kit for one device, and invalidate an earlier one for it that was not used; returns its file.
+    """Write the kit of one device, see `invite_all`; returns its file."""
+    return invite_all(folder, [name], out)[0]
+
+
+def invite_all(folder: FederationFolder, names: Sequence[str], out: Path) -> list[Path]:
+    """Write a kit for each name, and invalidate earlier ones that were not used; returns their files.
 
     Raises:
-        FederationError: the name cannot be a device's, or a device of that name has joined.
-        OSError: the kit cannot be written.
+        FederationError: a name cannot be a device's, or a device of that name has joined; no kit is
+            written then.
+        OSError: a kit cannot be written; nobody is invited then.
     """
-    try:
-        register_line(name, bytes(32))
-    except ValueError as error:
-        raise FederationError(str(error)) from error
-    settings, token = folder.settings, secrets.token_bytes(32)
+    names = list(dict.fromkeys(names))
+    for name in names:
+        try:
+            register_line(name, bytes(32))
+        except ValueError as error:
+            raise FederationError(str(error)) from error
+    settings = folder.settings
     with changed_members(folder) as members:
-        if name in members.devices:
-            raise FederationError(
-                f"{name!r} has joined already; to set it up anew, first run: hedgerow revoke {name}"
-            )
-        members.invited = {known: who for known, who in members.invited.items() if who != name}
-        members.invited[_hash(token)] = name
-        kit = {
+        for name in names:
+            if name in members.devices:
+                raise FederationError(
+                    f"{name!r} has joined already; to set it up anew, first run: hedgerow revoke {name}"
+                )
+        tokens = {name: secrets.token_bytes(32) for name in names}
+        members.invited = {known: who for known, who in members.invited.items() if who not in tokens}
+        members.invited |= {_hash(token): name for name, token in tokens.items()}
+        common = {
             "hedgerow": "0.1",
             "federation": settings.federation,
-            "name": name,
             "address": settings.address,
             "ca": authority(folder).certificate.read_text() if settings.own_ca else None,
-            "token": base64.urlsafe_b64encode(token).decode(),
             "administrator": settings.administrator or None,
         }
-        file = out / f"{file_name(name)}.kit"
-        write_whole(file, (json.dumps(kit, indent=1, ensure_ascii=False) + "\n").encode(), mode=PRIVATE)
-    return file
+        files = []
+        for name, token in tokens.items():
+            kit = {**common, "name": name, "token": base64.urlsafe_b64encode(token).decode()}
+            files.append(out / f"{file_name(name)}.kit")
+            text = json.dumps(kit, indent=1, ensure_ascii=False) + "\n"
+            write_whole(files[-1], text.encode(), mode=PRIVATE)
+    return files
 
 
 def join(

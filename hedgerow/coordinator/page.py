@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.metrics import MEDIA, exposition, metrics_token
 from hedgerow.coordinator.watch import snapshot
@@ -112,7 +113,8 @@ async def serve(folder: FederationFolder, parent: int) -> None:
 
     async def watch() -> None:
         while os.getppid() == parent:
-            await asyncio.sleep(1.0)
+            beat(beat_file(folder, "page"))
+            await asyncio.sleep(BEAT_SECONDS)
         server.should_exit = True
 
     watching = asyncio.create_task(watch())

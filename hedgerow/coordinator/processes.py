@@ -5,17 +5,19 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.beats import SILENT_SECONDS, Silence, beat_file
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import append_private
-from hedgerow.locks import Holder
+from hedgerow.locks import Holder, holder_of
 
-FILE = "processes.json"
+FILE, DATABASE = "processes.json", "link.db"
+SUPERLINK = "flower-superlink"
 
 _PATIENCE_SECONDS = 8.0
 _PAUSE = 0.05
@@ -35,6 +37,7 @@ class Process:
         self._command, self._environment = command, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._began, self._wait = 0.0, _FIRST_WAIT
+        self._silence = Silence(beat_file(folder, name))
 
     @property
     def log(self) -> Path:
@@ -47,12 +50,13 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Start it, or start it again; one that ends soon after its start is waited for longer each time."""
         if self._process is not None:
             stable = time.monotonic() - self._began > _STABLE_SECONDS
             self._wait = _FIRST_WAIT if stable else min(2 * self._wait, _LONGEST_WAIT)
-            time.sleep(self._wait)
+            pause(self._wait)
+        self._silence.begin()
         with append_private(self.log) as log:
             self._process = subprocess.Popen(
                 list(self._command), env=dict(self._environment), cwd=self._folder.path,
@@ -71,6 +75,13 @@ class Process:
         if code is None:
             return ""
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def end_if_it_hangs(self) -> str:
+        """Kill it where it gives no sign of life; what there is to tell, empty where it works."""
+        if not self.running or (silent := self._silence.seconds()) < SILENT_SECONDS:
+            return ""
+        end([self.pid], patience=0.0)
+        return f"the {self.name} has given no sign of life for {silent:.0f} s"
 
     def trim_log(self) -> None:
         """Begin the log anew where it is long, and keep the one before."""
@@ -97,6 +108,10 @@ def end_left_over(folder: FederationFolder) -> list[str]:
     left = {name: Holder(**each) for name, each in folder.read(FILE, {}).items()}
     boot = Holder.this().boot
     alive = {name: each for name, each in left.items() if each.boot == boot and not each.dead}
+    if unknown := _that_run(SUPERLINK, folder.path / DATABASE) - {each.pid for each in alive.values()}:
+        alive |= {
+            f"superlink {pid}": Holder.of(pid) for pid in unknown
+        }  # killed before it could write it down
     end([each.pid for each in alive.values()])
     folder.write(FILE, {})
     return sorted(alive)
@@ -110,6 +125,28 @@ def end(pids: Iterable[int], *, patience: float = _PATIENCE_SECONDS, family: boo
     while (left := {pid for pid in asked if _runs(pid)}) and time.monotonic() < until:
         time.sleep(_PAUSE)
     _signal(left, signal.SIGKILL)
+
+
+def started_by(root: int, program: str) -> Holder | None:
+    """A process that runs a program and was started by another one, or by what that has started."""
+    found = [pid for pid in _family({root}) - {root} if _runs_program(_command_of(pid), program)]
+    return Holder.of(max(found)) if found else None
+
+
+def _that_run(program: str, path: Path) -> set[int]:
+    """Processes that run a program which a path was given to."""
+    commands = {int(entry.name): _command_of(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")}
+    return {pid for pid, each in commands.items() if str(path) in each and _runs_program(each, program)}
+
+
+def _runs_program(command: Sequence[str], program: str) -> bool:
+    return any(Path(each).name == program for each in command[:3])
+
+
+def _command_of(pid: int) -> Sequence[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
 
 
 def _family(roots: set[int]) -> set[int]:
@@ -132,3 +169,21 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def stop(folder: FederationFolder) -> Sequence[str]:
+    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
+
+    Raises:
+        FederationError: nobody holds it.
+    """
+    holder = holder_of(folder.path)
+    if holder is None or holder.dead:
+        left = end_left_over(folder)
+        if not left:
+            raise FederationError(f"no federation runs in {folder.path}")
+        return left
+    if not holder.here:
+        raise FederationError(f"the federation runs on {holder.host}; stop it there")
+    end([holder.pid], patience=60.0, family=False)
+    return ["hedgerow up"]

@@ -9,6 +9,7 @@ import ssl
 import sys
 from pathlib import Path
 
+from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
@@ -62,8 +63,9 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     try:
         async with HttpServer(gateway, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
+                beat(beat_file(folder, "gateway"))
                 try:
-                    await asyncio.wait_for(ended.wait(), 1.0)
+                    await asyncio.wait_for(ended.wait(), BEAT_SECONDS)
                 except TimeoutError:
                     continue
     finally:

@@ -23,6 +23,7 @@ from flwr.proto.fleet_pb2 import PullMessagesResponse
 
 from hedgerow.coordinator.certificates import LOOPBACK, Certificate, authority, certified
 from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.processes import DATABASE, SUPERLINK
 
 FLEET, CONTROL = "/v1/fleet/", "/v1/control/"
 RELAYED = frozenset(
@@ -34,7 +35,10 @@ RELAYED = frozenset(
 )  # fmt: skip
 """The calls of the Fleet API that devices may make: no registration, and no code."""
 
-PULL = FLEET + "pull-messages"
+SERVER_APP_PROGRAM = "flwr-serverapp"
+"""What a SuperLink starts for each run."""
+
+PULL, PUSH = FLEET + "pull-messages", FLEET + "push-messages"
 MEDIA = "application/protobuf"
 
 
@@ -62,9 +66,9 @@ def command(folder: FederationFolder) -> list[str]:
     """What starts the SuperLink: with its database, node authentication, and on the loopback only."""
     certificate = link_certificate(folder)
     return [
-        str(Path(sys.executable).parent / "flower-superlink"),
+        str(Path(sys.executable).parent / SUPERLINK),
         "--host", LOOPBACK[0], "--port", str(folder.settings.link_port),
-        "--database", str(folder.path / "link.db"),
+        "--database", str(folder.path / DATABASE),
         "--enable-supernode-auth",
         "--ssl-ca-certfile", str(authority(folder).certificate),
         "--ssl-certfile", str(certificate.certificate),

@@ -8,12 +8,11 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import httpx
 
@@ -21,51 +20,29 @@ from hedgerow.coordinator import page, processes
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.job import Job, RunFailed
+from hedgerow.coordinator.lost_runs import LostRuns
 from hedgerow.coordinator.metrics import metrics_token
 from hedgerow.coordinator.ports import free_port, taken
 from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
-from hedgerow.coordinator.superlink import Control, command, environment, link_certificate
-from hedgerow.locks import Holder, holder_of
+from hedgerow.coordinator.server_app import ServerAppProcess
+from hedgerow.coordinator.side_runs import SideRuns
+from hedgerow.coordinator.superlink import Control, Run, command, environment, link_certificate
+from hedgerow.coordinator.waiting import Stopped, Waiting
+from hedgerow.locks import Holder
 
 log = logging.getLogger("hedgerow")
 
 _TICK_SECONDS = 0.25
 _START_SECONDS = 90.0
 _RUN_SECONDS = 1.0
-_HANGS_SECONDS = 60.0
+_CALL_SECONDS = 20.0
+_HANGS_SECONDS = 35.0
+_GOODBYE_SECONDS = 3.0
 _RENEW_SECONDS = 60.0
 _MOST_STARTS = 5
-_LONGEST_WAIT = 30.0
 _RAISED = "ServerApp failed with exception: "  # as Flower begins
-
-
-@dataclass(frozen=True)
-class Job:
-    """The run that is to come to its end.
-
-    Attributes:
-        folder: of the run; whoever carries it out holds it.
-        server_app, client_app: Flower's names of the apps, `"module:attribute"`.
-        config: their run config.
-        wanted: clients that the run waits for.
-        done: rounds that are done.
-        finished: whether the run has come to its end.
-        report: is called from time to time, to show what is new.
-    """
-
-    folder: Path
-    server_app: str
-    client_app: str
-    config: Mapping[str, Any]
-    wanted: int
-    done: Callable[[], int]
-    finished: Callable[[], bool]
-    report: Callable[[], None] = lambda: None
-
-
-class RunFailed(RuntimeError):
-    """The run cannot go on; why is its text."""
 
 
 @final
@@ -75,19 +52,22 @@ class Supervisor:
     Args:
         folder: which this process holds.
         tell: is given a line of whatever the operator should know.
+        stop: when it is set, all ends soon.
     """
 
-    def __init__(self, folder: FederationFolder, tell: Callable[[str], None]) -> None:
-        self._folder, self._told = folder, tell
+    def __init__(self, folder: FederationFolder, tell: Callable[[str], None], stop: threading.Event) -> None:
+        self._folder, self._told, self._waiting = folder, tell, Waiting(stop)
         self._processes: dict[Process, Callable[[], None]] = {}
+        self._written: Mapping[str, int] = {}
         self._control: Control | None = None
+        self._side_runs = SideRuns(folder)
         self._run: int | None = None
-        self._server_app: Holder | None = None
-        self._before: Holder | None = None
-        self._said = ""
-        self._failure, self._failed_after, self._failures = "", -1, 0
+        self._server_app = ServerAppProcess(folder)
+        self._said: dict[str, str] = {}
+        self._lost_runs, self._interrupted = LostRuns(), ""
+        self._next_look, self._failed_starts = 0.0, 0
+        self._answered = time.monotonic()
         self._next_renewal, self._certificate = 0.0, tuple[int, ...]()
-        self._next_look, self._answered, self._failed_starts = 0.0, time.monotonic(), 0
 
     def clear(self) -> None:
         """End what an earlier process has left over that was killed, with whoever writes in its run."""
@@ -119,67 +99,96 @@ class Supervisor:
         metrics_token(folder)
         self._link = Process(folder, "superlink", command(folder), environment(folder))
         self._processes[self._link] = self._start_link
-        self._start_link()
-        for name, module, port in (("gateway", "serve", settings.port), ("page", "page", page_port)):
-            own = [sys.executable, "-m", f"hedgerow.coordinator.{module}", str(folder.path)]
-            process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
-            self._processes[process] = process.start
-            process.start()
-            self._wait_for(process, partial(taken, port, page_host if name == "page" else LOOPBACK[0]))
+        with suppress(Stopped):
+            self._start_link()
+            for name, module, port in (("gateway", "serve", settings.port), ("page", "page", page_port)):
+                own = [sys.executable, "-m", f"hedgerow.coordinator.{module}", str(folder.path)]
+                process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
+                self._processes[process] = partial(process.start, self._waiting.pause)
+                process.start()
+                self._wait_for(process, partial(taken, port, page_host if name == "page" else LOOPBACK[0]))
         return f"http://{page_host}:{page_port}/?token={token}"
 
-    def carry_out(self, job: Job, stop: threading.Event) -> bool:
+    def carry_out(self, job: Job) -> bool:
         """Bring a run to its end; whether it came there, and was not stopped before.
 
         Raises:
             RunFailed: it fails in the same way again, with no round in between.
             FederationError: a process does not start any more.
         """
-        while not stop.is_set():
-            job.report()
-            if job.finished():
-                return True
-            self._keep()
-            try:
-                self._look_after(job)
-            except httpx.HTTPError:  # it has died just now, or does not move any more
-                self._end_link_that_hangs()
-            self._tell_who_is_there(job)
-            stop.wait(_TICK_SECONDS)
-        return False
 
-    def keep(self, stop: threading.Event) -> None:
-        """Keep what serves devices and page until it is told to stop; raises `FederationError`."""
-        while not stop.wait(_TICK_SECONDS):
-            self._keep()
+        def ended() -> bool:
+            job.report()
+            return job.finished()
+
+        return self._go_on(ended, lambda: self._look_after(job), job.wanted)
+
+    def stay(self, ended: Callable[[], bool], wanted: int) -> bool:
+        """Serve devices, and carry out side runs, with no run of its own; whether it has `ended`.
+
+        Raises:
+            FederationError: a process does not start any more.
+        """
+
+        def look() -> None:
+            if time.monotonic() >= self._next_look and self._control is not None:
+                self._next_look = time.monotonic() + _RUN_SECONDS
+                self._waiting.call(self._control.unfinished)
+                self._answered = time.monotonic()
+
+        return self._go_on(ended, look, wanted)
+
+    def _go_on(self, ended: Callable[[], bool], step: Callable[[], None], wanted: int) -> bool:
+        with suppress(Stopped):
+            while True:
+                if ended():
+                    return True
+                try:
+                    self._mend()
+                    self._renew()
+                    step()
+                    assert self._control is not None
+                    self._waiting.call(self._side_runs.look, self._control)
+                    self._tell_changed("problem", "")
+                except httpx.HTTPError:  # it has died just now, or does not move any more
+                    self._end_link_that_hangs()
+                except OSError as error:  # a full disk: there will be room again
+                    self._tell_changed("problem", f"{error}; it is tried again")
+                self._tell_changed("gathering", gathering(self._folder, wanted).told())
+                self._waiting.pause(_TICK_SECONDS)
+        return False
 
     def end(self) -> None:
         """End all of it."""
-        if self._control is not None and self._run is not None:
+        if self._run is not None and self._link.running:
+            control = Control(self._folder, timeout=_GOODBYE_SECONDS)
             with suppress(httpx.HTTPError):
-                self._control.stop_run(self._run)
+                control.stop_run(self._run)
+            control.close()
         pids = [each.pid for each in self._processes if each.running]
-        if self._server_app is not None and not self._server_app.dead:
-            pids.append(self._server_app.pid)
+        if (server_app := self._server_app.running) is not None:
+            pids.append(server_app)
         processes.end(pids)
-        self._folder.write(processes.FILE, {})
+        with suppress(OSError):  # a full disk; they are known to be dead when somebody looks
+            self._folder.write(processes.FILE, {})
 
     def _end_link_that_hangs(self) -> None:
+        """Kill the SuperLink where it has answered nothing, though it had time for two calls."""
         if self._link.running and time.monotonic() - self._answered > _HANGS_SECONDS:
             self._tell(f"the superlink has not answered for {_HANGS_SECONDS:g} s")
-            processes.end([self._link.pid], patience=1.0)
-
-    def _keep(self) -> None:
-        self._mend()
-        self._renew()
+            processes.end([self._link.pid], patience=0.0)
 
     def _mend(self) -> None:
         """Start again what has died; what does not start any more ends all of it."""
         for process, start in self._processes.items():
             process.trim_log()
+            if hangs := process.end_if_it_hangs():
+                self._tell(hangs)
             if not (how := process.ended()):
                 continue
             self._tell(f"the {process.name} {how}; it is started again")
+            if process.name == "gateway":  # what it was handing to devices may be lost
+                self._interrupted = f"the gateway {how}"
             try:
                 start()
                 self._failed_starts = 0
@@ -187,7 +196,14 @@ class Supervisor:
                 self._failed_starts += 1
                 if self._failed_starts >= _MOST_STARTS:
                     raise
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """Note which processes there are, where that has changed; raises `OSError`."""
+        there = {each.name: each.pid for each in self._processes if each.running}
+        if there != self._written:
             processes.write_down(self._folder, self._processes)
+            self._written = there
 
     def _renew(self) -> None:
         """Start the SuperLink again where its certificate was about to end; the gateway sees to its own."""
@@ -202,11 +218,11 @@ class Supervisor:
 
     def _start_link(self) -> None:
         """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
-        self._end_server_app()
+        self._server_app.end()
         if self._control is not None:
             self._control.close()
-        self._link.start()
-        control = self._control = Control(self._folder)
+        self._link.start(self._waiting.pause)
+        control = self._control = Control(self._folder, timeout=_CALL_SECONDS)
         self._wait_for(self._link, control.ready)
         self._answered = time.monotonic()
         for run in control.unfinished():
@@ -214,84 +230,69 @@ class Supervisor:
         self._run = None
 
     def _wait_for(self, process: Process, ready: Callable[[], bool]) -> None:
+        with suppress(OSError):  # a full disk; it is tried again
+            self._write_down()
         until = time.monotonic() + _START_SECONDS
-        while not ready():
+        while not self._waiting.call(ready):
             how = process.ended() or ("does not answer" if time.monotonic() > until else "")
             if how:
                 raise FederationError(
                     f"the {process.name} {how} at its start; {process.log} ends:\n{process.last_lines()}"
                 )
-            time.sleep(0.1)
-        processes.write_down(self._folder, self._processes)
+            self._waiting.pause(0.1)
 
     def _look_after(self, job: Job) -> None:
         """Start the run, or the next one where it was lost."""
         assert self._control is not None
-        holder = holder_of(job.folder)
-        if self._run is not None and holder is not None and holder != self._before:
-            if holder.dead:
-                self._lost(job, "the ServerApp was killed")
-                return
-            self._server_app = holder
-        if time.monotonic() < self._next_look:
+        if self._run is not None:
+            self._server_app.find(job.folder, self._link.pid)
+        if not self._server_app.gone and time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _RUN_SECONDS
         if self._run is None:
-            self._before = holder  # of an earlier run that was killed
-            self._run = self._control.start_run(job.server_app, job.client_app, job.config)
+            self._server_app.begin(job.folder)
+            self._interrupted = ""
+            start = self._control.start_run
+            self._run = self._waiting.call(start, job.server_app, job.client_app, job.config)
+            self._answered = time.monotonic()
             return
-        run = self._control.run(self._run)
+        run = self._waiting.call(self._control.run, self._run)
         self._answered = time.monotonic()
-        if run.status == "finished" and not job.finished():
-            self._lost(job, run.details.removeprefix(_RAISED) or f"it was {run.outcome}")
+        if not job.finished() and (why := self._why_lost(run)):
+            self._lost(job, why, of_its_own=run.outcome == "failed")
 
-    def _lost(self, job: Job, why: str) -> None:
-        """Have the next run started; later each time, where no round was done since."""
+    def _why_lost(self, run: Run) -> str:
+        """Why a run will come to nothing; empty where it goes on."""
+        if run.status == "finished":
+            return run.details.removeprefix(_RAISED) or f"it was {run.outcome}"
+        if self._server_app.gone:
+            return "the ServerApp was killed"
+        if self._interrupted:
+            return self._interrupted
+        if self._server_app.waited_for() > _HANGS_SECONDS:  # what starts it has died, or does not move
+            processes.end([self._link.pid], patience=0.0)
+            return f"the SuperLink has not started the ServerApp in {_HANGS_SECONDS:g} s"
+        return self._server_app.hangs()
+
+    def _lost(self, job: Job, why: str, *, of_its_own: bool) -> None:
+        """Have the next run started."""
         assert self._control is not None
         assert self._run is not None
-        self._end_server_app()
-        self._control.stop_run(self._run)
-        self._run, done = None, job.done()
-        if done != self._failed_after:
-            self._failures = 0
-        elif why == self._failure and "killed" not in why:
+        self._server_app.end()
+        run, self._run = self._run, None
+        if self._lost_runs.hopeless(why, done := job.done(), of_its_own=of_its_own):
             raise RunFailed(why)
-        self._failure, self._failed_after = why, done
-        wait = min(_LONGEST_WAIT, 0.5 * 2**self._failures)
-        self._failures += 1
-        self._next_look = time.monotonic() + wait
+        self._next_look = time.monotonic() + self._lost_runs.wait()
         self._tell(f"the run is lost: {why}; the next one goes on after round {done}")
-
-    def _end_server_app(self) -> None:
-        """Nobody else may write in the run's folder."""
-        if self._server_app is not None and not self._server_app.dead:
-            processes.end([self._server_app.pid], patience=1.0)
-        self._server_app = None
+        self._waiting.call(self._control.stop_run, run)
 
     def _tell(self, text: str) -> None:
         note(self._folder, text)
         self._told(text)
 
-    def _tell_who_is_there(self, job: Job) -> None:
-        told = gathering(self._folder, job.wanted).told()
-        if told != self._said:
-            self._said = told
-            self._tell(told)
-
-
-def stop(folder: FederationFolder) -> Sequence[str]:
-    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
-
-    Raises:
-        FederationError: nobody holds it.
-    """
-    holder = holder_of(folder.path)
-    if holder is None or holder.dead:
-        left = processes.end_left_over(folder)
-        if not left:
-            raise FederationError(f"no federation runs in {folder.path}")
-        return left
-    if not holder.here:
-        raise FederationError(f"the federation runs on {holder.host}; stop it there")
-    processes.end([holder.pid], patience=60.0, family=False)
-    return ["hedgerow up"]
+    def _tell_changed(self, what: str, text: str) -> None:
+        """A line of something that is looked at again and again, where it is another one."""
+        if text != self._said.get(what, ""):
+            self._said[what] = text
+            if text:
+                self._tell(text)

@@ -9,10 +9,12 @@ privacy-*.jsonl    what its answers have told so far
 answers.jsonl      a line for each answer that left
 state/RUN/         what it carries from round to round, by Hedgerow's run
 constants/         constants of the last models, by their hash: they are sent once
+promoted.json, models/   the model that the coordinator has promoted, and the one before it
 descriptions/      what runs are, by digest
 outbox/            messages that are not answered yet, and answers, before they are sent
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -30,6 +32,7 @@ from hedgerow.client.state import Note
 from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
 from hedgerow.node.keys import NodeKey, node_key
 from hedgerow.node.kit import Kit
+from hedgerow.sealed import check, seal
 
 _FILE = "device.json"
 _MOST_RUNS, _MOST_DESCRIPTIONS = 16, 64
@@ -72,7 +75,7 @@ class Device:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            found = check(json.loads((folder / _FILE).read_text(encoding="utf-8")))
             self.enrolled = Enrolled(**{**found, "kit": Kit(**found["kit"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ValueError(
@@ -84,7 +87,7 @@ class Device:
         """Write down that a device has joined."""
         private_folder(folder)
         plain = replace(enrolled, kit=replace(enrolled.kit, token=None))
-        write_whole(folder / _FILE, json.dumps(asdict(plain), indent=1).encode(), mode=PRIVATE)
+        write_whole(folder / _FILE, json.dumps(seal(asdict(plain)), indent=1).encode(), mode=PRIVATE)
         return cls(folder)
 
     @property
@@ -116,9 +119,10 @@ class Device:
         return folder
 
     def description(self, digest: str) -> str | None:
-        """A description that was sent before."""
+        """A description that was sent before; one that has changed since is as good as none."""
         file = self.folder / "descriptions" / f"{digest}.json"
-        return file.read_text(encoding="utf-8") if file.exists() else None
+        data = file.read_bytes() if file.exists() else b""
+        return data.decode() if hashlib.sha256(data).hexdigest() == digest else None
 
     def learn(self, digest: str, description: str) -> None:
         """Keep a description."""
@@ -144,7 +148,7 @@ class FileNotes(MutableMapping[str, Note]):
         file = self._file(name)
         if not file.exists():
             raise KeyError(name)
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = check(json.loads(file.read_text(encoding="utf-8")))
         return {key: bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
                 for key, value in found.items()}  # fmt: skip
 
@@ -153,7 +157,7 @@ class FileNotes(MutableMapping[str, Note]):
         plain = {
             key: {"hex": value.hex()} if isinstance(value, bytes) else value for key, value in note.items()
         }
-        write_whole(self._file(name), json.dumps(plain).encode(), mode=PRIVATE)
+        write_whole(self._file(name), json.dumps(seal(plain)).encode(), mode=PRIVATE)
 
     def __delitem__(self, name: str) -> None:
         if name not in self:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -67,4 +68,7 @@ def node_key(file: Path) -> NodeKey:
             out.write(pem)
             out.flush()
             os.fsync(out.fileno())
-    return NodeKey(file.read_bytes())
+    try:
+        return NodeKey(file.read_bytes())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{file} is no key of a node: {error}; restore it from a copy") from error

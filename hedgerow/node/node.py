@@ -13,6 +13,7 @@ from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
 from hedgerow.node.identities import take_register
 from hedgerow.node.outbox import Outbox, Pending
+from hedgerow.node.promoted import PromotedModel
 from hedgerow.node.reply import reply_to
 from hedgerow.node.responder import Responder, reason_of
 from hedgerow.secure.errors import Malformed, Refused
@@ -48,8 +49,10 @@ class Node:
         self._device, self._told = device, told
         self._outbox = Outbox(device.folder / "outbox")
         self._responder = Responder(device, self._outbox)
+        self._promoted = PromotedModel(device, self._tell)
         self._stop, self._gone = threading.Event(), threading.Event()
         self._working, self._failed = False, 0
+        self._pulled: tuple[Any, Any] | None = None
         self._said, self._register_until = "", 0.0
 
     def stop(self) -> None:
@@ -134,12 +137,18 @@ class Node:
                 self._finish(fleet, come)
             last = time.monotonic()
             while not self._stop.is_set() and not gone.is_set():
-                if (pulled := fleet.pull()) is not None:
-                    self._finish(fleet, self._outbox.receive(*pulled))
-                    last = time.monotonic()
-                backoff.reset()
-                if pulled is None:
+                self._pulled = self._pulled or fleet.pull()
+                if self._pulled is None:
+                    backoff.reset()
+                    if self._promoted.follow(fleet):
+                        continue
                     self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
+                    continue
+                come = self._outbox.receive(*self._pulled)  # on a full disk, it is tried again
+                self._pulled = None
+                self._finish(fleet, come)
+                last = time.monotonic()
+                backoff.reset()
         finally:
             gone.set()
 
@@ -170,7 +179,7 @@ class Node:
             fleet.confirm(run, come.id)
         except Unreachable as error:
             self._failed = self._failed + 1 if error.status == 500 else 0
-            if self._failed < _ATTEMPTS:
+            if self._failed < _ATTEMPTS or not _is_well(fleet):
                 raise
             log.warning("message %s... of run %d is given up: %s", come.id[:12], run, error)
         except (Denied, Lost) as error:
@@ -216,6 +225,14 @@ class Node:
         if text != self._said:
             self._said = text
             self._told(text)
+
+
+def _is_well(fleet: Fleet) -> bool:
+    """Whether the server answers other calls: one with a full disk has errors with whatever it must write."""
+    try:
+        return fleet.heartbeat()
+    except Unreachable:
+        return False
 
 
 _REMEDIES = {

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, final
 
 from hedgerow.files import PRIVATE, private_folder, write_whole
-from hedgerow.secure.errors import AlreadyAnswered, StaleRound
+from hedgerow.sealed import Damaged, check, seal, sealed, unsealed
+from hedgerow.secure.errors import AlreadyAnswered, Malformed, StaleRound
 
 _MOST_ANSWERS, _MOST_BYTES = 32, 256 * 2**20
 _MOST_RUNS = 256
@@ -58,10 +59,12 @@ class Outbox:
         found = []
         for file in sorted(self._pending.glob("*.json"), key=lambda place: place.stat().st_mtime):
             try:
-                given = json.loads(file.read_bytes())
+                given = check(json.loads(file.read_bytes()))
                 plain = {**given, **{key: b64decode(given[key]) for key in ("message", "tree")}}
-                found.append(Pending(**plain))
-            except (ValueError, TypeError, KeyError):  # torn by a power cut; the server asks again
+                come = Pending(**plain)
+                lost = come.answer and self.answer(come.answer) is None
+                found.append(replace(come, answer="", made=0.0) if lost else come)
+            except (ValueError, TypeError, KeyError):  # torn by a power cut, or changed since
                 file.unlink()
         return found
 
@@ -82,13 +85,19 @@ class Outbox:
         self._file(come).unlink(missing_ok=True)
 
     def answer(self, key: str) -> bytes | None:
-        """What was answered to a request."""
+        """What was answered to a request; one that has changed since is as good as none."""
         file = self._answers / key
-        return file.read_bytes() if file.exists() else None
+        try:
+            return unsealed(file.read_bytes(), always=True)
+        except FileNotFoundError:
+            return None
+        except Damaged:
+            file.unlink()
+            return None
 
     def keep(self, key: str, answer: bytes) -> None:
         """Write an answer down; the oldest go where there are too many."""
-        write_whole(self._answers / key, answer, mode=PRIVATE)
+        write_whole(self._answers / key, sealed(answer), mode=PRIVATE)
         needed = {come.answer for come in self.pending()} | {key}
         files = sorted(self._answers.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
         size = 0
@@ -108,20 +117,24 @@ class Outbox:
         Raises:
             AlreadyAnswered: another request has opened this round.
             StaleRound: a later round of the run was opened.
+            Malformed: the file that tells cannot be read.
         """
-        claims = json.loads(self._claims.read_bytes()) if self._claims.exists() else {}
+        try:
+            claims = check(json.loads(self._claims.read_bytes())) if self._claims.exists() else {}
+        except ValueError as error:  # to go on without it could mean to open a round twice
+            raise Malformed(f"{self._claims} cannot be read: {error}; restore it from a copy") from error
         last, opened = claims.pop(run, (-1, ""))
         if round < last:
             raise StaleRound(f"round {round} comes after round {last}, which was answered before")
         if round == last and opened != key:
             raise AlreadyAnswered(f"round {round} was opened by another request before")
         claims = dict([*claims.items(), (run, (round, key))][-_MOST_RUNS:])
-        write_whole(self._claims, json.dumps(claims).encode(), mode=PRIVATE)
+        write_whole(self._claims, json.dumps(seal(claims)).encode(), mode=PRIVATE)
 
     def _write(self, come: Pending) -> None:
         plain = {key: b64encode(value).decode() if isinstance(value, bytes) else value
                  for key, value in asdict(come).items()}  # fmt: skip
-        write_whole(self._file(come), json.dumps(plain).encode(), mode=PRIVATE)
+        write_whole(self._file(come), json.dumps(seal(plain)).encode(), mode=PRIVATE)
 
     def _file(self, come: Pending) -> Path:
         return self._pending / f"{hashlib.sha256(come.id.encode()).hexdigest()}.json"

@@ -9,6 +9,7 @@ from hedgerow import checks
 from hedgerow.files import append_line, read_lines
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Event, from_json, to_json
+from hedgerow.sealed import check, seal
 
 
 class LedgerError(ValueError):
@@ -87,7 +88,7 @@ class Ledger:
         line |= {"times": times} if times > 1 else {}
         line |= {"sample_gradients": sample_gradients} if sample_gradients else {}
         if self._file is not None and (round, digest) not in self._entries:
-            append_line(self._file, json.dumps(line))
+            append_line(self._file, json.dumps(seal(line)))
         self._entries[round, digest] = event, times
 
     def _after(self, event: Event, times: int) -> float:
@@ -108,7 +109,7 @@ class Ledger:
     def _read(self, file: Path) -> None:
         for number, text in enumerate(read_lines(file), start=1):
             try:
-                line = json.loads(text)
+                line = check(json.loads(text))
                 event, times = from_json(line["event"]), int(line.get("times", 1))
                 checks.whole(1, times=times)
                 self._entries[int(line["round"]), str(line["release"])] = event, times

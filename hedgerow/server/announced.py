@@ -5,6 +5,7 @@ took another name for the run, it could have the same updates summed in two
 ways, and learn from the difference; an honest one does not ask for that.
 """
 
+import hashlib
 import json
 import re
 import secrets
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import final
 
 from hedgerow.files import PRIVATE, write_whole
+from hedgerow.sealed import check, seal
 from hedgerow.secure.messages import Setup
 
 RUN, FILE = "run-id", "announced.json"
@@ -27,11 +29,20 @@ def run_id(folder: Path) -> str:
     """
     file = folder / RUN
     if not file.exists():
-        write_whole(file, f"{secrets.token_hex(16)}\n".encode())
-    found = file.read_text(encoding="utf-8").strip()
-    if not re.fullmatch("[0-9a-f]{32}", found):
-        raise ValueError(f"{file} holds {found[:40]!r}; it must be 32 hex digits: restore it from a copy")
+        made = secrets.token_hex(16)
+        write_whole(file, f"{made} {_check_of(made)}\n".encode())
+    found, _, told = file.read_bytes().decode("ascii", "replace").strip().partition(" ")
+    if not re.fullmatch("[0-9a-f]{32}", found) or (told and told != _check_of(found)):
+        raise ValueError(
+            f"{file} holds {found[:40]!r}; it must be the 32 hex digits that were written: restore it from a"
+            " copy"
+        )
     return found
+
+
+def _check_of(name: str) -> str:
+    """By which a name of which a digit has changed is noticed: devices would take it for another run."""
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ class Announced:
                 " answers it twice"
             )
         if self.folder is not None:
-            write_whole(self.folder / FILE, json.dumps(asdict(now)).encode(), mode=PRIVATE)
+            write_whole(self.folder / FILE, json.dumps(seal(asdict(now))).encode(), mode=PRIVATE)
         return ""
 
     def _read(self) -> _Round | None:
@@ -87,7 +98,7 @@ class Announced:
             return None
         file = self.folder / FILE
         try:
-            found = json.loads(file.read_bytes())
+            found = check(json.loads(file.read_bytes()))
             return _Round(found["round"], found["run"], tuple(found["cohort"]), found["model"])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{file} cannot be read: {error}; restore it from a copy") from error

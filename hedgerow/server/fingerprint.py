@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hedgerow.files import write_whole
+from hedgerow.sealed import check, seal
 from hedgerow.strategies.strategy import Strategy
 
 FILE = "fingerprint.json"
@@ -71,7 +72,7 @@ def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, b
                 " still the same is not checked",
                 folder,
             )
-        write_whole(file, json.dumps(now, indent=1).encode())
+        write_whole(file, json.dumps(seal(now), indent=1).encode())
         return
     changed = [
         f"the {name.replace('_', ' ')} was {_show(old)}, is now {_show(now[part][name])}"
@@ -110,6 +111,7 @@ def _values(strategy: Strategy) -> dict[str, Any]:
         "quorum": strategy.quorum,
         "max_weight": strategy.max_weight,
         "max_norm": strategy.max_norm,
+        "norm_bound": strategy.norm_bound,
         "personal": list(strategy.personal),
         "streams": [stream.name for stream in strategy.streams],
         "budget": None if strategy.budget is None else str(strategy.budget),
@@ -123,7 +125,7 @@ def _show(value: Any) -> str:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(file.read_bytes())
+        found = check(json.loads(file.read_bytes()))
         if isinstance(found, dict) and all(
             isinstance(found.get(part), dict) for part in ("strategy", "data", "code", "versions")
         ):

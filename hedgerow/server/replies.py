@@ -44,6 +44,15 @@ def kind_of(text: str) -> str:
     return "failed" if text.startswith(_FAILED) else "bad reply"
 
 
+def is_absence(text: str) -> bool:
+    """Whether a client does not count because nothing came from it, in whatever stage of a round.
+
+    >>> [is_absence(text) for text in (NO_REPLY, f"keys: {NOT_THERE}", f"it failed: {NO_REPLY}")]
+    [True, True, False]
+    """
+    return re.sub(r"^[a-z]+: ", "", text).startswith((NO_REPLY, NOT_THERE, _NOT_REACHED))
+
+
 def reason(text: str | None) -> str:
     """The reason of an error reply; Flower writes `<class 'E'>:<'text'>`."""
     text = (text or "").strip() or "no reason given"

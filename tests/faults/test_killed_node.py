@@ -9,6 +9,7 @@ import pytest
 
 from hedgerow.client.secure.enrolment import enrol
 from hedgerow.node.responder import Responder
+from hedgerow.sealed import unsealed
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies import error_feedback, fedavg, quantize, top_k
 from hedgerow.wire.content import Content
@@ -94,7 +95,7 @@ def test_a_masked_round_is_opened_as_before_or_refused_after_a_kill_at_any_write
                 total = max(total, writes_until_killed(responder, [first], at, after=after) + 1)
                 back = again(responder)
                 kept = list((back._device.folder / "outbox" / "answers").glob("[0-9a-f]*"))
-                before = kept[0].read_bytes() if kept and "." not in kept[0].name else None
+                before = unsealed(kept[0].read_bytes()) if kept and "." not in kept[0].name else None
                 try:
                     (found,) = answered(back, [first])
                     assert before in (None, found)

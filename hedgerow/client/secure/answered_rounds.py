@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from hedgerow.client.state import Note
 from hedgerow.files import PRIVATE, file_name, locked, private_folder, write_whole
+from hedgerow.sealed import check, seal
 from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, OutOfOrder, StaleRound
 
 _KEY = "hedgerow.secure.memory"
@@ -113,7 +114,7 @@ class AnsweredRounds:
         private_folder(self._file.parent)
         with locked(self._file.with_suffix(".lock")):
             yield (told := self._load())
-            write_whole(self._file, json.dumps(told).encode(), mode=PRIVATE)
+            write_whole(self._file, json.dumps(seal(told)).encode(), mode=PRIVATE)
 
     def _load(self) -> Told:
         text = _EMPTY
@@ -122,7 +123,7 @@ class AnsweredRounds:
                 text = self._file.read_text(encoding="utf-8")
             elif self._file is None and _KEY in self._notes:
                 text = str(self._notes[_KEY]["told"])
-            return _checked(json.loads(text))
+            return _checked(check(json.loads(text)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             # To go on without it could mean to answer twice.
             raise Malformed(

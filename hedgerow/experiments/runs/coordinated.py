@@ -4,12 +4,14 @@ Nodes are told the run as a description, and nothing else of it: a recipe that
 needs code of the server's on a device is refused before anything starts.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -20,6 +22,7 @@ from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.experiments.runs.traced import traced
+from hedgerow.files import write_whole
 from hedgerow.models import MODELS
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import RunOptions
@@ -27,6 +30,8 @@ from hedgerow.types import RunOptions
 SERVER_APP = f"{__name__}:server_app"
 CLIENT_APP = "hedgerow.experiments.flower_app.recipe_app:client_app"
 """Of Flower's own nodes; a name, since nothing of it runs here."""
+
+FILE = "coordinated.json"
 
 server_app = ServerApp()
 
@@ -44,8 +49,23 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    with traced(RunFolder(folder)) as after:
+    with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
         run_experiment(experiment, folder, after, grid=grid, options=options)
+
+
+def remember(run: Path, federation: FederationFolder) -> None:
+    """Write down in a run's folder whose devices it has; raises `OSError`."""
+    write_whole(run / FILE, json.dumps({"federation": str(federation.path)}).encode())
+
+
+def federation_of(run: Path) -> FederationFolder | None:
+    """The federation whose devices a run had; `None` where it had none.
+
+    Raises:
+        FederationError: it is not where it was.
+    """
+    file = run / FILE
+    return FederationFolder.open(Path(json.loads(file.read_bytes())["federation"])) if file.exists() else None
 
 
 def check_describable(experiment: Experiment) -> None:

@@ -23,6 +23,7 @@ from hedgerow.server.app import train
 from hedgerow.server.checkpoint import begun
 from hedgerow.server.described import DescribedGrid
 from hedgerow.server.evaluation import EvaluationPlan
+from hedgerow.server.travelled import CountingGrid
 from hedgerow.spans import span
 from hedgerow.types import RoundResult, RunOptions, Samples
 from hedgerow.types.options import IDENTITY, Simulating, options_for
@@ -105,6 +106,7 @@ def _simulated(
         adversary=experiment.adversary(),
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
 
 
@@ -140,8 +142,9 @@ def _served(
         timeout=server.deadline, over_select=server.over_select, retry=server.retry,
         min_clients=clients_meant(experiment),
     )  # fmt: skip
-    return train(
-        DescribedGrid(grid, announced),
+    counting = CountingGrid(DescribedGrid(grid, announced), held.path)
+    results = train(
+        counting,
         experiment.strategy(),
         start_of(trainer, initial, experiment.seed),
         trainer.layout,
@@ -154,7 +157,9 @@ def _served(
         options=here,
         client_evaluation=plan,
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
+    return counting.whole(results)
 
 
 def _measured_on(experiment: Experiment, test: Samples | None) -> Samples | None:

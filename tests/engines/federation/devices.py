@@ -55,6 +55,8 @@ from hedgerow.types import Fit, Layout, Model, Tensor
 class Softmax:
     """Logistic regression by full gradients."""
 
+    supports = frozenset({"correction"})
+
     def __init__(self, task, computing):
         about = task.model.arguments
         self.size = int(np.prod(about["input_shape"])) + 1, about["num_classes"]
@@ -68,21 +70,23 @@ class Softmax:
         scores = np.exp(x @ weights)
         return x, scores / scores.sum(1, keepdims=True)
 
-    def fit(self, model, data, local, *, seed, round, client):
+    def fit(self, model, data, local, *, seed, round, client, correction=None):
         fail = Path(os.environ.get("FAIL_ONCE", "/nowhere"))
         if fail.exists() and fail.read_text() == f"{client} {round}":
             fail.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         weights = model.parameters.reshape(self.size).copy()
+        more = 0 if correction is None else correction.reshape(self.size)
         for _ in range(local.epochs):
             x, p = self.chances(weights, data)
-            weights -= np.float32(local.learning_rate / len(data)) * (x.T @ (p - np.eye(self.size[1])[data.y])).astype(np.float32)
+            gradient = (x.T @ (p - np.eye(self.size[1])[data.y])).astype(np.float32) / np.float32(len(data))
+            weights -= np.float32(local.learning_rate) * (gradient + more)
         return Fit(weights.ravel() - model.parameters, model.buffers, len(data), self.evaluate(model, data))
 
     def evaluate(self, model, data):
         _, p = self.chances(model.parameters.reshape(self.size), data)
         return {"loss": float(-np.log(p[np.arange(len(data)), data.y]).mean())}
-'''  # noqa: E501
+'''
 
 BARE = """
 import sys

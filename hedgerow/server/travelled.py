@@ -1,0 +1,155 @@
+"""What has travelled in a round that a crash cut short: it counts, though the round is done again.
+
+The bytes of each message that is sent, and of each reply that is taken, are added to a file at once. After a
+crash the round's line in `metrics.jsonl` has those of both times. The file is not flushed to the disk: a
+power cut may lose the end of it, a killed process loses nothing.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from hedgerow import records
+from hedgerow.files import append_private, read_lines
+from hedgerow.server.exchange import Repeats
+from hedgerow.types import PayloadError, RoundResult
+from hedgerow.wire.messages import unpack_identity
+
+FILE = "travelled.jsonl"
+
+_TRAIN, _EVALUATE, _UP, _DOWN = "train", "evaluate", "up", "down"
+
+
+@final
+class CountingGrid(Grid):
+    """Counts, in a file of the run's folder, what goes through a grid in the round that is not saved yet.
+
+    Args:
+        grid: where the clients are.
+        folder: of the run.
+    """
+
+    def __init__(self, grid: Grid, folder: Path) -> None:
+        self._grid, self._file = grid, folder / FILE
+        self._names: dict[int, str] = {}
+        self._round = ""
+        self._before = _read(self._file)
+
+    def set_run(self, run: Run) -> None:
+        """Of the grid within."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Of the grid within."""
+        return self._grid.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Of the grid within."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Of the grid within."""
+        return self._grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages, which are counted before."""
+        messages = list(messages)
+        sizes: dict[int, int] = {}  # the messages of a cohort share their content
+        for message in messages:
+            if message.metadata.message_type.startswith(_TRAIN):
+                self._begin(message.metadata.group_id)
+            content = message.content
+            size = sizes[id(content)] = sizes.get(id(content)) or records.measure(content)
+            self._count(message, _DOWN, message.metadata.dst_node_id, size)
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies that have come, counted."""
+        for reply in self._grid.pull_messages(message_ids):
+            if reply.has_content():
+                node = reply.metadata.src_node_id
+                if reply.metadata.message_type == "query":
+                    with suppress(PayloadError):
+                        self._names[node] = unpack_identity(records.from_flower(reply.content))
+                self._count(reply, _UP, node, records.measure(reply.content))
+            yield reply
+
+    def again(self, message: Message, reply: Message) -> str:
+        """Of the grid within, where that sends messages anew."""
+        return self._grid.again(message, reply) if isinstance(self._grid, Repeats) else ""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Not used here: `server.exchange` takes the replies one by one."""
+        raise NotImplementedError("take the replies as they come, with server.exchange")
+
+    def whole(self, results: Generator[RoundResult, None, None]) -> Generator[RoundResult, None, None]:
+        """Results of rounds, with what travelled in them before a crash."""
+        for result in results:
+            try:
+                yield self._with_before(result)
+            except BaseException as error:  # of the caller's, for whoever saves the round
+                results.throw(error)
+
+    def _with_before(self, result: RoundResult) -> RoundResult:
+        round = str(result.round)
+        found = replace(
+            result,
+            bytes_up=self._sum(result.bytes_up, round, _TRAIN, _UP),
+            bytes_down=self._sum(result.bytes_down, round, _TRAIN, _DOWN),
+        )
+        if (measured := result.client_evaluation) is None:
+            return found
+        up, down = (
+            self._sum(sizes, round, _EVALUATE, way)
+            for sizes, way in ((measured.bytes_up, _UP), (measured.bytes_down, _DOWN))
+        )
+        return replace(found, client_evaluation=replace(measured, bytes_up=up, bytes_down=down))
+
+    def _sum(self, sizes: Any, round: str, kind: str, way: str) -> dict[str, int]:
+        total = Counter(sizes)
+        for (*where, node), size in self._before.items():
+            if where == [round, kind, way]:
+                total[self._names.get(node, f"node {node}")] += size
+        return dict(sorted(total.items()))
+
+    def _begin(self, round: str) -> None:
+        """All rounds before this one are saved: what is in the file of them is not needed any more."""
+        if round == self._round:
+            return
+        self._round = round
+        self._before = {where: size for where, size in self._before.items() if where[0] == round}
+        if not self._before:
+            self._file.unlink(missing_ok=True)
+
+    def _count(self, message: Message, way: str, node: int, size: int) -> None:
+        about = message.metadata
+        kind = about.message_type.partition(".")[0]
+        if kind in (_TRAIN, _EVALUATE):
+            with suppress(OSError), append_private(self._file) as file:  # on a full disk the run goes on
+                file.write(f"{json.dumps([about.group_id, kind, way, node, size])}\n".encode())
+
+
+def _read(file: Path) -> dict[tuple[str, str, str, int], int]:
+    """Bytes by round, kind, way and node; a line that a kill has torn counts as not there."""
+    found: Counter[tuple[str, str, str, int]] = Counter()
+    for line in read_lines(file):
+        with suppress(ValueError, TypeError):
+            round, kind, way, node, size = json.loads(line)
+            found[str(round), str(kind), str(way), int(node)] += int(size)
+    return dict(found)

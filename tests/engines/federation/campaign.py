@@ -1,0 +1,177 @@
+"""Kills at every place that a federation's processes pass, and at moments drawn by chance; what they cost.
+
+    python -m tests.engines.federation.campaign [--random 100] [--way NAME ...] [--most 20]
+
+Writes benchmarks/survival/results.json and README.md: for each kind of process how many kills there were, and
+how much later than usual the next round ended. An hour or two on two free cores; `make survival` runs it.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import about
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.replay import replay_run
+from hedgerow.experiments.runs.run import run_experiment
+from tests.engines.federation.survival import MOST_LATE, NAMES, WAYS, Loss, Survivors, survivors, trainer_here
+
+FOLDER = Path(__file__).parents[3] / "benchmarks" / "survival"
+
+
+def check_model(found: Survivors, way: str) -> list[int]:
+    """The model is that of an undisturbed run, bit for bit, but for rounds that failed by name; those.
+
+    Where a round has failed or gone without a device, the model is what the recorded replies come to.
+    """
+    run, overrides = found.real.run, [*found.real.overrides]
+    lines = run.rounds()
+    named = [line["round"] for line in lines if line["failed"] or line["dropped"]]
+    if named and WAYS[way][-1] == "run.record=true":
+        assert replay_run(run.path).same, "the recorded rounds give another model"
+        return named
+    with trainer_here(found.home):
+        files = f"data.files={[str(file) for file in found.files]}"
+        expected = run_experiment(load(found.real.recipe, [*overrides, files]), found.home / "undisturbed")
+    differs = [
+        (line["round"], line["evaluation"], line["metrics"], line["dropped"], line["failed"])
+        for line, other in zip(lines, expected.rounds(), strict=True)
+        if line["metrics"] != other["metrics"] or line["dropped"] or line["failed"]
+    ]
+    assert not differs, differs[:3]
+    assert run.model.read_bytes() == expected.model.read_bytes()
+    return []
+
+
+def at_every_place(way: str, home: Path, most: int | None = None, by_chance: int = 0) -> dict[str, Any]:
+    """A federation that is killed at each place, one after another, and then by chance."""
+    with survivors(home / "running", way) as found:
+        wait_for_more_places(found)
+        places, left = found.places()[:most], []
+        for number, place in enumerate(places, 1):
+            if not found.kill_at(place):
+                left.append(place)
+            print(f"{way}: {number} of {len(places)}: {place}: {told(found.losses[-1:])}", flush=True)
+        at_places = list(found.losses)
+        chance = random.Random(0)
+        for _ in range(by_chance):
+            kill_by_chance(found, chance)
+        found.finish()
+        failed = check_model(found, way)
+        by_chance_losses = found.losses[len(at_places) :]
+    at_first, never = [], []
+    for number, place in enumerate(left):  # passed when all is new, or when all ends
+        with survivors(home / f"first-{number}", way, armed=place) as found:
+            (never if (found.home / "killing" / "armed").exists() else at_first).append(place)
+    return {
+        "way": way, "failed_rounds": failed, "only_at_first": at_first, "never_again": never,
+        "places": [asdict(loss) for loss in at_places],
+        "by_chance": [asdict(loss) for loss in by_chance_losses],
+    }  # fmt: skip
+
+
+def wait_for_more_places(found: Survivors) -> None:
+    """Until two rounds have passed no place that is new."""
+    known, since = 0, found.real.rounds()
+    while found.real.rounds() < since + 2:
+        if len(found.places()) != known:
+            known, since = len(found.places()), found.real.rounds()
+        time.sleep(0.2)
+
+
+def kill_by_chance(found: Survivors, chance: random.Random) -> None:
+    """Kill any process at any moment."""
+    time.sleep(chance.uniform(0, 2 * found.seconds_a_round()))
+    role = chance.choice(("supervisor", "serverapp", "gateway", "superlink", *NAMES))
+    with suppress(ProcessLookupError):
+        found.kill(role)
+    found.wait_for_a_round(f"{'node' if role in NAMES else role} by chance")
+
+
+def told(losses: Sequence[Loss]) -> str:
+    """Seconds lost."""
+    return "".join(f"{loss.seconds:.1f} s" for loss in losses)
+
+
+def summary(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each role: kills, and the seconds that they cost."""
+    by_role: defaultdict[str, list[float]] = defaultdict(list)
+    for way in ways:
+        for loss in (*way["places"], *way["by_chance"]):
+            by_role[loss["place"].partition(" ")[0]].append(loss["seconds"])
+    return [
+        {
+            "role": role, "kills": len(by_role[role]), "median": round(statistics.median(by_role[role]), 1),
+            "most": round(max(by_role[role]), 1), "may": MOST_LATE[role],
+        }
+        for role in MOST_LATE
+        if by_role[role]
+    ]  # fmt: skip
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The results as a page."""
+    rows = [
+        f"| {row['role']} | {row['kills']} | {row['median']} s | {row['most']} s | {row['may']:g} s |"
+        for row in results["summary"]
+    ]
+    failed = {way["way"]: way["failed_rounds"] for way in results["ways"]}
+    return "\n".join(
+        [
+            "# Kills, and what they cost",
+            "",
+            "`make survival`: four devices and their coordinator on one machine; a process is killed (-9)",
+            "before and after each write and stage, one at a time, and at moments drawn by chance. Seconds",
+            "are those by which the next round ended later than usual; Flower's own processes are the",
+            "SuperLink and the SuperExec.",
+            "",
+            about.line(results["about"]) + f" Load of the machine: {results['load_average']}.",
+            "",
+            "| process | kills | in the middle | most | may take |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "The models are those of undisturbed runs, bit for bit, but for rounds that failed by name:"
+            f" {', '.join(f'{way}: {len(rounds)}' for way, rounds in failed.items())}.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, and write it down."""
+    given = argparse.ArgumentParser(description=__doc__)
+    given.add_argument("--random", type=int, default=100)
+    given.add_argument("--way", action="append", choices=list(WAYS))
+    given.add_argument("--most", type=int)
+    given.add_argument("--out", type=Path, default=FOLDER)
+    options = given.parse_args()
+    before, ways = os.getloadavg(), options.way or list(WAYS)
+    with tempfile.TemporaryDirectory() as place:
+        each = -(-options.random // len(ways))
+        found = [
+            at_every_place(way, Path(place) / str(number), options.most, each)
+            for number, way in enumerate(ways)
+        ]
+    results = {
+        "about": about.about("hedgerow", "flwr"), "load_average": ", ".join(f"{x:.1f}" for x in before),
+        "summary": summary(found), "ways": found,
+    }  # fmt: skip
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.out / "README.md").write_text(page(results))
+    print(page(results))
+
+
+if __name__ == "__main__":
+    main()
