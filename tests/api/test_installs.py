@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 HEDGEROW = str(Path(sys.executable).parent / "hedgerow")
-SERVER = ("flwr", "grpc", "pydantic", "pooch", "PIL", "h11", "httpx")
-OTHERS = ("matplotlib", "plotly", "pyarrow", "dp_accounting", "scipy", "ray", "pandas")
+SERVER = ("flwr", "grpc", "pydantic", "pooch", "PIL", "h11", "httpx", "prometheus_client")
+OTHERS = ("opentelemetry", "matplotlib", "plotly", "pyarrow", "dp_accounting", "scipy", "ray", "pandas")
 WITHOUT = {
     "bare": (*SERVER, "torch", "cloudpickle", *OTHERS),
     "torch": (*SERVER, "cloudpickle", *OTHERS),
