@@ -9,7 +9,8 @@ pip install "hedgerow[simulation]"   all of these
 _EXTRA_OF = {
     "torch": "torch",
     "flwr": "server", "pydantic": "server", "pooch": "server", "PIL": "server",
-    "h11": "server", "httpx": "server",
+    "h11": "server", "httpx": "server", "prometheus_client": "server",
+    "opentelemetry": "telemetry",
     "cloudpickle": "simulation",
     "matplotlib": "report", "plotly": "report", "pyarrow": "parquet",
 }  # fmt: skip

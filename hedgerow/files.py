@@ -77,6 +77,17 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int |
         flush_folder(path.parent)
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Flush a file that was written in parts to the disk, and rename it to a path on the same disk.
+
+    Raises `OSError`.
+    """
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    flush_folder(path.parent)
+
+
 def append_private(path: Path) -> BinaryIO:
     """Open a file to add to it, unbuffered; its mode is `PRIVATE`, whatever it was. Raises `OSError`."""
     return open(path, "ab", buffering=0, opener=_opener(PRIVATE))

@@ -52,27 +52,27 @@ def _digest(seed: int, purpose: str, round: int, client: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-Words = Callable[[int], NDArray[np.uint64]]
-"""`n -> (n,) uint64`, uniform and independent: the next words of a stream."""
+RandomSource = Callable[[int], NDArray[np.uint64]]
+"""`n -> (n,) uint64`, uniform and independent: the next 64-bit words of a random stream."""
 
 
-def system_words(n: int) -> NDArray[np.uint64]:
+def system_source(n: int) -> NDArray[np.uint64]:
     """Words from the operating system's generator, for what an adversary must not guess.
 
-    >>> system_words(2).dtype
+    >>> system_source(2).dtype
     dtype('uint64')
     """
     return np.frombuffer(os.urandom(8 * n), np.uint64)
 
 
-def seeded_words(seed: int, purpose: str, *, round: int = 0, client: str = "") -> Words:
-    """A stream of words that the seed decides: for simulations only, where noise must be drawn twice alike.
+def seeded_source(seed: int, purpose: str, *, round: int = 0, client: str = "") -> RandomSource:
+    """A source that the seed decides: for simulations only, where noise must be drawn twice alike.
 
-    >>> seeded_words(7, "noise")(2).tolist() == seeded_words(7, "noise")(2).tolist()
+    >>> seeded_source(7, "noise")(2).tolist() == seeded_source(7, "noise")(2).tolist()
     True
     """
-    source = generator(seed, purpose, round=round, client=client).bit_generator
-    return lambda n: np.asarray(source.random_raw(n), np.uint64)
+    bits = generator(seed, purpose, round=round, client=client).bit_generator
+    return lambda n: np.asarray(bits.random_raw(n), np.uint64)
 
 
 def secret_seed() -> int:

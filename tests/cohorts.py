@@ -16,10 +16,10 @@ Fits = Mapping[str, Fit]
 
 
 def both(
-    model: Callable[[], nn.Module], some: Clients, local: LocalTraining, *, at_once: int = 4
+    model: Callable[[], nn.Module], some: Clients, local: LocalTraining, *, batch_clients: int = 4
 ) -> tuple[Fits, Fits]:
     """What clients get side by side, and what each gets alone."""
-    trainer = CohortTrainer(Task(model), choice=Choice("batch", "", at_once, 2))
+    trainer = CohortTrainer(Task(model), choice=Choice("batch", "", batch_clients, 2))
     start = trainer.initial(1)
     together = dict(trainer.fit_many(start, some, local, seed=3, round=2))
     alone = {n: trainer.fit(start, d, local, seed=3, round=2, client=n) for n, d in some}
@@ -35,10 +35,10 @@ def check_equal(together: Fits, alone: Fits) -> None:
 
 
 def check_company(
-    model: Callable[[], nn.Module], some: Clients, local: LocalTraining, at_once: int, narrowest: int
+    model: Callable[[], nn.Module], some: Clients, local: LocalTraining, batch_clients: int, min_batch: int
 ) -> None:
     """The same bits for a client, whoever is trained beside it, and in which order."""
-    trainer = CohortTrainer(Task(model), choice=Choice("batch", "", at_once, narrowest))
+    trainer = CohortTrainer(Task(model), choice=Choice("batch", "", batch_clients, min_batch))
     start = trainer.initial(1)
     first = dict(trainer.fit_many(start, some, local, seed=3, round=2))
     for order in (some[::-1], some[2:5], some[3:4]):

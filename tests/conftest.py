@@ -1,7 +1,6 @@
 """Nothing here talks to anything but this machine; what needs much of it does not run side by side."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,22 +19,27 @@ pytest.register_assert_rewrite("tests.odd", "tests.cohorts", "tests.engines.seve
 ONE_WORKER = ("tests/engines/federation/", "tests/engines/ray/")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ONE_WORKER):
             item.add_marker(pytest.mark.slow)
+    # What takes longest begins first, or one worker would wait for the other's at the end.
+    items.sort(key=lambda item: not item.nodeid.startswith(ONE_WORKER))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2`: such a folder as a whole goes to one worker, any other test to whichever is free.
+    """With `-n 2`: such a folder as a whole goes to one worker, any other file to whichever is free.
 
+    In two workers the tests of a file would each have its fixtures made, some of which are runs.
     `--dist loadgroup` would do so by marks, but with pytest 9.2 it no longer does (pytest-xdist issue 1386).
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Folders(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((folder for folder in ONE_WORKER if nodeid.startswith(folder)), nodeid)
+            file = nodeid.partition("::")[0]
+            return next((folder for folder in ONE_WORKER if file.startswith(folder)), file)
 
+    config.option.loadscopereorder = False  # not the files with most tests first: those take little
     return Folders(config, log)

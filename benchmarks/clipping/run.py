@@ -208,7 +208,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         *table(results, "sum"),
         "",
-        "A private step, noise included: ours is an exact discrete Gaussian on the grid of the sum (here",
+        "A private step, noise included: ours is an exact discrete Gaussian in the units of the sum (here",
         "from a seed), that of Opacus float32 from torch's generator:",
         "",
         *table(results, "sum with noise"),

@@ -23,8 +23,8 @@ from hedgerow.privacy.skellam import _table
 from hedgerow.strategies import encode
 from hedgerow.strategies.transforms.client_noise import (
     distributed_noise,
-    lattice,
-    lattice_norm,
+    randomized_round,
+    rounded_norm,
     skellam_event,
     skellam_noise,
     unit_for,
@@ -56,13 +56,13 @@ def measured(noise: str, bits: int, multiplier: float, n: int) -> dict[str, obje
         event = skellam_event(multiplier, NORM / unit, FEWEST, n)
         spent, sigma = epsilon([event] * ROUNDS, DELTA), sqrt(event.variance) * unit
     else:
-        share = -(-multiplier * lattice_norm(NORM / unit, n) // sqrt(FEWEST))
+        share = -(-multiplier * rounded_norm(NORM / unit, n) // sqrt(FEWEST))
         spent, sigma = epsilon([Gaussian(multiplier)] * ROUNDS, DELTA), sqrt(FEWEST) * share * unit
     line = {
         "noise": noise, "bits": bits, "multiplier": multiplier, "values": n, "unit": unit,
         "sigma_over_norm": sigma / NORM, "epsilon": spent,
     }  # fmt: skip
-    payload, _ = encode(lattice(unit, NORM), np.zeros(n, np.float32), {}, context(n))
+    payload, _ = encode(randomized_round(unit, NORM), np.zeros(n, np.float32), {}, context(n))
     _table.cache_clear()
     seconds = []
     for _ in range(REPEATS + 1):

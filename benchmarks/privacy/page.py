@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from data import CLIENTS
-from search import GRID, ROUNDS, chosen
+from search import CANDIDATES, ROUNDS, chosen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import about
 
 EPSILONS = (2.0, 4.0, 8.0)
-CHOSEN = {name: chosen(name) for name in GRID}
+CHOSEN = {name: chosen(name) for name in CANDIDATES}
 SYSTEMS = ("reference", "central", "secure", "secure, 40 % uncounted", "reference, loud")
 PAIRS = (("central", "reference"), ("secure", "central"), ("secure, 40 % uncounted", "central"))
 """Whose difference is shown."""

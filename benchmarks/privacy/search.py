@@ -18,18 +18,18 @@ FILE = Path(__file__).parent / "search.json"
 SEEDS = (1000, 1001, 1002)
 EPSILONS = (2.0, 8.0)
 ROUNDS, COHORT, BATCH = 20, 500, 10
-GRID = {  # values that are averaged; learning rate and epochs; clip norm; server momentum
+CANDIDATES = {  # values that are averaged; learning rate and epochs; clip norm; server momentum
     "fashion-mnist": ((1, 2), ((0.1, 5), (0.3, 3)), (1.0, 2.0), (0.5, 0.7)),
     "watch": ((1, 4, 10, 20), ((0.3, 5), (1.0, 6)), (1.0, 2.0), (0.0, 0.5, 0.7)),
 }
 
 
 def main() -> None:
-    """Try every point of the grid, for a small and a large epsilon."""
+    """Try every point of the candidates, for a small and a large epsilon."""
     found = json.loads(FILE.read_text()) if FILE.is_file() else []
     done = {json.dumps(line["tried"]) for line in found}
-    for name, grid in GRID.items():
-        for (pool, (rate, epochs), clip, momentum), epsilon in product(product(*grid), EPSILONS):
+    for name, candidates in CANDIDATES.items():
+        for (pool, (rate, epochs), clip, momentum), epsilon in product(product(*candidates), EPSILONS):
             tried = {
                 "data": name, "pool": pool, "epsilon": epsilon, "learning_rate": rate, "epochs": epochs,
                 "clip_norm": clip, "server_momentum": momentum,

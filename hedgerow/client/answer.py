@@ -73,11 +73,12 @@ def whole_request(config: ClientConfig, client: LocalClient, content: Content) -
     return completed(read_request(config, content), config.layers.layout, kept_constants(client.store))
 
 
-def in_the_clear(turn: ClientRound, fit: Fit) -> Content:
+def in_the_clear(client_round: ClientRound, fit: Fit) -> Content:
     """The answer of a client whose pipeline masks, without its mask; raises `NotMasked`."""
-    refuse_in_the_clear(turn.config)
-    shape = shape_of(turn.config.strategy.pipeline, turn.config.layers.layout, turn.request.clients)
-    return pack_vector(open_payload(turn.in_ring(fit, shape), shape), b"")
+    config, request = client_round.config, client_round.request
+    refuse_in_the_clear(config)
+    shape = shape_of(config.strategy.pipeline, config.layers.layout, request.clients)
+    return pack_vector(open_payload(client_round.in_ring(fit, shape), shape), b"")
 
 
 def refuse_in_the_clear(config: ClientConfig) -> None:
@@ -90,10 +91,10 @@ def _train(config: ClientConfig, client: LocalClient, content: Content) -> Conte
     with span("records"):
         request = whole_request(config, client, content)
     refuse_in_the_clear(config)
-    turn = ClientRound(config, client, request)
+    client_round = ClientRound(config, client, request)
     if config.strategy.pipeline.sum_only:
-        return in_the_clear(turn, turn.masked_fit())
-    reply = turn.reply(turn.fit(turn.samples(), turn.correction()))
+        return in_the_clear(client_round, client_round.masked_fit())
+    reply = client_round.reply(client_round.fit(client_round.samples(), client_round.correction()))
     with span("records"):
         return pack_reply(reply, round=request.round, client=client.name)
 
@@ -103,8 +104,8 @@ def _secure(config: ClientConfig, client: LocalClient) -> SecureClient:
         raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
 
     def fit(request: TrainRequest, shape: Shape) -> RingVector:
-        turn = ClientRound(config, client, request)
-        return turn.in_ring(turn.masked_fit(), shape)
+        client_round = ClientRound(config, client, request)
+        return client_round.in_ring(client_round.masked_fit(), shape)
 
     def complete(request: TrainRequest) -> TrainRequest:
         return completed(request, config.layers.layout, kept_constants(client.store))

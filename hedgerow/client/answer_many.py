@@ -27,33 +27,33 @@ def answer_many(
     """
     trainer, strategy, masked = config.trainer, config.strategy, config.strategy.pipeline.sum_only
     assert trains_many(trainer)
-    turns: dict[str, tuple[int, ClientRound]] = {}
+    client_rounds: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
     samples: list[tuple[str, Samples]] = []
     for position, client in enumerate(clients):
         try:
-            turn = ClientRound(config, client(), request)
-            name, own = turn.client, turn.samples()
-            if name in turns:
+            client_round = ClientRound(config, client(), request)
+            name, own = client_round.client, client_round.samples()
+            if name in client_rounds:
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
-            if correction := turn.correction():
+            if correction := client_round.correction():
                 corrections[name] = correction["correction"]
         except Exception as error:  # what the data's loader raises: that client's, and not the others'
             yield position, error
             continue
-        turns[name] = position, turn
+        client_rounds[name] = position, client_round
         samples.append((name, own))
     extra = {"corrections": corrections} if corrections else {}
     fits = trainer.fit_many(
         request.model, samples, strategy.local, seed=request.seed, round=request.round, **extra
     )
     for name, fit in spanned("train", fits):
-        position, turn = turns.pop(name)  # with what it has read of the client's state
-        fit = turn.hidden(fit) if config.hides_failures else fit
+        position, client_round = client_rounds.pop(name)  # with what it has read of the client's state
+        fit = client_round.hidden(fit) if config.hides_failures else fit
         if isinstance(fit, Exception):
             yield position, fit
             continue
         try:
-            yield position, in_the_clear(turn, fit) if masked else turn.reply(fit)
+            yield position, in_the_clear(client_round, fit) if masked else client_round.reply(fit)
         except Exception as error:  # whatever a plug-in's encode raises
             yield position, error

@@ -134,10 +134,9 @@ class FederatedClient(ClientApp):
         if self._guard is None:
             return super().__call__(message, context)
         strategy, asked = self._strategy, message.metadata
-        private = strategy.pipeline.sum_only or strategy.private or strategy.local.sample_noise > 0
         with discreet():
             guard = self._guard(context.node_config)
-        with discreet(private or guard.discreet), guard.alone(asked.message_type):
+        with discreet(strategy.protected or guard.discreet), guard.alone(asked.message_type):
             guard.check(asked.message_type, strategy)
             with guard.errors_counted(asked.message_type, run=asked.run_id, round=asked.group_id):
                 reply = super().__call__(message, context)
@@ -169,18 +168,18 @@ class FederatedClient(ClientApp):
         return self._deployment.seeded
 
     @property
-    def at_once(self) -> int:
+    def batch_clients(self) -> int:
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
         if not chooses(self._trainer):
             return _SEVERAL
-        return 1 if self._trainer.choice is None else self._trainer.choice.at_once
+        return 1 if self._trainer.choice is None else self._trainer.choice.batch_clients
 
     @property
-    def even(self) -> bool:
+    def splittable(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.even
+        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.splittable
 
     @cached_property
     def _trains_many(self) -> bool:

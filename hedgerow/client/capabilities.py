@@ -6,12 +6,12 @@ that leaves out the proximal term would turn FedProx into FedAvg.
 
 from typing import Any, TypeGuard
 
-from hedgerow.client.trainer import Chooses, Trainer, TrainsMany
+from hedgerow.client.trainer import Chooses, Predicts, Trainer, TrainsMany
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 from hedgerow.wording import did_you_mean
 
-_METHODS = {"many": ("fit_many",), "choice": ("choice", "choose")}
+_METHODS = {"many": ("fit_many",), "choice": ("choice", "choose"), "outputs": ("outputs",)}
 """What a trainer must have for a name that it declares."""
 
 _EXTRAS = {"opacus": 'pip install "hedgerow[opacus]", or leave sample_gradients out'}
@@ -63,6 +63,11 @@ def alone(trainer: Trainer, local: LocalTraining) -> dict[str, Any]:
 def trains_many(trainer: Trainer) -> TypeGuard[TrainsMany]:
     """Whether a trainer declares that it trains several clients at once, and keeps nothing of each."""
     return "many" in supported(trainer) and "state" not in supported(trainer)
+
+
+def predicts(trainer: Trainer) -> TypeGuard[Predicts]:
+    """Whether a trainer declares that it says what a model gives for samples."""
+    return "outputs" in supported(trainer)
 
 
 def chooses(trainer: Trainer) -> TypeGuard[Chooses]:

@@ -55,8 +55,9 @@ class Policy:
             clear, and it answers other `query` messages than who it is.
         most_answers: updates that it sends in all runs together, masked or
             not, and models that it measures; `None` for no limit.
+        models: it fetches the model that its coordinator has promoted.
         min_clients: smallest cohort that it is masked in.
-        corrupt: share of a cohort that may work with the server: thresholds and
+        corrupt: fraction of a cohort that may work with the server: thresholds and
             floors of a masked round must stand so many, or more.
         failure_bits: the chance that they do not is at most `2**-failure_bits`.
         client_noise: smallest noise multiplier of what clients add to a sum; 0 for none.
@@ -80,6 +81,7 @@ class Policy:
     evaluate: bool = False
     statistics: bool = False
     most_answers: int | None = None
+    models: bool = True
     min_clients: int = 10
     corrupt: float = 0.2
     failure_bits: int = 40
@@ -93,7 +95,7 @@ class Policy:
     strategies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("masked_only", "evaluate", "statistics"):
+        for name in ("masked_only", "evaluate", "statistics", "models"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ValueError(f"{name} is {value!r}; it must be true or false")
         checks.whole(3, min_clients=self.min_clients)
@@ -241,7 +243,7 @@ def _corrupt(asked: _Asked) -> str:
     secure, least = asked.strategy.pipeline.protection.secure, asked.policy.corrupt
     if secure is None or secure.corrupt >= least:
         return ""
-    return f"the run stands a corrupt share of {secure.corrupt:g}; it must stand {least:g}"
+    return f"the run stands a corrupt fraction of {secure.corrupt:g}; it must stand {least:g}"
 
 
 def _failure_bits(asked: _Asked) -> str:

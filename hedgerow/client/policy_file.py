@@ -26,13 +26,14 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
             "evaluate": "measures a model on its data",
             "statistics": "tells loss and number of samples in the clear",
             "most_answers": "updates, and models measured, in all runs together",
+            "models": "fetches the model that its coordinator has promoted",
         },
     ),
     (
         "Secure aggregation: what a masked round must stand.",
         {
             "min_clients": "smallest cohort",
-            "corrupt": "share of a cohort that may work with the server",
+            "corrupt": "fraction of a cohort that may work with the server",
             "failure_bits": "the chance that it does not stand them is at most 2^-40",
         },
     ),
@@ -82,7 +83,7 @@ def load_policy(file: Path) -> Policy:
 def policy_text(policy: Policy) -> str:
     """The file of a policy: every rule with its value; a rule that sets no limit is a comment.
 
-    >>> print(policy_text(Policy(client_epsilon=8.0)).splitlines()[19])
+    >>> print(policy_text(Policy(client_epsilon=8.0)).splitlines()[20])
     client_epsilon = 8.0          # of the device; by noise of clients
     """
     lines = ["# What this device answers. Nothing that a server sends can widen it."]

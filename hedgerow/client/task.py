@@ -16,7 +16,7 @@ Metric = Callable[[Any, Any], Any]
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
-    """The share of right classes in each sample: 0 or 1 where a sample has one class.
+    """The fraction of right classes in each sample: 0 or 1 where a sample has one class.
 
     Of scores `(n, classes)` or `(n, classes, ...)` the highest names the class.
     Of one column, `(n,)`, `(n, 1)` or `(n, 1, ...)`, a score above 0 names class

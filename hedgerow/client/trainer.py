@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
@@ -34,6 +37,7 @@ class Trainer(Protocol):
         - `"state"`: `fit` takes `state`, the arrays that this client's last
           `Fit` held in its `state`, `{}` at first; they are kept with all else
           that a client keeps, also where a run is resumed;
+        - `"outputs"`: the trainer is a `Predicts`;
         - `"many"`: the trainer is a `TrainsMany`; a client's state is for `fit` alone;
         - `"choice"`: the trainer is a `Chooses`.
 
@@ -97,6 +101,18 @@ def check_learner(task: object) -> None:
         checks.has(parts, "a Task, such as Task(MyModel), or a Trainer", task=task)
 
 
+class Predicts(Trainer, Protocol):
+    """A trainer that says what a model gives for samples of which nothing else is known."""
+
+    def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Scores of classes `(n, classes)`, or numbers `(n,)` or `(n, 1)`, for samples `(n, ...)`.
+
+        Raises:
+            ValueError: there are no samples, or they do not fit the model.
+        """
+        ...
+
+
 class TrainsMany(Protocol):
     """A trainer that trains several clients at once, faster than one after another."""
 
@@ -132,12 +148,12 @@ class Way(Protocol):
         ...
 
     @property
-    def at_once(self) -> int:
+    def batch_clients(self) -> int:
         """How many are trained side by side; 1 for one after another."""
         ...
 
     @property
-    def even(self) -> bool:
+    def splittable(self) -> bool:
         """Whether a client gets the same bits in any company, and all take about as long."""
         ...
 

@@ -29,13 +29,31 @@ class Certificate:
         """For a server that shows it: TLS 1.2 and newer; raises `FederationError`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.load(context)
+        return context
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Have new connections of a context see it; raises `FederationError`, and changes nothing then."""
         try:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise FederationError(
                 f"the certificate {self.certificate} with the key {self.key} cannot be used: {error}"
             ) from error
-        return context
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when one of the files does; empty where one is missing."""
+        try:
+            return tuple(part for file in (self.certificate, self.key)
+                         for part in (file.stat().st_mtime_ns, file.stat().st_ino))  # fmt: skip
+        except OSError:
+            return ()
+
+    @property
+    def ends(self) -> datetime.datetime:
+        """When it expires; raises `OSError` and `ValueError`."""
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
 
 
 def authority(folder: FederationFolder) -> Certificate:
@@ -104,12 +122,22 @@ def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Ce
 
 
 def gateway_certificate(folder: FederationFolder) -> Certificate:
-    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA."""
+    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA.
+
+    The latter is made anew where it is missing, for other hosts, or ends soon.
+    """
     settings = folder.settings
     if not settings.own_ca:
-        given = folder.read("certificate.json", {})
-        return Certificate(Path(given["certificate"]), Path(given["key"]))
+        return shown(folder)
     return certified(folder, "server", tuple(dict.fromkeys((settings.host, *LOOPBACK))))
+
+
+def shown(folder: FederationFolder) -> Certificate:
+    """Where the gateway's certificate lies; nothing is made."""
+    if folder.settings.own_ca:
+        return Certificate(folder.path / "server.pem", folder.path / "server.key")
+    given = folder.read("certificate.json", {})
+    return Certificate(Path(given["certificate"]), Path(given["key"]))
 
 
 def _stands(found: Certificate, issuer: x509.Certificate, hosts: tuple[str, ...]) -> bool:

@@ -5,7 +5,9 @@ members.json      who is invited, who has joined, who has left
 register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
-logs/             what each process says
+promotions.jsonl, models/   what was promoted, and the promoted models
+logs/             what each process says, and what happened (up.log)
+side-runs/        short Flower runs that were asked for
 presence.json     when the gateway heard of each device last
 processes.json    what `hedgerow up` has started
 
@@ -42,6 +44,8 @@ class Settings:
         link_port: of the SuperLink, on this machine only.
         own_ca: whether devices know the gateway by the federation's own CA, and not by a public one.
         administrator: public key of who signs the register, 64 hex digits; empty before the first one.
+        lost_after: seconds after which a device that was not heard of counts as gone. It says so every 10 s.
+        status_port: of the status page; 0 before it is first chosen.
     """
 
     federation: str
@@ -50,6 +54,8 @@ class Settings:
     link_port: int = 0
     own_ca: bool = True
     administrator: str = ""
+    lost_after: float = 20.0
+    status_port: int = 0
 
     @property
     def address(self) -> str:
@@ -115,12 +121,17 @@ class FederationFolder:
         """Write them down."""
         self.write("federation.json", asdict(settings))
 
-    def at(self, host: str | None, port: int | None) -> Settings:
-        """Take over another host or port, where they are given; raises `FederationError`."""
+    def at(self, host: str | None = None, **others: float | None) -> Settings:
+        """Take over another host, port, status port or time after which a device is lost, where given.
+
+        Raises:
+            FederationError: the host cannot be one.
+        """
         if host is not None and not _HOST.fullmatch(host):
             raise FederationError(f"the host is {host!r}; it must be a host's name or an IP address")
         before = self.settings
-        now = replace(before, host=host or before.host, port=port or before.port)
+        given = {name: value for name, value in {"host": host, **others}.items() if value is not None}
+        now = replace(before, **given)  # type: ignore[arg-type]
         if now != before:
             self.save(now)
         return now

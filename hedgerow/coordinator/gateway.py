@@ -10,8 +10,8 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 import httpx
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,10 +19,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
+from hedgerow.coordinator.delivery import Delivery
+from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.http import Refused, Reply, Request
-from hedgerow.coordinator.members import JoinRefused, KnownKeys, changed_members, join, leave
+from hedgerow.coordinator.members import (
+    Device,
+    JoinRefused,
+    KnownKeys,
+    changed_members,
+    join,
+    leave,
+    rotate,
+)
 from hedgerow.coordinator.pace import Pace, Rates
 from hedgerow.coordinator.superlink import (
     FLEET,
@@ -39,7 +49,12 @@ from hedgerow.coordinator.superlink import (
 log = logging.getLogger("hedgerow")
 
 _KB, _MB = 2**10, 2**20
-_MOST = {FLEET + "push-object": 6 * _MB, FLEET + "push-messages": 4 * _MB, "/join": 16 * _KB}
+_MOST = {
+    FLEET + "push-object": 6 * _MB,
+    FLEET + "push-messages": 4 * _MB,
+    "/join": 16 * _KB,
+    "/rotate": 16 * _KB,
+}
 _MOST_OTHERS = 64 * _KB
 _SIGNED = ("flwr-public-key", "flwr-timestamp", "flwr-signature")
 _PASSED_ON = frozenset({*_SIGNED, "content-type", "accept"})
@@ -56,24 +71,28 @@ class Gateway:
         # Of a gateway before this one: who is there has not left because it was started again.
         self._handed = HandedOut()
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
+        self._lost_after = folder.settings.lost_after
+        self._there = len(presence.still_there(self._heard, self._lost_after))
         self._rates = Rates(per_second=100.0, burst=400)
         self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
         self._link = httpx.AsyncClient(
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )  # fmt: skip
-        self._joining = asyncio.Lock()
+        self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
         path = request.path
         if path.startswith(FLEET) and path not in RELAYED:
             raise Refused(403, f"{path} is not open to devices")
-        if path not in RELAYED and path not in ("/join", "/leave", "/register"):
+        model = Delivery.has(path)
+        open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
+        if path not in open_paths and not model:
             raise Refused(404, f"there is no {path}")
-        if request.method != ("GET" if path == "/register" else "POST"):
+        if request.method != ("GET" if path == "/register" or model else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
-        if path in RELAYED or path == "/leave":
+        if path in RELAYED or path in ("/leave", "/rotate") or model:
             self._within_rate(self._rates, self._sender(request.headers))
         else:
             self._within_rate(self._strangers, request.peer)
@@ -83,11 +102,16 @@ class Gateway:
         """The answer; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
+        if Delivery.has(request.path):
+            return await asyncio.to_thread(self._delivery.answer, request)
         try:
             if request.path == "/join":
                 return await self._join(body)
+            if request.path == "/rotate":
+                return await self._rotate(self._sender(request.headers), body)
             if request.path == "/leave":
-                leave(self._folder, self._sender(request.headers))
+                leave(self._folder, name := self._sender(request.headers))
+                note(self._folder, f"{name!r} has left")
                 return Reply.of_json(200, {})
             return Reply.of_json(200, register.served(self._folder).told())
         except (FederationError, OSError) as error:
@@ -98,7 +122,7 @@ class Gateway:
         """Write down who is there, and have the SuperLink forget who has left; does not end."""
         while True:
             try:
-                self._heard = presence.still_there(self._heard)
+                self._there = len(presence.still_there(self._heard, self._lost_after))
                 self._folder.write(presence.FILE, self._heard, durable=False)
                 if self._keys.refresh().gone:
                     await asyncio.to_thread(self._forget)
@@ -146,6 +170,7 @@ class Gateway:
             found = await self._link.post(request.path, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
+        self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
             if own:
@@ -158,28 +183,37 @@ class Gateway:
 
     def _paced(self, status: int, content: bytes, kind: str) -> Reply:
         """A reply that says when to pull next."""
-        pace = self._pace.seconds(len(self._heard))
-        return Reply(status, content, {"content-type": kind, "hedgerow-pace": f"{pace:.3g}"})
+        pace = self._pace.seconds(max(1, self._there))
+        headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
+        return Reply(status, content, headers)
 
     async def _join(self, body: bytes) -> Reply:
+        asked = _object(body)
         try:
-            asked = json.loads(body)
-        except ValueError as error:
-            raise Refused(400, "the request to join is no JSON") from error
-        if not isinstance(asked, dict):
-            raise Refused(400, "the request to join must be a JSON object")
+            device = await self._changed(join, self._folder, asked, self._register_node)
+        except Refused as refused:
+            log.warning("%r may not join: %s", str(asked.get("name"))[:200], refused)
+            raise
+        note(self._folder, f"{asked['name']!r} has joined")
+        shown = register.served(self._folder)
+        return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
+
+    async def _rotate(self, name: str, body: bytes) -> Reply:
+        device = await self._changed(rotate, self._folder, name, _object(body), self._register_node)
+        note(self._folder, f"{name!r} has a new key")
+        return Reply.of_json(200, {"node_id": device.node_id})
+
+    async def _changed(self, change: Callable[..., Device], *arguments: Any) -> Device:
+        """What a change of the members gave; raises `Refused`."""
         try:
             async with self._joining:
-                device = await asyncio.to_thread(join, self._folder, asked, self._register_node)
+                device = await asyncio.to_thread(change, *arguments)
         except JoinRefused as refused:
-            log.warning("%r may not join: %s", str(asked.get("name"))[:200], refused)
             raise Refused(refused.status, str(refused)) from refused
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
         register.rebuild(self._folder, self._keys.refresh())
-        log.info("%r has joined", asked["name"])
-        shown = register.served(self._folder)
-        return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
+        return device
 
     def _register_node(self, key: bytes, name: str) -> int:
         control = Control(self._folder)
@@ -200,3 +234,14 @@ class Gateway:
         register.rebuild(self._folder, self._keys.refresh())
         known = self._keys.members.devices
         self._heard = {name: heard for name, heard in self._heard.items() if name in known}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request; raises `Refused`."""
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        raise Refused(400, "the request is no JSON") from error
+    if not isinstance(asked, dict):
+        raise Refused(400, "the request must be a JSON object")
+    return asked

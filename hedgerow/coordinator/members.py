@@ -10,20 +10,21 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
+from hedgerow.node.keys import rotation_message
 from hedgerow.secure.errors import Malformed
 from hedgerow.secure.register import parse_register
 from hedgerow.wording import did_you_mean
@@ -124,36 +125,48 @@ class KnownKeys:
 
 
 def invite(folder: FederationFolder, name: str, out: Path) -> Path:
-    """Write a kit for one device, and invalidate an earlier one for it that was not used; returns its file.
+    """Write the kit of one device, see `invite_all`; returns its file."""
+    return invite_all(folder, [name], out)[0]
+
+
+def invite_all(folder: FederationFolder, names: Sequence[str], out: Path) -> list[Path]:
+    """Write a kit for each name, and invalidate earlier ones that were not used; returns their files.
 
     Raises:
-        FederationError: the name cannot be a device's, or a device of that name has joined.
-        OSError: the kit cannot be written.
+        FederationError: a name cannot be a device's, or a device of that name has joined; no kit is
+            written then.
+        OSError: a kit cannot be written; nobody is invited then.
     """
-    try:
-        register_line(name, bytes(32))
-    except ValueError as error:
-        raise FederationError(str(error)) from error
-    settings, token = folder.settings, secrets.token_bytes(32)
+    names = list(dict.fromkeys(names))
+    for name in names:
+        try:
+            register_line(name, bytes(32))
+        except ValueError as error:
+            raise FederationError(str(error)) from error
+    settings = folder.settings
     with changed_members(folder) as members:
-        if name in members.devices:
-            raise FederationError(
-                f"{name!r} has joined already; to set it up anew, first run: hedgerow revoke {name}"
-            )
-        members.invited = {known: who for known, who in members.invited.items() if who != name}
-        members.invited[_hash(token)] = name
-        kit = {
+        for name in names:
+            if name in members.devices:
+                raise FederationError(
+                    f"{name!r} has joined already; to set it up anew, first run: hedgerow revoke {name}"
+                )
+        tokens = {name: secrets.token_bytes(32) for name in names}
+        members.invited = {known: who for known, who in members.invited.items() if who not in tokens}
+        members.invited |= {_hash(token): name for name, token in tokens.items()}
+        common = {
             "hedgerow": "0.1",
             "federation": settings.federation,
-            "name": name,
             "address": settings.address,
             "ca": authority(folder).certificate.read_text() if settings.own_ca else None,
-            "token": base64.urlsafe_b64encode(token).decode(),
             "administrator": settings.administrator or None,
         }
-        file = out / f"{file_name(name)}.kit"
-        write_whole(file, (json.dumps(kit, indent=1, ensure_ascii=False) + "\n").encode(), mode=PRIVATE)
-    return file
+        files = []
+        for name, token in tokens.items():
+            kit = {**common, "name": name, "token": base64.urlsafe_b64encode(token).decode()}
+            files.append(out / f"{file_name(name)}.kit")
+            text = json.dumps(kit, indent=1, ensure_ascii=False) + "\n"
+            write_whole(files[-1], text.encode(), mode=PRIVATE)
+    return files
 
 
 def join(
@@ -188,6 +201,45 @@ def join(
     return device
 
 
+def rotate(
+    folder: FederationFolder,
+    name: str,
+    request: Mapping[str, Any],
+    register_node: Callable[[bytes, str], int],
+) -> Device:
+    """Give a device another key, for which its present one has signed; asked again, it gets the same answer.
+
+    Args:
+        name: of the device that asks.
+        request: its new `node_key`, and the present one's `signature` of `rotation_message`.
+        register_node: as in `join`.
+
+    Raises:
+        JoinRefused: the key is none, or another device's, or not signed for.
+    """
+    key = _public_key(request.get("node_key"))
+    with changed_members(folder) as members:
+        device = members.devices.get(name)
+        if device is None:
+            raise JoinRefused(403, f"{name!r} has not joined")
+        if device.node_key == key:
+            return device
+        if any(key == other.node_key for other in members.devices.values()):
+            raise JoinRefused(409, "the key is another device's; each must have its own")
+        try:
+            public = serialization.load_pem_public_key(device.node_key.encode())
+            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+            signature = base64.b64decode(str(request.get("signature")), validate=True)
+            message = rotation_message(folder.settings.federation, name, key)
+            public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError) as error:
+            raise JoinRefused(403, "the new key is not signed for by the present one") from error
+        members.gone.append(device.node_id)
+        changed = replace(device, node_key=key, node_id=register_node(key.encode(), name))
+        members.devices[name] = changed
+    return changed
+
+
 def leave(folder: FederationFolder, name: str) -> None:
     """Take a device out, and every invitation of it; the gateway then has the SuperLink forget its node.
 
@@ -217,14 +269,21 @@ def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
         identity = str(request.get("identity") or "")
         if identity:
             parse_register({str(name): identity})
-        pem = str(request.get("node_key")).encode()
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, binascii.Error, Malformed, UnsupportedAlgorithm) as error:
+    except (ValueError, binascii.Error, Malformed) as error:
         raise JoinRefused(400, f"the request to join cannot be read: {error}") from error
+    return str(name), _public_key(request.get("node_key")), identity, _hash(token)
+
+
+def _public_key(given: Any) -> str:
+    """A node's key in the one form that it is compared in; raises `JoinRefused`."""
+    try:
+        key = serialization.load_pem_public_key(str(given).encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise JoinRefused(400, f"node_key cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise JoinRefused(400, "node_key must be a public key on the curve P-384, as PEM")
     form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    return str(name), key.public_bytes(*form).decode(), identity, _hash(token)
+    return key.public_bytes(*form).decode()
 
 
 def _hash(token: bytes) -> str:

@@ -40,8 +40,8 @@ class Pace:
     def seconds(self, devices: int) -> float:
         """Until a device of so many should pull again."""
         idle = self._clock() - self._last - _LIVELY_SECONDS
-        share = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
-        return max(_QUICK + share * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)
+        part = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
+        return max(_QUICK + part * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)
 
 
 @final

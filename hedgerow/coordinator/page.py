@@ -1,7 +1,7 @@
 """The status page: what a federation does, live in a browser, for whoever has its address with the token.
 
 A process of its own, `python -m hedgerow.coordinator.page FOLDER PARENT`, that only reads files. It loads
-nothing from elsewhere, and the browser is told to let it load nothing.
+nothing from elsewhere, and the browser is told to let it load nothing. `/metrics` is Prometheus' part of it.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,25 +22,13 @@ from starlette.routing import Route
 
 from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.folder import FederationError, FederationFolder
-from hedgerow.coordinator.status import status_of
-from hedgerow.files import read_lines
+from hedgerow.coordinator.metrics import MEDIA, exposition, metrics_token
+from hedgerow.coordinator.watch import snapshot
 
 FILE = "page.json"
 
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 15.0
-_MOST_ROUNDS = 500
-_SHOWN = (
-    "round",
-    "seconds",
-    "bytes_up",
-    "bytes_down",
-    "dropped",
-    "failed",
-    "evaluation",
-    "epsilon",
-    "secure",
-)
 _HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
     " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -57,21 +44,6 @@ def new_token(folder: FederationFolder, host: str, port: int) -> str:
     token = secrets.token_urlsafe(24)
     folder.write(FILE, {"hash": _hash(token), "host": host, "port": port})
     return token
-
-
-def snapshot(folder: FederationFolder) -> dict[str, Any]:
-    """All that the page shows."""
-    found = status_of(folder)
-    metrics = [] if not found["run"] else read_lines(Path(found["run"]) / "metrics.jsonl")
-    by_round: dict[int, dict[str, Any]] = {}
-    for text in metrics:
-        line = json.loads(text)
-        asked = {"asked": len(line["clients"])}
-        by_round[line["round"]] = asked | {key: line[key] for key in _SHOWN if key in line}
-    rounds = [by_round[number] for number in sorted(by_round)][-_MOST_ROUNDS:]
-    devices = [{"name": row["name"], "state": row["state"]} for row in found["devices"]]
-    kept = {key: found[key] for key in ("federation", "runs", "rounds", "gathering", "register")}
-    return {**kept, "name": Path(found["run"] or "").name, "devices": devices, "done": rounds}
 
 
 def page_app(folder: FederationFolder) -> Starlette:
@@ -99,7 +71,17 @@ def page_app(folder: FederationFolder) -> Starlette:
         headers = {**_HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(_events(folder, request), 200, headers, "text/event-stream")
 
-    return Starlette(routes=[Route("/", whole), Route("/events", events), Route("/{name}", asset)])
+    async def metrics(request: Request) -> Response:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(given.encode(), metrics_token(folder).encode()):
+            return Response("metrics need the key in metrics.token, as a bearer token\n", 401, _HEADERS)
+        return Response(await asyncio.to_thread(exposition, folder), 200, _HEADERS, MEDIA)
+
+    return Starlette(
+        routes=[
+            Route("/", whole), Route("/events", events), Route("/metrics", metrics), Route("/{name}", asset),
+        ]
+    )  # fmt: skip
 
 
 async def _events(folder: FederationFolder, request: Request) -> AsyncIterator[str]:

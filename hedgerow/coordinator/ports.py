@@ -2,18 +2,18 @@
 
 import socket
 
-from hedgerow.coordinator.certificates import LOOPBACK
+LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """One that nothing listens on just now."""
+    """One that nobody listens on just now."""
     with socket.socket() as probe:
-        probe.bind((LOOPBACK[0], 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
-def taken(port: int, host: str = LOOPBACK[0]) -> bool:
-    """Whether something listens on it."""
+def taken(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody listens on it."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True

@@ -8,8 +8,6 @@ from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import load_members
 
 FILE = "presence.json"
-ONLINE_SECONDS = 30.0
-"""A device that was not heard of for so long counts as gone: it beats every 10 s, and pulls more often."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,15 @@ def heard(folder: FederationFolder) -> dict[str, float]:
         return {}  # it is written anew within seconds
 
 
-def still_there(heard: Mapping[str, float]) -> dict[str, float]:
-    """Those of whom it is not too long ago, sorted by name."""
-    since = time.time() - ONLINE_SECONDS
+def still_there(heard: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Those of whom it is not longer ago, sorted by name."""
+    since = time.time() - seconds
     return {name: when for name, when in sorted(heard.items()) if when > since}
 
 
 def online(folder: FederationFolder) -> tuple[str, ...]:
     """Names of those that are there, sorted."""
-    return tuple(still_there(heard(folder)))
+    return tuple(still_there(heard(folder), folder.settings.lost_after))
 
 
 def gathering(folder: FederationFolder, wanted: int) -> Gathering:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import final
 
 from hedgerow.coordinator.beats import SILENT_SECONDS, Silence, beat_file
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.files import append_private
-from hedgerow.locks import Holder
+from hedgerow.locks import Holder, holder_of
 
 FILE, DATABASE = "processes.json", "link.db"
 SUPERLINK = "flower-superlink"
@@ -169,3 +169,21 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def stop(folder: FederationFolder) -> Sequence[str]:
+    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
+
+    Raises:
+        FederationError: nobody holds it.
+    """
+    holder = holder_of(folder.path)
+    if holder is None or holder.dead:
+        left = end_left_over(folder)
+        if not left:
+            raise FederationError(f"no federation runs in {folder.path}")
+        return left
+    if not holder.here:
+        raise FederationError(f"the federation runs on {holder.host}; stop it there")
+    end([holder.pid], patience=60.0, family=False)
+    return ["hedgerow up"]

@@ -116,6 +116,6 @@ def publish(folder: FederationFolder, text: str) -> Signature:
                 f"the register has version {signature.version}, and {before.version} stands; sign a later one"
             )
     write_whole(file, text.encode(), mode=PRIVATE)
-    if not settings.administrator:
+    if settings.administrator != signature.administrator:
         folder.save(replace(settings, administrator=signature.administrator))
     return signature

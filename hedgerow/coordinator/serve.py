@@ -4,14 +4,35 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 
 from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.events import note
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer
+
+log = logging.getLogger("hedgerow")
+
+_LOOK_SECONDS = 2.0
+
+
+async def renew(folder: FederationFolder, context: ssl.SSLContext, seconds: float = _LOOK_SECONDS) -> None:
+    """Show a new certificate as soon as there is one, and make it where the old one ends soon."""
+    shown = gateway_certificate(folder).stamp
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            found = await asyncio.to_thread(gateway_certificate, folder)
+            if found.stamp != shown:
+                shown = found.stamp
+                found.load(context)
+                note(folder, f"the gateway shows a new certificate, until {found.ends:%d %B %Y}")
+        except (FederationError, OSError, ValueError) as error:
+            log.error("the certificate stays as it is: %s", error)
 
 
 async def serve(folder: FederationFolder, parent: int) -> None:
@@ -22,8 +43,8 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    chores = asyncio.create_task(gateway.run())
     context = gateway_certificate(folder).context()
+    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context))]
     try:
         async with HttpServer(gateway, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
@@ -33,7 +54,8 @@ async def serve(folder: FederationFolder, parent: int) -> None:
                 except TimeoutError:
                     continue
     finally:
-        chores.cancel()
+        for chore in chores:
+            chore.cancel()
         await gateway.close()
 
 

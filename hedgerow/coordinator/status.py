@@ -4,29 +4,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hedgerow.coordinator import processes
-from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.presence import gathering, online
+from hedgerow.coordinator.readmission import devices_aside
 from hedgerow.coordinator.register import FIRST_USE, served
 from hedgerow.locks import Holder, holder_of
+from hedgerow.promotion.shelf import Shelf, ShelfError
 
 Row = dict[str, Any]
 
 
 def device_rows(folder: FederationFolder) -> Sequence[Row]:
-    """A row for each name: online, away or invited, with its public identity."""
-    members, there = load_members(folder), online(folder)
+    """A row for each name: online, away or invited, whether it is set aside, and its public identity."""
+    members, there, aside = load_members(folder), online(folder), devices_aside(folder)
     rows: list[Row] = [
         {
             "name": name,
             "state": "online" if name in there else "away",
+            "set_aside": name in aside,
             "identity": device.identity,
             "node_id": device.node_id,
         }
         for name, device in members.devices.items()
     ]
     rows += [
-        {"name": name, "state": "invited", "identity": "", "node_id": None} for name in members.waited_for
+        {"name": name, "state": "invited", "set_aside": False, "identity": "", "node_id": None}
+        for name in members.waited_for
     ]
     return sorted(rows, key=lambda row: str(row["name"]))
 
@@ -48,7 +52,24 @@ def status_of(folder: FederationFolder) -> Row:
         "register": {
             "trust": register.trust, "version": register.version, "administrator": register.administrator,
         },
+        "promoted": _promoted(folder),
         "devices": device_rows(folder),
+    }  # fmt: skip
+
+
+def _promoted(folder: FederationFolder) -> Row | None:
+    """The model that stands; `None` before the first."""
+    try:
+        found = Shelf(folder.path).current()
+    except ShelfError as error:
+        raise FederationError(str(error)) from error
+    if found is None:
+        return None
+    lineage = found.lineage
+    return {
+        "model": found.model, "time": found.time, "rule": found.rule["rule"], "recipe": lineage.recipe,
+        "round": lineage.round, "trust": lineage.trust, "privacy": lineage.told_privacy(),
+        "metrics": dict(lineage.metrics),
     }  # fmt: skip
 
 
@@ -60,6 +81,13 @@ def told(status: Mapping[str, Any]) -> list[str]:
     lines += [f"processes: {running}"] if running else []
     lines += [f"run: {status['run']}, {status['rounds']} rounds"] if status["run"] else []
     lines += [status["gathering"]] if status["gathering"] else []
+    if aside := [row["name"] for row in status["devices"] if row["set_aside"]]:
+        lines.append(
+            f"set aside after bad replies, and asked no more: {', '.join(aside)}"
+            " (hedgerow devices --readmit NAME)"
+        )
+    if model := status["promoted"]:
+        lines.append(f"promoted: {model['model'][:16]}, round {model['round']} of {model['recipe']}")
     if register["trust"] == FIRST_USE:
         lines.append(
             "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"

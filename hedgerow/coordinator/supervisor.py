@@ -8,26 +8,29 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import httpx
 
 from hedgerow.coordinator import page, processes
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
+from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.job import Job, RunFailed
 from hedgerow.coordinator.lost_runs import LostRuns
+from hedgerow.coordinator.metrics import metrics_token
 from hedgerow.coordinator.ports import free_port, taken
 from hedgerow.coordinator.presence import gathering
 from hedgerow.coordinator.processes import Process
 from hedgerow.coordinator.server_app import ServerAppProcess
-from hedgerow.coordinator.superlink import Control, Run, command, environment
+from hedgerow.coordinator.side_runs import SideRuns
+from hedgerow.coordinator.superlink import Control, Run, command, environment, link_certificate
 from hedgerow.coordinator.waiting import Stopped, Waiting
-from hedgerow.locks import Holder, holder_of
+from hedgerow.locks import Holder
 
 log = logging.getLogger("hedgerow")
 
@@ -37,36 +40,9 @@ _RUN_SECONDS = 1.0
 _CALL_SECONDS = 20.0
 _HANGS_SECONDS = 35.0
 _GOODBYE_SECONDS = 3.0
+_RENEW_SECONDS = 60.0
 _MOST_STARTS = 5
 _RAISED = "ServerApp failed with exception: "  # as Flower begins
-
-
-@dataclass(frozen=True)
-class Job:
-    """The run that is to come to its end.
-
-    Attributes:
-        folder: of the run; whoever carries it out holds it.
-        server_app, client_app: Flower's names of the apps, `"module:attribute"`.
-        config: their run config.
-        wanted: clients that the run waits for.
-        done: rounds that are done.
-        finished: whether the run has come to its end.
-        report: is called from time to time, to show what is new.
-    """
-
-    folder: Path
-    server_app: str
-    client_app: str
-    config: Mapping[str, Any]
-    wanted: int
-    done: Callable[[], int]
-    finished: Callable[[], bool]
-    report: Callable[[], None] = lambda: None
-
-
-class RunFailed(RuntimeError):
-    """The run cannot go on; why is its text."""
 
 
 @final
@@ -80,16 +56,18 @@ class Supervisor:
     """
 
     def __init__(self, folder: FederationFolder, tell: Callable[[str], None], stop: threading.Event) -> None:
-        self._folder, self._tell, self._waiting = folder, tell, Waiting(stop)
+        self._folder, self._told, self._waiting = folder, tell, Waiting(stop)
         self._processes: dict[Process, Callable[[], None]] = {}
         self._written: Mapping[str, int] = {}
         self._control: Control | None = None
+        self._side_runs = SideRuns(folder)
         self._run: int | None = None
         self._server_app = ServerAppProcess(folder)
         self._said: dict[str, str] = {}
         self._lost_runs, self._interrupted = LostRuns(), ""
         self._next_look, self._failed_starts = 0.0, 0
         self._answered = time.monotonic()
+        self._next_renewal, self._certificate = 0.0, tuple[int, ...]()
 
     def clear(self) -> None:
         """End what an earlier process has left over that was killed, with whoever writes in its run."""
@@ -106,12 +84,19 @@ class Supervisor:
         if not folder.settings.link_port or taken(folder.settings.link_port):
             folder.save(replace(folder.settings, link_port=free_port()))
         gateway_certificate(folder).context()
-        settings, page_port = folder.settings, free_port()
-        if taken(settings.port):
-            raise FederationError(
-                f"port {settings.port} is in use by another program; choose another one with --port"
-            )
+        if not folder.settings.status_port:
+            folder.at(status_port=free_port())
+        settings = folder.settings
+        page_port = settings.status_port
+        for port, host, option in (
+            (settings.port, LOOPBACK[0], "--port"), (page_port, page_host, "--status-port"),
+        ):  # fmt: skip
+            if taken(port, host):
+                raise FederationError(
+                    f"port {port} is in use by another program; choose another one with {option}"
+                )
         token = page.new_token(folder, page_host, page_port)
+        metrics_token(folder)
         self._link = Process(folder, "superlink", command(folder), environment(folder))
         self._processes[self._link] = self._start_link
         with suppress(Stopped):
@@ -131,20 +116,45 @@ class Supervisor:
             RunFailed: it fails in the same way again, with no round in between.
             FederationError: a process does not start any more.
         """
+
+        def ended() -> bool:
+            job.report()
+            return job.finished()
+
+        return self._go_on(ended, lambda: self._look_after(job), job.wanted)
+
+    def stay(self, ended: Callable[[], bool], wanted: int) -> bool:
+        """Serve devices, and carry out side runs, with no run of its own; whether it has `ended`.
+
+        Raises:
+            FederationError: a process does not start any more.
+        """
+
+        def look() -> None:
+            if time.monotonic() >= self._next_look and self._control is not None:
+                self._next_look = time.monotonic() + _RUN_SECONDS
+                self._waiting.call(self._control.unfinished)
+                self._answered = time.monotonic()
+
+        return self._go_on(ended, look, wanted)
+
+    def _go_on(self, ended: Callable[[], bool], step: Callable[[], None], wanted: int) -> bool:
         with suppress(Stopped):
             while True:
-                job.report()
-                if job.finished():
+                if ended():
                     return True
                 try:
                     self._mend()
-                    self._look_after(job)
+                    self._renew()
+                    step()
+                    assert self._control is not None
+                    self._waiting.call(self._side_runs.look, self._control)
                     self._tell_changed("problem", "")
                 except httpx.HTTPError:  # it has died just now, or does not move any more
                     self._end_link_that_hangs()
                 except OSError as error:  # a full disk: there will be room again
                     self._tell_changed("problem", f"{error}; it is tried again")
-                self._tell_changed("gathering", gathering(self._folder, job.wanted).told())
+                self._tell_changed("gathering", gathering(self._folder, wanted).told())
                 self._waiting.pause(_TICK_SECONDS)
         return False
 
@@ -194,6 +204,17 @@ class Supervisor:
         if there != self._written:
             processes.write_down(self._folder, self._processes)
             self._written = there
+
+    def _renew(self) -> None:
+        """Start the SuperLink again where its certificate was about to end; the gateway sees to its own."""
+        if time.monotonic() < self._next_renewal:
+            return
+        self._next_renewal = time.monotonic() + _RENEW_SECONDS
+        before = self._certificate
+        self._certificate = link_certificate(self._folder).stamp
+        if before not in ((), self._certificate) and self._link.running:
+            self._tell("the superlink gets a new certificate")
+            processes.end([self._link.pid])
 
     def _start_link(self) -> None:
         """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
@@ -265,27 +286,13 @@ class Supervisor:
         self._tell(f"the run is lost: {why}; the next one goes on after round {done}")
         self._waiting.call(self._control.stop_run, run)
 
+    def _tell(self, text: str) -> None:
+        note(self._folder, text)
+        self._told(text)
+
     def _tell_changed(self, what: str, text: str) -> None:
         """A line of something that is looked at again and again, where it is another one."""
         if text != self._said.get(what, ""):
             self._said[what] = text
             if text:
                 self._tell(text)
-
-
-def stop(folder: FederationFolder) -> Sequence[str]:
-    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
-
-    Raises:
-        FederationError: nobody holds it.
-    """
-    holder = holder_of(folder.path)
-    if holder is None or holder.dead:
-        left = processes.end_left_over(folder)
-        if not left:
-            raise FederationError(f"no federation runs in {folder.path}")
-        return left
-    if not holder.here:
-        raise FederationError(f"the federation runs on {holder.host}; stop it there")
-    processes.end([holder.pid], patience=60.0, family=False)
-    return ["hedgerow up"]

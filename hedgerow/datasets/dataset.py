@@ -236,17 +236,17 @@ class Federation:
         """Whether clients hold out a part of their samples."""
         return bool(self.held)
 
-    def hold_out(self, share: float, by: str = "random", *, seed: int = 0) -> "Federation":
-        """The federation with about that share of each client's samples held out, see `datasets.held_out`.
+    def hold_out(self, fraction: float, by: str = "random", *, seed: int = 0) -> "Federation":
+        """The federation with about that fraction of each client's samples held out, see `datasets.held_out`.
 
         Raises:
-            ValueError: some are held out already; or the share is not above 0 and below 1.
+            ValueError: some are held out already; or the fraction is not above 0 and below 1.
         """
         if self.held:
             raise ValueError("this federation holds samples out already; hold out from the one before it")
         whole = self.dataset.train
         parts = [
-            hold_out_of(partial(whole.take, i), len(i), share, by, client=name, seed=seed)
+            hold_out_of(partial(whole.take, i), len(i), fraction, by, client=name, seed=seed)
             for name, i in zip(self.names, self.indices, strict=True)
         ]
         trained, held = (

@@ -21,19 +21,19 @@ ALL_WAYS = (*WAYS, BY_ROW)
 
 
 def hold_out(
-    samples: int, share: float, by: str, *, client: str, seed: int
+    samples: int, fraction: float, by: str, *, client: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split one client's samples into a part to train on and a part to measure on.
 
-    `"time"` holds out the last samples, as many as are nearest to the share.
+    `"time"` holds out the last samples, as many as are nearest to the fraction.
     `"random"` decides for each sample by its position, the client's name and
     the seed alone: samples that are added at the end move no other one. About
-    the share is held out. Either leaves a client of two or more samples at
+    the fraction is held out. Either leaves a client of two or more samples at
     least one on each side; a single sample is trained on.
 
     Args:
         samples: how many the client has.
-        share: of them to hold out, above 0 and below 1.
+        fraction: of them to hold out, above 0 and below 1.
         by: one of `WAYS`.
         client: its stable name.
         seed: same seed, same split.
@@ -42,20 +42,20 @@ def hold_out(
         Positions to train on and positions held out, sorted, int64.
 
     Raises:
-        ValueError: `share` or `by` is not one of those allowed.
+        ValueError: `fraction` or `by` is not one of those allowed.
 
     >>> [part.tolist() for part in hold_out(5, 0.4, "time", client="a", seed=0)]
     [[0, 1, 2], [3, 4]]
     """
-    checks.inside(held_out=share)
+    checks.inside(held_out=fraction)
     checks.one_of(WAYS, held_out_by=by)
     if by == "time":
-        held = np.arange(samples) >= samples - max(1, round(share * samples))
+        held = np.arange(samples) >= samples - max(1, round(fraction * samples))
     else:
         # Raw words, which numpy keeps stable; the one of a sample does not depend on how many there are.
         words = rng.generator(seed, "hold out", client=client).bit_generator.random_raw(samples)
         draws = np.asarray(words, np.uint64)
-        held = draws < np.uint64(share * 2.0**64)
+        held = draws < np.uint64(fraction * 2.0**64)
         if samples and not held.any():
             held[draws.argmin()] = True
     if samples and held.all():
@@ -64,7 +64,7 @@ def hold_out(
 
 
 def hold_out_of(
-    load: Callable[[], Samples], count: int, share: float, by: str, *, client: str, seed: int
+    load: Callable[[], Samples], count: int, fraction: float, by: str, *, client: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`hold_out`, of samples that can be loaded, and so in any of `ALL_WAYS`.
 
@@ -77,13 +77,13 @@ def hold_out_of(
     """
     checks.one_of(ALL_WAYS, held_out_by=by)
     if by != BY_ROW:
-        return hold_out(count, share, by, client=client, seed=seed)
-    checks.inside(held_out=share)
+        return hold_out(count, fraction, by, client=client, seed=seed)
+    checks.inside(held_out=fraction)
     samples = load()
     rows = zip(np.ascontiguousarray(samples.x), np.ascontiguousarray(samples.y), strict=True)
     digests = [hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=8).digest() for x, y in rows]
     words = np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
-    held = words < np.uint64(share * 2.0**64)
+    held = words < np.uint64(fraction * 2.0**64)
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
@@ -100,7 +100,7 @@ class HeldOut:
 
     Attributes:
         data: anything with `names` and `samples(name)`.
-        share: of each client's samples that is held out.
+        fraction: of each client's samples that is held out.
         by: one of `ALL_WAYS`.
         seed: of the split.
 
@@ -113,7 +113,7 @@ class HeldOut:
     """
 
     data: Any
-    share: float
+    fraction: float
     by: str = "random"
     seed: int = 0
 
@@ -133,5 +133,5 @@ class HeldOut:
 
     def _part(self, name: str, part: int) -> Samples:
         found: Samples = self.data.samples(name)
-        parts = hold_out_of(lambda: found, len(found), self.share, self.by, client=name, seed=self.seed)
+        parts = hold_out_of(lambda: found, len(found), self.fraction, self.by, client=name, seed=self.seed)
         return found.take(parts[part])

@@ -1,7 +1,9 @@
 """A device's own file, held against the schema that the recipe has for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +38,62 @@ def load_own(path: str | Path, schema: OwnSchema) -> Samples:
     elif file.suffix == ".csv":
         samples = _table(file, schema)
     else:
-        raise DataFileError(
-            f"{file} is {'no data that can be read' if file.exists() else 'not there'}; give a .csv or .npz"
-            " file, or a folder with one folder of pictures for each class"
-        )
+        raise _unreadable(file, "a folder with one folder of pictures for each class")
     if not len(samples):
         raise DoesNotFit(f"{file} has no row of data")
     return samples
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Samples without what is to be predicted of them.
+
+    Attributes:
+        x: `(n, *schema.input_shape) float32`.
+        kind: what tells one from the other: `"row"` of a table, `"index"` of an array, `"file"`.
+        places: of each sample; a table's first row, with the names, is row 1.
+    """
+
+    x: NDArray[np.float32]
+    kind: str
+    places: tuple[str, ...]
+
+
+def load_inputs(path: str | Path, schema: OwnSchema) -> Inputs:
+    """The inputs of a file as `load_own` takes it; labels need not be there, and are not looked at.
+
+    Pictures may lie in the folder itself.
+
+    Raises:
+        DoesNotFit: (a ValueError) as `load_own`.
+        DataFileError: (a ValueError) the file cannot be read.
+    """
+    file = Path(path)
+    if file.is_dir():
+        flat = not any(place.is_dir() for place in file.iterdir())
+        pictures = picture_files(file) if flat else _class_pictures(file)
+        inputs = Inputs(
+            _checked(file, _pixels(file, pictures, schema), schema), "file",
+            tuple(str(each.relative_to(file)) for each in pictures),
+        )  # fmt: skip
+    elif file.suffix == ".npz":
+        x = _array(file, read_npz(file), schema)
+        inputs = Inputs(_checked(file, x, schema), "index", tuple(map(str, range(len(x)))))
+    elif file.suffix == ".csv":
+        table = _cells(file, schema, schema.columns)
+        inputs = Inputs(_features(file, table, schema), "row", tuple(map(str, table)))
+    else:
+        raise _unreadable(file, "a folder of pictures")
+    if not len(inputs.x):
+        raise DoesNotFit(f"{file} has no row of data")
+    return inputs
+
+
+def _unreadable(file: Path, folder: str) -> DataFileError:
+    return DataFileError(
+        f"{file} is {'no data that can be read' if file.exists() else 'not there'}; give a .csv or .npz file,"
+        f" or {folder}"
+    )
 
 
 def own(
@@ -92,11 +143,18 @@ def test_samples(file: str, schema: OwnSchema) -> Samples:
 
 
 def _table(file: Path, schema: OwnSchema) -> Samples:
+    table = _cells(file, schema, (*schema.columns, schema.label))
+    labels = [row[-1] for row in table.values()]
+    where = [f"{file}, row {number}: column {schema.label!r}" for number in table]
+    return Samples(_features(file, table, schema), _labels(labels, schema, where))
+
+
+def _cells(file: Path, schema: OwnSchema, wanted: Sequence[str]) -> dict[int, list[str]]:
+    """The cells of these columns, by the number of their row; the last column tells what parts cells."""
     if not schema.columns:
         raise DoesNotFit(f"{file} is a table, and the schema names no columns; give a .npz file, or pictures")
-    rows = read_rows(file, schema.label)
+    rows = read_rows(file, wanted[-1])
     names = [name.strip() for name in next(iter(rows.values()), [])]
-    wanted = (*schema.columns, schema.label)
     for name in wanted:
         if name not in names:
             listed = ", ".join(map(repr, names)) or "none"
@@ -110,47 +168,67 @@ def _table(file: Path, schema: OwnSchema) -> Samples:
             raise DoesNotFit(
                 f"{file}, row {number} has {len(rows[number])} cells; the first row has {len(names)}"
             )
-    cells = [[rows[number][place].strip() for place in places] for number in numbers]
-    values = np.array([[as_number(cell) for cell in row[:-1]] for row in cells], np.float64)
-    values = values.reshape(len(cells), len(schema.columns))
+    return {number: [rows[number][place].strip() for place in places] for number in numbers}
+
+
+def _features(file: Path, table: Mapping[int, Sequence[str]], schema: OwnSchema) -> NDArray[np.float32]:
+    """The inputs of a table whose first columns are the schema's."""
+    size, numbers = len(schema.columns), list(table)
+    values = np.array([[as_number(cell) for cell in row[:size]] for row in table.values()], np.float64)
+    values = values.reshape(len(table), size)
     if (wrong := schema.out_of_range(values)) is not None:
         row, column = wrong
         raise DoesNotFit(
-            f"{file}, row {numbers[row]}: column {schema.columns[column]!r} is {cells[row][column]!r}; it"
-            f" must be {schema.allowed(column)}"
+            f"{file}, row {numbers[row]}: column {schema.columns[column]!r} is"
+            f" {table[numbers[row]][column]!r}; it must be {schema.allowed(column)}"
         )
-    labels = [row[-1] for row in cells]
-    where = [f"{file}, row {number}: column {schema.label!r}" for number in numbers]
-    return Samples(schema.prepare(values), _labels(labels, schema, where))
+    return schema.prepare(values)
 
 
 def _arrays(file: Path, schema: OwnSchema) -> Samples:
     arrays = read_npz(file)
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise DoesNotFit(f"{file} misses {name!r}; it holds {', '.join(map(repr, arrays)) or 'nothing'}")
-    x, y = arrays["x"], arrays["y"]
-    if x.shape[1:] != schema.input_shape or x.dtype.kind not in "biuf" or y.shape != x.shape[:1]:
-        wanted = f"(n, {', '.join(map(str, schema.input_shape))}) and (n,)"
-        raise DoesNotFit(
-            f"{file} has x {x.dtype} {x.shape} and y {y.dtype} {y.shape}; they must be numbers {wanted}"
-        )
+    x, y = _array(file, arrays, schema), _named(file, arrays, "y")
+    if y.shape != x.shape[:1]:
+        raise DoesNotFit(f"{file} has {len(x)} samples and y {y.shape}; y must be ({len(x)},)")
     where = [f"{file}: y[{row}]" for row in range(len(y))]
-    return Samples(_checked(file, x.astype(np.float64), schema), _labels(y.tolist(), schema, where))
+    return Samples(_checked(file, x, schema), _labels(y.tolist(), schema, where))
+
+
+def _array(file: Path, arrays: Mapping[str, NDArray[Any]], schema: OwnSchema) -> NDArray[np.float64]:
+    """The inputs in a `.npz` file, before they are prepared."""
+    x = _named(file, arrays, "x")
+    if x.shape[1:] != schema.input_shape or x.dtype.kind not in "biuf":
+        wanted = f"(n, {', '.join(map(str, schema.input_shape))})"
+        raise DoesNotFit(f"{file} has x {x.dtype} {x.shape}; it must be numbers {wanted}")
+    return x.astype(np.float64)
+
+
+def _named(file: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise DoesNotFit(f"{file} misses {name!r}; it holds {', '.join(map(repr, arrays)) or 'nothing'}")
+    return arrays[name]
 
 
 def _pictures(folder: Path, schema: OwnSchema) -> Samples:
+    files = _class_pictures(folder)
+    pixels = _pixels(folder, files, schema)
+    targets = _labels([file.parent.name for file in files], schema, list(map(str, files)))
+    return Samples(_checked(folder, pixels, schema), targets)
+
+
+def _class_pictures(folder: Path) -> list[Path]:
+    """The pictures in the folders of the classes."""
+    return [file for name in class_folders(folder) for file in picture_files(folder / name)]
+
+
+def _pixels(folder: Path, files: Sequence[Path], schema: OwnSchema) -> NDArray[np.float64]:
+    """The pictures as the schema has them, from 0 to 1."""
     channels, height, width = schema.input_shape if len(schema.input_shape) == 3 else (0, 0, 0)
     if channels not in (1, 3):
         raise DoesNotFit(
             f"{folder} is a folder of pictures, and a sample's shape is {schema.input_shape}; pictures have"
             " (1 or 3, height, width)"
         )
-    files, labels = [], []
-    for name in class_folders(folder):
-        for file in picture_files(folder / name):
-            files.append(file)
-            labels.append(name)
     pictures = np.empty((len(files), *schema.input_shape), np.float64)
     for place, file in enumerate(files):
         picture = read_picture(file)
@@ -160,8 +238,7 @@ def _pictures(folder: Path, schema: OwnSchema) -> Samples:
             )
         pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.float64)
         pictures[place] = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    targets = _labels(labels, schema, list(map(str, files)))
-    return Samples(_checked(folder, pictures / 255, schema), targets)
+    return pictures / 255
 
 
 def _checked(file: Path, values: NDArray[np.float64], schema: OwnSchema) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ _BALL = 1_000_000
 
 @checks.arguments
 def iid(clients: int) -> Partition:
-    """Every client gets a random share of the same size.
+    """Every client gets a random part of the same size.
 
     Sizes differ by one at most.
 
@@ -121,7 +121,7 @@ def shards(clients: int, shards_per_client: int = 2) -> Partition:
 def quantity_skew(clients: int, alpha: float, min_samples: int = 1) -> Partition:
     """Clients differ in size, not in their mix of classes.
 
-    The shares of the clients are drawn from a symmetric Dirichlet of
+    The fractions of the clients are drawn from a symmetric Dirichlet of
     concentration `alpha`, and each sample goes to a client with these
     probabilities (arXiv:2102.02079, section 3).
 

@@ -18,7 +18,7 @@ def server_part(
 
     Args:
         dataset: where they come from; its test samples stay as they are.
-        share: of the training samples in these classes, above 0 and at most 1.
+        share: fraction of the training samples in these classes, above 0 and at most 1.
         classes: that the server knows; `None` is all.
         seed: same seed, same samples.
 

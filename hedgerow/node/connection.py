@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hedgerow.node.keys import NodeKey
+from hedgerow.promotion.delivered import HEADER
 
 log = logging.getLogger("hedgerow")
 
@@ -104,6 +105,8 @@ class Connection:
         self._open: http.client.HTTPConnection | None = None
         self.pace: float | None = None
         """Seconds to the next look for messages, as the last answer had it; `None` where it had none."""
+        self.model = ""
+        """Hash of the coordinator's promoted model, as the last answer had it; empty where it had none."""
         self.date = ""
         """The server's time, as its last answer had it."""
 
@@ -151,6 +154,7 @@ class Connection:
         self.date = response.getheader("date") or ""
         pace = response.getheader("hedgerow-pace")
         self.pace = _number(pace) if pace else None
+        self.model = response.getheader(HEADER) or ""
         if response.status == 200:
             return data
         text = _reason(data)

@@ -9,6 +9,7 @@ privacy-*.jsonl    what its answers have told so far
 answers.jsonl      a line for each answer that left
 state/RUN/         what it carries from round to round, by Hedgerow's run
 constants/         constants of the last models, by their hash: they are sent once
+promoted.json, models/   the model that the coordinator has promoted, and the one before it
 descriptions/      what runs are, by digest
 outbox/            messages that are not answered yet, and answers, before they are sent
 """

@@ -39,6 +39,15 @@ class Fleet:
         """Seconds to the next look for messages; `None` where the server has not said."""
         return self._connection.pace
 
+    @property
+    def model(self) -> str:
+        """Hash of the coordinator's promoted model; empty where there is none, or no coordinator."""
+        return self._connection.model
+
+    def get(self, path: str) -> bytes:
+        """What the coordinator has at a path."""
+        return self._connection.call(path, b"", method="GET")
+
     def register(self, public: bytes) -> None:
         """Make the node's key known, where the SuperLink takes anybody's; known already is fine."""
         try:

@@ -33,15 +33,24 @@ class NodeKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA with SHA-256, as a node signs."""
+        return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
+
     def headers(self) -> dict[str, str]:
         """What signs a call: Flower signs the time alone, and leaves the rest to TLS."""
         now = datetime.now(UTC).isoformat()
-        signature = self._key.sign(now.encode(), ec.ECDSA(hashes.SHA256()))
+        signature = self.sign(now.encode())
         return {
             "flwr-public-key": b64encode(self.public).decode(),
             "flwr-timestamp": now,
             "flwr-signature": b64encode(signature).decode(),
         }
+
+
+def rotation_message(federation: str, name: str, key: str) -> bytes:
+    """What a device's present key signs to be followed by another one, a PEM."""
+    return f"hedgerow node key 1\n{federation}\n{key}{name}".encode()
 
 
 def node_key(file: Path) -> NodeKey:

@@ -13,6 +13,7 @@ from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
 from hedgerow.node.identities import take_register
 from hedgerow.node.outbox import Outbox, Pending
+from hedgerow.node.promoted import PromotedModel
 from hedgerow.node.reply import reply_to
 from hedgerow.node.responder import Responder, reason_of
 from hedgerow.secure.errors import Malformed, Refused
@@ -48,6 +49,7 @@ class Node:
         self._device, self._told = device, told
         self._outbox = Outbox(device.folder / "outbox")
         self._responder = Responder(device, self._outbox)
+        self._promoted = PromotedModel(device, self._tell)
         self._stop, self._gone = threading.Event(), threading.Event()
         self._working, self._failed = False, 0
         self._pulled: tuple[Any, Any] | None = None
@@ -138,6 +140,8 @@ class Node:
                 self._pulled = self._pulled or fleet.pull()
                 if self._pulled is None:
                     backoff.reset()
+                    if self._promoted.follow(fleet):
+                        continue
                     self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
                     continue
                 come = self._outbox.receive(*self._pulled)  # on a full disk, it is tried again

@@ -65,7 +65,7 @@ def resolved(data: Path) -> str:
 
 
 def own_data(data: ClientData, held_out: float | None, by: str, seed: int) -> ClientData:
-    """A device's data as a run has them: a share is held out where the run says so."""
+    """A device's data as a run has them: a part is held out where the run says so."""
     return data if held_out is None else HeldOut(data, held_out, by, seed)
 
 

@@ -1,11 +1,11 @@
 """What a device makes of a message: its description, its policy, its data, and the answer as bytes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from hedgerow.client.answer import identify, respond, whole_request
 from hedgerow.client.client_round import ClientConfig, LocalClient
@@ -15,19 +15,18 @@ from hedgerow.client.discretion import discreet
 from hedgerow.client.evaluation import measure
 from hedgerow.client.guard import Guard
 from hedgerow.client.policy import AgainstPolicy
-from hedgerow.client.regression import task_of
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
 from hedgerow.client.trainer import Trainer
-from hedgerow.client.trainers import TRAINERS, Computing, make_trainer
-from hedgerow.models import MODELS, NamedModel
+from hedgerow.client.trainers import TRAINERS
+from hedgerow.models import MODELS
+from hedgerow.node.described_trainer import described_trainer
 from hedgerow.node.device import Device, FileNotes
 from hedgerow.node.errors import (
     CannotTrain,
     DataDoNotFit,
     NoDescription,
     NoTrainer,
-    OtherModel,
     OtherVersion,
     UnknownDescription,
 )  # fmt: skip
@@ -158,21 +157,7 @@ class _Run:
 
     def _made(self) -> Trainer:
         if self._trainer is None:
-            run = self.described
-            try:
-                model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
-                if run.lora is not None:
-                    from hedgerow.client.torch.lora import lora
-
-                    model = lora(model, **run.lora)
-                trainer = make_trainer(
-                    run.trainer, task_of(run.kind, model), Computing(precision=run.precision)
-                )
-            except ImportError as error:
-                raise NoTrainer(str(error)) from error
-            if trainer.layout.fingerprint != run.layout:
-                raise OtherModel(f"the layout is {trainer.layout.fingerprint}, the server's {run.layout}")
-            self._trainer = trainer
+            self._trainer = described_trainer(self.described)
         return self._trainer
 
 

@@ -28,7 +28,7 @@ INSTALL = 'pip install "hedgerow[privacy]"'
 Once: TypeAlias = Gaussian | Skellam | PoissonSampled
 """An event that counts once, whatever the others are."""
 
-GRID = 1e-4
+INTERVAL = 1e-4
 """Privacy losses are rounded up to multiples of this ..."""
 
 PARTS = 200_000
@@ -95,13 +95,13 @@ def epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") 
     counts = _counted(events)
     if not counts:
         return 0.0
-    grid = _grid(counts, delta, adjacency)
-    if grid is None:
+    interval = _interval(counts, delta, adjacency)
+    if interval is None:
         return _renyi(counts, delta, adjacency)
     composed: Any = None
     for event, count in sorted(counts.items(), key=repr):
         assert not isinstance(event, Skellam)
-        part = _composed(event, count, grid, adjacency)
+        part = _composed(event, count, interval, adjacency)
         composed = part if composed is None else composed.compose(part)
     return float(composed.get_epsilon_for_delta(delta))
 
@@ -132,17 +132,17 @@ def skellam_divergence(event: Skellam, order: int) -> float:
 
 
 def counted_epsilon(
-    event: Once, count: int, delta: float, grid: float = GRID, adjacency: str = "zero_out"
+    event: Once, count: int, delta: float, interval: float = INTERVAL, adjacency: str = "zero_out"
 ) -> float:
     """The epsilon of `count` equal releases: as `epsilon`, without a list of them.
 
-    Losses are rounded up to multiples of `grid`, or more. One ten times `GRID`
+    Losses are rounded up to multiples of `interval`, or more. One ten times `INTERVAL`
     is ten times as fast, and never below.
     """
-    rounded = _grid({event: count}, delta, adjacency)
+    rounded = _interval({event: count}, delta, adjacency)
     if rounded is None or isinstance(event, Skellam):
         return counted_renyi(event, count, delta, adjacency)
-    return float(_composed(event, count, max(rounded, grid), adjacency).get_epsilon_for_delta(delta))
+    return float(_composed(event, count, max(rounded, interval), adjacency).get_epsilon_for_delta(delta))
 
 
 def counted_renyi(event: Once, count: int, delta: float, adjacency: str = "zero_out") -> float:
@@ -152,9 +152,9 @@ def counted_renyi(event: Once, count: int, delta: float, adjacency: str = "zero_
 
 def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zero_out") -> float:
     """The delta for which `count` equal releases have this epsilon; 1 where there is none."""
-    grid = _grid({event: count}, _SMALL_DELTA, adjacency)
-    if grid is not None and not isinstance(event, Skellam):
-        return float(_composed(event, count, grid, adjacency).get_delta_for_epsilon(epsilon))
+    interval = _interval({event: count}, _SMALL_DELTA, adjacency)
+    if interval is not None and not isinstance(event, Skellam):
+        return float(_composed(event, count, interval, adjacency).get_delta_for_epsilon(epsilon))
     orders, divergences = _divergences({event: count}, adjacency)
     if not len(orders):
         return 1.0
@@ -162,12 +162,12 @@ def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zer
     return float(compute_delta(orders, divergences, epsilon)[0])
 
 
-def _grid(counts: Mapping[Once, int], delta: float, adjacency: str) -> float | None:
+def _interval(counts: Mapping[Once, int], delta: float, adjacency: str) -> float | None:
     """What losses are rounded up to multiples of; `None` where Renyi divergences count."""
     if any(isinstance(event, Skellam) for event in counts):
         return None
     most = _renyi(counts, delta, adjacency)
-    return max(GRID, most / PARTS) if most <= LARGEST else None
+    return max(INTERVAL, most / PARTS) if most <= LARGEST else None
 
 
 def _renyi(counts: Mapping[Once, int], delta: float, adjacency: str) -> float:
@@ -235,21 +235,21 @@ def _counted(events: Iterable[Event]) -> Counter[Once]:
 
 
 @lru_cache(maxsize=256)
-def _composed(event: Gaussian | PoissonSampled, count: int, grid: float, adjacency: str) -> Any:
+def _composed(event: Gaussian | PoissonSampled, count: int, interval: float, adjacency: str) -> Any:
     if isinstance(event, Gaussian):  # exactly: noise adds up in squares
-        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), grid, adjacency)
-    one = _loss_distribution(event, grid, adjacency)
+        return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), interval, adjacency)
+    one = _loss_distribution(event, interval, adjacency)
     return one.self_compose(count) if count > 1 else one
 
 
 @lru_cache(maxsize=64)
-def _loss_distribution(event: Gaussian | PoissonSampled, grid: float, adjacency: str) -> Any:
+def _loss_distribution(event: Gaussian | PoissonSampled, interval: float, adjacency: str) -> Any:
     gaussian = event.event if isinstance(event, PoissonSampled) else event
     relation = _dp_accounting().NeighboringRelation
     return _dp_accounting().pld.privacy_loss_distribution.from_gaussian_mechanism(
         gaussian.noise_multiplier,
         sampling_prob=event.rate if isinstance(event, PoissonSampled) else 1.0,
-        value_discretization_interval=grid,
+        value_discretization_interval=interval,
         neighboring_relation=relation.REPLACE_ONE if adjacency == "replace" else relation.ADD_OR_REMOVE_ONE,
     )
 

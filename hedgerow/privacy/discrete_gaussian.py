@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.rng import Words
+from hedgerow.rng import RandomSource
 
 LARGEST_SIGMA = 2**52
 """A position within a block must be exact as a double."""
@@ -28,7 +28,7 @@ _DIGITS = 400
 _AT_ONCE = 65536
 
 
-def discrete_gaussian(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
+def discrete_gaussian(sigma: int, n: int, source: RandomSource) -> NDArray[np.int64]:
     """Draw `n` whole numbers `x` with probability proportional to `exp(-x^2 / (2 sigma^2))`.
 
     A candidate is `k sigma + u`: the block `k` has weight `exp(-k^2 / 2)`, `u`
@@ -45,7 +45,7 @@ def discrete_gaussian(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
     Args:
         sigma: whole, 1 to 2**52.
         n: how many.
-        words: where randomness comes from.
+        source: where randomness comes from.
 
     Returns:
         `(n,) int64`, all below `40 sigma` in size.
@@ -53,8 +53,8 @@ def discrete_gaussian(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
     Raises:
         ValueError: `sigma` or `n` is not a whole number in range.
 
-    >>> from hedgerow.rng import seeded_words
-    >>> discrete_gaussian(3, 5, seeded_words(0, "example")).tolist()
+    >>> from hedgerow.rng import seeded_source
+    >>> discrete_gaussian(3, 5, seeded_source(0, "example")).tolist()
     [-2, -2, 0, -5, 5]
     """
     checks.whole(1, LARGEST_SIGMA, sigma=sigma)
@@ -62,59 +62,59 @@ def discrete_gaussian(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
     drawn = np.empty(n, np.int64)
     filled = 0
     while filled < n:
-        kept = _candidates(sigma, min(_AT_ONCE, int(1.5 * (n - filled)) + 16), words)[: n - filled]
+        kept = _candidates(sigma, min(_AT_ONCE, int(1.5 * (n - filled)) + 16), source)[: n - filled]
         drawn[filled : filled + len(kept)] = kept
         filled += len(kept)
     return drawn
 
 
-def _candidates(sigma: int, n: int, words: Words) -> NDArray[np.int64]:
-    first = words(n)
+def _candidates(sigma: int, n: int, source: RandomSource) -> NDArray[np.int64]:
+    first = source(n)
     negative = (first & np.uint64(1)).astype(bool)
-    k = _blocks(first >> np.uint64(1), words)
-    u = uniform_below(sigma, n, words)
+    k = _blocks(first >> np.uint64(1), source)
+    u = uniform_below(sigma, n, source)
     part = u / sigma
     gamma = part * (k + 0.5 * part)
-    uniform = words(n) >> np.uint64(1)
+    uniform = source(n) >> np.uint64(1)
     distance = np.ldexp(uniform.astype(np.float64), -_BITS) - np.exp(-gamma)
     kept = distance < 0
     for i in np.flatnonzero(np.abs(distance) < _BAND):
         within = int(u[i])
         exponent = (2 * int(k[i]) * sigma * within + within**2, 2 * sigma**2)
-        kept[i] = _below(int(uniform[i]), exponent, words)
+        kept[i] = _below(int(uniform[i]), exponent, source)
     kept &= ~(negative & (k == 0) & (u == 0))  # zero is one number, not two
     size = k * sigma + u
     result: NDArray[np.int64] = np.where(negative, -size, size)[kept]
     return result
 
 
-def uniform_below(bound: int, n: int, words: Words) -> NDArray[np.int64]:
+def uniform_below(bound: int, n: int, source: RandomSource) -> NDArray[np.int64]:
     """`(n,) int64`, uniform from 0 to `bound - 1`, by rejection of the words that would favour some.
 
-    >>> from hedgerow.rng import seeded_words
-    >>> uniform_below(3, 4, seeded_words(0, "example")).tolist()
+    >>> from hedgerow.rng import seeded_source
+    >>> uniform_below(3, 4, seeded_source(0, "example")).tolist()
     [2, 0, 1, 1]
     """
-    drawn = words(n)
+    drawn = source(n)
     if bound & (bound - 1):
         allowed = np.uint64(2**64 // bound * bound)
         while (wrong := np.flatnonzero(drawn >= allowed)).size:
             drawn = drawn.copy()
-            drawn[wrong] = words(len(wrong))
+            drawn[wrong] = source(len(wrong))
     return (drawn % np.uint64(bound)).astype(np.int64)
 
 
-def _blocks(uniform: NDArray[np.uint64], words: Words) -> NDArray[np.int64]:
+def _blocks(uniform: NDArray[np.uint64], source: RandomSource) -> NDArray[np.int64]:
     """The block of each 63-bit number: block `k` has weight `exp(-k^2 / 2)`."""
     table, exact = _thresholds()
     block = np.searchsorted(table, uniform, side="right")
     # A number that is the first 63 bits of a threshold may lie on either side of it.
     for i in np.flatnonzero(uniform == table[np.maximum(block, 1) - 1]):
-        block[i] = _block(int(uniform[i]), exact, words)
+        block[i] = _block(int(uniform[i]), exact, source)
     return block.astype(np.int64)
 
 
-def _block(value: int, ends: Sequence[Decimal], words: Words) -> int:
+def _block(value: int, ends: Sequence[Decimal], source: RandomSource) -> int:
     """The block of a uniform number with these first 63 bits, with as many further bits as it takes."""
     bits = _BITS
     with localcontext() as context:
@@ -123,7 +123,7 @@ def _block(value: int, ends: Sequence[Decimal], words: Words) -> int:
             scaled = [end * 2**bits for end in ends]
             if not any(value < end < value + 1 for end in scaled):
                 return sum(end <= value for end in scaled)
-            value, bits = value << 64 | int(words(1)[0]), bits + 64
+            value, bits = value << 64 | int(source(1)[0]), bits + 64
 
 
 @cache
@@ -140,7 +140,7 @@ def _thresholds() -> tuple[NDArray[np.uint64], Sequence[Decimal]]:
     return table, ends
 
 
-def _below(value: int, exponent: tuple[int, int], words: Words) -> bool:
+def _below(value: int, exponent: tuple[int, int], source: RandomSource) -> bool:
     """Whether a uniform number with these first 63 bits is below `exp(-a / b)`."""
     bits, digits = _BITS, 50
     while True:
@@ -154,4 +154,4 @@ def _below(value: int, exponent: tuple[int, int], words: Words) -> bool:
                 return True
             if low >= probability + slack:
                 return False
-        value, bits, digits = value << 64 | int(words(1)[0]), bits + 64, digits + 40
+        value, bits, digits = value << 64 | int(source(1)[0]), bits + 64, digits + 40

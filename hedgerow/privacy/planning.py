@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedgerow import checks
-from hedgerow.privacy.accounting import GRID, Budget, Once, counted_delta, counted_epsilon, counted_renyi
+from hedgerow.privacy.accounting import INTERVAL, Budget, Once, counted_delta, counted_epsilon, counted_renyi
 from hedgerow.privacy.adjacency import ADJACENCIES
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
@@ -42,7 +42,7 @@ def solve(
     noise_multiplier: float | None = None,
     rate: float | None = None,
     mechanism: Mechanism = Gaussian,
-    grid: float = GRID,
+    interval: float = INTERVAL,
     adjacency: str = "zero_out",
 ) -> Plan:
     """Compute the one number of a plan that is left out, on the safe side.
@@ -54,7 +54,7 @@ def solve(
         epsilon, delta, rounds, noise_multiplier, rate: those of the `Plan`.
         mechanism: the event of a noise multiplier, `Gaussian` or one that
             gives `Skellam`. With the latter, no chance is counted on: rate is 1.
-        grid: of the privacy losses, see `counted_epsilon`.
+        interval: of the privacy losses, see `counted_epsilon`.
         adjacency: what epsilon is about, one of `ADJACENCIES`.
 
     Raises:
@@ -92,12 +92,14 @@ def solve(
             Budget(delta=value)
     wanted = missing[0]
     known = {name: value for name, value in given.items() if value is not None}
-    found = _SOLVERS[wanted]({**known, "mechanism": mechanism, "grid": grid, "adjacency": adjacency})
+    found = _SOLVERS[wanted]({**known, "mechanism": mechanism, "interval": interval, "adjacency": adjacency})
     return Plan(**{**given, wanted: found})  # type: ignore[arg-type]
 
 
 def _spent(plan: dict[str, Any]) -> float:
-    return counted_epsilon(_event(plan), int(plan["rounds"]), plan["delta"], plan["grid"], plan["adjacency"])
+    return counted_epsilon(
+        _event(plan), int(plan["rounds"]), plan["delta"], plan["interval"], plan["adjacency"]
+    )
 
 
 def _keeps(plan: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 A Skellam variate is the difference of two Poisson variates of one mean, half
 its variance. The sum of independent ones is Skellam again, and their variances
 add up: noise that many clients make together has exactly the distribution that
-is counted, however small each share is (Agarwal, Kairouz and Liu 2021,
+is counted, however small each part is (Agarwal, Kairouz and Liu 2021,
 arXiv:2110.04995).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow import checks
-from hedgerow.rng import Words
+from hedgerow.rng import RandomSource
 
 LARGEST_VARIANCE = 2**26
 """A table holds each number that is ever drawn: 18 standard deviations on either side."""
@@ -27,7 +27,7 @@ _CUT = 240 * math.log(2)
 _GUARD = 2**256
 
 
-def skellam(variance: int, n: int, words: Words) -> NDArray[np.int64]:
+def skellam(variance: int, n: int, source: RandomSource) -> NDArray[np.int64]:
     """Draw `n` whole numbers `x` with probability `exp(-v) I_x(v)`, `v` being the variance.
 
     A uniform number is looked up in a table of what `|x|` is at most, and a
@@ -51,7 +51,7 @@ def skellam(variance: int, n: int, words: Words) -> NDArray[np.int64]:
     Args:
         variance: whole, 1 to 2**26.
         n: how many.
-        words: where randomness comes from; one word a value is taken.
+        source: where randomness comes from; one word a value is taken.
 
     Returns:
         `(n,) int64`.
@@ -59,19 +59,19 @@ def skellam(variance: int, n: int, words: Words) -> NDArray[np.int64]:
     Raises:
         ValueError: `variance` or `n` is not a whole number in range.
 
-    >>> from hedgerow.rng import seeded_words
-    >>> skellam(9, 8, seeded_words(0, "example")).tolist()
+    >>> from hedgerow.rng import seeded_source
+    >>> skellam(9, 8, seeded_source(0, "example")).tolist()
     [1, -1, -1, 2, -2, 4, 2, -2]
     """
     checks.whole(1, LARGEST_VARIANCE, variance=variance)
     checks.whole(0, n=n)
     table = _table(variance)
-    drawn = words(n)
+    drawn = source(n)
     uniform = drawn >> np.uint64(1)
     size = np.searchsorted(table.first_bits, uniform, side="right")
     # A number that is the first 63 bits of an entry may lie on either side of it.
     for i in np.flatnonzero(uniform == table.first_bits[np.maximum(size, 1) - 1]):
-        size[i] = _decide(int(uniform[i]), table, words)
+        size[i] = _decide(int(uniform[i]), table, source)
     negative = (drawn & np.uint64(1)).astype(bool)
     return np.where(negative, -size, size).astype(np.int64)
 
@@ -123,7 +123,7 @@ def _table(variance: int) -> _Table:
     return _Table(entries, whole, first_bits[: told_apart + 1])
 
 
-def _decide(value: int, table: _Table, words: Words) -> int:
+def _decide(value: int, table: _Table, source: RandomSource) -> int:
     """The size for a uniform number with these first 63 bits, with as many further bits as it takes."""
     bits = _BITS
     while True:
@@ -131,4 +131,4 @@ def _decide(value: int, table: _Table, words: Words) -> int:
         first = bisect_right(table.entries, low, key=lambda entry: entry << bits)
         if first == len(table.entries) or high <= table.entries[first] << bits:
             return first
-        value, bits = value << 64 | int(words(1)[0]), bits + 64
+        value, bits = value << 64 | int(source(1)[0]), bits + 64

@@ -120,7 +120,9 @@ class Described:
         lora: arguments of its adapters; `None` where it has none.
         schema: of the device's own data; `None` where the run is for another data set.
         data: name of the data set.
-        held_out: share of the samples to measure models on; `None` for none.
+        input_shape: of one sample.
+        num_outputs: values that a model gives for a sample.
+        held_out: fraction of the samples to measure models on; `None` for none.
         held_out_by: how they are chosen.
         trainer, precision: of `[run]`.
         layout: fingerprint of the model's layout.
@@ -134,6 +136,8 @@ class Described:
     lora: Mapping[str, Any] | None
     schema: OwnSchema | None
     data: str
+    input_shape: tuple[int, ...]
+    num_outputs: int
     held_out: float | None
     held_out_by: str
     trainer: str
@@ -161,6 +165,8 @@ def understand(description: str) -> Described:
             None if task["lora"] is None else dict(task["lora"]),
             OwnSchema.from_json(schema) if data["name"] == NAME else None,
             _text(data["name"]),
+            tuple(int(size) for size in data.get("input_shape", ())),
+            int(data.get("num_outputs", 0)),
             None if held_out is None else float(held_out),
             _text(data["held_out_by"]),
             _text(run["trainer"]),

@@ -22,7 +22,7 @@ Description = dict[str, Any]
 """What JSON can hold."""
 
 _TEXTS = {"pipeline": parse_pipeline, "aggregate": parse_aggregate, "sampling": parse_sampling}
-_PLAIN = ("weighted", "quorum", "max_weight", "max_norm", "personal")
+_PLAIN = ("weighted", "quorum", "max_weight", "max_norm", "norm_bound", "personal")
 _KEYS = ("preset", "options", "local", *_TEXTS, *_PLAIN)
 _LOCAL = tuple(field.name for field in fields(LocalTraining))
 
@@ -85,6 +85,8 @@ def describe(strategy: Strategy) -> Description:
         "max_weight": strategy.max_weight,
         "max_norm": strategy.max_norm,
     } | ({} if origin.weighted is None else {"weighted": origin.weighted})
+    if strategy.norm_bound != Strategy.norm_bound:  # the server's alone: no device need know of it
+        found["norm_bound"] = strategy.norm_bound
     if build(found).personal != strategy.personal:  # else they are the preset's own
         found["personal"] = list(strategy.personal)
     if changed := _differences(build(found), strategy):
@@ -99,7 +101,7 @@ def _differences(one: Strategy, other: Strategy) -> list[str]:
     """In which of their parts two strategies differ."""
     parts = (
         "name", "sampling", "local", "pipeline", "aggregate", "server_update", "quorum", "max_weight",
-        "max_norm", "streams", "budget", "personal",
+        "max_norm", "norm_bound", "streams", "budget", "personal",
     )  # fmt: skip
     return [part for part in parts if _text(getattr(one, part)) != _text(getattr(other, part))]
 

@@ -33,8 +33,8 @@ class SecureAggregation:
     """Assumptions of secure aggregation, and what follows from them.
 
     Attributes:
-        corrupt: largest share of a cohort that works together with the server.
-        dropout: largest share of a cohort that leaves before the end.
+        corrupt: largest fraction of a cohort that works together with the server.
+        dropout: largest fraction of a cohort that leaves before the end.
         min_clients: smallest cohort a client takes part in.
         failure_bits: with `b` bits, the chance that some client has too many
             corrupt neighbours is at most `2**-b`, and so is the chance that one
@@ -94,7 +94,7 @@ class SecureAggregation:
         [67, 75, 88]
         """
         drawn = min(neighbours, left - 1)
-        return _bound(clients, left, _share(self.corrupt, clients), drawn, self.failure_bits)
+        return _bound(clients, left, _part(self.corrupt, clients), drawn, self.failure_bits)
 
     def honest(self, clients: int) -> int:
         """Clients of a cohort that are honest and left at the end, at least.
@@ -102,7 +102,7 @@ class SecureAggregation:
         >>> SecureAggregation().honest(50)
         30
         """
-        return clients - _share(self.corrupt, clients) - _share(self.dropout, clients)
+        return clients - _part(self.corrupt, clients) - _part(self.dropout, clients)
 
     def under(self, min_honest: int) -> Self:
         """The same for a sum that `min_honest` clients make private; no metrics, which have no noise."""
@@ -111,7 +111,7 @@ class SecureAggregation:
 
 @lru_cache(maxsize=256)
 def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_honest: int) -> SecAggPlan:
-    bad, leaving = _share(corrupt, clients), _share(dropout, clients)
+    bad, leaving = _part(corrupt, clients), _part(dropout, clients)
     if min_honest + bad > clients:
         raise ValueError(
             f"a cohort of {clients}, of which {bad} may be corrupt, has not the {min_honest} honest clients"
@@ -132,8 +132,8 @@ def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_h
     )
 
 
-def _share(share: float, clients: int) -> int:
-    return ceil(share * clients - 1e-9)
+def _part(fraction: float, clients: int) -> int:
+    return ceil(fraction * clients - 1e-9)
 
 
 @lru_cache(maxsize=256)

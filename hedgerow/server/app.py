@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from hedgerow import checks
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.promotion.candidates import Keeper, measured
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.evaluation import EvaluationPlan
@@ -46,6 +47,7 @@ def train(
     evaluate_every: int = 1,
     client_evaluation: EvaluationPlan | None = None,
     record: bool = False,
+    keep_models: int = 0,
     contents: Contents | None = None,
     options: RunOptions | None = None,
     **changes: Unpack[Waiting],
@@ -69,10 +71,11 @@ def train(
         folder: where to save; `None` saves nothing. A private strategy's ledger is `folder/privacy.jsonl`.
         record: keep who counted in each round, and with what, in
             `folder/replies`; `server.replay` makes the model from it again.
+        keep_models: of so many of the last rounds, and of the best one, in `folder/candidates`.
         contents: what decides the results beside the strategy, for the run's fingerprint.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry` and
-            `joined`, in place of theirs in `options`.
+        **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry`, `quorum`,
+            `set_aside` and `joined`, in place of theirs in `options`.
 
     The others are those of `rounds`.
 
@@ -96,6 +99,7 @@ def train(
     check_sizes(initial, layout, "initial")
     checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
     checks.flag(record=record)
+    checks.whole(0, keep_models=keep_models)
     checks.kind((Contents, NoneType), contents=contents)
     if record and folder is None:
         raise ValueError("record is True, and there is no folder to record in; give one")
@@ -103,7 +107,7 @@ def train(
         grid, strategy, initial, layout, chosen,
         num_rounds=num_rounds, seed=seed, folder=folder, evaluate=evaluate,
         evaluate_every=evaluate_every, client_evaluation=client_evaluation, record=record,
-        contents=contents or Contents(),
+        keep_models=keep_models, contents=contents or Contents(),
     )  # fmt: skip
 
 
@@ -121,13 +125,15 @@ def run(
     evaluate_every: int,
     client_evaluation: EvaluationPlan | None,
     record: bool,
+    keep_models: int,
     contents: Contents,
 ) -> Generator[RoundResult, None, None]:
     """What `train` does, with options that are checked."""
     split = strategy.split(layout)
     with nullcontext() if folder is None else hold(folder) as held:
         constants = Constants()
-        saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds)
+        keeper = None if held is None else Keeper(held.path, split.whole, keep_models)
+        saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds, keeper)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None and state.round > num_rounds:
@@ -158,9 +164,9 @@ def run(
                 with held.let_go() if held else nullcontext():
                     yield result
             except GeneratorExit:  # the caller has left the loop
-                saves.leave(state)
+                saves.leave(result)
                 raise
-            saves.round(state)
+            saves.round(result)
         saves.end(state)
 
 
@@ -174,6 +180,7 @@ class _Saves:
     constants: Constants
     seed: int
     num_rounds: int
+    keeper: Keeper | None
 
     def whole(self, model: Model) -> Model:
         """With personal layers: those of clients never come here."""
@@ -184,9 +191,10 @@ class _Saves:
             return None
         return load_checkpoint(self.held.path / CHECKPOINTS, self.split.shared, seed=self.seed)
 
-    def round(self, state: ServerState) -> None:
+    def round(self, result: RoundResult) -> None:
         if self.held is None:
             return
+        state = result.state
         try:
             with span("save"):
                 save_checkpoint(
@@ -195,20 +203,25 @@ class _Saves:
                 )  # fmt: skip
         except OSError as error:
             log.warning("round %d is not saved: %s; the run goes on", state.round, error)
+        try:
+            if self.keeper is not None:
+                self.keeper.keep(self.whole(state.model), state.round, measured(result))
+        except OSError as error:
+            log.warning("the model of round %d is no candidate: %s; the run goes on", state.round, error)
 
     def end(self, state: ServerState) -> None:
         if self.held is not None:
             self._save(state.model, self.num_rounds)
 
-    def leave(self, state: ServerState) -> None:
+    def leave(self, result: RoundResult) -> None:
         """Save the last round, unless another run has the folder by now; an error is logged."""
         if self.held is None or self.held.lost:
             return
-        self.round(state)
+        self.round(result)
         try:
-            self._save(state.model, 0)
+            self._save(result.state.model, 0)
         except OSError as error:
-            log.warning("the model of round %d is not saved: %s", state.round, error)
+            log.warning("the model of round %d is not saved: %s", result.round, error)
 
     def _save(self, model: Model, rounds: int) -> None:
         assert self.held is not None

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from hedgerow import rng
 from hedgerow.server.roster import Roster
 from hedgerow.server.round_kind import Cohort, Outcome, RoundKind
+from hedgerow.strategies.quorum import refuse_quorum
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import RunOptions, ServerState
 
@@ -37,6 +38,8 @@ class Asked:
 def check_asking(strategy: Strategy, options: RunOptions) -> None:
     """Raise `ValueError` where more would be asked than the strategy's protection allows for."""
     kind = "masked" if strategy.pipeline.sum_only else "private" if strategy.private else ""
+    if refused := refuse_quorum(strategy, options.quorum):
+        raise ValueError(f"quorum is {options.quorum}: {refused}")
     for name in ("over_select", "retry"):
         if kind and (value := getattr(options, name)):
             why = "a device answers once" if kind == "masked" else "a cohort is as the ledger has it"
@@ -44,18 +47,31 @@ def check_asking(strategy: Strategy, options: RunOptions) -> None:
 
 
 def ask(
-    kind: RoundKind, strategy: Strategy, state: ServerState, roster: Roster, grid: Grid, options: RunOptions
+    kind: RoundKind,
+    strategy: Strategy,
+    state: ServerState,
+    roster: Roster,
+    grid: Grid,
+    options: RunOptions,
+    left_out: frozenset[str] = frozenset(),
 ) -> Asked:
-    """Ask a cohort for its round; again, as often as the options say, where too few count."""
+    """Ask a cohort for its round; again, as often as the options say, where too few count.
+
+    Args:
+        left_out: clients that are not to be drawn.
+    """
     up: dict[str, int] = {}
     down: dict[str, int] = {}
     before = kind.announced(state.round + 1)
     for left in range(options.retry, -1, -1):
         roster.refresh(grid)
-        cohort = _cohort(kind, strategy, state, roster, before, options.over_select)
+        cohort = _cohort(kind, strategy, state, roster, before, options.over_select, left_out)
         names = before or tuple(cohort.nodes)
         kind.open(state, cohort)
         outcome = kind.close()
+        replies = outcome.replies
+        if not replies.failed and replies.counted < options.quorum:
+            replies.failed = f"{replies.counted} of {len(names)} clients count; quorum is {options.quorum}"
         _add(up, outcome.replies.bytes_up)
         _add(down, outcome.bytes_down())
         # To aggregate writes nothing down here: what has a ledger is not asked again.
@@ -72,15 +88,19 @@ def _cohort(
     roster: Roster,
     before: tuple[str, ...] | None,
     over_select: float,
+    left_out: frozenset[str],
 ) -> Cohort:
     number, there = state.round + 1, roster.names
     if before is not None:
         present = set(there)
         return Cohort({name: roster.node(name) for name in before if name in present}, len(there))
+    clients = len(there)
+    if left_out:
+        there = tuple(name for name in there if name not in left_out)
     chosen = strategy.sampling.choose(there, kind.sampling_seed, number) if there else ()
     more = _more(there, chosen, math.ceil(over_select * len(chosen)), kind.sampling_seed, number)
     nodes = {name: roster.node(name) for name in sorted((*chosen, *more))}
-    return Cohort(nodes, len(there), enough=len(chosen) if more else None)
+    return Cohort(nodes, clients, enough=len(chosen) if more else None)
 
 
 def _more(there: Sequence[str], chosen: Sequence[str], number: int, seed: int, round: int) -> tuple[str, ...]:

@@ -8,24 +8,23 @@ run never changes, the model's constants, lies beside them, once, under its hash
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from hedgerow import checks
 from hedgerow.files import PRIVATE, private_folder, write_whole
+from hedgerow.promotion.tensors import OtherTensors, contiguous, model_of, named_tensors
 from hedgerow.sealed import sealed, unsealed
 from hedgerow.server.arguments import check_sizes
-from hedgerow.types import Layout, Model, ServerState, Tensor, Vector, hash_constants
+from hedgerow.types import Layout, Model, ServerState, Vector, hash_constants
 
 MODEL, CHECKPOINTS = "model.safetensors", "checkpoints"
 
-_KEPT, _NAMED = 2, 3
+_KEPT = 2
 _HEADER = "hedgerow"
 _UPDATE, _PRIVATE, _AGGREGATE, _STREAM = "update.", "private.", "aggregate.", "stream."
 _CONTROL = "control"
@@ -55,12 +54,16 @@ def save_checkpoint(
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
+    if state.norms:
+        header["norms"] = dict(state.norms)
+    if state.strikes:
+        header["strikes"] = dict(state.strikes)
     if layout.constant_size:
         named = header["constants"] = constants or hash_constants(state.model.constants)
         _save_constants(folder / f"constants-{named}.safetensors", state.model.constants)
         header["holding"] = sorted(state.holding)
     path = folder / f"round-{state.round:06d}.safetensors"
-    write_whole(path, sealed(save(_contiguous(arrays), {_HEADER: json.dumps(header)})), mode=PRIVATE)
+    write_whole(path, sealed(save(contiguous(arrays), {_HEADER: json.dumps(header)})), mode=PRIVATE)
     for other in _checkpoints(folder)[:-_KEPT]:
         other.unlink(missing_ok=True)
     return path
@@ -107,7 +110,11 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         model = Model(arrays["parameters"], arrays["buffers"], constants)
         uncounted = header.get("uncounted", {})
         holding = frozenset(header.get("holding", ()))
-        return ServerState(header["round"], model, update, streams, uncounted, aggregate, private, holding)
+        return ServerState(
+            header["round"], model, update, streams, uncounted, aggregate, private, holding,
+            header.get("norms", {}),
+            {name: tuple(rounds) for name, rounds in header.get("strikes", {}).items()},
+        )  # fmt: skip
     if problems:
         raise CheckpointError(
             f"no checkpoint in {folder} can be read ({'; '.join(problems)}); start in another folder"
@@ -141,16 +148,8 @@ def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | 
     if rounds is not None:
         checks.whole(0, rounds=rounds)
     check_sizes(model, layout, "model")
-    arrays: dict[str, NDArray[Any]] = {}
-    for tensors, values in ((layout.parameters, model.parameters), (layout.untrained, model.untrained)):
-        start = 0
-        for tensor in tensors:
-            arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)
-            start += tensor.size
-    arrays |= {each.name: each.values for each in layout.unsent}
-    arrays |= {second: arrays[first] for second, first in layout.ties}
     header = None if rounds is None else {_HEADER: json.dumps({"rounds": rounds})}
-    write_whole(file, save(_contiguous(arrays), header))
+    write_whole(file, save(contiguous(named_tensors(model, layout)), header))
 
 
 @checks.arguments
@@ -182,24 +181,10 @@ def load_model(path: Path | str, layout: Layout) -> Model:
         raise ValueError(
             f"the model {file} {there}; give a safetensors file, or the folder of a run that has one"
         ) from None
-    wrong = _untie(arrays, layout.ties)
-    wanted = {t.name: t.shape for t in (*layout.parameters, *layout.buffers, *layout.constants)}
-    wrong += [f"{name!r} is missing" for name in wanted if name not in arrays]
-    wrong += [
-        f"{name!r} is {_kind(arrays[name])}, and must be float32 {list(shape)}"
-        for name, shape in wanted.items()
-        if name in arrays and (arrays[name].shape != shape or arrays[name].dtype != np.float32)
-    ]
-    wrong += [
-        f"{name!r} is not in the model"
-        for name, values in arrays.items()
-        if name not in wanted and np.issubdtype(values.dtype, np.floating)
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        raise ValueError(f"{file} is of another model: {'; '.join(wrong[:_NAMED])}{more}")
-    parts = layout.parameters, layout.buffers, layout.constants
-    return Model(*(_joined(arrays, tensors) for tensors in parts))
+    try:
+        return model_of(arrays, layout)
+    except OtherTensors as error:
+        raise ValueError(f"{file} is of another model: {error}") from None
 
 
 def rounds_of_model(path: Path) -> int | None:
@@ -218,28 +203,10 @@ def mark_model(path: Path, rounds: int) -> None:
     write_whole(path, save(arrays, {_HEADER: json.dumps({"rounds": rounds})}))
 
 
-def _untie(arrays: dict[str, NDArray[Any]], ties: Sequence[tuple[str, str]]) -> list[str]:
-    """Leave of tied tensors the first alone; what is wrong with them."""
-    wrong = []
-    for second, first in ties:
-        values = arrays.pop(second, None)
-        if values is not None and arrays.setdefault(first, values).tobytes() != values.tobytes():
-            wrong.append(f"{second!r} is not {first!r}, to which the model ties it")
-    return wrong
-
-
-def _joined(arrays: Mapping[str, NDArray[Any]], tensors: Sequence[Tensor]) -> Vector:
-    return np.concatenate([np.empty(0, np.float32), *(arrays[tensor.name].ravel() for tensor in tensors)])
-
-
-def _kind(values: NDArray[Any]) -> str:
-    return f"{values.dtype} {list(values.shape)}"
-
-
 def _save_constants(path: Path, constants: Vector) -> None:
     """Write a model's constants where they are not there yet."""
     if not path.is_file():
-        write_whole(path, save(_contiguous({"constants": constants})), mode=PRIVATE)
+        write_whole(path, save(contiguous({"constants": constants})), mode=PRIVATE)
 
 
 def _load_constants(folder: Path, named: str) -> Vector:
@@ -255,11 +222,6 @@ def _header(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     found: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
     return found
-
-
-def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    # Unlike ascontiguousarray, this leaves a single number as it is.
-    return {name: np.asarray(values, order="C") for name, values in arrays.items()}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

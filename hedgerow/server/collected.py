@@ -19,6 +19,8 @@ class Collected:
         counted: clients that count.
         failed: why they cannot count, whatever they replied.
         kept: `{client: reply}` of those that count, where replies are recorded.
+        norms: `{part: {client: l2 norm}}` of what clients sent, also of those that are dropped for it;
+            empty where norms have no bound.
     """
 
     deltas: Accumulator
@@ -30,6 +32,7 @@ class Collected:
     counted: int = 0
     failed: str = ""
     kept: dict[str, bytes] = field(default_factory=dict)
+    norms: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def merge(self, other: "Collected") -> None:
         """Add what was made of other replies of the round; in whatever order, the result is the same."""
@@ -40,6 +43,8 @@ class Collected:
             total.merge(other.streams[name])
         for name, by_client in other.metrics.items():
             self.metrics.setdefault(name, {}).update(by_client)
+        for name, norms in other.norms.items():
+            self.norms.setdefault(name, {}).update(norms)
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
         self.counted += other.counted

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol, final
 
 from flwr.app import Message
@@ -9,9 +10,11 @@ from flwr.app import Message
 from hedgerow import records
 from hedgerow.server.collected import Collected
 from hedgerow.server.counting import Counting, Each, OnSum
+from hedgerow.server.norm_bound import NormBound, Norms
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import OutOfRange
+from hedgerow.strategies.norms import l2_norm
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import joined, part
 from hedgerow.types import (
@@ -31,6 +34,9 @@ MOST_IN_METRICS = 1_000_000
 """A client's metrics weigh no more, unless its update does."""
 
 
+_NO_BOUND = NormBound()
+
+
 class Collector:
     """Checks the replies of one round and counts them into `collected`.
 
@@ -39,12 +45,15 @@ class Collector:
         round: number of the round.
         clients: size of the whole cohort, also where others count in a part of it.
         counting: what is counted of a payload.
+        bound: of the norms of what a client sends.
     """
 
-    def __init__(self, start: "Start", round: int, clients: int, counting: Counting) -> None:
+    def __init__(
+        self, start: "Start", round: int, clients: int, counting: Counting, bound: NormBound = _NO_BOUND
+    ) -> None:
         strategy, layout = start.strategy, start.layout
         self._strategy, self._layout, self._seed, self._round = strategy, layout, start.seed, round
-        self._counting = counting
+        self._counting, self._bound = counting, bound
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
@@ -95,6 +104,10 @@ class Collector:
             found[name], after[name] = rule.apply(total, part(state, name))
         return found, joined(after)
 
+    def bounding(self) -> tuple[NormBound, Norms]:
+        """The bound of the round's norms, and the norms."""
+        return self._bound, self.collected.norms
+
     def _count_in(self, client: str, message: Message | Reply | None) -> None:
         if message is None:
             raise PayloadError(NO_REPLY)
@@ -112,6 +125,8 @@ class Collector:
                 with self._tensors_of[name]:
                     total.check(values, heavy)
             values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+            if self._bound.factor:
+                self._bound_norms(client, {"": values, **reply.streams})
             with self._tensors:
                 collected.deltas.add(client, values, weight)
             for _, total, values, heavy in present:
@@ -120,6 +135,16 @@ class Collector:
         for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
+
+    def _bound_norms(self, client: str, parts: Mapping[str, Vector]) -> None:
+        """Take note of the norm of each part; raise `PayloadError` where one is too large."""
+        norms = {name: l2_norm(values) for name, values in parts.items()}
+        for name, norm in norms.items():
+            # What is not finite the sum refuses, with better words.
+            if isfinite(norm):
+                self.collected.norms.setdefault(name, {})[client] = norm
+        for name, norm in norms.items():
+            self._bound.check(name, norm)
 
     def _opened(self, client: str, message: Message | Reply) -> Reply:
         """A reply, measured and checked."""
@@ -197,8 +222,11 @@ class StartCollector:
     layout: Layout
     seed: int
 
-    def __call__(self, round: int, clients: int, *bounds: Any) -> Collector:
-        """A collector for one round of a cohort of `clients` clients."""
+    def __call__(
+        self, round: int, clients: int, medians: Mapping[str, float] | None = None, *bounds: Any
+    ) -> Collector:
+        """A collector for one round of a cohort of `clients` clients; `medians` bound their norms."""
         strategy = self.strategy
         on_sum = strategy.pipeline.summable and strategy.aggregate.linear and strategy.max_norm is None
-        return Collector(self, round, clients, OnSum() if on_sum else Each())
+        bound = NormBound(strategy.norm_bound, medians or {})
+        return Collector(self, round, clients, OnSum() if on_sum else Each(), bound)

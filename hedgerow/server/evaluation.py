@@ -13,7 +13,7 @@ from hedgerow.server.collector import MOST_IN_METRICS
 from hedgerow.server.replies import NO_REPLY, failure
 from hedgerow.server.request import Constants, make_request
 from hedgerow.strategies.measuring import refuse_client_evaluation
-from hedgerow.strategies.sampling import share_of
+from hedgerow.strategies.sampling import fraction_of
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, PayloadError, ServerState
 from hedgerow.types.evaluation import ClientEvaluation, Measured
@@ -78,7 +78,7 @@ def evaluate_on_clients(
         constants: of the run, hashed already.
     """
     names = tuple(nodes)
-    chosen = share_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
+    chosen = fraction_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
     request = make_request(constants or Constants(), state, layout, seed=seed, cohort=(), ahead=0)
     start = StartEvaluation(layout)
     collector = start(state.round)

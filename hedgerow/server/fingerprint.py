@@ -111,6 +111,7 @@ def _values(strategy: Strategy) -> dict[str, Any]:
         "quorum": strategy.quorum,
         "max_weight": strategy.max_weight,
         "max_norm": strategy.max_norm,
+        "norm_bound": strategy.norm_bound,
         "personal": list(strategy.personal),
         "streams": [stream.name for stream in strategy.streams],
         "budget": None if strategy.budget is None else str(strategy.budget),

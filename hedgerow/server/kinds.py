@@ -53,7 +53,9 @@ def kind_of(
         )
     else:
         seen = StartCollector(strategy, layout, seed)
-        inner = PlainRounds(grid, StartKeeping(seen) if keep else seen, timeout, constants)
+        inner = PlainRounds(
+            grid, StartKeeping(seen) if keep else seen, timeout, constants, lambda state: (dict(state.norms),)
+        )
     if not strategy.private or strategy.budget is None:
         return inner
     ledger = ledger or Ledger(strategy.budget)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hedgerow import records
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, read_vector
+from hedgerow.server.norm_bound import NormBound, Norms
 from hedgerow.server.replies import reason
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.mean import LARGEST_SUM
@@ -97,6 +98,10 @@ class MaskedCollector:
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
         """The weighted mean of the buffers, where the model has some; no other stream is masked."""
         return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}, {}
+
+    def bounding(self) -> tuple[NormBound, Norms]:
+        """No norm of a client is seen; the ring bounds what it adds."""
+        return NormBound(), {}
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """The ring sum of what was counted in; nothing where there is none."""

@@ -74,6 +74,7 @@ class BoundedCollector:
     def __init__(self, inner: Collector) -> None:
         self.collected, self.add = inner.collected, inner.add
         self.result, self.streams, self.recorded = inner.result, inner.streams, inner.recorded
+        self.bounding = inner.bounding
 
     def total(self) -> NDArray[np.int64]:
         """The sum of what was counted in, `(n,)` in multiples of 2**-36; beyond 2**26 in size it is 2**26.
@@ -181,9 +182,9 @@ class Released:
         if failed := self._failed():
             return replace(found, failed=failed)
         seeded, seed = self.rounds.seeded, self.rounds.seed
-        words = rng.seeded_words(seed, "noise", round=number) if seeded else rng.system_words
+        source = rng.seeded_source(seed, "noise", round=number) if seeded else rng.system_source
         try:
-            released = strategy.release(cast(Sums, self.inner.collector).total(), state.private, words)
+            released = strategy.release(cast(Sums, self.inner.collector).total(), state.private, source)
         except ValueError as error:  # such as an adaptive norm that has grown too large
             return replace(found, failed=f"{error}; nothing is released")
         noise = "seeded: a simulation" if seeded else "system"

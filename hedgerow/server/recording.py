@@ -80,6 +80,7 @@ class KeepingCollector:
         self._inner, self._start, self._round = inner, start, round
         self.collected: Collected = inner.collected
         self.result, self.streams, self.recorded = inner.result, inner.streams, inner.recorded
+        self.bounding = inner.bounding
 
     def add(self, client: str, reply: Message | Reply | None) -> None:
         """Count a client's reply in, or drop the client by name."""

@@ -1,6 +1,7 @@
 """The server's model from what was recorded of a run, without any training."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from safetensors import SafetensorError
 
@@ -58,7 +59,8 @@ def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Coll
         masked = StartMasked(strategy, layout, seed)(found.round, 0 if found.failed else clients)
         masked.restore(found.arrays, found.counted)
         return masked
-    collector = StartCollector(strategy, layout, seed)(found.round, clients)
+    # Who was over the bound of the norms is recorded as dropped.
+    collector = StartCollector(replace(strategy, norm_bound=0.0), layout, seed)(found.round, clients)
     for client, data in found.replies.items():
         try:
             collector.add(client, unpack(data))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from flwr.app import RecordDict
 
 from hedgerow import records
+from hedgerow.server.norm_bound import NormBound, Norms, medians
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import Totals
@@ -53,6 +54,9 @@ class Collector(Protocol):
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
         """What each stream's aggregate gave, and the next state of the rules that made them."""
+
+    def bounding(self) -> tuple[NormBound, Norms]:
+        """The bound of the round's norms, and the norms."""
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
         """What is recorded: the replies that count, or all that is seen of them together."""
@@ -136,9 +140,15 @@ class Counted:
 
     def aggregated(self, state: ServerState) -> Aggregated:
         """The mean of what was counted in, where enough clients count."""
-        found = Aggregated(tuple(self.cohort.nodes), lost=frozenset(self.replies.dropped))
-        if failed := self._failed():
-            return replace(found, failed=failed)
+        lost = frozenset(self.replies.dropped)
+        bound, norms = self.collector.bounding()
+        failed = self._failed() or bound.why_failed(norms, lost)
+        found = Aggregated(
+            tuple(self.cohort.nodes), lost=lost, failed=failed,
+            norms=medians(norms, lost, failed=bool(failed)),
+        )  # fmt: skip
+        if failed:
+            return found
         try:
             delta, kept = self.collector.result(state.aggregate)
             combined, beside = self.collector.streams(state.aggregate)
@@ -152,13 +162,13 @@ class Counted:
         replies, cohort, (kept, arrays) = self.replies, self.cohort, self.collector.recorded()
         return Recording(
             round, tuple(cohort.nodes), cohort.clients, replies.counted,
-            dict(replies.dropped), replies.failed, kept, arrays,
+            dict(replies.dropped), found.failed, kept, {} if found.failed else arrays,
         )  # fmt: skip
 
     def _failed(self) -> str:
         asked = len(self.cohort.nodes)
         if asked == 0:
-            return "no client is connected"
+            return "every client is set aside" if self.cohort.clients else "no client is connected"
         if self.replies.failed:
             return self.replies.failed
         needed = max(1, ceil(self.strategy.quorum * (self.cohort.enough or asked) - 1e-9))

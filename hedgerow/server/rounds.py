@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from hedgerow import checks
 from hedgerow.privacy.ledger import Ledger
+from hedgerow.server import set_aside
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.asking import ask, check_asking
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
@@ -99,9 +100,10 @@ def rounds(
             the samples that they hold out, and when; `None` for none.
         record: is given what the step of each round depends on, before it is made.
         options: how it is executed; see `RunOptions`.
-        **changes: `timeout`, `register`, `deployment`, `over_select`, `retry` and `joined`, in place of
-            theirs in `options`. By default the deployment is real: a private strategy's noise and cohorts
-            come from the operating system's generator, and no two runs are alike.
+        **changes: `timeout`, `register`, `deployment`, `over_select`, `retry`, `quorum`, `set_aside` and
+            `joined`, in place of theirs in `options`. By default the deployment is real: a private
+            strategy's noise and cohorts come from the operating system's generator, and no two runs are
+            alike.
 
     A private strategy's rounds end before its budget would be passed.
 
@@ -169,7 +171,8 @@ def loop(
         if why := kind.exhausted(state):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
-        asked = ask(kind, strategy, state, roster, grid, options)
+        left_out = set_aside.aside(state.strikes, options.set_aside, _forgiven(folder))
+        asked = ask(kind, strategy, state, roster, grid, options, left_out)
         outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
         # Devices may rightly refuse to answer a round again, and answer the next one.
         if kind.shows_replies and not asked.announced:
@@ -181,12 +184,18 @@ def loop(
                 record(outcome.recorded(number, found))
         with span("aggregate"):
             state, failed = step(strategy, state, found)
+        if not asked.announced:
+            state = replace(
+                state,
+                strikes=set_aside.after(state.strikes, chosen, replies.dropped, number, options.set_aside),
+            )
+        left_out = _set_aside(left_out, state, options, folder, replies.dropped)
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
         measured = None
         if client_evaluation is not None and client_evaluation.due(number, num_rounds):
-            nodes = {name: roster.node(name) for name in names}
+            nodes = {name: roster.node(name) for name in names if name not in left_out}
             measured = evaluate_on_clients(
                 grid, client_evaluation, state, layout, nodes,
                 seed=seed, timeout=options.timeout, constants=constants,
@@ -206,7 +215,34 @@ def loop(
             secure=kind.secure,
             epsilon=kind.epsilon,
             client_evaluation=measured,
+            set_aside=tuple(sorted(left_out)),
         )
+
+
+def _forgiven(folder: Path | None) -> Mapping[str, int]:
+    """Whom an operator has readmitted; a file that cannot be read ends no run."""
+    try:
+        return set_aside.forgiven(folder)
+    except (ValueError, OSError) as error:
+        log.warning("nobody is readmitted: %s", error)
+        return {}
+
+
+def _set_aside(
+    before: frozenset[str],
+    state: ServerState,
+    options: RunOptions,
+    folder: Path | None,
+    dropped: Mapping[str, str],
+) -> frozenset[str]:
+    """Who is asked no more after a round; the operator is told who is new among them."""
+    now = set_aside.aside(state.strikes, options.set_aside, _forgiven(folder))
+    for name in sorted(now - before):
+        log.warning(
+            "client %s is set aside, and asked no more, after %d bad replies in a row; the last: %s",
+            name, options.set_aside, dropped.get(name),
+        )  # fmt: skip
+    return now
 
 
 def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:

@@ -1,6 +1,6 @@
 """The server's step: how its state follows from what came of a round."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ class Aggregated:
         failed: why the model stays as it was, or an empty text.
         aggregate: the next state of the rule that combined the deltas; `None` leaves it.
         private: the next state of a private strategy; `None` leaves it.
+        norms: the medians of norms that bound the next round, of the parts of which this one says it.
     """
 
     cohort: Sequence[str] = ()
@@ -31,6 +32,7 @@ class Aggregated:
     failed: str = ""
     aggregate: Arrays | None = None
     private: Arrays | None = None
+    norms: Mapping[str, float] = field(default_factory=dict)
 
 
 def step(strategy: Strategy, state: ServerState, found: Aggregated) -> tuple[ServerState, str]:
@@ -49,6 +51,7 @@ def step(strategy: Strategy, state: ServerState, found: Aggregated) -> tuple[Ser
         state,
         round=state.round + 1,
         private=state.private if found.private is None else found.private,
+        norms={**state.norms, **found.norms},
     )
     if state.model.constants.size:
         unchanged = replace(unchanged, holding=state.holding.union(set(found.cohort) - found.lost))

@@ -43,11 +43,11 @@ class Request:
 class Clients:
     """Runs the clients of one app.
 
-    An app whose `at_once` is above 1 is given the messages of about that
+    An app whose `batch_clients` is above 1 is given the messages of about that
     many clients at once: `train_many(messages, contexts)` yields `(position, reply or
     exception)` for each, in any order; a reply need not be a message, where the
     server's collector knows what it is. The messages share one content, which it
-    must not change. Where its `even` is true, the result of a client depends on no
+    must not change. Where its `splittable` is true, the result of a client depends on no
     other, and all take about as long. Where its `seeds` is true, each client seeds
     the global generators before it draws from them. Before its first training, and before processes are made,
     its `autotune(message, contexts)` is called, if it has one; it tells whether
@@ -77,13 +77,13 @@ class Clients:
         """Ids of all nodes, in the order of their partitions."""
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self.number)
 
-    def at_once(self, message_type: str) -> int:
+    def batch_clients(self, message_type: str) -> int:
         """How many such messages are best answered at once."""
-        return int(getattr(self.app, "at_once", 1)) if message_type == "train" else 1
+        return int(getattr(self.app, "batch_clients", 1)) if message_type == "train" else 1
 
-    def parts(self, number: int, at_once: int, workers: int) -> list[slice]:
+    def parts(self, number: int, batch_clients: int, workers: int) -> list[slice]:
         """How `number` clients are split among `workers` workers."""
-        return batches(number, at_once, workers if getattr(self.app, "even", False) else 0)
+        return batches(number, batch_clients, workers if getattr(self.app, "splittable", False) else 0)
 
     def autotune(self, request: Request, nodes: Sequence[int]) -> bool:
         """Let the app choose how it trains; True where it did, and processes made before do not know it."""
@@ -152,7 +152,7 @@ class Clients:
         """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
         left = dict.fromkeys(range(len(nodes)))
         with self._generators():
-            if self.at_once(request.message_type) > 1:
+            if self.batch_clients(request.message_type) > 1:
                 for position, reply, state in self._answer_together(request, nodes, states):
                     if position in left:
                         del left[position]
@@ -232,8 +232,8 @@ class Made(Sequence[Any]):
         return self._item(self._numbers[place])
 
 
-def batches(clients: int, at_once: int, workers: int = 0) -> list[slice]:
-    """How clients are split where about `at_once` of them are trained at once.
+def batches(clients: int, batch_clients: int, workers: int = 0) -> list[slice]:
+    """How clients are split where about `batch_clients` of them are trained at once.
 
     Without `workers` it depends on nothing else, so that their number never
     shows: who trains beside a client may show in the last bits of its result.
@@ -246,7 +246,7 @@ def batches(clients: int, at_once: int, workers: int = 0) -> list[slice]:
     >>> [part.stop - part.start for part in batches(10, 25, workers=2)]
     [5, 5]
     """
-    parts = -(-clients // at_once)
+    parts = -(-clients // batch_clients)
     # A few parts at least, so that several workers have something to do; two workers want an even number.
     parts = -(-parts // workers) * workers if workers else max(4, parts + parts % 2)
     parts = min(clients, parts)

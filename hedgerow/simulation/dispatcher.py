@@ -210,10 +210,10 @@ class Workers:
         yield own.collected
 
     def _blocks(self, asked: Sequence[tuple[str, int]], request: Request, pool: Pool) -> Iterator[Block]:
-        at_once, number = self._clients.at_once(request.message_type), len(asked)
+        batch_clients, number = self._clients.batch_clients(request.message_type), len(asked)
         parts: Iterable[slice]
-        if at_once > 1:
-            parts = self._clients.parts(number, at_once, self.number)
+        if batch_clients > 1:
+            parts = self._clients.parts(number, batch_clients, self.number)
         elif self._client_timeout is not None and not pool.watches:
             # Only so it is known how long a client takes.
             parts = (slice(place, place + 1) for place in range(number))
@@ -222,7 +222,7 @@ class Workers:
         for part in parts:
             names, nodes = zip(*asked[part], strict=True)
             states = {node: self._states[node] for node in nodes if node in self._states}
-            yield Block(names, nodes, states, together=at_once > 1)
+            yield Block(names, nodes, states, together=batch_clients > 1)
 
     def _started(self, start: Start | None, *, inbox: int = 0, outbox: int = 0) -> Pool:
         if self._pool is not None:

@@ -269,8 +269,8 @@ class InProcessGrid(Grid):
             return
         collector = start(*arguments)
         deadline = None if timeout is None else time.monotonic() + timeout
-        at_once = self._clients.at_once(message_type)
-        for part in self._clients.parts(len(asked), at_once, 1) if at_once > 1 else few(len(asked)):
+        several = self._clients.batch_clients(message_type)
+        for part in self._clients.parts(len(asked), several, 1) if several > 1 else few(len(asked)):
             names, nodes = zip(*asked[part], strict=True)
             if deadline is not None and time.monotonic() > deadline:
                 for name in names:

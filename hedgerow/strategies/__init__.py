@@ -33,7 +33,7 @@ from hedgerow.strategies.presets import (
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson, uniform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise
+from hedgerow.strategies.transforms.client_noise import distributed_noise, randomized_round, skellam_noise
 from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
 from hedgerow.strategies.transforms.compression import quantize, random_k, top_k
 from hedgerow.strategies.transforms.feedback import error_feedback
@@ -78,7 +78,6 @@ __all__ = [
     "gaussian_noise",
     "geometric_median",
     "krum",
-    "lattice",
     "mask",
     "mean",
     "median",
@@ -87,6 +86,7 @@ __all__ = [
     "poisson",
     "quantize",
     "random_k",
+    "randomized_round",
     "scaffold",
     "secure_dp_fedavg",
     "secure_fedavg",

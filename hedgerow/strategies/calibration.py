@@ -8,7 +8,7 @@ from hedgerow.privacy.events import Gaussian, Skellam, mechanism
 from hedgerow.privacy.planning import solve
 from hedgerow.strategies.strategy import Strategy
 
-_GRID = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never below it
+_INTERVAL = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never below it
 
 
 @checks.arguments
@@ -55,7 +55,7 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
         rounds=math.ceil(rounds / groups) if groups else rounds,
         rate=1.0 if groups else planned.sampling.rate,
         mechanism=released,
-        grid=_GRID,
+        interval=_INTERVAL,
         adjacency=budget.adjacency,
     )
     return plan.noise_multiplier

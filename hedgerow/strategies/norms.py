@@ -23,13 +23,16 @@ def square_sum(values: NDArray[Any]) -> float:
     >>> square_sum(np.array([3, 4], np.float32))
     25.0
     """
-    places = np.zeros(min(len(values), BLOCK))
+    if len(values) <= BLOCK:
+        squares = values.astype(np.float64)
+        return float(np.cumsum(np.multiply(squares, squares, out=squares))[-1]) if len(values) else 0.0
+    places = np.zeros(BLOCK)
     for start in range(0, len(values), BLOCK):
         squares = values[start : start + BLOCK].astype(np.float64)
         squares *= squares
         places[: len(squares)] += squares
     # Running totals are added from left to right; numpy's own sum is not.
-    return float(np.cumsum(places)[-1]) if len(places) else 0.0
+    return float(np.cumsum(places)[-1])
 
 
 def l2_norm(values: NDArray[np.float32]) -> float:

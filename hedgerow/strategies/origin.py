@@ -17,7 +17,7 @@ Draws: TypeAlias = Callable[[float, int], Sampling]
 """`(clients of a cohort, population) -> Sampling`, such as `poisson`."""
 
 _DRAWS = "draws_from_a_population"
-_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm", "personal")
+_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm", "norm_bound", "personal")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Unweighted(TypedDict, total=False):
     quorum: float
     max_weight: float | None
     max_norm: float | None
+    norm_bound: float
     personal: tuple[str, ...] | str
 
 

@@ -16,7 +16,12 @@ from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.sampling import Sampling, cyclic, poisson
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.client_noise import distributed_noise, lattice, skellam_noise, unit_for
+from hedgerow.strategies.transforms.client_noise import (
+    distributed_noise,
+    randomized_round,
+    skellam_noise,
+    unit_for,
+)
 from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
 from hedgerow.strategies.transforms.compression import quantize
 from hedgerow.strategies.transforms.mask import mask
@@ -229,7 +234,7 @@ def secure_dp_fedavg(
     >>> from hedgerow.strategies import cyclic
     >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
     >>> strategy.pipeline.name.partition(", distributed")[0], strategy.pipeline.protection.noise.min_honest
-    ('chain(clip(1.0), lattice(0.001953125, 1.0, range=0.25)', 30)
+    ('chain(clip(1.0), randomized_round(0.001953125, 1.0, range=0.25)', 30)
     """
     checks.positive(clip_norm=clip_norm, noise_multiplier=noise_multiplier)
     if value_range is not None:
@@ -258,7 +263,7 @@ def secure_dp_fedavg(
     )
     steps = (
         clip(clip_norm),
-        lattice(unit, clip_norm, reach),
+        randomized_round(unit, clip_norm, reach),
         (skellam_noise if noise == "skellam" else distributed_noise)(
             noise_multiplier, clip_norm, unit, min_honest, 16 if bits <= 16 else 32
         ),

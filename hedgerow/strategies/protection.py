@@ -32,6 +32,12 @@ class Protection:
     noise: Noise | None = None
 
     @property
+    def least_left(self) -> float:
+        """The share of the smallest cohort that a mask needs for a sum; 0 without one."""
+        secure = self.secure
+        return 0.0 if secure is None else secure.plan(secure.min_clients).survivors / secure.min_clients
+
+    @property
     def traits(self) -> frozenset[str]:
         """What it makes of a pipeline, by name."""
         adaptive = self.server_clip is not None and self.server_clip.share > 0
@@ -68,6 +74,7 @@ _SUMMED = needs(
     " put mask() after it, or leave out the range",
 )
 
+
 _MASKED = (
     needs(
         "whole numbers",
@@ -84,6 +91,18 @@ _MASKED = (
         "max_norm",
         reason="max_norm needs each client's update, and {pipeline.name} lets the server see only"
         " their sum; clip on the clients instead",
+    ),
+    excludes(
+        "norm_bound",
+        reason="norm_bound needs each client's update, and {pipeline.name} lets the server see only"
+        " their sum; leave it out",
+    ),
+    Condition(
+        lambda strategy: (
+            "quorum" in strategy.traits and strategy.quorum < strategy.pipeline.protection.least_left
+        ),
+        "the quorum of {name} is less than {pipeline.name} needs for a sum anyway, so that it decides"
+        " nothing; leave it out, or give a larger one",
     ),
     Condition(
         lambda strategy: (strategy.sampling.most_clients or 0) > MOST_CLIENTS,
@@ -149,6 +168,11 @@ _RELEASED = (
     excludes(
         "quorum",
         reason="a quorum would tell how many clients were there; leave it out: a private round always counts",
+    ),
+    excludes(
+        "norm_bound",
+        reason="norm_bound follows from the clients' norms, which would be told without noise; leave it out:"
+        " {pipeline.name} bounds each client",
     ),
     needs(
         "budget",

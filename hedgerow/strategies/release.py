@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hedgerow.privacy.discrete_gaussian import LARGEST_SIGMA, discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Skellam
-from hedgerow.rng import Words
+from hedgerow.rng import RandomSource
 from hedgerow.strategies.aggregates.mean import LARGEST_SUM, SUM_FRACTION_BITS
 from hedgerow.strategies.norms import clipped, l2_norm
 from hedgerow.strategies.sampling import Sampling
@@ -34,9 +34,9 @@ class ServerClip:
         norm: of a round, from the server's state: the l2 bound of a client's
             delta.
         init: the state before the first round.
-        share: of the squared sensitivity that each client's answer to "is
+        share: fraction of the squared sensitivity that each client's answer to "is
             your delta within the norm?" takes; 0 where it is not asked.
-        update: `(state, noised share of clients within the norm) -> state`.
+        update: `(state, noised fraction of clients within the norm) -> state`.
     """
 
     norm: Callable[[Arrays], float]
@@ -55,7 +55,7 @@ class Noise:
             noise of rounds is correlated.
         bands: first column of the matrix that correlates them, from 1 on (see
             `hedgerow.privacy.bands`).
-        min_honest: where clients have added it already, the clients whose shares
+        min_honest: where clients have added it already, the clients whose parts
             make all of it; 0 where the server adds it.
         skellam: where it is no Gaussian: what a sum of `n` values is to the
             ledger; `None` for what costs no less than any number of them.
@@ -90,7 +90,9 @@ class Noise:
         units = length * (sensitivity * (1 + 1e-9) / UNIT + rounded)
         return math.ceil(self.multiplier * units)
 
-    def draw(self, sigma: int, n: int, state: Arrays, words: Words) -> tuple[NDArray[np.int64], Arrays]:
+    def draw(
+        self, sigma: int, n: int, state: Arrays, source: RandomSource
+    ) -> tuple[NDArray[np.int64], Arrays]:
         """The noise of a round, `(n,) int64` in units, and the state with it.
 
         With `z` whole and exactly Gaussian, and `e` the noise of the rounds
@@ -101,7 +103,7 @@ class Noise:
         """
         if self.min_honest:
             return np.zeros(n, np.int64), {}
-        drawn = discrete_gaussian(sigma, n, words)
+        drawn = discrete_gaussian(sigma, n, source)
         if len(self.bands) == 1:
             return drawn, {}
         past = state["noise"]
@@ -207,7 +209,7 @@ class NoisyAggregation:
         """The private state before the first round of a model of `d` values."""
         return {**self.server_clip.init(), **self.noise.init(d + self.extra)}
 
-    def __call__(self, total: NDArray[np.int64], state: Arrays, words: Words) -> NoisyAggregate:
+    def __call__(self, total: NDArray[np.int64], state: Arrays, source: RandomSource) -> NoisyAggregate:
         """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
 
         Raises:
@@ -215,7 +217,7 @@ class NoisyAggregation:
         """
         norm = self.norm(state)
         sigma = self.sigma(norm, len(total))
-        noise, kept = self.noise.draw(sigma, len(total), state, words)
+        noise, kept = self.noise.draw(sigma, len(total), state, source)
         noised, state = total + noise, {**state, **kept}
         digest = hashlib.blake2b(noised.tobytes(), digest_size=16).hexdigest()
         mean = noised * (UNIT / self.expected)
@@ -226,6 +228,6 @@ class NoisyAggregation:
         return NoisyAggregate(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
 
     def _half_answer(self, norm: float) -> float:
-        """ "Yes" adds this to the sum and "no" takes it off; its square is its share of the whole."""
+        """ "Yes" adds this to the sum and "no" takes it off; its square is its part of the whole."""
         share = self.server_clip.share
         return norm * math.sqrt(share / (1 - share))

@@ -69,7 +69,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
 
     Args:
         clients: how many are asked in a round; all, where fewer are there.
-        fraction: or the share of those there, `C` in the FedAvg paper,
+        fraction: or the fraction of those there, `C` in the FedAvg paper,
             rounded to the nearest whole number, at least 1.
 
     >>> uniform(2).choose(["a", "b", "c"], 0, 1)
@@ -77,7 +77,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
     """
     if (clients is None) == (fraction is None):
         raise ValueError(
-            "give one of the two: clients=... (a number) or fraction=... (a share of those there)"
+            "give one of the two: clients=... (a number) or fraction=... (a fraction of those there)"
         )
     if clients is not None:
         checks.whole(1, clients=clients)
@@ -86,16 +86,18 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
 
     def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
         if clients is None:
-            return share_of(names, fraction or 0, seed, "sample clients", round)
+            return fraction_of(names, fraction or 0, seed, "sample clients", round)
         return _drawn(names, clients, seed, "sample clients", round)
 
     return Sampling(f"uniform({clients})" if clients else f"uniform(fraction={fraction})", choose)
 
 
-def share_of(names: Sequence[str], fraction: float, seed: int, purpose: str, round: int) -> tuple[str, ...]:
-    """That share of the names, rounded to the nearest whole number, at least 1; uniformly, in their order.
+def fraction_of(
+    names: Sequence[str], fraction: float, seed: int, purpose: str, round: int
+) -> tuple[str, ...]:
+    """That fraction of the names, rounded to the nearest whole number, at least 1; uniformly, in their order.
 
-    >>> share_of(["a", "b", "c"], 0.5, 0, "sample clients", 1)
+    >>> fraction_of(["a", "b", "c"], 0.5, 0, "sample clients", 1)
     ('b', 'c')
     """
     return _drawn(names, max(1, int(fraction * len(names) + 0.5)), seed, purpose, round)

@@ -10,6 +10,7 @@ from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.conditions import Condition, needs
 from hedgerow.strategies.origin import Origin
+from hedgerow.strategies.personal import patterns_of, split_of
 from hedgerow.strategies.pipeline.chain import float32
 from hedgerow.strategies.pipeline.transform import STEPS, Transform
 from hedgerow.strategies.release import NoisyAggregation
@@ -17,7 +18,7 @@ from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.server_update import ServerUpdate, sgd
 from hedgerow.strategies.streams import BUFFERS, Stream
 from hedgerow.types import Layout, LocalTraining
-from hedgerow.types.split import Split, patterns_of, split_of
+from hedgerow.types.split import Split
 
 _BUDGET = needs(
     "noise",
@@ -42,12 +43,15 @@ class Strategy:
         pipeline: how its delta is sent.
         aggregate: how deltas become one.
         server_update: how the model moves.
-        quorum: smallest share of the cohort that must count; under it the
+        quorum: smallest fraction of the cohort that must count; under it the
             round fails and the model stays as it was.
         max_weight: a reply with a larger weight is dropped; `None` for no bound
             but the largest weight that the pipeline gives.
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
+        norm_bound: what a client sends is dropped where its l2 norm is more than so many times the
+            median of the last round that counted; 0 for no such bound. It holds where the server
+            sees each update and nothing is private.
         streams: what travels beside the delta and the buffers, such as
             SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.
@@ -73,6 +77,7 @@ class Strategy:
     quorum: float = 0.5
     max_weight: float | None = None
     max_norm: float | None = None
+    norm_bound: float = 10.0
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
     personal: tuple[str, ...] = ()
@@ -118,6 +123,11 @@ class Strategy:
         return self.pipeline.protection.noise is not None
 
     @property
+    def protected(self) -> bool:
+        """Whether nothing may be told of one client: it masks, or adds noise for clients or samples."""
+        return self.pipeline.sum_only or self.private or self.local.sample_noise > 0
+
+    @property
     def release(self) -> NoisyAggregation:
         """What a private round does with the sum of its deltas."""
         server_clip, noise = self.pipeline.protection.server_clip, self.pipeline.protection.noise
@@ -134,6 +144,7 @@ class Strategy:
         chosen = {
             "quorum": self.quorum != Strategy.quorum,
             "max_norm": self.max_norm is not None,
+            "norm_bound": self.norm_bound not in (0, Strategy.norm_bound),
             "budget": self.budget is not None,
         }
         own = frozenset(name for name, holds in chosen.items() if holds)
@@ -158,6 +169,12 @@ class Strategy:
             checks.positive(max_weight=self.max_weight)
         if self.max_norm is not None:
             checks.positive(max_norm=self.max_norm)
+        checks.not_negative(norm_bound=self.norm_bound)
+        if 0 < self.norm_bound < 1:
+            raise ValueError(
+                f"norm_bound is {self.norm_bound:g}; it must be 0, for none, or 1 or more: half of the"
+                " clients lie above the median"
+            )
         for condition in self.conditions:
             condition.refuse(self)
         protection = self.pipeline.protection

@@ -81,11 +81,14 @@ class RunOptions:
             `None` waits for ever.
         min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
-        over_select: on a grid, ask so many clients more, as a share of the cohort; the first replies
+        over_select: on a grid, ask so many clients more, as a fraction of the cohort; the first replies
             count, as many as the cohort has clients, and the others are too late. Only where updates
             are in the clear and nothing is private.
         retry: on a grid, ask for a round again so often where too few clients count, before it has
             failed; under the same condition.
+        quorum: replies that must count for a round to, beside the share that the strategy asks for.
+        set_aside: a client is asked no more after so many bad replies in a row; 0 for never. One that
+            is silent has sent none.
         joined: on a grid, gives `{node id: name}` of the nodes that may take part, each under its
             own name; `None` takes every node for who it says that it is.
 
@@ -111,6 +114,8 @@ class RunOptions:
     register: Mapping[str, bytes] | None = None
     over_select: float = 0.0
     retry: int = 0
+    quorum: int = 1
+    set_aside: int = 3
     joined: Callable[[], Mapping[int, str]] | None = None
 
     def __post_init__(self) -> None:
@@ -124,7 +129,8 @@ class RunOptions:
         checks.one_of(PRECISIONS, precision=self.precision)
         checks.one_of(ENGINES, engine=self.engine)
         checks.not_negative(gpus=self.gpus)
-        checks.whole(0, min_clients=self.min_clients, retry=self.retry)
+        checks.whole(0, min_clients=self.min_clients, retry=self.retry, set_aside=self.set_aside)
+        checks.whole(1, quorum=self.quorum)
         checks.probability(over_select=self.over_select)
         checks.kind((Callable, NoneType), " that gives {node id: name}", joined=self.joined)
         for count in ("workers", "memory_limit"):
@@ -146,6 +152,8 @@ class OnGrid(TypedDict, total=False):
     register: Mapping[str, bytes] | None
     over_select: float
     retry: int
+    quorum: int
+    set_aside: int
     joined: Callable[[], Mapping[int, str]] | None
 
 
@@ -168,6 +176,8 @@ class Simulating(TypedDict, total=False):
     gpus: float
     client_timeout: float | None
     memory_limit: int | None
+    quorum: int
+    set_aside: int
 
 
 def options_for(

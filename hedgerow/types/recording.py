@@ -16,7 +16,7 @@ class Recording:
         clients: all that were there, asked or not.
         counted: clients that count.
         dropped: `{client: reason}`.
-        failed: why the round has no sum, or an empty text; what follows from the others is not said.
+        failed: why the model stayed as it was, or an empty text.
         replies: `{client: reply}` of those that count, where the server may see them, as
             `server.recording.pack` writes them.
         arrays: else what the server saw of them together: the ring sum of a masked round, or what

@@ -26,6 +26,9 @@ class ServerState:
             come), named arrays; empty where nothing is private.
         holding: clients that have counted since they were sent the model's constants: what a
             simulation's ledger goes by.
+        norms: `{part: median}` of the l2 norms of what clients sent in the last round that counted: what
+            bounds the next one; the delta's part is called `""`, a stream's by its name.
+        strikes: `{client: rounds}` of its bad replies since one that counted.
     """
 
     round: int
@@ -36,11 +39,13 @@ class ServerState:
     aggregate: Arrays = field(default_factory=dict)
     private: Arrays = field(default_factory=dict)
     holding: frozenset[str] = frozenset()
+    norms: Mapping[str, float] = field(default_factory=dict)
+    strikes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)
         checks.kind(Model, model=self.model)
-        for name in ("update", "streams", "uncounted", "aggregate", "private"):
+        for name in ("update", "streams", "uncounted", "aggregate", "private", "norms", "strikes"):
             checks.kind(Mapping, **{name: getattr(self, name)})
         checks.kind((frozenset, set), " of clients' names", holding=self.holding)
 
@@ -67,6 +72,7 @@ class RoundResult:
             budget's delta; `None` where the strategy is not private.
         client_evaluation: what clients measured of the global model on their
             held-out samples; `None` where they were not asked.
+        set_aside: clients that are asked no more, sorted: so many of their last replies were bad.
     """
 
     state: ServerState
@@ -81,6 +87,7 @@ class RoundResult:
     secure: str = ""
     epsilon: float | None = None
     client_evaluation: ClientEvaluation | None = None
+    set_aside: tuple[str, ...] = ()
 
     @property
     def round(self) -> int:

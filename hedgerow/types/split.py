@@ -1,9 +1,7 @@
 """Which tensors of a model travel, and which stay with each client."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Self, final
 
@@ -11,13 +9,6 @@ import numpy as np
 
 from hedgerow.types.model import Layout, Model, Tensor, Vector
 from hedgerow.types.training import Fit
-from hedgerow.wording import shown
-
-NORMS = "norms"
-"""In place of a name: the parameters and statistics of all norm layers."""
-
-_NAMED = 12
-_LAST = re.compile(r"last\(([1-9]\d*)\)")
 
 
 @final
@@ -90,77 +81,6 @@ class Split:
         """How the parameters are cut, and how the buffers are."""
         layout = self.whole
         return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
-
-
-def patterns_of(personal: object) -> tuple[str, ...]:
-    """What `personal` names, of one text or several; raises `ValueError`.
-
-    >>> patterns_of("norms")
-    ('norms',)
-    """
-    given = (personal,) if isinstance(personal, str) else personal
-    if not isinstance(given, tuple | list) or not all(isinstance(text, str) and text for text in given):
-        raise ValueError(
-            f"personal is {shown(personal)}; it must be texts, such as ('head.',): how names of"
-            " tensors begin, 'norms' or 'last(1)'"
-        )
-    return tuple(given)
-
-
-def split_of(layout: Layout, personal: Sequence[str]) -> Split:
-    """Split a model by what is personal.
-
-    Args:
-        layout: of the whole model.
-        personal: how names of tensors begin (`"head."`, and `*` for anything between: `"block.*.norm"`);
-            `"norms"`, all norm layers; or `"last(2)"`, the last two layers that are trained.
-
-    Raises:
-        ValueError: one of these fits nothing that training changes, or nothing that is trained would
-            travel.
-
-    >>> split_of(Layout((Tensor("0.weight", (2,)), Tensor("2.weight", (1,)))), ["last(1)"]).own.parameters
-    (Tensor(name='2.weight', shape=(1,)),)
-    """
-    found: set[str] = set()
-    for pattern in personal:
-        fitting = _fitting(layout, pattern)
-        if not fitting:
-            names = _changed(layout)
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            listed = ", ".join(map(repr, names[:_NAMED])) + more
-            what = "trains no norm layer" if pattern == NORMS else f"trains {listed}"
-            raise ValueError(
-                f"personal has {pattern!r}, which fits nothing: the model {what}; name how tensors begin,"
-                " such as 'head.', or take 'last(1)'"
-            )
-        found |= fitting
-    split = Split(layout, frozenset(found))
-    if not split.shared.dimension:
-        raise ValueError(
-            f"personal is {list(personal)}, which is all that the model trains: nothing would be learned"
-            " together; leave a layer out"
-        )
-    return split
-
-
-def _fitting(layout: Layout, pattern: str) -> set[str]:
-    names = _changed(layout)
-    if pattern == NORMS:
-        return set(layout.norms).intersection(names)
-    if last := _LAST.fullmatch(pattern):
-        layers = list(dict.fromkeys(_layer(t.name) for t in layout.parameters))[-int(last[1]) :]
-        return {name for name in names if _layer(name) in layers}
-    return {name for name in names if fnmatchcase(name, f"{pattern}*")}
-
-
-def _changed(layout: Layout) -> list[str]:
-    """Names of what training changes."""
-    return [t.name for t in (*layout.parameters, *layout.buffers)]
-
-
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 @dataclass(frozen=True)

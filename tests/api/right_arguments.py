@@ -27,7 +27,8 @@ STRATEGY = hr.fedavg()
 PARTS = {
     "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
     "aggregate": hr.mean(),
-    "quorum": 0.5, "max_weight": None, "max_norm": None, "weighted": True, "personal": "head",
+    "quorum": 0.5, "max_weight": None, "max_norm": None, "norm_bound": 10.0, "weighted": True,
+    "personal": "head",
 }  # fmt: skip
 
 PLAIN = {**PARTS, "weighted": False}
@@ -47,6 +48,7 @@ NOISED = {
     "weighted": False,
     "max_weight": None,
     "max_norm": None,
+    "norm_bound": 0,
     "personal": (),
 }
 
@@ -54,7 +56,7 @@ STATE = hr.begin(STRATEGY, MODEL, LAYOUT)
 
 RUN = {
     "seed": 1, "evaluate": None, "timeout": None, "register": None, "deployment": hr.Deployment.REAL,
-    "over_select": 0.0, "retry": 0, "joined": None,
+    "over_select": 0.0, "retry": 0, "quorum": 1, "set_aside": 3, "joined": None,
 }  # fmt: skip
 
 SERVE = {
@@ -104,16 +106,17 @@ RIGHT: dict[str, Given] = {
         "deployment": None, "trainer": "loop", "device": None, "precision": "float32", "workers": 1,
         "engine": "ray", "address": None, "gpus": 0.0, "client_timeout": None, "memory_limit": None,
         "timeout": None, "min_clients": 0, "register": None, "over_select": 0.0, "retry": 0, "joined": None,
+        "quorum": 1, "set_aside": 3,
     },
     "Samples": {"x": np.zeros((2, 3), np.float32), "y": np.array([0, 1])},
     "ServerState": {
         "round": 1, "model": MODEL, "update": {}, "streams": {}, "uncounted": {}, "aggregate": {},
-        "private": {}, "holding": frozenset(),
+        "private": {}, "holding": frozenset(), "norms": {}, "strikes": {},
     },
     "Strategy": {
         "name": "mine", "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
         "aggregate": hr.mean(), "server_update": STRATEGY.server_update, "quorum": 0.5, "max_weight": None,
-        "max_norm": None, "streams": (), "budget": None, "origin": None,
+        "max_norm": None, "norm_bound": 10.0, "streams": (), "budget": None, "origin": None,
         "personal": ("head",),
     },
     "Task": {
@@ -199,7 +202,7 @@ RIGHT: dict[str, Given] = {
     "secure_fedavg": {
         "clip_norm": 1.0, "bits": 8, "value_range": 1.0, "max_examples": 100, "corrupt": 0.2, "dropout": 0.2,
         "min_clients": 10, "metrics": "loss", "weighted": True, "max_weight": None, "max_norm": None,
-        **SUMMED,
+        "norm_bound": 0, **SUMMED,
     },
     "server_app": {**SERVE, **RUN, "evaluate_every": 1, "on_round": None, "options": None},
     "shards": {"clients": 2, "shards_per_client": 2},
@@ -208,7 +211,8 @@ RIGHT: dict[str, Given] = {
         "seed": 1,
         "folder": "run", "evaluate_every": 1, "workers": 1, "trainer": "loop", "device": None,
         "client_timeout": None, "memory_limit": None, "engine": "local", "address": None, "gpus": 0.0,
-        "precision": "float32", "deployment": hr.Deployment.SIMULATED, "options": None,
+        "precision": "float32", "deployment": hr.Deployment.SIMULATED, "options": None, "quorum": 1,
+        "set_aside": 3,
         "masks": False, "initial": None, "adversary": None, "client_evaluation": None, "record": False,
     },
     "top_k": {"fraction": 0.5},

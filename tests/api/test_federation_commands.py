@@ -106,7 +106,7 @@ def test_a_certificate_is_kept_until_its_hosts_change_or_it_cannot_be_read(folde
         x509.SubjectAlternativeName
     )
     assert [str(name.value) for name in names.value] == ["127.0.0.1", "localhost"]
-    folder.at("farm.example", None)
+    folder.at("farm.example")
     second = gateway_certificate(folder).certificate.read_bytes()
     assert second != first
     (folder.path / "server.key").write_bytes((folder.path / "ca.key").read_bytes())

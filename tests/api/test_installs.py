@@ -34,7 +34,7 @@ def test_each_install_offers_what_it_has_and_names_what_it_has_not(install, tmp_
     name, environment = install
     configured = name in ("server", "simulation")
     listed = run(environment, HEDGEROW, "--help").stdout
-    for command in ("join", "leave", "enrol", "policy"):
+    for command in ("join", "leave", "predict", "enrol", "policy"):
         assert f"│ {command} " in listed
     for command in ("run", "sweep", "list", "up"):
         assert (f"│ {command} " in listed) == configured

@@ -251,12 +251,12 @@ def test_a_damaged_embedded_file_is_refused(
 
 
 def test_packing_gives_the_same_bytes_for_any_byte_order_and_layout() -> None:
-    grid = np.arange(12, dtype=np.int32).reshape(3, 4)
-    packed = pack([grid, np.float32([1.5])])
-    assert pack([np.asfortranarray(grid).astype(">i4"), np.float32([1.5])]) == packed
+    table = np.arange(12, dtype=np.int32).reshape(3, 4)
+    packed = pack([table, np.float32([1.5])])
+    assert pack([np.asfortranarray(table).astype(">i4"), np.float32([1.5])]) == packed
     back = unpack(packed)
     assert [a.dtype for a in back] == [np.int32, np.float32]
-    assert np.array_equal(back[0], grid)
+    assert np.array_equal(back[0], table)
 
 
 def test_a_packed_file_is_never_unpickled() -> None:

@@ -67,7 +67,8 @@ def own_processes() -> list[str]:
     """This process's children, also those that ended and were not waited for."""
     found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
-    return [pid for pid, name in names.items() if b"resource_tracker" not in name]
+    standing = (b"resource_tracker", b"multiprocessing.forkserver")
+    return [pid for pid, name in names.items() if not any(each in name for each in standing)]
 
 
 @pytest.fixture(scope="session")

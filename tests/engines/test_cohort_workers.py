@@ -37,7 +37,7 @@ def run(trainer=None, *, workers=1, start_method=None, **options):
         sampling=hr.uniform(40),
         local=LocalTraining(learning_rate=0.05, momentum=0.9, epochs=2, batch_size=8),
     )
-    trainer = trainer or CohortTrainer(task(), mode="batch", at_once=6)
+    trainer = trainer or CohortTrainer(task(), mode="batch", batch_clients=6)
     if start_method is None:
         return list(hr.simulate(trainer, clients, strategy, rounds=4, workers=workers, **options))
     app = hr.client_app(trainer, clients, strategy)
@@ -74,7 +74,7 @@ def test_a_killed_worker_changes_nothing(alone, tmp_path):
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield item
 
-    assert models(run(Killed(task(), mode="batch", at_once=6), workers=2)) == alone
+    assert models(run(Killed(task(), mode="batch", batch_clients=6), workers=2)) == alone
     assert (tmp_path / "killed").exists()
 
 

@@ -41,6 +41,7 @@ GUESTS = {
     "an aggregate": {**PLAIN, "aggregate": "centered_clipping(0.5)", "weighted": False},
     "an algorithm": {**PLAIN, "preset": "smooth_fedexp", "pipeline": RESIDUAL},
     "a trainer": {**PLAIN, "local": {**LOCAL, "momentum": 0.5}},
+    "a personal rule": {**PLAIN, "personal": ["biases()"]},
     "all together": {
         "preset": "smooth_fedexp",
         "options": {"decay": 0.25},
@@ -126,6 +127,9 @@ def test_each_guest_matters_and_keeps_what_it_says_it_keeps(tmp_path):
     files = (tmp_path / "all together" / "clients").rglob("*.safetensors")
     kept = {name for file in files for name in load_file(file)}
     assert kept == {"energy/energy", "trainer/velocity"}
+    assert last["a personal rule"].state.model.parameters.shape == (6,), "the biases stay where they are"
+    files = (tmp_path / "a personal rule" / "clients").rglob("*.safetensors")
+    assert {len(load_file(file)["layers/parameters"]) for file in files} == {3}, "three biases a client"
     sent = [sum(last[guest].bytes_up.values()) for guest in ("a trainer", "a transform")]
     assert sent[1] < sent[0], "a byte a value is less than four"
 

@@ -3,14 +3,14 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
+
+from tests import forked
 
 ROUNDS, KILLS = 24, 3
 RATE, NOISE, DELTA = 0.25, 1.1, 1e-4
@@ -39,29 +39,29 @@ with InProcessGrid(client_app(trainer, data, strategy), 20, names=data.names) as
 
 
 def run_to_the_end(folder: Path, noise: str) -> None:
-    subprocess.run([sys.executable, "-c", RUN, folder, noise], check=True, capture_output=True, text=True)
+    done = forked.run(RUN, folder, noise)
+    assert done.returncode == 0, done.stderr
 
 
 def kill_after(folder: Path, noise: str, rounds: int, seconds: float) -> None:
-    watched = folder / "watched.txt"
+    watched, stderr = folder / "watched.txt", folder.with_name(f"{folder.name}-stderr")
 
     def lines() -> int:
         return watched.read_bytes().count(b"\n") if watched.exists() else 0
 
     before = lines()
-    process = subprocess.Popen([sys.executable, "-c", RUN, folder, noise], stderr=subprocess.PIPE)
+    process = forked.start(RUN, folder, noise, err=stderr)
     try:
         deadline = time.monotonic() + 600
         while lines() < before + rounds:
-            assert process.poll() is None, process.stderr and process.stderr.read().decode()
+            assert process.is_alive(), stderr.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.001)
         time.sleep(seconds)
     finally:
         process.kill()
-        assert process.wait() == -signal.SIGKILL
-        if process.stderr:
-            process.stderr.close()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
 
 def watched(folder: Path) -> list[list[str]]:

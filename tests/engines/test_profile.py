@@ -167,7 +167,7 @@ def test_the_pace_is_that_of_the_last_rounds():
     assert pace.after(1000, clients=10, seconds=2.0) == "5.0 clients/s"
 
 
-def test_the_table_shows_shares_that_add_up():
+def test_the_table_shows_fractions_that_add_up():
     found = Profile(
         [
             spans.Span("clients", 0, 60, 1, 1),

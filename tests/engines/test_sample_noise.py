@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.report.results import Run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,16 +149,17 @@ def kill_after(folder, lines):
         return file.read_bytes().count(b"\n") if file.exists() else 0
 
     before = written()
-    process = subprocess.Popen([sys.executable, "-c", RUN, folder], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = forked.start(RUN, folder)
     try:
         deadline = time.monotonic() + 600
         while written() < before + lines:
-            assert process.poll() is None
+            assert process.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.001)
     finally:
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.slow

@@ -14,10 +14,11 @@ from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets import DATASETS
 from hedgerow.experiments.cli.plugins import COMMANDS
 from hedgerow.strategies import AGGREGATES, PRESETS, TRANSFORMS
+from hedgerow.strategies.personal import PERSONAL
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Path(__file__).parent / "installed"
-REGISTRIES = (TRANSFORMS, AGGREGATES, PRESETS, TRAINERS, DATASETS, COMMANDS)
+REGISTRIES = (TRANSFORMS, AGGREGATES, PRESETS, TRAINERS, DATASETS, COMMANDS, PERSONAL)
 
 
 def install(patch: pytest.MonkeyPatch) -> None:

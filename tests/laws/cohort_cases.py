@@ -159,9 +159,9 @@ OWN = {
 
 
 @cache
-def trainer_of(name: str, at_once: int = 3) -> tuple[CohortTrainer, Model]:
+def trainer_of(name: str, batch_clients: int = 3) -> tuple[CohortTrainer, Model]:
     """A trainer that trains side by side, whatever is faster."""
-    trainer = CohortTrainer(Task({**SHIPPED, **OWN}[name].factory), mode="batch", at_once=at_once)
+    trainer = CohortTrainer(Task({**SHIPPED, **OWN}[name].factory), mode="batch", batch_clients=batch_clients)
     return trainer, trainer.initial(2)
 
 

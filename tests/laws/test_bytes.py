@@ -14,6 +14,7 @@ from hedgerow.strategies import TRANSFORMS, Strategy, cyclic, fedavg, parse_pipe
 from hedgerow.types import Fit
 from tests.support import MeanTrainer, clients
 
+ROUNDED = "randomized_round(0.125, 0.5)"
 PIPELINES = {
     "float32": "float32()",
     "chain": "chain(clip(1.0), random_k(0.3), quantize(4))",
@@ -23,9 +24,9 @@ PIPELINES = {
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
     "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",
-    "lattice": "chain(clip(0.5), lattice(0.0625, 0.5), distributed_noise(9.0, 0.5, 0.0625, 60))",
-    "distributed_noise": "chain(clip(0.5), lattice(0.125, 0.5), distributed_noise(20.0, 0.5, 0.125, 60, 32))",
-    "skellam_noise": "chain(clip(0.5), lattice(0.125, 0.5), skellam_noise(1.0, 0.5, 0.125, 60, 8))",
+    "randomized_round": f"chain(clip(0.5), {ROUNDED}, distributed_noise(9.0, 0.5, 0.125, 60))",
+    "distributed_noise": f"chain(clip(0.5), {ROUNDED}, distributed_noise(20.0, 0.5, 0.125, 60, 32))",
+    "skellam_noise": f"chain(clip(0.5), {ROUNDED}, skellam_noise(1.0, 0.5, 0.125, 60, 8))",
     "banded_noise": "chain(clip(0.5), banded_noise(1.0, 1, 10))",
     "gaussian_noise": "chain(clip(0.5), gaussian_noise(1.0))",
     "weight_by_examples": "weight_by_examples()",

@@ -141,7 +141,7 @@ def test_a_client_that_fails_is_dropped_by_name_and_the_run_goes_on():
         assert set(failed) == {"it failed: ValueError: these samples are not measured"}
 
 
-def test_a_share_of_the_clients_is_drawn_anew_in_each_round_and_alike_in_each_run():
+def test_a_fraction_of_the_clients_is_drawn_anew_in_each_round_and_alike_in_each_run():
     plan = EvaluationPlan(0.5)
     asked = [[*r.client_evaluation.bytes_down] for r in run(plan=plan)]
     assert asked == [[*r.client_evaluation.bytes_down] for r in run(plan=plan)]

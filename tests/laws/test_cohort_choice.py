@@ -22,7 +22,7 @@ def test_a_saved_choice_is_kept_and_gives_the_same_bits(name):
     model, clients = first.initial(0), case.clients([20, 13, 40, 2])
     expected = dict(first.fit_many(model, clients, LocalTraining(), seed=1, round=1))
     saved = json.loads(json.dumps(first.choice.to_json()))
-    restored = CohortTrainer(Task(case.factory), choice=Choice(**saved))
+    restored = CohortTrainer(Task(case.factory), choice=Choice.from_json(saved))
     sent = pickle.loads(pickle.dumps(first))
     for other in (restored, sent):
         assert other.choice == first.choice
@@ -39,16 +39,16 @@ def test_each_mode_is_what_it_says_and_a_bad_one_is_refused():
         return CohortTrainer(task, **options).choose(model, clients, local, seed=1, round=1)
 
     assert choice(mode="loop") == Choice("loop", "asked for")
-    assert (choice(mode="batch").method, choice(mode="batch").at_once) == ("batch", 10)
-    assert choice(mode="batch", at_once=4).at_once == 4
+    assert (choice(mode="batch").method, choice(mode="batch").batch_clients) == ("batch", 10)
+    assert choice(mode="batch", batch_clients=4).batch_clients == 4
     assert set(choice(mode="auto").milliseconds) >= {"1", "4"}
-    assert choice(mode="auto", at_once=6).milliseconds.keys() == {"1", "6"}
+    assert choice(mode="auto", batch_clients=6).milliseconds.keys() == {"1", "6"}
     with pytest.raises(ValueError, match="Did you mean 'batch'"):
         CohortTrainer(task, mode="bach")
-    with pytest.raises(ValueError, match="at_once is 1"):
-        CohortTrainer(task, at_once=1)
-    with pytest.raises(ValueError, match="narrowest is 5"):
-        Choice("batch", "", at_once=4, narrowest=5)
+    with pytest.raises(ValueError, match="batch_clients is 1"):
+        CohortTrainer(task, batch_clients=1)
+    with pytest.raises(ValueError, match="min_batch is 5"):
+        Choice("batch", "", batch_clients=4, min_batch=5)
 
 
 def test_a_client_with_more_steps_than_the_choice_allows_is_trained_alone():
@@ -64,11 +64,11 @@ def test_a_client_with_more_steps_than_the_choice_allows_is_trained_alone():
 @given(steps=st.lists(st.integers(1, 300), min_size=1, max_size=60))
 def test_a_plan_is_no_slower_than_all_in_batches(steps):
     each = {4: 0.7, 10: 0.5, 25: 0.45}
-    at_once, most_steps, share = best_plan(steps, 1.0, each)
+    batch_clients, most_steps, ratio = best_plan(steps, 1.0, each)
     for number in each:
         everyone = batch_seconds(steps, number, {n: n * seconds for n, seconds in each.items()})
-        assert share * sum(steps) <= everyone + 1e-9
-    assert at_once in each
+        assert ratio * sum(steps) <= everyone + 1e-9
+    assert batch_clients in each
     assert 0 < most_steps < max(steps) or most_steps == UNLIMITED
 
 

@@ -58,7 +58,7 @@ def test_the_place_does_not_matter_for_sizes_that_are_no_multiple_of_anything(na
     # The processor computes whole registers and cache lines; 37 x 13 and 785 x 3 fit into neither.
     shape, options = ((785,), {"hidden": 37}) if name == "mlp-2nn" else ((1, 17, 19), {"hidden": 37})
     case = shipped(name, shape, **options)
-    trainer = CohortTrainer(Task(case.factory), mode="batch", at_once=7)
+    trainer = CohortTrainer(Task(case.factory), mode="batch", batch_clients=7)
     model, clients = trainer.initial(0), case.clients([10] * 9 + [3] * 4 + [1] * 3)
     for local in (
         LocalTraining(),
@@ -76,7 +76,7 @@ def digest() -> str:
     found = hashlib.sha256()
     for name in ("mlp-2nn", "cnn-small", "transformer"):
         case = {**SHIPPED, **OWN}[name]
-        trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", at_once=3, narrowest=2))
+        trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", batch_clients=3, min_batch=2))
         model, clients = trainer.initial(1), case.clients([7, 13, 1, 22, 8])
         fits = dict(trainer.fit_many(model, clients, OPTIMIZERS["momentum"], seed=1, round=1))
         found.update(b"".join(fits[client].delta.tobytes() for client, _ in clients))

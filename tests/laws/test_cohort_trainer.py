@@ -104,7 +104,7 @@ def test_a_users_own_model_too(name, optimizer, sizes, batch_size, option):
 
 def test_a_batch_that_must_not_grow_narrower_gives_the_same_to_rounding():
     case = SHIPPED["cnn-small"]
-    pinned = CohortTrainer(Task(case.factory), choice=Choice("batch", "", at_once=4, narrowest=4))
+    pinned = CohortTrainer(Task(case.factory), choice=Choice("batch", "", batch_clients=4, min_batch=4))
     model, clients = pinned.initial(2), case.clients([9, 2, 5, 5, 30])
     for client, fit in pinned.fit_many(model, clients, LocalTraining(), seed=1, round=1):
         alone = pinned.fit(model, dict(clients)[client], LocalTraining(), seed=1, round=1, client=client)
@@ -134,7 +134,7 @@ def test_own_losses_see_samples_and_no_filling():
         return F.mse_loss(outputs[:, 0], targets.float()) + outputs.std(0, correction=0).mean()
 
     case = SHIPPED["mlp-2nn"]
-    trainer = CohortTrainer(Task(case.factory, loss=spread), mode="batch", at_once=3)
+    trainer = CohortTrainer(Task(case.factory, loss=spread), mode="batch", batch_clients=3)
     model, local = trainer.initial(0), LocalTraining(learning_rate=0.02, batch_size=4)
     clients = case.clients([4, 6, 9, 3, 8])
     for client, fit in trainer.fit_many(model, clients, local, seed=1, round=1):

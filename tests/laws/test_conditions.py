@@ -25,10 +25,10 @@ PRIVATE = Strategy(
     pipeline=chain(clip(1.0), gaussian_noise(1.0)), sampling=poisson(20, population=100), budget=BUDGET
 )
 BY_CLIENTS = "distributed_noise(2.0, 1.0, 0.001953125, 30)"
-ON_LATTICE = f"lattice(0.001953125, 1.0), {BY_CLIENTS}"
+ROUNDED = f"randomized_round(0.001953125, 1.0), {BY_CLIENTS}"
 MASKED = Strategy(pipeline=parse_pipeline("chain(clip(1.0), quantize(8, range=0.1), mask())"))
 TAKING_TURNS = replace(
-    PRIVATE, sampling=cyclic(30, population=90), pipeline=parse_pipeline(f"chain(clip(1.0), {ON_LATTICE})")
+    PRIVATE, sampling=cyclic(30, population=90), pipeline=parse_pipeline(f"chain(clip(1.0), {ROUNDED})")
 )
 
 
@@ -49,6 +49,8 @@ BROKEN = {
     "a mask of real values": (MASKED, piped("chain(clip(1.0), mask())"), "not whole numbers"),
     "a mask and a rule": (MASKED, {"aggregate": median()}, "needs each client's update"),
     "a mask and a bound": (MASKED, {"max_norm": 1.0}, "max_norm needs each client's update"),
+    "a mask and a bound by the median": (MASKED, {"norm_bound": 5.0}, "norm_bound needs each client's"),
+    "a mask and a quorum that decides nothing": (MASKED, {"quorum": 0.6}, "so that it decides nothing"),
     "a mask for too many": (MASKED, {"sampling": poisson(9000, 100_000)}, "a mask is for at most 4096"),
     "noise without a clip": (PRIVATE, {"pipeline": gaussian_noise(1.0)}, "noise and no clip"),
     "noise of the server under a mask": (
@@ -80,12 +82,12 @@ BROKEN = {
     ),
     "noise of clients on chosen values": (
         TAKING_TURNS,
-        piped(f"chain(clip(1.0), top_k(0.5), {ON_LATTICE})"),
+        piped(f"chain(clip(1.0), top_k(0.5), {ROUNDED})"),
         "which values a client chose",
     ),
     "noise of clients and a norm that adapts": (
         TAKING_TURNS,
-        piped(f"chain(adaptive_clip(1.0), {ON_LATTICE})"),
+        piped(f"chain(adaptive_clip(1.0), {ROUNDED})"),
         "which nobody must see",
     ),
     "bands wider than turns": (
@@ -100,6 +102,7 @@ BROKEN = {
     ),
     "noise and a rule": (PRIVATE, {"aggregate": median()}, "noise is measured for a sum"),
     "noise and a quorum": (PRIVATE, {"quorum": 0.9}, "a quorum would tell"),
+    "noise and a bound by the median": (PRIVATE, {"norm_bound": 5.0}, "which would be told without noise"),
     "noise without a budget": (PRIVATE, {"budget": None}, "delta is not chosen"),
     "a norm that adapts without noise": (Strategy(), {"pipeline": adaptive_clip(1.0)}, "without noise"),
     "a budget without noise": (Strategy(), {"budget": BUDGET}, "adds no noise; use dp_fedavg"),
@@ -125,7 +128,7 @@ def test_every_condition_of_masks_and_noise_is_under_test() -> None:
     found += [condition for noise in noises for condition in under_test._noised(noise)]
     reasons = {re.sub(r"\{.*?\}", " ", condition.reason) for condition in found}
     untested = [reason for reason in reasons if not any(says in reason for _, _, says in BROKEN.values())]
-    assert len(reasons) == 20
+    assert len(reasons) == 23
     assert untested == []
 
 

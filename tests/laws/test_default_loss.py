@@ -63,7 +63,7 @@ def test_accuracy_of_several_labels_is_asked_for_by_name():
         evaluated(task, X, y)
 
 
-def test_accuracy_of_each_position_is_a_share_of_the_sample():
+def test_accuracy_of_each_position_is_a_fraction_of_the_sample():
     outputs = torch.zeros(2, 3, 4)
     outputs[:, 1] = 1
     targets = torch.tensor([[1, 1, 1, 0], [1, -100, 2, -100]])

@@ -12,26 +12,26 @@ from hedgerow.experiments.config.recipe import load
 from hedgerow.types import Samples
 from tests.support import clients
 
-shares = st.floats(0.01, 0.99)
+fractions = st.floats(0.01, 0.99)
 ways = st.sampled_from(WAYS)
 
 
-@given(st.integers(0, 60), shares, ways, st.integers(0, 9))
-def test_each_sample_is_on_one_side_and_neither_side_is_empty(samples, share, by, seed):
-    trained, held = hold_out(samples, share, by, client="a", seed=seed)
+@given(st.integers(0, 60), fractions, ways, st.integers(0, 9))
+def test_each_sample_is_on_one_side_and_neither_side_is_empty(samples, fraction, by, seed):
+    trained, held = hold_out(samples, fraction, by, client="a", seed=seed)
     assert sorted([*trained, *held]) == list(range(samples))
     assert len(trained) >= min(1, samples)
     assert len(held) >= (samples > 1)
-    assert [part.tolist() for part in hold_out(samples, share, by, client="a", seed=seed)] == [
+    assert [part.tolist() for part in hold_out(samples, fraction, by, client="a", seed=seed)] == [
         trained.tolist(),
         held.tolist(),
     ]
 
 
 @given(st.integers(20, 60), st.integers(1, 30), st.floats(0.3, 0.7))
-def test_samples_that_are_added_at_the_end_move_no_other_one(samples, more, share):
-    _, before = hold_out(samples, share, "random", client="a", seed=1)
-    _, after = hold_out(samples + more, share, "random", client="a", seed=1)
+def test_samples_that_are_added_at_the_end_move_no_other_one(samples, more, fraction):
+    _, before = hold_out(samples, fraction, "random", client="a", seed=1)
+    _, after = hold_out(samples + more, fraction, "random", client="a", seed=1)
     assert before.tolist() == [place for place in after if place < samples]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hedgerow.client.task import Task
 from hedgerow.client.torch import layer_sums
 from hedgerow.client.torch.layers import Part
-from hedgerow.client.torch.samples import GRID
+from hedgerow.client.torch.samples import CLIP_UNITS
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.client.torch.with_opacus import opacus_layers
 from hedgerow.types import LocalTraining, Samples
@@ -76,8 +76,8 @@ def test_a_sample_adds_whole_numbers_within_the_clip_that_follow_from_it_alone(s
     total = layer_sums.whole_sum(parts, clip, DIMENSION)
     alone = [layer_sums.whole_sum(some(parts, [k]), clip, DIMENSION) for k in range(n)]
     assert torch.equal(total, sum(alone))  # no rounding, in any order
-    without = layer_sums.on_grid(total - alone[0])
-    assert length(layer_sums.on_grid(total) - without) <= GRID**2
+    without = layer_sums.to_clip_units(total - alone[0])
+    assert length(layer_sums.to_clip_units(total) - without) <= CLIP_UNITS**2
     for k, own in enumerate(alone):
         true = exact(parts, k)
         if not np.isfinite(true).all():
@@ -97,11 +97,11 @@ def largest(clip: float, seeds: range) -> float:
     for seed in seeds:
         parts = adversarial(seed, 4)
         sums = [
-            layer_sums.on_grid(layer_sums.whole_sum(some(parts, kept), clip, DIMENSION))
+            layer_sums.to_clip_units(layer_sums.whole_sum(some(parts, kept), clip, DIMENSION))
             for kept in ([0, 1, 2, 3], [1, 2, 3])
         ]
         found = max(found, length(sums[0] - sums[1]))
-    return found**0.5 / GRID
+    return found**0.5 / CLIP_UNITS
 
 
 def in_float32(rows: Tensor | None) -> Tensor:
@@ -113,7 +113,9 @@ def test_the_clip_is_reached_and_with_norms_in_float32_it_would_be_passed(monkey
     small = [Part(0, torch.full((1, 5), 1e18), torch.full((1, 16), 2.6e-23))]
 
     def alone() -> float:
-        return length(layer_sums.on_grid(layer_sums.whole_sum(small, 1e-6, DIMENSION))) ** 0.5 / GRID
+        return (
+            length(layer_sums.to_clip_units(layer_sums.whole_sum(small, 1e-6, DIMENSION))) ** 0.5 / CLIP_UNITS
+        )
 
     assert 1 - 1e-4 < largest(1e-6, range(100)) <= 1
     assert 1 - 1e-4 < alone() <= 1
@@ -199,6 +201,6 @@ def test_weights_that_pass_the_clip_of_ghost_clipping_do_not_pass_it_here(case, 
     local = LocalTraining(clip_samples=clip, sample_gradients="opacus")
     assert trainer._way(Samples(x.numpy(), np.array([target])), local, "").name == "opacus"
     _, parts = layers.split(x, torch.tensor([target]))
-    total = layer_sums.on_grid(layer_sums.whole_sum(parts, clip, trainer.layout.dimension))
-    assert length(total) <= GRID**2
+    total = layer_sums.to_clip_units(layer_sums.whole_sum(parts, clip, trainer.layout.dimension))
+    assert length(total) <= CLIP_UNITS**2
     assert ghost(net, x, target, clip) > times * clip

@@ -53,7 +53,7 @@ def test_the_frozen_weights_keep_their_bits_and_only_adapters_are_sent(pipeline,
 
 def check_batched(make, clients) -> None:
     """There is a batch: one that cannot be is refused where it was asked for."""
-    trainer = CohortTrainer(hr.Task(make), mode="batch", at_once=4)
+    trainer = CohortTrainer(hr.Task(make), mode="batch", batch_clients=4)
     dict(trainer.fit_many(trainer.initial(1), clients, LOCAL, seed=3, round=2))
     assert trainer.choice.method == "batch"
 

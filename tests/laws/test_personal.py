@@ -22,8 +22,8 @@ from hedgerow.server.replay import replay
 from hedgerow.simulation.attacks.adversary import Adversary
 from hedgerow.simulation.attacks.sign_flip import sign_flip
 from hedgerow.strategies import parse_pipeline
+from hedgerow.strategies.personal import split_of
 from hedgerow.types import Layout, Model, Tensor
-from hedgerow.types.split import split_of
 from tests.devices_grid import PlainGrid
 from tests.personal_net import DATA, HEAD, LOCAL, NORMS, TRAINER, Net, bn, per, run, samples
 from tests.support import LAYOUT, MeanTrainer, clients
@@ -85,7 +85,8 @@ def test_what_makes_no_sense_is_refused_by_name():
         (("head.", "tail."), r"'tail\.', which fits nothing: the model trains 'body.0.weight'.*'head.bias'"),
         (("body.", "head.", "norm."), r"all that the model trains: nothing would be learned together"),
         (("last(9)",), "all that the model trains"),
-        (("last(0)",), "fits nothing"),
+        (("last(0)",), "layers is 0; it must be a whole number of at least 1"),
+        (("lst(1)",), r"there is no personal rule 'lst'.* Did you mean 'last'"),
     ):
         with pytest.raises(ValueError, match=message):
             list(hr.simulate(TRAINER, DATA, per(personal=personal), rounds=1))

@@ -8,7 +8,7 @@ import pytest
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector
-from hedgerow.rng import seeded_words
+from hedgerow.rng import seeded_source
 from hedgerow.server import private
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.rounds import begin
@@ -85,7 +85,7 @@ def test_an_adaptive_norm_stops_where_the_sum_of_the_largest_cohort_fits():
     assert release.sensitivity(release.norm(grown)) * 9000 == pytest.approx(2**26)
     made = collector(strategy, 9000, release.norm(grown), [1e9, 0], 1)
     assert made.collected.dropped == {}
-    noised = release(made.total(), grown, seeded_words(0, "noise"))
+    noised = release(made.total(), grown, seeded_source(0, "noise"))
     assert np.isfinite(noised.delta).all()
     with pytest.raises(ValueError, match="the clip norm is 10000"):
         dp_fedavg(1e4, 1.0, 1e-5, clip_quantile=0.5, sampling=poisson(9000, population=9000))
@@ -103,7 +103,9 @@ def test_any_cohort_that_may_come_has_a_ring(bits, expected):
 def test_a_run_whose_cohorts_might_have_no_ring_does_not_begin():
     unit = 2.0**-20
     noise = f"distributed_noise(1.0, 64.0, {unit}, 9, 32)"
-    pipeline = parse_pipeline(f"chain(clip(64.0), lattice({unit}, 64.0), {noise}, mask(min_clients=12))")
+    pipeline = parse_pipeline(
+        f"chain(clip(64.0), randomized_round({unit}, 64.0), {noise}, mask(min_clients=12))"
+    )
     strategy = Strategy(sampling=cyclic(12, population=120), pipeline=pipeline, budget=Budget(1e-5))
     assert shape_of(pipeline, LAYOUT, 12).ring.bits <= 32
     state = begin(strategy, Model(np.zeros(2, np.float32)), LAYOUT)

@@ -200,11 +200,11 @@ def private(**parts) -> Strategy:
                 "pipeline": "chain(clip(1.0), skellam_noise(4.0, 1.0, 0.0078125, 9))",
                 "sampling": cyclic(9, population=9),
             },
-            r"adds whole numbers of noise to numbers that are not; put lattice",
+            r"adds whole numbers of noise to numbers that are not; put randomized_round",
         ),
         (
             {
-                "pipeline": "chain(clip(1.0), top_k(0.1), lattice(0.0078125, 1.0),"
+                "pipeline": "chain(clip(1.0), top_k(0.1), randomized_round(0.0078125, 1.0),"
                 " distributed_noise(4.0, 1.0, 0.0078125, 9))",
                 "sampling": cyclic(9, population=9),
             },

@@ -17,10 +17,10 @@ from hedgerow.client import account
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
 from hedgerow.client.torch import private as torch_private
-from hedgerow.client.torch.samples import GRID, SampleGradients
+from hedgerow.client.torch.samples import CLIP_UNITS, SampleGradients
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.rng import seeded_words
+from hedgerow.rng import seeded_source
 from hedgerow.types import Fit, LocalTraining, Samples
 
 PRIVATE = LocalTraining(
@@ -70,7 +70,7 @@ def clipped(weights, x, y, largest):
 
 
 def no_noise(monkeypatch):
-    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, words: np.zeros(n, np.int64))
+    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, source: np.zeros(n, np.int64))
 
 
 def off_the_textbook(n: int, by: str = "hedgerow") -> float:
@@ -82,10 +82,10 @@ def off_the_textbook(n: int, by: str = "hedgerow") -> float:
     ours = trainer.fit(model, samples, local, seed=9, round=2, client="a", seeded_noise=True)
     assert ours.sample_gradients == by
     assert (ours.num_examples, dict(ours.metrics)) == (1, {})
-    words = seeded_words(9, "batches of samples", round=2, client="a")
+    source = seeded_source(9, "batches of samples", round=2, client="a")
     weights = model.parameters.astype(float)
     for _ in range(4):  # 1 / 0.25
-        drawn = words(n) / 2**64 < 0.25
+        drawn = source(n) / 2**64 < 0.25
         if drawn.any():
             rows = clipped(weights, samples.x[drawn].astype(float), samples.y[drawn], 0.7)
             weights = weights - 0.5 * rows.sum(0) / 8  # not the number drawn
@@ -130,7 +130,7 @@ def clip_of_the_mean(monkeypatch):
     def wrong(self, x, y, largest, seed):
         total = real(self, x, y, 1e3, seed).double() * (1e3 / largest)
         mean = total / len(x)
-        return (mean / max(1.0, mean.norm().item() / GRID) * len(x)).long()
+        return (mean / max(1.0, mean.norm().item() / CLIP_UNITS) * len(x)).long()
 
     monkeypatch.setattr(SampleGradients, "fixed_sum", wrong)
 
@@ -155,21 +155,21 @@ def test_one_sample_more_changes_a_sum_by_at_most_the_clip_exactly(factory, shap
         return trainer._samples.fixed_sum(x[k : k + 1], y[k : k + 1], largest, same_seed).numpy()
 
     for k in range(30):
-        assert sum(int(v) ** 2 for v in one(k)) <= GRID**2
+        assert sum(int(v) ** 2 for v in one(k)) <= CLIP_UNITS**2
     total = trainer._samples.fixed_sum(x, y, largest, same_seed).numpy()
     # Together they are computed in other order, and so each to float32's rounding.
-    np.testing.assert_allclose(total, sum(one(k) for k in range(30)), atol=30 * 1e-5 * GRID)
+    np.testing.assert_allclose(total, sum(one(k) for k in range(30)), atol=30 * 1e-5 * CLIP_UNITS)
 
 
 def times(factor):
     real = torch_private.discrete_gaussian
-    return lambda sigma, n, words: real(int(factor * sigma), n, words)
+    return lambda sigma, n, source: real(int(factor * sigma), n, source)
 
 
 def once_a_round():
     """Noise in the first of four steps only."""
     real, calls = torch_private.discrete_gaussian, count()
-    return lambda sigma, n, words: real(sigma, n, words) * (next(calls) % 4 == 0)
+    return lambda sigma, n, source: real(sigma, n, source) * (next(calls) % 4 == 0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def once_a_round():
 )
 def test_the_noise_has_its_size_in_every_step(monkeypatch, noise, right):
     """In the sum it is `clip_samples * sample_noise`, and that is divided by `batch_size`."""
-    monkeypatch.setattr(torch_private, "poisson_batch", lambda n, rate, words: np.zeros(0, np.int64))
+    monkeypatch.setattr(torch_private, "poisson_batch", lambda n, rate, source: np.zeros(0, np.int64))
     monkeypatch.setattr(torch_private, "discrete_gaussian", noise)
     samples = data(20, 3)
     drawn = np.concatenate([fit(PRIVATE, samples, seed=s, seeded_noise=True).delta for s in range(40)])
@@ -189,9 +189,9 @@ def test_the_noise_has_its_size_in_every_step(monkeypatch, noise, right):
 
 def test_batches_are_poisson_samples():
     sizes, together = [], 0
-    words = seeded_words(5, "test")
+    source = seeded_source(5, "test")
     for _ in range(4000):
-        batch = torch_private.poisson_batch(20, 0.1, words)
+        batch = torch_private.poisson_batch(20, 0.1, source)
         sizes.append(len(batch))
         together += {3, 4} <= set(batch.tolist())
     counts = [*np.bincount(sizes, minlength=7)[:6], sum(s >= 6 for s in sizes)]
@@ -199,7 +199,7 @@ def test_batches_are_poisson_samples():
     expected = 4000 * np.array([*law.pmf(range(6)), law.sf(5)])
     assert stats.chisquare(counts, expected).pvalue > 1e-6
     assert stats.binomtest(together, 4000, 0.01).pvalue > 1e-6
-    assert torch_private.poisson_batch(5, 1.0, words).tolist() == [0, 1, 2, 3, 4]
+    assert torch_private.poisson_batch(5, 1.0, source).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # of Opacus's own hooks
@@ -215,7 +215,7 @@ def test_gradients_are_those_of_opacus():
     norms = flat.norm(dim=1, keepdim=True)
     assert norms.min() < 3.0 < norms.max()
     theirs = (flat * (3.0 / norms.clamp(min=3.0))).mean(0)
-    ours = trainer._samples.fixed_sum(x, y, 3.0, same_seed).double() * (3.0 / GRID / len(x))
+    ours = trainer._samples.fixed_sum(x, y, 3.0, same_seed).double() * (3.0 / CLIP_UNITS / len(x))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
 
 
@@ -243,7 +243,7 @@ def test_a_sample_that_is_not_finite_counts_for_nothing(monkeypatch):
         net._samples.fixed_sum(torch.from_numpy(s.x), torch.from_numpy(s.y), 1.0, same_seed).numpy()
         for s in (samples, broken)
     ]
-    np.testing.assert_allclose(sums[0], sums[1], atol=1e-4 * GRID)
+    np.testing.assert_allclose(sums[0], sums[1], atol=1e-4 * CLIP_UNITS)
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_with_the_share_it_claims_of_arbitrary_vectors_it_stays_near_the_honest_
     found = combined(text, np.concatenate([rows[bad:], attack * np.float32(size)]))
     honest = rows[bad:].astype(np.float64)
     if text == "geometric_median()":
-        share, centre = bad / len(rows), honest.mean(0)
+        fraction, centre = bad / len(rows), honest.mean(0)
         reach = np.linalg.norm(honest - centre, axis=1).max()
-        assert np.linalg.norm(found - centre) <= 2 * (1 - share) / (1 - 2 * share) * reach + 1e-5
+        assert np.linalg.norm(found - centre) <= 2 * (1 - fraction) / (1 - 2 * fraction) * reach + 1e-5
     elif text == "krum(0.2)":
         # One of the honest, or one of the attackers that stands among them.
         assert np.linalg.norm(found - honest, axis=1).min() <= np.linalg.norm(honest, axis=1).max() * 2 + 1e-5

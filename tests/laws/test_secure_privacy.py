@@ -99,7 +99,7 @@ def test_whoever_is_corrupt_the_fewest_honest_clients_are_in_a_sum(clients, corr
 
 
 def test_a_chain_of_steps_binds_the_mask_to_the_noise():
-    steps = "clip(1.0), lattice(0.0009765625, 1.0), distributed_noise(2.0, 1.0, 0.0009765625, 60)"
+    steps = "clip(1.0), randomized_round(0.0009765625, 1.0), distributed_noise(2.0, 1.0, 0.0009765625, 60)"
     pipeline = parse_pipeline(f"chain({steps}, mask(metrics='loss accuracy'))")
     assert (pipeline.protection.secure.min_honest, pipeline.protection.secure.metrics) == (60, ())
     assert pipeline.protection.secure.plan(100).survivors == 80
@@ -114,7 +114,9 @@ def test_a_chain_of_steps_binds_the_mask_to_the_noise():
             budget=budget,
         )
     with pytest.raises(ValueError, match="put discrete noise before the mask"):
-        parse_pipeline("chain(clip(1.0), lattice(0.25, 1.0), mask(), distributed_noise(9.0, 1.0, 0.25, 9))")
+        parse_pipeline(
+            "chain(clip(1.0), randomized_round(0.25, 1.0), mask(), distributed_noise(9.0, 1.0, 0.25, 9))"
+        )
 
 
 def outcome(private: PrivateRounds, vectors: list[RingVector], layout: Layout, failed: str = "") -> Released:

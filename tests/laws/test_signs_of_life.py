@@ -10,7 +10,7 @@ from hedgerow.coordinator.beats import SILENT_SECONDS, Silence, beating
 
 
 class Clock:
-    """Two clocks: the supervisor's, in seconds, and the file's, which may be set."""
+    """Two clocks: the supervisor's and that of files; a wrong clock of the machine changes nothing."""
 
     def __init__(self, file: Path) -> None:
         self.now, self.touched, self._file = 0.0, 10**9, file

@@ -15,7 +15,7 @@ from hedgerow.privacy.accounting import Budget, epsilon, renyi_epsilon, skellam_
 from hedgerow.privacy.events import Cyclic, Gaussian, PoissonSampled, Skellam, from_json, to_json
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.privacy.planning import solve
-from hedgerow.strategies.transforms.client_noise import lattice_norm, skellam_event
+from hedgerow.strategies.transforms.client_noise import rounded_norm, skellam_event
 
 DELTA = 1e-5
 whole = st.integers(1, 10**9)
@@ -104,7 +104,7 @@ def test_epsilon_is_that_of_dp_accounting_within_a_percent_and_never_below(event
 @settings(max_examples=60, deadline=None)
 def test_epsilon_is_never_under_the_gaussian_of_the_same_variance(count, multiplier, n, norm):
     event = skellam_event(multiplier, norm, 40, n)
-    assert event.variance >= (multiplier * lattice_norm(norm, n)) ** 2
+    assert event.variance >= (multiplier * rounded_norm(norm, n)) ** 2
     found, z = epsilon([event] * count, DELTA), math.sqrt(event.variance / count) / event.l2
     # Balle and Wang 2018 (arXiv:1805.06530, theorem 8): the delta of all the Gaussians together.
     first, second = stats.norm.logcdf([1 / (2 * z) - found * z, -1 / (2 * z) - found * z])

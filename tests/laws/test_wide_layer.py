@@ -114,10 +114,10 @@ def test_a_client_gets_the_same_bits_in_any_company(name, used):
     assert used
 
 
-@pytest.mark.parametrize(("samples", "at_once"), [(1, 20), (3, 6), (7, 4), (50, 6), (60, 4)])
-def test_nor_does_it_matter_how_many_are_there(samples, at_once, used):
+@pytest.mark.parametrize(("samples", "batch_clients"), [(1, 20), (3, 6), (7, 4), (50, 6), (60, 4)])
+def test_nor_does_it_matter_how_many_are_there(samples, batch_clients, used):
     some = clients("one", [samples] * 7)
-    check_company(MODELS["one"], some, LocalTraining(batch_size=0), at_once, 2)
+    check_company(MODELS["one"], some, LocalTraining(batch_size=0), batch_clients, 2)
     assert used
 
 

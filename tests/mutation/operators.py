@@ -20,7 +20,7 @@ _SCALED = (ast.Mult, ast.Div, ast.Add, ast.Sub, ast.Pow)
 _STRICT = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
 }  # fmt: skip
-_STREAMS = ("seeded_words", "generator", "integer_seed")
+_STREAMS = ("seeded_source", "generator", "integer_seed")
 _SILENT = ("info", "warning", "error", "debug")
 
 
@@ -172,8 +172,8 @@ def _call(node: ast.Call) -> Iterator[Change]:
 
 def _generator(node: ast.AST) -> Iterator[Change]:
     name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-    if name == "system_words" and isinstance(getattr(node, "ctx", None), ast.Load):
-        stream = "__import__('hedgerow.rng', fromlist=['rng']).seeded_words(0, 'mutant')"
+    if name == "system_source" and isinstance(getattr(node, "ctx", None), ast.Load):
+        stream = "__import__('hedgerow.rng', fromlist=['rng']).seeded_source(0, 'mutant')"
         yield "seed for system", ast.parse(stream, mode="eval").body
     if name in ("batch", "noise") and ast.unparse(node).startswith("chance."):
         yield (

@@ -13,7 +13,7 @@ from tests.mutation.run import FILES, RESULTS, ROOT, drawn, every_mutant
 
 SOURCE = """
 def draw(sigma, n, seed, round, seeded):
-    words = seeded_words(seed, "noise", round=round) if seeded else rng.system_words
+    source = seeded_source(seed, "noise", round=round) if seeded else rng.system_source
     total = 0
     if n < 1:
         raise ValueError("too few")
@@ -27,7 +27,7 @@ def test_each_operator_puts_in_the_faults_that_it_says():
     found = mutants(SOURCE, "a.py")
     after = {mutant.after for mutant, _ in found}
     assert {
-        "seeded_words(seed, 'noise')", "rng.system_words", "n <= 1", "pass", "(2 * sigma + 1.5) * 0.9",
+        "seeded_source(seed, 'noise')", "rng.system_source", "n <= 1", "pass", "(2 * sigma + 1.5) * 0.9",
         "2 * sigma", "1.35",
     } <= after  # fmt: skip
     assert {mutant.operator for mutant, _ in found} == {

@@ -103,12 +103,12 @@ def test_cohorts_that_come_round_too_early_are_found():
 @pytest.mark.parametrize(("noise", "sampler"), [("gaussian", "discrete_gaussian"), ("skellam", "skellam")])
 def test_noise_of_clients_that_is_too_little_is_found(monkeypatch, noise, sampler):
     sound = getattr(client_noise, sampler)
-    monkeypatch.setattr(client_noise, sampler, lambda size, n, words: sound(size, n, words) // 3)
+    monkeypatch.setattr(client_noise, sampler, lambda size, n, source: sound(size, n, source) // 3)
     assert "noise" in failed(audit(DISTRIBUTED[noise], num_rounds=4, dimension=512))
 
 
-def seeds_noise(self_words):
-    return lambda size, n, words: self_words(size, n, rng.seeded_words(0, "test"))
+def seeds_noise(own_source):
+    return lambda size, n, source: own_source(size, n, rng.seeded_source(0, "test"))
 
 
 @pytest.mark.parametrize(("noise", "sampler"), [("gaussian", "discrete_gaussian"), ("skellam", "skellam")])

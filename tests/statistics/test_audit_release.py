@@ -60,10 +60,10 @@ def clip_to_twice_the_norm(self: NoisyAggregation, delta: np.ndarray, norm: floa
 def clip_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     sound = NoisyAggregation.__call__
 
-    def bounded_total(self, total, state, words):
+    def bounded_total(self, total, state, source):
         norm = self.server_clip.norm(state) * self.expected
         values = clipped((total * UNIT).astype(np.float32), norm)
-        return sound(self, np.rint(values / UNIT).astype(np.int64), state, words)
+        return sound(self, np.rint(values / UNIT).astype(np.int64), state, source)
 
     patch.setattr(NoisyAggregation, "contribution", no_clip)
     patch.setattr(NoisyAggregation, "__call__", bounded_total)
@@ -72,9 +72,9 @@ def clip_after_the_sum(patch: pytest.MonkeyPatch) -> None:
 def noise_in_the_first_round_only(patch: pytest.MonkeyPatch) -> None:
     sound, calls = release_module.discrete_gaussian, []
 
-    def once(sigma, n, words):
+    def once(sigma, n, source):
         calls.append(n)
-        return sound(sigma, n, words) if len(calls) == 1 else np.zeros(n, np.int64)
+        return sound(sigma, n, source) if len(calls) == 1 else np.zeros(n, np.int64)
 
     patch.setattr(release_module, "discrete_gaussian", once)
 
@@ -82,8 +82,8 @@ def noise_in_the_first_round_only(patch: pytest.MonkeyPatch) -> None:
 def noise_on_half_of_the_values(patch: pytest.MonkeyPatch) -> None:
     sound = release_module.discrete_gaussian
 
-    def half(sigma, n, words):
-        drawn = sound(sigma, n, words)
+    def half(sigma, n, source):
+        drawn = sound(sigma, n, source)
         drawn[::2] = 0
         return drawn
 
@@ -91,20 +91,20 @@ def noise_on_half_of_the_values(patch: pytest.MonkeyPatch) -> None:
 
 
 def constant_words(n: int) -> np.ndarray:
-    return rng.seeded_words(0, "test")(n)
+    return rng.seeded_source(0, "test")(n)
 
 
 def the_same_noise_in_every_round(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rng, "system_words", constant_words)
+    patch.setattr(rng, "system_source", constant_words)
 
 
 def one_stream_for_two_rounds(patch: pytest.MonkeyPatch) -> None:
     sound = NoisyAggregation.__call__
 
-    def reused(self, total, state, words):
+    def reused(self, total, state, source):
         drawn = len(drawn_before)
         drawn_before.append(drawn)
-        return sound(self, total, state, rng.seeded_words(own + drawn // 2, "test"))
+        return sound(self, total, state, rng.seeded_source(own + drawn // 2, "test"))
 
     drawn_before: list[int] = []
     own = rng.secret_seed()
@@ -115,9 +115,9 @@ def noise_from_the_runs_seed(patch: pytest.MonkeyPatch) -> None:
     sound = Released.aggregated
 
     def aggregated(self, state):
-        words = rng.seeded_words(self.rounds.seed, "noise", round=state.round)
+        source = rng.seeded_source(self.rounds.seed, "noise", round=state.round)
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(rng, "system_words", words)
+            inner.setattr(rng, "system_source", source)
             return sound(self, state)
 
     patch.setattr(Released, "aggregated", aggregated)
@@ -128,8 +128,8 @@ def noise_left_out_where_it_is_not_seeded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         release_module,
         "discrete_gaussian",
-        lambda sigma, n, words: (
-            np.zeros(n, np.int64) if words is rng.system_words else sound(sigma, n, words)
+        lambda sigma, n, source: (
+            np.zeros(n, np.int64) if source is rng.system_source else sound(sigma, n, source)
         ),
     )
 

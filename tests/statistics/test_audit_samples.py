@@ -76,7 +76,7 @@ SAMPLE_FAULTS: dict[str, tuple[Patch, str]] = {
     ),
     "one stream for all steps": (
         in_torch_private(
-            "discrete_gaussian", lambda sound, s, n, w: sound(s, n, rng.seeded_words(0, "test"))
+            "discrete_gaussian", lambda sound, s, n, w: sound(s, n, rng.seeded_source(0, "test"))
         ),
         "sample freshness",
     ),

@@ -57,7 +57,7 @@ def test_the_noise_of_a_run_is_the_factorisations():
     state, rounds = release.init(n), []
     for number in range(1, ROUNDS + 1):
         before = state
-        released = release(np.zeros(n, np.int64), state, rng.seeded_words(1, "noise", round=number))
+        released = release(np.zeros(n, np.int64), state, rng.seeded_source(1, "noise", round=number))
         state = released.state
         assert before["noise"].shape == (BANDS - 1, n)
         rounds.append(released.delta.astype(np.float64) * release.expected)

@@ -16,14 +16,14 @@ from hedgerow.strategies import (
     cyclic,
     distributed_noise,
     encode,
-    lattice,
     poisson,
     quantize,
+    randomized_round,
     secure_dp_fedavg,
     skellam_noise,
 )
 from hedgerow.strategies.pipeline.chain import chain
-from hedgerow.strategies.transforms.client_noise import lattice_norm, skellam_event, unit_for
+from hedgerow.strategies.transforms.client_noise import rounded_norm, skellam_event, unit_for
 from hedgerow.types import Client, Fit, Layout, Model, Payload, RoundContext
 from tests.support import MeanTrainer, clients
 
@@ -58,7 +58,7 @@ def summed(pipeline, count: int, seeded: bool = True) -> np.ndarray:
 
 
 def unit_of(pipeline) -> float:
-    return float(pipeline.name.partition("lattice(")[2].partition(",")[0])
+    return float(pipeline.name.partition("randomized_round(")[2].partition(",")[0])
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "skellam"])
@@ -67,7 +67,7 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
     pipeline = strategy(noise=noise).pipeline
     min_honest = pipeline.protection.noise.min_honest
     assert min_honest == 16
-    sigma = 2.0 * lattice_norm(1 / unit_of(pipeline), D)
+    sigma = 2.0 * rounded_norm(1 / unit_of(pipeline), D)
     # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
     noise = summed(pipeline, min_honest, seeded)
     assert abs(noise.std() / sigma - 1) < 0.08
@@ -78,9 +78,9 @@ def test_the_fewest_clients_make_all_of_the_noise(seeded, noise):
 
 
 def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
-    pipeline = chain(clip(1.0), lattice(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
+    pipeline = chain(clip(1.0), randomized_round(1 / 16, 1.0), skellam_noise(1.0, 1.0, 1 / 16, 300, 8))
     event = pipeline.protection.noise.skellam(D)
-    assert event.variance == 1500, "a share of 5"
+    assert event.variance == 1500, "a part of 5"
     zeros = np.zeros(D, np.float32)
     sent = [encode(pipeline, zeros, {}, context(f"c{i}", seeded=False))[0].values for i in range(300)]
     assert {values.dtype for values in sent} == {np.dtype(np.int8)}
@@ -99,7 +99,8 @@ def test_in_eight_bits_the_sum_is_skellam_with_the_variance_that_is_counted():
 def test_the_smallest_unit_that_fits_is_chosen(bits, min_honest, multiplier):
     """Where rounding lengthens a vector by less than a quarter: a small model."""
     unit = unit_for(0.5, multiplier, min_honest, bits)
-    step = chain(clip(0.5), lattice(unit, 0.5), skellam_noise(multiplier, 0.5, unit, min_honest, bits))
+    noise = skellam_noise(multiplier, 0.5, unit, min_honest, bits)
+    step = chain(clip(0.5), randomized_round(unit, 0.5), noise)
     values = encode(step, np.full(1, 0.5, np.float32), {}, RoundContext(1, 1, Client("a"), Layout.flat(1)))[
         0
     ].values
@@ -112,15 +113,15 @@ def test_the_smallest_unit_that_fits_is_chosen(bits, min_honest, multiplier):
     assert reach >= 2 ** (bits - 1) / 4, "half a bit for the tail, and one for the power of two"
 
 
-def test_rounding_to_the_lattice_is_unbiased_and_keeps_the_norm():
+def test_randomized_rounding_is_unbiased_and_keeps_the_norm():
     x = np.array([0.31, -0.77, 0.02, 0.5], np.float32)
     x /= np.float32(np.linalg.norm(x) * 1.0001)
-    step, small = chain(clip(1.0), lattice(1 / 64, 1.0)), Layout.flat(4)
+    step, small = chain(clip(1.0), randomized_round(1 / 64, 1.0)), Layout.flat(4)
     drawn = np.array(
         [encode(step, x, {}, RoundContext(1, r, Client("a"), small))[0].values for r in range(1, 4001)],
         np.float64,
     )
-    assert np.sqrt(np.square(drawn).sum(1)).max() <= lattice_norm(64, 4)
+    assert np.sqrt(np.square(drawn).sum(1)).max() <= rounded_norm(64, 4)
     error = (drawn / 64 - x).mean(0) / (drawn.std(0) / 64 / sqrt(4000) + 1e-9)
     assert np.abs(error).max() < 5
 
@@ -132,27 +133,27 @@ def test_no_rounded_vector_is_longer_than_the_noise_is_measured_for(scale):
         x = (random.standard_t(1.5, D) * scale).astype(np.float32)
         where = RoundContext(1, number + 1, Client("a"), LAYOUT)
         for unit in (1 / 16, 1 / 1024):
-            values = encode(chain(clip(1.0), lattice(unit, 1.0)), x, {}, where)[0].values
-            assert np.sqrt(np.square(values.astype(np.float64)).sum()) <= lattice_norm(1 / unit, D)
+            values = encode(chain(clip(1.0), randomized_round(unit, 1.0)), x, {}, where)[0].values
+            assert np.sqrt(np.square(values.astype(np.float64)).sum()) <= rounded_norm(1 / unit, D)
 
 
 def test_values_beyond_the_range_are_cut_to_it():
     x = np.array([0.6, -0.6, 0.1, 0.0], np.float32)
     where = RoundContext(1, 1, Client("a"), Layout.flat(4))
-    assert encode(lattice(1 / 64, 1.0, range=0.25), x, {}, where)[0].values[:2].tolist() == [16, -16]
-    assert encode(lattice(1 / 64, 1.0), x, {}, where)[0].values[0] in (38, 39)
+    assert encode(randomized_round(1 / 64, 1.0, range=0.25), x, {}, where)[0].values[:2].tolist() == [16, -16]
+    assert encode(randomized_round(1 / 64, 1.0), x, {}, where)[0].values[0] in (38, 39)
 
 
 def test_a_vector_that_was_not_clipped_is_refused():
     with pytest.raises(ValueError, match=r"the norm is .*; put clip\(1.0\) before it"):
-        encode(lattice(0.25, 1.0), np.full(D, 1, np.float32), {}, context("a"))
+        encode(randomized_round(0.25, 1.0), np.full(D, 1, np.float32), {}, context("a"))
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: lattice(0.3, 1.0), "unit is 0.3; it must be a power of two"),
-        (lambda: lattice(0.25, 1.0, range=2.0), "range is 2.0; it must be at most the norm"),
+        (lambda: randomized_round(0.3, 1.0), "unit is 0.3; it must be a power of two"),
+        (lambda: randomized_round(0.25, 1.0, range=2.0), "range is 2.0; it must be at most the norm"),
         (lambda: strategy(corrupt=1.0), "corrupt is 1.0"),
         (lambda: strategy(corrupt=0.4, dropout=0.4), "cannot stand 4 corrupt clients and 4 that leave"),
         (
@@ -174,13 +175,13 @@ def test_what_would_not_be_private_is_refused(make, says):
 
 
 @pytest.mark.parametrize("noise", [distributed_noise, skellam_noise])
-def test_noise_for_another_lattice_is_refused_where_it_would_be_too_little(noise):
+def test_noise_for_another_unit_is_refused_where_it_would_be_too_little(noise):
     """A step of another norm or unit: the ledger counts less than a client reveals."""
     x = np.full(D, 1 / sqrt(D) * 0.999, np.float32)
     for unit, norm in ((1 / 64, 1.0), (1 / 128, 0.5)):
-        step = chain(clip(1.0), lattice(1 / 128, 1.0), noise(4.0, norm, unit, 9))
+        step = chain(clip(1.0), randomized_round(1 / 128, 1.0), noise(4.0, norm, unit, 9))
         with pytest.raises(
-            ValueError, match=r"norm of 1\d\d.*measured for .*lattice\(\.\.\.\) of the same norm"
+            ValueError, match=r"norm of 1\d\d.*measured for .*randomized_round\(\.\.\.\) of the same norm"
         ):
             encode(step, x, {}, context("a"))
 
@@ -225,7 +226,7 @@ def test_what_is_unmasked_has_the_noise_that_is_counted_also_when_the_fewest_are
     (result,) = run(chosen, Silent(failing=failing), rounds=1, masks=masks)
     assert (result.failed, len(result.dropped)) == ("", failing)
     unit = unit_of(chosen.pipeline)
-    sigma = 2.0 * lattice_norm(1 / unit, D) * sqrt((20 - failing) / 16)
+    sigma = 2.0 * rounded_norm(1 / unit, D) * sqrt((20 - failing) / 16)
     # 4000 values tell a standard deviation to 1.1 %; 8 % refuses the right one with probability 1e-12.
     seen = result.state.model.parameters.astype(np.float64).std() * 20 / unit
     assert abs(seen / sigma - 1) < 0.08
@@ -259,7 +260,8 @@ def test_with_too_few_left_nothing_is_released_and_nothing_is_counted(masks, tmp
 
 def test_without_a_mask_too_few_release_nothing_either():
     unmasked = replace(
-        strategy(), pipeline=chain(clip(1.0), lattice(2**-10, 1.0), distributed_noise(2.0, 1.0, 2**-10, 16))
+        strategy(),
+        pipeline=chain(clip(1.0), randomized_round(2**-10, 1.0), distributed_noise(2.0, 1.0, 2**-10, 16)),
     )
     for failing, says in ((4, ""), (5, "15 clients count, and the noise of 16 makes a sum private")):
         (result,) = run(unmasked, Some(failing=failing), rounds=1)
@@ -289,6 +291,6 @@ def test_noise_that_would_not_fit_is_refused(step, says):
 @pytest.mark.parametrize("clients", [1, 50])
 def test_a_sum_has_room_for_twelve_standard_deviations_of_all_noise(clients):
     step = distributed_noise(2.0, norm=1.0, unit=2.0**-9, min_honest=20, bits=32)
-    sigma = ceil(2.0 * lattice_norm(2.0**9, 100) / sqrt(20))
+    sigma = ceil(2.0 * rounded_norm(2.0**9, 100) / sqrt(20))
     room = step.protection.max_sum(0, clients, 100)
     assert 12 * sigma * sqrt(clients) - 1 <= room <= 12.01 * sigma * sqrt(clients) + 1

@@ -127,7 +127,7 @@ def test_adaptive_clipping_pays_for_its_answers():
 
 
 @pytest.mark.parametrize("within", [0, 3, 7, 10])
-def test_the_share_of_clients_within_the_norm_is_what_they_answered(within):
+def test_the_fraction_of_clients_within_the_norm_is_what_they_answered(within):
     told = []
     server_clip = ServerClip(
         lambda state: 1.0, share=0.3, update=lambda state, share: told.append(share) or state
@@ -136,7 +136,7 @@ def test_the_share_of_clients_within_the_norm_is_what_they_answered(within):
     lengths = np.array([0.5] * within + [2.0] * (10 - within), np.float32)
     sent = [release.contribution(np.array([length, 0], np.float32), 1.0) for length in lengths]
     total = np.rint(np.sum(sent, axis=0, dtype=np.float64) / UNIT).astype(np.int64)
-    release(total, {}, rng.seeded_words(3, "noise"))
+    release(total, {}, rng.seeded_source(3, "noise"))
     assert told == [pytest.approx(within / 10, abs=1e-4)]
 
 
@@ -154,7 +154,7 @@ def test_an_adaptive_norm_finds_the_quantile_under_noise(initial):
             delta = np.zeros(8, np.float32)
             delta[0] = length
             total += np.rint(release.contribution(delta, norm).astype(np.float64) * 2**36).astype(np.int64)
-        state = release(total, state, rng.seeded_words(3, "noise", round=number)).state
+        state = release(total, state, rng.seeded_source(3, "noise", round=number)).state
     assert 1.2 < release.server_clip.norm(state) < 1.6
 
 

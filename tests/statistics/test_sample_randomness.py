@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hedgerow.client.task import Task
 from hedgerow.client.torch import private as torch_private
-from hedgerow.client.torch.samples import GRID
+from hedgerow.client.torch.samples import CLIP_UNITS
 from hedgerow.client.torch.settings import num_threads
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import LocalTraining, Samples
@@ -102,13 +102,13 @@ def test_a_sum_is_that_of_its_samples_wherever_one_more_is_put(place):
     every = np.arange(41)
     moved = total(every) - total(np.delete(every, place))
     assert torch.equal(moved, total(every[[place]]))
-    assert 0 < moved.norm() <= GRID
+    assert 0 < moved.norm() <= CLIP_UNITS
 
 
 @pytest.mark.parametrize("kind", ["Dropout", "numpy", "random"])
 def test_what_is_drawn_is_the_systems_where_the_noise_is(kind, monkeypatch):
     """Whoever knows the run's seed knows no mask: else membership is told from the sum (issue 9, line 4)."""
-    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, words: np.zeros(n, np.int64))
+    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, source: np.zeros(n, np.int64))
     samples = data(60)
     sums = [fit(DRAWS[kind], samples) for _ in range(3)]
     assert all(np.linalg.norm(a - b) * 200 > 1 for a, b in pairwise(sums))
@@ -117,7 +117,7 @@ def test_what_is_drawn_is_the_systems_where_the_noise_is(kind, monkeypatch):
 
 
 def test_masks_differ_from_sample_to_sample_and_from_step_to_step(monkeypatch):
-    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, words: np.zeros(n, np.int64))
+    monkeypatch.setattr(torch_private, "discrete_gaussian", lambda sigma, n, source: np.zeros(n, np.int64))
     seen = []
 
     def looking(h):

@@ -11,7 +11,7 @@ from scipy.special import ive
 
 from hedgerow.privacy import skellam as under_test
 from hedgerow.privacy.skellam import LARGEST_VARIANCE, skellam, tail
-from hedgerow.rng import seeded_words, system_words
+from hedgerow.rng import seeded_source, system_source
 
 N = 200_000
 # A sound sampler is refused in one of a million runs.
@@ -29,15 +29,15 @@ def fit(drawn: np.ndarray, variance: float) -> float:
 
 
 @pytest.mark.parametrize("variance", [1, 2, 9, 100, 2500])
-@pytest.mark.parametrize("words", [seeded_words(11, "test"), system_words], ids=["seeded", "system"])
-def test_every_whole_number_has_its_probability(variance, words):
-    assert fit(skellam(variance, N, words), variance) > REFUSED
+@pytest.mark.parametrize("source", [seeded_source(11, "test"), system_source], ids=["seeded", "system"])
+def test_every_whole_number_has_its_probability(variance, source):
+    assert fit(skellam(variance, N, source), variance) > REFUSED
 
 
 @pytest.mark.parametrize("variance", [6, 30, 600])
 def test_another_variance_is_noticed(variance):
     for other in (variance * 2 // 3, variance * 3 // 2):
-        assert fit(skellam(other, N, system_words), variance) < REFUSED
+        assert fit(skellam(other, N, system_source), variance) < REFUSED
 
 
 @pytest.mark.parametrize("variance", [1, 2, 9])
@@ -48,14 +48,14 @@ def test_a_gaussian_of_the_same_variance_is_noticed(variance):
 
 @pytest.mark.parametrize(("shares", "variance"), [(40, 1), (20, 5), (3, 300)])
 def test_a_sum_of_shares_is_skellam_of_all_their_variance(shares, variance):
-    total = sum(skellam(variance, N, system_words) for _ in range(shares))
+    total = sum(skellam(variance, N, system_source) for _ in range(shares))
     assert fit(total, shares * variance) > REFUSED
     assert fit(total, shares * variance * 1.5) < REFUSED
 
 
 @pytest.mark.parametrize("variance", [10**6 + 3, LARGEST_VARIANCE])
 def test_where_the_variance_is_large_it_is_nearly_the_gaussian(variance):
-    drawn = skellam(variance, N, system_words)
+    drawn = skellam(variance, N, system_source)
     assert stats.kstest(drawn / variance**0.5, "norm").pvalue > REFUSED
     assert stats.kstest(1.03 * drawn / variance**0.5, "norm").pvalue < REFUSED
     for divisor in (2, 3, 7, 100):
@@ -101,8 +101,8 @@ def test_a_number_too_close_to_call_is_decided_by_further_bits():
         assert under_test._decide(value, table, lambda n: np.zeros(n, np.uint64)) == k
         assert under_test._decide(value, table, lambda n: np.full(n, 2**64 - 1, np.uint64)) == k + 1
         assert Fraction(value, 2**63) <= Fraction(table.entries[k], table.whole) < Fraction(value + 1, 2**63)
-    words = iter([np.array([int(table.first_bits[2]) << 1], np.uint64), np.zeros(1, np.uint64)])
-    assert skellam(9, 1, lambda n: next(words)).tolist() == [2]
+    source = iter([np.array([int(table.first_bits[2]) << 1], np.uint64), np.zeros(1, np.uint64)])
+    assert skellam(9, 1, lambda n: next(source)).tolist() == [2]
 
 
 @pytest.mark.parametrize("variance", [1, 4, 16, 100, 10**4])
@@ -115,12 +115,12 @@ def test_the_tail_is_where_it_is_said_to_be_and_not_far_inside(variance):
 
 
 def test_one_seed_gives_the_committed_numbers_and_the_system_never_the_same():
-    drawn = {v: skellam(v, 10_000, seeded_words(3, "noise", round=2)) for v in (1, 1000, LARGEST_VARIANCE)}
+    drawn = {v: skellam(v, 10_000, seeded_source(3, "noise", round=2)) for v in (1, 1000, LARGEST_VARIANCE)}
     assert {v: hashlib.sha256(x.astype("<i8").tobytes()).hexdigest()[:16] for v, x in drawn.items()} == GOLDEN
     assert {v: x[:6].tolist() for v, x in drawn.items()} == FIRST
-    assert not np.array_equal(*(skellam(1000, 500, system_words) for _ in range(2)))
-    others = [seeded_words(3, "noise", round=3), seeded_words(4, "noise", round=2)]
-    assert not np.array_equal(*(skellam(1000, 500, words) for words in others))
+    assert not np.array_equal(*(skellam(1000, 500, system_source) for _ in range(2)))
+    others = [seeded_source(3, "noise", round=3), seeded_source(4, "noise", round=2)]
+    assert not np.array_equal(*(skellam(1000, 500, source) for source in others))
 
 
 GOLDEN = {1: "ab8ae26c44e5fe55", 1000: "3b202baa76b8f19d", LARGEST_VARIANCE: "9840ce4ddded86d5"}
@@ -134,8 +134,8 @@ FIRST = {
 @pytest.mark.parametrize("variance", [0, -1, 1.5, LARGEST_VARIANCE + 1, "2"])
 def test_a_variance_out_of_range_is_refused(variance):
     with pytest.raises(ValueError, match="variance is"):
-        skellam(variance, 1, system_words)
+        skellam(variance, 1, system_source)
 
 
 def test_none_are_drawn_where_none_are_asked_for():
-    assert skellam(9, 0, system_words).tolist() == []
+    assert skellam(9, 0, system_source).tolist() == []

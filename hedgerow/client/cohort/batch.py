@@ -53,20 +53,20 @@ class _Client:
 
 
 class Batch:
-    """Trains the clients of one group, at most `at_once` at a time.
+    """Trains the clients of one group, at most `batch_clients` at a time.
 
     Args:
         work: what they have in common.
         group: the clients.
-        at_once: slots.
-        narrowest: fewest slots that compute the same bits as `at_once` do;
+        batch_clients: slots.
+        min_batch: fewest slots that compute the same bits as `batch_clients` do;
             those that belong to no client compute what nobody reads.
     """
 
-    def __init__(self, work: Work, group: ClientGroup, at_once: int, narrowest: int) -> None:
-        self._work, self._rows, self._narrowest = work, group.rows, narrowest
+    def __init__(self, work: Work, group: ClientGroup, batch_clients: int, min_batch: int) -> None:
+        self._work, self._rows, self._min_batch = work, group.rows, min_batch
         self._waiting = list(reversed(group.clients))
-        copies = max(min(at_once, len(group.clients)), narrowest)
+        copies = max(min(batch_clients, len(group.clients)), min_batch)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
         sizes = [len(data) for _, data in group.clients]
         most, least = max(sizes), min(sizes)
@@ -146,7 +146,7 @@ class Batch:
             self._orders.move(end, slot)
             self._y_of(slot)[:] = self._y_of(end)
             self._totals[slot] = self._totals[end]
-        if end < self._narrowest:
+        if end < self._min_batch:
             self._clear(end)
 
     def _clear(self, slot: int) -> None:
@@ -197,7 +197,7 @@ class Batch:
             self._step()
 
     def _step(self) -> None:
-        width = max(len(self._slots), self._narrowest)
+        width = max(len(self._slots), self._min_batch)
         index, counts = self._orders.next(len(self._slots), width)
         generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
         place = (index + self._starts[:width]).ravel()

@@ -120,7 +120,7 @@ class BatchedTraining:
 
     def _train(self, work: Work, group: ClientGroup, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
-        batch = Batch(work, group, choice.at_once, choice.narrowest)
+        batch = Batch(work, group, choice.batch_clients, choice.min_batch)
         # Watched the first time: what one step of a batch draws, every step does.
         advance: Callable[[], None] = partial(_without_draws, batch.advance)
         while batch.clients:

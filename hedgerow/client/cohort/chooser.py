@@ -32,7 +32,7 @@ class Chooser:
         device: that both compute on.
         threads: of torch.
         mode: `"auto"`, or `"batch"`: then only whether that is possible is tried.
-        at_once: clients in a batch; `None` to measure.
+        batch_clients: clients in a batch; `None` to measure.
     """
 
     inner: TorchTrainer
@@ -40,7 +40,7 @@ class Chooser:
     device: torch.device
     threads: int
     mode: str
-    at_once: int | None
+    batch_clients: int | None
 
     def __call__(
         self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
@@ -58,8 +58,10 @@ class Chooser:
         def loop(clients: Clients, local: LocalTraining) -> dict[str, Fit]:
             return {n: self.inner.fit(model, d, local, seed=seed, round=round, client=n) for n, d in clients}
 
-        def batch(clients: Clients, local: LocalTraining, at_once: int, narrowest: int) -> dict[str, Fit]:
-            choice, fits = Choice("batch", "", at_once, narrowest), {}
+        def batch(
+            clients: Clients, local: LocalTraining, batch_clients: int, min_batch: int
+        ) -> dict[str, Fit]:
+            choice, fits = Choice("batch", "", batch_clients, min_batch), {}
             trained = self.batched.train(model, clients, local, choice, seed=seed, round=round, careful=False)
             for name, _, fit in trained:
                 if fit is None:
@@ -90,8 +92,8 @@ class Chooser:
 
     def _widths(self) -> list[int]:
         """Numbers of clients in a batch that are tried; as many as there is memory for."""
-        if self.at_once or self.mode == "batch":
-            return [self.at_once or 10]
+        if self.batch_clients or self.mode == "batch":
+            return [self.batch_clients or 10]
         layout = self.inner.layout
         memory = _MEMORY_FLOATS // (4 * layout.dimension + layout.buffer_size + layout.constant_size)
         return [w for w in _WIDTHS.get(self.device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]

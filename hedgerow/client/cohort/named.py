@@ -18,7 +18,7 @@ def auto(task: Task, computing: Computing) -> CohortTrainer:
 
 
 def _made(task: Task, computing: Computing, mode: str) -> CohortTrainer:
-    choice = None if computing.kept is None else Choice(**computing.kept)
+    choice = None if computing.kept is None else Choice.from_json(computing.kept)
     default = best_device() if computing.workers == 1 else "cpu"
     device = computing.on(choice.device if choice else default)
     return CohortTrainer(task, mode=mode, device=device, precision=computing.precision, choice=choice)

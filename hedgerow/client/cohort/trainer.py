@@ -6,6 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batched_training import BatchedTraining
@@ -52,21 +55,21 @@ class CohortTrainer:
         precision: as for `TorchTrainer`; less than float32 is trained in a loop.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
             `fit_many` and take what is faster.
-        at_once: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
-        choice: an earlier trainer's, in place of `mode` and `at_once`.
+        batch_clients: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
+        choice: an earlier trainer's, in place of `mode` and `batch_clients`.
 
     Raises:
-        ValueError: as for `TorchTrainer`, or `mode` or `at_once` is not what
+        ValueError: as for `TorchTrainer`, or `mode` or `batch_clients` is not what
             it must be, or `mode` is `"batch"` in less than float32.
 
     >>> import numpy as np, torch
     >>> task = Task(lambda: torch.nn.Linear(2, 2))
     >>> clients = [(n, Samples(np.eye(2, dtype=np.float32), np.arange(2))) for n in ("a", "b")]
-    >>> trainer = CohortTrainer(task, mode="batch", at_once=2)
+    >>> trainer = CohortTrainer(task, mode="batch", batch_clients=2)
     >>> model, local = trainer.initial(0), LocalTraining()
     >>> sorted(name for name, fit in trainer.fit_many(model, clients, local, seed=1, round=1))
     ['a', 'b']
-    >>> trainer.choice.method, trainer.choice.at_once
+    >>> trainer.choice.method, trainer.choice.batch_clients
     ('batch', 2)
     """
 
@@ -78,19 +81,19 @@ class CohortTrainer:
         device: str | None = None,
         precision: str = "float32",
         mode: str = "auto",
-        at_once: int | None = None,
+        batch_clients: int | None = None,
         choice: Choice | None = None,
     ) -> None:
         checks.one_of(["auto", "loop", "batch"], mode=mode)
-        if at_once is not None:
-            checks.whole(2, at_once=at_once)
+        if batch_clients is not None:
+            checks.whole(2, batch_clients=batch_clients)
         self._task = task
         self._device = find_device(device or (choice.device if choice else None))
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
-        self._mode, self._at_once = mode, at_once
+        self._mode, self._batch_clients = mode, batch_clients
         self._batched = BatchedTraining(self._inner, losses_of(task.loss), self._device, threads)
-        self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, at_once)
+        self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, batch_clients)
         if "batch" in (mode, choice and choice.method) and precision != "float32":
             raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")
         if choice is None and (mode == "loop" or precision != "float32"):
@@ -102,7 +105,7 @@ class CohortTrainer:
         """For another process: made there anew, with the choice that was made here."""
         make = partial(
             CohortTrainer, self._task, threads=self._threads, device=self.device, precision=self.precision,
-            mode=self._mode, at_once=self._at_once, choice=self._choice,
+            mode=self._mode, batch_clients=self._batch_clients, choice=self._choice,
         )  # fmt: skip
         return make, ()
 
@@ -162,6 +165,10 @@ class CohortTrainer:
         """Loss and metrics of a model: means over the samples."""
         return self._inner.evaluate(model, data)
 
+    def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
+        """What a model gives for samples."""
+        return self._inner.outputs(model, x)
+
     def fit_many(
         self,
         model: Model,
@@ -184,7 +191,7 @@ class CohortTrainer:
 
         Yields:
             Name and result of every client, in any order: its `Fit`, or the
-            error that `fit` raises for it. Memory is that of `at_once` clients.
+            error that `fit` raises for it. Memory is that of `batch_clients` clients.
 
         Raises:
             ValueError: `mode` is `"batch"` and the model cannot be batched. One

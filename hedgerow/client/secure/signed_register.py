@@ -7,6 +7,10 @@
 The signature is Ed25519's, over all bytes before the last line. Both lines are
 comments, so that whoever reads `register.toml` reads a signed one too. The
 version counts up, so that an older register cannot be put in its place.
+
+An administrator hands over to another key by a line, which all later versions keep:
+
+    # administrator 64 hex digits, appointed by 64 hex digits: 128 hex digits
 """
 
 import hashlib
@@ -24,7 +28,11 @@ from hedgerow.secure.register import parse_register
 _HEAD = re.compile(r"# hedgerow register, version (\d{1,9}), federation ([0-9a-f]{16})\n")
 _LAST = re.compile(r"# signed by ([0-9a-f]{64}): ([0-9a-f]{128})\n?\Z")
 _SIGNED = re.compile(r"^# signed by .*\n?", re.MULTILINE)
+_APPOINTED = re.compile(
+    r"^# administrator ([0-9a-f]{64}), appointed by ([0-9a-f]{64}): ([0-9a-f]{128})$", re.MULTILINE
+)
 _CONTEXT = b"hedgerow register 1\n"
+_APPOINTS = b"hedgerow administrator 1\n"
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,39 @@ def sign_next(text: str, secret: Secret) -> str:
     return sign(text, secret, version=int(found[1]) + 1, federation=found[2])
 
 
+def appoint(text: str, old: Secret, new: Secret) -> str:
+    """A register in which the administrator hands over to another key; it must then be signed with that one.
+
+    Raises:
+        Malformed: it is no register of a federation.
+    """
+    found = _HEAD.match(text)
+    if found is None:
+        raise Malformed("its first line names no federation; take the coordinator's own")
+    key = identity_key(new)
+    said = Ed25519PrivateKey.from_private_bytes(old).sign(_appointing(found[2], key))
+    line = f"# administrator {key.hex()}, appointed by {identity_key(old).hex()}: {said.hex()}\n"
+    return text[: found.end()] + line + text[found.end() :]
+
+
+def _appointing(federation: str, key: bytes) -> bytes:
+    return _APPOINTS + bytes.fromhex(federation) + key
+
+
+def _follows(text: str, federation: str, known: str, signer: str) -> bool:
+    """Whether the signer is the administrator that is known, or was appointed by it, also over several."""
+    trusted = {known}
+    for new, old, said in reversed(_APPOINTED.findall(text)):  # the latest stands first
+        try:
+            message = _appointing(federation, bytes.fromhex(new))
+            if old in trusted and not weak_identity(bytes.fromhex(old)):
+                Ed25519PublicKey.from_public_bytes(bytes.fromhex(old)).verify(bytes.fromhex(said), message)
+                trusted.add(new)
+        except (InvalidSignature, ValueError):
+            continue
+    return signer in trusted
+
+
 def read_signature(text: str) -> Signature:
     """What it says of itself, not verified; raises `Malformed` where nobody has signed it."""
     first, last = _HEAD.match(text), _LAST.search(text)
@@ -87,12 +128,14 @@ def read_signature(text: str) -> Signature:
 def verify(text: str, administrator: str | None) -> Signature:
     """Check a signed register, by the key that is known, or by the one that it names where none is known yet.
 
+    Whoever the known administrator has appointed counts too, and is named in what is returned.
+
     Raises:
         Malformed: it is not signed, or by another key, or was changed since, or is no register.
     """
     found, last = read_signature(text), _LAST.search(text)
     assert last is not None
-    if administrator is not None and found.administrator != administrator:
+    if administrator is not None and not _follows(text, found.federation, administrator, found.administrator):
         raise Malformed(
             f"it is signed by {found.administrator[:16]}..., and the administrator is {administrator[:16]}..."
         )

@@ -64,7 +64,7 @@ class LayerGradients:
                 rewind()
                 total += self._alone(x[k : k + 1], y[k : k + 1], largest, seed(k))
         rewind()
-        return layer_sums.on_grid(total)
+        return layer_sums.to_clip_units(total)
 
     def _whole_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor | None:
         try:
@@ -78,7 +78,7 @@ class LayerGradients:
         settings.seed(seed, x.device)
         found = self._whole_sum(x, y, largest)
         if found is None:
-            return layer_sums.from_grid(self._otherwise.fixed_sum(x, y, largest, lambda place: seed))
+            return layer_sums.from_clip_units(self._otherwise.fixed_sum(x, y, largest, lambda place: seed))
         return found
 
     @property

@@ -13,11 +13,11 @@ that its parts make in real numbers, and `d` the number of parameters.
    alone, at most `(1 - m) (1 + e) 2**42` long.
 3. None of them is above 2**42. So float64 adds those of 2**11 samples exactly, in
    any order and also inside a product of matrices, and int64 adds 2**21 samples.
-4. The sum is brought to `GRID` by a shift of 12 bits, which moves two sums apart by
+4. The sum is brought to `CLIP_UNITS` by a shift of 12 bits, which moves two sums apart by
    at most one unit a value, `sqrt(d)` in all.
 
-One sample more therefore moves the sum by at most `GRID` where
-`m >= e + sqrt(d) / GRID`; that is `margin(d)`, 1.2e-6 for 1.7 million parameters.
+One sample more therefore moves the sum by at most `CLIP_UNITS` where
+`m >= e + sqrt(d) / CLIP_UNITS`; that is `margin(d)`, 1.2e-6 for 1.7 million parameters.
 
 Opacus's ghost clipping has no such bound. Its norms are sums of products in
 float32, whose squares underflow; and its second backward pass rounds anew, which
@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from hedgerow.client.torch.layers import Part
-from hedgerow.client.torch.samples import GRID
+from hedgerow.client.torch.samples import CLIP_UNITS
 
 AT_ONCE = 2**11
 """Samples in one `whole_sum`, at most; and 2**10 such sums may be added."""
@@ -42,7 +42,7 @@ _BITS = 42
 _OUTER, _PLAIN = 21, 26
 """Bits of `right`, with a left and without; the others are those of what it is multiplied by."""
 
-_SHIFT = _BITS - int(math.log2(GRID))
+_SHIFT = _BITS - int(math.log2(CLIP_UNITS))
 
 
 def margin(dimension: int) -> float:
@@ -51,7 +51,7 @@ def margin(dimension: int) -> float:
     >>> margin(1_663_370) < 1.3e-6
     True
     """
-    return (dimension + 16) * 2.0**-52 + math.sqrt(dimension) / GRID
+    return (dimension + 16) * 2.0**-52 + math.sqrt(dimension) / CLIP_UNITS
 
 
 def add_to_mean(parts: Sequence[Part], largest: float, count: int, out: Tensor) -> None:
@@ -106,13 +106,13 @@ def whole_sum(parts: Sequence[Part], largest: float, dimension: int) -> Tensor:
     return total.long()
 
 
-def on_grid(total: Tensor) -> Tensor:
-    """A sum of `whole_sum`s, in units of `largest / GRID`."""
+def to_clip_units(total: Tensor) -> Tensor:
+    """A sum of `whole_sum`s, in units of `largest / CLIP_UNITS`."""
     return total >> _SHIFT
 
 
-def from_grid(total: Tensor) -> Tensor:
-    """A sum in units of `largest / GRID`, to be added to `whole_sum`s: `on_grid` moves it by nothing."""
+def from_clip_units(total: Tensor) -> Tensor:
+    """The other way, to be added to `whole_sum`s: `to_clip_units` gives it back as it was."""
     return total << _SHIFT
 
 

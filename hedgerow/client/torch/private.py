@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hedgerow.client.torch.explained import explained
-from hedgerow.client.torch.samples import GRID
+from hedgerow.client.torch.samples import CLIP_UNITS
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
-from hedgerow.rng import Words, integer_seed, secret_seed, seeded_words, system_words
+from hedgerow.rng import RandomSource, integer_seed, secret_seed, seeded_source, system_source
 from hedgerow.types import LocalTraining, Samples
 
 log = logging.getLogger("hedgerow")
 
 
 class ExactSums(Protocol):
-    """What adds clipped gradients of samples so that one more moves the sum by at most `GRID` units."""
+    """What adds clipped gradients of samples so that one more moves the sum by at most `CLIP_UNITS` units."""
 
     def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
         """See `hedgerow.client.torch.samples`."""
@@ -41,15 +41,15 @@ class Chance:
             so that one sample more shifts nothing.
     """
 
-    batch: Words
-    noise: Words
+    batch: RandomSource
+    noise: RandomSource
     model: Callable[[int, bytes], int]
 
 
 def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
     """The operating system's generator, or for a simulation what follows from the run's seed."""
     if not seeded:
-        return Chance(system_words, system_words, lambda step, sample: secret_seed())
+        return Chance(system_source, system_source, lambda step, sample: secret_seed())
     where: Any = {"round": round, "client": client}
 
     def of_sample(step: int, sample: bytes) -> int:
@@ -57,19 +57,19 @@ def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
         return integer_seed(seed, f"step {step} of sample {name}", **where)
 
     return Chance(
-        seeded_words(seed, "batches of samples", **where),
-        seeded_words(seed, "noise of samples", **where),
+        seeded_source(seed, "batches of samples", **where),
+        seeded_source(seed, "noise of samples", **where),
         of_sample,
     )
 
 
-def poisson_batch(n: int, rate: float, words: Words) -> NDArray[np.int64]:
+def poisson_batch(n: int, rate: float, source: RandomSource) -> NDArray[np.int64]:
     """The samples of a step: each of `n` with probability `rate`, independently; perhaps none.
 
-    >>> poisson_batch(10, 0.3, seeded_words(0, "example")).tolist()
+    >>> poisson_batch(10, 0.3, seeded_source(0, "example")).tolist()
     [1, 2]
     """
-    drawn = words(n)
+    drawn = source(n)
     if rate == 1:
         return np.arange(n)
     return np.flatnonzero(drawn < np.uint64(math.floor(rate * 2**64)))
@@ -84,12 +84,12 @@ def private_gradients(
 ) -> list[Tensor]:
     """The gradient of one step: the drawn samples' sum with noise, divided by the batch size expected.
 
-    Sum and noise are whole numbers of one grid. So there are no holes between
+    Sum and noise are multiples of one unit. So there are no holes between
     floating-point numbers that would give the sum away (Mironov 2012), and the
     noise is exactly the discrete Gaussian (arXiv:2004.00010).
 
     Args:
-        fixed_sum: of the samples at these places, `(d,)` in units of `clip_samples / GRID`.
+        fixed_sum: of the samples at these places, `(d,)` in units of `clip_samples / CLIP_UNITS`.
         samples: how many there are.
         parameters: give the gradients' shapes.
         local: how to train.
@@ -98,8 +98,8 @@ def private_gradients(
     index = poisson_batch(samples, local.sample_rate, chance.batch)
     dimension = sum(p.numel() for p in parameters)
     total = fixed_sum(index) if len(index) else np.zeros(dimension, np.int64)
-    total = total + discrete_gaussian(math.ceil(local.sample_noise * GRID), dimension, chance.noise)
-    vector = (total * (local.clip_samples / GRID / local.batch_size)).astype(np.float32)
+    total = total + discrete_gaussian(math.ceil(local.sample_noise * CLIP_UNITS), dimension, chance.noise)
+    vector = (total * (local.clip_samples / CLIP_UNITS / local.batch_size)).astype(np.float32)
     placed = torch.from_numpy(vector).to(parameters[0].device)
     parts = torch.split(placed, [p.numel() for p in parameters])
     return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]

@@ -18,7 +18,7 @@ Loss = Callable[[Any, Tensor], Tensor]
 SIDE_BY_SIDE = 2**27
 """Floats that the gradients of a batch's samples may take at once: half a GiB."""
 
-GRID = 2**30
+CLIP_UNITS = 2**30
 """Units that a clipped gradient is long, where noise is added to it."""
 
 
@@ -59,10 +59,10 @@ class SampleGradients:
         return found
 
     def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
-        """The sum of the samples' clipped gradients, exactly, in units of `largest / GRID`: `(d,) int64`.
+        """The exact sum of the samples' clipped gradients, in units of `largest / CLIP_UNITS`: `(d,) int64`.
 
         Each is cut towards zero to whole units after clipping, so that it is at
-        most `GRID` units long. It follows from the sample, its seed and the net
+        most `CLIP_UNITS` units long. It follows from the sample, its seed and the net
         as it is now: what a pass draws, changes or keeps does not reach the next
         one. So one sample more changes the sum by one clipped gradient. A model
         that draws has its samples one after another.
@@ -177,7 +177,7 @@ def _fixed_sum(gradients: list[Tensor], largest: float) -> list[Tensor]:
     # What is not finite counts for nothing: it must not spoil the sum, nor tell that it was there.
     finite = norms.isfinite()
     # A little less than the bound, for the norm's own rounding.
-    scale = _scale(norms, largest) * ((1 - 1e-9) * GRID / largest)
+    scale = _scale(norms, largest) * ((1 - 1e-9) * CLIP_UNITS / largest)
     flat.mul_(scale.where(finite, 0.0).unsqueeze(1)).trunc_()
     return [flat.where(finite.unsqueeze(1), 0.0).sum(0)]
 

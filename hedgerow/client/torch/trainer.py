@@ -1,14 +1,13 @@
-"""Local training with torch.
+"""Local training with torch; `torch_module` says which tensors of a module are sent and which are not."""
 
-`torch_module` says which tensors of a module are sent and which are not.
-"""
-
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hedgerow import checks
@@ -32,8 +31,8 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 from hedgerow.types.training import Diverged
 
 _MOST_THREADS = 1024
-_IN_FLOAT32 = frozenset({"clip_samples", "sample_noise"})
-_SUPPORTS = frozenset({"adam", "clip_gradient", "correction", "momentum", "proximal", "weight_decay"})
+_IN_FLOAT32 = {"clip_samples", "sample_noise"}
+_SUPPORTS = {"adam", "clip_gradient", "correction", "momentum", "outputs", "proximal", "weight_decay"}
 
 
 @checks.arguments
@@ -99,13 +98,9 @@ class TorchTrainer:
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
         make = partial(
-            TorchTrainer,
-            self._task,
-            threads=self._threads,
-            device=str(self._device),
-            precision=self.precision,
-            evaluation_batch=self._evaluation_batch,
-        )
+            TorchTrainer, self._task, threads=self._threads, device=str(self._device),
+            precision=self.precision, evaluation_batch=self._evaluation_batch,
+        )  # fmt: skip
         return make, ()
 
     @property
@@ -115,8 +110,8 @@ class TorchTrainer:
         In less than float32, no clipped samples.
         """
         if not self._precision.full:
-            return _SUPPORTS
-        return _SUPPORTS | _IN_FLOAT32 | ({"opacus"} if installed() else set())
+            return frozenset(_SUPPORTS)
+        return frozenset(_SUPPORTS | _IN_FLOAT32 | ({"opacus"} if installed() else set()))
 
     @property
     def device(self) -> str:
@@ -239,18 +234,28 @@ class TorchTrainer:
         """
         self.check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
+        for x, y in self._evaluated(model, data):
+            with explained("evaluation", x, y):
+                outputs = self._net.module(x)
+                totals["loss"] += self._scalar_loss(outputs, y).item() * len(x)
+                for name, metric in self._task.measures.items():
+                    totals[name] += total_of(name, metric(outputs, y), len(x))
+        return {name: total / len(data) for name, total in totals.items()}
+
+    def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
+        """What a model gives for samples; raises `ValueError` where there are none."""
+        data = Samples(x, np.zeros(len(x), np.int64))
+        check(data, "prediction")
+        return np.concatenate([self._net.module(x).cpu().numpy() for x, _ in self._evaluated(model, data)])
+
+    def _evaluated(self, model: Model, data: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches, while the module has a model's values and is in evaluation mode."""
         with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
             for first in range(0, len(data), self._evaluation_batch):
                 index = np.arange(first, min(first + self._evaluation_batch, len(data)))
-                x, y = self._batches.take(data, index)
-                with explained("evaluation", x, y):
-                    outputs = self._net.module(x)
-                    totals["loss"] += self._scalar_loss(outputs, y).item() * len(index)
-                    for name, metric in self._task.measures.items():
-                        totals[name] += total_of(name, metric(outputs, y), len(index))
-        return {name: total / len(data) for name, total in totals.items()}
+                yield self._batches.take(data, index)
 
     def _way(self, data: Samples, local: LocalTraining, who: str) -> Way:
         """How the samples' gradients are computed, of a model that is tried to be one for them."""

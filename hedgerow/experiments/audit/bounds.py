@@ -104,7 +104,7 @@ def _beyond(p: tuple[float, float], q: tuple[float, float], epsilon: float) -> f
 def composed_epsilon(multiplier: float, rate: float, releases: int, delta: float, about: float) -> float:
     """The epsilon of `releases` releases with Gaussian noise, for leaving out one of those that are sampled.
 
-    The distribution of the privacy loss on a grid, convolved with itself by
+    The distribution of the privacy loss, discretised and convolved with itself by
     FFT (Koskela et al. 2020, arXiv:1906.03049); other code than the ledger's.
 
     Args:
@@ -112,7 +112,7 @@ def composed_epsilon(multiplier: float, rate: float, releases: int, delta: float
         rate: of Poisson sampling; 1 for everybody.
         releases: how many there are.
         delta: of the epsilon.
-        about: an epsilon near it: how wide the grid must be.
+        about: an epsilon near it: how wide a range of losses must be.
 
     >>> round(composed_epsilon(1.1, 0.02, 100, 1e-4, about=1.0), 3)
     0.882

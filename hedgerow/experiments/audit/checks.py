@@ -179,14 +179,14 @@ def _noise(deployed: Deployed) -> Finding:
     allowed, allowed_mean = 1 - error, 1 - ERRORS / math.sqrt(2 * deployed.drawn.size)
     min_honest = deployed.strategy.release.noise.min_honest
     most = 1.0
-    if min_honest:  # each adds its own share; shared ones would add up to more
+    if min_honest:  # each adds its own part; shared ones would add up to more
         most = float((ratios / np.sqrt([len(c) / min_honest for c in deployed.cohorts])).max())
     return Finding(
         "noise",
         least >= allowed and mean >= allowed_mean and most <= 1.05 + error,
         f"a round has {least:.2f} of the noise that is counted, or more; at least {allowed:.2f}; all together"
         f" have {mean:.3f}; at least {allowed_mean:.3f}"
-        + f"; of independent shares {most:.2f}"
+        + f"; of independent parts {most:.2f}"
         * bool(min_honest),
     )
 

@@ -117,12 +117,14 @@ def _registry(kind: str) -> Registry:
     from hedgerow.models import MODELS
     from hedgerow.simulation.attacks.registry import ATTACKS
     from hedgerow.strategies.aggregates.registry import AGGREGATES
+    from hedgerow.strategies.personal import PERSONAL
     from hedgerow.strategies.pipeline.parse import TRANSFORMS
     from hedgerow.strategies.presets import PRESETS
 
     return {
         "datasets": DATASETS, "partitions": PARTITIONS, "models": MODELS, "strategies": PRESETS,
-        "trainers": TRAINERS, "transforms": TRANSFORMS, "aggregates": AGGREGATES, "attacks": ATTACKS,
+        "trainers": TRAINERS, "transforms": TRANSFORMS, "aggregates": AGGREGATES, "personal": PERSONAL,
+        "attacks": ATTACKS,
     }[kind]  # fmt: skip
 
 

@@ -1,7 +1,5 @@
 """The commands of a federation's coordinator."""
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +13,6 @@ from hedgerow.experiments.config.errors import CommandError
 
 if TYPE_CHECKING:
     from hedgerow.coordinator.folder import FederationFolder
-    from hedgerow.coordinator.supervisor import Job
-    from hedgerow.experiments.config.schema import Experiment
 
 FederationOption = Annotated[
     Path, typer.Option("--federation", metavar="FOLDER", help="Of the federation; its keys lie there.")
@@ -45,6 +41,23 @@ def up(
     status_host: Annotated[
         str, typer.Option(metavar="IP", help="That the status page is served on.")
     ] = "127.0.0.1",
+    status_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the status page.", show_default="as before, or a free one"),
+    ] = None,
+    lost_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1.0,
+            show_default="as before, or 20",
+            help="That a device may be silent before it counts as gone; in training it is heard of every 10.",
+        ),
+    ] = None,
+    stay: Annotated[
+        bool,
+        typer.Option("--stay", help="Serve devices and page on after the run, until stopped."),
+    ] = False,
     federation: FederationOption = FEDERATION,
     certificate: Annotated[
         Path | None,
@@ -59,33 +72,25 @@ def up(
     Makes certificates at first use. Whatever dies is started again, and the run goes on; so does the same
     command, after Ctrl-C or a reboot. Only the gateway's port need be reachable.
     """
-    from hedgerow.coordinator.supervisor import RunFailed, Supervisor
+    from hedgerow.experiments.cli.coordinate import coordinate
     from hedgerow.experiments.config.device_recipe import one_experiment
     from hedgerow.experiments.config.expand import slug
     from hedgerow.experiments.config.recipe import load
-    from hedgerow.locks import hold
 
     experiment = one_experiment(source, load(source, overrides or ()))
     run = (out or Path("runs") / slug(experiment.name)).absolute()
-    with _mistakes():
-        folder = _prepared(federation, host, port, certificate, key)
-        with hold(folder.path, keep=True), _stopped() as stop:
-            supervisor = Supervisor(folder, terminal.tell, stop)
-            supervisor.clear()
-            job = _job(experiment, run, folder)
-            try:
-                page = supervisor.start(status_host)
-                settings = folder.settings
-                terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
-                if settings.host == "127.0.0.1":
-                    terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
-                terminal.tell(f"status page: {page}")
-                done = supervisor.carry_out(job)
-            except RunFailed as error:
-                terminal.complain(f"the run failed: {error}")
-                raise typer.Exit(1) from None
-            finally:
-                supervisor.end()
+
+    def begun(page: str) -> None:
+        settings = folder.settings
+        terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
+        if settings.host == "127.0.0.1":
+            terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
+        terminal.tell(f"status page: {page}")
+
+    with mistakes():
+        folder = _prepared(federation, certificate, key)
+        folder.at(host, port=port, status_port=status_port, lost_after=lost_after)
+        done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay)
     if not done:
         terminal.complain("stopped; nothing saved is lost, and the same command goes on")
         raise typer.Exit(130)
@@ -94,62 +99,89 @@ def up(
 
 
 def invite(
-    name: NameArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kit.")] = Path(),
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Of devices, such as kitchen.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kits.")] = Path(),
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Write NAME.kit, with which one device can join, once: hedgerow join NAME.kit."""
-    from hedgerow.coordinator.members import invite as invited
+    """Write NAME.kit for each device, with which that one can join, once: hedgerow join NAME.kit."""
+    from hedgerow.coordinator.members import invite_all
 
-    with _mistakes():
-        folder = _opened(federation)
-        terminal.say(str(invited(folder, name, out)))
+    with mistakes():
+        kits = invite_all(opened(federation), names, out)
+    for kit in kits:
+        terminal.say(str(kit))
     terminal.tell(
-        "take it to the device, by a way that nobody else reads, and run there:"
-        f" hedgerow join {name}.kit --data FILE"
+        f"take {'it to the device' if len(kits) == 1 else 'each to its device'}, by a way that nobody else"
+        f" reads, and run there: hedgerow join {kits[0].name if len(kits) == 1 else 'NAME.kit'} --data FILE"
     )
 
 
-def devices(federation: FederationOption = FEDERATION, json: JsonOption = False) -> None:
-    """List the devices: who has joined, who is there, who is invited."""
+def devices(
+    readmit: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Ask a device again that was set aside.", show_default=False),
+    ] = None,
+    federation: FederationOption = FEDERATION,
+    json: JsonOption = False,
+) -> None:
+    """List the devices: who has joined, who is there, who is invited, who is set aside."""
+    from hedgerow.coordinator.readmission import readmit as readmitted
     from hedgerow.coordinator.status import device_rows
 
-    with _mistakes():
-        rows = device_rows(_opened(federation))
+    with mistakes():
+        folder = opened(federation)
+        if readmit is not None:
+            readmitted(folder, readmit)
+            terminal.tell(f"{readmit!r} is asked again from the next round on")
+        rows = device_rows(folder)
     if json:
         from json import dumps
 
         terminal.say(dumps(rows, indent=1, ensure_ascii=False))
         return
     for row in rows:
-        terminal.say(f"{row['name']:<24} {row['state']:<10} {row['identity'][:16]}")
+        aside = "  set aside" if row["set_aside"] else ""
+        terminal.say(f"{row['name']:<24} {row['state']:<10} {row['identity'][:16]}{aside}")
 
 
-def status(federation: FederationOption = FEDERATION, json: JsonOption = False) -> None:
+def status(
+    federation: FederationOption = FEDERATION,
+    json: JsonOption = False,
+    healthy: Annotated[
+        bool, typer.Option("--healthy", help="Exit with 1 unless all processes run: for a health check.")
+    ] = False,
+) -> None:
     """Say what runs, who is there, how far the run is, and who is trusted with what."""
     from hedgerow.coordinator.status import status_of, told
+    from hedgerow.coordinator.watch import KEPT
 
-    with _mistakes():
-        found = status_of(_opened(federation))
+    with mistakes():
+        found = status_of(opened(federation))
     if json:
         from json import dumps
 
         terminal.say(dumps(found, indent=1, ensure_ascii=False))
-        return
-    for line in told(found):
+    for line in [] if json else told(found):
         terminal.say(line)
+    if healthy and not set(KEPT) <= set(found["processes"]):
+        raise typer.Exit(1)
 
 
 def logs(
-    process: Annotated[str, typer.Argument(metavar="[superlink|gateway|page]", help="Whose.")] = "superlink",
+    process: Annotated[
+        str, typer.Argument(metavar="[superlink|gateway|page|up]", help="Whose; up has what happened.")
+    ] = "superlink",
     lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
     """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""
-    with _mistakes():
-        folder = _opened(federation)
+    with mistakes():
+        folder = opened(federation)
     file = folder.logs / f"{process}.log"
-    if process not in ("superlink", "gateway", "page") or not file.is_file():
+    if process not in ("superlink", "gateway", "page", "up") or not file.is_file():
         there = ", ".join(sorted(each.stem for each in folder.logs.glob("*.log"))) or "none yet"
         raise CommandError(f"there is no log of {process!r} in {folder.logs}; there are: {there}")
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
@@ -158,29 +190,29 @@ def logs(
 
 def stop(federation: FederationOption = FEDERATION) -> None:
     """End a federation that runs; the same 'hedgerow up' goes on with it."""
-    from hedgerow.coordinator.supervisor import stop as stopped
+    from hedgerow.coordinator.processes import stop as stopped
 
-    with _mistakes():
-        terminal.say(f"ended: {', '.join(stopped(_opened(federation)))}")
+    with mistakes():
+        terminal.say(f"ended: {', '.join(stopped(opened(federation)))}")
 
 
 def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> None:
     """Take a device out, at once, or an invitation that was not used."""
+    from hedgerow.coordinator.events import note
     from hedgerow.coordinator.members import leave
 
-    with _mistakes():
-        folder = _opened(federation)
+    with mistakes():
+        folder = opened(federation)
         leave(folder, name)
+        note(folder, f"{name!r} was revoked")
         signed = bool(folder.settings.administrator)
     terminal.say(f"{name!r} can take no further part")
     if signed:
         terminal.tell("the register still names it: sign a later version without it, and publish that")
 
 
-def _prepared(
-    federation: Path, host: str | None, port: int | None, certificate: Path | None, key: Path | None
-) -> "FederationFolder":
-    """The federation's folder, with address and certificate as they were given."""
+def _prepared(federation: Path, certificate: Path | None, key: Path | None) -> "FederationFolder":
+    """The federation's folder, with the certificate that was given."""
     from dataclasses import replace
 
     from hedgerow.coordinator.certificates import Certificate
@@ -189,57 +221,23 @@ def _prepared(
     if (certificate is None) != (key is None):
         raise CommandError("--certificate and --key belong together; give both, or neither")
     folder = FederationFolder.make(federation)
-    settings = folder.at(host, port)
     if certificate is not None and key is not None:
         given = Certificate(certificate.absolute(), key.absolute())
         given.context()
         folder.write("certificate.json", {"certificate": str(given.certificate), "key": str(given.key)})
-        folder.save(replace(settings, own_ca=False))
+        folder.save(replace(folder.settings, own_ca=False))
     return folder
 
 
-def _job(experiment: "Experiment", run: Path, folder: "FederationFolder") -> "Job":
-    from hedgerow.coordinator.supervisor import Job
-    from hedgerow.experiments.cli.round_lines import RoundLines
-    from hedgerow.experiments.config.schema import to_toml
-    from hedgerow.experiments.runs import coordinated
-    from hedgerow.experiments.runs.run import clients_meant
-    from hedgerow.experiments.runs.store import RunFolder
-    from hedgerow.locks import hold
-
-    coordinated.check_describable(experiment)
-    with hold(run, keep=True):
-        there = RunFolder.create(run, to_toml(experiment), extend=True)
-    wanted = clients_meant(experiment)
-    config = {"run": str(run), "federation": str(folder.path)}
-    folder.write("job.json", {**config, "wanted": wanted, "rounds": experiment.rounds})
-    return Job(
-        run, coordinated.SERVER_APP, coordinated.CLIENT_APP, config, wanted,
-        done=lambda: len(there.rounds()), finished=lambda: there.finished, report=RoundLines(there),
-    )  # fmt: skip
-
-
-def _opened(federation: Path) -> "FederationFolder":
+def opened(federation: Path) -> "FederationFolder":
+    """The folder of a federation that is there."""
     from hedgerow.coordinator.folder import FederationFolder
 
     return FederationFolder.open(federation)
 
 
 @contextmanager
-def _stopped() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
-    stop, before = threading.Event(), {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
+def mistakes() -> Iterator[None]:
     """What is wrong with a federation, as the command's error."""
     from hedgerow.coordinator.folder import FederationError
 

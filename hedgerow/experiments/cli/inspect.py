@@ -27,6 +27,7 @@ class Kind(StrEnum):
     trainers = "trainers"
     transforms = "transforms"
     aggregates = "aggregates"
+    personal = "personal"
     attacks = "attacks"
 
 

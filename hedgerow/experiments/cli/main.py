@@ -10,9 +10,13 @@ from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
 from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
+from hedgerow.experiments.cli import models as model_commands
 from hedgerow.experiments.cli import node as node_commands
+from hedgerow.experiments.cli import operate as operate_commands
 from hedgerow.experiments.cli import policy as policy_commands
+from hedgerow.experiments.cli import predict as predict_command
 from hedgerow.experiments.cli import register as register_commands
+from hedgerow.experiments.cli import rehearse as rehearse_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import simulate, terminal
 
@@ -71,7 +75,14 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "data": look_commands.data,
         "privacy": look_commands.privacy,
     },
+    "Models": {
+        "promote": model_commands.promote,
+        "rollback": model_commands.rollback,
+        "promoted": model_commands.promoted,
+        "model": model_commands.model,
+    },
     "Federation": {
+        "rehearse": rehearse_commands.rehearse,
         "up": federation_commands.up,
         "invite": federation_commands.invite,
         "status": federation_commands.status,
@@ -79,10 +90,14 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "logs": federation_commands.logs,
         "revoke": federation_commands.revoke,
         "stop": federation_commands.stop,
+        "certificates": operate_commands.certificates,
+        "backup": operate_commands.backup,
+        "restore": operate_commands.restore,
     },
     "Devices": {
         "join": node_commands.join,
         "leave": node_commands.leave,
+        "predict": predict_command.predict,
         "enrol": device_commands.enrol,
     },
 }

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,15 @@ def join(
     selftest: Annotated[
         bool, typer.Option("--selftest", help="Check what the device needs, and end: it does not join.")
     ] = False,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Change the device's key as a node first; it must have joined.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="https://HOST:PORT", help="Where the coordinator is now.", show_default="as before"
+        ),
+    ] = None,
 ) -> None:
     """Take part in a federation with this device's own data, until SIGTERM or Ctrl-C.
 
@@ -55,7 +65,8 @@ def join(
     place = (folder or default_folder(invitation)).expanduser().absolute()
     if selftest:
         _selftest(invitation, place, data)
-    _joined(invitation, place, data, policy)
+    _joined(invitation if address is None else replace(invitation, address=address), place, data, policy)
+    _changed(place, rotate, address)
     # The node is a process of its own, without what the command line has loaded.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "hedgerow.node", str(place)])
@@ -117,6 +128,22 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
     except NotJoined as error:
         raise CommandError(str(error)) from error
     terminal.tell(f"{kit.name!r} has joined; its keys and its policy are in {place}")
+
+
+def _changed(place: Path, new_key: bool, address: str | None) -> None:
+    """Change a device's key, or where its coordinator is, as asked."""
+    from hedgerow.node.device import Device
+    from hedgerow.node.join import NotJoined
+    from hedgerow.node.rotate import move, rotate
+
+    if address is not None:
+        move(Device(place), address)
+    if new_key:
+        try:
+            rotate(Device(place))
+        except NotJoined as error:
+            raise CommandError(str(error)) from error
+        terminal.tell("the device has a new key")
 
 
 def _policy(file: Path | None) -> "Policy":

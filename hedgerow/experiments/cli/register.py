@@ -21,19 +21,32 @@ KeyOption = Annotated[
 def sign(
     file: RegisterArgument,
     key: KeyOption = Path("administrator.key"),
+    appointed_by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="The key that has signed so far: it hands over to --key, once and for all.",
+        ),
+    ] = None,
 ) -> None:
     """Sign a register, as a later version than the one that it is: on a machine that is not the coordinator.
 
     Before that, compare each line with what the device itself shows (hedgerow enrol).
     """
     from hedgerow.client.secure import enrolment
-    from hedgerow.client.secure.signed_register import read_signature, sign_next
+    from hedgerow.client.secure.signed_register import appoint, read_signature, sign_next
     from hedgerow.files import write_whole
     from hedgerow.secure.errors import Malformed
 
     try:
         made = not key.exists()
-        whole = sign_next(file.read_text(encoding="utf-8"), enrolment.secret_key(key))
+        text, secret = file.read_text(encoding="utf-8"), enrolment.secret_key(key)
+        if appointed_by is not None:
+            if not appointed_by.exists():
+                raise CommandError(f"{appointed_by} is not there; it must be the key that has signed so far")
+            text = appoint(text, enrolment.secret_key(appointed_by), secret)
+        whole = sign_next(text, secret)
         write_whole(file, whole.encode())
     except (Malformed, OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} is not signed: {error}") from error

@@ -61,6 +61,8 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
     if dropped:
         reasons = (f"{name} ({why[:_LONGEST_REASON]})" for name, why in sorted(dropped.items()))
         parts.append(f"dropped: {', '.join(reasons)}")
+    if new := sorted({*line.get("set_aside", ())} & {*dropped}):
+        parts.append(f"set aside: {', '.join(new)} (back with: hedgerow devices --readmit NAME)")
     if line["failed"]:
         parts.append(f"it changed nothing: {line['failed']}")
     return f"round {line['round']} of {rounds}: {'; '.join(parts)}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hedgerow.experiments.runs.profile import Profile, Times
 
-_DEVICE = ("join", "leave", "enrol", "register", "policy")
+_DEVICE = ("join", "leave", "predict", "enrol", "register", "policy")
 """Commands that a device's install has; the others need the server's."""
 
 
@@ -171,7 +171,7 @@ def print_profile(profile: "Profile", file: Path, *, on_stderr: bool = False) ->
 
 
 def profile_table(times: "Times") -> "Table":
-    """Seconds and shares by stage, of all processes together and of each kind."""
+    """Seconds and fractions by stage, of all processes together and of each kind."""
     from rich import box
     from rich.table import Table
 
@@ -179,13 +179,13 @@ def profile_table(times: "Times") -> "Table":
     whole = {stage: times.server.get(stage, 0.0) + times.clients.get(stage, 0.0) for stage in times.stages}
     columns = [whole, *([times.server, times.clients] if both else [])]
     table = Table("stage", box=box.SIMPLE_HEAD, pad_edge=False)
-    headings = ["ms a round" if times.rounds else "ms", "share", *(["server", "workers"] if both else [])]
+    headings = ["ms a round" if times.rounds else "ms", "of all", *(["server", "workers"] if both else [])]
     for name in headings:
         table.add_column(name, justify="right")
     sums = [sum(column.values()) for column in columns]
     for stage in times.stages:
-        shares = [column.get(stage, 0.0) / total for column, total in zip(columns, sums, strict=True)]
-        table.add_row(stage, f"{whole[stage] * 1e3 / rounds:,.1f}", *(f"{share:.1%}" for share in shares))
+        fractions = [column.get(stage, 0.0) / total for column, total in zip(columns, sums, strict=True)]
+        table.add_row(stage, f"{whole[stage] * 1e3 / rounds:,.1f}", *(f"{part:.1%}" for part in fractions))
     table.add_section()
     table.add_row("all", f"{sums[0] * 1e3 / rounds:,.1f}", *(["100.0%"] * len(columns)))
     return table

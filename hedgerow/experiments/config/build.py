@@ -33,6 +33,7 @@ from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.measuring import refuse_client_evaluation
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS
+from hedgerow.strategies.quorum import refuse_quorum
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 from hedgerow.wording import did_you_mean
@@ -262,6 +263,12 @@ def _together(resolved: Table) -> list[Mistake]:
         return [Mistake("evaluation.clients", refused, evaluation.clients)]
     if evaluation.per_client and evaluation.clients is None:
         return [Mistake("evaluation.per_client", "it needs evaluation.clients", True)]
+    if refused := refuse_quorum(strategy, experiment.server.quorum):
+        return [Mistake("server.quorum", refused, experiment.server.quorum)]
+    cohort = experiment.strategy_config.clients_per_round
+    if cohort is not None and experiment.server.quorum > cohort:
+        most = f"of a cohort of {cohort} no more than {cohort} can count"
+        return [Mistake("server.quorum", most, experiment.server.quorum)]
     default = LocalTraining()
     return [
         Mistake(f"local.{f.name}", f"{strategy.name} sets it; leave it out, or use fedavg", given)

@@ -55,13 +55,13 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
         ValueError: it describes several experiments, or the device has no name.
     """
     guard.policy.check_recipe(recipe, recipes())
-    table, grid, source = load_unchecked(recipe, overrides)
+    table, axes, source = load_unchecked(recipe, overrides)
     own = table if recipe in recipes() else load_unchecked(recipe)[0]
     _check_model(table, own, recipe)
-    if any(key in grid for key in _CHOSEN):
+    if any(key in axes for key in _CHOSEN):
         raise AgainstPolicy("rule data: a run on devices has one model, and data that each device chooses")
     replaced = _choose_data(table, own, recipe, guard)
-    experiment = one_experiment(recipe, expand(table, grid, source) if grid else parse(table, source))
+    experiment = one_experiment(recipe, expand(table, axes, source) if axes else parse(table, source))
     if not replaced:
         return DeviceRun(experiment, experiment.federation)
     if not client:

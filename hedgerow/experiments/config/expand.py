@@ -52,12 +52,12 @@ class Sweep:
     toml: str
 
 
-def expand(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], source: str = "") -> Sweep:
+def expand(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], source: str = "") -> Sweep:
     """Make the experiments of a sweep.
 
     Args:
         table: the configuration without `[sweep]`.
-        grid: dotted key to the values it takes.
+        axes: dotted key to the values it takes.
         source: for the error.
 
     `label` in a table of values is what rows, folders and curves call it. A
@@ -67,18 +67,18 @@ def expand(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], source: 
     Raises:
         ConfigError: with the mistakes of all experiments, each told once.
     """
-    mistakes = [m for key, values in grid.items() for m in _check_values(key, values)]
+    mistakes = [m for key, values in axes.items() for m in _check_values(key, values)]
     if mistakes:
         raise ConfigError(mistakes, source)
     cells = []
-    for chosen in _combinations(table, grid):
+    for chosen in _combinations(table, axes):
         try:
             cells.append((_cell(table, chosen), chosen))
         except ConfigError as error:
-            mistakes += [_in_sweep(m, grid) for m in error.mistakes]
+            mistakes += [_in_sweep(m, axes) for m in error.mistakes]
     if mistakes:
         raise ConfigError(mistakes, source)
-    lists = (f"{json.dumps(key)} = {_inline(values)}\n" for key, values in grid.items())
+    lists = (f"{json.dumps(key)} = {_inline(values)}\n" for key, values in axes.items())
     toml = f"{tomli_w.dumps(table)}\n[sweep]\n{''.join(lists)}"
     return Sweep(cells[0][0].experiment.name, tuple(_unique(cells)), toml)
 
@@ -143,11 +143,11 @@ def _merged(table: Mapping[str, Any], chosen: Mapping[str, Any]) -> Table:
     return merged
 
 
-def _combinations(table: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def _combinations(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """What is chosen for each experiment: every combination, once."""
     found: list[dict[str, Any]] = []
-    for values in product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
+    for values in product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
         if _EPSILON in chosen:
             others = {key: value for key, value in chosen.items() if key != _EPSILON}
             strategy = _merged(table, others).get("strategy", {})
@@ -195,8 +195,8 @@ def _check_values(key: str, values: Any) -> list[Mistake]:
     return [Mistake(path, f"{show(twice[0])} stands there twice; take one out", values)] if twice else []
 
 
-def _in_sweep(mistake: Mistake, grid: Mapping[str, Sequence[Any]]) -> Mistake:
-    for key in grid:
+def _in_sweep(mistake: Mistake, axes: Mapping[str, Sequence[Any]]) -> Mistake:
+    for key in axes:
         if mistake.path == key or mistake.path.startswith(f"{key}."):
             path = f'sweep."{key}"{mistake.path[len(key) :]}'
             if mistake.problem.startswith(UNKNOWN):  # told once, whatever the values

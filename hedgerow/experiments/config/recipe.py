@@ -35,8 +35,8 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
     Raises:
         ConfigError: with every mistake there is.
     """
-    table, grid, name = load_unchecked(source, overrides)
-    return expand(table, grid, name) if grid else parse(table, name)
+    table, axes, name = load_unchecked(source, overrides)
+    return expand(table, axes, name) if axes else parse(table, name)
 
 
 def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Table, Table, str]:
@@ -54,10 +54,10 @@ def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[T
     sweep = table.pop("sweep", {})
     if not isinstance(sweep, dict):
         raise ConfigError([Mistake("sweep", "it must be a table of lists", sweep)], name)
-    grid = {key: _absolute(key, values, base) for key, values in _flat(sweep)}
+    axes = {key: _absolute(key, values, base) for key, values in _flat(sweep)}
     table = _absolute("", table, base)
-    _apply(overrides, table, grid, name)
-    return table, grid, name
+    _apply(overrides, table, axes, name)
+    return table, axes, name
 
 
 def load_table(table: Table, overrides: Sequence[str] = (), source: str = "") -> Experiment:
@@ -143,7 +143,7 @@ def _flat(table: Table, path: str = "") -> Iterable[tuple[str, Any]]:
             yield f"{path}{key}", value
 
 
-def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: str) -> None:
+def _apply(overrides: Sequence[str], table: Table, axes: dict[str, Any], name: str) -> None:
     mistakes: list[Mistake] = []
     for override in overrides:
         if not _is_text(override):
@@ -158,11 +158,11 @@ def _apply(overrides: Sequence[str], table: Table, grid: dict[str, Any], name: s
         value = _absolute(swept or key, _value(text), Path.cwd())
         try:
             if swept:
-                grid.pop(swept, None)
-                grid.update({swept: value} if text else {})
+                axes.pop(swept, None)
+                axes.update({swept: value} if text else {})
                 continue
-            for other in [k for k in grid if k == key or k.startswith(f"{key}.")]:
-                grid.pop(other)
+            for other in [k for k in axes if k == key or k.startswith(f"{key}.")]:
+                axes.pop(other)
             put(table, key, value)
             if not text:
                 _take_out(table, key)

@@ -181,7 +181,7 @@ class Experiment(Section):
         return task_of(facts.task, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
-        """Who holds a share of the simulated clients; `None` where nobody does."""
+        """Who holds some of the simulated clients; `None` where nobody does."""
         from hedgerow.simulation.attacks.adversary import Adversary
         from hedgerow.simulation.attacks.registry import ATTACKS
 
@@ -210,7 +210,10 @@ class Experiment(Section):
                 raise ValueError(
                     f"{name} is {getattr(given, name)!r}; it must be that of [run], {value!r}, or left out"
                 )
-        return replace(given, **own, workers=given.workers or self.run.workers)
+        return replace(
+            given, **own, workers=given.workers or self.run.workers,
+            quorum=self.server.quorum, set_aside=self.server.set_aside,
+        )  # fmt: skip
 
     def strategy(self) -> Strategy:
         """The strategy, with its sampling, pipeline and local training."""

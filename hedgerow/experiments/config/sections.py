@@ -9,8 +9,9 @@ from hedgerow import checks
 from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table
+from hedgerow.promotion.candidates import KEPT
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, RunOptions
 from hedgerow.types.options import PRECISIONS
 
 
@@ -31,7 +32,7 @@ def one_line(text: str) -> str:
     return text
 
 
-def _share(value: float | None) -> None:
+def _inside(value: float | None) -> None:
     if value is not None:
         checks.inside(value=value)
 
@@ -53,7 +54,7 @@ Seed = Annotated[int, checked(checks.whole, 0, 2**63 - 1)]
 Count = Annotated[int, checked(checks.whole, 1)]
 Positive = Annotated[float, checked(checks.positive)]
 Fraction = Annotated[float, checked(checks.fraction)]
-Share = Annotated[float, checked(checks.probability)]
+Probability = Annotated[float, checked(checks.probability)]
 
 
 class Section(BaseModel):
@@ -88,13 +89,13 @@ class PartitionConfig(NamedPart):
 class DataConfig(NamedPart):
     """`[data]`: a data set by name or path, and how it is dealt.
 
-    `held_out` is the share of each client's samples that it does not train on,
+    `held_out` is the fraction of each client's samples that it does not train on,
     but measures models on; `held_out_by` is how they are chosen, `"random"`,
     `"time"` (the last ones) or `"row"` (by a hash of each).
     """
 
     partition: PartitionConfig
-    held_out: Annotated[float | None, checked(_share)] = None
+    held_out: Annotated[float | None, checked(_inside)] = None
     held_out_by: Annotated[str, checked(checks.one_of, ALL_WAYS)] = "random"
 
 
@@ -123,7 +124,7 @@ class PretrainingConfig(Section):
     """`[pretraining]`: the server trains the model before the first round, on samples that no client has.
 
     Attributes:
-        share: of the training samples of these classes, drawn with the run's seed.
+        share: fraction of the training samples of these classes, drawn with the run's seed.
         classes: that the server knows; all where it is left out.
         local: how it trains, with the keys of `[local]`; its epochs are one after another.
     """
@@ -149,13 +150,14 @@ class StrategyConfig(NamedPart):
     quorum: Fraction = Strategy.quorum
     max_weight: Positive | None = Strategy.max_weight
     max_norm: Positive | None = Strategy.max_norm
+    norm_bound: Annotated[float, checked(checks.not_negative)] = Strategy.norm_bound
     personal: str | tuple[str, ...] | None = None
 
 
 class AttackConfig(NamedPart):
-    """`[attack]`: what compromised clients do, and the share of the clients that are; simulated ones only."""
+    """`[attack]`: what compromised clients do, and which fraction of all they are; simulated ones only."""
 
-    clients: Share
+    clients: Probability
 
 
 class EvaluationConfig(Section):
@@ -188,11 +190,12 @@ class RunConfig(Section):
     """`[run]`: how a run is carried out, and how clients' work is executed; see `RunOptions`.
 
     `trainer`, `device` and `precision` may show in a run's last bits, and are
-    part of what a run is; `workers` shows in no result, and is not.
+    part of what a run is; `workers` and `keep_models` show in no result, and are not.
 
     Attributes:
         record: keep in `replies/` who counted in each round, and with what, so
             that `hedgerow replay` gives the model again.
+        keep_models: of so many of the last rounds, and of the best one, for `hedgerow promote`.
     """
 
     trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
@@ -200,22 +203,28 @@ class RunConfig(Section):
     precision: Annotated[str, checked(checks.one_of, PRECISIONS)] = "float32"
     workers: Count | None = None
     record: bool = False
+    keep_models: Annotated[int, checked(checks.whole, 0)] = KEPT
 
 
 class ServerConfig(Section):
-    """`[server]`: when a round of a federation ends; simulated clients are never late. See `RunOptions`.
+    """`[server]`: when a round ends, and who is asked no more. See `RunOptions`.
 
-    How many of those asked must count is `[strategy] quorum`.
+    Simulated clients are never late: for them quorum and set_aside hold, and the others say nothing.
+    The share of those asked that must count is `[strategy] quorum`.
 
     Attributes:
         deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
             where it is left out.
         min_clients: that must be there before the first round; all of the experiment's where it is left out.
-        over_select: ask so many more, as a share of the cohort; the first replies count.
+        over_select: ask so many more, as a fraction of the cohort; the first replies count.
         retry: ask for a round again so often where too few count.
+        quorum: replies that must count for a round to, whatever the share is.
+        set_aside: bad replies in a row after which a client is asked no more; 0 for never.
     """
 
     deadline: Positive | None = None
     min_clients: Count | None = None
-    over_select: Share = 0.0
-    retry: Annotated[int, checked(checks.whole, 0)] = 0
+    over_select: Probability = 0.0
+    retry: Annotated[int, checked(checks.whole, 0)] = RunOptions.retry
+    quorum: Count = RunOptions.quorum
+    set_aside: Annotated[int, checked(checks.whole, 0)] = RunOptions.set_aside

@@ -35,6 +35,7 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
             "quorum": config.quorum,
             "max_weight": config.max_weight,
             "max_norm": config.max_norm,
+            "norm_bound": config.norm_bound,
             **({} if config.personal is None else {"personal": config.personal}),
         }
     )

@@ -53,11 +53,11 @@ def accuracy_bytes(drawn: Sequence[Curve], way: str) -> Figure:
     }
     data: list[Figure] = [{**front, "type": "scatter", "mode": "lines", "hoverinfo": "skip"}]
     data += [_line(t.curve, t.bytes, t.mean, "%{x:.3s}B: %{y:.1%}") for t in cost_curves]
-    for trail in cost_curves:
+    for cost_curve in cost_curves:
         end = {
-            "x": [trail.bytes[-1]],
-            "y": [trail.mean[-1]],
-            "marker": {"size": 9, "color": _colour(trail.curve)},
+            "x": [cost_curve.bytes[-1]],
+            "y": [cost_curve.mean[-1]],
+            "marker": {"size": 9, "color": _colour(cost_curve.curve)},
         }
         data.append({**end, "type": "scatter", "mode": "markers", "hoverinfo": "skip"})
     ends = [float(t.bytes[-1]) for t in cost_curves]

@@ -51,10 +51,10 @@ def accuracy_bytes(drawn: Sequence[Curve], file: Path) -> None:
             solid_capstyle="round",
             label="Pareto front",
         )
-        for trail in cost_curves:
-            colour, dash = _pen(trail.curve)
-            axes.plot(trail.bytes, trail.mean, color=colour, linestyle=dash, linewidth=1.8)
-            axes.plot(trail.bytes[-1], trail.mean[-1], "o", color=colour, markersize=6)
+        for cost_curve in cost_curves:
+            colour, dash = _pen(cost_curve.curve)
+            axes.plot(cost_curve.bytes, cost_curve.mean, color=colour, linestyle=dash, linewidth=1.8)
+            axes.plot(cost_curve.bytes[-1], cost_curve.mean[-1], "o", color=colour, markersize=6)
         axes.set_xscale("log")
         _prepare(axes, drawn, f"Accuracy against bytes {name}", f"bytes {name} (log)")
         axes.xaxis.set_minor_locator(NullLocator())

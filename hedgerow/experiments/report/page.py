@@ -258,7 +258,7 @@ def _machine() -> str:
 
 
 _WORDS = {
-    "accuracy": "Share of the test samples that the global model gets right, measured on the server. The"
+    "accuracy": "Fraction of the test samples that the global model gets right, measured on the server. The"
     " table shows the last one measured: of a finished run, that of its last round.",
     "±": "Sample standard deviation over the seeds (divided by n - 1). A seed changes all that is drawn:"
     " the split, which clients are asked, the initial model, the batches, the rounding.",

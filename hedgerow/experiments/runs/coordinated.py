@@ -4,6 +4,7 @@ Nodes are told the run as a description, and nothing else of it: a recipe that
 needs code of the server's on a device is refused before anything starts.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
+from hedgerow.experiments.runs.traced import traced
+from hedgerow.files import write_whole
 from hedgerow.models import MODELS
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import RunOptions
@@ -26,6 +30,8 @@ from hedgerow.types import RunOptions
 SERVER_APP = f"{__name__}:server_app"
 CLIENT_APP = "hedgerow.experiments.flower_app.recipe_app:client_app"
 """Of Flower's own nodes; a name, since nothing of it runs here."""
+
+FILE = "coordinated.json"
 
 server_app = ServerApp()
 
@@ -43,8 +49,23 @@ def main(grid: Grid, context: Context) -> None:
 
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
-    with beating(beat_file(federation, SERVER_APP_BEATS)):
-        run_experiment(experiment, folder, grid=grid, options=options)
+    with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
+        run_experiment(experiment, folder, after, grid=grid, options=options)
+
+
+def remember(run: Path, federation: FederationFolder) -> None:
+    """Write down in a run's folder whose devices it has; raises `OSError`."""
+    write_whole(run / FILE, json.dumps({"federation": str(federation.path)}).encode())
+
+
+def federation_of(run: Path) -> FederationFolder | None:
+    """The federation whose devices a run had; `None` where it had none.
+
+    Raises:
+        FederationError: it is not where it was.
+    """
+    file = run / FILE
+    return FederationFolder.open(Path(json.loads(file.read_bytes())["federation"])) if file.exists() else None
 
 
 def check_describable(experiment: Experiment) -> None:

@@ -1,9 +1,14 @@
 """Measure the model of a run on what its clients hold out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from flwr.serverapp import Grid
+
 from hedgerow.client.app import client_app
+from hedgerow.client.trainer import Trainer
 from hedgerow.experiments.config.errors import StoreError
 from hedgerow.experiments.config.expand import Sweep
 from hedgerow.experiments.config.recipe import load
@@ -14,7 +19,7 @@ from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
 from hedgerow.server.rounds import begin
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.types import Deployment
+from hedgerow.types import Deployment, Model
 from hedgerow.types.evaluation import ClientEvaluation
 
 
@@ -32,26 +37,44 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
     """
     experiment = experiment_of(folder)
     plan, strategy = EvaluationPlan(fraction), experiment.strategy()
-    check_plan(plan, strategy)
+    check_measurable(folder, experiment, plan)
+    trainer = measuring_trainer(experiment)
+    model = load_model(folder, trainer.layout)
+    state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
+    with simulated_clients(folder, experiment, trainer, model, workers=workers) as (grid, nodes):
+        return evaluate_on_clients(
+            grid, plan, state, strategy.split(trainer.layout).shared, nodes, seed=experiment.seed
+        )
+
+
+def check_measurable(folder: Path, experiment: Experiment, plan: EvaluationPlan) -> None:
+    """Raise `ValueError` where clients hold nothing out, or the strategy protects what they would tell."""
+    check_plan(plan, experiment.strategy())
     if experiment.data.held_out is None:
         raise ValueError(
             f"the clients of {folder} held no samples out: its model was trained on all they have; run it"
             " again with data.held_out=0.2"
         )
-    federation, trainer = experiment.federation(), measuring_trainer(experiment)
-    model = load_model(folder, trainer.layout)
-    state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
+
+
+@contextmanager
+def simulated_clients(
+    folder: Path, experiment: Experiment, trainer: Trainer, initial: Model, *, workers: int
+) -> Iterator[tuple[Grid, dict[str, int]]]:
+    """The clients of a run with what they carry along, simulated on this machine.
+
+    Yields:
+        The grid, and the node behind each client's name, sorted.
+    """
+    federation = experiment.federation()
     app = client_app(
-        trainer, federation, strategy,
-        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None, initial=model,
+        trainer, federation, experiment.strategy(),
+        state_folder=folder / "clients", deployment=Deployment.SIMULATED, guard=None, initial=initial,
     )  # fmt: skip
     grid = InProcessGrid(app, len(federation), names=federation.names, workers=workers)
     nodes = dict(zip(federation.names, grid.get_node_ids(), strict=True))
     with grid.running():
-        return evaluate_on_clients(
-            grid, plan, state, strategy.split(trainer.layout).shared, dict(sorted(nodes.items())),
-            seed=experiment.seed,
-        )  # fmt: skip
+        yield grid, dict(sorted(nodes.items()))
 
 
 def experiment_of(folder: Path) -> Experiment:
@@ -63,6 +86,11 @@ def experiment_of(folder: Path) -> Experiment:
     run = RunFolder(folder)
     if not run.model.is_file():
         raise StoreError(f"{folder} has no model yet; go on with: hedgerow resume {folder}")
-    experiment = load(folder)
+    return begun_experiment(folder)
+
+
+def begun_experiment(folder: Path) -> Experiment:
+    """The experiment of a run; raises `StoreError` where there is none in the folder."""
+    experiment = load(RunFolder(folder).path)
     assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
     return experiment

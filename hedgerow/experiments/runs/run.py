@@ -106,6 +106,7 @@ def _simulated(
         adversary=experiment.adversary(),
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
 
 
@@ -156,6 +157,7 @@ def _served(
         options=here,
         client_evaluation=plan,
         record=experiment.run.record,
+        keep_models=experiment.run.keep_models,
     )
     return counting.whole(results)
 

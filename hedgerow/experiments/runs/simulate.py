@@ -78,14 +78,14 @@ def simulate(
         masks: where the pipeline masks, run the whole protocol: short for
             `deployment=Deployment.MASKED`. Without, the same numbers are added in
             the clear: faster, and the same bits. Each `RoundResult` says which it was.
-        adversary: holds a share of the clients, whose data and updates it changes.
+        adversary: holds some of the clients, whose data and updates it changes.
         client_evaluation: which clients measure the model on the samples that
             they hold out, and when; `clients` must have `held_out(name)` then.
         record: keep in the folder who counted in each round, and with what.
         options: how it is executed; see `RunOptions`.
         **changes: `workers`, `trainer`, `device`, `precision`, `client_timeout`,
-            `memory_limit`, `engine`, `address`, `gpus` and `deployment`, in place
-            of theirs in `options`.
+            `memory_limit`, `engine`, `address`, `gpus`, `deployment`, `quorum` and
+            `set_aside`, in place of theirs in `options`.
 
     Raises:
         ValueError: an argument is of another kind or out of range; an option has a
@@ -131,6 +131,7 @@ def run_simulated(
     adversary: Adversary | None,
     client_evaluation: EvaluationPlan | None,
     record: bool,
+    keep_models: int = 0,
 ) -> Generator[RoundResult, None, None]:
     """What `simulate` does, with its options in one object."""
     deployment = options.deployment or Deployment.SIMULATED
@@ -174,7 +175,8 @@ def run_simulated(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
-                client_evaluation=client_evaluation, record=record, deployment=deployment,
+                client_evaluation=client_evaluation, record=record, keep_models=keep_models,
+                deployment=deployment, quorum=options.quorum, set_aside=options.set_aside,
                 contents=contents_of(
                     task, clients, test, initial, adversary, identity
                 ) if held else None,

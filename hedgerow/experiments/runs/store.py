@@ -8,6 +8,7 @@ travelled.jsonl     bytes of the round that is not saved yet, so that they count
 replies/            who counted in each round, and with what, where it is recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
+candidates/         models of the last rounds, and of the best one, each of which may be promoted
 clients/            what clients carry from round to round (residuals)
 model.safetensors   the final model; it is there when the run is finished
 """
@@ -34,7 +35,7 @@ from hedgerow.types.evaluation import ClientEvaluation
 
 log = logging.getLogger("hedgerow")
 
-_NO_MATTER = frozenset({"run.workers"})
+_NO_MATTER = frozenset({"run.workers", "run.keep_models"})
 """Keys of a configuration that show in no result."""
 
 
@@ -221,6 +222,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "clients": clients,
         "dropped": dict(result.dropped),
         "failed": result.failed,
+        **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow; JSON has no word for it but null.

@@ -21,11 +21,11 @@ from hedgerow.wire.messages import TrainRequest
 
 @dataclass(frozen=True)
 class Adversary:
-    """An attack, and the share of a run's clients that carry it out.
+    """An attack, and the fraction of a run's clients that carry it out.
 
     Attributes:
         attack: what they do.
-        clients: the share, rounded up to clients; which ones follows from the run's seed.
+        clients: the fraction, rounded up to clients; which ones follows from the run's seed.
 
     >>> from hedgerow.simulation.attacks.sign_flip import sign_flip
     >>> sorted(Adversary(sign_flip(), 0.4).among(["a", "b", "c", "d", "e"], seed=1))

@@ -12,7 +12,7 @@ from hedgerow.types import Vector
 def sign_flip(scale: float = 5.0) -> Attack:
     """The delta times `-scale` (Li et al. 2019, arXiv:1811.03761, section 5).
 
-    With a share `a` of such clients the mean moves by about `1 - a - a scale` of
+    With a fraction `a` of such clients the mean moves by about `1 - a - a scale` of
     an honest step: with 0.2 and 5, backwards.
 
     Raises:

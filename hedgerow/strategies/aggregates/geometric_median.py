@@ -23,7 +23,7 @@ def geometric_median(smoothing: float = 1e-6, steps: int = 100) -> Aggregate:
         steps: of Weiszfeld's method at most; it stops where the objective no
             longer falls by more than a factor of 1e-10.
 
-    With a share `a` below one half of arbitrary vectors among `m`, the result is
+    With a fraction `a` below one half of arbitrary vectors among `m`, the result is
     within `2 (1 - a) / (1 - 2 a)` times the largest distance from any point to an
     honest update (Lopuhaa and Rousseeuw 1991, theorem 2.2). All clients count alike.
 

@@ -17,7 +17,7 @@ def krum(byzantine: float = 0.2, keep: int = 1) -> Aggregate:
     Blanchard et al. 2017 (arXiv:1703.02757, section 4).
 
     Args:
-        byzantine: share of the clients that may send anything, rounded up to `f`
+        byzantine: fraction of the clients that may send anything, rounded up to `f`
             clients; a round needs `2 f + 3`.
         keep: updates that are averaged: 1 is Krum, more is multi-Krum.
 

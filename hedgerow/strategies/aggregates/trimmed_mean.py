@@ -18,9 +18,9 @@ def trimmed_mean(trim: float = 0.2) -> Aggregate:
     Yin et al. 2018 (arXiv:1803.01498, definition 2).
 
     Args:
-        trim: share of the clients that is left out at each end, rounded up; below 0.5.
+        trim: fraction of the clients that is left out at each end, rounded up; below 0.5.
 
-    Up to that share of clients, whatever they send, cannot move a value beyond
+    Up to that fraction of clients, whatever they send, cannot move a value beyond
     those of the others. All clients count alike.
 
     Raises:

@@ -9,8 +9,8 @@ from hedgerow import checks
 from hedgerow.strategies import server_update
 from hedgerow.strategies.origin import described
 from hedgerow.strategies.parts import Parts, assemble
+from hedgerow.strategies.personal import NORMS, patterns_of
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types.split import NORMS, patterns_of
 
 
 @checks.arguments

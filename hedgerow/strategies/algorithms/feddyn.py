@@ -42,8 +42,8 @@ def feddyn(alpha: float = 0.01, weighted: bool = False, **parts: Unpack[Unweight
     local = replace(local_of(parts), proximal=alpha)
 
     def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
-        share = totals.counted / totals.clients
-        h = (state["h"] - np.float64(alpha * share) * delta).astype(np.float32)
+        fraction = totals.counted / totals.clients
+        h = (state["h"] - np.float64(alpha * fraction) * delta).astype(np.float32)
         return (w + delta - h / np.float32(alpha)).astype(np.float32), {"h": h}
 
     update = ServerUpdate(f"feddyn({alpha})", lambda d: {"h": np.zeros(d, np.float32)}, apply)

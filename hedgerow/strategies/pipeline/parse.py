@@ -23,7 +23,7 @@ TRANSFORMS = Registry(
         "clip": "hedgerow.strategies.transforms.clipping:clip",
         "adaptive_clip": "hedgerow.strategies.transforms.clipping:adaptive_clip",
         "gaussian_noise": "hedgerow.strategies.transforms.noise:gaussian_noise",
-        "lattice": "hedgerow.strategies.transforms.client_noise:lattice",
+        "randomized_round": "hedgerow.strategies.transforms.client_noise:randomized_round",
         "distributed_noise": "hedgerow.strategies.transforms.client_noise:distributed_noise",
         "skellam_noise": "hedgerow.strategies.transforms.client_noise:skellam_noise",
         "banded_noise": "hedgerow.strategies.transforms.noise:banded_noise",

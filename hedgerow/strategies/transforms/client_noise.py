@@ -18,16 +18,16 @@ from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
 _SMALLEST_SIGMA = 4
+_PURPOSE = "lattice"  # the step's first name: another would draw other numbers
 _NATS = 72.0  # exp(-72) is 5e-32; a Gaussian is there at 12 standard deviations
 
 
-def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
+def randomized_round(unit: float, norm: float, range: float | None = None) -> Transform:
     """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
 
-    A draw that is longer than `lattice_norm(norm / unit, n)` is thrown away and
-    drawn again: at least two in five are kept, and the mean moves by next to
-    nothing (Kairouz et al. 2021, arXiv:2102.06387, proposition 22). The values
-    are then whole numbers, `(n,) int32`, and can be summed.
+    A draw that is longer than `rounded_norm(norm / unit, n)` is thrown away and drawn again: at least two
+    in five are kept, and the mean moves by next to nothing (Kairouz et al. 2021, arXiv:2102.06387,
+    proposition 22). The values are then whole numbers, `(n,) int32`, and can be summed.
 
     Args:
         unit: a power of two, so that sums of multiples are exact.
@@ -42,7 +42,7 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
     >>> from hedgerow.strategies import chain, clip, decode, encode
     >>> from hedgerow.types import Client, Layout
     >>> context = RoundContext(seed=1, round=1, sender=Client("a"), layout=Layout.flat(2))
-    >>> step = chain(clip(1.0), lattice(0.25, norm=1.0))
+    >>> step = chain(clip(1.0), randomized_round(0.25, norm=1.0))
     >>> payload, _ = encode(step, np.array([3, 4], np.float32), {}, context)
     >>> payload.values.tolist(), decode(step, payload, context).tolist()
     ([2, 3], [0.5, 0.75])
@@ -56,16 +56,16 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
     if reach > norm:
         raise ValueError(f"range is {range}; it must be at most the norm, {norm}")
     shown = "" if range is None else f", range={reach!r}"
-    name = f"lattice({float(unit)!r}, {float(norm)!r}{shown})"
+    name = f"randomized_round({float(unit)!r}, {float(norm)!r}{shown})"
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         x = payload.values
         require_finite(name, x)
         if l2_norm(x) > norm * (1 + 1e-6):
             raise ValueError(f"{name}: the norm is {l2_norm(x):.6g}; put clip({norm!r}) before it")
-        random = rng.generator(context.seed, "lattice", round=context.round, client=context.client)
+        random = rng.generator(context.seed, _PURPOSE, round=context.round, client=context.client)
         scaled = np.clip(x.astype(np.float64), -reach, reach) / unit
-        bound = lattice_norm(norm / unit, len(x))
+        bound = rounded_norm(norm / unit, len(x))
         while True:
             whole = np.floor(scaled + random.random(len(x)))
             if square_sum(whole) <= bound**2:
@@ -85,12 +85,12 @@ def lattice(unit: float, norm: float, range: float | None = None) -> Transform:
     )
 
 
-def lattice_norm(norm: float, n: int) -> float:
+def rounded_norm(norm: float, n: int) -> float:
     """The longest that a vector of `n` values and this norm may be when rounded to whole numbers at random.
 
     arXiv:2102.06387, proposition 22 with beta = exp(-1/2).
 
-    >>> round(lattice_norm(100.0, 400), 1)
+    >>> round(rounded_norm(100.0, 400), 1)
     101.0
     """
     likely = norm**2 + n / 4 + norm + math.sqrt(n) / 2
@@ -100,13 +100,13 @@ def lattice_norm(norm: float, n: int) -> float:
 def distributed_noise(
     multiplier: float, norm: float, unit: float, min_honest: int, bits: int = 16
 ) -> Transform:
-    """Let each client add its share of the noise to its whole numbers, before they are summed.
+    """Let each client add its part of the noise to its whole numbers, before they are summed.
 
     Each adds an exact discrete Gaussian of variance `sigma^2 / min_honest`, with
-    `sigma` being `multiplier` times the sensitivity, `lattice_norm`. So the sum
+    `sigma` being `multiplier` times the sensitivity, `rounded_norm`. So the sum
     of `min_honest` clients or more has at least the noise wanted; of fewer, none is
     released. A sum of discrete Gaussians is no discrete Gaussian, but from a
-    share of 4 units on it differs from one by less than
+    part of 4 units on it differs from one by less than
     `10 min_honest exp(-16 pi^2)`, 1e-68 a client (Kairouz et al. 2021,
     arXiv:2102.06387, theorem 1): the accounting is that of the Gaussian.
 
@@ -115,10 +115,10 @@ def distributed_noise(
 
     Args:
         multiplier: of the noise in the sum.
-        norm, unit: those of the `lattice` before it.
+        norm, unit: those of the `randomized_round` before it.
         min_honest: honest clients in a sum, at least.
         bits: of a number that is sent, 16 or 32; one that does not fit has its
-            noise drawn again, which happens for less than one in 1e30 (`lattice`
+            noise drawn again, which happens for less than one in 1e30 (`randomized_round`
             and noise are refused where it would be more).
 
     Raises:
@@ -135,7 +135,7 @@ def distributed_noise(
     name = f"distributed_noise({float(multiplier)!r}, {float(norm)!r}, {float(unit)!r}, {min_honest}, {bits})"
 
     def sigma_of(n: int) -> int:
-        sigma = math.ceil(multiplier * lattice_norm(norm / unit, n) / math.sqrt(min_honest))
+        sigma = math.ceil(multiplier * rounded_norm(norm / unit, n) / math.sqrt(min_honest))
         if sigma < _SMALLEST_SIGMA:
             raise ValueError(
                 f"{name}: a client's noise is {sigma} units, and must be {_SMALLEST_SIGMA} or more: choose a"
@@ -143,8 +143,8 @@ def distributed_noise(
             )
         return sigma
 
-    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
-        return discrete_gaussian(sigma_of(n), count, words)
+    def draw(n: int, source: rng.RandomSource, count: int) -> NDArray[np.int64]:
+        return discrete_gaussian(sigma_of(n), count, source)
 
     def reach(clients: int, n: int) -> int:
         return math.ceil(math.sqrt(2 * _NATS * clients) * sigma_of(n))
@@ -159,8 +159,8 @@ def skellam_noise(multiplier: float, norm: float, unit: float, min_honest: int, 
 
     Each client adds an exact Skellam variate of `skellam_variance / min_honest`, so
     that the sum's standard deviation is at least `multiplier` times the
-    sensitivity, `lattice_norm`, as with `distributed_noise`. Sums of Skellam
-    variates are Skellam again: a share may be a single unit, and numbers of 8
+    sensitivity, `rounded_norm`, as with `distributed_noise`. Sums of Skellam
+    variates are Skellam again: a part may be a single unit, and numbers of 8
     bits are enough where models are small or cohorts large (Agarwal, Kairouz
     and Liu 2021, arXiv:2110.04995, algorithm 1, without the rotation). It is
     counted by Renyi divergences, which give a little more epsilon than a
@@ -186,8 +186,8 @@ def skellam_noise(multiplier: float, norm: float, unit: float, min_honest: int, 
     def event(n: int | None) -> Skellam:
         return skellam_event(multiplier, norm / unit, min_honest, n)
 
-    def draw(n: int, words: rng.Words, count: int) -> NDArray[np.int64]:
-        return skellam(event(n).variance // min_honest, count, words)
+    def draw(n: int, source: rng.RandomSource, count: int) -> NDArray[np.int64]:
+        return skellam(event(n).variance // min_honest, count, source)
 
     def reach(clients: int, n: int) -> int:
         return tail(clients * (event(n).variance // min_honest), _NATS)
@@ -203,17 +203,17 @@ def skellam_event(multiplier: float, norm: float, min_honest: int, n: int | None
     is more than the square of the l2 norm, or than `sqrt(n)` times it.
 
     Args:
-        multiplier: standard deviation of the sum's noise over its sensitivity, `lattice_norm`, at least.
+        multiplier: standard deviation of the sum's noise over its sensitivity, `rounded_norm`, at least.
         norm: of the clip, in units.
         min_honest: honest clients in a sum, at least; each has the same whole variance.
         n: number of values; `None` for what costs no less epsilon than any number of them.
 
-    >>> skellam_event(2.0, norm=100.0, min_honest=10, n=400).variance, round(lattice_norm(100.0, 400), 3)
+    >>> skellam_event(2.0, norm=100.0, min_honest=10, n=400).variance, round(rounded_norm(100.0, 400), 3)
     (40840, 101.045)
     """
     if n is None:  # rounding lengthens a vector by nothing, and its noise is what it must be, not more
         return Skellam(max(1, math.floor((multiplier * norm) ** 2)), norm, norm**2)
-    l2 = lattice_norm(norm, n)
+    l2 = rounded_norm(norm, n)
     variance = min_honest * math.ceil((multiplier * l2) ** 2 / min_honest)
     return Skellam(variance, l2, min(l2**2, math.sqrt(max(n, 1)) * l2))
 
@@ -225,15 +225,15 @@ def unit_for(
     """The smallest power of two with which the noised sum of `clients` clients fits into `bits` bits.
 
     Unless the model has so many values that rounding them lengthens a vector
-    by more than a quarter. `range` is the lattice's.
+    by more than a quarter. `range` is that of `randomized_round`.
 
     >>> unit_for(1.0, 1.0, min_honest=40, bits=16), unit_for(1.0, 1.0, min_honest=40, bits=16, clients=50)
     (0.0001220703125, 0.00390625)
     """
-    largest, share = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(min_honest)
+    largest, part = clients * (norm if range is None else range), 1.25 * multiplier / math.sqrt(min_honest)
 
     def fits(unit: float) -> bool:
-        variance = (share * norm / unit) ** 2
+        variance = (part * norm / unit) ** 2
         reach = largest / unit + clients + tail(math.ceil(clients * variance), _NATS)
         return reach <= _largest(bits) and variance < LARGEST_VARIANCE
 
@@ -243,8 +243,8 @@ def unit_for(
     return float(unit)
 
 
-Draw = Callable[[int, rng.Words, int], NDArray[np.int64]]
-"""`(n, words, count) -> (count,) int64`: `count` values of a client's noise, in a vector of `n`."""
+Draw = Callable[[int, rng.RandomSource, int], NDArray[np.int64]]
+"""`(n, source, count) -> (count,) int64`: `count` values of a client's noise, in a vector of `n`."""
 
 Reach = Callable[[int, int], int]
 """`(clients, n)`: less than one value in 1e30 of the clients' summed noise is beyond this."""
@@ -256,20 +256,20 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         whole = take(payload, "values", np.signedinteger)
-        squared, bound = square_sum(whole), lattice_norm(norm, len(whole))
+        squared, bound = square_sum(whole), rounded_norm(norm, len(whole))
         if squared > bound**2:
             raise ValueError(
                 f"{name}: the whole numbers have a norm of {math.sqrt(squared):.6g}, and the noise is"
-                f" measured for {bound:.6g}; put a lattice(...) of the same norm and unit before it"
+                f" measured for {bound:.6g}; put a randomized_round(...) of the same norm and unit before it"
             )
-        words: rng.Words = rng.system_words
+        source: rng.RandomSource = rng.system_source
         if context.seeded_noise:
-            words = rng.seeded_words(context.seed, "noise", round=context.round, client=context.client)
+            source = rng.seeded_source(context.seed, "noise", round=context.round, client=context.client)
         n = len(whole)
         _refuse_unfit(name, norm, reach(1, n), bits)
-        noised = whole + draw(n, words, n)
+        noised = whole + draw(n, source, n)
         while (wrong := np.flatnonzero(np.abs(noised) > most)).size:
-            noised[wrong] = whole[wrong] + draw(n, words, len(wrong))
+            noised[wrong] = whole[wrong] + draw(n, source, len(wrong))
         return payload.replace(noised.astype(dtype)), {}
 
     return Transform(

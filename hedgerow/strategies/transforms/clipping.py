@@ -58,7 +58,7 @@ def adaptive_clip(
 ) -> Transform:
     """Clip to a norm that follows a quantile of the clients' norms.
 
-    After a round with a share `b` of the clients within the norm `C`, the next
+    After a round with a fraction `b` of the clients within the norm `C`, the next
     norm is `C exp(-learning_rate (b - quantile))` (Andrew et al. 2021,
     arXiv:1905.03871, algorithm 1). `b` is noised: each client's answer is one
     more value of its contribution, under the same noise, and takes `share` of
@@ -71,9 +71,9 @@ def adaptive_clip(
 
     Args:
         initial: norm of the first round.
-        quantile: share of the clients that should be within the norm.
+        quantile: fraction of the clients that should be within the norm.
         learning_rate: of the norm's logarithm.
-        share: of the squared sensitivity that goes to the answers.
+        share: fraction of the squared sensitivity that goes to the answers.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not

@@ -41,10 +41,10 @@ def mask(
     The weight, metrics and buffers are summed under the mask too.
 
     Args:
-        corrupt: largest share of a cohort that works together with the server.
-        dropout: largest share of a cohort that leaves before the end.
+        corrupt: largest fraction of a cohort that works together with the server.
+        dropout: largest fraction of a cohort that leaves before the end.
         min_clients: smallest cohort that a client takes part in.
-        failure_bits: the chance that these shares are not withstood, in a
+        failure_bits: the chance that these fractions are not withstood, in a
             round, is at most `2**-failure_bits`.
         metrics: names of the metrics that are summed, with spaces between.
             Each is cut to 1024 and rounded to 2**-20; no others are sent, and

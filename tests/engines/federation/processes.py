@@ -20,6 +20,8 @@ from typing import Any
 
 import tomli_w
 
+from tests import forked
+
 CONNECTION = "local"
 
 Config = Mapping[str, bool | float | int | str]
@@ -181,14 +183,12 @@ def _start(home: Path, name: str, command: list[str]) -> "subprocess.Popen[bytes
 
 
 def _command(home: Path, *arguments: str, timeout_seconds: float = 300) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(Path(sys.executable).parent / "flwr"), *arguments],
-        env=_environment(home / "client"),
+    return forked.run(
+        "from flwr.cli.app import app; app()",  # as the command `flwr` does
+        *arguments,
         cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
+        environment=_environment(home / "client"),
+        timeout_seconds=timeout_seconds,
     )
 
 
@@ -208,8 +208,13 @@ def _wait_until_connected(
 ) -> None:
     nodes = len(ports) - 1
     deadline = time.monotonic() + timeout_seconds
-    # A closed port is cheaper to find out than the number of nodes.
-    while not (all(map(_listens, ports)) and real.nodes_online() == nodes):
+    logs = [real.home / f"{name}.log" for name in processes if name != "superlink"]
+    # What a port and a log tell is cheaper to find out than the number of nodes.
+    while not (
+        all(map(_listens, ports))
+        and all("SuperNode ID" in log.read_text() for log in logs)
+        and real.nodes_online() == nodes
+    ):
         for name, process in processes.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with exit code {process.returncode} before it was ready")

@@ -1,7 +1,7 @@
 """Whether to train clients one after another or side by side, and how many: measured, not guessed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from hedgerow.types import Fit, LocalTraining, Samples
 Clients = Sequence[tuple[str, Samples]]
 InLoop = Callable[[Clients, LocalTraining], dict[str, Fit]]
 InBatch = Callable[[Clients, LocalTraining, int, int], dict[str, Fit]]
-"""(clients, local, at_once, narrowest) -> results."""
+"""(clients, local, batch_clients, min_batch) -> results."""
 
 _BUDGET_SECONDS = 0.8
 """For the measurement of one width, the first excepted."""
@@ -32,6 +32,10 @@ _TOLERANCE, _TOLERANCE_OF_ONE = 0.01, 0.1
 seldom smaller than the first."""
 
 
+_SAVED_AS = {"batch_clients": "at_once", "min_batch": "narrowest", "splittable": "even"}
+"""Fields that folders of runs keep under their first names."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How the clients of a run are trained.
@@ -39,42 +43,53 @@ class Choice:
     Attributes:
         method: `"loop"` or `"batch"`.
         why: the reason, for a person.
-        at_once: clients side by side in a batch; 1 for the loop.
-        narrowest: the smallest batch that gives a client the same bits as
-            `at_once` clients do; there are never fewer places than that.
+        batch_clients: clients side by side in a batch; 1 for the loop.
+        min_batch: the smallest batch that gives a client the same bits as
+            `batch_clients` clients do; there are never fewer places than that.
         most_steps: a client that takes more steps in a round is trained in the
             loop all the same: it would be left alone in its batch.
         milliseconds: measured for one client's step, by the number of clients
             at once; `"1"` is the loop. Empty where nothing was measured.
         device: of torch, that they are trained on.
-        even: a client gets the same bits in any company, and all take about as
+        splittable: a client gets the same bits in any company, and all take about as
             many steps: so it does not matter how they are split among workers.
 
     A run that is resumed must keep its choice: loop and batch, and two
-    machines, agree to rounding only. `Choice(**choice.to_json())` is equal.
+    machines, agree to rounding only.
 
-    >>> choice = Choice("batch", "asked for", at_once=10, narrowest=2)
-    >>> Choice(**choice.to_json()) == choice
+    >>> choice = Choice("batch", "asked for", batch_clients=10, min_batch=2)
+    >>> Choice.from_json(choice.to_json()) == choice
     True
     """
 
     method: str
     why: str
-    at_once: int = 1
-    narrowest: int = 1
+    batch_clients: int = 1
+    min_batch: int = 1
     most_steps: int = UNLIMITED
     milliseconds: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
-    even: bool = False
+    splittable: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of(["loop", "batch"], method=self.method)
-        checks.whole(1, at_once=self.at_once)
-        checks.whole(1, self.at_once, narrowest=self.narrowest)
+        checks.whole(1, batch_clients=self.batch_clients)
+        checks.whole(1, self.batch_clients, min_batch=self.min_batch)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold."""
-        return asdict(self)
+        """What JSON can hold: what a run's folder keeps."""
+        return {_SAVED_AS.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "Choice":
+        """The choice that `to_json` gave.
+
+        Raises:
+            TypeError: there is a field that a choice does not have.
+            ValueError: a value is out of range.
+        """
+        names = {short: name for name, short in _SAVED_AS.items()}
+        return cls(**{names.get(key, key): value for key, value in saved.items()})
 
 
 def choose(
@@ -109,12 +124,12 @@ def choose(
     """
     short = replace(local, epochs=1)
     size = local.batch_size or max(len(data) for _, data in clients)
-    even = bits and max(steps) <= _EVEN * min(steps)
+    splittable = bits and max(steps) <= _EVEN * min(steps)
     ragged = _cut(clients, 2 * size + size // 2)
     _agree(ragged, short, loop, batch)
     if not timed:
-        narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, widths[-1]) if bits else 2
-        return Choice("batch", "asked for", widths[-1], narrowest, even=even)
+        min_batch = _min_batch(_cut(clients, size + size // 2), short, batch, widths[-1]) if bits else 2
+        return Choice("batch", "asked for", widths[-1], min_batch, splittable=splittable)
     one = _cut(clients[:1], 2 * size)
     step = _time(lambda: loop(one, short), one, size, clock)
     count = max(1, min(10, int(0.01 / step)))
@@ -133,12 +148,12 @@ def choose(
         previous = now
     times = {"1": alone, **{str(width): seconds for width, seconds in measured.items()}}
     milliseconds = {width: round(1000 * seconds, 3) for width, seconds in times.items()}
-    at_once, most_steps, share = best_plan(steps, alone, measured)
-    if share > 0.95:
+    batch_clients, most_steps, ratio = best_plan(steps, alone, measured)
+    if ratio > 0.95:
         return Choice("loop", "a batch would not be faster", milliseconds=milliseconds)
-    narrowest = _narrowest(_cut(clients, size + size // 2), short, batch, at_once) if bits else 2
-    why = f"{1 / share:.1f} times as fast as the loop"
-    return Choice("batch", why, at_once, narrowest, most_steps, milliseconds, even=even)
+    min_batch = _min_batch(_cut(clients, size + size // 2), short, batch, batch_clients) if bits else 2
+    why = f"{1 / ratio:.1f} times as fast as the loop"
+    return Choice("batch", why, batch_clients, min_batch, most_steps, milliseconds, splittable=splittable)
 
 
 def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) -> None:
@@ -166,24 +181,24 @@ def _apart(together: Fit, alone: Fit) -> tuple[float, str]:
         (float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-6), what)
         for what, (a, b) in pairs.items()
     ]
-    found = [(share, f"in a batch its {what} differ by {100 * share:.2g} %") for share, what in far]
+    found = [(ratio, f"in a batch its {what} differ by {100 * ratio:.2g} %") for ratio, what in far]
     ours, theirs = together.metrics["loss"], alone.metrics["loss"]
-    share = abs(ours - theirs) / max(1.0, abs(theirs))
-    found.append((share, f"in a batch its loss is {ours:g}, alone {theirs:g}"))
+    ratio = abs(ours - theirs) / max(1.0, abs(theirs))
+    found.append((ratio, f"in a batch its loss is {ours:g}, alone {theirs:g}"))
     # NaN is larger than anything.
     return max(found, key=lambda each: (math.isnan(each[0]), each[0]))
 
 
-def _narrowest(some: Clients, local: LocalTraining, batch: InBatch, at_once: int) -> int:
+def _min_batch(some: Clients, local: LocalTraining, batch: InBatch, batch_clients: int) -> int:
     """The fewest clients at once among which one gets the bits that it gets in a full batch, at any place."""
-    crowd = _repeated(some, at_once)
-    full = batch(crowd, local, at_once, at_once)
-    moved = batch(crowd[::-1], local, at_once, at_once)
+    crowd = _repeated(some, batch_clients)
+    full = batch(crowd, local, batch_clients, batch_clients)
+    moved = batch(crowd[::-1], local, batch_clients, batch_clients)
     if not all(_equal(full[name], moved[name]) for name in full):
         raise CannotBatch("in a batch a client's last bits depend on who else is in it")
     # Not 1: torch takes another way through a product of one matrix than through one of several.
     pair = batch(crowd[:2], local, 2, 2)
-    return 2 if all(_equal(fit, full[name]) for name, fit in pair.items()) else at_once
+    return 2 if all(_equal(fit, full[name]) for name, fit in pair.items()) else batch_clients
 
 
 def _equal(a: Fit, b: Fit) -> bool:

@@ -9,12 +9,12 @@ UNLIMITED = 2**31
 """More steps than any client takes."""
 
 
-def batch_seconds(steps: Sequence[int], at_once: int, step_seconds: Mapping[int, float]) -> float:
+def batch_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mapping[int, float]) -> float:
     """Time to train clients side by side, as `Batch` does it: the longest first, and nobody waits.
 
     Args:
         steps: of each client.
-        at_once: slots.
+        batch_clients: slots.
         step_seconds: seconds of one step, by the number of clients that take it together.
 
     >>> batch_seconds([5, 5, 5, 5], 2, {2: 1.0, 4: 1.5})
@@ -24,7 +24,7 @@ def batch_seconds(steps: Sequence[int], at_once: int, step_seconds: Mapping[int,
     """
     ends: list[int] = []
     for count in sorted(steps, reverse=True):
-        start = heapq.heappop(ends) if len(ends) == at_once else 0
+        start = heapq.heappop(ends) if len(ends) == batch_clients else 0
         heapq.heappush(ends, start + count)
     total, now = 0.0, 0
     for done, end in enumerate(sorted(ends)):
@@ -58,9 +58,9 @@ def best_plan(
         short = [s for s in steps if s <= limit]
         rest = alone * (sum(steps) - sum(short))
         plans += [(rest + batch_seconds(short, n, together), limit, n) for n in together]
-    seconds, limit, at_once = min(plans)
+    seconds, limit, batch_clients = min(plans)
     most_steps = limit if limit < max(steps) else UNLIMITED
-    return at_once, most_steps, seconds / (alone * sum(steps))
+    return batch_clients, most_steps, seconds / (alone * sum(steps))
 
 
 def _interpolated(clients: int, seconds: Mapping[int, float]) -> float:

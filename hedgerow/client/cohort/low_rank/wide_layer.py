@@ -24,7 +24,7 @@ from hedgerow.types import LocalTraining
 
 _FEWEST, _MOST = 16, 191
 """Rows of a product that torch's library for CPUs computes in one and the same way. Where another library has
-other bounds, `Choice.narrowest` finds that bits differ."""
+other bounds, `Choice.min_batch` finds that bits differ."""
 
 _WIDE = 2**18
 """Weights: 1 MiB, of which a core's cache holds few."""

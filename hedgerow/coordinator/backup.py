@@ -1,0 +1,103 @@
+"""A federation in one file, to go on with elsewhere: keys, members, register, and the run that is on.
+
+It may be made while the federation runs. A run that is restored goes on after
+the last round that was saved in it; devices that have answered later rounds
+refuse the masked ones among them, which then fail by name, and the run goes on.
+"""
+
+import io
+import json
+import os
+import sqlite3
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from hedgerow.coordinator import page, presence, processes
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.files import PRIVATE, append_private, private_folder, write_whole
+
+_FEDERATION, _RUN, _ABOUT, _DATABASE = "federation", "run", "hedgerow-backup.json", "link.db"
+_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, "job.json", "logs", "members.lock"}
+_FIRST = ("checkpoints", "model.safetensors")
+"""Of a run: the model goes before what it has spent, which may then be of more rounds, never of fewer."""
+
+
+def backup(folder: FederationFolder, file: Path) -> list[str]:
+    """Write a federation, and its present run, to a file for the owner's eyes only; returns what is in it.
+
+    Raises:
+        OSError: it cannot be written.
+        FederationError: the federation cannot be read.
+    """
+    run, partial = folder.read("job.json", {}).get("run"), file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    with append_private(partial) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        about = {"hedgerow": "0.1", "federation": folder.settings.federation, "at": round(time.time())}
+        _add(archive, _ABOUT, json.dumps(about).encode())
+        for place in _kept(folder.path):
+            name = str(place.relative_to(folder.path))
+            data = _database(place) if name == _DATABASE else place.read_bytes()
+            _add(archive, f"{_FEDERATION}/{name}", data)
+        for place in _of_run(Path(run)) if run else ():
+            try:
+                _add(archive, f"{_RUN}/{place.relative_to(run)}", place.read_bytes())
+            except FileNotFoundError:  # a checkpoint that has just given way to the next one
+                continue
+    os.replace(partial, file)
+    return [_FEDERATION, *([_RUN] if run else [])]
+
+
+def restore(file: Path, federation: Path, run: Path) -> FederationFolder:
+    """Make the folders of a federation and its run from a backup; neither may be there.
+
+    Raises:
+        FederationError: a folder is there, or the file is no backup.
+        OSError: they cannot be written.
+    """
+    for place in (federation, run):
+        if place.exists():
+            raise FederationError(f"{place} is there already; restore to folders that are not")
+    try:
+        with tarfile.open(file) as archive:
+            names = archive.getnames()
+            if _ABOUT not in names or not any(name.startswith(f"{_FEDERATION}/") for name in names):
+                raise FederationError(f"{file} is no backup of a federation")
+            for member in archive:
+                top, _, rest = member.name.partition("/")
+                target = {_FEDERATION: federation, _RUN: run}.get(top)
+                if target is not None and member.isfile() and not {"..", ""} & set(rest.split("/")):
+                    place = target / rest
+                    private_folder(place.parent)
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    write_whole(place, content.read(), mode=PRIVATE)
+    except tarfile.TarError as error:
+        raise FederationError(f"{file} is no backup of a federation: {error}") from error
+    return FederationFolder.make(federation)
+
+
+def _kept(folder: Path) -> Iterator[Path]:
+    for place in sorted(folder.rglob("*")):
+        top = place.relative_to(folder).parts[0]
+        if place.is_file() and top not in _LEFT_OUT and not top.startswith(f"{_DATABASE}-"):
+            yield place
+
+
+def _of_run(run: Path) -> list[Path]:
+    there = sorted(place for place in run.rglob("*") if place.is_file() and place.suffix != ".partial")
+    return sorted(there, key=lambda place: place.relative_to(run).parts[0] not in _FIRST)
+
+
+def _database(file: Path) -> bytes:
+    """A database as it stands, whoever writes to it."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there:
+        return there.serialize()
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    about = tarfile.TarInfo(name)
+    about.size, about.mode, about.mtime = len(data), PRIVATE, round(time.time())
+    archive.addfile(about, io.BytesIO(data))

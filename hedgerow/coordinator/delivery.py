@@ -1,0 +1,79 @@
+"""Hands the promoted model over to devices: what it is, and the model in pieces.
+
+    GET /model                  the promotion, JSON; `etag` is the model's hash
+    GET /model/DIGEST/NUMBER    the pieces of it, `PIECE` bytes each but the last
+
+Every answer of the gateway names the model that stands: `hedgerow-model: DIGEST`.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import final
+
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.http import Refused, Reply, Request
+from hedgerow.promotion.delivered import HEADER, PATH, PIECE
+from hedgerow.promotion.lineage import Promotion, is_digest
+from hedgerow.promotion.shelf import Shelf, ShelfError
+
+log = logging.getLogger("hedgerow")
+
+
+@final
+class Delivery:
+    """What a federation's folder has to hand over, read again when it has changed."""
+
+    def __init__(self, folder: FederationFolder) -> None:
+        self._shelf, self._stamp = Shelf(folder.path), (0, 0)
+        self._standing: list[Promotion] = []
+
+    @staticmethod
+    def has(path: str) -> bool:
+        """Whether a path is one of these; nothing of it is a name of a file."""
+        if path == PATH:
+            return True
+        parts = path.removeprefix(f"{PATH}/").split("/")
+        return len(parts) == 2 and is_digest(parts[0]) and parts[1].isdecimal() and len(parts[1]) < 10
+
+    def header(self) -> Mapping[str, str]:
+        """The header that names the model that stands; none where there is none."""
+        standing = self._read()
+        return {HEADER: standing[-1].model} if standing else {}
+
+    def answer(self, request: Request) -> Reply:
+        """The answer to a request of a path that it `has`; raises `Refused`."""
+        standing = self._read()
+        if not standing:
+            raise Refused(404, "no model was promoted yet")
+        if request.path == PATH:
+            tag = f'"{standing[-1].model}"'
+            if request.headers.get("if-none-match") == tag:
+                return Reply(304, b"", {"etag": tag})
+            return Reply.of_json(200, standing[-1].to_json(), etag=tag)
+        digest, _, number = request.path.removeprefix(f"{PATH}/").partition("/")
+        if digest != standing[-1].model:
+            raise Refused(404, "this model is not the promoted one any more")
+        try:
+            with self._shelf.path(digest).open("rb") as file:
+                file.seek(int(number) * PIECE)
+                piece = file.read(PIECE)
+        except OSError as error:
+            log.error("the promoted model cannot be read: %s", error)
+            raise Refused(500, "the coordinator cannot answer now; its operator is told why") from error
+        if not piece:
+            raise Refused(404, "the model has no such piece")
+        return Reply(200, piece, {"content-type": "application/octet-stream", "etag": f'"{digest}"'})
+
+    def _read(self) -> list[Promotion]:
+        """What stands; as before where that cannot be read, of which the log tells."""
+        try:
+            about = self._shelf.file.stat()
+        except FileNotFoundError:
+            return self._standing
+        if (stamp := (about.st_mtime_ns, about.st_size)) != self._stamp:
+            self._stamp = stamp
+            try:
+                self._standing = self._shelf.standing()
+            except ShelfError as error:
+                log.error("%s", error)
+        return self._standing

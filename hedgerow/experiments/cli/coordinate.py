@@ -1,0 +1,113 @@
+"""A run that this machine coordinates, from its start to its end: what `up` and `rehearse` have in common."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hedgerow.experiments.cli import terminal
+
+if TYPE_CHECKING:
+    from hedgerow.coordinator.folder import FederationFolder
+    from hedgerow.coordinator.job import Job
+    from hedgerow.experiments.config.schema import Experiment
+
+
+def coordinate(
+    experiment: "Experiment",
+    run: Path,
+    folder: "FederationFolder",
+    begun: Callable[[str], None],
+    *,
+    status_host: str = "127.0.0.1",
+    stay: bool = False,
+    report: Callable[[], None] = lambda: None,
+) -> bool:
+    """Carry an experiment out with the devices of a federation, telling each round.
+
+    Args:
+        run: its folder.
+        folder: of the federation, which this process then holds.
+        begun: is called with the address of the status page, as soon as devices can come.
+        status_host: that the page is served on.
+        stay: serve devices and page on when the run is done, until a signal comes.
+        report: is called from time to time; a `RunFailed` that it raises ends the run.
+
+    Returns:
+        Whether the run came to its end, and was not stopped before by a signal.
+
+    Raises:
+        typer.Exit: the run cannot go on, which has been told.
+        FederationError, OSError: a process does not start, or not any more.
+    """
+    from hedgerow.coordinator.job import RunFailed
+    from hedgerow.coordinator.supervisor import Supervisor
+    from hedgerow.locks import hold
+
+    with hold(folder.path, keep=True), _stopped() as stop:
+        supervisor = Supervisor(folder, terminal.tell, stop)
+        supervisor.clear()
+        job = _job(experiment, run, folder, report)
+        try:
+            begun(supervisor.start(status_host))
+            done = supervisor.carry_out(job)
+            if done and stay:
+                terminal.tell("the run has ended; devices are served until 'hedgerow stop' or Ctrl-C")
+                supervisor.stay(lambda: False, job.wanted)
+            return done
+        except RunFailed as error:
+            terminal.complain(f"the run failed: {error}")
+            raise typer.Exit(1) from None
+        finally:
+            supervisor.end()
+
+
+def _job(
+    experiment: "Experiment", run: Path, folder: "FederationFolder", report: Callable[[], None]
+) -> "Job":
+    from hedgerow.coordinator.job import Job
+    from hedgerow.experiments.cli.round_lines import RoundLines
+    from hedgerow.experiments.config.schema import to_toml
+    from hedgerow.experiments.runs import coordinated
+    from hedgerow.experiments.runs.run import clients_meant
+    from hedgerow.experiments.runs.store import RunFolder
+    from hedgerow.locks import hold
+
+    coordinated.check_describable(experiment)
+    with hold(run, keep=True):
+        there = RunFolder.create(run, to_toml(experiment), extend=True)
+        coordinated.remember(run, folder)
+    wanted, rounds = clients_meant(experiment), RoundLines(there)
+    config = {"run": str(run), "federation": str(folder.path)}
+    folder.write(
+        "job.json",
+        {**config, "name": experiment.name, "wanted": wanted, "rounds": experiment.rounds,
+         "protected": experiment.strategy().protected},
+    )  # fmt: skip
+
+    def told() -> None:
+        rounds()
+        report()
+
+    return Job(
+        run, coordinated.SERVER_APP, coordinated.CLIENT_APP, config, wanted,
+        done=lambda: len(there.rounds()), finished=lambda: there.finished, report=told,
+    )  # fmt: skip
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM and the end of the terminal set."""
+    stop, before = threading.Event(), {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

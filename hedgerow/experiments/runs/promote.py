@@ -1,0 +1,170 @@
+"""Promote the model of a round of a run: by hand, or by the rule of a canary."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import load, save
+
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.register import served
+from hedgerow.experiments.config.errors import StoreError
+from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs import canary_app, compared, coordinated
+from hedgerow.experiments.runs.announce import announcement_of
+from hedgerow.experiments.runs.evaluate import begun_experiment, check_measurable
+from hedgerow.experiments.runs.lineage import lineage_of
+from hedgerow.experiments.runs.simulate import measuring_trainer
+from hedgerow.experiments.runs.store import RunFolder
+from hedgerow.promotion.canary import Canary, Comparison, judge
+from hedgerow.promotion.candidates import best_of, candidates, content_of
+from hedgerow.promotion.lineage import FLOWER, SIMULATION, Promotion
+from hedgerow.promotion.shelf import Shelf
+from hedgerow.promotion.tensors import OtherTensors, model_of
+from hedgerow.server.announced import RUN, run_id
+from hedgerow.server.evaluation import EvaluationPlan
+from hedgerow.types import Layout, Model
+
+LAST, BEST = "last", "best"
+
+
+class NotPromoted(ValueError):
+    """A candidate that its rule does not take; what stood still stands."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model of a run.
+
+    Attributes:
+        round: that made it.
+        content: as safetensors, without a header.
+    """
+
+    round: int
+    content: bytes
+
+
+def shelf_of(run: Path, federation: FederationFolder | None = None) -> tuple[Shelf, FederationFolder | None]:
+    """Where the promoted models of a run lie: in its federation's folder, or else in its own.
+
+    Args:
+        federation: in place of the one that the run was of.
+
+    Raises:
+        StoreError: there is no run in the folder.
+        FederationError: its federation is not where it was.
+    """
+    RunFolder(run)
+    folder = federation or coordinated.federation_of(run)
+    return Shelf(run if folder is None else folder.path), folder
+
+
+def chosen(run: Path, which: str) -> Chosen:
+    """A model of a run: `"last"`, `"best"`, or the one of a round by its number.
+
+    Raises:
+        StoreError: there is none, or none any more.
+        CandidateError: it cannot be read.
+    """
+    there, found = RunFolder(run), candidates(run)
+    rounds = [each.round for each in found]
+    last = max((int(line["round"]) for line in there.rounds()), default=0)
+    if which == BEST:
+        if (best := best_of(found)) is None:
+            raise StoreError(f"no round of {run} was measured whose model is kept; give a round's number")
+        return Chosen(best.round, content_of(best))
+    if which != LAST and not which.isdecimal():
+        raise StoreError(f"the round is {which!r}; it must be a number, 'last' or 'best'")
+    wanted = int(which) if which != LAST else last
+    if wanted in rounds:
+        return Chosen(wanted, content_of(found[rounds.index(wanted)]))
+    if wanted == last and there.model.is_file():
+        return Chosen(wanted, save(load(there.model.read_bytes())))
+    kept = f"of rounds {', '.join(map(str, rounds))}" if rounds else "of no round"
+    raise StoreError(f"{run} has no model of round {wanted}; models are kept {kept} (see run.keep_models)")
+
+
+def promote(
+    run: Path,
+    which: str = LAST,
+    *,
+    federation: FederationFolder | None = None,
+    canary: Canary | None = None,
+    groups: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Promotion:
+    """Promote the model of a round.
+
+    Args:
+        run: the run's folder.
+        which: `"last"`, `"best"`, or the number of a round.
+        federation: whose devices are to use it; the one that the run was of where it is left out.
+        canary: the rule that it is held to first; `None` takes it as it is.
+        groups: `{device: group}` for the canary.
+        tell: is given a line of whatever the operator should know.
+
+    Raises:
+        NotPromoted: the canary does not take it.
+        StoreError, CandidateError, ShelfError, FederationError: something is not there, or cannot be read.
+        ValueError: devices cannot be told of the run, or must not measure the model.
+    """
+    shelf, folder = shelf_of(run, federation)
+    experiment = begun_experiment(run)
+    if folder is not None:
+        coordinated.check_describable(experiment)
+    taken = chosen(run, which)
+    layout = measuring_trainer(experiment).layout
+    _read(taken.content, layout, f"round {taken.round} of {run}")
+    name = run_id(run) if (run / RUN).exists() else str(run)
+    rule: Mapping[str, object] = {"rule": "by hand"}
+    if canary is not None:
+        verdict = judge(
+            canary, _measured(run, experiment, layout, shelf, folder, taken, canary, tell), groups
+        )
+        rule = verdict.figures
+        if verdict.why:
+            shelf.refuse(taken.content, taken.round, verdict.why, rule)
+            raise NotPromoted(f"round {taken.round} is not promoted: {verdict.why}")
+    trust = served(folder).trust if folder else FLOWER if (run / RUN).exists() else SIMULATION
+    lineage = lineage_of(RunFolder(run), experiment, name, taken.round, trust)
+    described = announcement_of(experiment, layout, name).description
+
+    def make(number: int, time: str, digest: str, size: int) -> Promotion:
+        return Promotion(number, time, digest, size, rule, lineage, described)
+
+    return shelf.promote(taken.content, make)
+
+
+def _measured(
+    run: Path,
+    experiment: Experiment,
+    layout: Layout,
+    shelf: Shelf,
+    folder: FederationFolder | None,
+    taken: Chosen,
+    canary: Canary,
+    tell: Callable[[str], None],
+) -> Comparison:
+    """What devices, or simulated clients, measure of a candidate and of the model that stands."""
+    check_measurable(run, experiment, EvaluationPlan(canary.share))
+    current = shelf.current()
+    if current is None:
+        raise NotPromoted(
+            f"{shelf.folder} has no promoted model to compare with; promote the first one without --canary"
+        )
+    before = shelf.content(current)
+    models = _read(taken.content, layout, "the candidate"), _read(before, layout, "the model that stands")
+    if folder is None or not (run / coordinated.FILE).exists():
+        return compared.on_simulated_clients(run, experiment, models, share=canary.share, round=taken.round)
+    return compared.on_devices(
+        run, experiment, folder, (taken.content, before), share=canary.share, round=taken.round,
+        apps=(canary_app.SERVER_APP, coordinated.CLIENT_APP), tell=tell,
+    )  # fmt: skip
+
+
+def _read(content: bytes, layout: Layout, what: str) -> Model:
+    try:
+        return model_of(load(content), layout)
+    except OtherTensors as error:
+        raise NotPromoted(f"{what} is of another model than the run's: {error}") from error

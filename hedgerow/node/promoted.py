@@ -1,0 +1,67 @@
+"""A device follows its coordinator's promoted model, when it has nothing else to do."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import final
+
+from hedgerow.node.connection import Denied
+from hedgerow.node.device import Device
+from hedgerow.node.fleet import Fleet
+from hedgerow.promotion.delivered import Delivered, NotTaken
+from hedgerow.promotion.lineage import is_digest
+
+log = logging.getLogger("hedgerow")
+
+_AGAIN_SECONDS = 300.0
+
+
+@final
+class PromotedModel:
+    """Fetches the promoted model piece by piece; each step is short, so that a round is not kept waiting.
+
+    Args:
+        device: its folder.
+        told: is given a line for a person.
+    """
+
+    def __init__(self, device: Device, told: Callable[[str], None]) -> None:
+        self._device, self._told = device, told
+        self._delivered = Delivered(device.folder)
+        self._stands, self._left, self._until = "", "", 0.0
+
+    def follow(self, fleet: Fleet) -> bool:
+        """Take a step, where the coordinator names another model; whether the next one is due at once.
+
+        Raises:
+            Unreachable, OSError: it is tried again later, and goes on where it was.
+        """
+        wanted = fleet.model
+        if wanted == self._stands or not is_digest(wanted):
+            return False
+        if wanted == self._left and time.monotonic() < self._until:
+            return False
+        if self._delivered.has(wanted):
+            self._stands = wanted
+            return False
+        try:
+            if not self._device.guard().policy.models:
+                return self._leave(wanted, "by this device's policy, it takes no promoted models")
+            promotion = self._delivered.fetch(fleet.get)
+        except (Denied, NotTaken) as error:
+            return self._leave(wanted, f"the promoted model is not taken: {error}")
+        if promotion is None:
+            return True
+        self._stands = promotion.model
+        lineage = promotion.lineage
+        self._told(
+            f"has the promoted model {promotion.model[:12]}, round {lineage.round} of {lineage.recipe}"
+        )
+        return False
+
+    def _leave(self, model: str, why: str) -> bool:
+        """Look at it again after a while."""
+        if model != self._left:
+            self._told(why)
+        self._left, self._until = model, time.monotonic() + _AGAIN_SECONDS
+        return False

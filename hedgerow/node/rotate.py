@@ -1,0 +1,75 @@
+"""How a device changes its key, or learns that its coordinator has another address; it stays who it is."""
+
+import json
+import os
+from base64 import b64encode
+from dataclasses import replace
+
+from hedgerow.locks import hold
+from hedgerow.node.connection import Connection, Denied, check_address
+from hedgerow.node.device import Device
+from hedgerow.node.join import NotJoined
+from hedgerow.node.keys import NodeKey, node_key, rotation_message
+
+_NEXT = "node.key.next"
+
+
+def rotate(device: Device) -> None:
+    """Make a new key on the device, and have the coordinator know it in place of the present one.
+
+    Killed at any moment, it is gone on with by the next call. The key under masks stays: it is in the
+    register of all devices.
+
+    Raises:
+        NotJoined: the coordinator refuses, or the device has none.
+        Unreachable: it does not answer; the present key stays.
+        FolderInUse: the device is taking part just now.
+    """
+    if not device.enrolled.gateway:
+        raise NotJoined(
+            "a SuperLink without a gateway does not take another key for a node; leave, and join again"
+        )
+    with hold(device.folder):
+        file = device.folder / _NEXT
+        begun, new = file.exists(), node_key(file)
+        try:
+            node = _ask(device, new, device.key)
+        except Denied as error:
+            # Of an earlier call the coordinator may know the new key already, and the answer was lost.
+            if not begun or error.status != 401:
+                file.unlink()
+                raise NotJoined(f"{error}; the present key stays") from error
+            node = _told_before(device, new)
+        device.change(node=node)
+        os.replace(file, device.folder / "node.key")
+
+
+def move(device: Device, address: str) -> None:
+    """Reach the coordinator at another address from now on; who vouches for it stays the same.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    check_address(address)
+    device.change(kit=replace(device.enrolled.kit, address=address))
+
+
+def _told_before(device: Device, new: NodeKey) -> int:
+    """The node's id, where the coordinator has taken the new key, and its answer was lost."""
+    try:
+        return _ask(device, new, new)
+    except Denied as error:
+        raise NotJoined(f"{error}; neither key is known: leave, and join with a new kit") from error
+
+
+def _ask(device: Device, new: NodeKey, signs: NodeKey) -> int:
+    kit = device.enrolled.kit
+    message = rotation_message(kit.federation, kit.name, new.public.decode())
+    asked = {"node_key": new.public.decode(), "signature": b64encode(signs.sign(message)).decode()}
+    connection = Connection(kit.address, kit.ca, signs)
+    try:
+        return int(
+            json.loads(connection.call("/rotate", json.dumps(asked).encode(), "application/json"))["node_id"]
+        )
+    finally:
+        connection.close()

@@ -1,0 +1,139 @@
+"""The rule of a canary: some devices measure a candidate, and the model that stands; it is held to that.
+
+    gain of the whole      mean of (candidate - current) over the devices that measured both
+    gain of a group        the same over its devices
+
+with the sign turned where less is better. The candidate is taken where the whole gains at least
+`better`, and no group loses more than `worse`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hedgerow import checks
+from hedgerow.types.evaluation import LESS_IS_BETTER, Measured
+
+RULE = "canary"
+
+_TOO_LITTLE = 1e-9
+"""A difference that small is rounding: 0.06 - 0.05 is less than 0.01 in floating point."""
+
+
+@checks.arguments
+@dataclass(frozen=True)
+class Canary:
+    """Who measures a candidate, and what it must come to.
+
+    Attributes:
+        share: of the devices, drawn; at least one.
+        better: least gain of the whole, in units of the metric.
+        worse: most that a group may lose.
+        metric: that is compared; empty for the accuracy, or else the loss.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    share: float
+    better: float = 0.0
+    worse: float = 0.05
+    metric: str = ""
+
+    def __post_init__(self) -> None:
+        checks.fraction(share=self.share)
+        checks.not_negative(better=self.better, worse=self.worse)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What devices measured of a candidate and of the model that stands.
+
+    Attributes:
+        asked: names of the devices that were drawn, sorted.
+        candidate, current: `{name: measured}` of those that answered.
+        dropped: `{name: reason}` of those that did not, to either.
+    """
+
+    asked: Sequence[str]
+    candidate: Mapping[str, Measured]
+    current: Mapping[str, Measured]
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule comes to.
+
+    Attributes:
+        why: the candidate is not taken; empty where it is.
+        figures: that it rests on; what JSON can hold.
+    """
+
+    why: str
+    figures: Mapping[str, Any]
+
+
+def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = None) -> Verdict:
+    """Whether a candidate is taken.
+
+    Args:
+        rule: that it is held to.
+        found: what devices measured.
+        groups: `{device: group}`; devices that are not in it are a group each.
+
+    >>> def two(a, b):
+    ...     return {name: Measured(10, {"accuracy": v}) for name, v in (("a", a), ("b", b))}
+    >>> judge(Canary(1.0, better=0.01), Comparison("ab", two(0.8, 0.9), two(0.79, 0.89))).why
+    ''
+    >>> judge(Canary(1.0), Comparison("ab", two(0.9, 0.7), two(0.5, 0.8))).why
+    "group 'b' is worse by 0.1 in accuracy; at most 0.05 is allowed"
+    """
+    groups = groups or {}
+    both = sorted(found.candidate.keys() & found.current.keys())
+    metric = rule.metric or _common_metric(found, both)
+    sign = -1.0 if metric in LESS_IS_BETTER else 1.0
+    gains = {
+        name: sign * (found.candidate[name].metrics[metric] - found.current[name].metrics[metric])
+        for name in both
+        if metric in found.candidate[name].metrics and metric in found.current[name].metrics
+    }
+    gains = {name: gain for name, gain in gains.items() if math.isfinite(gain)}
+    figures: dict[str, Any] = {
+        "rule": RULE, **asdict(rule), "metric": metric, "asked": list(found.asked),
+        "measured": list(gains), "dropped": dict(found.dropped),
+    }  # fmt: skip
+    if 2 * len(gains) < len(found.asked) or not gains:
+        return Verdict(
+            f"{len(gains)} of {len(found.asked)} devices measured both models; at least half must", figures
+        )
+    by_group: dict[str, list[float]] = {}
+    for name, gain in gains.items():
+        by_group.setdefault(groups.get(name, name), []).append(gain)
+    whole = _mean(list(gains.values()))
+    each = {group: _mean(values) for group, values in sorted(by_group.items())}
+    figures |= {"gain": whole, "groups": each}
+    if whole < rule.better - _TOO_LITTLE:
+        how = "better" if whole >= 0 else "worse"
+        return Verdict(
+            f"{metric} is {how} by {abs(whole):.4g}; a gain of at least {rule.better:g} is asked for", figures
+        )
+    worst = min(each, key=lambda group: each[group])
+    if -each[worst] > rule.worse + _TOO_LITTLE:
+        return Verdict(
+            f"group {worst!r} is worse by {-each[worst]:.4g} in {metric}; at most {rule.worse:g} is allowed",
+            figures,
+        )
+    return Verdict("", figures)
+
+
+def _common_metric(found: Comparison, both: Sequence[str]) -> str:
+    """The accuracy where devices measure it, or else the loss."""
+    known = {name for device in both for name in found.candidate[device].metrics}
+    return "accuracy" if "accuracy" in known else "loss"
+
+
+def _mean(values: Sequence[float]) -> float:
+    # Exact before it is rounded once, so that the order of devices shows nowhere.
+    return math.fsum(values) / len(values)
