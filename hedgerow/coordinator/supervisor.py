@@ -250,7 +250,7 @@ class Supervisor:
             return
         self._next_look = time.monotonic() + _RUN_SECONDS
         if self._run is None:
-            self._server_app.begin(job.folder)
+            self._server_app.begin(job.folder, self._link.pid)
             self._interrupted = ""
             start = self._control.start_run
             self._run = self._waiting.call(start, job.server_app, job.client_app, job.config)

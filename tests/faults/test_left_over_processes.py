@@ -112,7 +112,7 @@ def test_a_superlink_that_nobody_wrote_down_is_ended_by_the_database_that_it_was
         assert end_left_over(folder) == [f"superlink {ours.pid}"]
         wait(ours.ended)
         assert another.running
-        assert processes.started_by(os.getpid(), processes.SUPERLINK) == Holder.of(another.pid)
+        assert processes.started_by(os.getpid(), processes.SUPERLINK) == {another.pid}
     finally:
         end([another.pid], patience=0.0)
         wait(another.ended)
