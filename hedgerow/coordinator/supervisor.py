@@ -118,7 +118,8 @@ class Supervisor:
         """
 
         def ended() -> bool:
-            job.report()
+            with suppress(OSError):
+                job.report()
             return job.finished()
 
         return self._go_on(ended, lambda: self._look_after(job), job.wanted)
@@ -288,7 +289,8 @@ class Supervisor:
 
     def _tell(self, text: str) -> None:
         note(self._folder, text)
-        self._told(text)
+        with suppress(OSError):  # where it is written to, a disk may be full
+            self._told(text)
 
     def _tell_changed(self, what: str, text: str) -> None:
         """A line of something that is looked at again and again, where it is another one."""

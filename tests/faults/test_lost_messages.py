@@ -169,3 +169,15 @@ def test_a_message_that_a_full_disk_has_no_room_for_is_kept_until_there_is(node,
             node._serve(Handing(), backoff)
     node._serve(Handing(), backoff)
     assert (len(pulls), finished) == (1, ["one"])
+
+
+def test_a_node_that_cannot_say_what_it_does_goes_on_doing_it(tmp_path) -> None:
+    """Its log is on the disk that is full."""
+
+    def full(text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    node = Node(device_joined(tmp_path, OPEN)._device, full)
+    node._wait(0.0, "the disk is full")
+    node._tell("another line")
+    assert node._said == "another line"
