@@ -151,14 +151,10 @@ class Gateway:
     def _sender(self, headers: Mapping[str, str]) -> str:
         """The device that has signed; raises `Refused`. The SuperLink checks whose node it speaks for."""
         try:
-            key, signature = (
-                base64.b64decode(headers[name], validate=True) for name in (_SIGNED[0], _SIGNED[2])
-            )
+            key, signature = (_decoded(headers, name) for name in (_SIGNED[0], _SIGNED[2]))
             stamp = headers[_SIGNED[1]]
             age = time.time() - datetime.datetime.fromisoformat(stamp).timestamp()
-            name = self._keys.name(key)
-            if name is None:
-                raise Refused(401, "this key has not joined, or was revoked")
+            name = self._named(key)
             if not -_AHEAD < age < _BEHIND:
                 raise Refused(401, "the device's clock differs from the coordinator's; set it")
             if self._verified.get(key) != (stamp, signature):  # a device signs for some seconds at a time
@@ -170,12 +166,21 @@ class Gateway:
             raise Refused(401, "the call is not signed by a device of this federation") from error
         return name
 
+    def _named(self, key: bytes) -> str:
+        """The device whose key it is; raises `Refused`."""
+        if (name := self._keys.name(key)) is None:
+            raise Refused(401, "this key has not joined, or was revoked")
+        return name
+
     async def _relay(self, request: Request, body: bytes) -> Reply:
-        name = self._sender(request.headers)  # again: it may have been revoked while it sent
+        # Again: it may have been revoked while it sent. Its signature was looked at before.
+        name = self._named(_decoded(request.headers, _SIGNED[0]))
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
         pace = self._pace.seconds(max(1, self._there))
         own = request.headers.get("user-agent") == OWN_AGENT
+        if request.path == PUSH:
+            self._handed.answered(name)  # so it has what it was handed, whatever becomes of the answer
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
             log.warning("%r has lost a message, and is given it again", name)
             return self._paced(200, lost, MEDIA, pace)
@@ -200,8 +205,6 @@ class Gateway:
             self._pace.message()
             if own:
                 self._handed.give(name, found.content)
-        if request.path == PUSH and found.status_code < 500:
-            self._handed.answered(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
         return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA), pace)
@@ -268,6 +271,10 @@ class Gateway:
         register.rebuild(self._folder, self._keys.refresh())
         known = self._keys.members.devices
         self._heard = {name: heard for name, heard in self._heard.items() if name in known}
+
+
+def _decoded(headers: Mapping[str, str], name: str) -> bytes:
+    return base64.b64decode(headers[name], validate=True)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, final
 
@@ -241,7 +242,8 @@ class Node:
         """A line for a person, unless it is the last one again."""
         if text != self._said:
             self._said = text
-            self._told(text)
+            with suppress(OSError):  # where it is written to, a disk may be full
+                self._told(text)
 
 
 def _is_well(fleet: Fleet) -> bool:
