@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check long mutation papers secure-long bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
+.PHONY: demo test test-fast check federation long mutation papers secure-long bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -23,6 +23,9 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three devices of three users (a minute)
+	$(BIN)/pytest -s tests/installs/test_federation.py
+
 long: $(VENV)/.dev  ## statistical tests that take minutes and more runs than CI has
 	$(BIN)/pytest -m long tests
 
@@ -34,6 +37,9 @@ papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmark
 
 secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients that leave at any stage (minutes)
 	HEDGEROW_SECURE_ROUNDS=10000 $(BIN)/pytest tests/laws/test_secure_rounds.py --hypothesis-show-statistics
+
+bench-federation: $(VENV)/.dev  ## the pace of a federation of ten devices on this machine (minutes)
+	$(BIN)/python benchmarks/federation/run.py
 
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py

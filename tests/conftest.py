@@ -17,7 +17,7 @@ settings.load_profile("hedgerow")
 pytest.register_assert_rewrite("tests.odd", "tests.cohorts", "tests.engines.several_processes")
 
 # Their tests start many processes: slow, and two Rays at a time starve each other.
-ONE_WORKER = ("tests/engines/federation/", "tests/engines/ray/")
+ONE_WORKER = ("tests/engines/federation/", "tests/engines/ray/", "tests/installs/")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

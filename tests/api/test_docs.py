@@ -29,7 +29,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 17
+    assert len(PAGES) == 18
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 23
     assert len(blocks("sh")) == 11
