@@ -53,6 +53,9 @@ def _code(task: Task | Trainer) -> dict[str, str]:
     inner = task if isinstance(task, Task) else getattr(task, "task", None)
     if not isinstance(inner, Task):
         return {"trainer": digest(task)}
-    with undisturbed():
-        module = inner.model()
-    return {"model": digest_of_module(module), "loss": digest(inner.loss), "trainer": digest(None)}
+    try:
+        with undisturbed():
+            model = digest_of_module(inner.model())
+    except ModuleNotFoundError:  # a trainer that is a plug-in may do without torch, and knows the name alone
+        model = digest(inner.model)
+    return {"model": model, "loss": digest(inner.loss), "trainer": digest(None)}
