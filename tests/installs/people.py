@@ -78,7 +78,7 @@ class Person:
     def run(self, *arguments: str) -> str:
         """Give a command, and wait for its end."""
         process = self.start(*arguments)
-        assert process.wait(120) == 0, self.said
+        assert process.wait(300) == 0, self.said
         return self.said
 
     def python(self, code: str) -> str:

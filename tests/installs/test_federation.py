@@ -15,6 +15,7 @@ from tests.installs.environments import Environment
 from tests.installs.people import Person, alone, ended, owner
 
 NAMES = ("attic", "barn", "cellar")
+PATIENCE = 900.0  # seconds: a minute, on a machine that is not shared
 MASKED = [
     "strategy.name=secure_fedavg",
     "strategy.min_clients=3",
@@ -41,7 +42,7 @@ def everybody(place: Path, environment: Callable[[str], Environment]) -> list[Pe
     return people
 
 
-def wait(person: Person, ready: Callable[[], object], seconds: float = 120) -> None:
+def wait(person: Person, ready: Callable[[], object], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < until, person.said
@@ -90,9 +91,9 @@ def test_one_command_coordinates_and_four_bring_three_devices_in(place, environm
         coordinator.running.append(up)
         wait(coordinator, lambda: "round 1 of" in coordinator.said)
         users_are_apart(coordinator, devices)
-        assert up.wait(120) == 0, coordinator.said
+        assert up.wait(PATIENCE) == 0, coordinator.said
         masked = coordinator.start("up", "clinics.toml", *MASKED, "rounds=2", "--out", "masked")
-        assert masked.wait(180) == 0, coordinator.said
+        assert masked.wait(PATIENCE) == 0, coordinator.said
         seconds = time.monotonic() - began
         assert [device.end() for device in devices] == [[0], [0], [0]]
     with capsys.disabled():
