@@ -20,6 +20,7 @@ from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
 from hedgerow.wire.bundle import READS, opened
+from hedgerow.wire.content import ConfigRecord
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
@@ -202,7 +203,8 @@ class Node:
                 raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
             (root,) = tree.children  # the message's own object says no more than its envelope
             content = opened(objects.unpack(root.object_id, fleet.fetch(about.run_id, root)), RECORD)
-            come = replace(come, bundled=bool(content.get(RECORD, {}).get(READS)))
+            about_run = content.get(RECORD)
+            come = replace(come, bundled=isinstance(about_run, ConfigRecord) and READS in about_run)
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")
