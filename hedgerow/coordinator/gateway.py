@@ -222,6 +222,7 @@ class Gateway:
         if not waiting or request.gone():
             # Another call of the device waits now, or nobody does: a message is handed out once.
             raise Refused(409, "another call of this device waits for a message")
+        self._sender(request.headers)  # it may have been revoked while it waited
         return await asked()
 
     async def _join(self, body: bytes) -> Reply:

@@ -213,9 +213,8 @@ class Node:
                 raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
             (root,) = tree.children  # the message's own object says no more than its envelope
             content = opened(objects.unpack(root.object_id, fleet.fetch(about.run_id, root)), RECORD)
-            about_server = content.get(RECORD)
-            reads = isinstance(about_server, ConfigRecord) and bool(about_server.get(READS))
-            come = replace(come, bundled=reads)
+            about_run = content.get(RECORD)
+            come = replace(come, bundled=isinstance(about_run, ConfigRecord) and READS in about_run)
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")

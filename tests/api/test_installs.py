@@ -83,3 +83,11 @@ def test_importing_hedgerow_takes_little_and_names_the_extra_of_what_is_missing(
     for name, text in (("simulate", simulate), ("client_app", app)):
         assert text.startswith(f"hedgerow.{name} needs more: flwr is not installed")
     assert torch.endswith('pip install "hedgerow[torch]"')
+
+
+@pytest.mark.parametrize("install", ["server"], indirect=True)
+def test_a_coordinators_install_loads_what_coordinates_without_torch(install) -> None:
+    """A recipe whose trainer is a plug-in needs no torch anywhere."""
+    _, environment = install
+    done = run(environment, sys.executable, "-c", "import hedgerow.experiments.runs.coordinated")
+    assert done.returncode == 0, done.stderr
