@@ -24,7 +24,7 @@ from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
-from hedgerow.coordinator.http import Refused, Reply, Request
+from hedgerow.coordinator.http_types import Refused, Reply, Request
 from hedgerow.coordinator.members import (
     Device,
     JoinRefused,

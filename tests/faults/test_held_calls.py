@@ -11,7 +11,8 @@ import pytest
 from hedgerow.coordinator.bell import Bell, ring
 from hedgerow.coordinator.certificates import gateway_certificate
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.coordinator.http import HttpServer, Reply, Request
+from hedgerow.coordinator.http import HttpServer
+from hedgerow.coordinator.http_types import Reply, Request
 from hedgerow.coordinator.store import ObjectStore
 from tests.attacks.gateways import Raw
 

@@ -9,7 +9,7 @@ import pytest
 
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.gateway import Gateway
-from hedgerow.coordinator.http import Request
+from hedgerow.coordinator.http_types import Request
 from hedgerow.coordinator.superlink import PULL, PUSH, link_address
 from hedgerow.node.connection import Unreachable
 from hedgerow.node.node import _ATTEMPTS, Node

@@ -81,28 +81,27 @@ class TorchTrainer:
         checks.kind(Task, ", such as Task(MyModel)", task=task)
         checks.whole(1, _MOST_THREADS, threads=threads)
         checks.whole(1, evaluation_batch=evaluation_batch)
-        self._task = task
-        self._threads = threads
+        self._task, self._threads, self._evaluation_batch = task, threads, evaluation_batch
         self._device = find_device(device)
         self._precision = find_precision(precision, self._device)
-        self._evaluation_batch = evaluation_batch
+        build = partial(self._build, 0, "constants")
         decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
-        self._net = FlatModule(self._build(0, "constants"), self._device, decide)
+        self._net = FlatModule(build(), self._device, decide)
         own = None if task.loss is nn.functional.cross_entropy else task.loss
         self._loss = own or cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
-        build = partial(self._build, 0, "constants")
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
-        make = partial(
-            TorchTrainer, self._task, threads=self._threads, device=str(self._device),
-            precision=self.precision, evaluation_batch=self._evaluation_batch,
-        )  # fmt: skip
-        return make, ()
+        options: dict[str, Any] = {
+            "threads": self._threads,
+            "device": str(self._device),
+            "precision": self.precision,
+        }
+        return partial(TorchTrainer, self._task, **options, evaluation_batch=self._evaluation_batch), ()
 
     @cached_property
     def supports(self) -> frozenset[str]:
