@@ -17,14 +17,14 @@ def answer_many(
     config: ClientConfig,
     clients: Sequence[Callable[[], LocalClient]],
     request: TrainRequest,
-    answer: Callable[[int, ClientRound, Fit], Answer],
+    answer: Callable[[int, ClientRound, Callable[[], Fit]], Answer],
 ) -> Iterator[tuple[int, Callable[[], Answer]]]:
     """Train clients together, and answer for each.
 
     Args:
         clients: each gives the client at that position, or raises why it cannot.
         request: what all are asked.
-        answer: `(position, client's round, fit) -> answer`.
+        answer: `(position, client's round, train) -> answer`; `train()` gives the fit, or raises.
 
     Yields:
         For each client, in any order, its position and a function that gives its
@@ -55,13 +55,4 @@ def answer_many(
     )
     for name, fit in spanned("train", fits):
         position, client_round = client_rounds.pop(name)  # with what it has read of the client's state
-        yield position, partial(_answered, answer, position, client_round, fit)
-
-
-def _answered(
-    answer: Callable[[int, ClientRound, Fit], Answer],
-    position: int,
-    client_round: ClientRound,
-    fit: Fit | FailedFit,
-) -> Answer:
-    return answer(position, client_round, client_round.hidden(fit.or_raise))
+        yield position, partial(answer, position, client_round, fit.or_raise)

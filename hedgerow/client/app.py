@@ -238,9 +238,10 @@ class FederatedClient(ClientApp):
             reply, or raises why that client failed. Where there is no mask it is
             what the reply says, not packed into a message.
         """
-        masked = self._strategy.pipeline.sum_only
+        masked, hides = self._strategy.pipeline.sum_only, self._config.hides_failures
 
-        def answer(position: int, client_round: ClientRound, fit: Fit) -> Message | Reply:
+        def answer(position: int, client_round: ClientRound, train: Callable[[], Fit]) -> Message | Reply:
+            fit = client_round.hidden(train) if hides else train()
             if not masked:
                 return client_round.reply(fit)
             return Message(to_flower(in_the_clear(client_round, fit)), reply_to=messages[position])

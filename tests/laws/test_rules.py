@@ -61,7 +61,7 @@ def test_what_is_moved_or_scaled_is_moved_or_scaled(text, seed, by, scale):
 @pytest.mark.parametrize("text", CLAIMS)
 @given(seeds, st.sampled_from([1.0, 1e3, 1e12, -1e30]))
 @quick
-def test_with_the_share_it_claims_of_arbitrary_vectors_it_stays_near_the_honest_ones(text, seed, size):
+def test_with_the_fraction_it_claims_of_arbitrary_vectors_it_stays_near_the_honest_ones(text, seed, size):
     rows = drawn(seed)
     bad = int(CLAIMS[text] * len(rows))
     attack = np.random.default_rng(seed + 1).normal(1.0, 0.1, size=(bad, rows.shape[1])).astype(np.float32)

@@ -96,19 +96,15 @@ class TorchTrainer:
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
-        options: dict[str, Any] = {
-            "threads": self._threads,
-            "device": str(self._device),
-            "precision": self.precision,
-        }
-        return partial(TorchTrainer, self._task, **options, evaluation_batch=self._evaluation_batch), ()
+        make = partial(
+            TorchTrainer, self._task, threads=self._threads, device=str(self._device),
+            precision=self.precision, evaluation_batch=self._evaluation_batch,
+        )  # fmt: skip
+        return make, ()
 
     @cached_property
     def supports(self) -> frozenset[str]:
-        """Every choice of `LocalTraining` (`"opacus"` where it is installed), and a correction.
-
-        In less than float32, no clipped samples.
-        """
+        """`"opacus"` only where it is installed; in less than float32, no clipped samples."""
         if not self._precision.full:
             return frozenset(_SUPPORTS)
         return frozenset(_SUPPORTS | _IN_FLOAT32 | ({"opacus"} if installed() else set()))
