@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser long mutation papers secure-long survival bench-load bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
+.PHONY: demo test test-fast check browser federation long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -31,6 +31,9 @@ browser:  ## Chromium, in which the status page is tested
 	$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium >/dev/null \
 	|| echo "NO CHROMIUM: it cannot be installed here, and the test of the status page will be skipped." >&2
 
+federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three devices of three users (a minute)
+	$(BIN)/pytest -s tests/installs/test_federation.py
+
 long: $(VENV)/.dev  ## statistical tests that take minutes and more runs than CI has
 	$(BIN)/pytest -m long tests
 
@@ -48,6 +51,9 @@ survival: $(VENV)/.dev  ## kills at every place of a federation's processes (an 
 
 bench-load: $(VENV)/.dev  ## 300 devices against one coordinator (a quarter of an hour)
 	$(BIN)/python benchmarks/load/run.py
+
+bench-federation: $(VENV)/.dev  ## the pace of a federation of ten devices on this machine (minutes)
+	$(BIN)/python benchmarks/federation/run.py
 
 bench-engines:  ## ours beside other simulators, each in an environment of its own (a quarter of an hour)
 	$(PYTHON) benchmarks/engines/run.py

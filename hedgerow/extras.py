@@ -6,6 +6,8 @@ pip install "hedgerow[server]"       the configuration, and Flower
 pip install "hedgerow[simulation]"   all of these
 """
 
+from importlib.util import find_spec
+
 _EXTRA_OF = {
     "torch": "torch",
     "flwr": "server", "pydantic": "server", "pooch": "server", "PIL": "server",
@@ -14,6 +16,15 @@ _EXTRA_OF = {
     "cloudpickle": "simulation",
     "matplotlib": "report", "plotly": "report", "pyarrow": "parquet",
 }  # fmt: skip
+
+
+def require(module: str) -> None:
+    """Raise `ModuleNotFoundError` for what is not installed, before anything is begun; it is not imported.
+
+    >>> require("numpy")
+    """
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def remedy(error: ImportError) -> str:

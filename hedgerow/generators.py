@@ -10,7 +10,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -102,11 +102,9 @@ def drawn() -> bool:
     return not torch.equal(torch.default_generator.get_state(), fresh)
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[bool]:
     """One thread of this process at a time: what is the whole process's has one user in here."""
-    with _alone:
-        yield
+    return _alone
 
 
 @contextmanager

@@ -16,7 +16,9 @@ settings.load_profile("hedgerow")
 pytest.register_assert_rewrite("tests.odd", "tests.cohorts", "tests.engines.several_processes")
 
 # Their tests start many processes: slow, and two Rays at a time starve each other.
-ONE_WORKER = ("tests/engines/federation/", "tests/engines/operated/", "tests/engines/ray/")
+ONE_WORKER = (
+    "tests/installs/", "tests/engines/federation/", "tests/engines/operated/", "tests/engines/ray/",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

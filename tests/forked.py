@@ -36,6 +36,8 @@ def run(
     """As `subprocess.run([sys.executable, "-c", program, *arguments], ...)`, to its end."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
+        for file in (out, err):
+            file.touch()
         process = start(program, *arguments, cwd=cwd, environment=environment, out=out, err=err)
         process.join(timeout_seconds)
         if process.exitcode is None:

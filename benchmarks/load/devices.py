@@ -63,6 +63,7 @@ class Devices:
         self.calls: list[tuple[float, float]] = []
         self.said: list[str] = []
         real, calls = Connection.call, self.calls
+        self._undo = lambda: setattr(Connection, "call", real)
 
         def timed(connection: Any, path: str, *given: Any, **named: Any) -> bytes:
             began = time.monotonic()
@@ -96,6 +97,7 @@ class Devices:
                 node.stop()
         for thread in self._threads:
             thread.join(timeout=10)
+        self._undo()
 
     def _said(self, text: str) -> None:
         if "trying again" in text:

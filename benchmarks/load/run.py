@@ -90,6 +90,7 @@ def ledger(megabytes: int, plugin: Path, home: Path) -> dict[str, Any]:
     proxy = subprocess.Popen([sys.executable, str(HERE / "proxy.py"), str(door), str(port), str(file)])
     devices = Devices(home / "devices")
     try:
+        coordinator.wait(file.exists, 60)
         data = own_data(home)
         for kit in coordinator.invite([f"device-{number}" for number in range(LEDGER_NODES)]):
             devices.join(kit, data, f"https://127.0.0.1:{door}")

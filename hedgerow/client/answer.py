@@ -51,7 +51,7 @@ def respond(config: ClientConfig, client: LocalClient, kind: str, content: Conte
 
 
 def identify(client: LocalClient) -> Content:
-    """Who a client is; whoever has no data is none."""
+    """Who a client is; raises `ValueError` where it has no data."""
     client.samples()
     return pack_identity(client.name)
 

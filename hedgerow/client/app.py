@@ -13,23 +13,23 @@ from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
 from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, read_request, respond, whole_request
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
 from hedgerow.client.answer_many import answer_many
 from hedgerow.client.capabilities import chooses, require, trains_many
-from hedgerow.client.client_round import ClientConfig, LocalClient, Sent, honest
+from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient, Sent, honest
 from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.policy import STAGES
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Trainer, check_learner
-from hedgerow.client.trainers import trainer_of
+from hedgerow.client.trainer import Chooses, Trainer, check_learner
+from hedgerow.client.trainers import given_trainer, trainer_of
 from hedgerow.records import from_flower, measure, to_flower
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Deployment, Model
+from hedgerow.types import Deployment, Fit, Model
 from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
@@ -117,8 +117,9 @@ class FederatedClient(ClientApp):
         initial: Model | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(task, Task):  # that of a task is made at the first message: it imports torch
-            require(task, strategy)
+        # That of a task is made at the first message: it imports torch.
+        if (trainer := given_trainer(task)) is not None:
+            require(trainer, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
         self._enrolment, self._initial = enrolment, initial
@@ -172,14 +173,20 @@ class FederatedClient(ClientApp):
         """How many clients `train_many` is best given; 1 where one after another is better."""
         if not self._trains_many:
             return 1
-        if not chooses(self._trainer):
+        if self._chooser is None:
             return _SEVERAL
-        return 1 if self._trainer.choice is None else self._trainer.choice.batch_clients
+        return 1 if self._chooser.choice is None else self._chooser.choice.batch_clients
 
     @property
     def splittable(self) -> bool:
         """Whether a client's result depends on no other, and all take about as long."""
-        return chooses(self._trainer) and self._trainer.choice is not None and self._trainer.choice.splittable
+        choice = None if self._chooser is None else self._chooser.choice
+        return choice is not None and choice.splittable
+
+    @cached_property
+    def _chooser(self) -> Chooses | None:
+        """The trainer, where it chooses how it trains: looked at once, for it is asked for in every round."""
+        return self._trainer if chooses(self._trainer) else None
 
     @cached_property
     def _trains_many(self) -> bool:
@@ -200,8 +207,8 @@ class FederatedClient(ClientApp):
         Returns:
             Whether it was chosen now. The global generators are left as they were.
         """
-        trainer = self._trainer
-        if not chooses(trainer) or trainer.choice is not None or self._strategy.personal:
+        trainer = self._chooser
+        if trainer is None or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._config, from_flower(message.content))
         with generators.undisturbed():
@@ -219,7 +226,7 @@ class FederatedClient(ClientApp):
 
     def train_many(
         self, messages: Sequence[Message], contexts: Sequence[Context]
-    ) -> Iterator[tuple[int, Message | Reply | Exception]]:
+    ) -> Iterator[tuple[int, Callable[[], Message | Reply]]]:
         """Train several clients at once, for a simulation.
 
         Args:
@@ -227,21 +234,21 @@ class FederatedClient(ClientApp):
             contexts: of these clients.
 
         Yields:
-            `(position, reply)` for each message, in any order: what the reply
-            says, not packed into a message, where there is no mask; an
-            exception where that client failed.
+            For each message, in any order, its position and a function that gives the
+            reply, or raises why that client failed. Where there is no mask it is
+            what the reply says, not packed into a message.
         """
+        masked = self._strategy.pipeline.sum_only
+
+        def answer(position: int, client_round: ClientRound, fit: Fit) -> Message | Reply:
+            if not masked:
+                return client_round.reply(fit)
+            return Message(to_flower(in_the_clear(client_round, fit)), reply_to=messages[position])
+
         with span("records"):
             request = read_request(self._config, from_flower(messages[0].content))
         clients = [partial(self._client, context) for context in contexts]
-        for position, answer in answer_many(self._config, clients, request):
-            if isinstance(answer, Reply | Exception):
-                yield position, answer
-                continue
-            try:
-                yield position, Message(to_flower(answer), reply_to=messages[position])
-            except Exception as error:
-                yield position, error
+        yield from answer_many(self._config, clients, request, answer)
 
     def _identify(self, message: Message, context: Context) -> Message:
         return Message(to_flower(identify(self._client(context))), reply_to=message)
@@ -254,7 +261,7 @@ class FederatedClient(ClientApp):
             return Message(to_flower(answer), reply_to=message)
 
     def _client(self, context: Context) -> LocalClient:
-        """The client that a node is."""
+        """The client behind a node."""
         # The data need not be loaded to know a name that is given.
         given = context.node_config.get("client-name")
         name = str(given) if given else client_name(context.node_config, self._data.names)

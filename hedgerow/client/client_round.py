@@ -12,12 +12,12 @@ import numpy as np
 
 from hedgerow import generators
 from hedgerow.client import account
-from hedgerow.client.capabilities import require, supported
+from hedgerow.client.capabilities import require, supported, trains_many
 from hedgerow.client.data import client_samples
 from hedgerow.client.personal import PersonalLayers
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, State, StateStore
-from hedgerow.client.trainer import Trainer
+from hedgerow.client.trainer import Trainer, TrainsMany
 from hedgerow.files import locked
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector, Shape
@@ -25,7 +25,7 @@ from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.pipeline.coding import encode
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.streams import Before, LocalRound
+from hedgerow.strategies.streams import Before, LocalRound, Stream
 from hedgerow.strategies.transforms.mask import to_ring
 from hedgerow.types import Arrays, Client, Fit, Model, Payload, RoundContext, Samples, Vector
 from hedgerow.types.training import Diverged
@@ -84,6 +84,11 @@ class ClientConfig:
         return "state" in supported(self.trainer)
 
     @cached_property
+    def many(self) -> TrainsMany | None:
+        """The trainer, where it trains several clients at once."""
+        return self.trainer if trains_many(self.trainer) else None
+
+    @cached_property
     def hides_failures(self) -> bool:
         """Whether clients add noise, which would not hide that one of them has failed."""
         noise = self.strategy.pipeline.protection.noise
@@ -93,6 +98,16 @@ class ClientConfig:
     def layers(self) -> PersonalLayers:
         """The clients' own; and the layout of what travels."""
         return PersonalLayers(self.trainer, self.strategy, self.initial)
+
+    @cached_property
+    def streams(self) -> list[tuple[Stream, int]]:
+        """What travels beside a delta, and the values that a client sends of each."""
+        return [(stream, stream.size(self.layers.layout)) for stream in self.strategy.all_streams]
+
+    @cached_property
+    def corrections(self) -> list[tuple[str, Callable[[Before], Vector]]]:
+        """The streams that correct a client's gradients, by name, and how."""
+        return [(s.name, s.correction) for s in self.strategy.streams if s.correction is not None]
 
 
 @final
@@ -130,26 +145,23 @@ class ClientRound:
         return self.here.name
 
     def samples(self) -> Samples:
-        """The client's; raises `ValueError` where it has none."""
-        return client_samples(self.client, self.here.samples)
+        """The client's samples; raises `ValueError` where it has none."""
+        return client_samples(self.here.name, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:
         """The trainer's argument `correction`, where a stream corrects the gradients."""
-        streams = [s for s in self.config.strategy.streams if s.correction is not None]
-        if not streams:
+        if not self.config.corrections:
             return {}
-        kept = self._before
         found = [
-            stream.correction(
+            correction(
                 Before(
-                    self.request.streams.get(stream.name, _NONE),
-                    kept.get(stream.name, {}),
+                    self.request.streams.get(name, _NONE),
+                    self._before.get(name, {}),
                     self.config.layers.layout,
                     self.request.uncounted.get(self.client, 0),
                 )
             )
-            for stream in streams
-            if stream.correction is not None
+            for name, correction in self.config.corrections
         ]
         return {"correction": self.config.layers.spread(sum(found[1:], start=found[0]))}
 
@@ -182,30 +194,27 @@ class ClientRound:
 
     def masked_fit(self) -> Fit:
         """What is to be masked; raises as `fit`."""
-        found: Fit | Exception
-        try:
-            found = self.fit(self.samples(), {})
-        except Diverged as error:
-            found = error
-        found = self.hidden(found)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return self.hidden(lambda: self.fit(self.samples(), {}))
 
-    def hidden(self, found: Fit | Exception) -> Fit | Exception:
+    def hidden(self, train: Callable[[], Fit]) -> Fit:
         """What came of training; under noise of clients, what is not finite as nothing learned.
 
         Whoever chooses the model chooses what diverges on which samples, and
         that a client has failed no noise would hide.
+
+        Args:
+            train: gives the fit, or raises.
         """
         if not self.config.hides_failures:
-            return found
-        if isinstance(found, Fit) and not found.finite and not np.isfinite(found.delta).all():
-            found = Diverged(f"client {self.client!r}: its update is not finite")
-        if not isinstance(found, Diverged):
-            return found
-        log.error("%s; it counts as nothing learned", found)
-        return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
+            return train()
+        try:
+            fit = train()
+            if not fit.finite and not np.isfinite(fit.delta).all():
+                raise Diverged(f"client {self.client!r}: its update is not finite")
+        except Diverged as error:
+            log.error("%s; it counts as nothing learned", error)
+            return Fit(np.zeros(self.config.trainer.layout.dimension, np.float32), _NONE, 1)
+        return fit
 
     def reply(self, fit: Fit) -> Reply:
         """What is sent of a fit; the client's state is kept."""
@@ -258,10 +267,10 @@ class ClientRound:
             stateful = strategy.stateful or counted or keeps_training
             before = self._before if stateful else {}
             shared, layers = self.config.layers.leave(fit, before, request.seed)
-            fit = self.config.sent(request, self.client, shared)
+            fit = self.config.sent(request, self.here.name, shared)
             steps = strategy.local.steps(fit.num_examples)
             where = RoundContext(
-                request.seed, request.round, Client(self.client), layout, fit.num_examples,
+                request.seed, request.round, Client(self.here.name), layout, fit.num_examples,
                 self.config.seeded_noise, steps,
             )  # fmt: skip
             payload, residuals = encode(
@@ -269,13 +278,12 @@ class ClientRound:
             )
             sent: dict[str, Vector] = {}
             after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
-            for stream in strategy.all_streams:
-                size = stream.size(layout)
+            for stream, size in self.config.streams:
                 if not (size or stateful):
                     continue  # of a model without buffers: nothing to send, and nothing is kept
                 local = LocalRound(
                     request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,
-                    strategy.local.learning_rate_at(request.round), request.uncounted.get(self.client, 0),
+                    strategy.local.learning_rate_at(request.round), request.uncounted.get(self.here.name, 0),
                 )  # fmt: skip
                 values, after[stream.name] = stream.encode(local)
                 if size:

@@ -31,6 +31,8 @@ NAME = "constants"
 class LacksConstants(Refused):
     """This device does not have the model's constants; it has to be sent them."""
 
+    level = logging.INFO  # nothing is wrong: each device says so once, and the server sends them
+
 
 class KeptConstants(Protocol):
     """Where a device keeps models' constants."""
@@ -75,7 +77,7 @@ def kept_constants(store: StateStore) -> KeptConstants:
 
 @final
 class InFolder:
-    """In files, a folder's two newest, that only their owner can read."""
+    """Keeps the two newest in a folder, in files that only their owner can read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

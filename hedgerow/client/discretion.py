@@ -35,6 +35,9 @@ def discreet(wanted: bool = True) -> Iterator[None]:
     except Exception as error:
         if not wanted:
             raise
-        log.error("this client did not answer: %s: %s", type(error).__name__, error, exc_info=error)
         kind = type(error) if isinstance(error, Refused) else ClientFailed
+        log.log(
+            kind.level, "this client did not answer: %s: %s", type(error).__name__, error,
+            exc_info=error if kind.level >= logging.ERROR else None,
+        )  # fmt: skip
         raise kind((kind.__doc__ or "").partition("\n")[0]) from None

@@ -40,7 +40,7 @@ class PersonalLayers:
         """What travels, and what stays."""
         return self._strategy.split(self._trainer.layout)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The layout of what travels."""
         return self.split.shared

@@ -58,7 +58,7 @@ class Policy:
         models: it fetches the model that its coordinator has promoted.
         min_clients: smallest cohort that it is masked in.
         corrupt: fraction of a cohort that may work with the server: thresholds and
-            floors of a masked round must stand so many, or more.
+            floors of a masked round must hold against at least that many.
         failure_bits: the chance that they do not is at most `2**-failure_bits`.
         client_noise: smallest noise multiplier of what clients add to a sum; 0 for none.
         sample_noise: smallest noise multiplier of a step of local training; 0 for none.

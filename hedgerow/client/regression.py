@@ -47,7 +47,7 @@ def absolute_error(outputs: Any, targets: Any) -> Any:
 
 
 def _difference(outputs: Any, targets: Any) -> Any:
-    """Of each sample, `(n,)`."""
+    """Output minus target of each sample, `(n,)`."""
     # Not left to torch, which would take (n, 1) - (n,) for a table of all pairs.
     if not len(targets) == len(outputs) == targets.numel() == outputs.numel():
         raise ValueError(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.client.task import Task
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.types import FailedFit, Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
 class Trainer(Protocol):
@@ -125,8 +125,8 @@ class TrainsMany(Protocol):
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
-    ) -> Iterator[tuple[str, Fit | Exception]]:
-        """`fit` for each of these clients, in any order; an exception in place of a fit that failed.
+    ) -> Iterator[tuple[str, Fit | FailedFit]]:
+        """`fit` for each of these clients, in any order; a `FailedFit` holds what `fit` would have raised.
 
         The same call gives the same bits. Who else is there may show in the
         last bits of a client's fit, never more than 1e-5.
@@ -139,12 +139,12 @@ class Way(Protocol):
 
     @property
     def method(self) -> str:
-        """In a word."""
+        """How, in a word: `"loop"` or `"batch"`."""
         ...
 
     @property
     def why(self) -> str:
-        """For a person."""
+        """Why so, for a person."""
         ...
 
     @property

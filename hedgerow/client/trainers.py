@@ -73,6 +73,17 @@ def trainer_of(task: Task | Trainer, name: str = "loop", computing: Computing = 
     return make_trainer(name, task, computing) if isinstance(task, Task) else task
 
 
+def given_trainer(task: Task | Trainer) -> Trainer | None:
+    """What is given as a trainer; `None` for a task, whose trainer is made where it is used."""
+    return None if isinstance(task, Task) else task
+
+
+def given_task(task: Task | Trainer) -> Task | None:
+    """What is given as a task, or the one that a trainer was made of; `None` where it has none."""
+    found = task if isinstance(task, Task) else getattr(task, "task", None)
+    return found if isinstance(found, Task) else None
+
+
 def make_trainer(name: str, task: Task, computing: Computing) -> Trainer:
     """The trainer of that name, for a task.
 

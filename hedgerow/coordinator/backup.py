@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from hedgerow import locks
 from hedgerow.coordinator import page, presence, processes
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.side_runs import FOLDER as SIDE_RUNS
 from hedgerow.files import PRIVATE, append_private, private_folder, write_whole
+from hedgerow.promotion.shelf import MODELS
 
 _FEDERATION, _RUN, _ABOUT, _DATABASE = "federation", "run", "hedgerow-backup.json", "link.db"
-_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, "job.json", "logs", "members.lock"}
+_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, SIDE_RUNS, "job.json", "logs"}
+_MOMENTARY = (".lock", ".partial", ".beat")
 _FIRST = ("checkpoints", "model.safetensors")
 """Of a run: the model goes before what it has spent, which may then be of more rounds, never of fewer."""
 
@@ -80,15 +84,21 @@ def restore(file: Path, federation: Path, run: Path) -> FederationFolder:
 
 
 def _kept(folder: Path) -> Iterator[Path]:
-    for place in sorted(folder.rglob("*")):
+    # What was promoted goes before the models, which are there before it is written down.
+    for place in sorted(folder.rglob("*"), key=lambda each: (each.parent.name == MODELS, each)):
         top = place.relative_to(folder).parts[0]
-        if place.is_file() and top not in _LEFT_OUT and not top.startswith(f"{_DATABASE}-"):
+        if _stays(place) and top not in _LEFT_OUT and not top.startswith(f"{_DATABASE}-"):
             yield place
 
 
 def _of_run(run: Path) -> list[Path]:
-    there = sorted(place for place in run.rglob("*") if place.is_file() and place.suffix != ".partial")
+    there = sorted(filter(_stays, run.rglob("*")))
     return sorted(there, key=lambda place: place.relative_to(run).parts[0] not in _FIRST)
+
+
+def _stays(place: Path) -> bool:
+    """Whether it is a file of more than this moment: not who holds a folder just now."""
+    return place.is_file() and place.name != locks.FILE and place.suffix not in _MOMENTARY
 
 
 def _database(file: Path) -> bytes:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hedgerow.coordinator.folder import FederationError, FederationFolder
-from hedgerow.files import PRIVATE, write_whole
+from hedgerow.files import PRIVATE, locked, write_whole
 
 _CA_DAYS, _DAYS, _RENEW_DAYS = 3650, 397, 30
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -101,6 +101,11 @@ def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Ce
     The one that is there is kept, unless it is for other hosts, or of another
     CA, or ends within 30 days.
     """
+    with locked(folder.path / "certificates.lock"):  # the gateway and a command may renew at the same time
+        return _certified(folder, name, hosts)
+
+
+def _certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Certificate:
     found = Certificate(folder.path / f"{name}.pem", folder.path / f"{name}.key")
     signed_by, signer = _opened(authority(folder))
     if _stands(found, signed_by, hosts):

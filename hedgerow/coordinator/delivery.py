@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import final
 
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.coordinator.http import Refused, Reply, Request
+from hedgerow.coordinator.http_types import Refused, Reply, Request
 from hedgerow.promotion.delivered import HEADER, PATH, PIECE
 from hedgerow.promotion.lineage import Promotion, is_digest
 from hedgerow.promotion.shelf import Shelf, ShelfError

@@ -10,7 +10,7 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, final
 
 import httpx
@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
+from hedgerow.coordinator.bell import Bell
 from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
-from hedgerow.coordinator.http import Refused, Reply, Request
+from hedgerow.coordinator.http_types import Refused, Reply, Request
 from hedgerow.coordinator.members import (
     Device,
     JoinRefused,
@@ -34,14 +35,18 @@ from hedgerow.coordinator.members import (
     rotate,
 )
 from hedgerow.coordinator.pace import Pace, Rates
+from hedgerow.coordinator.store import ObjectStore
 from hedgerow.coordinator.superlink import (
     FLEET,
     MEDIA,
     PULL,
+    PULL_OBJECT,
     PUSH,
     RELAYED,
     Control,
+    asks_for_object,
     brings_message,
+    brings_object,
     link_address,
     link_context,
 )
@@ -60,6 +65,8 @@ _SIGNED = ("flwr-public-key", "flwr-timestamp", "flwr-signature")
 _PASSED_ON = frozenset({*_SIGNED, "content-type", "accept"})
 _AHEAD, _BEHIND = 5.0, 305.0  # seconds that a device's clock may differ, as the SuperLink's own check has it
 _SWEEP_SECONDS = 2.0
+_KEPT_OBJECTS = 32 * _MB
+_PREFERS_TO_WAIT = "wait="  # as RFC 7240 has it
 
 
 @final
@@ -80,6 +87,8 @@ class Gateway:
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
         )  # fmt: skip
         self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
+        self._bell, self._objects = Bell(folder), ObjectStore(_KEPT_OBJECTS, brings_object)
+        self._verified: dict[bytes, tuple[str, bytes]] = {}
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
@@ -132,6 +141,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections to the SuperLink."""
+        self._bell.close()
         await self._link.aclose()
 
     def _within_rate(self, rates: Rates, caller: str) -> None:
@@ -141,33 +151,53 @@ class Gateway:
     def _sender(self, headers: Mapping[str, str]) -> str:
         """The device that has signed; raises `Refused`. The SuperLink checks whose node it speaks for."""
         try:
-            key, signature = (
-                base64.b64decode(headers[name], validate=True) for name in (_SIGNED[0], _SIGNED[2])
-            )
+            key, signature = (_decoded(headers, name) for name in (_SIGNED[0], _SIGNED[2]))
             stamp = headers[_SIGNED[1]]
             age = time.time() - datetime.datetime.fromisoformat(stamp).timestamp()
-            name = self._keys.name(key)
-            if name is None:
-                raise Refused(401, "this key has not joined, or was revoked")
+            name = self._named(key)
             if not -_AHEAD < age < _BEHIND:
                 raise Refused(401, "the device's clock differs from the coordinator's; set it")
-            public = serialization.load_pem_public_key(key)
-            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
-            public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
+            if self._verified.get(key) != (stamp, signature):  # a device signs for some seconds at a time
+                public = serialization.load_pem_public_key(key)
+                assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+                public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
+                self._verified[key] = stamp, signature
         except (KeyError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
             raise Refused(401, "the call is not signed by a device of this federation") from error
         return name
 
+    def _named(self, key: bytes) -> str:
+        """The device whose key it is; raises `Refused`."""
+        if (name := self._keys.name(key)) is None:
+            raise Refused(401, "this key has not joined, or was revoked")
+        return name
+
     async def _relay(self, request: Request, body: bytes) -> Reply:
-        name = self._sender(request.headers)  # again: it may have been revoked while it sent
+        # Again: it may have been revoked while it sent. Its signature was looked at before.
+        name = self._named(_decoded(request.headers, _SIGNED[0]))
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
+        pace = self._pace.seconds(max(1, self._there))
         own = request.headers.get("user-agent") == OWN_AGENT
+        if request.path == PUSH:
+            self._handed.answered(name)  # so it has what it was handed, whatever becomes of the answer
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
             log.warning("%r has lost a message, and is given it again", name)
-            return self._paced(200, lost, MEDIA)
+            return self._paced(200, lost, MEDIA, pace)
+
+        async def asked() -> httpx.Response:
+            return await self._link.post(request.path, content=body, headers=headers)
+
+        node = self._keys.members.devices[name].node_id
         try:
-            found = await self._link.post(request.path, content=body, headers=headers)
+            if request.path == PULL and _PREFERS_TO_WAIT in request.headers.get("prefer", ""):
+                seconds, pace = self._pace.held(max(1, self._there))
+                found = await self._message(asked, node, seconds, request)
+            elif request.path == PULL_OBJECT and (wanted := asks_for_object(body, node)) is not None:
+                # Whoever knows the hash of something knows what it is: the SuperLink asks for no more.
+                found = await self._objects.get(wanted, asked)
+            else:
+                found = await asked()
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
         self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
@@ -175,17 +205,25 @@ class Gateway:
             self._pace.message()
             if own:
                 self._handed.give(name, found.content)
-        if request.path == PUSH and found.status_code < 500:
-            self._handed.answered(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
-        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA))
+        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA), pace)
 
-    def _paced(self, status: int, content: bytes, kind: str) -> Reply:
+    def _paced(self, status: int, content: bytes, kind: str, pace: float) -> Reply:
         """A reply that says when to pull next."""
-        pace = self._pace.seconds(max(1, self._there))
         headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
         return Reply(status, content, headers)
+
+    async def _message(
+        self, asked: Callable[[], Awaitable[httpx.Response]], node: int, seconds: float, request: Request
+    ) -> httpx.Response:
+        """The answer to a pull, once the device is asked something, or some seconds later."""
+        waiting = await self._bell.wait(node, seconds)
+        if not waiting or request.gone():
+            # Another call of the device waits now, or nobody does: a message is handed out once.
+            raise Refused(409, "another call of this device waits for a message")
+        self._sender(request.headers)  # it may have been revoked while it waited
+        return await asked()
 
     async def _join(self, body: bytes) -> Reply:
         asked = _object(body)
@@ -234,6 +272,10 @@ class Gateway:
         register.rebuild(self._folder, self._keys.refresh())
         known = self._keys.members.devices
         self._heard = {name: heard for name, heard in self._heard.items() if name in known}
+
+
+def _decoded(headers: Mapping[str, str], name: str) -> bytes:
+    return base64.b64decode(headers[name], validate=True)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -7,19 +7,19 @@ a deadline each.
 """
 
 import asyncio
-import json
 import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol, final
+from typing import final
 
 import h11
 
+from hedgerow.coordinator.http_types import Handler, Refused, Reply, Request
 from hedgerow.coordinator.ports import listening
 
 log = logging.getLogger("hedgerow")
@@ -51,60 +51,6 @@ class Limits:
     body: float = 10.0
     body_rate: float = 16384.0
     reply: float = 60.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request before its body.
-
-    Attributes:
-        method, path: such as `"POST"`, `"/join"`; the path is without its query.
-        headers: by lower-case name; of one that comes twice, the last.
-        length: bytes of the body that are announced.
-        peer: address of the connection.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    length: int
-    peer: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What is answered."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of_json(cls, status: int, content: Any, **headers: str) -> "Reply":
-        """One with JSON in it."""
-        return cls(status, json.dumps(content).encode(), {"content-type": "application/json", **headers})
-
-
-class Refused(Exception):
-    """A request that is not answered; `status` is HTTP's."""
-
-    def __init__(self, status: int, why: str, **headers: str) -> None:
-        super().__init__(why)
-        self.status, self.headers = status, headers
-
-    def reply(self) -> Reply:
-        """What is said of it."""
-        return Reply.of_json(self.status, {"error": str(self)}, **self.headers)
-
-
-class Handler(Protocol):
-    """Answers requests."""
-
-    def admit(self, request: Request) -> int:
-        """The most bytes that the body may have, before anything of it is read; raises `Refused`."""
-
-    async def answer(self, request: Request, body: bytes) -> Reply:
-        """The answer to a request that was admitted; raises `Refused`."""
 
 
 @final
@@ -248,7 +194,10 @@ class _Conversation:
         length = int(headers.get("content-length", "0"))
         if not length:
             self._http.next_event()  # its end: nothing is left unread, whatever is answered
-        return Request(event.method.decode("latin-1"), path, headers, length, self._peer)
+        return Request(event.method.decode("latin-1"), path, headers, length, self._peer, self._gone)
+
+    def _gone(self) -> bool:
+        return self._reader.at_eof() or self._reader.exception() is not None
 
     async def _answered(self, request: Request) -> Reply:
         allowed = self._handler.admit(request)

@@ -8,6 +8,7 @@ CALLS_PER_SECOND = 200.0
 """Pulls of all devices together."""
 
 _QUICK, _SLOW = 0.1, 3.0
+_LONGEST_HELD = 30.0
 _LIVELY_SECONDS = 30.0
 _SLOWER_SECONDS = 60.0
 
@@ -38,10 +39,20 @@ class Pace:
         self._last = self._clock()
 
     def seconds(self, devices: int) -> float:
-        """Until a device of so many should pull again."""
+        """How long each of `devices` devices should wait before it pulls again."""
         idle = self._clock() - self._last - _LIVELY_SECONDS
         part = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
         return max(_QUICK + part * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)
+
+    def held(self, devices: int) -> tuple[float, float]:
+        """For how long the pull of a device that waits for a message is held, and until the next one then.
+
+        >>> Pace().held(devices=10), Pace().held(devices=10_000)
+        ((3.0, 0.0), (30.0, 20.0))
+        """
+        share = devices / CALLS_PER_SECOND
+        seconds = min(max(_SLOW, share), _LONGEST_HELD)
+        return seconds, max(0.0, share - seconds)
 
 
 @final

@@ -127,10 +127,9 @@ def end(pids: Iterable[int], *, patience: float = _PATIENCE_SECONDS, family: boo
     _signal(left, signal.SIGKILL)
 
 
-def started_by(root: int, program: str) -> Holder | None:
-    """A process that runs a program and was started by another one, or by what that has started."""
-    found = [pid for pid in _family({root}) - {root} if _runs_program(_command_of(pid), program)]
-    return Holder.of(max(found)) if found else None
+def started_by(root: int, program: str) -> set[int]:
+    """Processes that run a program and were started by another one, or by what that has started."""
+    return {pid for pid in _family({root}) - {root} if _runs_program(_command_of(pid), program)}
 
 
 def _that_run(program: str, path: Path) -> set[int]:

@@ -19,11 +19,13 @@ class ServerAppProcess:
         self._silence = Silence(beat_file(folder, SERVER_APP_BEATS))
         self._process: Holder | None = None
         self._before: Holder | None = None
+        self._others: set[int] = set()
         self._begun = time.monotonic()
 
-    def begin(self, run: Path) -> None:
-        """Before a run is started in a folder: whoever has held that is of an earlier one."""
+    def begin(self, run: Path, superlink: int) -> None:
+        """Before a run is started in a folder: whoever has held that, or is there already, is of another."""
         self._before = holder_of(run)
+        self._others = processes.started_by(superlink, SERVER_APP_PROGRAM)
         self._silence.begin()
         self._begun = time.monotonic()
 
@@ -33,7 +35,8 @@ class ServerAppProcess:
         if holder is not None and holder != self._before:
             self._process = holder
         elif self._process is None:
-            self._process = processes.started_by(superlink, SERVER_APP_PROGRAM)
+            new = processes.started_by(superlink, SERVER_APP_PROGRAM) - self._others
+            self._process = Holder.of(min(new)) if new else None
 
     @property
     def gone(self) -> bool:

@@ -70,7 +70,7 @@ def _promoted(folder: FederationFolder) -> Row | None:
         return None
     lineage = found.lineage
     return {
-        "model": found.model, "time": found.time, "rule": found.rule["rule"], "recipe": lineage.recipe,
+        "digest": found.model, "time": found.time, "rule": found.rule["rule"], "recipe": lineage.recipe,
         "round": lineage.round, "trust": lineage.trust, "privacy": lineage.told_privacy(),
         "metrics": dict(lineage.metrics),
     }  # fmt: skip
@@ -91,7 +91,7 @@ def told(status: Mapping[str, Any]) -> list[str]:
             " (hedgerow devices --readmit NAME)"
         )
     if model := status["promoted"]:
-        lines.append(f"promoted: {model['model'][:16]}, round {model['round']} of {model['recipe']}")
+        lines.append(f"promoted: {model['digest'][:16]}, round {model['round']} of {model['recipe']}")
     if register["trust"] == FIRST_USE:
         lines.append(
             "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"

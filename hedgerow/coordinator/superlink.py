@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +21,10 @@ from flwr.common.serde import user_config_to_proto
 from flwr.proto import control_pb2
 from flwr.proto.fab_pb2 import Fab
 from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.superlink.grid import http_grid
+from google.protobuf.message import DecodeError
 
 from hedgerow.coordinator.certificates import LOOPBACK, Certificate, authority, certified
 from hedgerow.coordinator.folder import FederationFolder
@@ -39,6 +44,7 @@ SERVER_APP_PROGRAM = "flwr-serverapp"
 """What a SuperLink starts for each run."""
 
 PULL, PUSH = FLEET + "pull-messages", FLEET + "push-messages"
+PULL_OBJECT = FLEET + "pull-object"
 MEDIA = "application/protobuf"
 
 
@@ -103,6 +109,29 @@ def link_address(folder: FederationFolder) -> str:
 def brings_message(reply: bytes) -> bool:
     """Whether the reply to a pull brings a message."""
     return len(PullMessagesResponse.FromString(reply).messages_list) > 0
+
+
+def asks_for_object(body: bytes, node: int) -> tuple[int, str] | None:
+    """`(run, object id)` that a node asks for; `None` where the request is none, or another node's."""
+    try:
+        asked = PullObjectRequest.FromString(body)
+    except DecodeError:
+        return None
+    return (asked.run_id, asked.object_id) if asked.node.node_id == node else None
+
+
+def brings_object(reply: bytes) -> bool:
+    """Whether the reply to a request for an object brings it."""
+    found = PullObjectResponse.FromString(reply)
+    return bool(found.object_found and found.object_available)
+
+
+def look_often_for_replies() -> None:
+    """Have the ServerApp of this process ask again soon for a reply that is not there as a whole yet.
+
+    Flower asks again after a second, and two, and four.
+    """
+    http_grid.pull_objects = partial(pull_objects, initial_backoff=0.02, backoff_cap=0.5)  # type: ignore[attr-defined]
 
 
 @final

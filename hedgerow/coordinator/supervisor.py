@@ -118,7 +118,8 @@ class Supervisor:
         """
 
         def ended() -> bool:
-            job.report()
+            with suppress(OSError):
+                job.report()
             return job.finished()
 
         return self._go_on(ended, lambda: self._look_after(job), job.wanted)
@@ -250,7 +251,7 @@ class Supervisor:
             return
         self._next_look = time.monotonic() + _RUN_SECONDS
         if self._run is None:
-            self._server_app.begin(job.folder)
+            self._server_app.begin(job.folder, self._link.pid)
             self._interrupted = ""
             start = self._control.start_run
             self._run = self._waiting.call(start, job.server_app, job.client_app, job.config)
@@ -288,7 +289,8 @@ class Supervisor:
 
     def _tell(self, text: str) -> None:
         note(self._folder, text)
-        self._told(text)
+        with suppress(OSError):  # where it is written to, a disk may be full
+            self._told(text)
 
     def _tell_changed(self, what: str, text: str) -> None:
         """A line of something that is looked at again and again, where it is another one."""

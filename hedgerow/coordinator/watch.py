@@ -30,7 +30,7 @@ _MOST_ROUNDS = 500
 _MOST_DEVICES = 200
 _SHOWN = (
     "round", "seconds", "bytes_up", "bytes_down", "dropped", "failed", "evaluation", "epsilon", "secure",
-    "client_evaluation", "set_aside",
+    "client_evaluation",
 )  # fmt: skip
 _PLAIN = ("federation", "address", "runs", "rounds", "gathering", "register")
 
@@ -67,8 +67,8 @@ def snapshot(folder: FederationFolder) -> Row:
         "states": Counter(each["state"] for each in devices),
         "done": rounds[-_MOST_ROUNDS:],
         "totals": {way: sum(line[way] for line in rounds) for way in ("bytes_up", "bytes_down")},
-        "set_aside": sorted((rounds[-1].get("set_aside") or ()) if rounds else ()),
-        "promoted": found.get("promoted"),
+        "set_aside": [row["name"] for row in found["devices"] if row["set_aside"]],
+        "promoted": found["promoted"],
         "log": events(folder),
     }
 

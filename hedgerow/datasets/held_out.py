@@ -12,7 +12,7 @@ from hedgerow import checks, rng
 from hedgerow.types import Samples
 
 WAYS = ("random", "time")
-"""How held-out samples are chosen of so many: each by a draw of its own, or the last ones."""
+"""How held-out samples are chosen: each by a draw of its own, or the last ones."""
 
 BY_ROW = "row"
 """Another way: each by a hash of what it holds, whatever lies beside it."""

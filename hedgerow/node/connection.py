@@ -57,7 +57,7 @@ class Backoff:
         self._random = secrets.SystemRandom()
 
     def seconds(self, least: float = 0.0) -> float:
-        """Of the next wait; at least so many."""
+        """How long to wait next; at least `least`."""
         upto, self._next = self._next, min(2 * self._next, self._longest)
         return max(least, self._random.uniform(upto / 2, upto))
 
@@ -110,14 +110,19 @@ class Connection:
         self.date = ""
         """The server's time, as its last answer had it."""
 
-    def call(self, path: str, body: bytes, kind: str = "application/protobuf", method: str = "POST") -> bytes:
+    def call(
+        self, path: str, body: bytes, kind: str = "application/protobuf", method: str = "POST", **more: str
+    ) -> bytes:
         """The answer's body.
+
+        Args:
+            more: further headers.
 
         Raises:
             Unreachable: there is no answer; or the server is busy, or starts.
             Denied: the server has said no.
         """
-        headers = {"content-type": kind, "user-agent": "hedgerow", **self._key.headers()}
+        headers = {"content-type": kind, "user-agent": "hedgerow", **more, **self._key.headers()}
         for attempt in (1, 2):
             kept = self._open is not None
             try:

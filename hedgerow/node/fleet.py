@@ -77,11 +77,11 @@ class Fleet:
     def pull(self) -> tuple[Any, Any] | None:
         """The next message, and the tree of its objects; `None` where there is none.
 
-        The server hands each out once: it must be written down before anything is done with it.
+        The server hands each out once: it must be written down before anything is done with it. A
+        coordinator's gateway waits some seconds for one to come; a SuperLink answers at once.
         """
-        reply = self._call(
-            "pull-messages", FLEET["PullMessagesRequest"](node=self._node), "PullMessagesResponse"
-        )
+        request = FLEET["PullMessagesRequest"](node=self._node)
+        reply = self._call("pull-messages", request, "PullMessagesResponse", prefer="wait=30")
         if not reply.messages_list or not reply.message_object_trees:
             return None
         return reply.messages_list[0], reply.message_object_trees[0]
@@ -150,8 +150,8 @@ class Fleet:
             pause = min(2 * pause, _WAIT_LONGEST)
         raise Lost(f"the server has not got object {each[:16]}... of the message")
 
-    def _call(self, name: str, request: Any, reply: str | None = None) -> Any:
-        data = self._connection.call(f"/v1/fleet/{name}", request.SerializeToString())
+    def _call(self, name: str, request: Any, reply: str | None = None, **headers: str) -> Any:
+        data = self._connection.call(f"/v1/fleet/{name}", request.SerializeToString(), **headers)
         return None if reply is None else FLEET[reply].FromString(data)
 
 

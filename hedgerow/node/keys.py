@@ -1,6 +1,7 @@
 """The key by which a SuperLink knows a node: made on the device, and never sent."""
 
 import os
+import time
 from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.files import PRIVATE
+
+_SAME_SECONDS = 5.0
 
 
 @final
@@ -29,6 +32,8 @@ class NodeKey:
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
             raise ValueError("the node's key is no P-384 key; remove it and join anew")
         self._key = key
+        self._headers: dict[str, str] = {}
+        self._until = 0.0
         self.public: bytes = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -38,14 +43,21 @@ class NodeKey:
         return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
 
     def headers(self) -> dict[str, str]:
-        """What signs a call: Flower signs the time alone, and leaves the rest to TLS."""
+        """What signs a call: Flower signs the time alone, and leaves the rest to TLS.
+
+        The same for some seconds: a server takes it for minutes.
+        """
+        if time.monotonic() < self._until:
+            return dict(self._headers)
+        self._until = time.monotonic() + _SAME_SECONDS
         now = datetime.now(UTC).isoformat()
         signature = self.sign(now.encode())
-        return {
+        self._headers = {
             "flwr-public-key": b64encode(self.public).decode(),
             "flwr-timestamp": now,
             "flwr-signature": b64encode(signature).decode(),
         }
+        return dict(self._headers)
 
 
 def rotation_message(federation: str, name: str, key: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.node.connection import check_address
+from hedgerow.wording import shown
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ def load_kit(file: Path) -> Kit:
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = (isinstance(error, OSError) and error.strerror) or error
         raise ValueError(f"{file} cannot be read as a kit: {why}; ask for a new one") from error
     try:
+        if not isinstance(found, dict):
+            raise ValueError(f"it is {shown(found)}, and no table of names and values")
         kit = Kit(
             _text(found, "federation", r"[0-9a-f]{16}"),
             _text(found, "name", r"(?s).{1,200}"),
@@ -53,7 +56,7 @@ def load_kit(file: Path) -> Kit:
         register_line(kit.name, bytes(32))
         check_address(kit.address)
         _text(found, "hedgerow", r"0\.\d+(\.\d+)?")
-    except (TypeError, AttributeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{file} is no kit: {error}; ask for a new one, made by hedgerow invite") from error
     return kit
 

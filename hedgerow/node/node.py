@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, final
 
@@ -16,9 +17,12 @@ from hedgerow.node.outbox import Outbox, Pending
 from hedgerow.node.promoted import PromotedModel
 from hedgerow.node.reply import reply_to
 from hedgerow.node.responder import Responder, reason_of
+from hedgerow.recipe.announcement import RECORD
 from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
+from hedgerow.wire.bundle import READS, opened
+from hedgerow.wire.content import ConfigRecord
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
@@ -31,7 +35,7 @@ _ATTEMPTS = 5
 
 
 class Stopped(BaseException):
-    """The process is asked to end while it works."""
+    """The process is asked to end while it works, or waits."""
 
 
 @final
@@ -51,14 +55,14 @@ class Node:
         self._responder = Responder(device, self._outbox)
         self._promoted = PromotedModel(device, self._tell)
         self._stop, self._gone = threading.Event(), threading.Event()
-        self._working, self._failed = False, 0
-        self._pulled: tuple[Any, Any] | None = None
+        self._interruptible, self._failed = False, 0
+        self._held: tuple[Any, Any] | None = None
         self._said, self._register_until = "", 0.0
 
     def stop(self) -> None:
         """End as soon as the server can be told; what is being worked on is done again the next time."""
         self._stop.set()
-        if self._working:
+        if self._interruptible:
             raise Stopped
 
     def run(self) -> None:
@@ -137,20 +141,31 @@ class Node:
                 self._finish(fleet, come)
             last = time.monotonic()
             while not self._stop.is_set() and not gone.is_set():
-                self._pulled = self._pulled or fleet.pull()
-                if self._pulled is None:
+                self._held = self._held or self._pulled(fleet)
+                if self._held is None:
                     backoff.reset()
                     if self._promoted.follow(fleet):
                         continue
                     self._stop.wait(_pause(fleet.pace, time.monotonic() - last))
                     continue
-                come = self._outbox.receive(*self._pulled)  # on a full disk, it is tried again
-                self._pulled = None
+                come = self._outbox.receive(*self._held)  # on a full disk, it is tried again
+                self._held = None
                 self._finish(fleet, come)
                 last = time.monotonic()
                 backoff.reset()
         finally:
             gone.set()
+
+    def _pulled(self, fleet: Fleet) -> tuple[Any, Any] | None:
+        """The next message; the server may wait for one, and the node may be stopped meanwhile.
+
+        What it is handed out just then is lost, as is whatever waits for a node that says goodbye.
+        """
+        self._interruptible = True
+        try:
+            return fleet.pull()
+        finally:
+            self._interruptible = False
 
     def _beat(self, node: int, gone: threading.Event) -> None:
         """Say that the node is there while it works, on a connection of its own."""
@@ -170,11 +185,11 @@ class Node:
         run = message.metadata.run_id
         try:
             if not come.made:
-                self._working = True
+                self._interruptible = True
                 try:
                     come = self._answered(fleet, message, come)
                 finally:
-                    self._working = False
+                    self._interruptible = False
             fleet.push(*reply_to(message, come, fleet.node, self._outbox), come.seconds)
             fleet.confirm(run, come.id)
         except Unreachable as error:
@@ -197,7 +212,9 @@ class Node:
             if len(tree.children) != 1:
                 raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
             (root,) = tree.children  # the message's own object says no more than its envelope
-            content = objects.unpack(root.object_id, fleet.fetch(about.run_id, root))
+            content = opened(objects.unpack(root.object_id, fleet.fetch(about.run_id, root)), RECORD)
+            about_run = content.get(RECORD)
+            come = replace(come, bundled=isinstance(about_run, ConfigRecord) and READS in about_run)
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")
@@ -224,7 +241,8 @@ class Node:
         """A line for a person, unless it is the last one again."""
         if text != self._said:
             self._said = text
-            self._told(text)
+            with suppress(OSError):  # where it is written to, a disk may be full
+                self._told(text)
 
 
 def _is_well(fleet: Fleet) -> bool:

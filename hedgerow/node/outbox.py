@@ -34,6 +34,7 @@ class Pending:
         error: why it was refused; empty where it was not.
         made: when the answer was made, in seconds since 1970; 0 where it is not known yet.
         seconds: that it took.
+        bundled: whether the server reads bundles.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Pending:
     error: str = ""
     made: float = 0.0
     seconds: float = 0.0
+    bundled: bool = False
 
 
 @final

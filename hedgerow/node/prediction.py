@@ -71,6 +71,11 @@ def predict(model: Path, description: str, data: Path, *, own_code: bool = False
             f"model {run.model!r} or trainer {run.trainer!r} is not installed here; install the package that"
             " brings it"
         )
+    if run.strategy.personal:
+        raise CannotPredict(
+            "each client keeps layers of its own in this run, and the promoted model has them as they were"
+            " first made: it predicts nothing of use"
+        )
     schema = _schema(run)
     inputs = load_inputs(data, schema)
     outputs = np.asarray(_outputs(model, run, inputs.x), np.float64).reshape(len(inputs.x), -1)

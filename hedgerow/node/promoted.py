@@ -14,11 +14,13 @@ from hedgerow.promotion.lineage import is_digest
 log = logging.getLogger("hedgerow")
 
 _AGAIN_SECONDS = 300.0
+_AT_ONCE_SECONDS = 1.0
+"""For which pieces are fetched before the next look for messages, which the coordinator may hold."""
 
 
 @final
 class PromotedModel:
-    """Fetches the promoted model piece by piece; each step is short, so that a round is not kept waiting.
+    """Fetches the promoted model, some pieces at a time, so that a round is not kept waiting.
 
     Args:
         device: its folder.
@@ -47,7 +49,10 @@ class PromotedModel:
         try:
             if not self._device.guard().policy.models:
                 return self._leave(wanted, "by this device's policy, it takes no promoted models")
+            until = time.monotonic() + _AT_ONCE_SECONDS
             promotion = self._delivered.fetch(fleet.get)
+            while promotion is None and time.monotonic() < until:
+                promotion = self._delivered.fetch(fleet.get)
         except (Denied, NotTaken) as error:
             return self._leave(wanted, f"the promoted model is not taken: {error}")
         if promotion is None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from hedgerow.node.outbox import Outbox, Pending
 from hedgerow.wire import objects
+from hedgerow.wire.bundle import MOST, bundled
 from hedgerow.wire.codec import decode
 from hedgerow.wire.fleet import FLEET
 
@@ -28,7 +29,9 @@ def reply_to(message: Any, come: Pending, node: int, outbox: Outbox) -> tuple[An
     if come.error:
         reply.error.code, reply.error.reason = _CLIENT_FAILED, come.error
     else:
-        root, found = objects.pack(decode(outbox.answer(come.answer) or b""))
+        answer = outbox.answer(come.answer) or b""
+        bundle = come.bundled and len(answer) <= MOST
+        root, found = objects.pack(bundled(answer) if bundle else decode(answer))
         children = [_tree(root, found)]
     top = objects.add(
         found, "Message", [child.object_id for child in children], reply.SerializeToString(deterministic=True)

@@ -21,6 +21,7 @@ from hedgerow.recipe.own_data import NAME, OwnSchema
 from hedgerow.recipe.strategy import build
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import PayloadError
+from hedgerow.wire.bundle import READS
 from hedgerow.wire.content import ConfigRecord, Content
 
 RECORD = "hedgerow.description"
@@ -51,7 +52,7 @@ class Announcement:
 
     @classmethod
     def of(cls, description: Mapping[str, Any], *, run: str, version: str) -> Self:
-        """Of a description that JSON can hold."""
+        """The announcement of a description that JSON can hold."""
         return cls(json.dumps(description, sort_keys=True, separators=(",", ":")), run, version)
 
     @property
@@ -62,12 +63,13 @@ class Announcement:
     def whole(self) -> ConfigRecord:
         """The record for a device that may not know the description."""
         return ConfigRecord(
-            {"digest": self.digest, "json": self.description, "run": self.run, "version": self.version}
-        )
+            {"digest": self.digest, "json": self.description, "run": self.run, "version": self.version,
+             READS: True}
+        )  # fmt: skip
 
     def short(self) -> ConfigRecord:
         """The record for a device that knows it."""
-        return ConfigRecord({"digest": self.digest, "run": self.run})
+        return ConfigRecord({"digest": self.digest, "run": self.run, READS: True})
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class OwnSchema:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """The shape of one sample."""
         return self.shape or ((len(self.columns),) if self.columns else ())
 
     @property
@@ -104,7 +104,7 @@ class OwnSchema:
 
     @property
     def name(self) -> str:
-        """As a recipe has it."""
+        """The name that a recipe gives these data."""
         return NAME
 
     @property
@@ -113,7 +113,7 @@ class OwnSchema:
         return "classification" if self.classes else "regression"
 
     def to_json(self) -> dict[str, Any]:
-        """As a description has it."""
+        """The schema as a description holds it."""
         return asdict(self)
 
     @classmethod

@@ -140,7 +140,7 @@ def _part(fraction: float, clients: int) -> int:
 def _bound(clients: int, left: int, marked: int, drawn: int, failure_bits: int) -> int:
     """The smallest `b` for which more than `b` of those drawn are marked with a chance of `2**-bits / n`.
 
-    A client of `n` draws from the others that are left, of whom so many are marked.
+    Each of `n` clients draws `drawn` of the others that are left, of whom `marked` are marked.
     """
     others = left - 1
     if marked > others:

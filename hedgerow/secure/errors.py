@@ -28,9 +28,18 @@ Refused
 └── TooFewShares         a secret that cannot be put together again
 """
 
+import logging
+from typing import ClassVar
+
 
 class Refused(Exception):
-    """A party refuses to go on with a round; the class says why."""
+    """A party refuses to go on with a round; the class says why.
+
+    Attributes:
+        level: of `logging`, at which the party's own log tells of it.
+    """
+
+    level: ClassVar[int] = logging.ERROR
 
 
 class Malformed(Refused):

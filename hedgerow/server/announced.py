@@ -68,7 +68,7 @@ class Announced:
 
     @classmethod
     def of(cls, folder: Path | None) -> "Announced":
-        """Of the run in a folder, or of a new one; raises `ValueError` and `OSError`."""
+        """What the run in a folder has announced, or a new run; raises `ValueError` and `OSError`."""
         return cls(secrets.token_hex(16)) if folder is None else cls(run_id(folder), folder)
 
     def cohort(self, round: int) -> tuple[str, ...] | None:

@@ -32,7 +32,7 @@ def collect(
         start: `start(*arguments)` makes collectors like this one.
         arguments: the first is the number of the round.
         timeout: seconds for the replies.
-        enough: so many that count end it; the others are too late. `None` takes all.
+        enough: replies that count after which the round ends; later ones are dropped. `None` takes all.
     """
     group, down = str(arguments[0]), collector.collected.bytes_down
     if isinstance(grid, Reduces):

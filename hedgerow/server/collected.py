@@ -56,5 +56,5 @@ class Collected:
         for name, by_client in sorted(self.metrics.items()):
             # Sorted by client, so that arrival order does not show in the last bit.
             pairs = [by_client[client] for client in sorted(by_client)]
-            means[name] = sum(n * value for n, value in pairs) / sum(n for n, _ in pairs)
+            means[name] = sum([n * value for n, value in pairs]) / sum([n for n, _ in pairs])
         return means

@@ -14,7 +14,7 @@ from hedgerow.server.norm_bound import NormBound, Norms
 from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import OutOfRange
-from hedgerow.strategies.norms import l2_norm
+from hedgerow.strategies.norms import quick_norm
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import joined, part
 from hedgerow.types import (
@@ -28,6 +28,7 @@ from hedgerow.types import (
     Tensor,
     Vector,
 )
+from hedgerow.wire.fields import NO_VALUES
 from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
 
 MOST_IN_METRICS = 1_000_000
@@ -58,9 +59,7 @@ class Collector:
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
         self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
-        self._tensors_of = {name: _Named(_tensors(layout, size)) for name, size in self._sizes.items()}
         cohort, size = max(1, clients), counting.size(strategy, layout)
-        self._tensors = _Named(_tensors(layout, size))
         self.collected = Collected(
             strategy.aggregate.start(size, counting.fitting(strategy, cohort)),
             {
@@ -117,19 +116,21 @@ class Collector:
         weight = reply.payload.weight
         with span("aggregate"):
             # The streams first into a trial: all are counted, or none.
-            present = [
-                (name, collected.streams[name], reply.streams[name], weight if stream.weighted else 1.0)
-                for name, stream in self._streams.items()
-            ]
-            for name, total, values, heavy in present:
-                with self._tensors_of[name]:
+            present = []
+            for name, stream in self._streams.items():
+                heavy = weight if stream.weighted else 1.0
+                present.append((collected.streams[name], reply.streams[name], heavy))
+            values: Vector = NO_VALUES
+            try:
+                for total, values, heavy in present:
                     total.check(values, heavy)
-            values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
-            if self._bound.factor:
-                self._bound_norms(client, {"": values, **reply.streams})
-            with self._tensors:
+                values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+                if self._bound.factor:
+                    self._bound_norms(client, {"": values, **reply.streams})
                 collected.deltas.add(client, values, weight)
-            for _, total, values, heavy in present:
+            except OutOfRange as error:
+                raise _named(error, _tensors(self._layout, len(values))) from None
+            for total, values, heavy in present:
                 total.add(client, values, heavy)
         examples = min(reply.num_examples, self._most_examples)
         for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
@@ -138,12 +139,13 @@ class Collector:
 
     def _bound_norms(self, client: str, parts: Mapping[str, Vector]) -> None:
         """Take note of the norm of each part; raise `PayloadError` where one is too large."""
-        norms = {name: l2_norm(values) for name, values in parts.items()}
-        for name, norm in norms.items():
-            # What is not finite the sum refuses, with better words.
-            if isfinite(norm):
+        norms = []
+        for name, values in parts.items():
+            norm = quick_norm(values)
+            if isfinite(norm):  # what is not the sum refuses, with better words
                 self.collected.norms.setdefault(name, {})[client] = norm
-        for name, norm in norms.items():
+            norms.append((name, norm))
+        for name, norm in norms:
             self._bound.check(name, norm)
 
     def _opened(self, client: str, message: Message | Reply) -> Reply:
@@ -171,23 +173,14 @@ def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
     return layout.buffers if size == layout.buffer_size else ()
 
 
-class _Named:
-    """Names the tensor of a value that is out of range; entered for each client, and so made once."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors = tensors
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OutOfRange):
-            return
-        end = 0
-        for tensor in self._tensors:
-            end += tensor.size
-            if error.position < end:
-                raise PayloadError(f"in {tensor.name!r} {error}") from None
+def _named(error: OutOfRange, tensors: Sequence[Tensor]) -> PayloadError:
+    """The error with the name of the tensor in which a value is out of range, where there is one."""
+    end = 0
+    for tensor in tensors:
+        end += tensor.size
+        if error.position < end:
+            return PayloadError(f"in {tensor.name!r} {error}")
+    return error
 
 
 class Start(Protocol):

@@ -1,22 +1,28 @@
 """A grid whose messages say of which run they are, for devices that run no code of the server's."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import final
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
+from hedgerow.grids import GridAround
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announcement
-from hedgerow.records import filled
+from hedgerow.records import filled, from_flower, to_flower
+from hedgerow.types import PayloadError
+from hedgerow.wire.bundle import CONTENT, MOST, unbundled
+from hedgerow.wire.bundle import NAME as BUNDLE
+from hedgerow.wire.codec import encode
 
 
 @final
-class DescribedGrid(Grid):
+class DescribedGrid(GridAround):
     """Puts `hedgerow.description` into every message, whole where its receiver may not know it.
 
     A device that answers that it does not know the description gets the same message once more, with
-    all of it, from `server.exchange`. Flower's own nodes pass the record over.
+    all of it, from `server.exchange`. Flower's own nodes pass the record over. Nodes that have answered
+    with a bundle get their requests bundled too, see `wire.bundle`.
 
     Args:
         grid: where the clients are.
@@ -24,38 +30,10 @@ class DescribedGrid(Grid):
     """
 
     def __init__(self, grid: Grid, announcement: Announcement) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._whole = filled(ConfigRecord(), announcement.whole())
         self._short = filled(ConfigRecord(), announcement.short())
-
-    @property
-    def within(self) -> Grid:
-        """The grid that it is around."""
-        return self._grid
-
-    def set_run(self, run: Run) -> None:
-        """Of the grid within."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Of the grid within."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Of the grid within."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> list[int]:
-        """Of the grid within."""
-        return list(self._grid.get_node_ids())
+        self._bundling = set[int]()
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, each with what it says of the run; their ids, in order."""
@@ -63,7 +41,12 @@ class DescribedGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies that have come."""
-        return self._grid.pull_messages(message_ids)
+        for reply in self._grid.pull_messages(message_ids):
+            if reply.has_content() and BUNDLE in reply.content:
+                self._bundling.add(reply.metadata.src_node_id)
+                with suppress(PayloadError):  # whoever reads the reply says what is wrong with it
+                    reply.content = to_flower(unbundled(from_flower(reply.content)))
+            yield reply
 
     def again(self, message: Message, reply: Message) -> str:
         """Send a message anew, with the whole description, if that is what its receiver asks for.
@@ -76,14 +59,36 @@ class DescribedGrid(Grid):
             return ""
         return self._push([message], whole=True)[0]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Not used here: `server.exchange` takes the replies one by one."""
-        raise NotImplementedError("take the replies as they come, with server.exchange")
-
     def _push(self, messages: list[Message], *, whole: bool = False) -> list[str]:
+        packed: dict[int, tuple[RecordDict, bytes]] = {}  # a content is shared by the messages of a cohort
         for message in messages:
-            queried = message.metadata.message_type == "query"
+            queried, content = message.metadata.message_type == "query", message.content
             record = self._whole if whole or queried else self._short
-            # A content is shared by the messages of a cohort, and measured without this record.
-            message.content = filled(RecordDict(), {**message.content, RECORD: record})
+            configs = content.config_records
+            sent = configs[RECORD].get(CONTENT) if RECORD in configs else None
+            if isinstance(sent, bytes):  # one that is sent anew
+                message.content = _within(record, sent)
+                continue
+            if message.metadata.dst_node_id in self._bundling:
+                if id(content) not in packed:
+                    packed[id(content)] = content, _small(content)
+                if data := packed[id(content)][1]:
+                    message.content = _within(record, data)
+                    continue
+            # A content is measured without this record.
+            message.content = filled(RecordDict(), {**content, RECORD: record})
         return list(self._grid.push_messages(messages))
+
+
+def _within(record: ConfigRecord, data: bytes) -> RecordDict:
+    """A request that is all in the description's record."""
+    return filled(RecordDict(), {RECORD: filled(ConfigRecord(), {**record, CONTENT: data})})
+
+
+def _small(content: RecordDict) -> bytes:
+    """The bytes of a content that is small enough for a bundle, and of no other."""
+    arrays = (array for record in content.array_records.values() for array in record.values())
+    if sum(len(array.data) for array in arrays) > MOST:
+        return b""
+    data = encode(from_flower(content))
+    return data if len(data) <= MOST else b""

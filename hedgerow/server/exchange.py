@@ -7,8 +7,7 @@ from typing import Protocol, runtime_checkable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.25
+_FIRST_PAUSE, _PAUSE, _LONGEST_PAUSE = 0.005, 0.05, 0.25
 
 
 @runtime_checkable
@@ -86,7 +85,7 @@ def exchange(
             else:
                 yield node, reply
         # Flower's grids are polled: often while replies come in, seldom while they do not.
-        pause = _FIRST_PAUSE if len(waiting) < before else min(2 * pause, _LONGEST_PAUSE)
+        pause = _PAUSE if len(waiting) < before else min(1.5 * pause, _LONGEST_PAUSE)
         if further:
             send(further)
         if waiting:

@@ -28,7 +28,7 @@ def cause(reason: str, client: str) -> str:
 
 @final
 class Failures:
-    """Rounds in which everybody failed, since a client counted.
+    """Consecutive rounds in which every client failed.
 
     A run stops where nothing has counted so far and at least two clients, or all
     there are, have failed alike; later, after three such rounds in a row, for

@@ -26,7 +26,7 @@ from hedgerow.wire.messages import unpack_vector
 
 @dataclass
 class MaskedCollected:
-    """What has been made of some of a masked round's replies.
+    """What some of a masked round's replies came to.
 
     Attributes:
         sum: of the clients that count.
@@ -166,7 +166,7 @@ class StartMasked:
 
     @property
     def secure(self) -> SecureAggregation:
-        """What clients insist on."""
+        """The settings that clients insist on."""
         found = self.strategy.pipeline.protection.secure
         assert found is not None
         return found

@@ -37,7 +37,7 @@ class Bounded:
     shows_metrics: bool = False
 
     def size(self, strategy: Strategy, layout: Layout) -> int:
-        """The delta's values, and what the release asks beside them."""
+        """Number of values: the delta's, and those that the release adds."""
         return layout.dimension + strategy.release.extra
 
     def fitting(self, strategy: Strategy, clients: int) -> int:
@@ -120,7 +120,7 @@ class PrivateRounds:
 
     @property
     def secure(self) -> str:
-        """What the inner kind of round says."""
+        """How the inner kind of round computes its sum."""
         return self.inner.secure
 
     @property
@@ -146,7 +146,7 @@ class PrivateRounds:
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """As the inner one."""
+        """The cohort that the inner round has announced for this round; `None` where it has not."""
         return self.inner.announced(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:

@@ -53,7 +53,7 @@ def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, foun
 
 
 def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Collector:
-    """What the replies of a round were counted into."""
+    """The collector of a recorded round, with its replies counted in."""
     layout, seed, clients = recorder.layout, recorder.seed, len(found.cohort)
     if strategy.pipeline.sum_only:
         masked = StartMasked(strategy, layout, seed)(found.round, 0 if found.failed else clients)

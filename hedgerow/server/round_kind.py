@@ -32,7 +32,7 @@ class Cohort:
 
 
 class Replies(Protocol):
-    """What has been made of a round's replies."""
+    """What a round's replies came to."""
 
     dropped: dict[str, str]
     bytes_up: dict[str, int]
@@ -92,7 +92,7 @@ class RoundKind(Protocol):
 
     @property
     def shows_replies(self) -> bool:
-        """Whether the run may end for what clients answer: where who was there is no secret."""
+        """Whether the run may stop because of what clients answer: only where who took part is no secret."""
 
     @property
     def sampling_seed(self) -> int:
@@ -102,7 +102,7 @@ class RoundKind(Protocol):
         """Why the run stops before its next round, or an empty text."""
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """The cohort of a round that must be gone on with as it was; `None` where one is to be drawn."""
+        """The cohort of a round that was announced and must be finished with it; `None` to draw one."""
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Make what the next round's cohort is sent."""

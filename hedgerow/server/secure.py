@@ -46,7 +46,7 @@ def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
 
 
 def shortfall(secure: SecureAggregation, counted: int, clients: int) -> str:
-    """Why so few clients fail a round that is summed without masks: as they would fail it with them."""
+    """Why a round summed without masks fails with this few clients, as it would with masks."""
     needed = secure.plan(clients).survivors
     if counted >= needed:
         return ""
@@ -170,7 +170,7 @@ class _Conversation:
         take: Callable[[str, Content], Any],
         whole: Content | None = None,
     ) -> None:
-        """Send each its message, and take the replies; who fails leaves.
+        """Send each client its message and take the replies; one that fails is dropped.
 
         Whoever lacks the model's constants is sent its message again, with the `whole` request.
         """

@@ -44,9 +44,9 @@ class Clients:
     """Runs the clients of one app.
 
     An app whose `batch_clients` is above 1 is given the messages of about that
-    many clients at once: `train_many(messages, contexts)` yields `(position, reply or
-    exception)` for each, in any order; a reply need not be a message, where the
-    server's collector knows what it is. The messages share one content, which it
+    many clients at once: `train_many(messages, contexts)` yields a position for
+    each, in any order, and a function that gives its reply or raises; a reply need not be a message, where
+    the server's collector knows what it is. The messages share one content, which it
     must not change. Where its `splittable` is true, the result of a client depends on no
     other, and all take about as long. Where its `seeds` is true, each client seeds
     the global generators before it draws from them. Before its first training, and before processes are made,
@@ -94,7 +94,7 @@ class Clients:
         return bool(
             app.autotune(
                 self._message(request, nodes[0]),
-                lambda: [self._context(node - FIRST_NODE_ID, RecordDict()) for node in some],
+                lambda: [self._context(node - FIRST_NODE_ID) for node in some],
             )
         )
 
@@ -103,10 +103,10 @@ class Clients:
 
         What the client is given is its own copy; what it gives may still be in its hands.
         """
-        with self._generators():
+        with self.generators():
             return self._answer(message, state)
 
-    def _generators(self) -> AbstractContextManager[None]:
+    def generators(self) -> AbstractContextManager[None]:
         """The global generators, for clients: whoever runs them has his own back afterwards."""
         return generators.lent() if getattr(self.app, "seeds", False) else generators.undisturbed()
 
@@ -151,7 +151,7 @@ class Clients:
     ) -> Iterator[tuple[int, Any, RecordDict]]:
         """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
         left = dict.fromkeys(range(len(nodes)))
-        with self._generators():
+        with self.generators():
             if self.batch_clients(request.message_type) > 1:
                 for position, reply, state in self._answer_together(request, nodes, states):
                     if position in left:
@@ -166,16 +166,19 @@ class Clients:
     ) -> Iterator[tuple[int, Any, RecordDict]]:
         app: Any = self.app
         try:
-            before = [states.get(node) or RecordDict() for node in nodes]
+            before = [states.get(node) for node in nodes]
             contexts = [
                 self._context(node - FIRST_NODE_ID, state) for node, state in zip(nodes, before, strict=True)
             ]
             messages = Made(len(nodes), lambda position: self._message(request, nodes[position]))
             with self._threads_named(f"{len(nodes)} clients at once"):
-                for position, reply in app.train_many(messages, contexts):
-                    if isinstance(reply, BaseException):
-                        if self.memory_limit is None or not ran_out_of_memory(reply):
-                            yield position, self._failed(messages[position], reply), before[position]
+                for position, answer in app.train_many(messages, contexts):
+                    try:
+                        reply = answer()
+                    except Exception as error:  # that client's
+                        if self.memory_limit is None or not ran_out_of_memory(error):
+                            state = before[position] or RecordDict()
+                            yield position, self._failed(messages[position], error), state
                         continue
                     if isinstance(reply, Message):
                         _check_reply(reply, messages[position])
@@ -205,13 +208,14 @@ class Clients:
             message_type=request.message_type, group_id=request.group_id,
         )  # fmt: skip
 
-    def _context(self, partition: int, state: RecordDict) -> Context:
+    def _context(self, partition: int, state: RecordDict | None = None) -> Context:
+        """A client's own copy of its state, and what it is told; `None` is a client that has none yet."""
         extra = self.node_config(partition) if self.node_config else {}
         return Context(
             run_id=self.run_id,
             node_id=FIRST_NODE_ID + partition,
             node_config={"partition-id": partition, "num-partitions": self.number, **extra},
-            state=copied(state),
+            state=RecordDict() if state is None else copied(state),
             run_config=dict(self.run_config),
         )
 

@@ -41,7 +41,7 @@ class Workers:
     Args:
         clients: to run.
         states: of the clients that have one, by node; kept up to date.
-        number: of workers; `None` for as many as the place has room for.
+        number: of workers; `None` for as many as the machine or cluster has room for.
         client_timeout: seconds a client has; `None` for no limit.
         place: where the workers are.
     """

@@ -270,14 +270,15 @@ class InProcessGrid(Grid):
         collector = start(*arguments)
         deadline = None if timeout is None else time.monotonic() + timeout
         several = self._clients.batch_clients(message_type)
-        for part in self._clients.parts(len(asked), several, 1) if several > 1 else few(len(asked)):
-            names, nodes = zip(*asked[part], strict=True)
-            if deadline is not None and time.monotonic() > deadline:
-                for name in names:
-                    collector.add(name, None)
-                continue
-            with span(CLIENTS):
-                for position, reply, state in self._clients.answer_each(request, nodes, self._states):
-                    collector.add(names[position], reply)
-                    keep(self._states, nodes[position], copied(state))
+        with self._clients.generators():  # around all parts: to put them back takes as long as a small client
+            for part in self._clients.parts(len(asked), several, 1) if several > 1 else few(len(asked)):
+                names, nodes = zip(*asked[part], strict=True)
+                if deadline is not None and time.monotonic() > deadline:
+                    for name in names:
+                        collector.add(name, None)
+                    continue
+                with span(CLIENTS):
+                    for position, reply, state in self._clients.answer_each(request, nodes, self._states):
+                        collector.add(names[position], reply)
+                        keep(self._states, nodes[position], copied(state))
         yield collector.collected

@@ -1,4 +1,4 @@
-"""The noise that a privacy budget takes: a plan says epsilon and rounds, and not a noise multiplier."""
+"""The noise multiplier that a privacy budget requires, from epsilon and the number of rounds."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _INTERVAL = 1e-3  # of privacy losses: ten times as fast as the ledger's, and ne
 
 @checks.arguments
 def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
-    """The strategy with the least noise with which `rounds` rounds stay within its budget.
+    """The strategy with the least noise that keeps `rounds` rounds within its budget.
 
     Args:
         make: from a noise multiplier to a private strategy with a budget.

@@ -1,4 +1,4 @@
-"""What a part of a strategy needs of the others, and what it cannot stand beside.
+"""What a part of a strategy requires of the others, and what it excludes.
 
 As `pipeline/ordering.py` has it for steps that follow each other, for all parts of a strategy: each
 says what it is, in names (`Strategy.traits`), and what must hold of the others, with a reason and a
@@ -17,7 +17,7 @@ Broken: TypeAlias = Callable[["Strategy"], bool]
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold of a strategy that a part stands in.
+    """What must hold for a strategy that contains a part.
 
     Attributes:
         broken: whether it does not.
@@ -29,7 +29,7 @@ class Condition:
     reason: str
 
     def why_broken(self, strategy: "Strategy") -> str:
-        """The reason, of this strategy; an empty text where it holds."""
+        """The reason, filled in for this strategy; an empty text where the condition holds."""
         if not self.broken(strategy):
             return ""
         return self.reason.format(

@@ -1,4 +1,4 @@
-"""What every preset takes beside its own arguments, and a strategy of both."""
+"""Arguments that every preset takes beside its own, and the strategy made of both."""
 
 from typing import Any, TypedDict
 

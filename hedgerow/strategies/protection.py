@@ -39,7 +39,7 @@ class Protection:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What it makes of a pipeline, by name."""
+        """The traits that it gives a pipeline."""
         adaptive = self.server_clip is not None and self.server_clip.share > 0
         named = {
             "whole numbers": self.max_int(0) > 0,
@@ -53,7 +53,7 @@ class Protection:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What it asks of the strategy."""
+        """What it requires of the strategy."""
         found: list[Condition] = []
         if self.max_int(0):
             found.append(_SUMMED)

@@ -155,7 +155,7 @@ class NoisyAggregation:
 
     @property
     def largest_norm(self) -> float:
-        """The largest norm of which a sum of `most_clients` fits; it depends on nobody who is there."""
+        """The largest norm for which the sum of `most_clients` deltas fits; it depends on no cohort."""
         return LARGEST_SUM / self.most_clients * math.sqrt(1 - self.server_clip.share)
 
     def norm(self, state: Arrays) -> float:

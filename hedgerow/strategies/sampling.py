@@ -107,7 +107,7 @@ def _drawn(names: Sequence[str], wanted: int, seed: int, purpose: str, round: in
     # Positions are drawn, not node ids: Flower's ids are random in every run.
     generator = rng.generator(seed, purpose, round=round)
     positions = generator.choice(len(names), min(wanted, len(names)), replace=False)
-    return tuple(names[i] for i in sorted(positions.tolist()))
+    return tuple([names[i] for i in sorted(positions.tolist())])
 
 
 @checks.arguments

@@ -1,6 +1,7 @@
 """A strategy: a frozen choice of parts, checked once."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import NoneType
 
 from hedgerow import checks
@@ -97,12 +98,12 @@ class Strategy:
         corrects = any(stream.correction is not None for stream in self.streams)
         return self.local.needs | ({"correction"} if corrects else set())
 
-    @property
+    @cached_property
     def stateful(self) -> bool:
         """Whether clients keep something from one round to the next."""
         return self.pipeline.stateful or bool(self.streams) or bool(self.personal)
 
-    @property
+    @cached_property
     def all_streams(self) -> tuple[Stream, ...]:
         """The model's buffers, and `streams`."""
         return (BUFFERS, *self.streams)

@@ -10,10 +10,10 @@ from hedgerow.types.model import Arrays, Layout, Model, Tensor, Vector, hash_con
 from hedgerow.types.options import Deployment, RunOptions
 from hedgerow.types.payload import Client, CohortSum, Payload, PayloadError, RoundContext, Sender, Server
 from hedgerow.types.rounds import RoundResult, ServerState
-from hedgerow.types.training import Fit, LocalTraining
+from hedgerow.types.training import FailedFit, Fit, LocalTraining
 
 __all__ = [
-    "Arrays", "Client", "ClientNames", "CohortSum", "Deployment", "Fit", "Layout", "LocalTraining", "Model",
-    "Payload", "PayloadError", "RoundContext", "RoundResult", "RunOptions", "Samples", "Sender", "Server",
-    "ServerState", "Tensor", "Vector", "hash_constants",
+    "Arrays", "Client", "ClientNames", "CohortSum", "Deployment", "FailedFit", "Fit", "Layout",
+    "LocalTraining", "Model", "Payload", "PayloadError", "RoundContext", "RoundResult", "RunOptions",
+    "Samples", "Sender", "Server", "ServerState", "Tensor", "Vector", "hash_constants",
 ]  # fmt: skip

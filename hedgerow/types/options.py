@@ -22,20 +22,20 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Deployment(StrEnum):
-    """In whose hands the clients are, and so what is secret from whom.
+    """Who runs the clients, and so what is secret from whom.
 
     >>> Deployment.SIMULATED.masks, Deployment.REAL.seeded
     (False, False)
     """
 
     REAL = "real"
-    """Clients are in hands of their own: masks where the pipeline masks, noise from the operating system."""
+    """Each client is run by its owner: masks where the pipeline masks, noise from the operating system."""
 
     SIMULATED = "simulated"
-    """All in one hand: what masks would sum is added in the clear, and all randomness is the run's seed's."""
+    """One party runs all: what masks would sum is added in the clear; the seed decides all randomness."""
 
     MASKED = "simulated with masks"
-    """As `SIMULATED`, and the whole protocol of secure aggregation is run; the same bits."""
+    """As `SIMULATED`, but with the whole protocol of secure aggregation; the same bits."""
 
     REHEARSED = "rehearsed"
     """All in one hand, for audits: added in the clear, with the noise and cohorts of a real run."""
@@ -81,14 +81,14 @@ class RunOptions:
             `None` waits for ever.
         min_clients: on a grid, the clients to wait for before the first round.
         register: identity keys of clients, pinned by the server of a grid too.
-        over_select: on a grid, ask so many clients more, as a fraction of the cohort; the first replies
-            count, as many as the cohort has clients, and the others are too late. Only where updates
-            are in the clear and nothing is private.
-        retry: on a grid, ask for a round again so often where too few clients count, before it has
-            failed; under the same condition.
-        quorum: replies that must count for a round to, beside the share that the strategy asks for.
-        set_aside: a client is asked no more after so many bad replies in a row; 0 for never. One that
-            is silent has sent none.
+        over_select: on a grid, the extra clients to ask, as a fraction of the cohort. The first replies
+            count, up to the size of the cohort; later ones are dropped. Only where updates are in the
+            clear and nothing is private.
+        retry: on a grid, how many times a round in which too few clients counted is repeated before it
+            fails; under the same condition.
+        quorum: how many replies must count for a round to, beside the fraction that the strategy asks for.
+        set_aside: bad replies in a row after which a client is asked no more; 0 for never. One that is
+            silent has sent none.
         joined: on a grid, gives `{node id: name}` of the nodes that may take part, each under its
             own name; `None` takes every node for who it says that it is.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn, final
 
 from hedgerow import checks
 from hedgerow.types.model import Arrays, Vector
@@ -176,3 +177,25 @@ class Fit:
     finite: bool = False
     state: Arrays = field(default_factory=dict)
     sample_gradients: str = ""
+
+    def or_raise(self) -> "Fit":
+        """The fit itself: what came of training is asked so, whichever of the two it is."""
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class FailedFit:
+    """In place of a `Fit`: why a client could not be trained.
+
+    >>> FailedFit(ValueError("it has no samples")).or_raise()
+    Traceback (most recent call last):
+    ...
+    ValueError: it has no samples
+    """
+
+    error: Exception
+
+    def or_raise(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error

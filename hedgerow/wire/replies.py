@@ -45,10 +45,12 @@ def pack_reply(reply: Reply, *, round: int, client: str) -> Content:
 
 def measure_reply(reply: Reply, *, round: int, client: str) -> int:
     """The size of `pack_reply(...)`, without packing where it is known from an answer of the same form."""
-    arrays = tuple([(name, a.dtype, a.shape) for name, a in reply.payload.arrays.items()])
+    arrays: tuple[Any, ...] = ()
+    for name, values in reply.payload.arrays.items():
+        arrays += name, values.dtype, values.shape
     examples, letters = int(reply.num_examples), len(client if client.isascii() else client.encode())
     numbers = examples < 0, examples.bit_length(), round.bit_length()  # as in `sizes`
-    streams = tuple([(name, len(values)) for name, values in reply.streams.items()])
+    streams = tuple(zip(reply.streams, map(len, reply.streams.values()), strict=True))
     form = "reply", arrays, *reply.metrics, *numbers, streams, letters
     known = sizes.known(form)
     if known is None:

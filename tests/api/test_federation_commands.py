@@ -68,6 +68,20 @@ def test_a_name_that_can_be_no_devices_is_refused(folder, name):
     assert load_members(folder).invited == {}
 
 
+def test_several_devices_are_invited_at_once_and_none_where_one_cannot_be(folder, tmp_path):
+    said = hedgerow("invite", "attic", "barn", "attic")
+    assert "take each to its device" in said
+    assert sorted(kit.name for kit in tmp_path.glob("*.kit")) == ["attic.kit", "barn.kit"]
+    tokens = [json.loads(kit.read_text())["token"] for kit in tmp_path.glob("*.kit")]
+    assert len(set(tokens)) == 2
+    assert sorted(load_members(folder).invited.values()) == ["attic", "barn"]
+    joined(folder, "kitchen", tmp_path / "federation")
+    before = load_members(folder).invited
+    assert "'kitchen' has joined already" in hedgerow("invite", "cellar", "kitchen", code=2)
+    assert load_members(folder).invited == before
+    assert not (tmp_path / "cellar.kit").exists()
+
+
 def test_who_has_joined_is_not_invited_again_and_can_be_revoked(folder, tmp_path):
     joined(folder, "kitchen", tmp_path)
     assert "hedgerow revoke kitchen" in hedgerow("invite", "kitchen", code=2)

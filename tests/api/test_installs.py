@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 HEDGEROW = str(Path(sys.executable).parent / "hedgerow")
-SERVER = ("flwr", "grpc", "pydantic", "pooch", "PIL", "h11", "httpx")
-OTHERS = ("matplotlib", "plotly", "pyarrow", "dp_accounting", "scipy", "ray", "pandas")
+SERVER = ("flwr", "grpc", "pydantic", "pooch", "PIL", "h11", "httpx", "prometheus_client")
+OTHERS = ("opentelemetry", "matplotlib", "plotly", "pyarrow", "dp_accounting", "scipy", "ray", "pandas")
 WITHOUT = {
     "bare": (*SERVER, "torch", "cloudpickle", *OTHERS),
     "torch": (*SERVER, "cloudpickle", *OTHERS),
@@ -51,6 +51,7 @@ def test_each_install_offers_what_it_has_and_names_what_it_has_not(install, tmp_
     assert ran.returncode == 1
     assert f'{missing} is not installed; install it with: pip install "hedgerow[{extra}]"' in ran.stderr
     assert "Traceback" not in ran.stderr
+    assert "loading" not in ran.stderr, "it is said before anything is begun"
     if configured:
         assert "refused: rule data" in checked.stdout
     else:
@@ -82,3 +83,11 @@ def test_importing_hedgerow_takes_little_and_names_the_extra_of_what_is_missing(
     for name, text in (("simulate", simulate), ("client_app", app)):
         assert text.startswith(f"hedgerow.{name} needs more: flwr is not installed")
     assert torch.endswith('pip install "hedgerow[torch]"')
+
+
+@pytest.mark.parametrize("install", ["server"], indirect=True)
+def test_a_coordinators_install_loads_what_coordinates_without_torch(install) -> None:
+    """A recipe whose trainer is a plug-in needs no torch anywhere."""
+    _, environment = install
+    done = run(environment, sys.executable, "-c", "import hedgerow.experiments.runs.coordinated")
+    assert done.returncode == 0, done.stderr

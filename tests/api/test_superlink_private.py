@@ -8,14 +8,25 @@ from pathlib import Path
 import pytest
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import get_fab_config
-from flwr.proto import control_pb2, fleet_pb2
+from flwr.proto import control_pb2, fleet_pb2, message_pb2
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
+from flwr.superlink.grid import http_grid
 from flwr.superlink.routers.control import router as control_router
 from flwr.superlink.routers.fleet.router import router as fleet_router
 
 import hedgerow.coordinator
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.coordinator.superlink import CONTROL, FLEET, RELAYED, _bundle, brings_message, command
+from hedgerow.coordinator.superlink import (
+    CONTROL,
+    FLEET,
+    RELAYED,
+    _bundle,
+    asks_for_object,
+    brings_message,
+    brings_object,
+    command,
+    look_often_for_replies,
+)
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
 KEPT_OUT = {"register-node", "unregister-node", "get-fab"}
@@ -61,6 +72,27 @@ def test_a_pull_that_brings_a_message_is_told_from_one_that_does_not():
     full.messages_list.add()
     assert brings_message(full.SerializeToString())
     assert not brings_message(empty.SerializeToString())
+
+
+def test_a_request_for_an_object_is_read_and_another_nodes_is_not():
+    asked = message_pb2.PullObjectRequest(run_id=3, object_id="ab")
+    asked.node.node_id = 7
+    body = asked.SerializeToString()
+    assert asks_for_object(body, 7) == (3, "ab")
+    assert asks_for_object(body, 8) is None
+    assert asks_for_object(b"\xff", 7) is None
+    there = message_pb2.PullObjectResponse(object_found=True, object_available=True, object_content=b"x")
+    assert brings_object(there.SerializeToString())
+    assert not brings_object(message_pb2.PullObjectResponse(object_found=True).SerializeToString())
+
+
+def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeypatch):
+    given = inspect.signature(http_grid.pull_objects).parameters
+    assert {"initial_backoff", "backoff_cap"} <= set(given)
+    assert "pull_objects" in http_grid.HttpGrid.pull_messages.__code__.co_names
+    monkeypatch.setattr(http_grid, "pull_objects", http_grid.pull_objects)  # put back afterwards
+    look_often_for_replies()
+    assert http_grid.pull_objects.keywords == {"initial_backoff": 0.02, "backoff_cap": 0.5}
 
 
 def test_the_superlink_takes_its_options(tmp_path):

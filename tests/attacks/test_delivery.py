@@ -14,6 +14,7 @@ from hedgerow.coordinator import delivery
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import invite, join
 from hedgerow.coordinator.status import status_of, told
+from hedgerow.node import promoted
 from hedgerow.node.connection import Connection
 from hedgerow.node.device import Device, Enrolled
 from hedgerow.node.fleet import Fleet
@@ -59,7 +60,7 @@ def test_devices_alone_fetch_the_promoted_model_and_nothing_else(folder, tmp_pat
             assert raw.ask("GET", path, signed(key)) == 404, path
         assert raw.ask("POST", "/model", signed(key)) == 405
         raw.socket.close()
-    assert status_of(folder)["promoted"]["model"] == now.model
+    assert status_of(folder)["promoted"]["digest"] == now.model
     assert f"promoted: {now.model[:16]}, round 2 of demo" in told(status_of(folder))
 
 
@@ -80,6 +81,7 @@ def test_a_device_follows_the_promoted_model_unless_its_policy_says_otherwise(
 ):
     for module in (delivered, delivery):
         monkeypatch.setattr(module, "PIECE", 64)
+    monkeypatch.setattr(promoted, "_AT_ONCE_SECONDS", 0.0)
     now, said, steps = Shelf(folder.path).promote(content(2, 100), make), [], 0
     with gateway(folder) as port:
         device = device_of(folder, port, tmp_path, Policy(models=taken))

@@ -20,7 +20,7 @@ from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.cli.progress import Pace
 from hedgerow.experiments.cli.terminal import profile_table
 from hedgerow.experiments.runs.profile import Profile
-from hedgerow.types import Fit
+from hedgerow.types import FailedFit, Fit
 from tests.laws.test_spans import check_trace
 from tests.support import MeanTrainer, clients
 
@@ -33,7 +33,7 @@ class Together(MeanTrainer):
 
     supports = frozenset({"many"})
 
-    def fit_many(self, model, clients, local, *, seed, round) -> Iterator[tuple[str, Fit | Exception]]:
+    def fit_many(self, model, clients, local, *, seed, round) -> Iterator[tuple[str, Fit | FailedFit]]:
         for name, data in reversed(clients):
             yield name, self.fit(model, data, local, seed=seed, round=round, client=name)
 

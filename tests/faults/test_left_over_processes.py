@@ -96,6 +96,7 @@ def test_a_process_that_hangs_is_killed_and_one_that_works_is_not(folder, monkey
         assert made.ended() == "was killed by signal 9"
     finally:
         end([made.pid], patience=0.0)
+        wait(made.ended)
 
 
 def test_a_superlink_that_nobody_wrote_down_is_ended_by_the_database_that_it_was_given(folder, tmp_path):
@@ -111,6 +112,7 @@ def test_a_superlink_that_nobody_wrote_down_is_ended_by_the_database_that_it_was
         assert end_left_over(folder) == [f"superlink {ours.pid}"]
         wait(ours.ended)
         assert another.running
-        assert processes.started_by(os.getpid(), processes.SUPERLINK) == Holder.of(another.pid)
+        assert processes.started_by(os.getpid(), processes.SUPERLINK) == {another.pid}
     finally:
         end([another.pid], patience=0.0)
+        wait(another.ended)

@@ -9,7 +9,7 @@ import pytest
 
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.gateway import Gateway
-from hedgerow.coordinator.http import Request
+from hedgerow.coordinator.http_types import Request
 from hedgerow.coordinator.superlink import PULL, PUSH, link_address
 from hedgerow.node.connection import Unreachable
 from hedgerow.node.node import _ATTEMPTS, Node
@@ -80,11 +80,10 @@ def test_a_message_that_a_device_can_do_nothing_with_is_not_given_to_it_for_ever
     assert found == [first] * 4 + [second] * 2
 
 
-def test_a_refused_answer_is_one_and_one_that_the_superlink_has_not_taken_is_none(tmp_path) -> None:
+@pytest.mark.parametrize("status", [403, 500])
+def test_who_tries_to_answer_has_the_message_whatever_becomes_of_the_answer(tmp_path, status) -> None:
     first, second = message(1), message(2)
-    for status, then in ((403, second), (500, first)):
-        found = asked(tmp_path / str(status), SuperLink([first, second], status), [PULL, PUSH, PULL])
-        assert found[-1] == then
+    assert asked(tmp_path, SuperLink([first, second], status), [PULL, PUSH, PULL])[-1] == second
 
 
 def test_flowers_own_nodes_which_do_several_things_at_a_time_are_given_each_once(tmp_path) -> None:
@@ -170,3 +169,15 @@ def test_a_message_that_a_full_disk_has_no_room_for_is_kept_until_there_is(node,
             node._serve(Handing(), backoff)
     node._serve(Handing(), backoff)
     assert (len(pulls), finished) == (1, ["one"])
+
+
+def test_a_node_that_cannot_say_what_it_does_goes_on_doing_it(tmp_path) -> None:
+    """Its log is on the disk that is full."""
+
+    def full(text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    node = Node(device_joined(tmp_path, OPEN)._device, full)
+    node._wait(0.0, "the disk is full")
+    node._tell("another line")
+    assert node._said == "another line"

@@ -1,5 +1,6 @@
 """A device is sent a model's constants once, keeps its own layers, and answers a request once even so."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -65,7 +66,8 @@ def request(strategy: Any, round: int) -> tuple[Content, Content]:
     return found.content, found.whole
 
 
-def test_constants_are_sent_once_and_a_request_with_them_is_the_same_request(tmp_path) -> None:
+def test_constants_are_sent_once_and_a_request_with_them_is_the_same_request(tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO, "hedgerow")
     about = announced(layout=LAYOUT.fingerprint)
     named, whole = request(fedavg(), 1)
     assert without_constants(whole).keys() == named.keys()
@@ -74,6 +76,8 @@ def test_constants_are_sent_once_and_a_request_with_them_is_the_same_request(tmp
         with pytest.raises(LacksConstants) as refused:
             device.answer("train", "1", asked(about, named))
         assert reason_of(refused.value).startswith("LacksConstants:")
+        told = [(record.levelname, record.exc_info) for record in caplog.records]
+        assert told == [("INFO", None)], "no error: each device asks once"
         answered = device.answer("train", "1", asked(about, whole))
         kept = device._outbox.answer(answered)
         # The server was killed, and asks again: the device has the constants by now, and the answer too.

@@ -77,8 +77,8 @@ def test_nothing_is_decided_where_no_client_can_be_measured():
     trainer = CohortTrainer(Task(case.factory))
     model, local = trainer.initial(0), LocalTraining()
     assert list(trainer.fit_many(model, [], local, seed=1, round=1)) == []
-    ((_, error),) = trainer.fit_many(model, case.clients([0]), local, seed=1, round=1)
-    assert isinstance(error, ValueError)
+    ((_, failed),) = trainer.fit_many(model, case.clients([0]), local, seed=1, round=1)
+    assert isinstance(failed.error, ValueError)
     assert trainer.choice is None
     dict(trainer.fit_many(model, case.clients([9]), local, seed=1, round=1))
     assert trainer.choice is not None

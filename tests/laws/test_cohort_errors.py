@@ -42,8 +42,8 @@ def test_a_clients_error_is_its_own(name, mode):
             alone = trainer.fit(*arguments, seed=1, round=1, client=client)
             np.testing.assert_allclose(result.delta, alone.delta, rtol=0, atol=1e-6)
         else:
-            assert isinstance(result, ValueError)
-            with pytest.raises(ValueError, match=re.escape(str(result))):
+            assert isinstance(result.error, ValueError)
+            with pytest.raises(ValueError, match=re.escape(str(result.error))):
                 trainer.fit(*arguments, seed=1, round=1, client=client)
     healthy = {n: d for n, d in data.items() if n.startswith("client")}
     for client, fit in trainer.fit_many(model, list(healthy.items()), LocalTraining(), seed=1, round=1):
@@ -56,7 +56,7 @@ def test_words_out_of_the_vocabulary_do_not_reach_another_clients_embedding():
     clients = case.clients([5, 5, 5])
     clients[1][1].x[2, 3] = CLASSES
     got = dict(trainer.fit_many(model, clients, LocalTraining(), seed=1, round=1))
-    assert isinstance(got["client 1"], ValueError)
+    assert isinstance(got["client 1"].error, ValueError)
     assert isinstance(got["client 0"], Fit)
     assert isinstance(got["client 2"], Fit)
 

@@ -22,7 +22,7 @@ from hedgerow.node.prediction import CannotPredict, predict
 from hedgerow.recipe.own_data import DoesNotFit, OwnSchema
 from hedgerow.recipe.strategy import describe
 from hedgerow.server.checkpoint import save_model
-from hedgerow.strategies import fedavg
+from hedgerow.strategies import fedavg, fedper
 
 TABLE = OwnSchema(
     columns=("a", "b"), label="y", classes=("no", "yes"), scale=(10.0, 2.0), highest=(99.0, 9.0)
@@ -149,6 +149,9 @@ def test_nothing_of_a_description_is_run_and_what_is_missing_is_named(saved, tmp
             given["run"]["trainer"] = "os:system"
         with pytest.raises(CannotPredict, match=f"{name} 'os:system'.* is not installed"):
             predict(file, json.dumps(given), tmp_path / "new.npz")
+    given = {**json.loads(description), "strategy": describe(fedper())}
+    with pytest.raises(CannotPredict, match="layers of its own"):
+        predict(file, json.dumps(given), tmp_path / "new.npz")
 
 
 class Mixed(torch.nn.Module):

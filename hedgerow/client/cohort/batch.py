@@ -168,8 +168,9 @@ class Batch:
             if work.module.draws:
                 dropout = torch.Generator(work.device)
                 dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
-            self._orders.begin(slot, len(data), shuffle)
-            self._y_of(slot)[: len(data)] = data.y
+            samples = len(data)
+            self._orders.begin(slot, samples, shuffle)
+            self._y_of(slot)[:samples] = data.y
             found.append(_Client(name, data, dropout))
         self._totals[list(slots)] = 0
         for slot, client in zip(slots, found, strict=True):  # apart: the data go through the whole cache

@@ -231,6 +231,8 @@ class Stack:
     def results(self, copy: int) -> tuple[Vector, Vector, bool]:
         """Change of a copy's parameters, `(d,)`; its buffers, `(b,)`; whether its constants are the same."""
         change, untrained = self._weights.gather(copy, self._start), self._buffers.gather(copy)
+        if not len(self._constants):
+            return change, untrained, True
         end = len(untrained) - len(self._constants)
         return change, untrained[:end].copy(), untrained[end:].tobytes() == self._constants.tobytes()
 

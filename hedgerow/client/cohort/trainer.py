@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
+from hedgerow.types import FailedFit, Fit, Layout, LocalTraining, Model, Samples, Vector
 
 log = logging.getLogger("hedgerow")
 
@@ -109,7 +109,7 @@ class CohortTrainer:
         )  # fmt: skip
         return make, ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
         return self._inner.supports | {"many", "choice"}
@@ -178,7 +178,7 @@ class CohortTrainer:
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
-    ) -> Iterator[tuple[str, Fit | Exception]]:
+    ) -> Iterator[tuple[str, Fit | FailedFit]]:
         """Train copies of the model, each on one client's data.
 
         Args:
@@ -190,8 +190,8 @@ class CohortTrainer:
             corrections: added to every step's gradient, `(d,)` for each client.
 
         Yields:
-            Name and result of every client, in any order: its `Fit`, or the
-            error that `fit` raises for it. Memory is that of `batch_clients` clients.
+            Name and result of every client, in any order: its `Fit`, or a
+            `FailedFit` with the error that `fit` raises for it. Memory is that of `batch_clients` clients.
 
         Raises:
             ValueError: `mode` is `"batch"` and the model cannot be batched. One
@@ -208,7 +208,7 @@ class CohortTrainer:
             together = []
         names = {name for name, _ in together}
 
-        def alone(name: str, data: Samples) -> Fit | Exception:
+        def alone(name: str, data: Samples) -> Fit | FailedFit:
             return self._alone(model, name, data, local, seed, round, corrections)
 
         for name, data in clients:
@@ -255,9 +255,9 @@ class CohortTrainer:
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
-    ) -> Fit | Exception:
+    ) -> Fit | FailedFit:
         correction = corrections[name] if corrections else None
         try:
             return self.fit(model, data, local, seed=seed, round=round, client=name, correction=correction)
         except Exception as error:
-            return error
+            return FailedFit(error)

@@ -33,8 +33,8 @@ class Batches:
         if self._channels_last is None and data.x.ndim == 4:
             self._channels_last = self._takes_channels_last(data)
         # `clone` puts it into memory that torch aligns: MKL gives other bits for other alignments.
-        x = torch.from_numpy(np.take(data.x, index, axis=0)).clone().to(self._device)
-        y = torch.from_numpy(np.take(data.y, index, axis=0)).to(self._device)
+        x = torch.from_numpy(data.x.take(index, axis=0)).clone().to(self._device)
+        y = torch.from_numpy(data.y.take(index, axis=0)).to(self._device)
         if x.dim() == 4 and x.is_floating_point() and self._channels_last:
             x = _in_channels_last(x)
         return x, y

@@ -1,7 +1,5 @@
 """What a user's model, loss or metric did wrong, told with what it was given."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -19,19 +17,19 @@ def total_of(name: str, values: Any, samples: int) -> float:
     raise ValueError(f"metric {name!r} gave {shape} for {samples} samples; it must give one value for each")
 
 
-@contextmanager
-def explained(who: str, x: Tensor, y: Tensor) -> Iterator[None]:
-    """Errors of the user's model and loss, with what they were given."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(
-                f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
-                " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
-            ) from error
-        kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
-        raise ValueError(
-            f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
-            f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
-        ) from error
+OF_USERS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+"""What a user's model or loss may raise on samples that it does not fit."""
+
+
+def explained(error: Exception, who: str, x: Tensor, y: Tensor) -> ValueError:
+    """An error of the user's model or loss, with what they were given."""
+    if "more than 1 value per channel" in str(error):
+        return ValueError(
+            f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
+            " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
+        )
+    kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
+    return ValueError(
+        f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
+        f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
+    )

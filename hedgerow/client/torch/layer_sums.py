@@ -123,7 +123,7 @@ def _total(lengths: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _norms(rows: Tensor | None) -> Tensor:
-    """In float64; one where there are no rows."""
+    """The norm of each row, in float64; one where there are no rows."""
     if rows is None:
         return torch.ones((), dtype=torch.float64)
     found: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Precision:
     name: str
     device: torch.device
 
-    @property
+    @cached_property
     def full(self) -> bool:
         """Whether it is float32."""
         return self.name == "float32"
@@ -44,17 +45,21 @@ class Precision:
 
     def backward(self, loss: Tensor, take: Callable[[], list[Tensor]]) -> list[Tensor]:
         """The gradients of a loss, in float32: what `take` gives after its backward pass."""
-        scale = _SCALES.get(self._dtype, 1.0)
+        scale = self._scale
         (loss if scale == 1.0 else loss * scale).backward()  # type: ignore[no-untyped-call]
         gradients = take()
         if scale != 1.0:
             torch._foreach_div_(gradients, scale)
         return gradients
 
-    @property
+    @cached_property
     def _dtype(self) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, self.name)
         return dtype
+
+    @cached_property
+    def _scale(self) -> float:
+        return _SCALES.get(self._dtype, 1.0)
 
 
 def find_precision(name: str, device: torch.device) -> Precision:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hedgerow.client.torch.explained import explained
+from hedgerow.client.torch.explained import OF_USERS, explained
 from hedgerow.client.torch.samples import CLIP_UNITS
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.rng import RandomSource, integer_seed, secret_seed, seeded_source, system_source
@@ -139,11 +139,10 @@ def private_step(
             return chance.model(number, data.x[place].tobytes() + data.y[place].tobytes())
 
         try:
-            with explained(who, x, y):
-                found: NDArray[np.int64] = sums.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
-                return found
-        except ValueError as error:
-            log.error("%s", error)
+            found: NDArray[np.int64] = sums.fixed_sum(x, y, local.clip_samples, seed).cpu().numpy()
+            return found
+        except OF_USERS as error:
+            log.error("%s", explained(error, who, x, y))
             raise ValueError(
                 f"{who}: a step with sample_noise failed; why is in this client's own log,"
                 " because it may tell of a sample"

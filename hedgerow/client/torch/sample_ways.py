@@ -84,7 +84,7 @@ class SampleWays:
         try:
             layers = with_opacus.opacus_layers(self._net, self._loss)
             if asked == "auto" and not with_opacus.faster(layers):
-                return Way("hedgerow", "Opacus would not be faster for so many convolutions", self._own)
+                return Way("hedgerow", "Opacus would not be faster with this many convolutions", self._own)
             with settings.seeded(0, self._net.vector.device):
                 layers.take_axes(self._tried(data))
         except CannotSplit as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
-from hedgerow.client.torch.explained import explained, total_of
+from hedgerow.client.torch.explained import OF_USERS, explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
@@ -30,6 +30,7 @@ from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 from hedgerow.types.training import Diverged
 
+_AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
 _IN_FLOAT32 = {"clip_samples", "sample_noise"}
 _SUPPORTS = {"adam", "clip_gradient", "correction", "momentum", "outputs", "proximal", "weight_decay"}
@@ -80,30 +81,29 @@ class TorchTrainer:
         checks.kind(Task, ", such as Task(MyModel)", task=task)
         checks.whole(1, _MOST_THREADS, threads=threads)
         checks.whole(1, evaluation_batch=evaluation_batch)
-        self._task = task
-        self._threads = threads
+        self._task, self._threads, self._evaluation_batch = task, threads, evaluation_batch
         self._device = find_device(device)
         self._precision = find_precision(precision, self._device)
-        self._evaluation_batch = evaluation_batch
+        build = partial(self._build, 0, "constants")
         decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
-        self._net = FlatModule(self._build(0, "constants"), self._device, decide)
+        self._net = FlatModule(build(), self._device, decide)
         own = None if task.loss is nn.functional.cross_entropy else task.loss
         self._loss = own or cross_entropy
         self._samples = SampleGradients(self._net, self._scalar_loss)
-        build = partial(self._build, 0, "constants")
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
         """For another process: made there anew, which gives the same trainer."""
-        make = partial(
-            TorchTrainer, self._task, threads=self._threads, device=str(self._device),
-            precision=self.precision, evaluation_batch=self._evaluation_batch,
-        )  # fmt: skip
-        return make, ()
+        options: dict[str, Any] = {
+            "threads": self._threads,
+            "device": str(self._device),
+            "precision": self.precision,
+        }
+        return partial(TorchTrainer, self._task, **options, evaluation_batch=self._evaluation_batch), ()
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """Every choice of `LocalTraining` (`"opacus"` where it is installed), and a correction.
 
@@ -235,11 +235,13 @@ class TorchTrainer:
         self.check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
         for x, y in self._evaluated(model, data):
-            with explained("evaluation", x, y):
+            try:
                 outputs = self._net.module(x)
                 totals["loss"] += self._scalar_loss(outputs, y).item() * len(x)
                 for name, metric in self._task.measures.items():
                     totals[name] += total_of(name, metric(outputs, y), len(x))
+            except OF_USERS as error:
+                raise explained(error, "evaluation", x, y) from error
         return {name: total / len(data) for name, total in totals.items()}
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
@@ -271,18 +273,20 @@ class TorchTrainer:
         for first in range(0, len(order), size):
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
-            with explained(who, x, y):
+            try:
                 if way is not None:
                     loss, gradients = way.gradients(x, y, local.clip_samples)
                 else:
                     loss, gradients = self._gradients(x, y)
+            except OF_USERS as error:
+                raise explained(error, who, x, y) from error
             step(gradients)
             total.add_(loss.detach(), alpha=len(index))
         return total.item()
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
-        with self._net.lone_sample() if len(x) == 1 else nullcontext():
+        with self._net.lone_sample() if len(x) == 1 else _AS_IT_IS:
             loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 

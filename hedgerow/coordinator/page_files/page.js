@@ -112,7 +112,7 @@ function draw() {
   if (isNumber(spent)) put("epsilon", spent.toFixed(2));
   put("current", last ? `round ${last.round}${last.secure ? `, ${last.secure}` : ""}` : "not trained yet");
   const promoted = now.promoted;
-  put("promoted", promoted ? `round ${promoted.round}, ${String(promoted.digest).slice(0, 12)}` : "none");
+  put("promoted", promoted ? `${promoted.recipe}, round ${promoted.round} (${promoted.model.slice(0, 12)})` : "none");
   show("gathering", now.gathering);
   devices(now);
   show("aside", now.set_aside.length ? `set aside after bad replies: ${now.set_aside.join(", ")}` : "");

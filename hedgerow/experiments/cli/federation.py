@@ -174,7 +174,7 @@ def logs(
     process: Annotated[
         str, typer.Argument(metavar="[superlink|gateway|page|up]", help="Whose; up has what happened.")
     ] = "superlink",
-    lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
     """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,27 +63,21 @@ WorkersOption = Annotated[
         show_default="[run] workers, or cores; 1 on a GPU",
     ),
 ]
+
+
+def _in_run(metavar: str, help: str, default: str) -> Any:
+    """An option that is a key of `[run]` too."""
+    return typer.Option(metavar=metavar, help=help, show_default=f"[run] of the file, or {default}")
+
+
 TrainerOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="How clients are trained: loop, batch or auto (see 'hedgerow list trainers').",
-        show_default="[run] of the file, or loop",
-    ),
+    _in_run("NAME", "How clients are trained: loop, batch or auto (see 'hedgerow list trainers').", "loop"),
 ]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="cpu|cuda|cuda:N|mps", help="Where torch computes.", show_default="[run] of the file, or cpu"
-    ),
-]
+DeviceOption = Annotated[str | None, _in_run("cpu|cuda|cuda:N|mps", "Where torch computes.", "cpu")]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="float32|bfloat16|float16",
-        help="Of forward and backward passes; weights are float32.",
-        show_default="[run] of the file, or float32",
-    ),
+    _in_run("float32|bfloat16|float16", "Of forward and backward passes; weights are float32.", "float32"),
 ]
 ClientTimeoutOption = Annotated[
     float | None,

@@ -17,9 +17,6 @@ from hedgerow.experiments.config.errors import CommandError
 if TYPE_CHECKING:
     from hedgerow.experiments.config.schema import Experiment
 
-_MASKED = ("strategy.dropout=0.0", "strategy.corrupt=0.0")
-"""With a handful of devices all of them are needed, and none of them may be corrupt."""
-
 
 def rehearse(
     source: SourceArgument,
@@ -56,7 +53,8 @@ def rehearse(
     files, overrides = _sorted_out(data or (), more or ())
     given = _experiment(source, overrides)
     _check_files(given, files)
-    experiment = _experiment(source, [*_overrides(given, files, masks), *overrides])
+    masking = _masking(given, files) if masks else []
+    experiment = _experiment(source, [f"server.min_clients={len(files)}", *masking, *overrides])
     _check_cohort(experiment, files)
     if out is not None and out.exists() and any(out.iterdir()):
         raise CommandError(f"{out} is not empty; a rehearsal begins anew: give another --out")
@@ -70,7 +68,7 @@ def rehearse(
             kept = True
             terminal.complain(why)
             raise typer.Exit(1)
-        for line in _afterwards(experiment, source, [*_masking(masks, files), *overrides], files):
+        for line in _afterwards(experiment, source, [*masking, *overrides], files):
             terminal.say(line)
     finally:
         if kept:
@@ -122,15 +120,11 @@ def _check_files(experiment: "Experiment", files: Mapping[str, Path]) -> None:
         raise CommandError("\n".join(wrong))
 
 
-def _overrides(experiment: "Experiment", files: Mapping[str, Path], masks: bool) -> list[str]:
-    """What makes a recipe one for these few devices; whatever is given stays as it is."""
-    return [f"server.min_clients={len(files)}", *_masking(masks, files)]
-
-
-def _masking(masks: bool, files: Mapping[str, Path]) -> list[str]:
-    if not masks:
-        return []
-    return ["strategy.name=secure_fedavg", f"strategy.min_clients={len(files)}", *_MASKED]
+def _masking(experiment: "Experiment", files: Mapping[str, Path]) -> list[str]:
+    """What masks a recipe's updates, and lets these few devices do: all are needed, and none is corrupt."""
+    masked = experiment.strategy().pipeline.sum_only
+    name = [] if masked else ["strategy.name=secure_fedavg"]
+    return [*name, f"strategy.min_clients={len(files)}", "strategy.dropout=0.0", "strategy.corrupt=0.0"]
 
 
 def _check_cohort(experiment: "Experiment", files: Mapping[str, Path]) -> None:

@@ -34,6 +34,7 @@ from hedgerow.experiments.cli.options import (
 )
 from hedgerow.experiments.cli.progress import run_progress, sweep_progress
 from hedgerow.experiments.config.errors import CommandError
+from hedgerow.extras import require
 from hedgerow.spans import span
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def _run(
     *,
     extend: bool = False,
 ) -> None:
+    require("torch")  # models are torch's, and are made some seconds later
     folder = held.path
     terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
     with span("imports"), loaded_whole():
@@ -225,6 +227,7 @@ def _run(
 def _sweep(
     experiments: "Sweep", folder: Path, workers: int | None, json: bool, *, extend: bool = False
 ) -> None:
+    require("torch")
     from hedgerow.experiments.runs.sweep import run_sweep
 
     terminal.tell(

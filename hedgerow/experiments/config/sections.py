@@ -216,9 +216,9 @@ class ServerConfig(Section):
         deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
             where it is left out.
         min_clients: that must be there before the first round; all of the experiment's where it is left out.
-        over_select: ask so many more, as a fraction of the cohort; the first replies count.
-        retry: ask for a round again so often where too few count.
-        quorum: replies that must count for a round to, whatever the share is.
+        over_select: the extra clients to ask, as a fraction of the cohort; the first replies count.
+        retry: how many times a round in which too few clients count is repeated.
+        quorum: how many replies must count for a round to, whatever the fraction is.
         set_aside: bad replies in a row after which a client is asked no more; 0 for never.
     """
 

@@ -13,7 +13,6 @@ from flwr.serverapp import Grid
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.side_runs import SideRun
-from hedgerow.coordinator.supervisor import Supervisor
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.evaluate import simulated_clients
 from hedgerow.experiments.runs.simulate import measuring_trainer
@@ -134,6 +133,10 @@ def from_json(given: Mapping[str, Any]) -> Comparison:
 
 def _carried_out(folder: FederationFolder, side: SideRun, wanted: int, tell: Callable[[str], None]) -> None:
     """Run the federation until one side run is done."""
+    from hedgerow.coordinator.supervisor import (
+        Supervisor,
+    )  # with all that serves a page, which others do without
+
     with hold(folder.path, keep=True):
         supervisor = Supervisor(folder, tell, threading.Event())
         supervisor.clear()

@@ -10,6 +10,7 @@ from typing import Any
 from hedgerow.client.data import ClientData
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
+from hedgerow.client.trainers import given_task
 from hedgerow.datasets import Federation
 from hedgerow.experiments.runs.digest import digest, digest_of_module
 from hedgerow.generators import undisturbed
@@ -50,9 +51,12 @@ def contents_of(
 
 
 def _code(task: Task | Trainer) -> dict[str, str]:
-    inner = task if isinstance(task, Task) else getattr(task, "task", None)
-    if not isinstance(inner, Task):
+    inner = given_task(task)
+    if inner is None:
         return {"trainer": digest(task)}
-    with undisturbed():
-        module = inner.model()
-    return {"model": digest_of_module(module), "loss": digest(inner.loss), "trainer": digest(None)}
+    try:
+        with undisturbed():
+            model = digest_of_module(inner.model())
+    except ModuleNotFoundError:  # a trainer that is a plug-in may do without torch, and knows the name alone
+        model = digest(inner.model)
+    return {"model": model, "loss": digest(inner.loss), "trainer": digest(None)}

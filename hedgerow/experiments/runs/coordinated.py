@@ -15,6 +15,8 @@ from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
+from hedgerow.coordinator.ringing import RingingGrid
+from hedgerow.coordinator.superlink import look_often_for_replies
 from hedgerow.experiments.config.device_recipe import one_experiment
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
@@ -43,6 +45,7 @@ def main(grid: Grid, context: Context) -> None:
     federation = FederationFolder.open(Path(str(context.run_config["federation"])))
     experiment = one_experiment(str(folder), load(folder))
     known = KnownKeys(federation)
+    look_often_for_replies()
 
     def joined() -> Mapping[int, str]:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
@@ -50,7 +53,7 @@ def main(grid: Grid, context: Context) -> None:
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
     with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
-        run_experiment(experiment, folder, after, grid=grid, options=options)
+        run_experiment(experiment, folder, after, grid=RingingGrid(grid, federation), options=options)
 
 
 def remember(run: Path, federation: FederationFolder) -> None:

@@ -10,8 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hedgerow.client.task import Task
-from hedgerow.client.torch.module import module_with
-from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.client.trainer import Trainer
 from hedgerow.datasets.downloads import cache_folder
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.files import write_whole
@@ -33,6 +32,9 @@ def starting_model(experiment: Experiment) -> Model | None:
     """
     if experiment.pretraining is None:
         return None
+    from hedgerow.client.torch.module import module_with  # a coordinator may do without torch
+    from hedgerow.client.torch.trainer import TorchTrainer
+
     own, _ = experiment.divided()
     assert own is not None
     factory = experiment.factory()
@@ -43,7 +45,7 @@ def starting_model(experiment: Experiment) -> Model | None:
     return TorchTrainer(Task(adapted)).initial(experiment.seed)
 
 
-def _pretrained(trainer: TorchTrainer, own: Samples, local: LocalTraining, run_seed: int) -> Model:
+def _pretrained(trainer: Trainer, own: Samples, local: LocalTraining, run_seed: int) -> Model:
     start, seed = trainer.initial(run_seed), integer_seed(run_seed, "pretraining")
     arrays = (start.parameters, start.untrained, own.x, own.y)
     # What the model computes, and not only what it consists of: a user may change their file.

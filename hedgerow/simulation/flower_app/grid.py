@@ -10,16 +10,16 @@ from itertools import islice
 from threading import RLock
 from typing import final
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from hedgerow.generators import undisturbed
-from hedgerow.simulation import flower
+from hedgerow.grids import GridAround
 from hedgerow.simulation.flower_app.counts import MessageCounter, MessageCounts
 from hedgerow.simulation.grid import InProcessGrid
 
 
-class _Around(Grid, ABC):
+class _Ordered(GridAround, ABC):
     """Another grid, with its nodes in the order of their partitions.
 
     Args:
@@ -36,33 +36,10 @@ class _Around(Grid, ABC):
         counts: MessageCounts,
         on_change: Callable[[MessageCounts], None],
     ) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._nodes = nodes
         self._counter = MessageCounter(nodes, counts, on_change)
         self._lock = RLock()
-
-    @final
-    def set_run(self, run: flower.Run) -> None:
-        """Replace the description of the run."""
-        self._grid.set_run(run)
-
-    @final
-    @property
-    def run(self) -> flower.Run:
-        """Description of the run."""
-        return self._grid.run
-
-    @final
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Make an instruction message."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     @final
     def get_node_ids(self) -> Sequence[int]:
@@ -85,7 +62,7 @@ class _Around(Grid, ABC):
 
 
 @final
-class AppGrid(_Around):
+class AppGrid(_Ordered):
     """A grid whose clients run when their replies are pulled, as an app written for Flower's own expects it.
 
     Guarantees:
@@ -171,7 +148,7 @@ class AppGrid(_Around):
 
 
 @final
-class RayGrid(_Around):
+class RayGrid(_Ordered):
     """Flower's in-memory grid, whose replies come in any order, with replies in that of their messages.
 
     What Ray draws from global generators meanwhile does not change what the server draws next.

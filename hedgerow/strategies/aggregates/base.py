@@ -1,4 +1,4 @@
-"""What a rule is that combines what the clients of a cohort sent."""
+"""The interface of a rule that combines what the clients of a cohort sent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Accumulator(Protocol):
         """Raise `PayloadError` where `add` would; add nothing."""
 
     def add(self, client: str, values: Vector, weight: float) -> None:
-        """Count one client's values in. Raises `PayloadError` and stays as it was if they cannot be."""
+        """Add one client's values. Raises `PayloadError`, and changes nothing, where they cannot be added."""
 
     def merge(self, other: Self) -> None:
         """Count in all that another accumulator of the same round was given.
@@ -79,12 +79,12 @@ class Aggregate:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What it is, by name, for the conditions of other parts."""
+        """The rule's traits, which the conditions of other parts name."""
         return frozenset(name for name in ("linear", "mean") if getattr(self, name))
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What it asks of the strategy."""
+        """What the rule requires of the strategy."""
         return () if self.weights else (_ALIKE,)
 
 

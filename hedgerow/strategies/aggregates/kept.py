@@ -41,12 +41,12 @@ class Kept:
             raise PayloadError(f"{wrong} of {values.size} values are not finite")
 
     def add(self, client: str, values: Vector, weight: float) -> None:
-        """Keep one client's values; its weight has no say. Raises `PayloadError` as `check` does."""
+        """Keep one client's values; its weight is ignored. Raises `PayloadError` as `check` does."""
         self.check(values, weight)
         self._kept[client] = np.array(values, np.float32)
 
     def merge(self, other: Self) -> None:
-        """Keep what another one was given."""
+        """Keep what another accumulator was given."""
         self._kept.update(other._kept)
 
     @property
@@ -79,7 +79,7 @@ def by_coordinate(rows: Matrix, combine: Callable[[Matrix], NDArray[np.float64]]
 
 
 def squared_distances(rows: Matrix) -> NDArray[np.float64]:
-    """Between every two rows, `(clients, clients)`, in float64.
+    """Squared distances between every two rows, `(clients, clients)`, in float64.
 
     >>> squared_distances(np.array([[0, 0], [3, 4]], np.float32)).tolist()
     [[0.0, 25.0], [25.0, 0.0]]

@@ -1,4 +1,4 @@
-"""A pipeline at work: a delta is encoded on the client and decoded, once checked, on the server."""
+"""Run a pipeline: a delta is encoded on the client, and checked and decoded on the server."""
 
 from math import isfinite
 
@@ -61,5 +61,4 @@ def check_payload(
     if "weight" not in pipeline.kinds and payload.weight != 1:
         raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
     if pipeline.summable:
-        whole_or_real = np.integer if pipeline.sum_only or pipeline.protection.max_int(0) else np.float32
-        check_values(payload, pipeline.length(context.layout.dimension), whole_or_real, finite=finite)
+        check_values(payload, pipeline.length(context.layout.dimension), pipeline.summed, finite=finite)

@@ -7,6 +7,10 @@ undoes it as far as it can be undone.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from hedgerow.strategies.conditions import Condition
 from hedgerow.strategies.protection import Protection
@@ -60,14 +64,19 @@ class Transform:
     conditions: tuple[Condition, ...] = ()
     protection: Protection = field(default_factory=Protection)
 
-    @property
+    @cached_property
     def sum_only(self) -> bool:
         """Whether a single payload must never be decoded."""
         return self.protection.secure is not None
 
+    @cached_property
+    def summed(self) -> type[np.integer[Any] | np.float32]:
+        """What the values of a summable payload are: the whole numbers of a mask or noise, or real ones."""
+        return np.integer if self.sum_only or self.protection.max_int(0) else np.float32
+
     @property
     def traits(self) -> frozenset[str]:
-        """What the step is, by name, for the conditions of other parts."""
+        """The step's traits, which the conditions of other parts name."""
         own = [name for name in ("summable", "stateful") if getattr(self, name)]
         return frozenset(self.kinds) | self.protection.traits | frozenset(own)
 

@@ -224,8 +224,8 @@ def unit_for(
 ) -> float:  # fmt: skip
     """The smallest power of two with which the noised sum of `clients` clients fits into `bits` bits.
 
-    Unless the model has so many values that rounding them lengthens a vector
-    by more than a quarter. `range` is that of `randomized_round`.
+    This holds unless rounding lengthens a vector by more than a quarter, as it may for
+    very large models. `range` is that of `randomized_round`.
 
     >>> unit_for(1.0, 1.0, min_honest=40, bits=16), unit_for(1.0, 1.0, min_honest=40, bits=16, clients=50)
     (0.0001220703125, 0.00390625)
@@ -280,7 +280,7 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
         summable=True,
         protection=Protection(
             max_int=lambda before: most,
-            # Noise of clients is independent: together it does not reach as far as so many times one's.
+            # Noise of clients is independent: its sum reaches less far than `clients` times one's.
             max_sum=lambda before, clients, n: clients * before + reach(clients, n),
             noise=noise,
         ),

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,11 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from hedgerow.node.device import Device, Enrolled, default_folder
+from hedgerow.node.kit import Kit
 from hedgerow.promotion.candidates import candidates, content_of
+from hedgerow.promotion.delivered import PATH, Delivered
+from hedgerow.promotion.shelf import Shelf
 from tests.api.commands.command import hedgerow
 from tests.own_clinics import RECIPE, write_clinics
 
@@ -134,6 +139,30 @@ def test_the_promoted_model_predicts_rows_of_which_nobody_knows_the_label(run, t
 def promoted_tensors(run: Path) -> dict[str, np.ndarray]:
     (model,) = [line["promoted"]["model"] for line in lines(run)]
     return load_file(run / "models" / f"{model}.safetensors")
+
+
+def test_a_device_predicts_by_its_kit_its_folder_or_as_the_only_one_here(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    new, shelf = run.parent / "new.csv", Shelf(run)
+    assert "which device or run" in said("predict", "--data", new, code=2)
+    kit = Kit("0" * 16, "kitchen", "https://127.0.0.1:1")
+    device = Device.make(default_folder(kit), Enrolled(kit, True, 7, "own.csv", 0.0))
+    assert "has no promoted model yet" in said("predict", "--data", new, code=2)
+    said("promote", run, 2)
+
+    def asked(path: str) -> bytes:
+        now = shelf.standing()[-1]
+        return json.dumps(now.to_json()).encode() if path == PATH else shelf.content(now)
+
+    assert Delivered(device.folder).fetch(asked) is not None
+    by_run = said("predict", run, "--data", new)
+    (tmp_path / "kitchen.kit").write_text(json.dumps({**asdict(kit), "hedgerow": "0.1"}))
+    for source in ((), (device.folder,), (tmp_path / "kitchen.kit",)):
+        told = said("predict", *source, "--data", new)
+        assert "round 2 of clinics" in told
+        assert [line for line in told.splitlines() if "," in line and "model" not in line] == [
+            line for line in by_run.splitlines() if "," in line and "model" not in line
+        ]
 
 
 def test_a_model_is_written_to_a_file_with_its_lineage(run, tmp_path):

@@ -80,7 +80,7 @@ class Federation:
             state, _, status = str(run["status"]).partition(":")
             if state == "finished":
                 return Outcome(status, str(run["status-details"]), self.log(run_id))
-            time.sleep(1)
+            time.sleep(0.3)
 
     def log(self, run_id: str) -> str:
         """What the ServerApp of a run printed and logged so far."""

@@ -121,14 +121,14 @@ class Survivors:
         partial.write_text(place)
         partial.rename(self._armed)
 
-    def kill_at(self, place: str) -> bool:
+    def kill_at(self, place: str, first: str = "") -> bool:
         """Have a process killed where it next passes a place, and wait for the round after that.
 
         What is passed by nobody in a round is passed when a process starts, or when a run is lost: so
-        those are ended first. Returns whether it was passed at all.
+        those are ended then; `first` at once. Returns whether it was passed at all.
         """
         self.arm(place)
-        for provoked in ("", place.partition(" ")[0], "serverapp", "superlink"):
+        for provoked in (first, place.partition(" ")[0], "serverapp", "superlink"):
             if provoked:
                 self.kill(provoked)
             if self._is_passed(3 + 3 * self.seconds_a_round()):

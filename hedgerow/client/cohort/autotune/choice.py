@@ -175,7 +175,7 @@ def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) ->
 
 
 def _apart(together: Fit, alone: Fit) -> tuple[float, str]:
-    """The largest relative difference, and in words what it is of."""
+    """The largest relative difference, and what differs, in words."""
     pairs = {"parameters": (together.delta, alone.delta), "buffers": (together.buffers, alone.buffers)}
     far = [
         (float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-6), what)
@@ -210,7 +210,7 @@ def _cut(clients: Clients, samples: int) -> list[tuple[str, Samples]]:
 
 
 def _repeated(some: Clients, width: int) -> list[tuple[str, Samples]]:
-    """As many clients, under names of their own."""
+    """These clients again and again until there are `width`, each under a name of its own."""
     return [(f"{some[i % len(some)][0]} {i // len(some)}", some[i % len(some)][1]) for i in range(width)]
 
 

@@ -37,7 +37,9 @@ STAGES = {
     "hedgerow.coordinator.superlink": (
         "Control.start_run", "Control.stop_run", "Control.unfinished", "Control.register",
     ),
-    "hedgerow.coordinator.supervisor": ("Supervisor.clear", "Supervisor.start", "Supervisor._lost"),
+    "hedgerow.coordinator.supervisor": (
+        "Supervisor.clear", "Supervisor.start", "Supervisor._mend", "Supervisor._lost",
+    ),
     "hedgerow.experiments.runs.run": ("run_experiment",),
     "hedgerow.experiments.runs.store": ("RunFolder.append",),
     "hedgerow.server.app": ("load_checkpoint", "save_checkpoint", "save_model"),

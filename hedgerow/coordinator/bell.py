@@ -1,0 +1,91 @@
+"""How the gateway learns that a device is asked something: the run's ServerApp rings for it.
+
+Nobody has to look for messages all the time then. A bell is a hint: whoever is
+not rung for looks within seconds by itself.
+"""
+
+import asyncio
+import secrets
+import socket
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import final
+
+from hedgerow.coordinator.certificates import LOOPBACK
+from hedgerow.coordinator.folder import FederationError, FederationFolder
+
+FILE = "bell.json"
+
+_AT_ONCE = 1000  # ids of 8 bytes in a datagram
+
+
+def ring(folder: FederationFolder, nodes: Iterable[int]) -> None:
+    """Say that these nodes are asked something; that nobody listens is fine."""
+    ids = list(nodes)
+    with suppress(OSError, FederationError, KeyError, ValueError, TypeError), _datagrams() as out:
+        found = folder.read(FILE, {})
+        to, key = (LOOPBACK[0], int(found["port"])), bytes.fromhex(found["key"])
+        for first in range(0, len(ids), _AT_ONCE):
+            part = ids[first : first + _AT_ONCE]
+            out.sendto(key + struct.pack(f"<{len(part)}Q", *part), to)
+
+
+@final
+class Bell:
+    """The gateway's end: who waits for what is rung.
+
+    Other users of the machine could ring too, if they knew the key, which is
+    in the federation's folder; nothing but a look for messages comes of it.
+    """
+
+    def __init__(self, folder: FederationFolder) -> None:
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._known, self._missed = set[int](), set[int]()
+        self._in, self._key = _datagrams(), secrets.token_bytes(16)
+        self._in.bind((LOOPBACK[0], 0))
+        self._in.setblocking(False)
+        folder.write(FILE, {"port": self._in.getsockname()[1], "key": self._key.hex()}, durable=False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._in, self._rung)
+
+    async def wait(self, node: int, seconds: float) -> bool:
+        """Wait until a node is rung for, at most so long; at once where it was since it waited last.
+
+        Returns:
+            `False` where another call of the node waits now in place of this one.
+        """
+        if (before := self._waiting.get(node)) is not None and not before.done():
+            before.set_result(False)
+        if node not in self._known or node in self._missed:
+            self._known.add(node)
+            self._missed.discard(node)
+            return True
+        waits = self._waiting[node] = self._loop.create_future()
+        try:
+            return await asyncio.wait_for(waits, seconds)
+        except TimeoutError:
+            return True
+        finally:
+            if self._waiting.get(node) is waits:
+                del self._waiting[node]
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._loop.remove_reader(self._in)
+        self._in.close()
+
+    def _rung(self) -> None:
+        data = self._in.recv(65536)
+        ids = data[len(self._key) :]
+        if not secrets.compare_digest(data[: len(self._key)], self._key) or len(ids) % 8:
+            return
+        for (node,) in struct.iter_unpack("<Q", ids):
+            if (waits := self._waiting.get(node)) is None or waits.done():
+                self._missed.add(node)
+            else:
+                waits.set_result(True)
+
+
+def _datagrams() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

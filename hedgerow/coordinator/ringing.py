@@ -1,0 +1,27 @@
+"""The ServerApp's end of the bell."""
+
+from collections.abc import Iterable
+from typing import final
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from hedgerow.coordinator.bell import ring
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.grids import GridAround
+
+
+@final
+class RingingGrid(GridAround):
+    """Has the gateway know whom messages wait for, as soon as all of them is there."""
+
+    def __init__(self, grid: Grid, folder: FederationFolder) -> None:
+        super().__init__(grid)
+        self._folder = folder
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages, and ring for their receivers; their ids, in order."""
+        sent = list(messages)
+        ids = list(super().push_messages(sent))
+        ring(self._folder, (message.metadata.dst_node_id for message in sent))
+        return ids

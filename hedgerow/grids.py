@@ -1,0 +1,61 @@
+"""A grid around another one, which does the work."""
+
+from collections.abc import Iterable, Sequence
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+
+class GridAround(Grid):
+    """Passes on to another grid what has nothing to do with how messages are sent.
+
+    Args:
+        grid: the one that does the work.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    @property
+    def within(self) -> Grid:
+        """The grid that it is around."""
+        return self._grid
+
+    def set_run(self, run: Run) -> None:
+        """Replace the description of the run."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Description of the run."""
+        return self._grid.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Make an instruction message."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Sequence[int]:
+        """Ids of all nodes."""
+        return list(self._grid.get_node_ids())
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages; their ids, in order."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies that have come."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Not used: `server.exchange` takes the replies one by one."""
+        raise NotImplementedError("take the replies as they come, with server.exchange")

@@ -1,0 +1,54 @@
+"""A small content as one record, for those who can read it so: Flower stores and sends each record alone.
+
+A server says in `hedgerow.description` that it reads bundles, and a node that makes them answers
+with one; from then on it gets its requests so too: their content is then in that same record.
+Nobody is sent what it has not shown to understand, so that Flower's own nodes see none.
+"""
+
+from hedgerow.types import PayloadError
+from hedgerow.wire.codec import decode
+from hedgerow.wire.content import ConfigRecord, Content
+
+NAME = "hedgerow.bundle"
+"""Of the record that an answer consists of."""
+
+READS = "bundles"
+"""Key of the description by which a server says that it reads them."""
+
+CONTENT = "content"
+
+MOST = 2**20
+"""Bytes of a bundle: what is larger is sent in few objects for its size anyway."""
+
+
+def bundled(data: bytes) -> Content:
+    """The answer whose bytes these are, as one record."""
+    return {NAME: ConfigRecord({CONTENT: data})}
+
+
+def unbundled(content: Content) -> Content:
+    """An answer as it was; one that is no bundle stays. Raises `PayloadError`.
+
+    >>> unbundled(bundled(bytes.fromhex("0a0e0a016122090a070a016212021002")))
+    {'a': {'b': 1}}
+    """
+    record = content.get(NAME)
+    if record is None:
+        return content
+    data = record.get(CONTENT)
+    if len(content) != 1 or not isinstance(data, bytes):
+        raise PayloadError(f"a bundle must be one record that holds bytes; there are {sorted(content)}")
+    return decode(data)
+
+
+def opened(content: Content, name: str) -> Content:
+    """A request as it was, of which the record `name` may hold the others. Raises `PayloadError`."""
+    record = content.get(name)
+    if not isinstance(record, ConfigRecord) or not isinstance(data := record.get(CONTENT), bytes):
+        return content
+    if len(content) != 1:
+        raise PayloadError(f"a bundled request must be one record; there are {sorted(content)}")
+    others = decode(data)
+    if name in others:
+        raise PayloadError(f"a bundled request has {name} twice")
+    return {**others, name: ConfigRecord({key: value for key, value in record.items() if key != CONTENT})}
