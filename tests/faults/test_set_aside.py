@@ -12,6 +12,8 @@ from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.experiments.cli.round_lines import round_line
 from hedgerow.experiments.runs.store import line_of
 from hedgerow.server.app import train
+from hedgerow.server.recording import Recorder
+from hedgerow.server.replay import replay
 from hedgerow.server.replies import NO_REPLY
 from hedgerow.server.set_aside import FILE, after, forgive
 from hedgerow.simulation.grid import InProcessGrid
@@ -58,6 +60,33 @@ def test_after_three_bad_replies_in_a_row_it_is_asked_no_more_and_the_operator_i
     assert told[0].startswith(f"client {BAD} is set aside, and asked no more, after 3 bad replies in a row")
     lines = [round_line(line_of(result), 6) for result in results]
     assert [f"set aside: {BAD}" in line for line in lines] == [False, False, True, False, False, False]
+
+
+def test_under_the_quorum_a_round_fails_by_name_and_the_model_stays(tmp_path):
+    results = run(tmp_path, number=3, quorum=5, record=True)
+    assert [result.failed for result in results] == ["4 of 5 clients count; quorum is 5"] * 3
+    first = MeanTrainer().initial(0).parameters
+    assert results[-1].state.model.parameters.tobytes() == first.tobytes()
+    *_, last = replay(Recorder(tmp_path / "replies", LAYOUT, 0), hr.fedavg())
+    assert last.model.parameters.tobytes() == first.tobytes()
+    assert run(number=1, quorum=4)[0].failed == ""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "quorum", "says"),
+    [
+        (hr.secure_fedavg(), 3, "7 of 10 must be left for a sum"),
+        (hr.dp_fedavg(sampling=hr.poisson(2, population=5)), 2, "a quorum would tell how many"),
+    ],
+)
+def test_a_quorum_that_contradicts_what_protects_the_updates_is_refused_before_anything_runs(
+    strategy, quorum, says
+):
+    trainer = MeanTrainer()
+    with InProcessGrid(lambda message, context: message, 5, names=DATA.names) as grid:
+        results = train(grid, strategy, trainer.initial(0), LAYOUT, num_rounds=1, quorum=quorum)
+        with pytest.raises(ValueError, match=says):
+            next(results)
 
 
 def test_one_good_reply_and_the_count_begins_anew():
