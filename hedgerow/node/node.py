@@ -151,6 +151,7 @@ class Node:
                 come = self._outbox.receive(*self._held)  # on a full disk, it is tried again
                 self._held = None
                 self._finish(fleet, come)
+                self._promoted.follow(fleet)  # while rounds come one after another, no pull brings nothing
                 last = time.monotonic()
                 backoff.reset()
         finally:

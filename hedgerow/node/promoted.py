@@ -1,4 +1,4 @@
-"""A device follows its coordinator's promoted model, when it has nothing else to do."""
+"""A device follows its coordinator's promoted model, between what it is asked."""
 
 import logging
 import time
