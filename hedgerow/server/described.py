@@ -64,8 +64,8 @@ class DescribedGrid(GridAround):
         for message in messages:
             queried, content = message.metadata.message_type == "query", message.content
             record = self._whole if whole or queried else self._short
-            before = content.config_records.get(RECORD, {}).get(CONTENT)
-            if isinstance(before, bytes):  # one that is sent anew
+            described = content.config_records.get(RECORD, ConfigRecord())
+            if isinstance(before := described.get(CONTENT), bytes):  # one that is sent anew
                 message.content = _within(record, before)
                 continue
             if message.metadata.dst_node_id in self._bundling:
