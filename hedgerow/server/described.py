@@ -64,10 +64,9 @@ class DescribedGrid(GridAround):
         for message in messages:
             queried, content = message.metadata.message_type == "query", message.content
             record = self._whole if whole or queried else self._short
-            configs = content.config_records
-            sent = configs[RECORD].get(CONTENT) if RECORD in configs else None
-            if isinstance(sent, bytes):  # one that is sent anew
-                message.content = _within(record, sent)
+            described = content.config_records.get(RECORD, ConfigRecord())
+            if isinstance(before := described.get(CONTENT), bytes):  # one that is sent anew
+                message.content = _within(record, before)
                 continue
             if message.metadata.dst_node_id in self._bundling:
                 if id(content) not in packed:
