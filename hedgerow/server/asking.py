@@ -63,8 +63,10 @@ def ask(
     up: dict[str, int] = {}
     down: dict[str, int] = {}
     before = kind.announced(state.round + 1)
+    secure = strategy.pipeline.protection.secure
+    least = 0 if before else max(1, options.quorum, 0 if secure is None else secure.min_clients)
     for left in range(options.retry, -1, -1):
-        roster.refresh(grid)
+        roster.gather(grid, least, left_out)
         cohort = _cohort(kind, strategy, state, roster, before, options.over_select, left_out)
         names = before or tuple(cohort.nodes)
         kind.open(state, cohort)

@@ -6,7 +6,7 @@ client's stable name instead; the roster knows the node behind each name.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Protocol, runtime_checkable
 
 from flwr.app import RecordDict
@@ -77,6 +77,25 @@ class Roster:
         nodes = {name: node for name, node in self._nodes.items() if node in ids}
         self._add(nodes, self._ask(grid, sorted(ids - set(nodes.values())), timeout))
         self._seen = ids
+
+    def gather(self, grid: Grid, least: int, left_out: Set[str] = frozenset(), *, pause: float = 1.0) -> None:
+        """Bring the roster up to date for a round.
+
+        Where devices have joined by name, they come and go, and a round that has not enough of them does
+        not begin: it waits. Elsewhere whoever is there is there.
+
+        Args:
+            least: clients that a round needs.
+            left_out: that are asked no more, and do not count for this.
+        """
+        self.refresh(grid)
+        waits = False
+        while self._joined is not None and (there := len(set(self._names) - left_out)) < least:
+            if not waits:
+                log.warning("%d of the %d clients that a round needs are there: it waits", there, least)
+            waits = True
+            time.sleep(pause)
+            self.refresh(grid)
 
     def _take_over(self, known: Sequence[str], ids: Iterable[int]) -> None:
         if isinstance(known, ClientNames) and isinstance(ids, range):
