@@ -15,7 +15,7 @@ from tests.faults.slow_grid import SlowGrid
 from tests.support import MeanTrainer, clients
 
 DATA = clients(5)
-LOOKS: list[int] = []
+looked: list[int] = []
 NODES = {FIRST_NODE_ID + place: name for place, name in enumerate(DATA.names)}
 
 
@@ -25,7 +25,7 @@ class Leaving(GridAround):
     def __init__(self, grid, there):
         super().__init__(grid)
         self.there = iter(there)
-        self.looks = LOOKS
+        self.looks = looked
 
     def get_node_ids(self):
         found = list(super().get_node_ids())
@@ -48,7 +48,7 @@ def run(strategy, there, joined=lambda: NODES, **options):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     monkeypatch.setattr(roster.time, "sleep", lambda seconds: None)
-    LOOKS.clear()
+    looked.clear()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_round_begins_once_as_many_as_it_needs_are_there(strategy, options, th
     results = run(strategy, there, **options)
     assert [result.failed for result in results] == ["", "", ""]
     assert len(results[0].cohort) == there[-1]
-    assert LOOKS[: len(there)] == there
+    assert looked[: len(there)] == there
     assert sum("it waits" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -70,7 +70,7 @@ def test_under_a_mask_it_needs_as_many_as_hide_one_another(caplog):
     there = [5, 3, 0, 3, 4]
     with pytest.raises(EveryClientFailed, match="has no identity"):  # nobody is enrolled here
         run(secure_fedavg(min_clients=4), there)
-    assert LOOKS == there
+    assert looked == there
     assert sum("it waits" in record.getMessage() for record in caplog.records) == 1
 
 
