@@ -109,3 +109,9 @@ def test_without_the_servers_clip_the_test_would_notice():
 
 def _rest(strategy: Strategy):
     return [parse_pipeline("gaussian_noise(1.0)"), parse_pipeline("quantize(2)")]
+
+
+def test_noise_covers_the_last_digits_of_a_norm_beside_the_rounding_to_units():
+    """A norm of 50 is 3.4e12 units: one that is longer by its last digits, 1e-9, is so by 3,400 of them."""
+    noise = strategy_of("clip(50.0)").release.noise
+    assert noise.sigma(50.0, 1) >= noise.multiplier * 50.0 * (1 + 1e-9) / UNIT
