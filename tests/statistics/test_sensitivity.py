@@ -118,7 +118,7 @@ def test_noise_covers_the_last_digits_of_a_norm_beside_the_rounding_to_units():
 
 
 def test_noise_covers_what_rounding_adds_of_each_rounds_bands_too():
-    """Half a unit a value, and with bands one more for each round's own rounding: of many values, most of it."""
+    """Half a unit a value, and with bands one more for each round's own: of many values, most of it."""
     noise = dp_ftrl(1e-9, 1.0, bands=4, horizon=8, sampling=cyclic(10, population=40)).release.noise
     n, length = 10_000, float(np.sqrt(np.square(noise.bands).sum()))
     least = length * (1e-9 * (1 + 1e-9) / UNIT + np.sqrt(n) * (1 + np.sqrt(len(noise.bands))))
