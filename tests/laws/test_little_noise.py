@@ -12,7 +12,7 @@ import hedgerow as hr
 from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import LARGEST, counted_delta, counted_epsilon, epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled
-from hedgerow.privacy.planning import Plan, solve
+from hedgerow.privacy.planning import Plan, _smallest, solve
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import dp_fedavg, poisson
@@ -131,6 +131,12 @@ def test_at_the_extremes_a_plan_is_solved_on_the_safe_side_or_refused(wanted):
         event = Gaussian(plan.noise_multiplier)
         sampled = event if plan.rate == 1 else PoissonSampled(plan.rate, event)
         assert counted_epsilon(sampled, plan.rounds, plan.delta) <= plan.epsilon * (1 + 1e-6)
+
+
+def test_a_number_that_no_budget_holds_back_is_a_billionth_of_where_the_search_began():
+    for start in (1.0, 8.0):
+        found = _smallest("rate", start, lambda _: True)
+        assert start * 1e-9 / 1.5 < found <= start * 1e-9
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hedgerow import rng
 from hedgerow.privacy.accounting import Budget
 from hedgerow.server.private import StartBounded
 from hedgerow.server.rounds import begin
-from hedgerow.strategies import Strategy, chain, encode, parse_pipeline, poisson
+from hedgerow.strategies import Strategy, chain, cyclic, dp_ftrl, encode, parse_pipeline, poisson
 from hedgerow.strategies.release import UNIT
 from hedgerow.types import Client, Layout, Model, RoundContext
 from hedgerow.wire.replies import Reply
@@ -118,3 +118,17 @@ def test_without_the_servers_clip_the_test_would_notice():
 
 def _rest(strategy: Strategy):
     return [parse_pipeline("gaussian_noise(1.0)"), parse_pipeline("quantize(2)")]
+
+
+def test_noise_covers_the_last_digits_of_a_norm_beside_the_rounding_to_units():
+    """A norm of 50 is 3.4e12 units: one that is longer by its last digits, 1e-9, is so by 3,400 of them."""
+    noise = strategy_of("clip(50.0)").release.noise
+    assert noise.sigma(50.0, 1) >= noise.multiplier * 50.0 * (1 + 1e-9) / UNIT
+
+
+def test_noise_covers_what_rounding_adds_of_each_rounds_bands_too():
+    """Half a unit a value, and with bands one more for each round's own: of many values, most of it."""
+    noise = dp_ftrl(1e-9, 1.0, bands=4, horizon=8, sampling=cyclic(10, population=40)).release.noise
+    n, length = 10_000, float(np.sqrt(np.square(noise.bands).sum()))
+    least = length * (1e-9 * (1 + 1e-9) / UNIT + np.sqrt(n) * (1 + np.sqrt(len(noise.bands))))
+    assert noise.multiplier * least <= noise.sigma(1e-9, n) <= noise.multiplier * least + 1
