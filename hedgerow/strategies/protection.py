@@ -120,7 +120,7 @@ _BY_THE_SERVER = excludes(
     "mask",
     reason="{pipeline.name} leaves the noise to the server, which under a mask cannot bound what a client"
     " adds, nor what rounding does to it; let clients add the noise: secure_dp_fedavg, or"
-    " chain(clip(...), lattice(...), distributed_noise(...), mask())",
+    " chain(clip(...), randomized_round(...), distributed_noise(...), mask())",
 )
 
 _UNCOUNTED = (
@@ -151,7 +151,7 @@ _BY_CLIENTS = (
     ),
     needs(
         "quantize",
-        reason="{pipeline.name} adds whole numbers of noise to numbers that are not; put lattice(...) first",
+        reason="{pipeline.name} adds whole numbers of noise to numbers that are not; put randomized_round(...) first",
     ),
     needs(
         "summable",
