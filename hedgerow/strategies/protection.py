@@ -151,7 +151,8 @@ _BY_CLIENTS = (
     ),
     needs(
         "quantize",
-        reason="{pipeline.name} adds whole numbers of noise to numbers that are not; put randomized_round(...) first",
+        reason="{pipeline.name} adds whole numbers of noise to numbers that are not;"
+        " put randomized_round(...) first",
     ),
     needs(
         "summable",
