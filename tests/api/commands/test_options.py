@@ -29,6 +29,7 @@ def test_options_of_run_are_keys_of_the_recipe_and_a_resumed_run_keeps_them() ->
         "device": "cpu",
         "precision": "float32",
         "record": False,
+        "keep_models": 5,
     }
     assert json.loads(Path("whole/trainer.json").read_text())["method"] == "batch"
 
@@ -48,7 +49,12 @@ def test_workers_of_a_recipe_are_no_part_of_what_a_run_is_and_its_precision_is()
     assert again.exit_code == 0, again.stderr
     assert hedgerow("run", *SHORT, "--out", "one").exit_code == 0
     assert model("one") == model("two")
-    assert run_table("one") == {"trainer": "loop", "precision": "float32", "record": False}
+    assert run_table("one") == {
+        "trainer": "loop",
+        "precision": "float32",
+        "record": False,
+        "keep_models": 5,
+    }
 
     low = hedgerow("run", *SHORT, "--precision", "bfloat16", "--out", "one")
     assert low.exit_code == 2
