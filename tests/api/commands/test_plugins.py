@@ -26,7 +26,7 @@ def test_a_recipe_of_such_parts_is_checked_run_evaluated_and_replayed_like_any_o
     )
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)
-    assert row["accuracy"] > 0.6
+    assert row["client_evaluation"]["accuracy"]["mean"] > 0.6
     assert hedgerow("evaluate", "run").exit_code == 0
     assert hedgerow("replay", "run").exit_code == 0
     assert hedgerow("loudest", "run").stdout.startswith("blob-")
