@@ -218,7 +218,7 @@ RIGHT: dict[str, Given] = {
     "top_k": {"fraction": 0.5},
     "train": {
         "grid": grid(), "layout": LAYOUT, "contents": None, "client_evaluation": None, "record": False,
-        "options": None, "evaluate_every": 1, **SERVE, "initial": MODEL, **RUN,
+        "keep_models": 1, "options": None, "evaluate_every": 1, **SERVE, "initial": MODEL, **RUN,
     },
     "trimmed_mean": {"trim": 0.2},
     "uniform": {"clients": 2, "fraction": None},
