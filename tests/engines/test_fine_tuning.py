@@ -14,7 +14,6 @@ from hedgerow.datasets.server_part import server_part
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.recipe import load, load_table
 from hedgerow.experiments.config.schema import Experiment, to_toml
-from hedgerow.experiments.runs import pretraining
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.run import run_experiment
 
@@ -90,7 +89,7 @@ def test_what_was_trained_once_is_found_again_by_all_that_it_depends_on(
         trained.append(1)
         return fit(self, *args, **options)
 
-    monkeypatch.setattr(pretraining.TorchTrainer, "fit", counted)
+    monkeypatch.setattr(TorchTrainer, "fit", counted)
     again = starting_model(experiment("model.lora.rank=3", "rounds=5"))
     assert not trained
     assert np.array_equal(np.sort(first.constants), np.sort(again.constants))
