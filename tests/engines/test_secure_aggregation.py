@@ -163,7 +163,8 @@ def test_without_masks_a_round_fails_where_it_would_fail_with_them():
 
 def test_the_command_line_says_which_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = ["rounds=1", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0"]
+    secure = ["name=secure_fedavg", "min_clients=3", "dropout=0.0", "quorum="]
+    small = ["rounds=1", *(f"strategy.{choice}" for choice in secure)]
     for masks in ([], ["--masks"]):
         done = CliRunner().invoke(
             cli.app, ["run", "heart", *small, "--out", "".join(["run", *masks]), *masks]
