@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import hedgerow as hr
+from hedgerow.sealed import check, seal
 from hedgerow.server.checkpoint import CheckpointError
 from hedgerow.server.fingerprint import FILE, AnotherRun
 
@@ -266,7 +267,9 @@ def test_a_device_is_the_one_it_was_by_whatever_name_and_workers_may_change(begu
     shutil.copytree(begun, tmp_path / "run")
     assert len(run(tmp_path / "run", rounds=3, device="cpu", workers=2)) == 1
     file = tmp_path / "run" / FILE
-    file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    kept = check(json.loads(file.read_text()))
+    kept["run"]["device"] = "cuda"
+    file.write_text(json.dumps(seal(kept)))
     with pytest.raises(AnotherRun, match="the device was cuda, is now cpu"):
         run(tmp_path / "run", rounds=4)
 
@@ -274,7 +277,7 @@ def test_a_device_is_the_one_it_was_by_whatever_name_and_workers_may_change(begu
 def test_a_run_of_a_hedgerow_that_kept_no_trainer_goes_on(begun, tmp_path):
     shutil.copytree(begun, tmp_path / "run")
     file = tmp_path / "run" / FILE
-    kept = json.loads(file.read_text())
+    kept = check(json.loads(file.read_text()))
     assert kept.pop("run") == {"trainer": "loop", "device": "cpu", "precision": "float32"}
     file.write_text(json.dumps(kept))
     assert len(run(tmp_path / "run", rounds=3)) == 1
