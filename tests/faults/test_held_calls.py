@@ -84,9 +84,9 @@ def test_a_second_call_of_a_node_takes_the_place_of_the_first(folder) -> None:
     asyncio.run(main())
 
 
-def test_a_bell_that_is_not_the_federations_is_not_heard_and_none_is_no_error(folder, tmp_path) -> None:
+def test_a_bell_that_is_not_the_federations_is_not_heard_and_none_is_no_error(folder) -> None:
     ring(folder, [1])
-    FederationFolder.make(tmp_path / "federation").write("bell.json", ["no", "bell"])
+    (folder.path / "bell.json").write_text('["no", "bell"]')
     ring(folder, [1])
 
     async def main() -> None:
