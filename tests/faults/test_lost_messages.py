@@ -46,15 +46,18 @@ def asked(tmp_path, link: SuperLink, calls: Sequence[str], agent: str = "hedgero
     """What a device gets for its calls, one after another."""
     folder = FederationFolder.make(tmp_path / "federation")
     key = joined(folder, "kitchen", tmp_path)
-    gateway = Gateway(folder)
-    gateway._link = httpx.AsyncClient(base_url=link_address(folder), transport=httpx.MockTransport(link))
+    transport = httpx.MockTransport(link)
 
     async def run() -> list[bytes]:
-        found = []
-        for path in calls:
-            headers = {**signed(key), "user-agent": agent}
-            found.append((await gateway.answer(Request("POST", path, headers, 0, ""), b"")).body)
-        await gateway.close()
+        gateway, found = Gateway(folder), []
+        gateway._link = httpx.AsyncClient(base_url=link_address(folder), transport=transport)
+        try:
+            for path in calls:
+                headers = {**signed(key), "user-agent": agent}
+                request = Request("POST", path, headers, 0, "", gone=lambda: False)
+                found.append((await gateway.answer(request, b"")).body)
+        finally:
+            await gateway.close()
         return found
 
     return asyncio.run(run())
@@ -143,7 +146,7 @@ def test_a_message_that_a_full_disk_has_no_room_for_is_kept_until_there_is(node,
     pulls, finished = [], []
 
     class Handing:
-        node, pace = 1, 0.0
+        node, pace, model = 1, 0.0, ""
 
         def pull(self):
             pulls.append(time.monotonic())
