@@ -10,7 +10,7 @@ from hedgerow.client.cohort import CohortTrainer
 from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.task import Task, accuracy
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.types import LocalTraining, Samples
+from hedgerow.types import FailedFit, LocalTraining, Samples
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -103,5 +103,5 @@ def test_cross_entropy_of_what_are_no_classes_is_refused_with_the_remedy(case):
             trainer.fit(model, data, local, seed=0, round=1, client="a")
     cohort = CohortTrainer(Task(factory), choice=Choice("batch", "", 2, 2))
     for _, result in cohort.fit_many(model, [("a", data), ("b", data)], LocalTraining(), seed=0, round=1):
-        assert isinstance(result, ValueError)
-        assert "targets" in str(result) or "one column" in str(result)
+        assert isinstance(result, FailedFit)
+        assert "targets" in str(result.error) or "one column" in str(result.error)

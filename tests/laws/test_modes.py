@@ -9,7 +9,7 @@ from hedgerow.client.cohort import CohortTrainer
 from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.types import LocalTraining, Samples
+from hedgerow.types import FailedFit, LocalTraining, Samples
 from tests.cohorts import both, check_company, check_equal
 
 LOCAL = LocalTraining(learning_rate=0.05, batch_size=16)
@@ -145,4 +145,5 @@ def test_samples_that_batchnorm_mixes_are_not_clipped_side_by_side_either():
     some = [("a", samples(9)), ("b", samples(5))]
     local = LocalTraining(clip_samples=1.0)
     for name, result in trainer.fit_many(trainer.initial(0), some, local, seed=1, round=1):
-        assert isinstance(result, ValueError), name
+        assert isinstance(result, FailedFit), name
+        assert "'1' mixes" in str(result.error)
