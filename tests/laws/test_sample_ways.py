@@ -246,6 +246,7 @@ def test_the_account_says_who_computed_and_counts_the_same(tmp_path):
         found.append(json.loads(file.read_text()))
         assert found[-1].pop("sample_gradients") == by
         assert found[-1].pop("release")
+        assert found[-1].pop("sha256"), "of a line with its own release"
     assert found[0] == found[1]
     assert account.spent(local, 3) == account.spent(replace(local, sample_gradients="opacus"), 3)
 
