@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 from safetensors.torch import load_file as load_torch
 from torch import nn
 
@@ -19,6 +19,7 @@ from hedgerow.client.guard import Guard
 from hedgerow.client.policy import Policy
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.sealed import unsealed
 from hedgerow.server.checkpoint import load_checkpoint, save_checkpoint
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.strategies import parse_pipeline
@@ -231,7 +232,7 @@ def test_a_checkpoint_that_holds_them_itself_is_read(tmp_path):
     assert found is not None
     assert found.model.constants.tobytes() == model.constants.tobytes()
     assert found.holding == {"a", "b"}
-    arrays = {**load_file(path), "constants": model.constants}
+    arrays = {**load(unsealed(path.read_bytes())), "constants": model.constants}
     header = f'{{"round": 3, "seed": 0, "layout": "{layout.fingerprint}"}}'
     save_file(arrays, path, {"hedgerow": header})
     for file in tmp_path.glob("constants-*"):
