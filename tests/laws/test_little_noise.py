@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 from dp_accounting import get_epsilon_gaussian
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 
 import hedgerow as hr
 from hedgerow.client.app import client_app
-from hedgerow.privacy.accounting import LARGEST, counted_delta, counted_epsilon, epsilon
+from hedgerow.privacy.accounting import (
+    LARGEST,
+    _divergence,
+    counted_delta,
+    counted_epsilon,
+    epsilon,
+    renyi_epsilon,
+)
 from hedgerow.privacy.events import Gaussian, PoissonSampled
 from hedgerow.privacy.planning import Plan, _smallest, solve
 from hedgerow.server.app import train
@@ -131,6 +139,22 @@ def test_at_the_extremes_a_plan_is_solved_on_the_safe_side_or_refused(wanted):
         event = Gaussian(plan.noise_multiplier)
         sampled = event if plan.rate == 1 else PoissonSampled(plan.rate, event)
         assert counted_epsilon(sampled, plan.rounds, plan.delta) <= plan.epsilon * (1 + 1e-6)
+
+
+TINY = [(80, 2.525), (96, 2.885), (128, 3.409), (192, 4.027), (256, 5.084), (512, 7.336), (1024, 59.864)]
+PLAIN = [(127, 22.34), (128, 23.3), (141, 24.9), (155, 27.3), (1042, 198.0), (10263, 2150.0)]
+
+
+@pytest.mark.parametrize(
+    ("event", "order"),
+    [(PoissonSampled(1e-3, Gaussian(noise)), order) for order, noise in TINY]
+    + [(Gaussian(noise), order) for order, noise in PLAIN],
+)
+def test_the_best_of_the_orders_is_tried(event, order):
+    """Other orders would be no lie, but give other figures than the ledgers have that are written."""
+    divergence = _divergence(event, (order,), "zero_out")
+    expected = compute_epsilon([order], divergence, 1e-9)[0]
+    assert renyi_epsilon([event], 1e-9) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_number_that_no_budget_holds_back_is_a_billionth_of_where_the_search_began():
