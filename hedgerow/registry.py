@@ -46,6 +46,10 @@ class Registry:
         """All names, built in first."""
         return list(dict.fromkeys([*self._targets, *self._registered, *(p.name for p in self._plugins)]))
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether the part of that name is Hedgerow's own."""
+        return name in self._targets
+
     def register(self, name: str) -> Callable[[Part], Part]:
         """Add a part to this process, as a decorator.
 

@@ -14,8 +14,11 @@ KINDS = ("late", "unreachable", "refused", "failed", "bad reply")
 
 _NOT_REACHED = "it cannot be reached"
 _FAILED = "it failed"
-_TRANSPORT = (3, 4, 5)  # Flower's codes of a message, a reply or a node that is not available
-
+_TRANSPORT = {  # by Flower's codes, whose own texts are of its database and its settings
+    3: "the message to it has expired",
+    4: "its reply has expired",
+    5: "nothing is heard of it",
+}
 
 _MOST_LETTERS = 500
 
@@ -31,8 +34,16 @@ def said(text: str) -> str:
 
 
 def failure(error: "Error") -> str:
-    """Why a client that answered with an error does not count."""
-    return f"{_NOT_REACHED if error.code in _TRANSPORT else _FAILED}: {reason(error.reason)}"
+    """Why a client that answered with an error, or that Flower answered for, does not count.
+
+    >>> from flwr.app import Error
+    >>> failure(Error(5, "Error: Node Unavailable — The destination node failed to report a heartbeat"))
+    'it cannot be reached: nothing is heard of it'
+    >>> failure(Error(2, "<class 'OSError'>:<'no such file'>"))
+    'it failed: OSError: no such file'
+    """
+    lost = _TRANSPORT.get(error.code)
+    return f"{_FAILED}: {reason(error.reason)}" if lost is None else f"{_NOT_REACHED}: {lost}"
 
 
 def is_silence(text: str) -> bool:

@@ -60,10 +60,14 @@ def test_each_install_offers_what_it_has_and_names_what_it_has_not(install, tmp_
 
 def test_what_other_packages_bring_makes_no_server_of_a_device(tmp_path) -> None:
     """Some versions of typer bring pydantic."""
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['flwr'] = None\n")
-    listed = run({**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}, HEDGEROW, "--help").stdout
+    lines = ["import sys", "for name in ('flwr', 'torch'): sys.modules[name] = None"]
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    listed = run(environment, HEDGEROW, "--help").stdout
     assert "│ join " in listed
     assert "│ sweep " not in listed
+    ran = run(environment, HEDGEROW, "run", "heart", "--out", str(tmp_path / "run"))
+    assert 'flwr is not installed; install it with: pip install "hedgerow[server]", or' in ran.stderr
 
 
 @pytest.mark.parametrize("install", ["bare"], indirect=True)

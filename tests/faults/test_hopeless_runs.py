@@ -116,7 +116,7 @@ def test_when_a_run_stops_and_when_it_goes_on() -> None:
     assert after(Failures(), {**bad, "c": "it failed: something else"}) == 0
     silent = {"a": "it did not reply in time", "b": "it did not reply in time"}
     assert after(Failures(), *[silent] * 9) == 0, "they may be there the next time"
-    lost = dict.fromkeys("ab", "it cannot be reached: Error: Node Unavailable")
+    lost = dict.fromkeys("ab", "it cannot be reached: nothing is heard of it")
     assert after(Failures(), *[lost] * 9) == 0
     later = Failures()
     assert after(later, {}, {"c": "x"}, counted=3) == 0

@@ -9,7 +9,9 @@ import pytest
 
 from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import policy_text
-from hedgerow.coordinator.supervisor import free_port
+from hedgerow.coordinator import processes
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.ports import free_port
 from tests.engines.federation.devices import RECIPE, write_clinics, write_plugin
 from tests.installs.environments import Environment
 from tests.installs.people import Person, alone, ended, owner
@@ -112,7 +114,7 @@ def users_are_apart(coordinator: Person, devices: list[Person]) -> None:
     """Who runs what, and that nobody can read what another one has."""
     if alone():
         return
-    known = json.loads((coordinator.home / "federation" / "processes.json").read_text())
+    known = FederationFolder.open(coordinator.home / "federation").read(processes.FILE, {})
     assert {"superlink", "gateway", "page"} == set(known)
     assert {owner(each["pid"]) for each in known.values()} == {coordinator.uid}
     assert [owner(device.running[0].pid) for device in devices] == [device.uid for device in devices]

@@ -1,6 +1,6 @@
 """The commands that run something. Heavy imports are inside them, so that `--help` answers at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +192,15 @@ def audit(
         raise typer.Exit(1)
 
 
+def _require_what_it_needs(experiments: "Sequence[Experiment]") -> None:
+    """Raise `ModuleNotFoundError` before anything is begun: both are first used some seconds later."""
+    from hedgerow.client.trainers import TRAINERS
+
+    require("flwr")
+    if any(TRAINERS.is_built_in(experiment.run.trainer) for experiment in experiments):
+        require("torch")
+
+
 def _run(
     experiment: "Experiment",
     held: "HeldFolder",
@@ -201,7 +210,7 @@ def _run(
     *,
     extend: bool = False,
 ) -> None:
-    require("torch")  # models are torch's, and are made some seconds later
+    _require_what_it_needs([experiment])
     folder = held.path
     terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
     with span("imports"), loaded_whole():
@@ -227,7 +236,7 @@ def _run(
 def _sweep(
     experiments: "Sweep", folder: Path, workers: int | None, json: bool, *, extend: bool = False
 ) -> None:
-    require("torch")
+    _require_what_it_needs([cell.experiment for cell in experiments.cells])
     from hedgerow.experiments.runs.sweep import run_sweep
 
     terminal.tell(

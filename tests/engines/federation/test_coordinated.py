@@ -105,16 +105,19 @@ def the_status_page_shows_it_to_whoever_has_the_token(real: Coordinated) -> None
             assert asset.read()
     with urllib.request.urlopen(f"{address}events?token={token}", timeout=30) as events:
         shown = json.loads(events.readline().removeprefix(b"data: "))
-    assert shown["devices"] == [{"name": "hungary", "state": "online"}]
+    assert [(device["name"], device["state"]) for device in shown["devices"]] == [("hungary", "online")]
     assert shown["gathering"].startswith("1 of 4 connected: hungary")
     assert (shown["done"], shown["rounds"], shown["runs"]) == ([], 3, True)
 
 
 def the_pages_commands_run(real: Coordinated) -> None:
-    """Whatever the guide has an operator do beside `hedgerow up`, in its order."""
+    """Whatever the guide has an operator do beside `hedgerow up`, in its order.
+
+    But for `--readmit`, which is for a device that was set aside, and nobody is here.
+    """
     page = (ROOT / "docs" / "federation.md").read_text().partition("\n## With Flower's own programs")[0]
     lines = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
-    others = [line for line in lines if not line.startswith("hedgerow up")]
+    others = [line for line in lines if not line.startswith("hedgerow up") and "--readmit" not in line]
     assert len(others) == 9
     path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for line in others:
