@@ -42,11 +42,11 @@ class Bell:
     def __init__(self, folder: FederationFolder) -> None:
         self._waiting: dict[int, asyncio.Future[bool]] = {}
         self._known, self._missed = set[int](), set[int]()
+        self._loop = asyncio.get_running_loop()  # before there is a socket to close
         self._in, self._key = _datagrams(), secrets.token_bytes(16)
         self._in.bind((LOOPBACK[0], 0))
         self._in.setblocking(False)
         folder.write(FILE, {"port": self._in.getsockname()[1], "key": self._key.hex()}, durable=False)
-        self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._in, self._rung)
 
     async def wait(self, node: int, seconds: float) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 from torch import nn
 
 import hedgerow as hr
@@ -21,6 +21,7 @@ from hedgerow.client.task import Task
 from hedgerow.client.trainers import Computing, make_trainer
 from hedgerow.models import build as build_model
 from hedgerow.recipe.strategy import build, describe
+from hedgerow.sealed import unsealed
 from hedgerow.server.recording import FOLDER, Recorder
 from hedgerow.server.replay import replay
 from hedgerow.strategies import decode, encode, parse_pipeline
@@ -125,11 +126,12 @@ def test_each_guest_matters_and_keeps_what_it_says_it_keeps(tmp_path):
     assert both.streams["energy"][0] > 0
     assert both.update["rate"][0] > 1, "the server's step follows from the stream"
     files = (tmp_path / "all together" / "clients").rglob("*.safetensors")
-    kept = {name for file in files for name in load_file(file)}
+    kept = {name for file in files for name in load(unsealed(file.read_bytes()))}
     assert kept == {"energy/energy", "trainer/velocity"}
     assert last["a personal rule"].state.model.parameters.shape == (6,), "the biases stay where they are"
     files = (tmp_path / "a personal rule" / "clients").rglob("*.safetensors")
-    assert {len(load_file(file)["layers/parameters"]) for file in files} == {3}, "three biases a client"
+    biases = {len(load(unsealed(file.read_bytes()))["layers/parameters"]) for file in files}
+    assert biases == {3}, "three biases a client"
     sent = [sum(last[guest].bytes_up.values()) for guest in ("a trainer", "a transform")]
     assert sent[1] < sent[0], "a byte a value is less than four"
 

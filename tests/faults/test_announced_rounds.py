@@ -81,7 +81,7 @@ def test_killed_after_it_was_written_down_and_before_it_was_sent_nothing_is_lost
     results = go(grid, tmp_path)
     assert [(r.round, r.failed) for r in results] == [(2, ""), (3, "")]
     assert tuple(written["cohort"]) == results[0].cohort
-    assert {setup.run for setup in grid.setups()} == {(tmp_path / RUN).read_text().strip()}
+    assert {setup.run for setup in grid.setups()} == {run_id(tmp_path)}
 
 
 @pytest.mark.parametrize("grid", [("train.shares", 2), ("train.unmask", 2)], indirect=True)

@@ -28,7 +28,7 @@ class Watched:
     """The trainer, and every personal value that it is given or makes."""
 
     layout, supports = TRAINER.layout, TRAINER.supports
-    initial, evaluate = TRAINER.initial, TRAINER.evaluate
+    initial, evaluate, outputs = TRAINER.initial, TRAINER.evaluate, TRAINER.outputs
 
     def __init__(self, split) -> None:
         self.split, self.secret = split, [split.own_part(TRAINER.initial(3))]

@@ -119,9 +119,9 @@ def test_a_masked_sum_beyond_the_range_stops_at_its_end():
     strategy = secure_dp_fedavg(4e5, 2.0, 1e-5, value_range=4e5, sampling=cyclic(40, population=400))
     made = MaskedCollector(StartMasked(strategy, LAYOUT, 1), 1, 166)
     most = 2 ** (made.shape.ring.bits - 1) - 1
-    made.collected.sum.add(
-        RingVector(made.shape.ring.put(np.array([most, -most])), np.ones(made.shape.words, np.uint64))
-    )
+    weights = np.full(made.shape.words, 166, np.uint64)
+    made.collected.sum.add(RingVector(made.shape.ring.put(np.array([most, -most])), weights))
+    made.collected.counted = 166
     assert np.abs(made.result({})[0]).max() > 0
     assert (made.total() * UNIT).tolist() == [2.0**26, -(2.0**26)]
 

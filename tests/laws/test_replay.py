@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load
 
 from hedgerow.experiments.runs.simulate import simulate
+from hedgerow.sealed import unsealed
 from hedgerow.server.checkpoint import load_model
 from hedgerow.server.private import RELEASED
 from hedgerow.server.recording import Recorder, RecordingError
@@ -183,7 +184,7 @@ def test_of_a_private_round_nothing_but_what_was_released_is_recorded(tmp_path):
             moved = before.state.model.parameters + arrays[RELEASED]
             np.testing.assert_array_equal(moved, after.state.model.parameters)
     started = next((tmp_path / "run" / "replies" / "start").glob("*.safetensors")).read_bytes()
-    assert set(load(started)) == {"parameters", "buffers"}
+    assert set(load(unsealed(started))) == {"parameters", "buffers"}
     check(banded, tmp_path / "run", rounds=3)
 
 
