@@ -32,12 +32,6 @@ class Protection:
     noise: Noise | None = None
 
     @property
-    def least_left(self) -> float:
-        """The share of the smallest cohort that a mask needs for a sum; 0 without one."""
-        secure = self.secure
-        return 0.0 if secure is None else secure.plan(secure.min_clients).survivors / secure.min_clients
-
-    @property
     def traits(self) -> frozenset[str]:
         """The traits that it gives a pipeline."""
         adaptive = self.server_clip is not None and self.server_clip.share > 0
@@ -96,13 +90,6 @@ _MASKED = (
         "norm_bound",
         reason="norm_bound needs each client's update, and {pipeline.name} lets the server see only"
         " their sum; leave it out",
-    ),
-    Condition(
-        lambda strategy: (
-            "quorum" in strategy.traits and strategy.quorum < strategy.pipeline.protection.least_left
-        ),
-        "the quorum of {name} is less than {pipeline.name} needs for a sum anyway, so that it decides"
-        " nothing; leave it out, or give a larger one",
     ),
     Condition(
         lambda strategy: (strategy.sampling.most_clients or 0) > MOST_CLIENTS,
