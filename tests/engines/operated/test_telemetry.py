@@ -33,7 +33,8 @@ def test_prometheus_reads_totals_and_no_devices_name_with_the_key_alone(real, de
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    lines = real.run.rounds()[: int(found["hedgerow_rounds_total", "counted"])]
+    ended = sum(found["hedgerow_rounds_total", outcome] for outcome in ("counted", "failed"))
+    lines = real.run.rounds()[: int(ended)]
     assert len(lines) >= 3
     for way in ("up", "down"):
         assert found["hedgerow_bytes_total", way] == sum(line[f"bytes_{way}"] for line in lines)
