@@ -10,7 +10,7 @@ from flwr.app import Message
 from hedgerow import records
 from hedgerow.server.collected import Collected
 from hedgerow.server.counting import Counting, Each, OnSum
-from hedgerow.server.norm_bound import NormBound, Norms
+from hedgerow.server.norm_bound import STEPS, NormBound, Norms
 from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.spans import span
 from hedgerow.strategies.aggregates.base import OutOfRange
@@ -126,7 +126,7 @@ class Collector:
                     total.check(values, heavy)
                 values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
                 if self._bound.factor:
-                    self._bound_norms(client, {"": values, **reply.streams})
+                    self._bound_norms(client, reply.num_examples, {"": values, **reply.streams})
                 collected.deltas.add(client, values, weight)
             except OutOfRange as error:
                 raise _named(error, _tensors(self._layout, len(values))) from None
@@ -137,8 +137,10 @@ class Collector:
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
 
-    def _bound_norms(self, client: str, parts: Mapping[str, Vector]) -> None:
+    def _bound_norms(self, client: str, examples: int, parts: Mapping[str, Vector]) -> None:
         """Take note of the norm of each part; raise `PayloadError` where one is too large."""
+        steps = float(self._strategy.local.steps(max(1, examples)))
+        self.collected.norms.setdefault(STEPS, {})[client] = steps
         norms = []
         for name, values in parts.items():
             norm = quick_norm(values)
@@ -146,7 +148,7 @@ class Collector:
                 self.collected.norms.setdefault(name, {})[client] = norm
             norms.append((name, norm))
         for name, norm in norms:
-            self._bound.check(name, norm)
+            self._bound.check(name, norm, steps)
 
     def _opened(self, client: str, message: Message | Reply) -> Reply:
         """A reply, measured and checked."""

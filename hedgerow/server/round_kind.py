@@ -145,7 +145,7 @@ class Counted:
         failed = self._failed() or bound.why_failed(norms, lost)
         found = Aggregated(
             tuple(self.cohort.nodes), lost=lost, failed=failed,
-            norms=medians(norms, lost, failed=bool(failed)),
+            norms=medians(norms, lost, bound.medians, failed=bool(failed)),
         )  # fmt: skip
         if failed:
             return found

@@ -51,8 +51,9 @@ class Strategy:
         max_norm: a delta whose l2 norm is larger is dropped; `None` for no
             bound but what the sum can hold.
         norm_bound: what a client sends is dropped where its l2 norm is more than so many times the
-            median of the last round that counted; 0 for no such bound. It holds where the server
-            sees each update and nothing is private.
+            largest median of the rounds that counted, and up to `norm_bound` times as much for more
+            local steps; 0 for no such bound. It holds where the server sees each update and nothing
+            is private.
         streams: what travels beside the delta and the buffers, such as
             SCAFFOLD's control variates.
         budget: of a pipeline with noise: what a run may reveal of a client.

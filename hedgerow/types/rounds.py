@@ -26,8 +26,9 @@ class ServerState:
             come), named arrays; empty where nothing is private.
         holding: clients that have counted since they were sent the model's constants: what a
             simulation's ledger goes by.
-        norms: `{part: median}` of the l2 norms of what clients sent in the last round that counted: what
-            bounds the next one; the delta's part is called `""`, a stream's by its name.
+        norms: `{part: median}` of the l2 norms of what clients sent, the largest of the rounds so far:
+            what bounds the next one; the delta's part is called `""`, a stream's by its name. Under
+            `"local steps"` it is that of their steps.
         strikes: `{client: rounds}` of its bad replies since one that counted.
     """
 

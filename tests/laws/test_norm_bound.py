@@ -4,17 +4,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import hedgerow as hr
 from hedgerow.client.app import client_app
 from hedgerow.rng import generator
 from hedgerow.server.app import train
+from hedgerow.server.norm_bound import STEPS, NormBound, medians
 from hedgerow.server.recording import Recorder
 from hedgerow.server.replay import replay
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies.norms import BLOCK, square_sum
-from hedgerow.types import Fit, Model, Tensor
+from hedgerow.strategies.norms import BLOCK, l2_norm, quick_norm, square_sum
+from hedgerow.types import Fit, Model, PayloadError, Samples, Tensor
 from tests.support import LAYOUT, MeanTrainer, clients
 
 DATA = clients(6)
@@ -132,6 +134,48 @@ def test_what_travels_beside_the_delta_is_bounded_too():
     assert list(results[1].dropped) == [LIAR]
     assert "the norm of its buffers is 1.732e+04" in results[1].dropped[LIAR]
     assert results[1].state.model.buffers.tolist() == [1.0] * 3
+
+
+SIZES = (1, 1, 2, 3, 5, 8, 20, 60, 300, 3000)
+
+
+def unlike(number: int) -> Samples:
+    """Of one to 3000 samples, all of one class."""
+    x = generator(0, "unlike", client=str(number)).normal(size=(SIZES[number % 10], 20))
+    return Samples(x.astype(np.float32), np.full(len(x), number % 2, np.int64))
+
+
+@pytest.mark.parametrize("algorithm", [hr.fedavg, hr.scaffold])
+def test_honest_clients_of_all_sizes_and_one_class_each_are_never_dropped(algorithm):
+    local = hr.LocalTraining(learning_rate=0.1, batch_size=16)
+    strategy, task = algorithm(sampling=hr.uniform(10), local=local), hr.Task(lambda: nn.Linear(20, 2))
+    for result in hr.simulate(task, hr.from_function(20, unlike), strategy, rounds=12):
+        assert (result.dropped, result.failed) == ({}, "")
+
+
+def test_more_local_steps_allow_more_and_no_claim_of_them_more_than_the_factor():
+    bound = NormBound(10.0, {"": 2.0, STEPS: 4.0})
+    for steps, most in ((0, 20), (1, 20), (4, 20), (8, 40), (40, 200), (2**40, 200)):
+        bound.check("", most, steps)
+        with pytest.raises(PayloadError, match="the norm of its delta"):
+            bound.check("", most * 1.001, steps)
+
+
+def test_medians_never_shrink_and_a_client_that_is_new_is_measured_by_the_largest():
+    norms = {"": {"a": 0.1, "b": 0.2, "c": 0.3}, "control": {"a": 5.0, "b": 6.0, "c": 7.0}}
+    found = medians(norms, (), {"": 2.0, "control": 3.0}, failed=False)
+    assert found == {"": 2.0, "control": 6.0}
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_fewer_than_three_clients_bound_nobody_whether_or_not_their_round_counts(failed):
+    assert medians({"": {"a": 1e9, "b": 1e9}}, (), {"": 2.0}, failed=failed) == {}
+
+
+@pytest.mark.parametrize("value", [1e-30, 1e-20, 1.0, 1e20, 3e38])
+def test_a_quick_norm_is_the_norm_however_small_or_large_the_values_are(value):
+    values = np.full(10_000, value, np.float32)
+    assert quick_norm(values) == pytest.approx(l2_norm(values), rel=1e-5)
 
 
 def test_a_bound_below_the_median_is_refused():
