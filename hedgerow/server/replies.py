@@ -15,7 +15,7 @@ KINDS = ("late", "unreachable", "refused", "failed", "bad reply")
 _NOT_REACHED = "it cannot be reached"
 _FAILED = "it failed"
 _TRANSPORT = {  # by Flower's codes, whose own texts are of its database and its settings
-    3: "the message to it has expired",
+    3: "its reply cannot be fetched",
     4: "its reply has expired",
     5: "nothing is heard of it",
 }

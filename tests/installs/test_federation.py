@@ -77,8 +77,11 @@ def model(coordinator: Person, run: str) -> bytes:
 
 def test_one_command_coordinates_and_four_bring_three_devices_in(place, environment, everybody, capsys):
     """The plain model is that of the union bit for bit, and so is the masked one: the ring's sum is exact."""
-    began = time.monotonic()
     coordinator, *devices = everybody
+    # First: run as root, they compile what the processes of other users could not keep compiled.
+    plain = simulated(place, coordinator.environment, "simulated", [])
+    masked = simulated(place, coordinator.environment, "simulated-masked", [*MASKED, "rounds=2"])
+    began = time.monotonic()
     port = ["--port", str(free_port())]
     with ended(everybody):
         up = coordinator.start("up", "clinics.toml", *port, "--out", "plain")
@@ -94,8 +97,8 @@ def test_one_command_coordinates_and_four_bring_three_devices_in(place, environm
         wait(coordinator, lambda: "round 1 of" in coordinator.said)
         users_are_apart(coordinator, devices)
         assert up.wait(PATIENCE) == 0, coordinator.said
-        masked = coordinator.start("up", "clinics.toml", *MASKED, "rounds=2", "--out", "masked")
-        assert masked.wait(PATIENCE) == 0, coordinator.said
+        again = coordinator.start("up", "clinics.toml", *MASKED, "rounds=2", "--out", "masked")
+        assert again.wait(PATIENCE) == 0, coordinator.said
         seconds = time.monotonic() - began
         assert [device.end() for device in devices] == [[0], [0], [0]]
     with capsys.disabled():
@@ -103,9 +106,8 @@ def test_one_command_coordinates_and_four_bring_three_devices_in(place, environm
         for person in everybody:
             print("\n".join(f"  {person.name}: {command}" for command in person.counted))
         print(f"  {alone() or 'each is a user of its own, and cannot read the others’ files'}")
-    assert model(coordinator, "plain") == simulated(place, coordinator.environment, "simulated", [])
-    expected = simulated(place, coordinator.environment, "simulated-masked", [*MASKED, "rounds=2"])
-    assert model(coordinator, "masked") == expected
+    assert model(coordinator, "plain") == plain
+    assert model(coordinator, "masked") == masked
     lines = (coordinator.home / "masked" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["secure"] for line in lines if json.loads(line)["round"]] == ["masked", "masked"]
 

@@ -39,7 +39,7 @@ clients = "all"
 per_client = true
 [server]
 min_clients = 3
-deadline = 15.0
+deadline = 10.0
 """
 POLICY = "masked_only = false\nmin_clients = 3\ncorrupt = 0.0\nevaluate = true\nstatistics = true\n"
 
