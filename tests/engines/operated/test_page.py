@@ -38,11 +38,7 @@ def test_the_status_page_is_live_and_shows_a_lost_device_and_fits_a_phone(real, 
 
 
 def it_shows_that_shed_is_lost(page: Browser) -> None:
-<<<<<<< HEAD
     """At once that nothing is heard of it; and that it was dropped, once its round has ended.
-=======
-    """At once that nothing is heard of it; and that it was dropped, once the round that had asked it is over.
->>>>>>> g1
 
     Its deadline ends that round, or Flower's own notice that the device is lost: whichever comes first. Where
     it was killed while it sent its reply, Flower's grid waits for the rest of that: three minutes.
