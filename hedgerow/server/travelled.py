@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from hedgerow import records
 from hedgerow.files import append_private, read_lines
+from hedgerow.grids import GridAround
 from hedgerow.server.exchange import Repeats
 from hedgerow.types import PayloadError, RoundResult
 from hedgerow.wire.messages import unpack_identity
@@ -29,7 +29,7 @@ _TRAIN, _EVALUATE, _UP, _DOWN = "train", "evaluate", "up", "down"
 
 
 @final
-class CountingGrid(Grid):
+class CountingGrid(GridAround):
     """Counts, in a file of the run's folder, what goes through a grid in the round that is not saved yet.
 
     Args:
@@ -38,39 +38,11 @@ class CountingGrid(Grid):
     """
 
     def __init__(self, grid: Grid, folder: Path) -> None:
-        self._grid, self._file = grid, folder / FILE
+        super().__init__(grid)
+        self._file = folder / FILE
         self._names: dict[int, str] = {}
         self._round = ""
         self._before = _read(self._file)
-
-    @property
-    def within(self) -> Grid:
-        """The grid that it is around."""
-        return self._grid
-
-    def set_run(self, run: Run) -> None:
-        """Of the grid within."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Of the grid within."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Of the grid within."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Of the grid within."""
-        return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages, which are counted before."""
@@ -98,10 +70,6 @@ class CountingGrid(Grid):
     def again(self, message: Message, reply: Message) -> str:
         """Of the grid within, where that sends messages anew."""
         return self._grid.again(message, reply) if isinstance(self._grid, Repeats) else ""
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Not used here: `server.exchange` takes the replies one by one."""
-        raise NotImplementedError("take the replies as they come, with server.exchange")
 
     def whole(self, results: Generator[RoundResult, None, None]) -> Generator[RoundResult, None, None]:
         """Results of rounds, with what travelled in them before a crash."""
