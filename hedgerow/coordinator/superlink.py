@@ -126,12 +126,19 @@ def brings_object(reply: bytes) -> bool:
     return bool(found.object_found and found.object_available)
 
 
-def look_often_for_replies() -> None:
+def look_often_for_replies(longest: float | None) -> None:
     """Have the ServerApp of this process ask again soon for a reply that is not there as a whole yet.
 
-    Flower asks again after a second, and two, and four.
+    Flower asks again after a second, and two, and four; and of a device that has died while it sent its
+    reply it waits for the rest as long as a session lasts, three minutes, while all others' replies wait too.
+
+    Args:
+        longest: seconds that it waits for the rest of a reply, which is then an error; `None` for Flower's.
     """
-    http_grid.pull_objects = partial(pull_objects, initial_backoff=0.02, backoff_cap=0.5)  # type: ignore[attr-defined]
+    given: dict[str, Any] = {} if longest is None else {"max_time": longest}
+    http_grid.pull_objects = partial(  # type: ignore[attr-defined]
+        pull_objects, initial_backoff=0.02, backoff_cap=0.5, **given
+    )
 
 
 @final

@@ -9,6 +9,7 @@ import pytest
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import get_fab_config
 from flwr.proto import control_pb2, fleet_pb2, message_pb2
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 from flwr.superlink.grid import http_grid
 from flwr.superlink.routers.control import router as control_router
@@ -88,11 +89,20 @@ def test_a_request_for_an_object_is_read_and_another_nodes_is_not():
 
 def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeypatch):
     given = inspect.signature(http_grid.pull_objects).parameters
-    assert {"initial_backoff", "backoff_cap"} <= set(given)
+    assert {"initial_backoff", "backoff_cap", "max_time"} <= set(given)
     assert "pull_objects" in http_grid.HttpGrid.pull_messages.__code__.co_names
     monkeypatch.setattr(http_grid, "pull_objects", http_grid.pull_objects)  # put back afterwards
-    look_often_for_replies()
-    assert http_grid.pull_objects.keywords == {"initial_backoff": 0.02, "backoff_cap": 0.5}
+    quick = {"initial_backoff": 0.02, "backoff_cap": 0.5}
+    look_often_for_replies(None)
+    assert http_grid.pull_objects.keywords == quick
+    look_often_for_replies(0.1)
+    assert http_grid.pull_objects.keywords == {**quick, "max_time": 0.1}
+
+    def never(object_id: str) -> bytes:
+        raise ObjectUnavailableError(object_id)
+
+    with pytest.raises(ObjectPullError, match="timeout"):
+        http_grid.pull_objects(["a part that its sender never sent"], never)
 
 
 def test_the_superlink_takes_its_options(tmp_path):

@@ -45,7 +45,7 @@ def main(grid: Grid, context: Context) -> None:
     federation = FederationFolder.open(Path(str(context.run_config["federation"])))
     experiment = one_experiment(str(folder), load(folder))
     known = KnownKeys(federation)
-    look_often_for_replies()
+    look_often_for_replies(experiment.server.deadline)
 
     def joined() -> Mapping[int, str]:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
