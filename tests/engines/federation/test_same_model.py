@@ -68,7 +68,7 @@ def hedgerow(*arguments: str) -> str:
 
 @pytest.mark.long
 def test_with_masks_each_device_has_an_identity_of_its_own(real, devices, tmp_path):
-    """On Flower's own nodes; on ours CI has it in `test_devices`, in a quarter of the time."""
+    """On Flower's own nodes; on ours CI has it in `test_devices`, in less time."""
     simulated = run_experiment(load(RECIPE, MASKED), tmp_path / "simulated")
     register = tmp_path / "register.toml"
     names = load(RECIPE, MASKED).federation().names
