@@ -2,6 +2,7 @@
 
 import shutil
 
+import pytest
 from typer.testing import CliRunner
 
 from hedgerow.client.torch.trainer import TorchTrainer
