@@ -146,7 +146,9 @@ def test_values_beyond_the_range_are_cut_to_it():
 
 def test_a_vector_that_was_not_clipped_is_refused():
     with pytest.raises(ValueError, match=r"the norm is .*; put clip\(1.0\) before it"):
-        encode(randomized_round(0.25, 1.0), np.full(D, 1, np.float32), {}, context("a"))
+        encode(
+            randomized_round(0.25, 1.0), np.eye(D, dtype=np.float32)[0] * np.float32(1.001), {}, context("a")
+        )
 
 
 @pytest.mark.parametrize(
