@@ -165,13 +165,15 @@ def loop(
         strategy, grid, layout, state, options, constants,
         seed=seed, ledger=ledger, keep=record is not None, folder=folder,
     )  # fmt: skip
+    # Beside noise who is asked must not follow from what clients have answered: epsilon counts nothing of it.
+    limit = options.set_aside if kind.shows_replies else 0
     while state.round < num_rounds:
         started = time.monotonic()
         number = state.round + 1
         if why := kind.exhausted(state):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
-        left_out = set_aside.aside(state.strikes, options.set_aside, _forgiven(folder))
+        left_out = set_aside.aside(state.strikes, limit, _forgiven(folder))
         asked = ask(kind, strategy, state, roster, grid, options, left_out)
         outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
         # Devices may rightly refuse to answer a round again, and answer the next one.
@@ -187,9 +189,9 @@ def loop(
         if not asked.announced:
             state = replace(
                 state,
-                strikes=set_aside.after(state.strikes, chosen, replies.dropped, number, options.set_aside),
+                strikes=set_aside.after(state.strikes, chosen, replies.dropped, number, limit),
             )
-        left_out = _set_aside(left_out, state, options, folder, replies.dropped)
+        left_out = _set_aside(left_out, state, limit, folder, replies.dropped)
         due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
@@ -231,16 +233,16 @@ def _forgiven(folder: Path | None) -> Mapping[str, int]:
 def _set_aside(
     before: frozenset[str],
     state: ServerState,
-    options: RunOptions,
+    limit: int,
     folder: Path | None,
     dropped: Mapping[str, str],
 ) -> frozenset[str]:
     """Who is asked no more after a round; the operator is told who is new among them."""
-    now = set_aside.aside(state.strikes, options.set_aside, _forgiven(folder))
+    now = set_aside.aside(state.strikes, limit, _forgiven(folder))
     for name in sorted(now - before):
         log.warning(
             "client %s is set aside, and asked no more, after %d bad replies in a row; the last: %s",
-            name, options.set_aside, dropped.get(name),
+            name, limit, dropped.get(name),
         )  # fmt: skip
     return now
 

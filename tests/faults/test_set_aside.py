@@ -17,6 +17,7 @@ from hedgerow.server.replay import replay
 from hedgerow.server.replies import NO_REPLY
 from hedgerow.server.set_aside import FILE, after, forgive
 from hedgerow.simulation.grid import InProcessGrid
+from hedgerow.strategies import dp_fedavg, poisson
 from tests.api.test_federation_commands import hedgerow
 from tests.attacks.gateways import joined
 from tests.support import LAYOUT, MeanTrainer, clients
@@ -25,9 +26,9 @@ DATA = clients(5)
 BAD = DATA.names[1]
 
 
-def run(folder=None, number=6, bad=lambda round: True, **options):
-    """A run in which a client's metrics are nonsense in some rounds."""
-    strategy, trainer = hr.fedavg(), MeanTrainer()
+def run(folder=None, number=6, bad=lambda round: True, strategy=None, **options):
+    """A run in which a client's replies have no payload in some rounds."""
+    strategy, trainer = strategy or hr.fedavg(), MeanTrainer()
     app = client_app(trainer, DATA, strategy)
 
     def node(message, context):
@@ -98,6 +99,14 @@ def test_one_good_reply_and_the_count_begins_anew():
 @pytest.mark.parametrize(("limit", "rounds"), [(0, 6), (1, 1), (2, 2)])
 def test_how_many_it_takes_is_chosen(limit, rounds):
     assert asked(run(set_aside=limit)) == [True] * rounds + [False] * (6 - rounds)
+
+
+def test_beside_noise_nobody_is_left_out_for_what_was_answered():
+    private = dp_fedavg(0.5, 1.0, 1e-5, sampling=poisson(5, population=5))
+    results = run(strategy=private, set_aside=1)
+    assert asked(results) == [True] * 6
+    assert {result.set_aside for result in results} == {()}
+    assert not results[-1].state.strikes
 
 
 def test_a_run_that_is_gone_on_with_knows_who_is_set_aside(tmp_path):
