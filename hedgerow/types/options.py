@@ -88,7 +88,7 @@ class RunOptions:
             fails; under the same condition.
         quorum: how many replies must count for a round to, beside the fraction that the strategy asks for.
         set_aside: bad replies in a row after which a client is asked no more; 0 for never. One that is
-            silent has sent none.
+            silent has sent none. Beside noise with a ledger nobody is set aside.
         joined: on a grid, gives `{node id: name}` of the nodes that may take part, each under its
             own name; `None` takes every node for who it says that it is.
 
