@@ -148,6 +148,7 @@ def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run
     from hedgerow.coordinator.ports import free_port
     from hedgerow.coordinator.rehearsal import Rehearsal
     from hedgerow.experiments.cli.coordinate import coordinate
+    from hedgerow.experiments.runs import coordinated
 
     with mistakes():
         folder = FederationFolder.make(home / "federation")
@@ -163,6 +164,7 @@ def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run
                 raise typer.Exit(130)
         finally:
             devices.end()
+            (run / coordinated.FILE).unlink(missing_ok=True)  # this federation ends here, and the run stays
     return True
 
 

@@ -60,6 +60,7 @@ def test_a_masked_rehearsal_gives_the_model_of_a_simulation_and_leaves_nothing(c
     overrides = ["rounds=1", *masked, "strategy.corrupt=0.0", f"data.files={files}"]
     simulated = run_experiment(load("clinics.toml", overrides), clinics / "simulated")
     assert (clinics / "run" / "model.safetensors").read_bytes() == simulated.model.read_bytes(), said
+    assert not (clinics / "run" / "coordinated.json").exists()  # it stands alone
     assert "3 of 3 connected: attic, barn, cellar" in said
     assert "round 1 of 1: 3 of 3 count" in said
     for line in ("hedgerow invite attic barn cellar", "hedgerow join barn.kit --data barn.csv"):
