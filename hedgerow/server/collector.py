@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Protocol, final
 
 from flwr.app import Message
@@ -119,35 +119,39 @@ class Collector:
             present = []
             for name, stream in self._streams.items():
                 heavy = weight if stream.weighted else 1.0
-                present.append((collected.streams[name], reply.streams[name], heavy))
+                norm = self._norm(reply.streams[name])
+                present.append((name, collected.streams[name], reply.streams[name], heavy, norm))
             values: Vector = NO_VALUES
             try:
-                for total, values, heavy in present:
-                    total.check(values, heavy)
+                for _, total, values, heavy, norm in present:
+                    total.check(values, heavy, norm=norm)
                 values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+                norm = self._norm(values)
                 if self._bound.factor:
-                    self._bound_norms(client, reply.num_examples, {"": values, **reply.streams})
-                collected.deltas.add(client, values, weight)
+                    norms = {"": norm, **{name: of_stream for name, *_, of_stream in present}}
+                    self._bound_norms(client, reply.num_examples, norms)
+                collected.deltas.add(client, values, weight, norm=norm)
             except OutOfRange as error:
                 raise _named(error, _tensors(self._layout, len(values))) from None
-            for total, values, heavy in present:
-                total.add(client, values, heavy)
+            for _, total, values, heavy, norm in present:
+                total.add(client, values, heavy, norm=norm)
         examples = min(reply.num_examples, self._most_examples)
         for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
 
-    def _bound_norms(self, client: str, examples: int, parts: Mapping[str, Vector]) -> None:
+    def _norm(self, values: Vector) -> float:
+        """Measured once, for the bound and for the sum; infinite where it is not needed."""
+        return quick_norm(values) if self._bound.factor else inf
+
+    def _bound_norms(self, client: str, examples: int, norms: Mapping[str, float]) -> None:
         """Take note of the norm of each part; raise `PayloadError` where one is too large."""
-        steps = float(self._strategy.local.steps(max(1, examples)))
-        self.collected.norms.setdefault(STEPS, {})[client] = steps
-        norms = []
-        for name, values in parts.items():
-            norm = quick_norm(values)
+        steps, kept = float(self._strategy.local.steps(max(1, examples))), self.collected.norms
+        kept.setdefault(STEPS, {})[client] = steps
+        for name, norm in norms.items():
             if isfinite(norm):  # what is not the sum refuses, with better words
-                self.collected.norms.setdefault(name, {})[client] = norm
-            norms.append((name, norm))
-        for name, norm in norms:
+                kept.setdefault(name, {})[client] = norm
+        for name, norm in norms.items():
             self._bound.check(name, norm, steps)
 
     def _opened(self, client: str, message: Message | Reply) -> Reply:

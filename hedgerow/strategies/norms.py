@@ -50,20 +50,22 @@ def l2_norm(values: NDArray[np.float32]) -> float:
 
 
 def quick_norm(values: Vector) -> float:
-    """The l2 norm of `(n,)` float32, to about six digits: for comparing lengths, not for privacy.
+    """The l2 norm of `(n,)` numbers, to about six digits: for comparing lengths, not for privacy.
 
-    A thirtieth of `l2_norm`'s time. The same bits on one machine, whatever its threads do: a block is
-    shorter than what BLAS splits between threads. Where a sum of squares exceeds float32 or all but
-    vanishes in it, this is `l2_norm`.
+    Of float32 in a thirtieth of `l2_norm`'s time. The same bits on one machine, whatever its threads do: a
+    block is shorter than what BLAS splits between threads. Where a sum of squares exceeds float32 or all
+    but vanishes in it, this is `l2_norm`; and of other numbers, whose squares would wrap round.
 
     >>> quick_norm(np.array([3, 4], np.float32))
     5.0
     """
-    total = 0.0
+    if values.dtype != np.float32:
+        return l2_norm(values)
+    whole = len(values) - len(values) % _QUICK_BLOCK
+    blocks, rest = values[:whole].reshape(-1, 1, _QUICK_BLOCK), values[whole:]
     with np.errstate(all="ignore"):
-        for start in range(0, len(values), _QUICK_BLOCK):
-            block = values[start : start + _QUICK_BLOCK]
-            total += float(np.dot(block, block))
+        squares = np.matmul(blocks, blocks.reshape(-1, _QUICK_BLOCK, 1)).ravel()  # of each by itself
+        total = sum(squares.tolist(), float(np.dot(rest, rest)))
     return math.sqrt(total) if _LEAST_SUM < total < math.inf else l2_norm(values)
 
 

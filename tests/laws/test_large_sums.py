@@ -2,6 +2,7 @@
 
 import pickle
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hedgerow.strategies.aggregates.mean import SUM_FRACTION_BITS, FixedPointMean
+from hedgerow.strategies.norms import quick_norm
 from hedgerow.types import PayloadError
 
 N = 5
@@ -50,6 +52,26 @@ def test_the_mean_is_that_of_rational_arithmetic_to_the_last_unit(cohort, size):
     for value, sum_ in zip(found, total, strict=True):
         exact = sum_ / weight
         assert abs(Fraction(float(value)) - exact) <= Fraction(float(np.spacing(abs(np.float32(exact)))))
+
+
+@given(cohorts, st.sampled_from([1, 40]), st.sampled_from([0.999, 1.0, 1.001]))
+def test_that_a_norm_is_known_changes_nothing_of_a_sum(cohort, size, off):
+    asked, told = (FixedPointMean(N, max(size, len(cohort))) for _ in range(2))
+    for values, weight in cohort:
+        asked.add("a", values, weight)
+        told.add("a", values, weight, norm=off * quick_norm(values))
+    assert (told.fixed == asked.fixed).all()
+    assert told.result().tobytes() == asked.result().tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_what_cannot_be_held_is_refused_also_where_its_norm_is_known(bad):
+    values = np.array([1, bad, 1, 1, 1], np.float32)
+    total = FixedPointMean(N, 3)
+    for refused in (total.check, partial(total.add, "a")):
+        with pytest.raises(PayloadError, match=r"finite|largest weighted value"):
+            refused(values, 1.0, norm=quick_norm(values))
+    assert total.weight == 0
 
 
 @given(cohorts, st.integers(1, 5), st.randoms(use_true_random=False))

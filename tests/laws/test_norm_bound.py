@@ -178,6 +178,13 @@ def test_a_quick_norm_is_the_norm_however_small_or_large_the_values_are(value):
     assert quick_norm(values) == pytest.approx(l2_norm(values), rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float64])
+def test_a_quick_norm_is_the_norm_of_whole_numbers_too(dtype):
+    # Squares of 100 wrap round in a byte, and their sum over 10,000 in four.
+    values = np.full(500_000, 100, dtype)
+    assert quick_norm(values) == l2_norm(values) == pytest.approx(100 * 500_000**0.5)
+
+
 def test_a_bound_below_the_median_is_refused():
     with pytest.raises(ValueError, match=r"norm_bound is 0\.5; it must be 0, for none, or 1 or more"):
         hr.fedavg(norm_bound=0.5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol, Self
 
 from hedgerow.strategies.conditions import Condition, excludes
@@ -26,11 +27,22 @@ class Accumulator(Protocol):
     What is not finite is refused by `check` and `add`.
     """
 
-    def check(self, values: Vector, weight: float) -> None:
+    def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""
 
-    def add(self, client: str, values: Vector, weight: float) -> None:
-        """Add one client's values. Raises `PayloadError`, and changes nothing, where they cannot be added."""
+    def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
+        """Add one client's values.
+
+        Args:
+            client: its name.
+            values: `(n,) float32`.
+            weight: what they count, zero or more.
+            norm: their l2 norm to three digits, where the caller knows it: what a short vector needs not
+                be asked. Without it the result is the same.
+
+        Raises:
+            PayloadError: they cannot be added; nothing is changed.
+        """
 
     def merge(self, other: Self) -> None:
         """Count in all that another accumulator of the same round was given.

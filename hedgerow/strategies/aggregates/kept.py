@@ -1,6 +1,7 @@
 """Rules that have to see what every client sent: it is kept until all are there."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Self, TypeAlias, final
 
 import numpy as np
@@ -33,15 +34,15 @@ class Kept:
         self._n, self._combine = n, combine
         self._kept: dict[str, Vector] = {}
 
-    def check(self, values: Vector, weight: float) -> None:
+    def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
         """Raise `PayloadError` where a value is not finite or the shape is another."""
         if values.shape != (self._n,):
             raise PayloadError(f"it has values of shape {values.shape}; {(self._n,)} is allowed")
         if wrong := values.size - int(np.isfinite(values).sum()):
             raise PayloadError(f"{wrong} of {values.size} values are not finite")
 
-    def add(self, client: str, values: Vector, weight: float) -> None:
-        """Keep one client's values; its weight is ignored. Raises `PayloadError` as `check` does."""
+    def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
+        """Keep one client's values, whatever their weight. Raises `PayloadError` as `check` does."""
         self.check(values, weight)
         self._kept[client] = np.array(values, np.float32)
 

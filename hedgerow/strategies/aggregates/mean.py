@@ -7,7 +7,7 @@ it does not depend on the order of arrival: integer addition is associative,
 floating-point addition is not.
 """
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Self
 
 import numpy as np
@@ -39,6 +39,11 @@ LARGEST_WEIGHTED = 2.0**60
 # once, at the end: int64 wraps round, so that nothing is lost on the way.
 _WHOLE = 1.5 * 2.0**52
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
+
+_BIASED = 2.0 ** (51 - SUM_FRACTION_BITS)
+
+# More than a norm to three digits can be too small.
+_ROUGH = 1.01
 
 # Values added at a time: what is computed between two of them stays in a core's cache.
 _BLOCK = 32768
@@ -103,25 +108,31 @@ class FixedPointMean:
     def _bias(self) -> np.int64:
         return np.int64((self._biased * _WHOLE_BITS + 2**63) % 2**64 - 2**63)
 
-    def check(self, values: Vector, weight: float) -> None:
+    def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
         """Raise `PayloadError` where `add` would; add nothing."""
-        self._largest(values, _fixed(weight))
+        self._largest(values, _fixed(weight), norm)
 
-    def add(self, client: str, values: Vector, weight: float) -> None:
+    def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
         """Count `values` `(n,) float32` in with a weight of zero or more.
+
+        Args:
+            client: its name.
+            values: what it sent.
+            weight: what they count.
+            norm: their l2 norm to three digits, where it is known: of a short vector no value is too large.
 
         Raises:
             PayloadError: a value is not finite, or `weight * value` is beyond
                 2**60. Nothing is added then.
         """
         fixed_weight = _fixed(weight)
-        largest = self._largest(values, fixed_weight)
+        largest = self._largest(values, fixed_weight, norm)
         # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (SUM_FRACTION_BITS - WEIGHT_BITS))
         if largest > self._small:
             self._add_large(values, factor)
         else:
-            self._add_small(values, factor, biased=largest * 2.0**SUM_FRACTION_BITS < 2.0**51)
+            self._add_small(values, factor, biased=largest < _BIASED)
         self._weight += fixed_weight
 
     def _add_small(self, values: Vector, factor: np.float64, *, biased: bool) -> None:
@@ -171,12 +182,19 @@ class FixedPointMean:
             self._high = other._high.copy() if self._high is None else self._high + other._high
         self._carry()
 
-    def _largest(self, values: Vector, fixed_weight: int) -> float:
-        """The largest size of `weight * value`; raises `PayloadError` where it is out of range."""
+    def _largest(self, values: Vector, fixed_weight: int, norm: float) -> float:
+        """What no `weight * value` exceeds in size; raises `PayloadError` where one is out of range.
+
+        Where even the whole vector is short it is that length, and what is in the vector is not looked at:
+        a norm is finite where all values are.
+        """
         if values.shape != self._sum.shape:
             raise PayloadError(f"it has values of shape {values.shape}; {self._sum.shape} is allowed")
         if not values.size:
             return 0.0
+        whole: float = _ROUGH * norm * (fixed_weight / 2**WEIGHT_BITS)
+        if whole < min(self._small, _BIASED):
+            return whole
         # Rounding keeps order, so that the largest value gives the largest product. NaN is kept by both.
         ends = float(np.maximum.reduce(values)), -float(np.minimum.reduce(values))
         largest: float = max(ends) * (fixed_weight / 2**WEIGHT_BITS)
