@@ -244,7 +244,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
             f" `Task(..., constants=[{layout.buffers[0].name!r}])`"
         )
     release, pipeline = strategy.release, strategy.pipeline
-    release.sigma(clip_norm(strategy, state), len(state.model.parameters) + 1)
+    release.sigma(clip_norm(strategy, state), len(state.model.parameters) + release.extra)
     if pipeline.sum_only:
         shape_of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
     released = int(state.private[_RELEASES][0])

@@ -15,7 +15,7 @@ from hedgerow.server.recording import Recorder
 from hedgerow.server.replay import replay
 from hedgerow.server.rounds import begin, rounds
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.strategies.norms import BLOCK, l2_norm, quick_norm, square_sum
+from hedgerow.strategies.norms import l2_norm, quick_norm
 from hedgerow.types import Fit, Model, PayloadError, Samples, Tensor
 from tests.support import LAYOUT, MeanTrainer, clients
 
@@ -190,15 +190,3 @@ def test_a_bound_below_the_median_is_refused():
         hr.fedavg(norm_bound=0.5)
     with pytest.raises(ValueError, match="norm_bound"):
         hr.fedavg(norm_bound=-1)
-
-
-@pytest.mark.parametrize("size", [0, 1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
-def test_squares_are_added_in_the_order_that_is_written_down(size):
-    values = generator(0, "norms", client=str(size)).normal(size=size).astype(np.float32)
-    places = [0.0] * min(size, BLOCK)
-    for position, value in enumerate(values.tolist()):
-        places[position % BLOCK] += value * value
-    total = 0.0
-    for place in places:
-        total += place
-    assert square_sum(values) == total

@@ -13,11 +13,13 @@ from hedgerow.server import private
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import cyclic, dp_fedavg, dp_ftrl, parse_pipeline, poisson, secure_dp_fedavg
-from hedgerow.strategies.release import UNIT
+from hedgerow.strategies.release import UNIT, Noise
 from hedgerow.strategies.strategy import Strategy
+from hedgerow.strategies.transforms import client_noise
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Layout, Model, Payload
 from hedgerow.wire.replies import Reply
+from tests.laws.transform_cases import context_for
 
 LAYOUT = Layout.flat(2)
 
@@ -135,3 +137,42 @@ def test_the_largest_cohort_is_exceeded_by_less_than_one_in_1e30():
             sampling = poisson(expected, population=population)
             assert stats.binom.sf(sampling.most_clients, population, expected / population) < 1e-30
             assert sampling.most_clients <= population
+
+
+@pytest.mark.parametrize("quantile", [None, 0.5])
+def test_a_run_begins_where_the_noise_of_its_values_just_fits(quantile, monkeypatch):
+    """Of all that is summed: the model's values, and an answer where the norm adapts."""
+    more = {} if quantile is None else {"clip_quantile": quantile}
+    strategy = dp_fedavg(1.0, 1000.0, 1e-5, sampling=poisson(10, population=100), **more)
+    release, ledger = strategy.release, Ledger(Budget(1e-5))
+    state = begin(strategy, Model(np.zeros(2, np.float32)), LAYOUT)
+    needed = release.sigma(release.norm(state.private), 2 + (quantile is not None))
+    monkeypatch.setattr("hedgerow.strategies.release.LARGEST_SIGMA", needed)
+    private.check(strategy, LAYOUT, state, ledger)
+    monkeypatch.setattr("hedgerow.strategies.release.LARGEST_SIGMA", needed - 1)
+    with pytest.raises(ValueError, match="take a smaller clip norm or noise multiplier"):
+        private.check(strategy, LAYOUT, state, ledger)
+
+
+@pytest.mark.parametrize(("length", "within"), [(4.999, True), (5.0, True), (5.001, False)])
+def test_a_delta_as_long_as_the_norm_is_within_it(length, within):
+    strategy = dp_fedavg(5.0, 1.0, 1e-5, clip_quantile=0.5, sampling=poisson(10, population=100))
+    delta = np.array([0.6, 0.8], np.float64) * length
+    answer = strategy.release.contribution(delta.astype(np.float32), float(np.float32(5.0)))[-1]
+    assert (answer > 0) == within
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_whole_numbers_that_just_fit_beside_their_noise_are_sent_and_one_more_is_refused(bits):
+    reach, most = 100.0, 2 ** (bits - 1) - 1
+
+    def step(norm):
+        return client_noise._client_noise(
+            "noise", norm, lambda n, source, count: np.zeros(count, np.int64), lambda clients, n: int(reach),
+            bits, Noise(1.0),
+        )  # fmt: skip
+
+    payload, context = Payload({"values": np.zeros(2, f"int{bits}")}), context_for(2)
+    assert not step(most - 1 - reach).encode(payload, {}, context)[0].values.any()
+    with pytest.raises(ValueError, match=f"at most {most} fit"):
+        step(most - reach).encode(payload, {}, context)

@@ -61,6 +61,8 @@ TESTS = (
     "tests/laws/test_calibration.py",
     "tests/laws/test_ledger.py",
     "tests/laws/test_little_noise.py",
+    "tests/laws/test_norms.py",
+    "tests/laws/test_private_range.py",
     "tests/laws/test_private_rounds.py",
     "tests/laws/test_private_samples.py",
     "tests/laws/test_secure_privacy.py",
