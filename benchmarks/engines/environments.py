@@ -16,7 +16,7 @@ TORCH = "install torch==2.13.0 numpy"
 # What pip is told after that, step by step.
 STEPS = {
     "loop": [],
-    "hedgerow": [f"install --editable {REPOSITORY}[torch]"],
+    "hedgerow": [f"install --editable {REPOSITORY}[simulation]"],
     "flower": ["install flwr[simulation]>=1.41,<1.43"],
     "pfl": ["install pfl==0.6.0"],
     # It asks for Python 3.12 and runs on 3.11 too, which the others need.
