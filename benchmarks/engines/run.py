@@ -95,8 +95,9 @@ def main() -> None:
     subprocess.run([environments.python("loop"), HERE / "workload.py"], check=True)
     results: dict[str, Any] = {"about": about, "runs": []}
     partial = bool(given.only or given.models or given.repeats or given.quick)
-    folder = environments.FOLDER / "partial" if partial else HERE
-    folder.mkdir(exist_ok=True)
+    cut_off = environments.FOLDER / "partial"
+    folder = cut_off if partial else HERE
+    cut_off.mkdir(exist_ok=True)
     for repeat in range(given.repeats or (1 if given.quick else REPEATS)):
         for workload in workloads:
             for system in systems:
@@ -107,11 +108,11 @@ def main() -> None:
                 run = measure(system, workload, interpreters[system.environment], quick=given.quick)
                 results["runs"].append({"repeat": repeat, **run})
                 print(_line(run), flush=True)
-                # After each run, so that a run that is cut off leaves what it has.
-                (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+                # After each run, so that a run that is cut off leaves what it has, and the figures that were.
+                (cut_off / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if not partial:
         results["floor"] = {**measure_floor(), "commit": results["about"]["commit"]}
-        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = page.page(results, {s.name: s.title for s in SYSTEMS})
     (folder / "README.md").write_text(text)
     print(text)
