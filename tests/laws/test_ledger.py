@@ -13,6 +13,7 @@ from hedgerow.privacy.accounting import Budget, epsilon, renyi_epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled, from_json, to_json
 from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.privacy.planning import solve
+from hedgerow.sealed import seal
 
 BUDGET = Budget(delta=1e-5)
 SAMPLED = PoissonSampled(0.05, Gaussian(1.2))
@@ -113,6 +114,18 @@ def test_a_line_that_cannot_be_read_ends_the_run_before_it_reveals_more(tmp_path
     file.write_bytes(b"{}\n" + file.read_bytes())
     with pytest.raises(LedgerError, match=r"line 1 of .*privacy.jsonl cannot be read.*start a new run"):
         Ledger(BUDGET, file)
+
+
+@pytest.mark.parametrize("times", [0, -3])
+def test_a_line_that_says_it_happened_less_than_once_is_refused_even_where_it_is_sealed(times, tmp_path):
+    line = {"round": 1, "event": to_json(Gaussian(1.0)), "release": "1", "noise": "system", "times": times}
+    (tmp_path / "privacy.jsonl").write_text(json.dumps(seal(line)) + "\n")
+    with pytest.raises(LedgerError, match=f"line 1 of .* cannot be read: times is {times}"):
+        Ledger(BUDGET, tmp_path / "privacy.jsonl")
+
+
+def test_a_budget_that_asks_for_no_chance_has_a_rate_of_one():
+    assert solve(epsilon=50.0, delta=1e-5, rounds=2, noise_multiplier=3.0).rate == 1.0
 
 
 def test_a_ledger_that_cannot_be_written_lets_nothing_out(tmp_path):
