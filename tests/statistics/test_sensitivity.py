@@ -132,3 +132,14 @@ def test_noise_covers_what_rounding_adds_of_each_rounds_bands_too():
     n, length = 10_000, float(np.sqrt(np.square(noise.bands).sum()))
     least = length * (1e-9 * (1 + 1e-9) / UNIT + np.sqrt(n) * (1 + np.sqrt(len(noise.bands))))
     assert noise.multiplier * least <= noise.sigma(1e-9, n) <= noise.multiplier * least + 1
+
+
+def test_what_is_released_is_the_sum_of_the_deltas_over_the_expected_cohort():
+    pipeline = parse_pipeline("chain(clip(50.0), gaussian_noise(0.000001))")
+    strategy = Strategy(pipeline=pipeline, sampling=poisson(10, population=100), budget=Budget(1e-4))
+    own = rng.generator(0, "deltas")
+    deltas = {f"client-{k}": own.normal(size=D).astype(np.float32) for k in range(7)}
+    summed = total(strategy, replies(strategy, deltas), 7, 50.0)
+    state = begin(strategy, Model(np.zeros(D, np.float32)), LAYOUT).private
+    released = strategy.release(summed, state, rng.seeded_source(0, "noise")).delta
+    assert released == pytest.approx(sum(deltas.values()) / 10, abs=1e-3)
