@@ -68,6 +68,7 @@ TESTS = (
     "tests/laws/test_secure_privacy.py",
     "tests/laws/test_skellam_accounting.py",
     "tests/laws/test_transforms.py",
+    "tests/laws/test_units.py",
     "tests/statistics/test_audit.py",
     "tests/statistics/test_audit_release.py",
     "tests/statistics/test_audit_samples.py",

@@ -175,3 +175,11 @@ def test_stopped_and_resumed_the_noise_goes_on_where_it_was(tmp_path):
     assert [r.epsilon for r in whole][:3] == [whole[0].epsilon] * 3, (
         "a round of other clients costs nothing more"
     )
+
+
+@pytest.mark.parametrize(
+    "given", [{"number": 0, "rounds": 3}, {"number": 2, "rounds": 0}, {"number": 1.5, "rounds": 3}]
+)
+def test_bands_and_rounds_are_whole_numbers_of_at_least_one(given):
+    with pytest.raises(ValueError, match=r"(number|rounds) is (0|1\.5)"):
+        optimal_bands(**given)
