@@ -51,7 +51,8 @@ class Row:
         sample_adjacency: what it is about.
         seconds: wall time of all rounds, mean over seeds.
         client_evaluation: what clients measured last on their held-out samples, by metric: `mean`,
-            `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds.
+            `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds; under a mask
+            `weighted_mean` alone.
         evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
         evaluation_bytes_down: the same for what was sent to them.
         notes: what a reader must know before comparing this row.
@@ -187,6 +188,7 @@ def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         name: {
             figure: statistics.fmean(float(by_name[name][figure]) for by_name in found)
             for figure in ("mean", "weighted_mean", "worst_tenth", "spread")
+            if all(figure in by_name[name] for by_name in found)
         }
         for name in sorted(set.intersection(*(set(by_name) for by_name in found)) if found else ())
     }
