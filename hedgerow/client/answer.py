@@ -5,7 +5,7 @@ from functools import partial
 from hedgerow.client import evaluation
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.client.constants import completed, kept_constants
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.secure.stages import SecureClient
 from hedgerow.client.secure.summand import Summand
 from hedgerow.ring.vector import RingVector, Shape, open_payload

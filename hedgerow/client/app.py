@@ -27,7 +27,7 @@ from hedgerow.client.data import (
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.client.trainers import given_trainer, trainer_of

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 from hedgerow.client import account, policy_file
-from hedgerow.client.policy import OPENINGS, UPDATES, AgainstPolicy, Policy, PolicyError, client_event
+from hedgerow.client.kinds import OPENINGS, UPDATES
+from hedgerow.client.policy import AgainstPolicy, Policy, PolicyError, client_event
 from hedgerow.files import append_line, locked, read_lines, who_else_can_write
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger

@@ -11,28 +11,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
+from hedgerow.client.kinds import IN_THE_CLEAR, KNOWN, NAMES
 from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
 
-STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
-"""Actions of `train` and `evaluate` messages in a round of secure aggregation."""
-
-OPENINGS = ("train.keys", "evaluate.keys")
-"""Messages with which such a round begins."""
-
-UPDATES = ("train", "train.masked", "evaluate", "evaluate.masked")
-"""Messages whose answers tell something of a device's data."""
-
-NAMES = ("query", "train.failed", "evaluate.failed")
-"""Messages whose answers tell no more than the device's name, whatever the strategy."""
-
 _NOISE_RULES = ("client_noise", "sample_noise", "client_epsilon", "sample_epsilon")
-
-_UNMASKED = ("train", "evaluate")
-"""Messages whose answers are sent in the clear."""
-
-_KNOWN = (*_UNMASKED, *(f"{kind}.{stage}" for kind in _UNMASKED for stage in STAGES))
 
 
 class AgainstPolicy(Refused):
@@ -205,7 +189,7 @@ class _Asked:
     @property
     def hidden(self) -> bool:
         """Whether what it tells goes into a masked sum."""
-        return self.strategy.pipeline.sum_only and self.kind in _KNOWN and self.kind not in _UNMASKED
+        return self.strategy.pipeline.sum_only and self.kind in KNOWN and self.kind not in IN_THE_CLEAR
 
 
 def _evaluate(asked: _Asked) -> str:
@@ -223,7 +207,7 @@ def _queries(asked: _Asked) -> str:
 
 
 def _messages(asked: _Asked) -> str:
-    refused = not asked.kind.startswith("query") and asked.kind not in _KNOWN
+    refused = not asked.kind.startswith("query") and asked.kind not in KNOWN
     return f"there is no message {asked.kind[:60]!r}" if refused else ""
 
 

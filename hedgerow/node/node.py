@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, final
 
-from hedgerow.client.policy import OPENINGS
+from hedgerow.client.kinds import OPENINGS
 from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
 from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost

@@ -12,7 +12,8 @@ from hedgerow.client.constants import NAME as CONSTANTS
 from hedgerow.client.data import ClientData, held_out_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guard
-from hedgerow.client.policy import OPENINGS, AgainstPolicy
+from hedgerow.client.kinds import OPENINGS
+from hedgerow.client.policy import AgainstPolicy
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
 from hedgerow.client.trainer import Trainer

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hedgerow.client.guard import node_guard
-from hedgerow.client.policy import STAGES, AgainstPolicy, Policy
+from hedgerow.client.kinds import STAGES
+from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.strategies import fedavg, secure_fedavg
 from tests.attacks.devices import OPEN, Device, request, rules
 

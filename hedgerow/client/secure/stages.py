@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias, TypeVar, final
 
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.secure.summand import Summand

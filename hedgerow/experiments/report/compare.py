@@ -199,12 +199,14 @@ def _notes(group: Group) -> tuple[str, ...]:
     repeated = len(group.repeated)
     dropped = sum(len(line.get("dropped", {})) for line in lines)
     failed = sum(bool(line.get("failed")) for line in lines)
+    unmeasured = sum(bool(line.get("client_evaluation", {}).get("failed")) for line in lines)
     last = {max(r.accuracies(), default=None) for r in group.runs}
     stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
     asked = [r.spent_on_evaluation("up") + r.spent_on_evaluation("down") for r in group.runs]
     measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
     notes = [
         (any(asked), measuring),
+        (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
         (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),

@@ -181,11 +181,12 @@ def _distribution(name: str, rows: Sequence[Row]) -> list[Column]:
 
     def column(header: str, figure: str, sign: int) -> Column:
         def value(r: Row) -> float | None:
-            measured = r.client_evaluation.get(name, {})
-            return measured.get(figure, measured.get("weighted_mean") if figure == "mean" else None)
+            return r.client_evaluation.get(name, {}).get(figure)
 
         def text(r: Row) -> str:
             found = value(r)
+            if found is None and figure == "mean":  # under a mask, of which a note tells
+                found = r.client_evaluation.get(name, {}).get("weighted_mean")
             return "-" if found is None else f"{100 * found:.1f}" if percent else f"{found:.4g}"
 
         def cost(r: Row) -> float | None:
