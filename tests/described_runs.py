@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,13 +19,14 @@ from hedgerow.node.responder import Responder
 from hedgerow.recipe.announcement import RECORD, Announcement
 from hedgerow.recipe.own_data import OwnSchema
 from hedgerow.recipe.strategy import describe
-from hedgerow.secure.codec import encode
-from hedgerow.secure.messages import Setup
+from hedgerow.secure.codec import decode, encode
+from hedgerow.secure.messages import EVALUATE, Setup, name_of
 from hedgerow.strategies import fedavg, secure_fedavg
+from hedgerow.strategies.measuring import measured_shape
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Fit, Layout, Model, Tensor
 from hedgerow.wire.content import Content
-from hedgerow.wire.messages import pack_stage, pack_train
+from hedgerow.wire.messages import pack_stage, pack_train, unpack_stage
 
 LAYOUT = Layout((Tensor("weight", (2,)),))
 SCHEMA = OwnSchema(columns=("a", "b"), classes=("no", "yes"), lowest=(0.0,), highest=(9.0,))
@@ -84,6 +86,14 @@ def keys(token: str, round: int = 1, model: bytes = bytes(32)) -> Content:
         shape.ring.bits, shape.length, shape.words, model,
     )  # fmt: skip
     return pack_stage(encode(setup))
+
+
+def evaluation_keys(token: str, round: int = 1) -> Content:
+    """The same of an evaluation."""
+    setup = decode(Setup, unpack_stage(keys(token, round)))
+    shape = measured_shape(MASKED.pipeline.protection.secure, 3)
+    changed = {"bits": shape.ring.bits, "length": shape.length, "words": shape.words}
+    return pack_stage(encode(replace(setup, run=name_of(token, EVALUATE), **changed)))
 
 
 @contextmanager

@@ -1,11 +1,16 @@
 """A client's answer to a message, from bytes to bytes: with neither Flower nor torch."""
 
+from functools import partial
+
+from hedgerow.client import evaluation
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.client.constants import completed, kept_constants
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.secure.stages import SecureClient
+from hedgerow.client.secure.summand import Summand
 from hedgerow.ring.vector import RingVector, Shape, open_payload
 from hedgerow.secure.errors import NotMasked, UnknownIdentity
+from hedgerow.secure.messages import EVALUATE, TRAIN
 from hedgerow.spans import span
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Fit, PayloadError
@@ -21,7 +26,8 @@ def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes)
     (A mask's secrets, and noise that is not seeded, come from the operating system.)
 
     Args:
-        kind: of the message: `"query"`, `"train"`, or `"train.STAGE"` with one of `STAGES`.
+        kind: of the message: `"query"`, `"train"`, `"train.STAGE"` with one of `STAGES`; or, of a client
+            that measures models, `"evaluate"` and `"evaluate.STAGE"`.
         request: the message, as `wire.codec` writes it.
 
     Raises:
@@ -44,10 +50,14 @@ def respond(config: ClientConfig, client: LocalClient, kind: str, content: Conte
         return identify(client)
     if kind == "train":
         return _train(config, client, content)
-    prefix, _, stage = kind.partition(".")
-    if prefix != "train" or stage not in STAGES or not config.strategy.pipeline.sum_only:
+    if kind == "evaluate" and client.held_out is not None:
+        with span("records"):
+            request = whole_request(config, client, content)
+        return evaluation.evaluated(config, client, request)
+    purpose, _, stage = kind.partition(".")
+    if stage not in STAGES or purpose not in _purposes(config, client):
         raise PayloadError(f"the message is a {kind!r}, which {config.strategy.name} does not have")
-    return _secure(config, client).answer(stage, content)
+    return _secure(config, client, purpose).answer(stage, content)
 
 
 def identify(client: LocalClient) -> Content:
@@ -99,19 +109,37 @@ def _train(config: ClientConfig, client: LocalClient, content: Content) -> Conte
         return pack_reply(reply, round=request.round, client=client.name)
 
 
-def _secure(config: ClientConfig, client: LocalClient) -> SecureClient:
-    if client.enrolment is None:
-        raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
+def _purposes(config: ClientConfig, client: LocalClient) -> tuple[str, ...]:
+    """What the strategy has summed under a mask."""
+    if not config.strategy.pipeline.sum_only:
+        return ()
+    return (TRAIN,) if client.held_out is None else (TRAIN, EVALUATE)
 
-    def fit(request: TrainRequest, shape: Shape) -> RingVector:
+
+def _update(config: ClientConfig, client: LocalClient) -> Summand:
+    """What a client adds that trains."""
+    strategy = config.strategy
+
+    def vector(request: TrainRequest, shape: Shape) -> RingVector:
         client_round = ClientRound(config, client, request)
         return client_round.in_ring(client_round.masked_fit(), shape)
+
+    shape = partial(shape_of, strategy.pipeline, config.layers.layout)
+    return Summand(TRAIN, shape, vector, strategy.sampling.groups or 1)
+
+
+def _secure(config: ClientConfig, client: LocalClient, purpose: str) -> SecureClient:
+    if purpose == EVALUATE:
+        evaluation.refuse(config)
+    if client.enrolment is None:
+        raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
 
     def complete(request: TrainRequest) -> TrainRequest:
         return completed(request, config.layers.layout, kept_constants(client.store))
 
-    strategy = config.strategy
+    secure = config.strategy.pipeline.protection.secure
+    assert secure is not None
     return SecureClient(
-        strategy.pipeline, config.layers.layout, client.name, client.enrolment(), client.store.notes, fit,
-        strategy.sampling.groups or 1, complete,
+        secure, config.layers.layout, client.name, client.enrolment(), client.store.notes,
+        (_update if purpose == TRAIN else evaluation.summand)(config, client), complete,
     )  # fmt: skip

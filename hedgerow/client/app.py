@@ -12,16 +12,22 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow import checks, generators
-from hedgerow.client import evaluation
-from hedgerow.client.answer import identify, in_the_clear, read_request, respond, whole_request
+from hedgerow.client.answer import identify, in_the_clear, read_request, respond
 from hedgerow.client.answer_many import answer_many
 from hedgerow.client.capabilities import chooses, require, trains_many
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient, Sent, honest
-from hedgerow.client.data import AlikeEachTime, ClientData, check_data, client_name, client_samples
+from hedgerow.client.data import (
+    AlikeEachTime,
+    ClientData,
+    check_data,
+    client_name,
+    client_samples,
+    held_out_samples,
+)
 from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.client.trainers import given_trainer, trainer_of
@@ -30,7 +36,6 @@ from hedgerow.rng import integer_seed
 from hedgerow.spans import span
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Fit, Model
-from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.replies import Reply
 
 log = logging.getLogger("hedgerow")
@@ -125,10 +130,11 @@ class FederatedClient(ClientApp):
         self._enrolment, self._initial = enrolment, initial
         self.query()(self._identify)
         self.train()(self._respond)
-        self.evaluate()(self._evaluate)
+        self.evaluate()(self._respond)
         if strategy.pipeline.sum_only:
             for stage in STAGES:
                 self.train(stage)(self._respond)
+                self.evaluate(stage)(self._respond)
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer one message, if the device's policy lets it."""
@@ -273,12 +279,5 @@ class FederatedClient(ClientApp):
             state_store(context, folder, name, guard.folder if guard else None),
             account_file(guard, folder, name) if noisy else None,
             partial(self._enrolment, context, name) if self._strategy.pipeline.sum_only else None,
+            lambda: held_out_samples(self._data, name),
         )  # fmt: skip
-
-    def _evaluate(self, message: Message, context: Context) -> Message:
-        with span("records"):
-            client = self._client(context)
-            request = whole_request(self._config, client, from_flower(message.content))
-        measured = evaluation.measure(self._config, client, self._data, request)
-        reply = pack_evaluation(measured, round=request.round, client=client.name)
-        return Message(to_flower(reply), reply_to=message)

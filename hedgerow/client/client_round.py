@@ -121,6 +121,7 @@ class LocalClient:
         store: of what it keeps.
         account: file of what its updates have told of its samples, where it adds noise to them.
         enrolment: gives its identity; of a strategy with a mask only.
+        held_out: loads what it measures models on; `None` where it measures none.
     """
 
     name: str
@@ -128,6 +129,7 @@ class LocalClient:
     store: StateStore
     account: Path | None = None
     enrolment: Callable[[], Enrolment] | None = None
+    held_out: Callable[[], Samples] | None = None
 
 
 @final

@@ -11,6 +11,10 @@ from hedgerow.types import ClientNames, Samples
 from hedgerow.wording import shown
 
 
+class HoldsNothingOut(ValueError):
+    """A client that has no samples to measure models on, though others of its data have."""
+
+
 class ClientData(Protocol):
     """The data of a federation, by client; a `Federation` is one."""
 
@@ -118,7 +122,8 @@ def held_out_samples(data: ClientData, name: str) -> Samples:
     """What a client measures models on.
 
     Raises:
-        ValueError: the client holds no samples out.
+        HoldsNothingOut: the client has too few.
+        ValueError: none of these clients holds samples out.
     """
     if not isinstance(data, HoldsOut):
         raise ValueError(
@@ -128,7 +133,7 @@ def held_out_samples(data: ClientData, name: str) -> Samples:
     with span("data"):
         samples = _are_samples(name, data.held_out(name))
     if len(samples) == 0:
-        raise ValueError(f"client {name!r} holds no samples out: it has too few")
+        raise HoldsNothingOut(f"client {name!r} holds no samples out: it has too few")
     return samples
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 from hedgerow.client import account, policy_file
-from hedgerow.client.policy import UPDATES, AgainstPolicy, Policy, PolicyError, client_event
+from hedgerow.client.kinds import OPENINGS, UPDATES
+from hedgerow.client.policy import AgainstPolicy, Policy, PolicyError, client_event
 from hedgerow.files import append_line, locked, read_lines, who_else_can_write
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
@@ -96,7 +97,7 @@ class Guard:
             LedgerError, PolicyError: what was told before cannot be read.
         """
         self.policy.check(kind, strategy)
-        if kind not in (*UPDATES, "train.keys"):
+        if kind not in (*UPDATES, *OPENINGS):
             return
         most = self.policy.most_answers
         if most is not None and self.answers >= most:

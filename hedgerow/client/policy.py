@@ -11,22 +11,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
+from hedgerow.client.kinds import IN_THE_CLEAR, KNOWN, NAMES
 from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
 
-STAGES = ("keys", "shares", "masked", "survivors", "unmask", "failed")
-"""Actions of `train` messages in a round of secure aggregation."""
-
-UPDATES = ("train", "train.masked", "evaluate")
-"""Messages whose answers tell something of a device's data."""
-
-NAMES = ("query", "train.failed")
-"""Messages whose answers tell no more than the device's name, whatever the strategy."""
-
 _NOISE_RULES = ("client_noise", "sample_noise", "client_epsilon", "sample_epsilon")
-
-_KNOWN = ("train", "evaluate", *(f"train.{stage}" for stage in STAGES))
 
 
 class AgainstPolicy(Refused):
@@ -48,9 +38,10 @@ class Policy:
     Attributes:
         masked_only: it sends no update in the clear, and takes part only where
             the strategy masks.
-        evaluate: it answers `evaluate` messages: it measures a model, of which
-            it tells the loss in the clear, so that `statistics` must be set too,
-            and neither noise nor a budget may be asked for.
+        evaluate: it answers `evaluate` messages: it measures a model, and neither
+            noise nor a budget may be asked for. What it measures it adds to a
+            masked sum where the strategy masks; in the clear it tells it only
+            where `statistics` is set too, and `masked_only` is not.
         statistics: its answers may tell loss and number of samples in the
             clear, and it answers other `query` messages than who it is.
         most_answers: updates that it sends in all runs together, masked or
@@ -192,8 +183,13 @@ class _Asked:
 
     @property
     def measures(self) -> bool:
-        """Whether it is to tell how well a model does on its data: in the clear, and without noise."""
+        """Whether it is to tell how well a model does on its data: without noise."""
         return self.kind.startswith("evaluate")
+
+    @property
+    def hidden(self) -> bool:
+        """Whether what it tells goes into a masked sum."""
+        return self.strategy.pipeline.sum_only and self.kind in KNOWN and self.kind not in IN_THE_CLEAR
 
 
 def _evaluate(asked: _Asked) -> str:
@@ -211,7 +207,7 @@ def _queries(asked: _Asked) -> str:
 
 
 def _messages(asked: _Asked) -> str:
-    refused = not asked.kind.startswith("query") and asked.kind not in _KNOWN
+    refused = not asked.kind.startswith("query") and asked.kind not in KNOWN
     return f"there is no message {asked.kind[:60]!r}" if refused else ""
 
 
@@ -220,14 +216,16 @@ def _clear(asked: _Asked) -> str:
         return ""
     if asked.kind == "train":
         return "the device sends no update in the clear"
+    if asked.kind == "evaluate":
+        return "the device tells nothing that it measures in the clear"
     return "" if asked.strategy.pipeline.sum_only else "the strategy does not mask"
 
 
 def _statistics(asked: _Asked) -> str:
-    if asked.policy.statistics:
+    if asked.policy.statistics or asked.hidden:
         return ""
     if asked.measures:
-        return "to measure a model tells loss and number of samples"
+        return "to measure a model in the clear tells loss and number of samples"
     told = not asked.strategy.pipeline.sum_only and not asked.strategy.local.sample_noise
     return "an update in the clear tells loss and number of samples" if told else ""
 

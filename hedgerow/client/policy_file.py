@@ -23,7 +23,7 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
         "What it answers.",
         {
             "masked_only": "sends no update in the clear",
-            "evaluate": "measures a model on its data",
+            "evaluate": "measures a model on its data; where the strategy masks, under a mask",
             "statistics": "tells loss and number of samples in the clear",
             "most_answers": "updates, and models measured, in all runs together",
             "models": "fetches the model that its coordinator has promoted",

@@ -27,7 +27,7 @@ MEDIA = CONTENT_TYPE_LATEST
 
 _OUTCOMES = ("counted", "failed")
 _WAYS = ("up", "down")
-_OF_DEVICES = ("mean", "spread", "worst_tenth")
+_OF_DEVICES = ("mean", "weighted_mean", "spread", "worst_tenth")
 
 
 def metrics_token(folder: FederationFolder) -> str:

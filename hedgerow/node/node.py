@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, final
 
+from hedgerow.client.kinds import OPENINGS
 from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
 from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
@@ -206,7 +207,7 @@ class Node:
     def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
         """Work on a message; what it is answered with is on the disk when this returns."""
         about, tree = message.metadata, FLEET["ObjectTree"].FromString(come.tree)
-        if about.message_type == "train.keys":
+        if about.message_type in OPENINGS:
             self._update_register()
         started = time.monotonic()
         try:

@@ -6,13 +6,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import final
 
-from hedgerow.client.answer import identify, respond, whole_request
+from hedgerow.client.answer import identify, respond
 from hedgerow.client.client_round import ClientConfig, LocalClient
 from hedgerow.client.constants import NAME as CONSTANTS
-from hedgerow.client.data import ClientData
+from hedgerow.client.data import ClientData, held_out_samples
 from hedgerow.client.discretion import discreet
-from hedgerow.client.evaluation import measure
 from hedgerow.client.guard import Guard
+from hedgerow.client.kinds import OPENINGS
 from hedgerow.client.policy import AgainstPolicy
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
@@ -36,11 +36,10 @@ from hedgerow.recipe.own_data import DoesNotFit
 from hedgerow.recipe.versions import supported
 from hedgerow.secure.codec import decode
 from hedgerow.secure.errors import Refused
-from hedgerow.secure.messages import Setup
+from hedgerow.secure.messages import Setup, name_of
 from hedgerow.types import Samples
 from hedgerow.wire.codec import encode
 from hedgerow.wire.content import Content
-from hedgerow.wire.evaluation import pack_evaluation
 from hedgerow.wire.messages import unpack_stage, without_constants
 
 
@@ -81,8 +80,9 @@ class Responder:
             key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
-            if kind == "train.keys":
-                self._outbox.claim(announced.run, decode(Setup, unpack_stage(asked)).round, key)
+            if kind in OPENINGS:
+                of = name_of(announced.run, kind.partition(".")[0])
+                self._outbox.claim(of, decode(Setup, unpack_stage(asked)).round, key)
             with guard.alone(kind):
                 guard.check(kind, run.described.strategy)
                 number = int(announced.run, 16)
@@ -113,6 +113,7 @@ class Responder:
             ),
             guard.samples_file,
             partial(load_enrolment, device.folder, trust_on_first_use=device.enrolled.first_use),
+            run.held_out,
         )
 
 
@@ -140,6 +141,11 @@ class _Run:
         with _fitting():
             return self.data.samples(self._client)
 
+    def held_out(self) -> Samples:
+        """What it measures models on; raises `DataDoNotFit`, and `ValueError` where there is nothing."""
+        with _fitting():
+            return held_out_samples(self.data, self._client)
+
     def respond(self, kind: str, content: Content, client: LocalClient) -> Content:
         """The answer of a client."""
         if kind == "query":
@@ -149,12 +155,7 @@ class _Run:
             config = ClientConfig(self.described.strategy, trainer)
         except ValueError as error:
             raise CannotTrain(str(error)) from error
-        if kind != "evaluate":
-            return respond(config, client, kind, content)
-        request = whole_request(config, client, content)
-        with _fitting():
-            measured = measure(config, client, self.data, request)
-        return pack_evaluation(measured, round=request.round, client=client.name)
+        return respond(config, client, kind, content)
 
     def _made(self) -> Trainer:
         if self._trainer is None:

@@ -67,7 +67,7 @@ def measured(result: RoundResult) -> dict[str, float]:
     """What is known of a round's model: the server's measures, or else means over clients."""
     if result.evaluation or result.client_evaluation is None:
         return dict(result.evaluation)
-    return {name: found.mean for name, found in result.client_evaluation.summary().items()}
+    return result.client_evaluation.means()
 
 
 @final

@@ -39,9 +39,10 @@ class SecureAggregation:
         failure_bits: with `b` bits, the chance that some client has too many
             corrupt neighbours is at most `2**-b`, and so is the chance that one
             has too few left.
-        metrics: names of the metrics that are summed under the mask.
+        metrics: names of the metrics of training that are summed under the mask.
         min_honest: honest clients that a sum must have, whoever the others are:
             where clients add noise, those whose noise makes the sum private.
+        measured: names of the metrics that are summed where clients measure a model on what they hold out.
 
     Raises:
         ValueError: an argument is out of range.
@@ -53,6 +54,7 @@ class SecureAggregation:
     failure_bits: int = 40
     metrics: tuple[str, ...] = ("loss",)
     min_honest: int = 0
+    measured: tuple[str, ...] = ("loss", "accuracy", "mae")
 
     def __post_init__(self) -> None:
         checks.probability(corrupt=self.corrupt, dropout=self.dropout)

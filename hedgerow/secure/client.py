@@ -45,6 +45,7 @@ def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
         raise errors.Malformed(
             f"the run's name has {len(setup.run)} characters; at most {_LONGEST_RUN} are allowed"
         )
+    check_purpose(party.purpose, setup)
     if party.name not in setup.members:
         raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
     party.register.require(setup.members)
@@ -57,6 +58,12 @@ def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
     signature = sign(party.secret, unsigned.signed(setup.session))
     advert = Advert(party.name, unsigned.identity, unsigned.mask_key, unsigned.share_key, signature)
     return advert, Joined(setup, advert, mask_secret, share_secret)
+
+
+def check_purpose(purpose: str, setup: Setup) -> None:
+    """Refuse a round of another purpose: what is kept of it must serve no other."""
+    if setup.purpose != purpose:
+        raise errors.WrongPurpose(f"the round is one of {setup.purpose!r}, and {purpose!r} is asked")
 
 
 def _check_plan(party: Party, setup: Setup) -> None:

@@ -5,6 +5,7 @@ Refused
 ├── OutOfOrder           a stage that is not the next one
 ├── AlreadyAnswered      a round, or a stage of it, that was answered before
 ├── StaleRound           another run, round, model or set of keys than this round's
+├── WrongPurpose         a stage of an evaluation in a round of training, or the other way round
 ├── AskedTooOften        a round that comes sooner after the last than the strategy promises
 ├── NotMasked            a request to send an update in the clear
 ├── WrongModel           a model that is not the one that the round was announced with
@@ -56,6 +57,10 @@ class AlreadyAnswered(Refused):
 
 class StaleRound(Refused):
     """Another run, round, model or set of keys than this round's."""
+
+
+class WrongPurpose(Refused):
+    """A stage of an evaluation in a round of training, or the other way round."""
 
 
 class AskedTooOften(Refused):

@@ -8,7 +8,9 @@
 | survivors | `Survivors` | `Signed` |
 | unmask | `Unmask` | `Revealed` |
 
-Every name is a client's stable name; every list of names is sorted.
+Every name is a client's stable name; every list of names is sorted. A round has one purpose, which is the
+kind of its messages (`train.keys`) and stands in the name that its run has here, and so in all that is
+signed, sealed and derived: nothing of a round fits one of another purpose.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from hedgerow.secure.codec import encode
 from hedgerow.secure.primitives import Secret, digest
 
 PROTOCOL = "hedgerow secure aggregation 1"
+
+TRAIN, EVALUATE = "train", "evaluate"
+"""What is summed: updates; or what clients measure of a model on the samples that they hold out."""
 
 Key: TypeAlias = Annotated[bytes, 32]
 Digest: TypeAlias = Annotated[bytes, 32]
@@ -31,7 +36,7 @@ class Setup:
     """A round, as the server announces it.
 
     Attributes:
-        run: a text that no other run has.
+        run: a text that no other run has, see `name_of`.
         round: number of the round, from 1.
         members: the cohort.
         neighbours, threshold, survivors: see `Plan`.
@@ -49,6 +54,11 @@ class Setup:
     length: int
     words: int
     model: Digest
+
+    @property
+    def purpose(self) -> str:
+        """What is summed: `TRAIN` or `EVALUATE`."""
+        return EVALUATE if self.run.endswith(name_of("", EVALUATE)) else TRAIN
 
     @cached_property
     def session(self) -> bytes:
@@ -206,6 +216,15 @@ class Revealed:
 
     keys: Digest
     shares: tuple[Share, ...]
+
+
+def name_of(run: str, purpose: str) -> str:
+    """The name that a run has in rounds of a purpose.
+
+    >>> name_of("5eed", TRAIN), name_of("5eed", EVALUATE)
+    ('5eed', '5eed evaluate')
+    """
+    return run if purpose == TRAIN else f"{run} {purpose}"
 
 
 def commitment(keys: bytes, owner: str, recipient: str, what: str, share: bytes) -> bytes:

@@ -8,6 +8,7 @@ from typing import final
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import Shape
 from hedgerow.secure.errors import Malformed, UnknownIdentity, WrongIdentity
+from hedgerow.secure.messages import TRAIN
 from hedgerow.secure.primitives import Random, identity_key, weak_identity
 
 
@@ -78,6 +79,7 @@ class Party:
         secure: what it insists on.
         shape: of its own vector, from the size of the cohort.
         random: where secrets come from.
+        purpose: of the rounds that it takes part in.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Party:
     secure: SecureAggregation
     shape: Callable[[int], Shape]
     random: Random = os.urandom
+    purpose: str = TRAIN
 
     @property
     def identity(self) -> bytes:

@@ -61,6 +61,11 @@ class Confirmed:
     survivors: Survivors
     signature: Signature
 
+    @property
+    def setup(self) -> Setup:
+        """Of the round."""
+        return self.contributed.setup
+
 
 State = Joined | Shared | Contributed | Confirmed
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)

@@ -15,7 +15,7 @@ from typing import final
 
 from hedgerow.files import PRIVATE, write_whole
 from hedgerow.sealed import check, seal
-from hedgerow.secure.messages import Setup
+from hedgerow.secure.messages import TRAIN, Setup, name_of
 
 RUN, FILE = "run-id", "announced.json"
 
@@ -56,20 +56,23 @@ class _Round:
 @final
 @dataclass(frozen=True)
 class Announced:
-    """The last masked round that was announced; with no folder nothing outlives the process.
+    """The last masked round of a purpose that was announced; with no folder nothing outlives the process.
 
     Attributes:
-        run: name of the run, which all of its rounds have.
+        run: name of the run in the protocol, which all of its rounds of this purpose have.
         folder: of the run.
+        purpose: of the rounds.
     """
 
     run: str
     folder: Path | None = None
+    purpose: str = TRAIN
 
     @classmethod
-    def of(cls, folder: Path | None) -> "Announced":
+    def of(cls, folder: Path | None, purpose: str = TRAIN) -> "Announced":
         """What the run in a folder has announced, or a new run; raises `ValueError` and `OSError`."""
-        return cls(secrets.token_hex(16)) if folder is None else cls(run_id(folder), folder)
+        run = secrets.token_hex(16) if folder is None else run_id(folder)
+        return cls(name_of(run, purpose), folder, purpose)
 
     def cohort(self, round: int) -> tuple[str, ...] | None:
         """Who was to take part in a round; `None` where it was not announced."""
@@ -88,15 +91,21 @@ class Announced:
                 f"round {setup.round} was announced before with another model or cohort, and no device"
                 " answers it twice"
             )
-        if self.folder is not None:
-            write_whole(self.folder / FILE, json.dumps(seal(asdict(now))).encode(), mode=PRIVATE)
+        if self._file is not None:
+            write_whole(self._file, json.dumps(seal(asdict(now))).encode(), mode=PRIVATE)
         return ""
+
+    @property
+    def _file(self) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / (FILE if self.purpose == TRAIN else f"{self.purpose}-{FILE}")
 
     def _read(self) -> _Round | None:
         """What the file holds; one that cannot be read is an error, for to go on could mean to ask twice."""
-        if self.folder is None or not (self.folder / FILE).exists():
+        file = self._file
+        if file is None or not file.exists():
             return None
-        file = self.folder / FILE
         try:
             found = check(json.loads(file.read_bytes()))
             return _Round(found["round"], found["run"], tuple(found["cohort"]), found["model"])

@@ -12,7 +12,7 @@ from hedgerow.server.collect import collect
 from hedgerow.server.collector import MOST_IN_METRICS
 from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.server.request import Constants, make_request
-from hedgerow.strategies.measuring import refuse_client_evaluation
+from hedgerow.strategies.measuring import refuse_evaluation
 from hedgerow.strategies.sampling import fraction_of
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, PayloadError, ServerState
@@ -45,10 +45,14 @@ class EvaluationPlan:
         """Whether the model of a round is measured."""
         return round % self.every == 0 or round == num_rounds
 
+    def drawn(self, names: tuple[str, ...], seed: int, round: int) -> tuple[str, ...]:
+        """Who measures it, of the clients that are there."""
+        return fraction_of(names, self.fraction, seed, "evaluate on clients", round) if names else ()
+
 
 def check_plan(plan: EvaluationPlan | None, strategy: Strategy) -> None:
-    """Raise `ValueError` where clients must not tell what is planned."""
-    if plan is not None and (refused := refuse_client_evaluation(strategy)):
+    """Raise `ValueError` where clients must not measure models, under a mask neither."""
+    if plan is not None and (refused := refuse_evaluation(strategy)):
         raise ValueError(f"evaluation by clients: {refused}")
 
 
@@ -56,27 +60,26 @@ def evaluate_on_clients(
     grid: Grid,
     plan: EvaluationPlan,
     state: ServerState,
-    layout: Layout,
     nodes: Mapping[str, int],
     *,
+    layout: Layout,
     seed: int,
     timeout: float | None = None,
     constants: Constants | None = None,
 ) -> ClientEvaluation:
-    """Have clients measure the model of a state; one that cannot is dropped by name.
+    """What each client measures of the model of a state; one that cannot is dropped by name.
 
     Args:
         grid: where they are.
         plan: which of them.
         state: after the round.
-        layout: of what travels of the model.
         nodes: `{stable name: node id}` of the clients that are there, sorted by name.
+        layout: of what travels of the model.
         seed: of the run.
         timeout: seconds for the replies; `None` waits for ever.
         constants: of the run, hashed already.
     """
-    names = tuple(nodes)
-    chosen = fraction_of(names, plan.fraction, seed, "evaluate on clients", state.round) if names else ()
+    chosen = plan.drawn(tuple(nodes), seed, state.round)
     request = make_request(constants or Constants(), state, layout, seed=seed, cohort=(), ahead=0)
     start = StartEvaluation(layout)
     collector = start(state.round)

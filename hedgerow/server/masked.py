@@ -1,17 +1,14 @@
 """Rounds of which the server sees a sum of ring vectors alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import final
 
-from flwr.serverapp import Grid
-
-from hedgerow.server.announced import Announced
-from hedgerow.server.collect import collect
-from hedgerow.server.masked_collector import MaskedCollector, StartMasked
-from hedgerow.server.request import Constants, Request, make_request
+from hedgerow.server.masked_collector import StartMasked
+from hedgerow.server.masked_sums import MaskedSums
+from hedgerow.server.request import Constants, make_request
 from hedgerow.server.round_kind import Cohort, Counted
-from hedgerow.server.secure import aggregate, refusal, set_up, shortfall
+from hedgerow.server.secure import refusal
 from hedgerow.strategies.transforms.mask import model_hash
 from hedgerow.types import ServerState
 
@@ -19,33 +16,24 @@ from hedgerow.types import ServerState
 @final
 @dataclass
 class MaskedRounds:
-    """A `RoundKind` in which the server learns a sum, by the five stages of secure aggregation.
+    """A `RoundKind` in which the server learns a sum.
 
     Attributes:
-        grid: where the clients are.
+        sums: has cohorts summed.
         start: makes the rounds' collectors.
-        timeout: seconds that each stage has; `None` waits for ever.
         constants: of the run.
-        announcing: keeps what is announced, and the run's name in the protocol.
-        register: identity keys of clients, pinned by the server too.
-        masks: run the whole protocol. Without, the same numbers are added in the clear: only
-            simulated clients do that.
     """
 
-    grid: Grid
+    sums: MaskedSums
     start: StartMasked
-    timeout: float | None
     constants: Constants
-    announcing: Announced
-    register: Mapping[str, bytes] | None = None
-    masks: bool = True
     epsilon: float | None = field(default=None, init=False)
     shows_replies: bool = field(default=True, init=False)
 
     @property
     def secure(self) -> str:
         """How the sum is computed."""
-        return "masked" if self.masks else "unmasked"
+        return "masked" if self.sums.masks else "unmasked"
 
     @property
     def sampling_seed(self) -> int:
@@ -58,7 +46,7 @@ class MaskedRounds:
 
     def announced(self, round: int) -> tuple[str, ...] | None:
         """The cohort that was told of this round, before a crash."""
-        return self.announcing.cohort(round)
+        return self.sums.announcing.cohort(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
         """Pack the model for those who were told of the round, or are to be."""
@@ -72,32 +60,14 @@ class MaskedRounds:
     def close(self) -> Counted:
         """Let the cohort sum its updates, unless it cannot be masked."""
         start, clients, number = self.start, len(self._members), self._state.round + 1
-        if clients and (refused := refusal(start.strategy, start.layout, clients)):
+        if clients and (refused := refusal(start.secure, start.shape, clients)):
             collector = start(number, 0)
             collector.collected.failed = refused
             return Counted(start.strategy, self._cohort, collector, None)
         collector = start(number, clients)
-        if clients and self.masks:
-            self._masked(collector, self._request)
-        elif clients:
-            self._unmasked(collector, self._request)
+        if clients:
+            self.sums.gather(
+                start, collector, self._request, self._members, self._cohort.nodes,
+                round=number, model=partial(model_hash, self._state.model, start.layout, start.seed, number),
+            )  # fmt: skip
         return Counted(start.strategy, self._cohort, collector, self._request.packed)
-
-    def _masked(self, collector: MaskedCollector, request: Request) -> None:
-        start, round = self.start, self._state.round + 1
-        model = model_hash(self._state.model, start.layout, start.seed, round)
-        setup = set_up(start.secure, collector.shape, self._members, self.announcing.run, round, model)
-        if refused := self.announcing.announce(setup):
-            collector.collected.failed = refused
-            return
-        aggregate(
-            self.grid, setup, request, self._cohort.nodes, collector.collected,
-            register=self.register, timeout=self.timeout,
-        )  # fmt: skip
-
-    def _unmasked(self, collector: MaskedCollector, request: Request) -> None:
-        start, clients = self.start, len(self._cohort.nodes)
-        asked, arguments = list(self._cohort.nodes.items()), (self._state.round + 1, clients)
-        collect(self.grid, asked, request, start, collector, arguments, self.timeout)
-        collected = collector.collected
-        collected.failed = shortfall(start.secure, collected.counted, clients)

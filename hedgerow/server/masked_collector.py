@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hedgerow import records
 from hedgerow.ring.secagg import SecureAggregation
-from hedgerow.ring.vector import RingSum, RingVector, read_vector
+from hedgerow.ring.vector import RingSum, RingVector, Shape, read_vector
 from hedgerow.server.norm_bound import NormBound, Norms
 from hedgerow.server.replies import NO_REPLY, failure, said
 from hedgerow.spans import span
@@ -60,23 +60,11 @@ _SOMEBODY = "somebody has sent what no honest client sends; under a mask nobody 
 
 
 @final
-class MaskedCollector:
-    """Holds the sum of ring vectors; in a simulation it counts those in that are sent without masks.
+class SumCollector:
+    """Counts the vectors of clients in that are sent without masks: in a simulation only."""
 
-    Args:
-        start: of the run.
-        round: number of the round.
-        clients: size of the whole cohort.
-
-    Raises:
-        ValueError: no ring holds the sum of that many clients.
-    """
-
-    def __init__(self, start: "StartMasked", round: int, clients: int) -> None:
-        self._strategy = start.strategy
-        self._context = RoundContext(start.seed, round, CohortSum(), start.layout)
-        self.shape = shape_of(start.strategy.pipeline, start.layout, max(1, clients))
-        self.collected = MaskedCollected(RingSum(self.shape))
+    def __init__(self, shape: Shape) -> None:
+        self.shape, self.collected = shape, MaskedCollected(RingSum(shape))
 
     def add(self, client: str, reply: Message | None) -> None:
         """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
@@ -93,6 +81,26 @@ class MaskedCollector:
             self.collected.counted += 1
         except PayloadError as error:
             self.collected.dropped[client] = said(str(error))
+
+
+@final
+class MaskedCollector:
+    """Holds the sum of ring vectors; in a simulation it counts those in that are sent without masks.
+
+    Args:
+        start: of the run.
+        round: number of the round.
+        clients: size of the whole cohort.
+
+    Raises:
+        ValueError: no ring holds the sum of that many clients.
+    """
+
+    def __init__(self, start: "StartMasked", round: int, clients: int) -> None:
+        self._strategy = start.strategy
+        self._context = RoundContext(start.seed, round, CohortSum(), start.layout)
+        sums = SumCollector(start.shape(max(1, clients)))
+        self.shape, self.collected, self.add = sums.shape, sums.collected, sums.add
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
         """The mean `(d,) float32` of what was counted in; a mean keeps no state.
@@ -170,6 +178,10 @@ class StartMasked:
         found = self.strategy.pipeline.protection.secure
         assert found is not None
         return found
+
+    def shape(self, clients: int) -> Shape:
+        """What each of a cohort adds."""
+        return shape_of(self.strategy.pipeline, self.layout, clients)
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> MaskedCollector:
         """A collector for one round of a cohort of `clients` clients."""

@@ -15,9 +15,9 @@ from hedgerow.privacy.ledger import Ledger
 from hedgerow.server import set_aside
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.asking import ask, check_asking
-from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
+from hedgerow.server.evaluation import EvaluationPlan, check_plan
 from hedgerow.server.failures import Failures
-from hedgerow.server.kinds import kind_of
+from hedgerow.server.kinds import kind_of, measures_of
 from hedgerow.server.private import begin_private
 from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
@@ -165,6 +165,11 @@ def loop(
         strategy, grid, layout, state, options, constants,
         seed=seed, ledger=ledger, keep=record is not None, folder=folder,
     )  # fmt: skip
+    measures = None
+    if client_evaluation is not None:
+        measures = measures_of(
+            client_evaluation, strategy, grid, layout, options, constants, seed=seed, folder=folder
+        )
     # Beside noise who is asked must not follow from what clients have answered: epsilon counts nothing of it.
     limit = options.set_aside if kind.shows_replies else 0
     while state.round < num_rounds:
@@ -196,12 +201,8 @@ def loop(
         with span("evaluate"):
             evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
         measured = None
-        if client_evaluation is not None and client_evaluation.due(number, num_rounds):
-            nodes = {name: roster.node(name) for name in names if name not in left_out}
-            measured = evaluate_on_clients(
-                grid, client_evaluation, state, layout, nodes,
-                seed=seed, timeout=options.timeout, constants=constants,
-            )  # fmt: skip
+        if client_evaluation and measures and client_evaluation.due(number, num_rounds):
+            measured = measures(state, {name: roster.node(name) for name in names if name not in left_out})
             if state.model.constants.size:
                 state = replace(state, holding=state.holding.union(measured.clients))
         yield RoundResult(

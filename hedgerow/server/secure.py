@@ -20,9 +20,7 @@ from hedgerow.server.masked_collector import MaskedCollected
 from hedgerow.server.replies import NO_REPLY, NOT_THERE, failure, said
 from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
-from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.transforms.mask import shape_of
-from hedgerow.types import Layout, PayloadError
+from hedgerow.types import PayloadError
 from hedgerow.wire.content import Content
 from hedgerow.wire.messages import pack_stage, unpack_stage, unpack_vector
 
@@ -31,15 +29,13 @@ log = logging.getLogger("hedgerow")
 _FAREWELL_SECONDS = 15.0
 
 
-def refusal(strategy: Strategy, layout: Layout, clients: int) -> str:
+def refusal(secure: SecureAggregation, shape: Callable[[int], Shape], clients: int) -> str:
     """Why a cohort of this size cannot be summed securely; an empty text where it can."""
-    secure = strategy.pipeline.protection.secure
-    assert secure is not None
     if clients < secure.min_clients:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
     try:
         secure.plan(clients)
-        shape_of(strategy.pipeline, layout, clients)
+        shape(clients)
     except ValueError as error:
         return f"secure aggregation is not possible: {error}"
     return ""
@@ -83,20 +79,20 @@ def aggregate(
 
     Args:
         setup: of the round.
-        request: to train, with the model.
+        request: to train or to measure, with the model.
         nodes: `{client: node id}` of the cohort, as far as it is there.
         register: pinned identities; `None` leaves it to the clients to know each other.
         timeout: seconds that each stage has; `None` waits for ever.
     """
     known = None if register is None else Register(register)
     round_ = SecureRound(setup, collected.sum.shape, known)
-    talk = _Conversation(grid, nodes, collected, str(setup.round), timeout)
+    talk = _Conversation(grid, nodes, collected, setup, timeout)
     try:
         _stages(round_, setup, request, talk)
     except Refused as error:
         collected.failed = f"secure aggregation failed: {type(error).__name__}: {error}"
         collected.counted = 0
-        log.warning("round %d: %s", setup.round, collected.failed)
+        log.warning("%s of round %d: %s", setup.purpose, setup.round, collected.failed)
         talk.say_it_failed(collected.failed)
 
 
@@ -155,10 +151,10 @@ class _Conversation:
         grid: Grid,
         nodes: Mapping[str, int],
         collected: MaskedCollected,
-        group: str,
+        setup: Setup,
         timeout: float | None,
     ) -> None:
-        self._grid, self._nodes, self._group, self._timeout = grid, nodes, group, timeout
+        self._grid, self._nodes, self._setup, self._timeout = grid, nodes, setup, timeout
         self.collected = collected
         self.there = sorted(nodes)
         self.counts: set[str] = set()
@@ -212,7 +208,8 @@ class _Conversation:
         def message(name: str, content: Content) -> Message:
             packed = to_flower(content)
             self.collected.bytes_down[name] = self.collected.bytes_down.get(name, 0) + measure(packed)
-            return instruction(self._grid, packed, self._nodes[name], f"train.{stage}", self._group, timeout)
+            kind, group = f"{self._setup.purpose}.{stage}", str(self._setup.round)
+            return instruction(self._grid, packed, self._nodes[name], kind, group, timeout)
 
         def filled(node: int, reply: Message) -> Message | None:
             if whole is None or node not in again or not lacking(reply):

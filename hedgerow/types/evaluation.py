@@ -8,6 +8,10 @@ LESS_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse"})
 """Metrics of which the highest values are the worst; of all others the lowest are."""
 
 
+FRACTIONS = frozenset({"accuracy"})
+"""Metrics that lie between 0 and 1, so that a sum of them over samples counts hits."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What one client measured.
@@ -57,6 +61,20 @@ class ClientEvaluation:
     bytes_up: Mapping[str, int] = field(default_factory=dict)
     bytes_down: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> str:
+        """Why nothing is known: there is always what each has measured, if only of none."""
+        return ""
+
+    @property
+    def each(self) -> Mapping[str, Measured]:
+        """What is known of each client: all that it measured."""
+        return self.clients
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the clients, each counting the same."""
+        return {name: found.mean for name, found in self.summary().items()}
+
     def summary(self) -> dict[str, Distribution]:
         """Each metric's distribution over the clients that measured it, by name.
 
@@ -73,6 +91,55 @@ class ClientEvaluation:
             )
             for name in names
         }
+
+
+@dataclass(frozen=True)
+class Mean:
+    """All that is known of a metric under a mask.
+
+    Attributes:
+        weighted_mean: over the samples of all clients.
+    """
+
+    weighted_mean: float
+
+
+@dataclass(frozen=True)
+class SummedEvaluation:
+    """What clients measured of one model under a mask: nobody knows more than the sums over them.
+
+    Attributes:
+        weighted_means: `{metric: mean over the held-out samples of all clients}`; none where it failed.
+        clients: names of those in the sums, sorted.
+        failed: why there are no sums, or an empty text.
+        dropped: `{client: reason}` for each client that was asked and does not count.
+        bytes_up: `{client: bytes}` of its replies that arrived, as serialised.
+        bytes_down: `{client: bytes}` of the messages sent, as serialised.
+    """
+
+    weighted_means: Mapping[str, float] = field(default_factory=dict)
+    clients: tuple[str, ...] = ()
+    failed: str = ""
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    bytes_up: Mapping[str, int] = field(default_factory=dict)
+    bytes_down: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def each(self) -> Mapping[str, Measured]:
+        """What is known of each client: nothing."""
+        return {}
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the samples of all clients."""
+        return dict(self.weighted_means)
+
+    def summary(self) -> dict[str, Mean]:
+        """Each metric's mean, and nothing of how it lies over clients.
+
+        >>> SummedEvaluation({"accuracy": 0.75}, ("a", "b", "c")).summary()
+        {'accuracy': Mean(weighted_mean=0.75)}
+        """
+        return {name: Mean(value) for name, value in sorted(self.weighted_means.items())}
 
 
 def _distribution(pairs: list[tuple[int, float]], *, less_is_better: bool) -> Distribution:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedgerow import checks
-from hedgerow.types.evaluation import ClientEvaluation
+from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 from hedgerow.types.model import Arrays, Model, Vector
 
 
@@ -72,7 +72,7 @@ class RoundResult:
         epsilon: what the run has revealed of any client so far, for the
             budget's delta; `None` where the strategy is not private.
         client_evaluation: what clients measured of the global model on their
-            held-out samples; `None` where they were not asked.
+            held-out samples, under a mask means alone; `None` where they were not asked.
         set_aside: clients that are asked no more, sorted: so many of their last replies were bad.
     """
 
@@ -87,7 +87,7 @@ class RoundResult:
     seconds: float
     secure: str = ""
     epsilon: float | None = None
-    client_evaluation: ClientEvaluation | None = None
+    client_evaluation: ClientEvaluation | SummedEvaluation | None = None
     set_aside: tuple[str, ...] = ()
 
     @property

@@ -4,6 +4,7 @@
 |---|---|
 | `evaluate` | as `train` |
 | `evaluate` reply | config `hedgerow`: round, client; metrics |
+| `evaluate.STAGE`, and its reply | as `train.STAGE`; the ring vector is of what was measured |
 
 Its metrics are those of a `train` reply, about held-out samples; the weight is 1.
 """

@@ -174,7 +174,10 @@ RIGHT: dict[str, Given] = {
         "model": lambda: nn.Sequential(nn.Linear(3, 2)), "rank": 1, "targets": None, "train": (),
         "alpha": None,
     },
-    "mask": {"corrupt": 0.1, "dropout": 0.1, "min_clients": 10, "failure_bits": 40, "metrics": "loss"},
+    "mask": {
+        "corrupt": 0.1, "dropout": 0.1, "min_clients": 10, "failure_bits": 40, "metrics": "loss",
+        "measured": "loss",
+    },
     "mean": {},
     "median": {},
     "natural": {"clients": 2, "min_samples": 1},

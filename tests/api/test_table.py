@@ -9,7 +9,7 @@ from rich.console import Console
 from hedgerow.experiments.report.compare import summarise, to_json
 from hedgerow.experiments.report.headline import headline
 from hedgerow.experiments.report.results import find_runs, load_groups
-from hedgerow.experiments.report.table import columns, table
+from hedgerow.experiments.report.table import caption, columns, table
 from hedgerow.experiments.runs.store import StoreError
 from tests.api.known_runs import EIGHT, FLOAT, curve, line, make, shown
 
@@ -73,6 +73,24 @@ def test_rows_without_an_accuracy_show_what_was_measured(tmp_path):
     assert "accuracy (%)" not in cells
     assert (cells["loss"], cells["mae"]) == (("0.25", "0.125"), ("0.3333", "0.3333"))
     assert headline(rows) == []
+
+
+def test_under_a_mask_a_mean_over_samples_stands_alone_says_so_and_is_not_ranked(tmp_path):
+    over = {"clients": 4, "mean": 0.8, "weighted_mean": 0.7, "worst_tenth": 0.5, "spread": 0.1}
+    for name, pipeline, figures in (("a", FLOAT, over), ("b", EIGHT, {"weighted_mean": 0.9})):
+        told = [
+            line(1, 0.5) | {"client_evaluation": {"failed": "too few are there", "metrics": {}}},
+            line(2, 0.5) | {"client_evaluation": {"metrics": {"accuracy": figures}}},
+        ]
+        make(tmp_path / name, told, pipeline=pipeline, rounds=2)
+    rows = summarise([tmp_path])
+    cells = shown(rows)
+    assert cells["clients: accuracy (%)"] == ("80.0", "90.0")
+    assert (cells["worst tenth"], cells["spread"]) == (("50.0", "-"), ("10.0", "-"))
+    (column,) = (c for c in columns(rows) if "clients" in c.header)
+    assert not column.best[1]
+    assert f"Clients of {EIGHT}: under a mask, each sample counting the same." in caption(rows)
+    assert all("clients could not measure 1 round" in r.notes for r in rows)
 
 
 def test_json_holds_unrounded_figures(sweep):

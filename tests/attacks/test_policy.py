@@ -87,7 +87,7 @@ def test_a_run_that_resolves_to_nothing_is_answered_with_a_code_and_a_sentence(o
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
-        ("evaluate", {"evaluate", "statistics"}),
+        ("evaluate", {"evaluate", "statistics", "masked_only"}),
         ("evaluate.all", {"evaluate", "statistics", "messages"}),
         ("query.sizes", {"statistics"}),
         ("train.more", {"messages"}),

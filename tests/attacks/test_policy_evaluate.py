@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hedgerow.client.policy import Policy
+from hedgerow.client.guard import node_guard
+from hedgerow.client.kinds import STAGES
+from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.strategies import fedavg, secure_fedavg
 from tests.attacks.devices import OPEN, Device, request, rules
 
@@ -59,10 +61,44 @@ def test_a_policy_that_forbids_it_in_any_way_has_nothing_measured(policy, broken
 
 
 @pytest.mark.parametrize("rule", ["statistics", "evaluate"])
-def test_a_mask_in_the_strategy_lets_nothing_more_be_measured(rule) -> None:
+def test_a_mask_in_the_strategy_lets_nothing_more_be_measured_in_the_clear(rule) -> None:
     policy = replace(OPEN, **{rule: False})
     for strategy in (fedavg(), secure_fedavg()):
         assert rules("; ".join(policy.refusals("evaluate", strategy))) == {rule}
+
+
+UNDER_A_MASK = {
+    "it says so": (Policy(evaluate=True), set()),
+    "it says nothing": (Policy(), {"evaluate"}),
+    "a larger cohort": (Policy(evaluate=True, min_clients=20), {"min_clients"}),
+    "more who are corrupt": (Policy(evaluate=True, corrupt=0.3), {"corrupt"}),
+    "a budget": (Policy(evaluate=True, client_epsilon=8.0), {"evaluate", "client_epsilon"}),
+    "noise in training": (Policy(evaluate=True, sample_noise=1.0), {"evaluate", "sample_noise"}),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("case", UNDER_A_MASK)
+def test_under_a_mask_a_device_measures_where_it_may_and_its_rules_for_masks_hold(case, stage) -> None:
+    policy, broken = UNDER_A_MASK[case]
+    found = policy.refusals(f"evaluate.{stage}", secure_fedavg())
+    assert {rules(text).pop() for text in found} == (broken & {"evaluate"} if stage == "failed" else broken)
+    plain = {rules(text).pop() for text in policy.refusals(f"evaluate.{stage}", fedavg())}
+    assert stage == "failed" or {"masked_only", "statistics"} <= plain
+
+
+def test_to_add_to_a_sum_of_measures_counts_as_an_answer(tmp_path) -> None:
+    device = Device(tmp_path / "device", Policy(evaluate=True, most_answers=1))
+    guard = node_guard(device.config)
+    strategy = secure_fedavg()
+    for stage in STAGES[:-1]:
+        with guard.alone(f"evaluate.{stage}"):
+            guard.policy.check(f"evaluate.{stage}", strategy)
+            guard.record(f"evaluate.{stage}", strategy, run=1, round="1", size=100)
+    assert guard.answers == 1
+    for kind in ("evaluate.keys", "evaluate.masked", "train.keys", "train.masked"):
+        with pytest.raises(AgainstPolicy, match="rule most_answers"):
+            guard.check(kind, strategy)
 
 
 def test_models_that_are_measured_count_as_answers_whatever_run_asks(tmp_path) -> None:

@@ -2,23 +2,30 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hedgerow.client.app import client_app
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
+from hedgerow.datasets import HeldOut
 from hedgerow.secure.codec import decode
-from hedgerow.secure.messages import Setup
+from hedgerow.secure.messages import EVALUATE, TRAIN, Setup
 from hedgerow.server.announced import FILE, RUN, Announced, run_id
 from hedgerow.server.app import train
+from hedgerow.server.evaluation import EvaluationPlan
+from hedgerow.server.kinds import measures_of
+from hedgerow.server.request import Constants
+from hedgerow.server.rounds import begin
 from hedgerow.simulation.flower import task_identity
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, parse_pipeline, uniform
+from hedgerow.types import RunOptions
 from tests.faults.slow_grid import SlowGrid
 from tests.support import MeanTrainer, clients
 
-DATA = clients(12)
+DATA = HeldOut(clients(12), 0.4)
 PIPELINE = parse_pipeline("chain(clip(5.0), quantize(8, range=1.0), mask(min_clients=8))")
 STRATEGY = fedavg(pipeline=PIPELINE, sampling=uniform(8), weighted=False)
 
@@ -47,9 +54,9 @@ class Mortal(SlowGrid):
             raise Killed
         return super().push_messages(messages)
 
-    def setups(self) -> list[Setup]:
+    def setups(self, purpose: str = TRAIN) -> list[Setup]:
         """What was announced to devices, in order."""
-        announced = [content for _, kind, content in self.sent if kind == "train.keys"]
+        announced = [content for _, kind, content in self.sent if kind == f"{purpose}.keys"]
         found = [decode(Setup, content["secure"]["message"]) for content in announced]
         return list(dict.fromkeys(found))
 
@@ -63,12 +70,12 @@ def grid(request) -> Iterator[Mortal]:
         yield Mortal(inner, *request.param)
 
 
-def go(grid: Mortal, folder: Path):
+def go(grid: Mortal, folder: Path, plan: EvaluationPlan | None = None):
     trainer = MeanTrainer()
     return list(
         train(
             grid, STRATEGY, trainer.initial(0), trainer.layout,
-            num_rounds=3, folder=folder, min_clients=len(DATA.names),
+            num_rounds=3, folder=folder, min_clients=len(DATA.names), client_evaluation=plan,
         )
     )  # fmt: skip
 
@@ -94,6 +101,50 @@ def test_killed_in_a_round_it_announces_the_same_one_and_devices_answer_it_once(
     assert rounds == [1, 2, 3], "the second round was announced twice, in the very same words"
     assert [bool(r.failed) for r in results] == [True, False]
     assert "AlreadyAnswered" in next(iter(results[0].dropped.values()))
+
+
+@pytest.mark.parametrize("grid", [("evaluate.shares", 2), ("evaluate.unmask", 2)], indirect=True)
+def test_killed_in_an_evaluation_it_measures_no_other_model_under_the_name_of_that_round(grid, tmp_path):
+    """Devices answer a stock server once, so that the round that is done again fails, and the model stays."""
+    plan = EvaluationPlan()
+    with pytest.raises(Killed):
+        go(grid, tmp_path, plan)
+    results = go(grid, tmp_path, plan)
+    second, third = (result.client_evaluation for result in results)
+    assert "round 2 was announced before with another model" in second.failed
+    assert second.weighted_means == {}
+    assert (third.failed, len(third.clients)) == ("", 12)
+    assert [setup.round for setup in grid.setups(EVALUATE)] == [1, 2, 3]
+    assert {setup.run for setup in grid.setups(EVALUATE)} == {f"{run_id(tmp_path)} evaluate"}
+    assert {setup.run for setup in grid.setups()} == {run_id(tmp_path)}
+
+
+@pytest.mark.parametrize("grid", [("evaluate.keys", 3)], indirect=True)
+def test_an_evaluation_that_was_announced_is_made_with_those_whom_it_names_whoever_else_has_come(
+    grid, tmp_path
+):
+    trainer, nodes = MeanTrainer(), dict(zip(DATA.names, grid.get_node_ids(), strict=True))
+    state = replace(begin(STRATEGY, trainer.initial(0), trainer.layout), round=3)
+    measures = [
+        measures_of(
+            EvaluationPlan(),
+            STRATEGY,
+            grid,
+            trainer.layout,
+            RunOptions(),
+            Constants(),
+            seed=0,
+            folder=tmp_path,
+        )
+        for _ in range(2)
+    ]
+    first = dict(list(nodes.items())[:10])
+    with pytest.raises(Killed):
+        measures[0](state, first)
+    found = measures[1](state, nodes)
+    assert (found.failed, found.clients) == ("", tuple(first))
+    (setup,) = grid.setups(EVALUATE)
+    assert setup.members == tuple(json.loads((tmp_path / f"evaluate-{FILE}").read_text())["cohort"])
 
 
 def test_a_round_that_was_announced_otherwise_is_not_announced_again(tmp_path):

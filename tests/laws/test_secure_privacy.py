@@ -11,8 +11,10 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, open_payload
+from hedgerow.server.announced import Announced
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
+from hedgerow.server.masked_sums import MaskedSums
 from hedgerow.server.private import PrivateRounds, Released
 from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import Cohort, Counted
@@ -135,7 +137,7 @@ def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)), Layout.flat(3))
     ledger = Ledger(Budget(1e-3))
     private = PrivateRounds(
-        MaskedRounds(None, StartMasked(strategy, layout, 1), None, Constants(), ""),
+        MaskedRounds(MaskedSums(None, None, Announced("")), StartMasked(strategy, layout, 1), Constants()),
         strategy,
         1,
         ledger,

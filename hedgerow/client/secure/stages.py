@@ -1,4 +1,4 @@
-"""A client's side of a secure aggregation: its answers to `train.keys` up to `train.unmask`.
+"""A client's side of a secure aggregation: its answers to `train.keys` up to `train.unmask`, or `evaluate.`.
 
 Between two stages the client's secrets lie in its notes, in memory, and
 closed: to open them takes the device's identity, and a salt that lies where the
@@ -10,14 +10,16 @@ joins another round, of whatever run: so a client is in one round at a time.
 import logging
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeAlias, TypeVar, final
 
-from hedgerow.client.policy import STAGES
+from hedgerow.client.kinds import STAGES
 from hedgerow.client.secure.answered_rounds import AnsweredRounds
 from hedgerow.client.secure.enrolment import Enrolment
+from hedgerow.client.secure.summand import Summand
 from hedgerow.client.state import Note
-from hedgerow.ring.vector import RingVector, Shape, open_payload
+from hedgerow.ring.secagg import SecureAggregation
+from hedgerow.ring.vector import open_payload
 from hedgerow.secure import client as protocol
 from hedgerow.secure.codec import decode, encode
 from hedgerow.secure.errors import AlreadyAnswered, OutOfOrder, StaleRound, WrongModel
@@ -25,16 +27,12 @@ from hedgerow.secure.messages import Adverts, Delivery, Setup, Survivors, Unmask
 from hedgerow.secure.primitives import Secret
 from hedgerow.secure.register import Party, Register
 from hedgerow.secure.states import Confirmed, Contributed, Joined, Shared, State, close, reopen
-from hedgerow.strategies.pipeline.transform import Transform
-from hedgerow.strategies.transforms.mask import model_hash, shape_of
+from hedgerow.strategies.transforms.mask import model_hash
 from hedgerow.types import Layout
 from hedgerow.wire.content import Content
 from hedgerow.wire.messages import TrainRequest, pack_stage, pack_vector, unpack_stage, unpack_train
 
 log = logging.getLogger("hedgerow")
-
-Fit: TypeAlias = Callable[[TrainRequest, Shape], RingVector]
-"""Trains, and puts the encoded update into the ring."""
 
 Completed: TypeAlias = Callable[[TrainRequest], TrainRequest]
 """Gives the model of a request the constants that the request only names."""
@@ -49,24 +47,22 @@ class SecureClient:
     """Answers the five stages of a round, and a sixth that says it has failed.
 
     Attributes:
-        pipeline: with a mask.
+        secure: what it insists on.
         layout: of the model.
         name: the client's stable name.
         enrolment: the client's identity and register, and where it remembers
             which rounds it has answered.
         notes: where it keeps what it needs at the next stage.
-        fit: trains.
-        min_separation: rounds from one of the client's to the next, at least.
+        summand: what it adds to the sum.
         completed: gives the model of a request the constants that the request only names.
     """
 
-    pipeline: Transform
+    secure: SecureAggregation
     layout: Layout
     name: str
     enrolment: Enrolment
     notes: MutableMapping[str, Note]
-    fit: Fit
-    min_separation: int = 1
+    summand: Summand
     completed: Completed = lambda request: request
 
     def answer(self, stage: str, content: Content) -> Content:
@@ -80,7 +76,7 @@ class SecureClient:
     def _keys(self, content: Content) -> Content:
         setup = decode(Setup, unpack_stage(content))
         advert, state = protocol.join(self._party, setup)
-        self._answered.join(setup.run, setup.round, self.min_separation)
+        self._answered.join(setup.run, setup.round, self.summand.min_separation)
         self._keep(state, setup)
         return pack_stage(encode(advert))
 
@@ -92,7 +88,7 @@ class SecureClient:
         return pack_stage(encode(answer))
 
     def _masked(self, content: Content) -> Content:
-        """Here the client trains."""
+        """Here the client trains, or measures."""
         before, party, layout = self._kept(Shared), self._party, self.layout
         delivery = decode(Delivery, unpack_stage(content))
         protocol.check_delivery(party, before, delivery)
@@ -103,7 +99,7 @@ class SecureClient:
             raise WrongModel("the model, or the seed, is not the one that the cohort was told of")
         shape = party.shape(len(before.setup.members))
         self._claim(before.setup, "masked")
-        vector = self.fit(request, shape)
+        vector = self.summand.vector(request, shape)
         answer, vector, state = protocol.contribute(party, before, delivery, vector)
         self._keep(state, before.setup)
         for sender in answer.complaints:
@@ -121,8 +117,8 @@ class SecureClient:
         """After it the client has no secrets of this round."""
         before = self._kept(Confirmed)
         answer = protocol.reveal(self._party, before, decode(Unmask, unpack_stage(content)))
-        self._claim(before.contributed.setup, "unmask")
-        self._answered.forget(before.contributed.setup.run)
+        self._claim(before.setup, "unmask")
+        self._answered.forget(before.setup.run)
         self.notes[_KEY] = {"state": b"", "done": True}
         return pack_stage(encode(answer))
 
@@ -144,11 +140,11 @@ class SecureClient:
         known, first = self.enrolment.pinned, self.enrolment.trust_on_first_use
         if first:
             known = {**self._answered.learned(), **known}
-        secure = self.pipeline.protection.secure
-        assert secure is not None
         register = Register(known, trust_on_first_use=first, learned=self._answered.learn)
-        shape = partial(shape_of, self.pipeline, self.layout)
-        return Party(self.name, Secret(self.enrolment.secret), register, secure, shape)
+        return Party(
+            self.name, Secret(self.enrolment.secret), register, self.secure, self.summand.shape,
+            purpose=self.summand.purpose,
+        )  # fmt: skip
 
     def _claim(self, setup: Setup, stage: str) -> None:
         self._answered.claim(setup.run, setup.round, STAGES.index(stage))
@@ -164,4 +160,6 @@ class SecureClient:
         if note["done"]:
             raise AlreadyAnswered("this client has revealed its shares, and has nothing left of that round")
         salt = self._answered.salt(note["run"], note["round"])
-        return reopen(note["state"], kind, self._party.secret, salt)
+        state = reopen(note["state"], kind, self._party.secret, salt)
+        protocol.check_purpose(self.summand.purpose, state.setup)
+        return state

@@ -26,6 +26,7 @@ const since = (seconds) => {
 // What devices measured stands before what the server did.
 function measured(line, name) {
   const found = line.client_evaluation && line.client_evaluation.metrics[name];
+  if (found && found.mean === undefined) return { mean: found.weighted_mean, devices: line.client_evaluation.clients };
   return found ? { mean: found.mean, spread: found.spread, worst: found.worst_tenth, devices: found.clients }
     : { mean: line.evaluation[name] };
 }
@@ -63,7 +64,9 @@ function curve(rounds, name) {
   top.textContent = points.length ? figure(high) : "";
   bottom.textContent = points.length ? figure(low) : "";
   put("legend", !points.length ? "nothing measured yet" : `rounds ${first} to ${last}` +
-    (wide.length ? "; line: mean over devices, band: spread, dashes: worst tenth" : "; measured on the server"));
+    (wide.length ? "; line: mean over devices, band: spread, dashes: worst tenth"
+      : points.some((p) => p.devices) ? "; measured on devices, under a mask: the mean over samples alone"
+        : "; measured on the server"));
   put("curve-title", `Model: ${name}`);
   return points[points.length - 1];
 }

@@ -13,7 +13,7 @@ from hedgerow.experiments.config.errors import CommandError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hedgerow.types.evaluation import ClientEvaluation
+    from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Measure a run's model on what each of its clients holds out: mean, worst tenth and spread.
 
-    With --json, what each client measured too.
+    With --json, what each client measured too. Of a run with a mask, the mean over all samples alone.
     """
     from json import dumps
 
@@ -39,6 +39,8 @@ def evaluate(
     from hedgerow.experiments.runs.store import client_line, told
 
     found = evaluate_run(run, _fraction(clients), workers=workers or cores())
+    if found.failed:
+        raise CommandError(f"the model of {run} is not measured: {found.failed}")
     if json:
         sys.stdout.write(dumps({**told(found), "each": client_line(0, found)["clients"]}, indent=2) + "\n")
         return
@@ -61,8 +63,11 @@ def _fraction(text: str) -> float:
         ) from None
 
 
-def _table(found: "ClientEvaluation") -> "Table":
-    """A row for each metric: its figures, and what a tenth, half and nine tenths of clients stay under."""
+def _table(found: "ClientEvaluation | SummedEvaluation") -> "Table":
+    """A row for each metric: its figures, and what a tenth, half and nine tenths of clients stay under.
+
+    What is not known under a mask is a dash.
+    """
     import numpy as np
     from rich import box
     from rich.table import Table
@@ -72,10 +77,11 @@ def _table(found: "ClientEvaluation") -> "Table":
     for header in headers:
         table.add_column(header, justify="right")
     for name, metric in found.summary().items():
-        values = [client.metrics[name] for client in found.clients.values() if name in client.metrics]
-        figures = [metric.mean, metric.weighted_mean, metric.worst_tenth, metric.spread]
-        figures += np.quantile(values, [0.1, 0.5, 0.9]).tolist()
-        table.add_row(name, *(f"{figure:.4g}" for figure in figures))
+        values = [client.metrics[name] for client in found.each.values() if name in client.metrics]
+        known = vars(metric)
+        figures = [known.get(figure) for figure in ("mean", "weighted_mean", "worst_tenth", "spread")]
+        figures += np.quantile(values, [0.1, 0.5, 0.9]).tolist() if values else [None] * 3
+        table.add_row(name, *("-" if figure is None else f"{figure:.4g}" for figure in figures))
     return table
 
 

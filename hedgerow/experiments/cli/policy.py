@@ -11,6 +11,8 @@ from hedgerow.experiments.config.errors import CommandError
 
 if TYPE_CHECKING:
     from hedgerow.client.guard import Guard
+    from hedgerow.experiments.config.schema import Experiment
+    from hedgerow.strategies.strategy import Strategy
 
 policy = typer.Typer(no_args_is_help=True, help="What a device answers, whatever a server asks.")
 
@@ -67,9 +69,11 @@ def trial(
 
     guard = _guard(device, file, data)
     try:
-        strategy = device_run(recipe, overrides or [], guard, "this device").experiment.strategy()
-        kind = "train.masked" if strategy.pipeline.sum_only else "train"
-        guard.check(kind, strategy)
+        experiment = device_run(recipe, overrides or [], guard, "this device").experiment
+        strategy = experiment.strategy()
+        stage = ".masked" if strategy.pipeline.sum_only else ""
+        guard.check(kind := f"train{stage}", strategy)
+        measured = _measured(guard, f"evaluate{stage}", experiment, strategy)
     except AgainstPolicy as error:
         for rule in str(error).split("; rule "):
             terminal.say(f"refused: rule {rule.removeprefix('rule ')}")
@@ -77,7 +81,19 @@ def trial(
     except (PolicyError, ImportError) as error:
         raise CommandError(str(error)) from error
     terminal.say(f"answered: {kind} messages of {strategy.name}, {strategy.pipeline.name}")
+    if measured:
+        terminal.say(measured)
     terminal.say(f"strategy {strategy_hash(strategy)}")
+
+
+def _measured(guard: "Guard", kind: str, experiment: "Experiment", strategy: "Strategy") -> str:
+    """Whether it would measure the run's models; an empty text where the run asks for none."""
+    if experiment.evaluation.clients is None:
+        return ""
+    if broken := guard.policy.refusals(kind, strategy):
+        return f"refused, while it takes part: {kind} messages: {'; '.join(broken)}"
+    under = ", under the mask" if strategy.pipeline.sum_only else ""
+    return f"answered: {kind} messages: it measures models on what it holds out{under}"
 
 
 def _guard(device: Path | None, file: Path | None, data: str) -> "Guard":

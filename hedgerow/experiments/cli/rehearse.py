@@ -194,7 +194,7 @@ def _afterwards(
     names = [str(file) for file in files.values()]
     listed = ", ".join(f'"{name}"' for name in names)
     strategy = experiment.strategy()
-    kind = "train.masked" if strategy.pipeline.sum_only else "train"
+    stage = ".masked" if strategy.pipeline.sum_only else ""
     lines = [
         "",
         "The same in a deployment:",
@@ -211,8 +211,11 @@ def _afterwards(
         "What differs there:",
         "- Each device decides for itself. Here all of them answered whatever they were asked.",
     ]
-    if refused := Policy().refusals(kind, strategy):
+    measures = experiment.evaluation.clients is not None
+    if refused := Policy().refusals(f"train{stage}", strategy):
         lines.append(f"  With the policy that 'join' proposes one would refuse this run: {refused[0]}.")
+    elif measures and (refused := Policy().refusals(f"evaluate{stage}", strategy)):
+        lines.append(f"  With the policy that 'join' proposes one would measure no model: {refused[0]}.")
     lines.append("- Nobody has signed who the devices are, here as there: hedgerow register sign.")
     if experiment.server.deadline is None:
         lines.append(

@@ -70,6 +70,8 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
         parts.append(f"dropped: {', '.join(reasons)}")
     if new := sorted({*line.get("set_aside", ())} & {*dropped}):
         parts.append(f"set aside: {', '.join(new)} (back with: hedgerow devices --readmit NAME)")
+    if unmeasured := line.get("client_evaluation", {}).get("failed"):
+        parts.append(f"its model is not measured by clients: {unmeasured}")
     if line["failed"]:
         parts.append(f"it changed nothing: {line['failed']}")
     return f"round {line['round']} of {rounds}: {'; '.join(parts)}"

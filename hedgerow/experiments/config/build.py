@@ -30,7 +30,7 @@ from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.strategies.calibration import noise_multiplier
-from hedgerow.strategies.measuring import refuse_client_evaluation
+from hedgerow.strategies.measuring import refuse_client_evaluation, refuse_evaluation
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
 from hedgerow.strategies.presets import PRESETS
 from hedgerow.strategies.quorum import refuse_quorum
@@ -259,10 +259,12 @@ def _together(resolved: Table) -> list[Mistake]:
     except ValueError as error:
         return [from_value_error(error, resolved["strategy"], "strategy")]
     evaluation = experiment.evaluation
-    if evaluation.clients is not None and (refused := refuse_client_evaluation(strategy)):
+    if evaluation.clients is not None and (refused := refuse_evaluation(strategy)):
         return [Mistake("evaluation.clients", refused, evaluation.clients)]
     if evaluation.per_client and evaluation.clients is None:
         return [Mistake("evaluation.per_client", "it needs evaluation.clients", True)]
+    if evaluation.per_client and (refused := refuse_client_evaluation(strategy)):
+        return [Mistake("evaluation.per_client", refused, True)]
     if refused := refuse_quorum(strategy, experiment.server.quorum):
         return [Mistake("server.quorum", refused, experiment.server.quorum)]
     cohort = experiment.strategy_config.clients_per_round

@@ -170,8 +170,8 @@ class EvaluationConfig(Section):
         server: whether it is measured; by default, where no layers are personal: with layers that
             no client has trained, the figure says little.
         clients: who measures the model too, on its held-out samples: `"all"`
-            that are there, or a fraction of them.
-        per_client: write down what each of them measured, in `clients.jsonl`.
+            that are there, or a fraction of them. Where the strategy masks, their sums are all that is known.
+        per_client: write down what each of them measured, in `clients.jsonl`; without a mask only.
     """
 
     every: Count = 1

@@ -51,7 +51,8 @@ class Row:
         sample_adjacency: what it is about.
         seconds: wall time of all rounds, mean over seeds.
         client_evaluation: what clients measured last on their held-out samples, by metric: `mean`,
-            `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds.
+            `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds; under a mask
+            `weighted_mean` alone.
         evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
         evaluation_bytes_down: the same for what was sent to them.
         notes: what a reader must know before comparing this row.
@@ -187,6 +188,7 @@ def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         name: {
             figure: statistics.fmean(float(by_name[name][figure]) for by_name in found)
             for figure in ("mean", "weighted_mean", "worst_tenth", "spread")
+            if all(figure in by_name[name] for by_name in found)
         }
         for name in sorted(set.intersection(*(set(by_name) for by_name in found)) if found else ())
     }
@@ -197,12 +199,14 @@ def _notes(group: Group) -> tuple[str, ...]:
     repeated = len(group.repeated)
     dropped = sum(len(line.get("dropped", {})) for line in lines)
     failed = sum(bool(line.get("failed")) for line in lines)
+    unmeasured = sum(bool(line.get("client_evaluation", {}).get("failed")) for line in lines)
     last = {max(r.accuracies(), default=None) for r in group.runs}
     stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
     asked = [r.spent_on_evaluation("up") + r.spent_on_evaluation("down") for r in group.runs]
     measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
     notes = [
         (any(asked), measuring),
+        (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
         (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),

@@ -129,6 +129,8 @@ def caption(rows: Sequence[Row]) -> list[str]:
             "Clients: last measured on held-out samples, each client counting the same; worst tenth: mean of"
             " the worst 10 %; spread: standard deviation over clients."
         )
+        if masked := [r.label for r in rows if any("mean" not in m for m in r.client_evaluation.values())]:
+            lines.append(f"Clients of {', '.join(masked)}: under a mask, each sample counting the same.")
     lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows had unequal numbers of rounds: compare them with care.")
@@ -179,10 +181,12 @@ def _distribution(name: str, rows: Sequence[Row]) -> list[Column]:
 
     def column(header: str, figure: str, sign: int) -> Column:
         def value(r: Row) -> float | None:
-            return r.client_evaluation[name][figure] if name in r.client_evaluation else None
+            return r.client_evaluation.get(name, {}).get(figure)
 
         def text(r: Row) -> str:
             found = value(r)
+            if found is None and figure == "mean":  # under a mask, of which a note tells
+                found = r.client_evaluation.get(name, {}).get("weighted_mean")
             return "-" if found is None else f"{100 * found:.1f}" if percent else f"{found:.4g}"
 
         def cost(r: Row) -> float | None:

@@ -48,8 +48,8 @@ def compare(
         state = replace(begin(strategy, model, layout), round=round)
         found.append(
             evaluate_on_clients(
-                grid, EvaluationPlan(), state, strategy.split(layout).shared, nodes,
-                seed=experiment.seed, timeout=timeout,
+                grid, EvaluationPlan(), state, nodes,
+                layout=strategy.split(layout).shared, seed=experiment.seed, timeout=timeout,
             )
         )  # fmt: skip
     candidate, current = found

@@ -16,14 +16,18 @@ from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.server.checkpoint import load_model
-from hedgerow.server.evaluation import EvaluationPlan, check_plan, evaluate_on_clients
+from hedgerow.server.evaluation import EvaluationPlan, check_plan
+from hedgerow.server.kinds import measures_of
+from hedgerow.server.request import Constants
 from hedgerow.server.rounds import begin
 from hedgerow.simulation.grid import InProcessGrid
-from hedgerow.types import Deployment, Model
-from hedgerow.types.evaluation import ClientEvaluation
+from hedgerow.types import Deployment, Model, RunOptions
+from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 
 
-def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> ClientEvaluation:
+def evaluate_run(
+    folder: Path, fraction: float = 1.0, *, workers: int = 1
+) -> ClientEvaluation | SummedEvaluation:
     """What the clients of a run measure of its model, simulated on this machine.
 
     Args:
@@ -33,23 +37,25 @@ def evaluate_run(folder: Path, fraction: float = 1.0, *, workers: int = 1) -> Cl
 
     Raises:
         StoreError: there is no run in the folder, or it has no model yet.
-        ValueError: its clients hold no samples out, or its strategy protects what they would tell.
+        ValueError: its clients hold no samples out, or its strategy promises an epsilon.
     """
     experiment = experiment_of(folder)
     plan, strategy = EvaluationPlan(fraction), experiment.strategy()
-    check_measurable(folder, experiment, plan)
+    check_plan(plan, strategy)
+    check_held_out(folder, experiment)
     trainer = measuring_trainer(experiment)
     model = load_model(folder, trainer.layout)
     state = replace(begin(strategy, model, trainer.layout), round=experiment.rounds)
     with simulated_clients(folder, experiment, trainer, model, workers=workers) as (grid, nodes):
-        return evaluate_on_clients(
-            grid, plan, state, strategy.split(trainer.layout).shared, nodes, seed=experiment.seed
-        )
+        measure = measures_of(
+            plan, strategy, grid, strategy.split(trainer.layout).shared,
+            RunOptions(deployment=Deployment.SIMULATED), Constants(), seed=experiment.seed,
+        )  # fmt: skip
+        return measure(state, nodes)
 
 
-def check_measurable(folder: Path, experiment: Experiment, plan: EvaluationPlan) -> None:
-    """Raise `ValueError` where clients hold nothing out, or the strategy protects what they would tell."""
-    check_plan(plan, experiment.strategy())
+def check_held_out(folder: Path, experiment: Experiment) -> None:
+    """Raise `ValueError` where clients hold nothing out."""
     if experiment.data.held_out is None:
         raise ValueError(
             f"the clients of {folder} held no samples out: its model was trained on all they have; run it"

@@ -66,6 +66,6 @@ def _measured(lines: Lines, round: int) -> dict[str, float]:
     if not lines or lines[-1]["round"] != round:
         return {}
     by_clients = lines[-1].get("client_evaluation", {}).get("metrics", {})
-    found = {f"clients' {name}": each["mean"] for name, each in by_clients.items()}
+    found = {f"clients' {name}": each.get("mean", each["weighted_mean"]) for name, each in by_clients.items()}
     found |= lines[-1].get("evaluation", {})
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}

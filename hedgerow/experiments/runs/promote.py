@@ -12,7 +12,7 @@ from hedgerow.experiments.config.errors import StoreError
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs import canary_app, compared, coordinated
 from hedgerow.experiments.runs.announce import announcement_of
-from hedgerow.experiments.runs.evaluate import begun_experiment, check_measurable
+from hedgerow.experiments.runs.evaluate import begun_experiment, check_held_out
 from hedgerow.experiments.runs.lineage import lineage_of
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.experiments.runs.store import RunFolder
@@ -22,7 +22,7 @@ from hedgerow.promotion.lineage import FLOWER, SIMULATION, Promotion
 from hedgerow.promotion.shelf import Shelf
 from hedgerow.promotion.tensors import OtherTensors, model_of
 from hedgerow.server.announced import RUN, run_id
-from hedgerow.server.evaluation import EvaluationPlan
+from hedgerow.strategies.measuring import refuse_client_evaluation
 from hedgerow.types import Layout, Model
 
 LAST, BEST = "last", "best"
@@ -147,7 +147,9 @@ def _measured(
     tell: Callable[[str], None],
 ) -> Comparison:
     """What devices, or simulated clients, measure of a candidate and of the model that stands."""
-    check_measurable(run, experiment, EvaluationPlan(canary.share))
+    if refused := refuse_client_evaluation(experiment.strategy()):
+        raise ValueError(f"evaluation by clients: {refused}")
+    check_held_out(run, experiment)
     current = shelf.current()
     if current is None:
         raise NotPromoted(

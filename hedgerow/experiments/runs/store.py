@@ -31,7 +31,7 @@ from hedgerow.experiments.config.schema import to_toml
 from hedgerow.files import naming, write_whole
 from hedgerow.server.checkpoint import mark_model, rounds_of_model
 from hedgerow.types import RoundResult
-from hedgerow.types.evaluation import ClientEvaluation
+from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 
 log = logging.getLogger("hedgerow")
 
@@ -232,9 +232,10 @@ def line_of(result: RoundResult) -> dict[str, Any]:
     }
 
 
-def told(found: ClientEvaluation) -> dict[str, Any]:
+def told(found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:
     """What `metrics.jsonl` says of what clients measured."""
     return {
+        **({"failed": found.failed} if found.failed else {}),
         "clients": len(found.clients),
         "dropped": dict(found.dropped),
         "bytes_up": sum(found.bytes_up.values()),
@@ -243,7 +244,7 @@ def told(found: ClientEvaluation) -> dict[str, Any]:
     }
 
 
-def client_line(round: int, found: ClientEvaluation) -> dict[str, Any]:
+def client_line(round: int, found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:
     """What `clients.jsonl` says of each client that measured the model of a round."""
-    clients = {name: {"examples": c.num_examples, **c.metrics} for name, c in found.clients.items()}
+    clients = {name: {"examples": c.num_examples, **c.metrics} for name, c in found.each.items()}
     return {"round": round, "clients": clients, "dropped": dict(found.dropped)}

@@ -21,7 +21,9 @@ from hedgerow.types import Fit, Layout, Model, Payload, PayloadError, RoundConte
 METRIC_RANGE = 1024.0
 """Metrics are cut to this size."""
 
-_MOST_EXAMPLES = 2**20
+MOST_EXAMPLES = 2**20
+"""No client's metric counts for more samples."""
+
 _WORD_RANGE = 2.0**62
 
 
@@ -32,6 +34,7 @@ def mask(
     min_clients: int = 10,
     failure_bits: int = 40,
     metrics: str = "loss",
+    measured: str = "loss accuracy mae",
 ) -> Transform:
     """Let the server see nothing of clients but the sum of all of them.
 
@@ -49,6 +52,8 @@ def mask(
         metrics: names of the metrics that are summed, with spaces between.
             Each is cut to 1024 and rounded to 2**-20; no others are sent, and
             none after a noise, which they would not have.
+        measured: names of those that are summed where clients measure a model
+            on the samples that they hold out, see `strategies.measuring`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -59,12 +64,14 @@ def mask(
     """
     checks.probability(corrupt=corrupt, dropout=dropout)
     checks.kind(str, ", of names with spaces between", metrics=metrics)
+    checks.kind(str, ", of names with spaces between", measured=measured)
     default = SecureAggregation()
     secure = SecureAggregation(
-        float(corrupt), float(dropout), min_clients, failure_bits, tuple(metrics.split())
-    )
+        float(corrupt), float(dropout), min_clients, failure_bits, tuple(metrics.split()),
+        measured=tuple(measured.split()),
+    )  # fmt: skip
     shown = {
-        name: " ".join(value) if name == "metrics" else value
+        name: " ".join(value) if isinstance(value, tuple) else value
         for name, value in vars(secure).items()
         if value != getattr(default, name)
     }
@@ -124,7 +131,8 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
         values *= shape.ring.dtype.type(int(weight) % 2 ** (8 * values.itemsize))
     words = [int(weight)]
     for name in shape.metrics:
-        words += _metric(fit.metrics.get(name), fit.num_examples)
+        value = fit.metrics.get(name)
+        words += metric_words(None if value is None or math.isnan(value) else value, fit.num_examples)
     limit = _WORD_RANGE / shape.clients
     buffers = np.rint(fit.buffers.astype(np.float64) * (weight * 2.0**RING_FRACTION_BITS))
     if not (np.abs(buffers) <= limit).all():
@@ -138,13 +146,20 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     )
 
 
-def _metric(value: float | None, examples: int) -> list[int]:
-    """A metric as its examples, and its sum over them; twice 0 where the client has none."""
-    if value is None or math.isnan(value):
+def metric_words(value: float | None, examples: int) -> list[int]:
+    """A metric as its examples, and its sum over them in multiples of 2**-20; twice 0 where there is none.
+
+    Of `MOST_CLIENTS` clients no sum exceeds 2**62 in size, whatever the values: 2**12 clients times 2**20
+    examples times 2**10, the largest value, times 2**20.
+
+    >>> metric_words(0.75, 8), metric_words(float("inf"), 2**40) == [2**20, 2**50]
+    ([8, 6291456], True)
+    """
+    if value is None:
         return [0, 0]
-    counted = min(examples, _MOST_EXAMPLES)
+    counted = min(examples, MOST_EXAMPLES)
     cut = max(-METRIC_RANGE, min(METRIC_RANGE, value))
-    return [counted, counted * round(cut * 2**RING_FRACTION_BITS)]
+    return [counted, round(counted * cut * 2**RING_FRACTION_BITS)]
 
 
 def model_hash(model: Model, layout: Layout, seed: int, round: int) -> bytes:

@@ -56,6 +56,21 @@ def test_a_run_is_tried_without_a_trace() -> None:
     assert {path.name for path in Path("device").iterdir()} == {"policy.toml"}
 
 
+def test_whether_a_device_would_measure_is_told_too() -> None:
+    Path("device").mkdir()
+    masked = ["strategy.name=secure_fedavg", "data.held_out=0.2", "evaluation.clients=all"]
+    asked = ("policy", "test", "heart", *masked, "--device", "device", "--data", "heart-disease")
+    lines = hedgerow(*asked).stdout.splitlines()
+    assert lines[0].startswith("answered: train.masked messages")
+    refused = "refused, while it takes part: evaluate.masked messages: rule evaluate: the device measures no"
+    assert lines[1] == f"{refused} model for others"
+    Path("device/policy.toml").write_text("evaluate = true\n")
+    answered = hedgerow(*asked)
+    assert answered.exit_code == 0
+    measures = "answered: evaluate.masked messages: it measures models on what it holds out, under the mask"
+    assert answered.stdout.splitlines()[1] == measures
+
+
 def test_what_a_run_may_not_name_is_told() -> None:
     assert "rule data" in hedgerow("policy", "test", "heart").stdout
     assert hedgerow("policy", "test", "heart", "--data", "heart-disease").exit_code == 0

@@ -14,6 +14,7 @@ from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.cli.rehearse import what_went_wrong
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.experiments.runs.store import RunFolder
 from tests.engines.federation.coordinated import HEDGEROW
 from tests.engines.federation.devices import RECIPE, write_clinics
 
@@ -51,15 +52,21 @@ def processes_of(home: Path, what: str = "") -> list[int]:
     return found
 
 
-def test_a_masked_rehearsal_gives_the_model_of_a_simulation_and_leaves_nothing(clinics):
-    process = started(clinics, "--masks", "rounds=1", "--out", "run")
+def test_a_masked_rehearsal_gives_model_and_measures_of_a_simulation_and_leaves_nothing(clinics):
+    process = started(clinics, "--masks", "rounds=1", "evaluation.clients=all", "--out", "run")
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     masked = ["strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0"]
     files = [str(clinics / f"{name}.csv") for name in NAMES]
-    overrides = ["rounds=1", *masked, "strategy.corrupt=0.0", f"data.files={files}"]
+    overrides = ["rounds=1", "evaluation.clients=all", *masked, "strategy.corrupt=0.0", f"data.files={files}"]
     simulated = run_experiment(load("clinics.toml", overrides), clinics / "simulated")
     assert (clinics / "run" / "model.safetensors").read_bytes() == simulated.model.read_bytes(), said
+    real, same = (run.rounds()[-1]["client_evaluation"] for run in (RunFolder(clinics / "run"), simulated))
+    assert real["metrics"] == same["metrics"], real
+    assert {name: set(figures) for name, figures in real["metrics"].items()} == {
+        "accuracy": {"weighted_mean"}, "loss": {"weighted_mean"}
+    }  # fmt: skip
+    assert real["clients"] == 3
     assert not (clinics / "run" / "coordinated.json").exists()  # it stands alone
     assert "3 of 3 connected: attic, barn, cellar" in said
     assert "round 1 of 1: 3 of 3 count" in said

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.secure import client, errors
+from hedgerow.secure.messages import EVALUATE
 from tests.faults.cheating_server.stages import COHORT, VICTIM, cheats, join
 from tests.secure_round import Rehearsal, names
 
@@ -61,6 +62,17 @@ def a_cohort_whose_honest_clients_make_too_little_noise() -> None:
 @cheats(errors.Malformed)
 def a_run_whose_name_fills_the_disk() -> None:
     join(run="x" * 201)
+
+
+@cheats(errors.WrongPurpose)
+def a_round_of_an_evaluation_in_which_updates_would_be_summed() -> None:
+    join(run="run evaluate")
+
+
+@cheats(errors.WrongPurpose)
+def a_round_of_training_in_which_a_client_would_measure() -> None:
+    rehearsal = Rehearsal(COHORT)
+    client.join(replace(rehearsal.parties[VICTIM], purpose=EVALUATE), rehearsal.setup)
 
 
 @cheats(errors.DuplicateMember)

@@ -43,7 +43,7 @@ def test_no_share_is_leaked_and_the_refusal_is_named(name: str) -> None:
 
 
 def test_there_are_enough_scripts_and_every_error_of_a_client_is_among_them() -> None:
-    assert len(SCRIPTS) == 45
+    assert len(SCRIPTS) == 47
     tested = {error for _, error in SCRIPTS.values()}
     elsewhere = {
         # Of what a client keeps in Flower's context: test_secure_client.py.
