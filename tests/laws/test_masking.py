@@ -243,7 +243,7 @@ def test_fewer_neighbours_would_not_hold() -> None:
 
 
 def test_shares_that_leave_no_room_are_refused() -> None:
-    with pytest.raises(ValueError, match="take a larger cohort, or lower corrupt or dropout"):
+    with pytest.raises(ValueError, match="use a larger cohort, or lower corrupt or dropout"):
         SecureAggregation(0.4, 0.4)
 
 
