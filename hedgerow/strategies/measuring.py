@@ -1,14 +1,14 @@
-"""When clients may tell how well a model does on their own samples."""
+"""When clients may report how well a model does on their own samples."""
 
 from hedgerow.strategies.conditions import excludes, within
 from hedgerow.strategies.strategy import Strategy
 
 
 def refuse_client_evaluation(strategy: Strategy) -> str:
-    """Why clients must not measure models beside a strategy; an empty text where they may.
+    """Why clients must not evaluate models under a strategy; an empty string if they may.
 
-    What a client measures is told in the clear, with its number of held-out
-    samples: it says more of the client than a masked or noised update does.
+    A client reports its metrics in the clear, with its number of held-out
+    samples: they reveal more about the client than a masked or noisy update.
 
     >>> from hedgerow.strategies import fedavg, secure_fedavg
     >>> refuse_client_evaluation(fedavg())
@@ -24,17 +24,17 @@ _TOLD = within(
     "it must be left out",
     excludes(
         "mask",
-        reason="{pipeline.name} shows the server nothing but a sum, and what a client measures on its own"
-        " samples would be shown without a mask",
+        reason="{pipeline.name} shows the server only a sum, and the metrics of each client's own samples"
+        " would be sent without a mask",
     ),
     excludes(
         *("noise", "discrete noise"),
-        reason="{name} promises an epsilon of each client, and what a client measures on its own samples"
-        " would be told without noise",
+        reason="{name} promises an epsilon for each client, and the metrics of its own samples would be"
+        " sent without noise",
     ),
     excludes(
         "sample_noise",
-        reason="sample_noise promises an epsilon of each sample, and what a client measures on its own"
-        " samples would be told without noise",
+        reason="sample_noise promises an epsilon for each sample, and the metrics of a client's own samples"
+        " would be sent without noise",
     ),
 )

@@ -76,8 +76,8 @@ def test_under_the_quorum_a_round_fails_by_name_and_the_model_stays(tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "quorum", "says"),
     [
-        (hr.secure_fedavg(), 3, "7 of 10 must be left for a sum"),
-        (hr.dp_fedavg(sampling=hr.poisson(2, population=5)), 2, "a quorum would tell how many"),
+        (hr.secure_fedavg(), 3, "7 of 10 must remain for a sum"),
+        (hr.dp_fedavg(sampling=hr.poisson(2, population=5)), 2, "a quorum would reveal how many"),
     ],
 )
 def test_a_quorum_that_contradicts_what_protects_the_updates_is_refused_before_anything_runs(

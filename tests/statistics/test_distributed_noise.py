@@ -160,14 +160,14 @@ def test_a_vector_that_was_not_clipped_is_refused():
         (lambda: strategy(corrupt=0.4, dropout=0.4), "cannot tolerate 4 corrupt clients and 4 that drop out"),
         (
             lambda: strategy(clients=9),
-            "a cohort has 9 clients, and clients take part in none of less than 10",
+            "a cohort has 9 clients, and clients refuse cohorts of fewer than 10",
         ),
         (lambda: strategy(noise="laplace"), "noise is 'laplace'"),
         (lambda: strategy(pipeline=quantize(8)), "leave it out"),
         (lambda: secure_dp_fedavg(bits=4), "bits is 4"),
         (
             lambda: secure_dp_fedavg(sampling=poisson(15, population=90)),
-            "who knows whom poisson.* drew; use cyclic",
+            "which knows whom poisson.* drew; use cyclic",
         ),
     ],
 )
