@@ -1,4 +1,4 @@
-"""Which kind of round a strategy has."""
+"""Choose the kind of round for a strategy: plain, masked or private."""
 
 from pathlib import Path
 
@@ -31,18 +31,19 @@ def kind_of(
     keep: bool = False,
     folder: Path | None = None,
 ) -> RoundKind:
-    """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
-    `constants` are those of the run, and `folder`. With `keep`, replies that the server may see are kept,
-    to be recorded.
+    """The kind of round for a strategy; the arguments are those of `rounds`.
+
+    `constants` and `folder` are those of the run. With `keep`, replies that the server may see are
+    kept for recording.
 
     Raises:
         ValueError: the model has values that a private strategy would average without noise.
-        LedgerError: the ledger holds less than the state has released.
+        LedgerError: the ledger holds fewer releases than the state.
     """
     deployment, timeout = options.deployment or Deployment.REAL, options.timeout
     inner: private.Gathers
     if strategy.pipeline.sum_only:
-        # Simulated clients answer a round that is run again; real ones do not.
+        # Simulated clients answer a repeated round; real ones do not.
         announced = Announced.of(folder if deployment is Deployment.REAL else None)
         masked = StartMasked(strategy, layout, seed)
         inner = MaskedRounds(grid, masked, timeout, constants, announced, options.register, deployment.masks)

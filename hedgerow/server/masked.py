@@ -1,4 +1,4 @@
-"""Rounds of which the server sees a sum of ring vectors alone."""
+"""Masked rounds, of which the server sees only a sum of ring vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ class MaskedRounds:
     """A `RoundKind` in which the server learns a sum, by the five stages of secure aggregation.
 
     Attributes:
-        grid: where the clients are.
+        grid: the grid that reaches the clients.
         start: makes the rounds' collectors.
-        timeout: seconds that each stage has; `None` waits for ever.
+        timeout: seconds for each stage; `None` waits for ever.
         constants: of the run.
-        announcing: keeps what is announced, and the run's name in the protocol.
-        register: identity keys of clients, pinned by the server too.
-        masks: run the whole protocol. Without, the same numbers are added in the clear: only
-            simulated clients do that.
+        announcing: stores what is announced, and the run's name in the protocol.
+        register: identity keys of clients, if the server pins them too.
+        masks: run the whole protocol. Otherwise the same numbers are summed in the clear, which only
+            simulated clients do.
     """
 
     grid: Grid
@@ -49,7 +49,7 @@ class MaskedRounds:
 
     @property
     def sampling_seed(self) -> int:
-        """The run's: same seed, same cohorts."""
+        """The run's seed: same seed, same cohorts."""
         return self.start.seed
 
     def exhausted(self, state: ServerState) -> str:
@@ -57,11 +57,11 @@ class MaskedRounds:
         return ""
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """The cohort that was told of this round, before a crash."""
+        """The cohort that this round was announced to before a crash."""
         return self.announcing.cohort(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """Pack the model for those who were told of the round, or are to be."""
+        """Pack the model for the clients that the round was, or will be, announced to."""
         self._state, self._cohort = state, cohort
         self._members = self.announced(state.round + 1) or tuple(cohort.nodes)
         self._request = make_request(
@@ -70,7 +70,7 @@ class MaskedRounds:
         )  # fmt: skip
 
     def close(self) -> Counted:
-        """Let the cohort sum its updates, unless it cannot be masked."""
+        """Let the cohort sum its updates, unless it is unfit for masking."""
         start, clients, number = self.start, len(self._members), self._state.round + 1
         if clients and (refused := refusal(start.strategy, start.layout, clients)):
             collector = start(number, 0)

@@ -195,7 +195,7 @@ def test_two_sides_of_another_mind_say_so():
         with pytest.raises(ValueError, match=r"sends the streams \['control'\], this client's has \[\]"):
             next(hr.rounds(grid, one, state, trainer.layout, num_rounds=1))
         with pytest.raises(
-            ValueError, match="this state holds nothing of the streams, and scaffold keeps control"
+            ValueError, match="this state holds nothing of the streams, but scaffold keeps control"
         ):
             next(
                 hr.rounds(
