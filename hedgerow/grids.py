@@ -58,4 +58,4 @@ class GridAround(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Not used: `server.exchange` takes the replies one by one."""
-        raise NotImplementedError("take the replies as they come, with server.exchange")
+        raise NotImplementedError("take the replies as they arrive, with server.exchange")

@@ -102,7 +102,7 @@ class HeldFolder:
         traceback for ever, and so never be resumed or closed.
 
         Raises:
-            FolderInUse: it was taken over, and this run cannot go on.
+            FolderInUse: it was taken over, and this run cannot continue.
         """
         self._between_rounds = not self._keep
         try:
@@ -112,7 +112,7 @@ class HeldFolder:
                 self._between_rounds = False
         if self.lost:
             raise FolderInUse(
-                f"a later run of this process has taken over {self.path}, and this one cannot go on;"
+                f"a later run of this process has taken over {self.path}, and this one cannot continue;"
                 " give each run a folder of its own"
             )
 

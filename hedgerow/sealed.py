@@ -34,7 +34,7 @@ def unsealed(data: bytes, *, always: bool = False) -> bytes:
     if mark != _MARK and not always:
         return data
     if mark != _MARK or hashlib.sha256(content).hexdigest().encode() != found:
-        raise Damaged("its checksum does not fit: it has changed since it was written")
+        raise Damaged("its checksum is wrong: it has changed since it was written")
     return content
 
 
@@ -53,7 +53,7 @@ def check(found: Any) -> Any:
         return found
     table = {key: value for key, value in found.items() if key != _KEY}
     if found[_KEY] != _hash(table):
-        raise Damaged("its checksum does not fit: it has changed since it was written")
+        raise Damaged("its checksum is wrong: it has changed since it was written")
     return table
 
 

@@ -99,7 +99,7 @@ def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
 
 
 def own_seconds(spans: Iterable[Span], first: int, last: int) -> dict[str, float]:
-    """Seconds by name between two moments of one process: time counts for the innermost open span.
+    """Seconds by name between two moments of one process; time counts for the open span that began last.
 
     They add up to the time in which any span was open.
 

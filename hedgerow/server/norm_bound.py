@@ -68,7 +68,7 @@ class NormBound:
             )
 
     def why_failed(self, norms: Norms, dropped: Collection[str] = ()) -> str:
-        """Why a round fails of which no earlier round bounds a part; an empty string if it does not fail.
+        """Why a round fails that no earlier round bounds; an empty string if it does not fail.
 
         Args:
             norms: of the round.

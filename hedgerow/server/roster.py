@@ -118,7 +118,7 @@ class Roster:
 
         Raises:
             TimeoutError: there are too few after `timeout` seconds.
-            EveryClientFailed: enough nodes are connected, but all refuse to identify themselves alike.
+            EveryClientFailed: enough nodes are connected, but all refuse, and for the same reason.
         """
         started = time.monotonic()
         while True:

@@ -64,7 +64,7 @@ _SUMMED = needs(
     "mask",
     "noise",
     "discrete noise",
-    reason="{pipeline.name} has a range, and so sends integers that only a mask can sum;"
+    reason="{pipeline.name} has a range, and so sends integers for a mask to sum;"
     " put mask() after it, or leave out the range",
 )
 

@@ -197,4 +197,4 @@ def _check_kinds(strategy: Strategy) -> None:
     checks.kind((Origin, NoneType), origin=strategy.origin)
     checks.kind((tuple, list), " of Stream", streams=strategy.streams)
     for stream in strategy.streams:
-        checks.kind(Stream, ", as all of streams are", **{"one of streams": stream})
+        checks.kind(Stream, ", like all items of streams", **{"one of streams": stream})

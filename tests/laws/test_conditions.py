@@ -45,7 +45,7 @@ def piped(text: str) -> dict[str, object]:
 
 # A strategy that is built, what is changed in it, and what is then said.
 BROKEN = {
-    "a range without a mask": (Strategy(), piped("quantize(8, range=0.1)"), "that only a mask can sum"),
+    "a range without a mask": (Strategy(), piped("quantize(8, range=0.1)"), "integers for a mask to sum"),
     "a mask of real values": (MASKED, piped("chain(clip(1.0), mask())"), "not whole numbers"),
     "a mask and a rule": (MASKED, {"aggregate": median()}, "needs each client's update"),
     "a mask and a bound": (MASKED, {"max_norm": 1.0}, "max_norm needs each client's update"),

@@ -59,6 +59,6 @@ def check_payload(
     if not (isfinite(payload.weight) and payload.weight > 0):
         raise PayloadError(f"the weight is {payload.weight}; it must be a number above 0")
     if "weight" not in pipeline.kinds and payload.weight != 1:
-        raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
+        raise PayloadError(f"the weight is {payload.weight}; every client has weight 1 in {pipeline.name}")
     if pipeline.summable:
         check_values(payload, pipeline.length(context.layout.dimension), pipeline.summed, finite=finite)

@@ -17,7 +17,7 @@ def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
             (an abstract dtype such as `np.floating` allows all of its subtypes).
     """
     if name not in payload.arrays:
-        raise PayloadError(f"the array {name!r} is missing; there is {sorted(payload.arrays)}")
+        raise PayloadError(f"the array {name!r} is missing; the payload has {sorted(payload.arrays)}")
     array = payload.arrays[name]
     if array.ndim != 1 or not (array.dtype.type is dtype or np.issubdtype(array.dtype, dtype)):
         raise PayloadError(

@@ -58,7 +58,7 @@ def mask(
     True
     """
     checks.probability(corrupt=corrupt, dropout=dropout)
-    checks.kind(str, ", of names with spaces between", metrics=metrics)
+    checks.kind(str, ", of names separated by spaces", metrics=metrics)
     default = SecureAggregation()
     secure = SecureAggregation(
         float(corrupt), float(dropout), min_clients, failure_bits, tuple(metrics.split())
