@@ -1,7 +1,7 @@
 """Hedgerow: federated learning for edge devices on top of Flower.
 
-Everything below is imported when it is first used, so that a device that only
-needs a part of Hedgerow loads only that part.
+Names are imported on first use, so a device that needs only part of Hedgerow
+loads only that part.
 """
 
 from importlib import import_module
@@ -130,7 +130,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACE_OF:
         raise AttributeError(f"module 'hedgerow' has no attribute {name!r}")
     try:
-        found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # not to be looked for again
+        found = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)  # cached for the next access
     except ModuleNotFoundError as error:
         if what := remedy(error):
             raise ModuleNotFoundError(f"hedgerow.{name} needs more: {what}", name=error.name) from error

@@ -1,8 +1,8 @@
-"""Checks of arguments, so that every message reads the same way.
+"""Argument checks whose messages all read the same way.
 
-Each function takes one or more `name=value` arguments and raises `ValueError`
-with what was given and what is allowed. `None` is accepted by `kind` alone, and
-only where it is among the kinds.
+Each function takes one or more `name=value` arguments and raises a `ValueError`
+that states what was given and what is allowed. Only `kind` accepts `None`, and
+only if `NoneType` is one of its kinds.
 """
 
 import math
@@ -19,10 +19,10 @@ import numpy as np
 from hedgerow.wording import did_you_mean, first_line, shown, with_article
 
 LARGEST = 2**63 - 1
-"""No number of things is larger: Python counts no more in a sequence."""
+"""No count can be larger: it is the maximum length of a Python sequence."""
 
 _NAMES: dict[Any, str] = {
-    NoneType: "None", bool: "True or False", str: "a text", Path: "a path", Mapping: "a dict",
+    NoneType: "None", bool: "True or False", str: "a string", Path: "a path", Mapping: "a dict",
     Callable: "a function",
 }  # fmt: skip
 
@@ -64,7 +64,7 @@ def inside(**values: float) -> None:
 def whole(minimum: int | None, maximum: int | None = None, **values: int) -> None:
     """Each value is a whole number between the bounds, both included.
 
-    Without a minimum any whole number will do; without a maximum it is at most `LARGEST`.
+    Without a minimum any whole number is accepted; without a maximum, the limit is `LARGEST`.
 
     >>> whole(1, rounds=2.5)
     Traceback (most recent call last):
@@ -86,7 +86,7 @@ def whole(minimum: int | None, maximum: int | None = None, **values: int) -> Non
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number, and no truth value: Python's or numpy's, not a float.
+    """Whether the value is an integer, Python's or numpy's; booleans and floats are not.
 
     >>> is_whole(3), is_whole(np.int32(3)), is_whole(3.0), is_whole(True)
     (True, True, False, False)
@@ -95,7 +95,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a real number, and no truth value."""
+    """Whether the value is a real number; booleans are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -105,11 +105,11 @@ def flag(**values: bool) -> None:
 
 
 def kind(allowed: Any, hint: str = "", /, **values: Any) -> None:
-    """Each value is of the kind, or of one of several; a truth value is no number.
+    """Each value is an instance of the class, or of one of several; a boolean does not count as a number.
 
     Args:
         allowed: a class, or a tuple of classes and of `Callable`, `Mapping` and the like.
-        hint: what follows on what is allowed, such as a remedy.
+        hint: text to append to the message, such as a remedy.
 
     >>> kind((dict, NoneType), ", such as {'a': 1}", options=[1])
     Traceback (most recent call last):
@@ -119,28 +119,28 @@ def kind(allowed: Any, hint: str = "", /, **values: Any) -> None:
     kinds = allowed if isinstance(allowed, tuple) else (allowed,)
     for name, value in values.items():
         truth = isinstance(value, bool) and bool not in kinds
-        # A class may be called too: to give one is to forget its brackets.
+        # A class is callable too, but passing one means that its brackets were forgotten.
         if truth or isinstance(value, type) or not isinstance(value, kinds):
             listed = " or ".join(_NAMES.get(k) or with_article(k.__name__) for k in kinds)
             raise ValueError(f"{name} is {shown(value)}; it must be {listed}{hint}")
 
 
 def has(methods: Sequence[str], allowed: str, /, **values: Any) -> None:
-    """Each value is an object with these methods or attributes: what is `allowed` names it for a person."""
+    """Each value is an object with these methods or attributes; `allowed` describes it in the message."""
     for name, value in values.items():
         if isinstance(value, type) or not all(hasattr(value, method) for method in methods):
             raise ValueError(f"{name} is {shown(value)}; it must be {allowed}")
 
 
 def texts(**values: Sequence[str]) -> None:
-    """Each value is a tuple or list of texts."""
+    """Each value is a tuple or list of strings."""
     for name, value in values.items():
         if not isinstance(value, tuple | list) or not all(isinstance(text, str) for text in value):
-            raise ValueError(f"{name} is {shown(value)}; it must be a tuple of texts")
+            raise ValueError(f"{name} is {shown(value)}; it must be a tuple of strings")
 
 
 def path(**values: Any) -> Path:
-    """The one value as a path: a text or a path.
+    """The one value, a string or a path, as a `Path`.
 
     >>> path(folder="runs/1").parts
     ('runs', '1')
@@ -153,9 +153,9 @@ def path(**values: Any) -> Path:
 
 
 def array(**values: Any) -> Any:
-    """The one value as a numpy array of its own type: from numpy, torch (of any device), pandas or lists.
+    """The one value as a numpy array that keeps its type: from numpy, torch (any device), pandas or lists.
 
-    torch's bfloat16, which numpy has not, becomes float32. A masked value is missing, and is refused.
+    torch's bfloat16, which numpy lacks, becomes float32. A masked value counts as missing and is refused.
 
     >>> array(x=[[1, 2], [3, 4]]).shape
     (2, 2)
@@ -170,16 +170,16 @@ def array(**values: Any) -> Any:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{name} is {shown(value)}, of which numpy makes no array ({first_line(error)}); it must be an"
-            " array of numbers"
+            f"{name} is {shown(value)}, which numpy cannot convert to an array ({first_line(error)}); it must"
+            " be an array of numbers"
         ) from None
 
 
 def arguments(make: Made) -> Made:
-    """Of a function or class that people call: how its arguments may be given.
+    """Decorate a public function or class to check keyword names and convert numpy scalars.
 
-    A keyword that it does not have is refused with those that it has, and
-    numpy's numbers, truth values and texts reach it as Python's.
+    An unknown keyword is refused with a list of the valid ones; numpy numbers,
+    booleans and strings arrive as Python's.
 
     >>> @arguments
     ... def double(number): return 2 * number
@@ -256,5 +256,5 @@ def _is_finite(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that is no float
+    except OverflowError:  # an integer too large for a float
         return False

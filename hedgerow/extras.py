@@ -1,9 +1,9 @@
-"""Which extra of the package brings what is not installed.
+"""Which extra of the package provides a module that is not installed.
 
-pip install hedgerow                 a device: it joins a federation with a trainer that is a plug-in
-pip install "hedgerow[torch]"        and the torch trainer
-pip install "hedgerow[server]"       the configuration, and Flower
-pip install "hedgerow[simulation]"   all of these
+pip install hedgerow                 a device that joins a federation with a plug-in trainer
+pip install "hedgerow[torch]"        adds the torch trainer
+pip install "hedgerow[server]"       adds the configuration and Flower
+pip install "hedgerow[simulation]"   all of the above
 """
 
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ _EXTRA_OF = {
 
 
 def require(module: str) -> None:
-    """Raise `ModuleNotFoundError` for what is not installed, before anything is begun; it is not imported.
+    """Raise `ModuleNotFoundError` if a module is not installed, without importing it.
 
     >>> require("numpy")
     """
@@ -28,7 +28,7 @@ def require(module: str) -> None:
 
 
 def remedy(error: ImportError) -> str:
-    """What to install, for an error of what is not; empty where no extra has it.
+    """What to install after a failed import; empty if no extra provides the module.
 
     >>> remedy(ModuleNotFoundError("No module named 'torch'", name="torch"))
     'torch is not installed; install it with: pip install "hedgerow[torch]"'

@@ -1,4 +1,4 @@
-"""Write a file, or a line of one, so that it is there whole or not at all, for its owner alone."""
+"""Write files and lines atomically: complete or not at all, and readable by their owner alone."""
 
 import errno
 import hashlib
@@ -15,14 +15,14 @@ if sys.platform != "win32":
     import fcntl
 
 PRIVATE = 0o600
-"""Mode of a file that its owner alone can read and write."""
+"""Mode of a file that only its owner can read and write."""
 
-_LONGEST = 240  # of the 255 bytes that file systems take: an ending has room
+_LONGEST = 240  # of the 255 bytes that file systems allow, which leaves room for a suffix
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
 
 
 def file_name(text: str) -> str:
-    """A name of a file or folder for any text; two texts have two names.
+    """A file or folder name for any text; different texts get different names.
 
     >>> file_name("ward 7"), file_name("..")[:4]
     ('ward%207', '+5ec')
@@ -30,19 +30,19 @@ def file_name(text: str) -> str:
     name = quote(text, safe="")
     if name.strip(".") and len(name) <= _LONGEST and not is_device(name):
         return name
-    # No quoted text has a plus sign, and so none has the name of another.
+    # Quoted text never contains a plus sign, so this cannot collide with another name.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return f"{name[:60].replace('.', '')}+{digest}"
 
 
 def is_device(name: str) -> bool:
-    """Whether Windows takes a file of that name for a device: `nul`, `con.txt`."""
+    """Whether Windows treats a file of that name as a device: `nul`, `con.txt`."""
     return name.partition(".")[0].lower() in _DEVICES
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An error of the operating system names the file; that of a full disk does not by itself."""
+    """Add the file's name to operating system errors that lack it, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -54,13 +54,12 @@ def naming(path: Path) -> Iterator[None]:
 def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int | None = None) -> None:
     """Write beside the file, flush to the disk, and rename.
 
-    A process killed at any moment, or a full disk, leaves what was there; so
-    does a power cut, where the write is durable. Flushing takes some
-    milliseconds. With a `mode`, such as `PRIVATE`, the file has it, whatever
-    the umask.
+    If the process is killed or the disk is full, the previous content stays;
+    with `durable`, it also survives a power cut. Flushing takes a few
+    milliseconds. A `mode`, such as `PRIVATE`, is set whatever the umask.
 
     Raises:
-        OSError: it cannot be written; what was there stays. The error names the file.
+        OSError: it cannot be written; the previous content stays. The error names the file.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -78,7 +77,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True, mode: int |
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Flush a file that was written in parts to the disk, and rename it to a path on the same disk.
+    """Flush a file that was written in parts, and rename it to a path on the same disk.
 
     Raises `OSError`.
     """
@@ -89,15 +88,15 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def append_private(path: Path) -> BinaryIO:
-    """Open a file to add to it, unbuffered; its mode is `PRIVATE`, whatever it was. Raises `OSError`."""
+    """Open a file to append to it, unbuffered, and set its mode to `PRIVATE`. Raises `OSError`."""
     return open(path, "ab", buffering=0, opener=_opener(PRIVATE))
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone can look into, or close one that is there; returns it.
+    """Make a folder that only its owner can read, or restrict an existing one; returns it.
 
-    Folders above it that are missing are made in the same way; those that are
-    there stay as they are. Raises `OSError`.
+    Missing parent folders are made in the same way; existing ones stay as they
+    are. Raises `OSError`.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     for place in reversed(missing):
@@ -107,11 +106,11 @@ def private_folder(folder: Path) -> Path:
 
 
 def who_else_can_write(path: Path) -> str:
-    """Why somebody else on this machine could change what is at a path, and what to do; "" if nobody can.
+    """Why another user of this machine could change the file at a path, and what to do; "" if nobody can.
 
-    The path and all folders above it are looked at, also those that links lead
-    to: who can write to a folder can put another one in its place, unless the
-    folder is sticky, as /tmp is. Always "" on Windows, which has no modes.
+    The path and all its parent folders are checked, on both sides of symbolic
+    links: whoever can write to a folder can replace what is in it, unless the
+    folder is sticky, like /tmp. Always "" on Windows, which has no modes.
     """
     if sys.platform == "win32":
         return ""
@@ -134,10 +133,10 @@ def who_else_can_write(path: Path) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock, of all threads and processes, while a file is read and written again.
+    """Hold a lock, across threads and processes, while a file is read and rewritten.
 
-    The lock is a file that is made and stays; it is free when its holder ends,
-    however it ends. Raises `OSError`.
+    The lock is a file that is created and stays; it is released when its
+    holder ends, for whatever reason. Raises `OSError`.
     """
     with append_private(path) as file:
         if sys.platform != "win32":
@@ -146,7 +145,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush to the disk which files a folder has; raises `OSError`."""
+    """Flush a folder's list of files to the disk; raises `OSError`."""
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -158,7 +157,7 @@ def _opener(mode: int | None) -> Callable[[str, int], int]:
     def opened(path: str, flags: int) -> int:
         file = os.open(path, flags, 0o666 if mode is None else mode)
         if mode is not None and sys.platform != "win32":
-            # The umask may have taken bits, and a file that was there has its own.
+            # The umask may have cleared bits, and an existing file keeps its own mode.
             os.fchmod(file, mode)
         return file
 
@@ -166,9 +165,9 @@ def _opener(mode: int | None) -> Callable[[str, int], int]:
 
 
 def append_line(file: Path, text: str) -> None:
-    """Add a line and flush it to the disk, or leave the file as it was.
+    """Append a line and flush it to the disk, or leave the file as it was.
 
-    A line before it that a kill left unfinished is cut off.
+    An unfinished last line, left by a killed process, is cut off first.
 
     Raises:
         OSError: it cannot be written.
@@ -188,10 +187,10 @@ def append_line(file: Path, text: str) -> None:
 
 
 def read_lines(file: Path) -> list[bytes]:
-    """The lines of a file that `append_line` writes; none where there is no file.
+    """The lines of a file written by `append_line`; none if there is no file.
 
-    One that a kill left unfinished is left out: what it was written for has
-    not happened.
+    An unfinished last line, left by a killed process, is omitted: what it
+    records has not happened.
     """
     if not file.is_file():
         return []
@@ -200,7 +199,7 @@ def read_lines(file: Path) -> list[bytes]:
 
 
 def _whole_lines(stream: BinaryIO) -> int:
-    """The size of a file up to its last whole line, to which it is cut."""
+    """Cut a file after its last whole line; returns its size."""
     size = stream.seek(0, os.SEEK_END)
     if not size:
         return 0

@@ -1,8 +1,8 @@
-"""The global generators of a process: of `random`, of numpy, and of torch (on the CPU) once it is imported.
+"""A process's global random generators: those of `random`, numpy, and torch (CPU) once it is imported.
 
-Hedgerow draws from `rng` only. But a user's model, loss, metric or data loader
-may draw from these, and what it draws must follow from the run's seed and from
-what it is drawn for, and not from what the process did before.
+Hedgerow itself draws only from `rng`. But a user's model, loss, metric or data
+loader may draw from these, and its draws must depend on the run's seed and their
+purpose alone, not on what the process did before.
 """
 
 import os
@@ -19,11 +19,11 @@ States: TypeAlias = tuple[Any, ...]
 
 _alone = threading.RLock()
 _nobodys = False
-"""Whether nobody wants the generators back as they are; read and written by who holds the lock."""
+"""Whether nobody needs the generators restored; read and written only while holding the lock."""
 
 
 def _again() -> None:
-    # The thread that held it is not in the new process.
+    # The thread that held the lock does not exist in the forked process.
     global _alone, _nobodys
     _alone, _nobodys = threading.RLock(), False
 
@@ -35,14 +35,14 @@ _FIRST = random.Random(_MARK).random(), np.random.RandomState(_MARK >> 31).rando
 
 
 def states() -> States:
-    """What `restore` takes back."""
+    """The states of all generators, for `restore`."""
     torch = sys.modules.get("torch")
     of_torch = torch.default_generator.get_state() if torch else None
     return random.getstate(), np.random.get_state(), of_torch  # noqa: NPY002
 
 
 def restore(states: States) -> None:
-    """Let the generators go on from where they were; torch afresh, if it was imported since."""
+    """Set the generators back to these states; torch is reseeded if it was imported since."""
     of_python, of_numpy, of_torch = states
     random.setstate(of_python)
     np.random.set_state(of_numpy)  # noqa: NPY002
@@ -61,7 +61,7 @@ def restart() -> None:
 
 
 def seed(seed: int) -> None:
-    """Begin all three anew, from one seed of 63 bits.
+    """Seed all three from one 63-bit seed.
 
     >>> with undisturbed():
     ...     seed(7)
@@ -69,14 +69,14 @@ def seed(seed: int) -> None:
     True
     """
     random.seed(seed)
-    # Of other bits than torch's: the two are of one kind, and would draw the same numbers.
+    # Other bits than torch's: both are Mersenne Twisters, and would draw the same numbers.
     np.random.seed(seed >> 31)  # noqa: NPY002
     if torch := sys.modules.get("torch"):
         torch.default_generator.manual_seed(seed)
 
 
 def mark() -> None:
-    """Begin all three anew, so that `drawn` can tell whether anything was drawn since.
+    """Seed all three with a fixed mark, so that `drawn` can tell whether anything was drawn since.
 
     >>> with undisturbed():
     ...     mark()
@@ -88,9 +88,9 @@ def mark() -> None:
 
 
 def drawn() -> bool:
-    """Whether anything was drawn since `mark`; it draws itself, and so is asked once.
+    """Whether anything was drawn since `mark`; it draws itself, so call it once.
 
-    Cheaper than to compare states: of numpy's it takes longer to read than a small model to train.
+    Cheaper than comparing states: reading numpy's takes longer than training a small model.
     """
     first = random.random(), np.random.random_sample()  # noqa: NPY002
     if first != _FIRST:
@@ -103,17 +103,17 @@ def drawn() -> bool:
 
 
 def alone() -> AbstractContextManager[bool]:
-    """One thread of this process at a time: what is the whole process's has one user in here."""
+    """A lock that lets one thread of this process at a time use process-wide state."""
     return _alone
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave the generators as they were, whatever is drawn inside, by one thread at a time."""
+    """Restore the generators afterwards, whatever is drawn inside; one thread at a time."""
     global _nobodys
     with alone():
         free, _nobodys = _nobodys, False
-        # It takes as long as some steps of a small model.
+        # Reading the states takes as long as a few training steps of a small model.
         before = None if free else states()
         try:
             yield
@@ -125,10 +125,10 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def lent() -> Iterator[None]:
-    """As `undisturbed`, for code whose parts each seed before they draw: they need not put anything back.
+    """Like `undisturbed`, for code whose parts all seed before they draw, so that they need not restore.
 
-    What comes directly inside, `undisturbed` or `seeded`, leaves the generators where they are; what is
-    nested deeper puts them back as ever.
+    An `undisturbed` or `seeded` block directly inside does not restore the generators; blocks nested deeper
+    restore them as usual.
 
     >>> with lent():
     ...     seed(7)
@@ -143,14 +143,14 @@ def lent() -> Iterator[None]:
 
 
 def disown() -> None:
-    """Nobody wants the generators back: as in a process that is made for clients only."""
+    """Declare that nobody needs the generators restored, as in a process that only runs clients."""
     global _nobodys
     _nobodys = True
 
 
 @contextmanager
 def seeded(number: int) -> Iterator[None]:
-    """Draw from `seed(number)` inside, and leave the generators as they were."""
+    """Seed the generators with `seed(number)` inside, and restore them afterwards."""
     with undisturbed():
         seed(number)
         yield

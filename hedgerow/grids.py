@@ -1,4 +1,4 @@
-"""A grid around another one, which does the work."""
+"""A grid that wraps another one, which does the work."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,10 +8,10 @@ from flwr.supercore.run import Run
 
 
 class GridAround(Grid):
-    """Passes on to another grid what has nothing to do with how messages are sent.
+    """Base of wrappers: passes every call on to another grid.
 
     Args:
-        grid: the one that does the work.
+        grid: the wrapped one, which does the work.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -19,7 +19,7 @@ class GridAround(Grid):
 
     @property
     def within(self) -> Grid:
-        """The grid that it is around."""
+        """The wrapped grid."""
         return self._grid
 
     def set_run(self, run: Run) -> None:
@@ -47,15 +47,15 @@ class GridAround(Grid):
         return list(self._grid.get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages; their ids, in order."""
+        """Send messages; returns their ids, in order."""
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that have come."""
+        """The replies that have arrived."""
         return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Not used: `server.exchange` takes the replies one by one."""
-        raise NotImplementedError("take the replies as they come, with server.exchange")
+        raise NotImplementedError("take the replies as they arrive, with server.exchange")

@@ -1,9 +1,9 @@
-"""A folder in which one run at a time may write.
+"""Folders that only one run at a time may write to.
 
-The file `lock` in it names who holds it, and is locked as long as that process
-and those it has started live (`flock`): a process that is killed leaves nothing
-to clear away. Where a file system does not tell one machine of the other's
-locks, the name in the file still keeps the others out.
+The file `lock` in a folder names its holder, and stays locked (`flock`) while that
+process or any process it started is alive, so a killed process leaves nothing to
+clean up. If a file system does not share locks between machines, the name in the
+file still keeps other machines out.
 """
 
 import errno
@@ -24,7 +24,7 @@ from hedgerow import checks
 
 FILE = "lock"
 
-_ORPHANS_SECONDS = 10.0  # in which the worker processes of one that was killed end by themselves
+_ORPHANS_SECONDS = 10.0  # within which the worker processes of a killed process end by themselves
 _PAUSE = 0.05
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -33,18 +33,18 @@ log = logging.getLogger("hedgerow")
 
 
 class FolderInUse(OSError):
-    """Another process, or another run of this one, writes in the folder."""
+    """Another process, or another run of this one, is using the folder."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, so that another one with its number is not taken for it.
+    """A process, described so that another one with the same pid is not mistaken for it.
 
     Attributes:
-        pid: on its host.
+        pid: its id on its host.
         host: name of the machine.
-        boot: identifies the machine since it was started; empty where it is not known.
-        began: when the process was started, in the machine's clock ticks; 0 where it is not known.
+        boot: id of the machine's current boot; empty if unknown.
+        began: start time of the process, in the machine's clock ticks; 0 if unknown.
         since: when it took the folder.
     """
 
@@ -56,12 +56,12 @@ class Holder:
 
     @classmethod
     def this(cls) -> "Holder":
-        """This process, now."""
+        """This process, as of now."""
         return cls.of(os.getpid())
 
     @classmethod
     def of(cls, pid: int) -> "Holder":
-        """A process of this machine, now."""
+        """A process of this machine, as of now."""
         boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.is_file() else ""
         return cls(pid, socket.gethostname(), boot, _began(pid) or 0, time.strftime("%Y-%m-%d %H:%M:%S"))
 
@@ -73,7 +73,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Whether it was on this machine and has ended."""
+        """Whether it ran on this machine and has ended."""
         if not self.here:
             return False
         began = _began(self.pid)
@@ -82,7 +82,7 @@ class Holder:
 
 @final
 class HeldFolder:
-    """A folder that this run holds; `hold` makes it."""
+    """A folder that this run holds; created by `hold`."""
 
     def __init__(self, path: Path, descriptor: int, *, keep: bool) -> None:
         self.path = path
@@ -96,13 +96,13 @@ class HeldFolder:
 
     @contextmanager
     def let_go(self) -> Iterator[None]:
-        """Between two rounds, let a later run of this process take the folder over, if need be.
+        """Between two rounds, let a later run of this process take over the folder.
 
-        A loop over rounds that was left by an exception may be referred to for
-        ever, by a traceback, and never be asked to go on or to end.
+        A loop over rounds that ended with an exception may stay referenced by a
+        traceback for ever, and so never be resumed or closed.
 
         Raises:
-            FolderInUse: it was taken over, and this run cannot go on.
+            FolderInUse: it was taken over, and this run cannot continue.
         """
         self._between_rounds = not self._keep
         try:
@@ -112,7 +112,7 @@ class HeldFolder:
                 self._between_rounds = False
         if self.lost:
             raise FolderInUse(
-                f"a later run of this process has taken over {self.path}, and this one cannot go on;"
+                f"a later run of this process has taken over {self.path}, and this one cannot continue;"
                 " give each run a folder of its own"
             )
 
@@ -123,17 +123,17 @@ _held: dict[tuple[int, int], HeldFolder] = {}
 
 @contextmanager
 def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0.0) -> Iterator[HeldFolder]:
-    """Hold a folder, which is made where it is not there; one that is held already stays so.
+    """Hold a folder, creating it if needed; a `HeldFolder` is passed through.
 
     Args:
-        folder: where nobody else may write.
-        keep: also between rounds, see `let_go`.
-        wait: seconds to wait for a living process to let it go. For the workers
-            of one that was killed there are some seconds anyway.
+        folder: the folder that nobody else may write to.
+        keep: hold it between rounds too, see `let_go`.
+        wait: seconds to wait for a living process to release it. The workers
+            of a killed process always get a few seconds.
 
     Raises:
         FolderInUse: somebody else holds it; the error says who.
-        OSError: it cannot be made, or not be written in.
+        OSError: it cannot be created or written to.
     """
     if isinstance(folder, HeldFolder):
         yield folder
@@ -142,7 +142,7 @@ def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        problem = "a file is in the place of this folder, or of one above it; choose another folder"
+        problem = "this path, or a folder above it, is a file; choose another folder"
         raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from error
     found = folder.stat()
     key = found.st_dev, found.st_ino
@@ -158,7 +158,7 @@ def hold(folder: Path | str | HeldFolder, *, keep: bool = False, wait: float = 0
 
 
 def holder_of(folder: Path) -> Holder | None:
-    """Who holds a folder, or held it when it was killed; `None` where nobody does."""
+    """Who holds a folder, or held it when killed; `None` if nobody does."""
     return _read(folder / FILE)
 
 
@@ -183,11 +183,11 @@ def _wait_for(folder: Path, key: tuple[int, int], keep: bool, wait: float) -> He
 
 
 def _locked(file: Path) -> int | None:
-    """The file, open and locked, with this process in it; `None` where another has it."""
+    """Descriptor of the file, locked and naming this process; `None` if another process holds it."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         locks = _try_to_lock(file, descriptor)
-        if not _is(file, descriptor):  # it was let go, and taken away, just now
+        if not _is(file, descriptor):  # it was released and deleted just now
             raise BlockingIOError
         before = _read(file)
         if before is not None and not (before.here and (locks or before.dead)):
@@ -199,7 +199,7 @@ def _locked(file: Path) -> int | None:
             os.ftruncate(descriptor, 0)
             if os.pwrite(descriptor, content, 0) < len(content):
                 raise OSError(errno.ENOSPC, "the disk took only a part of the file")
-        except OSError as error:  # as on a full disk, which does not say of what
+        except OSError as error:  # the error of a full disk does not name the file
             raise OSError(error.errno, error.strerror, str(file)) from error
     except BlockingIOError:
         os.close(descriptor)
@@ -211,13 +211,13 @@ def _locked(file: Path) -> int | None:
 
 
 def _try_to_lock(file: Path, descriptor: int) -> bool:
-    """Whether there are locks here; raises `BlockingIOError` where another process has this one."""
+    """Whether this file system has locks; raises `BlockingIOError` if another process holds this one."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        log.warning("%s cannot be locked (%s): only what stands in it keeps others out", file, error)
+        log.warning("%s cannot be locked (%s): only its content keeps others out", file, error)
         return False
     return True
 
@@ -226,7 +226,7 @@ def _release(file: Path, descriptor: int) -> None:
     with suppress(OSError):
         if _is(file, descriptor):
             file.unlink()
-    with suppress(OSError):  # also for the processes that this one has forked
+    with suppress(OSError):  # unlocks it for forked processes too
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
@@ -259,7 +259,7 @@ def _refusal(folder: Path, holder: Holder | None) -> str:
 
 
 def _began(pid: int) -> int | None:
-    """When a process of this machine was started; `None` where there is none, 0 where that is not known."""
+    """Start time of a process of this machine; `None` if there is no such process, 0 if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
         state, began = fields.split()[0], int(fields.split()[19])

@@ -1,4 +1,4 @@
-"""A user's own function, named `module:function` or `file.py:function`."""
+"""Load a user's own function, named `module:function` or `file.py:function`."""
 
 import importlib
 import importlib.util
@@ -11,14 +11,14 @@ from hedgerow.wording import did_you_mean
 
 
 def find_own(text: str, what: str) -> Any:
-    """What a module or a file has under a name.
+    """Look up an attribute of a module or a file.
 
     Args:
-        text: `"module:name"`, or `"file.py:name"` with a path that may be relative.
-        what: it is for, such as `"model"`, for the errors.
+        text: `"module:name"`, or `"file.py:name"`, whose path may be relative.
+        what: its purpose, such as `"model"`, for the errors.
 
     Raises:
-        ValueError: there is no such module, file or name, or running it fails.
+        ValueError: there is no such module, file or name, or importing it fails.
 
     >>> find_own("math:sqrt", "model")(9.0)
     3.0
@@ -43,7 +43,7 @@ def _load_module(name: str, what: str) -> Any:
 def _load_file(path: str, what: str) -> Any:
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise ValueError(f"{what} file {path!r} is not there; looked for {file}")
+        raise ValueError(f"{what} file {path!r} does not exist; looked for {file}")
     try:
         return _execute(file)
     except Exception as error:
@@ -52,7 +52,7 @@ def _load_file(path: str, what: str) -> Any:
 
 @cache
 def _execute(file: Path) -> Any:
-    """The file as a module, run once in a process."""
+    """The file as a module, executed once per process."""
     name = f"hedgerow_own:{file}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None

@@ -1,6 +1,6 @@
-"""The only translation to and from Flower's records, and what these take as Flower serialises them.
+"""The only conversion to and from Flower's records, and their size as Flower serialises them.
 
-What a message holds is in `hedgerow.wire`; nothing is copied here but the names and places of things.
+`hedgerow.wire` defines what a message holds; here, array data is passed on without a copy.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ def from_flower(records: RecordDict) -> wire.Content:
 
 
 def measure(records: RecordDict) -> int:
-    """Bytes of a record, as Flower serialises it."""
+    """Size of a record in bytes, as Flower serialises it."""
     return sizes.measure(records, _size_of)
 
 
 def pack_state(state: Arrays) -> ArrayRecord:
-    """A client's state as a record, to be kept in Flower's context."""
+    """A client's state as a record for Flower's context."""
     return _arrays_to_flower(pack_arrays(state))
 
 
@@ -47,8 +47,8 @@ def unpack_state(record: ArrayRecord) -> Arrays:
 
 
 def filled(record: R, items: Mapping[str, Any]) -> R:
-    """The record with items whose types are known to be right: to have each checked takes longer than to
-    pack them."""
+    """The record with items added unchecked: their types are known to be right, and checking each takes
+    longer than packing them."""
     record.__dict__["_data"].update(items)
     return record
 

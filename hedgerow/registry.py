@@ -1,16 +1,16 @@
-"""Names to constructors, with plug-ins by entry point.
+"""Registries of constructors by name, with plug-ins by entry point.
 
-A room that offers parts by name makes one `Registry`. A built-in is given as
-`"module:attribute"`, so that naming it imports nothing until it is used.
-Another package adds its own under the entry-point group of that registry, for
-instance in its `pyproject.toml`:
+A package that offers parts by name creates one `Registry`. A built-in part is
+given as `"module:attribute"`, so it is imported only when it is used. Another
+package adds its own under the registry's entry-point group, for instance in its
+`pyproject.toml`:
 
     [project.entry-points."hedgerow.transforms"]
     my_step = "my_package:my_step"
 
 In a notebook or a test, `@TRANSFORMS.register("my_step")` adds one to this
-process, and to those that are forked from it. Whatever runs elsewhere (a device,
-a node of a cluster, the cells of a sweep) finds it by its entry point alone.
+process and to processes forked from it. Code that runs elsewhere (on a device, on
+a node of a cluster, in the cells of a sweep) finds it only by its entry point.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class Registry:
         self._registered: dict[str, Any] = {}
 
     def names(self) -> list[str]:
-        """All names, built in first."""
+        """All names, built-in ones first."""
         return list(dict.fromkeys([*self._targets, *self._registered, *(p.name for p in self._plugins)]))
 
     def is_built_in(self, name: str) -> bool:
@@ -51,7 +51,7 @@ class Registry:
         return name in self._targets
 
     def register(self, name: str) -> Callable[[Part], Part]:
-        """Add a part to this process, as a decorator.
+        """Decorate a part to add it to this process.
 
         Raises:
             ValueError: the name is taken.
@@ -75,8 +75,8 @@ class Registry:
         """The part of that name.
 
         Raises:
-            ValueError: there is none; the error lists the names and the nearest.
-            ImportError: what another package names cannot be loaded.
+            ValueError: there is none; the error lists all names and suggests the nearest.
+            ImportError: a plug-in of another package cannot be loaded.
         """
         if name in self._targets:
             module, _, attribute = self._targets[name].partition(":")
@@ -86,7 +86,7 @@ class Registry:
         for plugin in self._plugins:
             if plugin.name == name:
                 return self._load(plugin)
-        from hedgerow.wording import did_you_mean  # brings numpy, which `hedgerow --help` does without
+        from hedgerow.wording import did_you_mean  # imports numpy, which `hedgerow --help` does not need
 
         names = self.names()
         listed = ", ".join(repr(n) for n in names)
@@ -110,5 +110,5 @@ class Registry:
 
     @cached_property
     def _plugins(self) -> tuple[EntryPoint, ...]:
-        # Kept, because looking through all installed packages takes 10 ms.
+        # Cached, because searching all installed packages takes 10 ms.
         return tuple(entry_points(group=self.group))

@@ -1,9 +1,8 @@
-"""The one place randomness comes from.
+"""The only source of randomness.
 
-Every random draw in Hedgerow names what it is for. A generator depends on the
-seed of the run, the round, the client's stable name and a purpose, and on
-nothing else: not on Flower's node ids, the number of workers, or the order in
-which things happen.
+Every random draw in Hedgerow names its purpose. A generator depends only on the
+seed of the run, the round, the client's stable name and the purpose: not on
+Flower's node ids, the number of workers, or the order of events.
 """
 
 import hashlib
@@ -21,8 +20,8 @@ def generator(seed: int, purpose: str, *, round: int = 0, client: str = "") -> n
     Args:
         seed: seed of the run, any integer.
         purpose: what the draws are for, such as `"sample clients"`.
-        round: round number, 0 for what happens before the first round.
-        client: stable name of the client, empty for what the server draws.
+        round: round number, 0 before the first round.
+        client: stable name of the client, empty for the server's draws.
 
     Returns:
         A PCG64 generator. Two calls with equal arguments give equal streams;
@@ -31,7 +30,7 @@ def generator(seed: int, purpose: str, *, round: int = 0, client: str = "") -> n
     >>> int(generator(7, "shuffle", round=1, client="a").integers(1000))
     121
     """
-    # As words: numpy takes a whole number apart to the same ones, and takes longer.
+    # As words: numpy would split an integer into the same words, but more slowly.
     words = np.frombuffer(_digest(seed, purpose, round, client), "<u4").astype(np.uint32, copy=False)
     return np.random.Generator(np.random.PCG64(words))
 
@@ -46,7 +45,7 @@ def integer_seed(seed: int, purpose: str, *, round: int = 0, client: str = "") -
 
 
 def _digest(seed: int, purpose: str, round: int, client: str) -> bytes:
-    # The fields are joined with their lengths, so that no two calls share a text.
+    # The fields are joined with their lengths, so no two different calls give the same text.
     run, number = str(int(seed)), str(int(round))
     text = f"{len(run)}:{run}{len(purpose)}:{purpose}{len(number)}:{number}{len(client)}:{client}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
@@ -57,7 +56,7 @@ RandomSource = Callable[[int], NDArray[np.uint64]]
 
 
 def system_source(n: int) -> NDArray[np.uint64]:
-    """Words from the operating system's generator, for what an adversary must not guess.
+    """Words from the operating system's generator, for values that an adversary must not guess.
 
     >>> system_source(2).dtype
     dtype('uint64')
@@ -66,7 +65,7 @@ def system_source(n: int) -> NDArray[np.uint64]:
 
 
 def seeded_source(seed: int, purpose: str, *, round: int = 0, client: str = "") -> RandomSource:
-    """A source that the seed decides: for simulations only, where noise must be drawn twice alike.
+    """A source determined by the seed: for simulations only, where noise must be reproducible.
 
     >>> seeded_source(7, "noise")(2).tolist() == seeded_source(7, "noise")(2).tolist()
     True

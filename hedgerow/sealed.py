@@ -1,8 +1,8 @@
-"""State with a checksum: a file of which a bit has changed is noticed, and never taken for what was written.
+"""State with a checksum, so that a file in which even one bit has changed is detected.
 
-A disk may lose or change what lies on it, and a copy may be cut short. Bytes end with a line that has their
-hash; a table of JSON has the hash as one more key. What was written without one, by an earlier version, is
-taken as it is.
+A disk may lose or change data, and a copy may be cut short. Bytes end with a line that holds their hash; a
+JSON table holds the hash under an extra key. State that an earlier version wrote without a checksum is
+accepted as it is.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _KEY = "sha256"
 
 
 class Damaged(ValueError):
-    """What is there is not what was written."""
+    """The data is not what was written."""
 
 
 def sealed(content: bytes) -> bytes:
@@ -29,17 +29,17 @@ def sealed(content: bytes) -> bytes:
 
 
 def unsealed(data: bytes, *, always: bool = False) -> bytes:
-    """The bytes without their checksum; raises `Damaged` where it does not fit, or lacks and must not."""
+    """The bytes without their checksum; raises `Damaged` if it is wrong, or missing with `always`."""
     content, mark, found = data[:-_LENGTH], data[-_LENGTH:-64], data[-64:]
     if mark != _MARK and not always:
         return data
     if mark != _MARK or hashlib.sha256(content).hexdigest().encode() != found:
-        raise Damaged("its checksum does not fit: it has changed since it was written")
+        raise Damaged("its checksum is wrong: it has changed since it was written")
     return content
 
 
 def seal(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of JSON with its checksum.
+    """A JSON table with its checksum.
 
     >>> check(json.loads(json.dumps(seal({"round": 3}))))
     {'round': 3}
@@ -48,12 +48,12 @@ def seal(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(found: Any) -> Any:
-    """The table without its checksum; raises `Damaged` where it does not fit."""
+    """The table without its checksum; raises `Damaged` if it is wrong."""
     if not isinstance(found, dict) or _KEY not in found:
         return found
     table = {key: value for key, value in found.items() if key != _KEY}
     if found[_KEY] != _hash(table):
-        raise Damaged("its checksum does not fit: it has changed since it was written")
+        raise Damaged("its checksum is wrong: it has changed since it was written")
     return table
 
 

@@ -1,9 +1,9 @@
-"""Where the time goes: named spans, recorded where someone asked for them.
+"""Where the time goes: named spans, recorded on request.
 
-`span("train")` costs a fraction of a microsecond while nobody records. What
-is recorded are plain tuples, so that a worker process can send its own back
-with its results: the clock is one for all processes of a machine. One process
-records one thing at a time, whichever of its threads does the work.
+`span("train")` costs a fraction of a microsecond when nothing is recorded. Spans
+are plain tuples, so a worker process can send its own back with its results: all
+processes of a machine share one clock. A process makes one recording at a time,
+of all its threads.
 """
 
 import json
@@ -20,17 +20,17 @@ from hedgerow.files import write_whole
 T = TypeVar("T")
 
 STAGES = ("train", "evaluate", "query", "data", "encode", "records", "aggregate", "save", "server app")
-"""What a round is made of; the rest of its time is other work, or waiting."""
+"""The stages of a round; the rest of its time is other work, or waiting."""
 
 STARTING = ("imports", "load data", "make model", "choose trainer", "start workers")
-"""What comes before the first round, or in it before the first client."""
+"""The stages before the first round, or within it before the first client."""
 
 CLIENTS, ROUND, IDLE, WORKER = "clients", "round", "idle", "worker"
-"""Around what clients do; around a round; waiting; and the life of a worker process."""
+"""The clients' work; a whole round; waiting; and the lifetime of a worker process."""
 
 
 class Span(NamedTuple):
-    """One stretch of work: nanoseconds of a monotonic clock, and who did it."""
+    """One stretch of work: start and end in nanoseconds of a monotonic clock, process and thread."""
 
     name: str
     start: int
@@ -45,7 +45,7 @@ _NOTHING = nullcontext()
 
 @contextmanager
 def record() -> Iterator[list[Span]]:
-    """Record the spans of this process, in order of their end.
+    """Record the spans of this process, in the order in which they end.
 
     >>> with record() as spans:
     ...     with span("train"):
@@ -63,7 +63,7 @@ def record() -> Iterator[list[Span]]:
 
 
 def stop() -> None:
-    """Record nothing more, as in a process that was forked from one that records."""
+    """Stop recording, as in a process forked from one that records."""
     global _recording
     _recording = None
 
@@ -80,12 +80,12 @@ def add(spans: Iterable[Span]) -> None:
 
 
 def span(name: str) -> AbstractContextManager[None]:
-    """Measure what is done inside."""
+    """Measure the time spent inside."""
     return _NOTHING if _recording is None else _Measured(name, _recording)
 
 
 def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
-    """The same items, with the making of each measured."""
+    """The same items, measuring the time to produce each."""
     made = iter(items)
     while True:
         start = time.perf_counter_ns()
@@ -99,16 +99,16 @@ def spanned(name: str, items: Iterable[T]) -> Iterator[T]:
 
 
 def own_seconds(spans: Iterable[Span], first: int, last: int) -> dict[str, float]:
-    """Seconds by name between two moments, of one process: each moment is that of the span that began last.
+    """Seconds by name between two moments of one process; time counts for the open span that began last.
 
-    So they add up to the time in which any span was open.
+    They add up to the time in which any span was open.
 
     >>> inner, outer = Span("encode", 2, 5, 1, 1), Span("train", 0, 10, 1, 1)
     >>> {name: round(s * 1e9) for name, s in own_seconds([inner, outer], 1, 9).items()}
     {'train': 5, 'encode': 3}
     """
     inside = [s for s in spans if s.start < last and s.end > first and s.start < s.end]
-    # Of those that begin together, the longest is the outer one.
+    # If several begin at the same time, the longest is the outer one.
     inside.sort(key=lambda s: (s.start, -s.end))
     edges = [(max(s.start, first), 1, i) for i, s in enumerate(inside)]
     edges += [(min(s.end, last), 0, i) for i, s in enumerate(inside)]
@@ -155,13 +155,13 @@ def _named(process: int, name: str) -> dict[str, Any]:
 
 
 def _ended(name: str, start: int) -> Span:
-    # The system's number of the thread: Perfetto reads 32 bits.
+    # The operating system's thread id: Perfetto reads 32 bits.
     return Span(name, start, time.perf_counter_ns(), os.getpid(), threading.get_native_id())
 
 
 @final
 class _Measured:
-    """What `contextmanager` would make, in less time."""
+    """A context manager that costs less than one made with `contextmanager`."""
 
     __slots__ = ("_name", "_spans", "_start")
 

@@ -1,4 +1,4 @@
-"""What was given and what was meant, in a few words for a person."""
+"""Short texts for error messages: the value that was given, and the name that was probably meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def did_you_mean(given: object, names: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a person, in a few words of one line.
+    """A value as a short text of one line for a person.
 
     >>> shown(-1), shown(np.zeros((2, 3))), shown(dict), shown(shown)
     ('-1', 'an array of shape (2, 3)', 'the class dict', 'the function shown')

@@ -1,1 +1,1 @@
-"""Differential privacy: noise that can be trusted, what it protects, and what that costs."""
+"""Differential privacy: exact noise, the guarantee it gives, and the accounting of its cost."""

@@ -1,12 +1,12 @@
-"""From events to epsilon, with Google's dp-accounting.
+"""Compute epsilon from events, with Google's dp-accounting.
 
-Everything is about one client, all of its data and all of its rounds: about
-leaving them out or replacing them, as the adjacency says (`ADJACENCIES`).
-`epsilon` uses privacy loss distributions, which are tight; the Renyi
-accountant gives an independent upper bound, and counts Skellam noise, of which
-no more is known in many dimensions. It also decides how finely losses are
-counted, so that memory and time do not grow with epsilon; and it alone counts
-what has so little noise that an epsilon says nothing.
+Every epsilon is for one client, with all of its data in all of its rounds:
+left out or replaced, depending on the adjacency (`ADJACENCIES`). `epsilon`
+uses privacy loss distributions, which are tight. The Renyi accountant gives an
+independent upper bound, and handles Skellam noise, for which nothing tighter
+is known in many dimensions. It also sets the step to which losses are rounded,
+so that memory and time do not grow with epsilon; and it alone is used when
+there is so little noise that an epsilon is meaningless.
 """
 
 import math
@@ -26,23 +26,23 @@ from hedgerow.privacy.events import Cyclic, Event, Gaussian, PoissonSampled, Ske
 INSTALL = 'pip install "hedgerow[privacy]"'
 
 Once: TypeAlias = Gaussian | Skellam | PoissonSampled
-"""An event that counts once, whatever the others are."""
+"""An event whose cost does not depend on the other events."""
 
 INTERVAL = 1e-4
-"""Privacy losses are rounded up to multiples of this ..."""
+"""Step to which privacy losses are rounded up ..."""
 
 PARTS = 200_000
-"""... or of such a part of the Renyi epsilon, where that is more."""
+"""... or the Renyi epsilon divided by this, if that is larger."""
 
 LARGEST = 1e4
-"""A larger Renyi epsilon stands as it is: nothing is protected, and losses no longer fit floating point."""
+"""A larger Renyi epsilon is returned as it is: nothing is protected, and the losses overflow a float."""
 
-# Whole: those that the bound of Skellam noise is proven for. Orders below 2 also fail to converge for some
-# rates of sampling, and are seldom the best.
+# Whole numbers, for which the Skellam bound is proven. Orders below 2 also fail to converge for some sampling
+# rates, and are seldom the best.
 _ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 512, 1024)
 _MORE_ORDERS = (*range(2, 128), *(round(128 * 1.1**k) for k in range(90)))
-_SMALL_DELTA = 1e-12  # losses that are less likely are not looked for
-_NO_NOISE = 1e-150  # the square of less is no float
+_SMALL_DELTA = 1e-12  # less likely losses are ignored
+_NO_NOISE = 1e-150  # below this, the square underflows
 
 
 @checks.arguments
@@ -51,11 +51,11 @@ class Budget:
     """How much a run may reveal of any one client.
 
     Attributes:
-        delta: the probability with which the promise of epsilon may fail;
-            well below 1 / clients.
-        epsilon: a run stops before it would pass it; `None` for no limit.
-        adjacency: what epsilon is about, one of `ADJACENCIES`: leaving out what a
-            client contributes (`"zero_out"`), or replacing it (`"replace"`).
+        delta: the probability with which the guarantee of epsilon may fail;
+            choose it well below 1 / clients.
+        epsilon: a run stops before it would exceed this; `None` for no limit.
+        adjacency: one of `ADJACENCIES`: epsilon is for leaving out a client's
+            contribution (`"zero_out"`), or for replacing it (`"replace"`).
     """
 
     delta: float
@@ -72,18 +72,18 @@ class Budget:
 def epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") -> float:
     """The epsilon of all these releases together, by privacy loss distributions.
 
-    Where one of them has Skellam noise, or all come to more than `LARGEST`, by
-    Renyi divergences: `renyi_epsilon`. Infinite where a float cannot hold it.
+    If one of them has Skellam noise, or the total exceeds `LARGEST`, it is
+    `renyi_epsilon` instead. Infinite if a float cannot hold it.
 
     Args:
-        events: in any order; equal ones are composed at once.
+        events: in any order; equal ones are composed together.
         delta: above 0 and below 1.
         adjacency: one of `ADJACENCIES`. For `"replace"` a sampled Gaussian is
             `(1 - q) N(0) + q N(C)` beside `(1 - q) N(0) + q N(-C)`
             (Schuchardt et al. 2024, arXiv:2403.04867).
 
     Raises:
-        ImportError: dp-accounting is not installed; with the command that does it.
+        ImportError: dp-accounting is not installed; the error gives the command to install it.
 
     >>> round(epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     0.882
@@ -107,7 +107,7 @@ def epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") 
 
 
 def renyi_epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_out") -> float:
-    """An upper bound of `epsilon`, by Renyi divergences: another proof, in other code.
+    """An upper bound on `epsilon` by Renyi divergences, from an independent proof and implementation.
 
     >>> round(renyi_epsilon([PoissonSampled(0.02, Gaussian(1.1))] * 100, delta=1e-4), 3)
     1.173
@@ -117,11 +117,11 @@ def renyi_epsilon(events: Iterable[Event], delta: float, adjacency: str = "zero_
 
 
 def skellam_divergence(event: Skellam, order: int) -> float:
-    """The most that the Renyi divergence of a whole order, 2 or more, can be.
+    """An upper bound on the Renyi divergence of a whole order, 2 or more.
 
     Agarwal, Kairouz and Liu 2021 (arXiv:2110.04995, theorem 3.5 and corollary
-    3.6): that of a Gaussian of the same variance, and little more where the
-    variance is large.
+    3.6): the divergence of a Gaussian of the same variance, plus a term that is
+    small when the variance is large.
 
     >>> skellam_divergence(Skellam(variance=10_000, l2=100.0, l1=1000.0), 4)
     2.00019
@@ -134,10 +134,10 @@ def skellam_divergence(event: Skellam, order: int) -> float:
 def counted_epsilon(
     event: Once, count: int, delta: float, interval: float = INTERVAL, adjacency: str = "zero_out"
 ) -> float:
-    """The epsilon of `count` equal releases: as `epsilon`, without a list of them.
+    """The epsilon of `count` equal releases: like `epsilon`, but without building a list.
 
-    Losses are rounded up to multiples of `interval`, or more. One ten times `INTERVAL`
-    is ten times as fast, and never below.
+    Losses are rounded up to multiples of `interval`, or of a larger step. Ten times `INTERVAL`
+    is ten times as fast, and the result is never lower.
     """
     rounded = _interval({event: count}, delta, adjacency)
     if rounded is None or isinstance(event, Skellam):
@@ -146,12 +146,12 @@ def counted_epsilon(
 
 
 def counted_renyi(event: Once, count: int, delta: float, adjacency: str = "zero_out") -> float:
-    """The epsilon of `count` equal releases, as `renyi_epsilon`."""
+    """The epsilon of `count` equal releases, computed like `renyi_epsilon`."""
     return _renyi({event: count}, delta, adjacency)
 
 
 def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zero_out") -> float:
-    """The delta for which `count` equal releases have this epsilon; 1 where there is none."""
+    """The delta for which `count` equal releases have this epsilon; 1 if there is none."""
     interval = _interval({event: count}, _SMALL_DELTA, adjacency)
     if interval is not None and not isinstance(event, Skellam):
         return float(_composed(event, count, interval, adjacency).get_delta_for_epsilon(epsilon))
@@ -163,7 +163,7 @@ def counted_delta(event: Once, count: int, epsilon: float, adjacency: str = "zer
 
 
 def _interval(counts: Mapping[Once, int], delta: float, adjacency: str) -> float | None:
-    """What losses are rounded up to multiples of; `None` where Renyi divergences count."""
+    """The step to which losses are rounded up; `None` if Renyi divergences are used instead."""
     if any(isinstance(event, Skellam) for event in counts):
         return None
     most = _renyi(counts, delta, adjacency)
@@ -180,7 +180,7 @@ def _renyi(counts: Mapping[Once, int], delta: float, adjacency: str) -> float:
 
 
 def _divergences(counts: Mapping[Once, int], adjacency: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Orders, and the Renyi divergence of each; those left out that a float cannot hold."""
+    """Orders and the Renyi divergence of each, without those that a float cannot hold."""
     sampled = any(isinstance(event, PoissonSampled) for event in counts)  # slow for large orders
     orders = _ORDERS if sampled else _MORE_ORDERS
     with np.errstate(over="ignore"):
@@ -209,16 +209,16 @@ def _divergence(event: Once, orders: tuple[int, ...], adjacency: str) -> NDArray
     accountant = _dp_accounting().rdp.RdpAccountant(orders)
     accountant.compose(_dp_event(event))
     found = np.array(accountant.rdp)
-    # Cancelled out: as without sampling, which is never less.
+    # Where cancellation left zero, use the value without sampling, which is never lower.
     return np.where(found > 0, found, alone)
 
 
 def _counted(events: Iterable[Event]) -> Counter[Once]:
-    """Equal events with their number; cyclic ones as what the client suffers who is in most of them.
+    """Equal events with their counts; cyclic ones count for the client that takes part in most of them.
 
-    A round that was released again shows also the clients of the rounds that
-    its noise is correlated with, by less than a participation: it counts as
-    one, for every client.
+    A round that is released again also reveals something, less than one
+    participation, about the clients of the rounds with correlated noise: it
+    counts as one participation for every client.
     """
     counts: Counter[Once] = Counter()
     rounds: dict[tuple[Gaussian | Skellam, int], list[int]] = defaultdict(list)
@@ -236,7 +236,7 @@ def _counted(events: Iterable[Event]) -> Counter[Once]:
 
 @lru_cache(maxsize=256)
 def _composed(event: Gaussian | PoissonSampled, count: int, interval: float, adjacency: str) -> Any:
-    if isinstance(event, Gaussian):  # exactly: noise adds up in squares
+    if isinstance(event, Gaussian):  # exact, because variances add up
         return _loss_distribution(Gaussian(event.noise_multiplier / count**0.5), interval, adjacency)
     one = _loss_distribution(event, interval, adjacency)
     return one.self_compose(count) if count > 1 else one

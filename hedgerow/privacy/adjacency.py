@@ -1,4 +1,4 @@
-"""Which two federations an epsilon tells apart: the adjacency that it is counted for."""
+"""The adjacency of an epsilon: which two federations are called neighbours."""
 
 ADJACENCIES = {
     "zero_out": "with or without the data of one {who}: its contribution counts, or is zero",
@@ -6,16 +6,17 @@ ADJACENCIES = {
 }
 """What may differ between two neighbouring federations.
 
-With `"zero_out"` one contribution, clipped to a norm `C`, is in a sum or is
-zero there, which moves the sum by at most `C`. Where the server or a sample's
-owner adds the noise this is adding or removing a client or a sample; where
-clients add it, the client is there all the same, with its noise. With
-`"replace"` it becomes any other of norm `C`: the sum moves by at most `2 C`.
+With `"zero_out"`, one contribution, clipped to a norm `C`, is either part of a
+sum or replaced by zero, which changes the sum by at most `C`. If the server or
+a sample's owner adds the noise, this means adding or removing a client or a
+sample; if clients add it, the client still takes part, with its noise. With
+`"replace"`, it is replaced by any other of norm `C`: the sum changes by at most
+`2 C`.
 """
 
 
 def sensitivity(adjacency: str) -> float:
-    """By how many clip norms two neighbouring sums differ at most.
+    """The largest difference between two neighbouring sums, in clip norms.
 
     >>> sensitivity("zero_out"), sensitivity("replace")
     (1.0, 2.0)
@@ -24,7 +25,7 @@ def sensitivity(adjacency: str) -> float:
 
 
 def told(adjacency: str, who: str) -> str:
-    """The adjacency for a person.
+    """The adjacency in words.
 
     >>> told("replace", "client")
     'with the data of one client, or with any others in their place'

@@ -1,11 +1,12 @@
-"""Noise that takes itself back: the factorisation behind correlated noise.
+"""Correlated noise that partly cancels from round to round: its matrix factorisation.
 
-A model after `t` rounds is a sum of `t` noised deltas, so that independent
-noise piles up. With a lower-triangular Toeplitz matrix `C` of `b` bands, round
-`t` gets the noise `(C^-1 z)_t` instead: part of what earlier rounds were given
-is taken off again. A client whose rounds are at least `b` apart changes `C x`
-by `sqrt(k) |c|` in `k` rounds (Choquette-Choo et al. 2023, arXiv:2306.08153,
-theorem 2 and section 3); privacy is that of `k` rounds with independent noise.
+A model after `t` rounds is a sum of `t` noisy deltas, so independent noise
+accumulates. With a lower-triangular Toeplitz matrix `C` of `b` bands, round `t`
+gets the noise `(C^-1 z)_t` instead, which subtracts part of the noise of earlier
+rounds. A client whose rounds are at least `b` apart changes `C x` by
+`sqrt(k) |c|` in `k` rounds (Choquette-Choo et al. 2023, arXiv:2306.08153,
+theorem 2 and section 3); the privacy equals that of `k` rounds with independent
+noise.
 """
 
 from functools import lru_cache
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 
-_DIGITS = 4  # so that machines whose last bits differ agree
+_DIGITS = 4  # so that machines agree although their last bits differ
 
 
 def prefix_error(bands: NDArray[np.float64], rounds: int) -> float:
@@ -32,14 +33,14 @@ def prefix_error(bands: NDArray[np.float64], rounds: int) -> float:
 
 @lru_cache(maxsize=32)
 def optimal_bands(number: int, rounds: int) -> tuple[float, ...]:
-    """The first column of the banded `C` with the least `prefix_error`, from 1 on.
+    """The first column, starting with 1, of the banded `C` with the least `prefix_error`.
 
     Starts from the square root of `A`, whose column is `binom(2 j, j) / 4^j`,
-    cut off after `number` bands, and improves it by BFGS. To 4 decimal places.
+    truncated to `number` bands, and improves it by BFGS. To 4 decimal places.
 
     Args:
         number: bands, `b`; two rounds of a client are at least `b` rounds apart.
-        rounds: for which it is made; it also serves fewer, or more.
+        rounds: number of rounds to optimise for; it also works for fewer or more.
 
     Raises:
         ValueError: an argument is not a whole number of at least 1.

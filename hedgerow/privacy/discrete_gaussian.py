@@ -1,10 +1,10 @@
 """Exact samples of the discrete Gaussian, many at a time.
 
-Noise that is a rounded floating-point number has holes: of two neighbouring
-sums, one may be unable to produce an output that the other can (Mironov 2012).
-Whole numbers that are added to whole numbers have none, as long as their
-distribution is the right one; this one gives the privacy of the continuous
-Gaussian (Canonne, Kamath and Steinke 2020, arXiv:2004.00010, theorem 4).
+Noise made of rounded floating-point numbers has gaps: of two neighbouring sums,
+one may be able to produce an output that the other cannot (Mironov 2012). Whole
+numbers added to whole numbers have none, provided that their distribution is
+exact; this one gives the privacy of the continuous Gaussian (Canonne, Kamath
+and Steinke 2020, arXiv:2004.00010, theorem 4).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ LARGEST_SIGMA = 2**52
 
 _BITS = 63
 _BLOCKS = 40  # exp(-40**2 / 2) is 1e-347: never drawn
-_BAND = 2.0**-40  # far above the error of a computed probability, and seldom hit
+_BAND = 2.0**-40  # far larger than the error of a computed probability, yet seldom hit
 _DIGITS = 400
 _AT_ONCE = 65536
 
@@ -34,21 +34,21 @@ def discrete_gaussian(sigma: int, n: int, source: RandomSource) -> NDArray[np.in
     A candidate is `k sigma + u`: the block `k` has weight `exp(-k^2 / 2)`, `u`
     is uniform below `sigma`, and it is kept with probability
     `exp(-(2 k u sigma + u^2) / (2 sigma^2))`, whose product with the weight is
-    the density wanted; 71 % are kept (after Karney 2016, arXiv:1303.6257).
+    the desired density; 71 % are kept (after Karney 2016, arXiv:1303.6257).
 
-    Every step is exact. `u` comes from whole numbers by rejection. Where a
-    random number is held against a probability, 63 of its bits are compared
-    with a double; what is closer than that double's error is decided by
-    further bits and as many decimal digits as it takes. A million values take
-    a fraction of a second.
+    Every step is exact. `u` is drawn from whole numbers by rejection. To compare
+    a random number with a probability, 63 of its bits are compared with a
+    double; if they are closer than the double's error, further bits and as many
+    decimal digits as necessary decide. A million values take a fraction of a
+    second.
 
     Args:
-        sigma: whole, 1 to 2**52.
-        n: how many.
-        source: where randomness comes from.
+        sigma: whole number, 1 to 2**52.
+        n: number of values.
+        source: source of randomness.
 
     Returns:
-        `(n,) int64`, all below `40 sigma` in size.
+        `(n,) int64`, all below `40 sigma` in absolute value.
 
     Raises:
         ValueError: `sigma` or `n` is not a whole number in range.
@@ -89,7 +89,7 @@ def _candidates(sigma: int, n: int, source: RandomSource) -> NDArray[np.int64]:
 
 
 def uniform_below(bound: int, n: int, source: RandomSource) -> NDArray[np.int64]:
-    """`(n,) int64`, uniform from 0 to `bound - 1`, by rejection of the words that would favour some.
+    """`(n,) int64`, uniform from 0 to `bound - 1`; words that would bias the result are rejected.
 
     >>> from hedgerow.rng import seeded_source
     >>> uniform_below(3, 4, seeded_source(0, "example")).tolist()
@@ -105,17 +105,17 @@ def uniform_below(bound: int, n: int, source: RandomSource) -> NDArray[np.int64]
 
 
 def _blocks(uniform: NDArray[np.uint64], source: RandomSource) -> NDArray[np.int64]:
-    """The block of each 63-bit number: block `k` has weight `exp(-k^2 / 2)`."""
+    """The block that each 63-bit number falls in: block `k` has weight `exp(-k^2 / 2)`."""
     table, exact = _thresholds()
     block = np.searchsorted(table, uniform, side="right")
-    # A number that is the first 63 bits of a threshold may lie on either side of it.
+    # A number equal to the first 63 bits of a threshold may lie on either side of it.
     for i in np.flatnonzero(uniform == table[np.maximum(block, 1) - 1]):
         block[i] = _block(int(uniform[i]), exact, source)
     return block.astype(np.int64)
 
 
 def _block(value: int, ends: Sequence[Decimal], source: RandomSource) -> int:
-    """The block of a uniform number with these first 63 bits, with as many further bits as it takes."""
+    """The block of a uniform number with these first 63 bits; draws further bits as necessary."""
     bits = _BITS
     with localcontext() as context:
         context.prec = _DIGITS
@@ -128,7 +128,7 @@ def _block(value: int, ends: Sequence[Decimal], source: RandomSource) -> int:
 
 @cache
 def _thresholds() -> tuple[NDArray[np.uint64], Sequence[Decimal]]:
-    """Where block `k` ends, of 1: in 63 bits rounded down, and to many digits."""
+    """Where block `k` ends, as a fraction of 1: to 63 bits rounded down, and to `_DIGITS` digits."""
     with localcontext() as context:
         context.prec = _DIGITS
         weights = [(-Decimal(k * k) / 2).exp() for k in range(_BLOCKS)]

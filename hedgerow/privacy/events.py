@@ -1,7 +1,7 @@
-"""What was released, as facts: what an accountant needs, and nothing that it computes.
+"""Events: facts about what was released, from which an accountant computes epsilon.
 
-A ledger keeps events and not epsilons, so that a better accountant, or another
-delta, can be applied to a run that has ended.
+A ledger keeps events rather than epsilons, so that a better accountant, or another
+delta, can be applied to a finished run.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ class Gaussian:
     """A sum with Gaussian noise.
 
     Attributes:
-        noise_multiplier: standard deviation of the noise, divided by the most
-            that one client can change the sum by (l2).
+        noise_multiplier: standard deviation of the noise, divided by the largest
+            change (l2) that one client can make to the sum.
     """
 
     noise_multiplier: float
@@ -32,7 +32,7 @@ class Skellam:
 
     Attributes:
         variance: of the noise on each number.
-        l2, l1: the most that one client can change the sum by, in these norms.
+        l2, l1: the largest change that one client can make to the sum, in these norms.
     """
 
     variance: int
@@ -46,11 +46,11 @@ class Skellam:
 
 @dataclass(frozen=True)
 class PoissonSampled:
-    """A release on a cohort that each client was in with the same probability, independently and in secret.
+    """A release from a cohort that each client joined with the same probability, independently and secretly.
 
     Attributes:
         rate: that probability.
-        event: what was released of the cohort.
+        event: the release from that cohort.
     """
 
     rate: float
@@ -62,13 +62,13 @@ class PoissonSampled:
 
 @dataclass(frozen=True)
 class Cyclic:
-    """A release in a run in which a client takes part once in `groups` rounds, at most.
+    """A release in a run in which a client takes part at most once in `groups` rounds.
 
-    The noise of a round may be correlated with that of the last `groups - 1`
-    rounds, never of more.
+    The noise of a round may be correlated only with that of the last
+    `groups - 1` rounds.
 
     Attributes:
-        event: what one participation is, in all releases that it shows in.
+        event: what one participation costs, over all releases that it affects.
         groups: rounds from one participation to the next.
         round: number of the round.
     """
@@ -86,7 +86,7 @@ Event: TypeAlias = Gaussian | Skellam | PoissonSampled | Cyclic
 
 
 def mechanism(event: Event) -> Gaussian | Skellam:
-    """What is released, whoever is drawn and in whatever order.
+    """The release itself, without how clients are sampled or ordered.
 
     >>> mechanism(Cyclic(Gaussian(2.0), groups=4, round=1))
     Gaussian(noise_multiplier=2.0)
@@ -100,7 +100,7 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event as JSON can hold it.
+    """The event as a dict of JSON types.
 
     >>> to_json(PoissonSampled(0.1, Gaussian(1.5)))
     {'kind': 'poisson sampled', 'rate': 0.1, 'event': {'kind': 'gaussian', 'noise_multiplier': 1.5}}
@@ -114,7 +114,7 @@ def from_json(fields: Mapping[str, Any]) -> Event:
     """The event that `to_json` wrote.
 
     Raises:
-        ValueError: it is of no kind that is known, or its fields are wrong.
+        ValueError: its kind is unknown, or its fields are wrong.
     """
     checks.one_of(_KINDS, kind=fields.get("kind", ""))
     others = {key: value for key, value in fields.items() if key != "kind"}

@@ -1,4 +1,4 @@
-"""What was revealed, written down before it is revealed."""
+"""The privacy ledger: every release is written to disk before it happens."""
 
 import json
 from collections import Counter
@@ -13,23 +13,23 @@ from hedgerow.sealed import check, seal
 
 
 class LedgerError(ValueError):
-    """A ledger that cannot be trusted to hold all that was released."""
+    """A ledger that cannot be trusted to hold every release."""
 
 
 @final
 class Ledger:
-    """The events of one run, one JSON line each, flushed to the disk before the release they are for.
+    """The events of one run, one JSON line each, flushed to the disk before the release they describe.
 
-    A run that is killed has revealed at most what stands here. A round that is
-    run again counts again, unless it releases the same sum, bit for bit (its
-    digest says so), as it does where a seed decides the noise.
+    A run that is killed has revealed at most what is recorded here. A round that
+    is run again counts again, unless it releases the same sum, bit for bit
+    (which its digest shows), as it does if the noise is seeded.
 
-    Each line names the adjacency that the run counts for. Events are facts for
-    either: opened with the other, the same file gives the other's epsilon.
+    Each line names the run's adjacency. Events are valid for either adjacency:
+    opened with the other one, the same file gives the other one's epsilon.
 
     Args:
         budget: of the run.
-        file: where the lines lie, made at the first; `None` keeps them in memory.
+        file: the file of lines, created with the first; `None` keeps them in memory.
 
     Raises:
         LedgerError: a line in the file cannot be read.
@@ -52,7 +52,7 @@ class Ledger:
 
     @property
     def releases(self) -> int:
-        """How many different sums were released."""
+        """Number of different sums released."""
         return len(self._entries)
 
     @property
@@ -61,20 +61,20 @@ class Ledger:
         return self._epsilon(self._counted())
 
     def allows(self, event: Event, times: int = 1) -> bool:
-        """Whether `times` more such releases stay within the budget."""
+        """Whether `times` more of these releases stay within the budget."""
         return self.budget.epsilon is None or self._after(event, times) <= self.budget.epsilon
 
     def record(
         self, round: int, event: Event, digest: str, *, noise: str, times: int = 1, sample_gradients: str = ""
     ) -> float:
-        """Write down what is about to be released, and return the epsilon with it.
+        """Record what is about to be released, and return the epsilon that includes it.
 
-        Returns only when the line is on the disk. `times` is how often it
-        happens in this release, such as in each step of local training, where
-        `sample_gradients` says who has computed what the noise was added to.
+        Returns only once the line is on the disk. `times` is how often the event
+        happens in this release, for instance once per step of local training;
+        `sample_gradients` names the library that computed the gradients there.
 
         Raises:
-            OSError: it cannot be written; then nothing may be released.
+            OSError: it cannot be written; nothing may then be released.
         """
         self.write(round, event, digest, noise=noise, times=times, sample_gradients=sample_gradients)
         return self.epsilon
@@ -82,7 +82,7 @@ class Ledger:
     def write(
         self, round: int, event: Event, digest: str, *, noise: str, times: int = 1, sample_gradients: str = ""
     ) -> None:
-        """As `record`, and computes no epsilon, for which dp-accounting must be installed."""
+        """Like `record`, but without computing epsilon, which needs dp-accounting."""
         line = {"round": round, "event": to_json(event), "release": digest, "noise": noise}
         line |= {"adjacency": self.budget.adjacency}
         line |= {"times": times} if times > 1 else {}

@@ -1,4 +1,4 @@
-"""Four numbers of a plan decide the fifth: epsilon, delta, rounds, noise and rate."""
+"""Compute one of epsilon, delta, rounds, noise and sampling rate from the other four."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from hedgerow.privacy.adjacency import ADJACENCIES
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
 Mechanism = Callable[[float], Gaussian | Skellam]
-"""What a noise multiplier makes of a round in which every client is."""
+"""The event of a round in which every client takes part, for a noise multiplier."""
 
-_WEAK = 20.0  # epsilon above which losses are counted less finely, and take the longest
+_WEAK = 20.0  # epsilon above which losses are rounded more coarsely, and take the longest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The five numbers of a run, four of which decide the fifth.
+    """The five numbers of a private run; any four determine the fifth.
 
     Attributes:
-        epsilon: in all rounds together.
-        delta: the probability with which epsilon may fail.
-        rounds: released.
+        epsilon: over all rounds together.
+        delta: the probability with which the guarantee may fail.
+        rounds: number of releases.
         noise_multiplier: of each round.
-        rate: of Poisson sampling; 1 where every client is in every round.
+        rate: of Poisson sampling; 1 if every client is in every round.
     """
 
     epsilon: float
@@ -45,21 +45,21 @@ def solve(
     interval: float = INTERVAL,
     adjacency: str = "zero_out",
 ) -> Plan:
-    """Compute the one number of a plan that is left out, on the safe side.
+    """Compute the one number of a plan that is left out, rounded to the safe side.
 
-    The noise is the smallest that is enough, rounds and rate the largest that
+    The noise is the smallest that suffices, rounds and rate the largest that
     are allowed, epsilon and delta the smallest that hold: to 0.1 % or better.
 
     Args:
-        epsilon, delta, rounds, noise_multiplier, rate: those of the `Plan`.
-        mechanism: the event of a noise multiplier, `Gaussian` or one that
-            gives `Skellam`. With the latter, no chance is counted on: rate is 1.
-        interval: of the privacy losses, see `counted_epsilon`.
-        adjacency: what epsilon is about, one of `ADJACENCIES`.
+        epsilon, delta, rounds, noise_multiplier, rate: see `Plan`.
+        mechanism: the event for a noise multiplier: `Gaussian`, or a function
+            that returns a `Skellam`, whose rate must be 1: it has no amplification.
+        interval: step of the privacy losses, see `counted_epsilon`.
+        adjacency: what epsilon compares, one of `ADJACENCIES`.
 
     Raises:
-        ValueError: not exactly one is left out, one is out of range, or none
-            in range would do.
+        ValueError: not exactly one is left out, one is out of range, or no value
+            in range works.
 
     >>> round(solve(delta=1e-5, rounds=40, noise_multiplier=4.0, rate=1.0).epsilon, 3)
     7.511
@@ -103,7 +103,7 @@ def _spent(plan: dict[str, Any]) -> float:
 
 
 def _keeps(plan: dict[str, Any]) -> bool:
-    """Whether what is spent is within epsilon: at once where a bound of it, which costs nothing, is."""
+    """Whether the plan stays within epsilon; a large epsilon is first tried with a cheap upper bound."""
     allowed = float(plan["epsilon"])
     if allowed > _WEAK:
         bound = counted_renyi(_event(plan), int(plan["rounds"]), plan["delta"], plan["adjacency"])
@@ -165,7 +165,7 @@ def _rate(plan: dict[str, Any]) -> float:
 
 
 def _smallest(name: str, start: float, holds: Callable[[float], bool]) -> float:
-    """The smallest number for which it holds, to 0.05 %; it must hold for all above it."""
+    """The smallest number for which `holds` is true, to 0.05 %; it must be true for all larger ones."""
     low = high = start
     while not holds(high):
         low, high = high, 2 * high

@@ -1,1 +1,1 @@
-"""Whole numbers that are summed exactly: rings, bit packing, and the vectors of a cohort under a mask."""
+"""Exact sums of whole numbers: rings, bit packing, and the vectors that clients mask."""

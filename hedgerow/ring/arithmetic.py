@@ -1,4 +1,4 @@
-"""Whole numbers modulo a power of two: sums that are exact, and on which masks cancel."""
+"""Integers modulo a power of two: sums are exact, and masks cancel."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from hedgerow.ring.packing import Bytes, pack, packed_bytes, unpack
 from hedgerow.types import PayloadError
 
 MOST_BITS = 32
-"""Bits of the widest ring."""
+"""Bits of the largest ring."""
 
 Lanes = NDArray[np.unsignedinteger[Any]]
 
@@ -20,9 +20,9 @@ Lanes = NDArray[np.unsignedinteger[Any]]
 class Ring:
     """The integers modulo `2**bits`.
 
-    Numbers lie in unsigned lanes of 8, 16 or 32 bits, the narrowest that holds
-    them. Lanes wrap by themselves, and `2**bits` divides what they wrap at: so
-    numbers are added lane by lane, and reduced once, at the end.
+    Numbers are stored in unsigned lanes of 8, 16 or 32 bits, the narrowest that
+    holds them. Lanes wrap on overflow at a multiple of `2**bits`, so numbers are
+    added lane by lane and reduced once, at the end.
 
     >>> ring = Ring(9)
     >>> total = ring.put(np.array([-3, 200])) + ring.put(np.array([1, 55]))
@@ -41,7 +41,7 @@ class Ring:
         return np.dtype("u1" if self.bits <= 8 else "<u2" if self.bits <= 16 else "<u4")
 
     def put(self, numbers: NDArray[np.signedinteger[Any]]) -> Lanes:
-        """Whole numbers, negative ones too, as lanes."""
+        """Integers, including negative ones, as lanes."""
         return numbers.astype(self.dtype)
 
     def reduced(self, lanes: Lanes) -> Lanes:
@@ -51,7 +51,7 @@ class Ring:
         return lanes
 
     def signed(self, lanes: Lanes) -> NDArray[np.int64]:
-        """Lanes as whole numbers from `-2**(bits - 1)` up to, but not including, `2**(bits - 1)`."""
+        """Lanes as integers from `-2**(bits - 1)` up to, but not including, `2**(bits - 1)`."""
         free = 8 * self.dtype.itemsize - self.bits
         shifted = (lanes << self.dtype.type(free)).view(f"<i{self.dtype.itemsize}")
         numbers: NDArray[np.int64] = (shifted >> free).astype(np.int64)
@@ -67,7 +67,7 @@ class Ring:
         """Undo `pack`.
 
         Raises:
-            PayloadError: it is not the packing of that number of values.
+            PayloadError: its size is not that of `count` packed values.
         """
         if len(packed) != packed_bytes(count, self.bits):
             raise PayloadError(
@@ -82,8 +82,8 @@ class Ring:
 def ring_for(clients: int, weight: int, largest: int) -> Ring:
     """The smallest ring in which a sum cannot overflow.
 
-    A sum of `clients` numbers, each of size at most `weight * largest`, lies
-    between `-n w l` and `n w l`: the ring must hold that many different numbers.
+    A sum of `clients` numbers, each at most `weight * largest` in absolute value,
+    lies between `-n w l` and `n w l`: the ring must hold all of these numbers.
 
     Raises:
         ValueError: it would be wider than 32 bits.
@@ -97,11 +97,11 @@ def ring_for(clients: int, weight: int, largest: int) -> Ring:
 
 
 def ring_within(size: int, whose: str) -> Ring:
-    """The smallest ring of all whole numbers from `-size` to `size`.
+    """The smallest ring that holds all integers from `-size` to `size`.
 
     Args:
         size: at least 1.
-        whose: sum it is, for the error.
+        whose: what is summed, for the error.
 
     Raises:
         ValueError: it would be wider than 32 bits.

@@ -1,8 +1,7 @@
-"""Whole numbers in as few bits as they need: k-bit codes, and sorted positions.
+"""Compact encodings of integers: k-bit codes, and sorted positions.
 
 All layouts are little-endian and the same on every machine. Reading is strict:
-a length that does not fit, padding that is not zero, or a byte left over is a
-`PayloadError`.
+a wrong length, non-zero padding or a left-over byte is a `PayloadError`.
 """
 
 from typing import Any
@@ -28,11 +27,11 @@ def packed_bytes(count: int, bits: int) -> int:
 
 
 def pack(codes: NDArray[Any], bits: int) -> Bytes:
-    """Pack codes of `bits` bits each, 0 to 32, without a gap.
+    """Pack codes of `bits` bits each, 0 to 32, without gaps.
 
     Args:
         codes: `(n,)` unsigned, each below `2**bits`.
-        bits: bits of each code. Above 8, all low bytes come first, and then the
+        bits: bits per code. Above 8, all low bytes come first, followed by the
             remaining high bits, packed in the same way.
 
     Returns:
@@ -68,7 +67,7 @@ def unpack(packed: Bytes, bits: int, count: int) -> NDArray[np.unsignedinteger[A
         `(count,)`, uint8 up to 8 bits, uint16 up to 16, uint32 above.
 
     Raises:
-        PayloadError: the number of bytes is not that of `count` codes, or a
+        PayloadError: the number of bytes is wrong for `count` codes, or a
             padding bit is set.
     """
     expected = packed_bytes(count, bits)
@@ -99,17 +98,17 @@ def unpack(packed: Bytes, bits: int, count: int) -> NDArray[np.unsignedinteger[A
 
 
 def pack_indices(indices: NDArray[np.int64], n: int) -> Bytes:
-    """Code distinct, sorted positions in `0 .. n - 1`.
+    """Encode distinct, sorted positions in `0 .. n - 1`.
 
-    The first byte tells how to read the rest. 0 to 31 is the parameter `r` of a
-    Rice code of the gaps between positions (Rice and Plaunt 1971): first the
-    low `r` bits of every gap, packed, then for every gap its remaining high
-    part in unary, as that many 0 bits and a 1 bit. 255 is a bitmap of `n` bits.
-    The shorter one is taken, so the code is never longer than the bitmap and
-    one byte.
+    The first byte selects the format. 0 to 31 is the parameter `r` of a Rice
+    code of the gaps between positions (Rice and Plaunt 1971): first the low `r`
+    bits of every gap, packed, then the remaining high part of every gap in
+    unary, as that many 0 bits and a 1 bit. 255 is a bitmap of `n` bits. The
+    shorter format is used, so the code is at most one byte longer than the
+    bitmap.
 
     Returns:
-        `uint8`. For a random 1 % of positions about 8.1 bits a position; the
+        `uint8`. For a random 1 % of positions, about 8.1 bits per position; the
         entropy is 8.08.
 
     >>> pack_indices(np.array([3, 5, 21]), 1000).tolist()
@@ -134,8 +133,8 @@ def unpack_indices(code: Bytes, n: int, count: int) -> NDArray[np.int64]:
     """Undo `pack_indices`, for exactly `count` positions below `n`.
 
     Raises:
-        PayloadError: the code is not one that `pack_indices` can have written
-            for that many positions. Memory stays within a few times `n`.
+        PayloadError: `pack_indices` cannot have written the code for that many
+            positions. Memory use stays within a few times `n`.
     """
     if len(code) == 0:
         raise PayloadError("the positions have no bytes; the first must tell how they are coded")

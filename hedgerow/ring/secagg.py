@@ -1,4 +1,4 @@
-"""What clients insist on before they answer in a masked round: neighbours, thresholds, smallest cohorts."""
+"""What clients require before they answer in a masked round: neighbours, thresholds, cohort sizes."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,13 +12,13 @@ _LEAST_NEIGHBOURS = 40
 
 @dataclass(frozen=True)
 class SecAggPlan:
-    """Numbers of one secure aggregation.
+    """Parameters of one secure aggregation.
 
     Attributes:
         clients: size of the cohort, `n`.
-        neighbours: clients that each client gives shares to, `k`.
-        threshold: shares that give a secret back, `t`.
-        survivors: clients that must be left, and must have signed one and the
+        neighbours: number of clients that each client gives shares to, `k`.
+        threshold: number of shares that recover a secret, `t`.
+        survivors: number of clients that must remain, and must have signed the
             same list of survivors, before a client reveals a share.
     """
 
@@ -30,7 +30,7 @@ class SecAggPlan:
 
 @dataclass(frozen=True)
 class SecureAggregation:
-    """Assumptions of secure aggregation, and what follows from them.
+    """Assumptions of secure aggregation, and the parameters that follow from them.
 
     Attributes:
         corrupt: largest fraction of a cohort that works together with the server.
@@ -60,26 +60,26 @@ class SecureAggregation:
         checks.probability(corrupt=self.corrupt, dropout=self.dropout)
         checks.whole(3, min_clients=self.min_clients)
         checks.whole(20, 128, failure_bits=self.failure_bits)
-        # A cohort that is too small for the noise is refused in its round.
+        # A cohort too small for the noise is refused in its own round, not here.
         _plan(self.min_clients, self.corrupt, self.dropout, self.failure_bits, 0)
 
     def plan(self, clients: int) -> SecAggPlan:
-        """The smallest safe numbers for a cohort (Bell et al. 2020, section 3.2 and appendix B).
+        """The smallest safe parameters for a cohort (Bell et al. 2020, section 3.2 and appendix B).
 
-        With at most `C = ceil(corrupt * n)` corrupt clients and `D = ceil(dropout
-        * n)` that leave, a client draws its `k` neighbours at random: so the
-        corrupt and the leaving ones among them follow hypergeometric tails. `k` is
-        the smallest number (but at least 40, or all) for which `t` shares are
-        more than the corrupt neighbours have, and not more than are left. It is
-        the server that says who is there to draw from: the `D` who may leave may
-        all have left by then, and none of the corrupt.
+        At most `C = ceil(corrupt * n)` clients are corrupt and `D = ceil(dropout
+        * n)` drop out. A client draws its `k` neighbours at random, so the numbers
+        of corrupt and of leaving neighbours have hypergeometric tails. `k` is the
+        smallest number (but at least 40, or everybody) for which `t` shares are
+        more than the corrupt neighbours hold, and no more than remain. The server
+        says who can be drawn: in the worst case all `D` have left by then, and
+        none of the corrupt.
 
-        The survivors' list is signed by more than `(n + C) / 2` clients, so that
-        no two lists can both be; and by `min_honest + C` or more, so that with the
-        corrupt ones left out, `min_honest` are in the sum.
+        The list of survivors is signed by more than `(n + C) / 2` clients, so
+        that no two lists can reach that number; and by `min_honest + C` or more,
+        so that at least `min_honest` honest clients are in the sum.
 
         Raises:
-            ValueError: the cohort is too small for these shares.
+            ValueError: the cohort is too small for these fractions.
 
         >>> SecureAggregation().plan(100)
         SecAggPlan(clients=100, neighbours=41, threshold=21, survivors=61)
@@ -89,7 +89,7 @@ class SecureAggregation:
         return _plan(clients, self.corrupt, self.dropout, self.failure_bits, self.min_honest)
 
     def corrupt_near(self, clients: int, left: int, neighbours: int) -> int:
-        """Corrupt ones among a client's neighbours, at most, where `left` of a cohort are there to draw from.
+        """The most corrupt neighbours a client can have if it draws from `left` clients of the cohort.
 
         >>> secure = SecureAggregation()
         >>> [secure.corrupt_near(1000, left, neighbours=143) for left in (1000, 800, 601)]
@@ -99,7 +99,7 @@ class SecureAggregation:
         return _bound(clients, left, _part(self.corrupt, clients), drawn, self.failure_bits)
 
     def honest(self, clients: int) -> int:
-        """Clients of a cohort that are honest and left at the end, at least.
+        """The least number of honest clients that remain at the end.
 
         >>> SecureAggregation().honest(50)
         30
@@ -107,7 +107,7 @@ class SecureAggregation:
         return clients - _part(self.corrupt, clients) - _part(self.dropout, clients)
 
     def under(self, min_honest: int) -> Self:
-        """The same for a sum that `min_honest` clients make private; no metrics, which have no noise."""
+        """A copy for sums that `min_honest` clients make private; without metrics, which get no noise."""
         return replace(self, min_honest=min_honest, metrics=())
 
 
@@ -116,7 +116,7 @@ def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_h
     bad, leaving = _part(corrupt, clients), _part(dropout, clients)
     if min_honest + bad > clients:
         raise ValueError(
-            f"a cohort of {clients}, of which {bad} may be corrupt, has not the {min_honest} honest clients"
+            f"a cohort of {clients}, of which {bad} may be corrupt, lacks the {min_honest} honest clients"
             " whose noise makes a sum private"
         )
     survivors = (clients + bad) // 2 + 1
@@ -124,13 +124,13 @@ def _plan(clients: int, corrupt: float, dropout: float, failure_bits: int, min_h
         most_bad = _bound(clients, clients - leaving, bad, min(k, clients - leaving - 1), failure_bits)
         most_left = k - _bound(clients, clients, leaving, k, failure_bits)
         if most_bad < most_left and survivors <= clients - leaving:
-            # As many survive among the neighbours as in the cohort, or nearly.
+            # The fraction of neighbours that survive is close to that of the cohort.
             survivors = max(survivors, min_honest + bad)
             threshold = max(most_bad + 1, min(most_left, k * survivors // clients))
             return SecAggPlan(clients, k, threshold, survivors)
     raise ValueError(
-        f"a cohort of {clients} cannot stand {bad} corrupt clients and {leaving} that leave;"
-        " take a larger cohort, or lower corrupt or dropout"
+        f"a cohort of {clients} cannot tolerate {bad} corrupt clients and {leaving} that drop out;"
+        " use a larger cohort, or lower corrupt or dropout"
     )
 
 
@@ -140,9 +140,9 @@ def _part(fraction: float, clients: int) -> int:
 
 @lru_cache(maxsize=256)
 def _bound(clients: int, left: int, marked: int, drawn: int, failure_bits: int) -> int:
-    """The smallest `b` for which more than `b` of those drawn are marked with a chance of `2**-bits / n`.
+    """The smallest `b` that the number of marked clients drawn exceeds with probability `2**-bits / n`.
 
-    Each of `n` clients draws `drawn` of the others that are left, of whom `marked` are marked.
+    Each of `n` clients draws `drawn` of the `left - 1` other clients, of which `marked` are marked.
     """
     others = left - 1
     if marked > others:

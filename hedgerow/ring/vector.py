@@ -1,4 +1,4 @@
-"""What one client adds to a sum and what comes of it: values, weight, metrics and buffers, in two rings."""
+"""One client's contribution and the sum of all: values, weight, metrics and buffers, in two rings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hedgerow.types import Arrays, PayloadError
 Words = NDArray[np.uint64]
 
 MOST_CLIENTS = 4096
-"""The most clients that a cohort under a mask may have."""
+"""The largest cohort of a masked round."""
 
 RING_FRACTION_BITS = 20
 """Metrics and buffers are multiples of 2**-20."""
@@ -20,10 +20,10 @@ RING_FRACTION_BITS = 20
 
 @dataclass(frozen=True)
 class Shape:
-    """What every client of a cohort sends.
+    """The shape of the vectors that all clients of a cohort send.
 
     Attributes:
-        ring: of the values.
+        ring: ring of the values.
         length: number of values.
         metrics: names of the metrics.
         buffers: number of buffers.
@@ -38,7 +38,7 @@ class Shape:
 
     @property
     def words(self) -> int:
-        """Numbers of 64 bits: the weight, two for each metric, and the buffers."""
+        """Number of 64-bit words: the weight, two for each metric, and the buffers."""
         return 1 + 2 * len(self.metrics) + self.buffers
 
 
@@ -51,13 +51,13 @@ class RingVector:
         words: `(words,) uint64`, modulo 2**64.
     """
 
-    # What one client adds is its own: no log shows it.
+    # One client's contribution is confidential: it must not appear in a log.
     values: Lanes = field(repr=False)
     words: Words = field(repr=False)
 
 
 class RingSum:
-    """The sum of what clients add; in whatever order and parts, the same bits."""
+    """The sum of the clients' vectors: the same bits in any order and grouping."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -65,10 +65,10 @@ class RingSum:
         self.words = np.zeros(shape.words, np.uint64)
 
     def add(self, vector: RingVector) -> None:
-        """Count a client in.
+        """Add a client's vector.
 
         Raises:
-            PayloadError: it has another form; nothing is added then.
+            PayloadError: its shape or dtype is wrong; nothing is added then.
         """
         for mine, theirs in ((self.values, vector.values), (self.words, vector.words)):
             if (mine.shape, mine.dtype) != (theirs.shape, theirs.dtype):
@@ -79,7 +79,7 @@ class RingSum:
         self.words += vector.words
 
     def merge(self, other: "RingSum") -> None:
-        """Count in what was added to another sum of the same cohort."""
+        """Add another partial sum of the same cohort."""
         self.add(RingVector(other.values, other.words))
 
     @property
@@ -88,16 +88,16 @@ class RingSum:
         return int(self.words[0])
 
     def total(self) -> NDArray[np.int64]:
-        """The weighted sum of the whole numbers, `(length,)`."""
+        """The weighted sum of the integers, `(length,) int64`."""
         ring = self.shape.ring
         return ring.signed(ring.reduced(self.values.copy()))
 
     def mean(self) -> NDArray[np.float64]:
-        """The weighted mean of the whole numbers, `(length,)`; for `decode` of the pipeline."""
+        """The weighted mean of the integers, `(length,) float64`, for the pipeline's `decode`."""
         return self.total() / self.weight
 
     def metrics(self) -> Mapping[str, float]:
-        """Each metric's mean, weighted by examples; those that no client sent are left out."""
+        """Each metric's mean, weighted by examples; metrics that no client sent are omitted."""
         signed = self.words.view(np.int64)
         means = {}
         for place, name in enumerate(self.shape.metrics):
@@ -107,7 +107,7 @@ class RingSum:
         return means
 
     def buffers(self) -> NDArray[np.float32]:
-        """The weighted mean of the buffers, `(b,)`."""
+        """The weighted mean of the buffers, `(b,) float32`."""
         signed = self.words.view(np.int64)[self.shape.words - self.shape.buffers :]
         return (signed / (self.weight * 2.0**RING_FRACTION_BITS)).astype(np.float32)
 
@@ -121,7 +121,7 @@ def read_vector(arrays: Arrays, shape: Shape) -> RingVector:
     """Undo `open_payload`; a masked vector has the same form.
 
     Raises:
-        PayloadError: it has not.
+        PayloadError: it does not have this form.
     """
     if sorted(arrays) != ["values", "words"]:
         raise PayloadError(f"there are the arrays {sorted(arrays)}; 'values' and 'words' are allowed")

@@ -1,8 +1,8 @@
-"""A client's part in a round of secure aggregation: five answers, each from the state the last one left.
+"""A client's side of a secure aggregation round: five answers, each computed from the state of the last.
 
-Nothing a server can send makes a client reveal a share that does not belong to
-the one list of survivors it has signed, or take part with less than it insists
-on itself. What it refuses, it refuses with a `Refused` error.
+No message from the server can make a client reveal a share outside the one list
+of survivors it has signed, or take part under weaker settings than its own. Every
+refusal is a `Refused` error.
 """
 
 from hedgerow.ring.vector import RingVector
@@ -39,15 +39,15 @@ _LONGEST_RUN = 200
 
 
 def join(party: Party, setup: Setup) -> tuple[Advert, Joined]:
-    """Stage `keys`: check what the server plans, and answer with fresh keys."""
+    """Stage `keys`: check the server's setup, and answer with fresh keys."""
     check_names(setup.members, "members")
-    if len(setup.run) > _LONGEST_RUN:  # it is kept, on the disk, with those of other runs
+    if len(setup.run) > _LONGEST_RUN:  # it is kept on the disk, with those of other runs
         raise errors.Malformed(
             f"the run's name has {len(setup.run)} characters; at most {_LONGEST_RUN} are allowed"
         )
     check_purpose(party.purpose, setup)
     if party.name not in setup.members:
-        raise errors.NotAMember(f"the cohort does not have {party.name!r}, who is asked")
+        raise errors.NotAMember(f"{party.name!r} was asked, but is not a member of the cohort")
     party.register.require(setup.members)
     party.register.check(party.name, party.identity)
     _check_plan(party, setup)
@@ -67,17 +67,17 @@ def check_purpose(purpose: str, setup: Setup) -> None:
 
 
 def _check_plan(party: Party, setup: Setup) -> None:
-    """Refuse what is weaker than this client's own settings, or does not fit its vector."""
+    """Refuse a setup that is weaker than this client's own settings, or does not fit its vector."""
     clients, secure = len(setup.members), party.secure
     if clients < secure.min_clients:
         raise errors.CohortTooSmall(
-            f"the cohort has {clients} clients; at least {secure.min_clients} must be in"
+            f"the cohort has {clients} clients; it must have at least {secure.min_clients}"
         )
     try:
         shape, plan = party.shape(clients), secure.plan(clients)
     except ValueError as error:
         raise errors.CohortTooSmall(str(error)) from error
-    if setup.neighbours != plan.neighbours:  # among more, the corrupt alone may have a threshold of shares
+    if setup.neighbours != plan.neighbours:  # with more, the corrupt ones alone may reach the threshold
         raise errors.TooFewNeighbours(f"neighbours is {setup.neighbours}; it must be {plan.neighbours}")
     if not plan.threshold <= setup.threshold <= setup.neighbours:
         raise errors.ThresholdTooLow(
@@ -91,12 +91,12 @@ def _check_plan(party: Party, setup: Setup) -> None:
     if (setup.bits, setup.length, setup.words) != wanted:
         raise errors.WrongShape(
             f"the server's bits, length and words are {(setup.bits, setup.length, setup.words)}, this"
-            f" client's {wanted}; both must be started from the same configuration"
+            f" client's are {wanted}; start both from the same configuration"
         )
 
 
 def share(party: Party, state: Joined, message: Adverts) -> tuple[Shares, Shared]:
-    """Stage `shares`: choose neighbours, and give each a share of two secrets."""
+    """Stage `shares`: choose neighbours, and give each of them a share of two secrets."""
     _check_adverts(party, state, message)
     places = {advert.name: place for place, advert in enumerate(message.adverts, 1)}
     others = [name for name in places if name != party.name]
@@ -125,31 +125,31 @@ def share(party: Party, state: Joined, message: Adverts) -> tuple[Shares, Shared
 def _check_adverts(party: Party, state: Joined, message: Adverts) -> None:
     setup = state.setup
     if message.session != setup.session:
-        raise errors.StaleRound("the keys are of another run, round, cohort or model than this client joined")
+        raise errors.StaleRound("the keys are for another run, round, cohort or model than the one joined")
     names = tuple(advert.name for advert in message.adverts)
     check_names(names, "adverts", among=setup.members)
     if state.advert not in message.adverts:
-        raise errors.KeysChanged(f"the keys of {party.name!r} are not those that it sent")
+        raise errors.KeysChanged(f"the keys of {party.name!r} are not the ones it sent")
     if len(names) < setup.survivors or len(names) <= setup.threshold:
         raise errors.TooFewSurvivors(f"{len(names)} clients have sent keys; {setup.survivors} are needed")
-    # Who is left out are honest clients, if it is the server that leaves them out.
+    # If the server leaves clients out, assume that they are all honest.
     corrupt = party.secure.corrupt_near(len(setup.members), len(names), setup.neighbours)
     if corrupt >= setup.threshold:
         raise errors.TooFewSurvivors(
             f"{len(names)} of {len(setup.members)} clients have sent keys: of {setup.neighbours} neighbours"
-            f" among them {corrupt} may be corrupt, and could put a secret together"
+            f" among them {corrupt} may be corrupt, and could recover a secret together"
         )
     for advert in message.adverts:
         party.register.check(advert.name, advert.identity)
     used = [key for advert in message.adverts for key in (advert.mask_key, advert.share_key)]
     if len(set(used)) != len(used) or len({advert.identity for advert in message.adverts}) != len(names):
-        raise errors.KeysChanged("two clients have one key; each must have its own")
+        raise errors.KeysChanged("two clients have the same key; each must have its own")
 
 
 def contribute(
     party: Party, state: Shared, message: Delivery, vector: RingVector
 ) -> tuple[Masked, RingVector, Contributed]:
-    """Stage `masked`: take in the others' shares, and mask the vector, in place."""
+    """Stage `masked`: open the others' shares, and mask the vector, in place."""
     neighbours = check_delivery(party, state, message)
     held, complaints, own = [], [], Agreement(state.share_secret)
     verified = set(state.neighbours)
@@ -178,9 +178,9 @@ def contribute(
 
 
 def check_delivery(party: Party, state: Shared, message: Delivery) -> set[str]:
-    """Refuse a delivery that leaves this client alone; returns its own neighbours that have shared.
+    """Refuse a delivery that isolates this client; returns its own neighbours that have shared.
 
-    It is checked before a client trains, and again before it masks.
+    Called before the client trains, and again before it masks.
     """
     setup = state.setup
     _check_keys(message.keys, state.keys)
@@ -191,7 +191,7 @@ def check_delivery(party: Party, state: Shared, message: Delivery) -> set[str]:
         )
     check_names(tuple(r.sender.name for r in message.received), "senders", among=message.sharers)
     if party.name in [received.sender.name for received in message.received]:
-        raise errors.NotAMember(f"{party.name!r} has sent itself no shares")
+        raise errors.NotAMember(f"{party.name!r} is listed as having sent shares to itself")
     return set(_near(tuple(a.name for a in state.neighbours), message.sharers, setup.threshold))
 
 
@@ -205,24 +205,24 @@ def _open(party: Party, state: Shared, own: Agreement, received: Received) -> He
     )
     if (opened.sender, opened.recipient, committed) != (sender.name, party.name, box.committed):
         raise errors.BadShare(
-            f"the shares of {sender.name!r} are for another client, or not what it committed to"
+            f"the shares of {sender.name!r} are for another client, or do not match its commitments"
         )
     return Held(sender.name, opened.self_mask, opened.mask_key)
 
 
 def confirm(party: Party, state: Contributed, message: Survivors) -> tuple[Signed, Confirmed]:
-    """Stage `survivors`: sign the one list that shares will be revealed for."""
+    """Stage `survivors`: sign the one list for which shares will be revealed."""
     setup = state.setup
     _check_keys(message.keys, state.keys)
     check_names(message.alive, "alive")
     check_names(message.dead, "dead")
     both = sorted(set(message.alive) & set(message.dead))
     if both:
-        raise errors.AliveAndDead(f"{both[0]!r} is said to be alive and dead")
+        raise errors.AliveAndDead(f"{both[0]!r} is listed as both alive and dead")
     if set(message.alive) | set(message.dead) != set(state.sharers):
-        raise errors.NotAMember("the living and the dead are not those who have shared")
+        raise errors.NotAMember("the clients listed as alive or dead are not the clients that have shared")
     if party.name not in message.alive:
-        raise errors.NotAMember(f"{party.name!r} has sent its vector, and is not said to be alive")
+        raise errors.NotAMember(f"{party.name!r} has sent its vector, but is not listed as alive")
     if len(message.alive) < setup.survivors:
         raise errors.TooFewSurvivors(f"{len(message.alive)} clients are alive; {setup.survivors} are needed")
     _near(state.neighbours, message.alive, setup.threshold)
@@ -231,10 +231,10 @@ def confirm(party: Party, state: Contributed, message: Survivors) -> tuple[Signe
 
 
 def reveal(party: Party, state: Confirmed, message: Unmask) -> Revealed:
-    """Stage `unmask`: reveal one share for each client, as the signed list says; nothing is left after it."""
+    """Stage `unmask`: reveal one share for each client, according to the signed list; no state remains."""
     before = state.contributed
     if message.survivors != state.survivors:
-        raise errors.SplitView("the list of survivors is not the one that this client has signed")
+        raise errors.SplitView("the list of survivors is not the one that this client signed")
     check_names(tuple(signer.name for signer in message.signers), "signers", among=state.survivors.alive)
     if len(message.signers) < before.setup.survivors:
         raise errors.TooFewSurvivors(
@@ -253,7 +253,7 @@ def reveal(party: Party, state: Confirmed, message: Unmask) -> Revealed:
 
 def _check_keys(theirs: bytes, ours: bytes) -> None:
     if theirs != ours:
-        raise errors.StaleRound("the message is of another run, round, model or set of keys")
+        raise errors.StaleRound("the message is for another run, round, model or set of keys")
 
 
 def _near(neighbours: Names, among: Names, threshold: int) -> list[str]:

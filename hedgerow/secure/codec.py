@@ -1,4 +1,4 @@
-"""Values as bytes, in one way only: what is signed, hashed and sent."""
+"""A canonical encoding of values as bytes, for signing, hashing and sending."""
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass
@@ -15,7 +15,7 @@ _MOST_BYTES = 2**26
 
 
 def encode(value: Any) -> bytes:
-    """Whole numbers, texts, bytes, sequences and dataclasses of them; different values give different bytes.
+    """Encode integers, strings, bytes, and sequences and dataclasses of them; the encoding is injective.
 
     >>> encode(("ab", 7)).hex()
     '740000000273000000026162690000000000000007'
@@ -33,10 +33,10 @@ def encode(value: Any) -> bytes:
 
 
 def decode(kind: type[T], data: bytes) -> T:
-    """The dataclass of that kind whose bytes these are.
+    """Decode bytes as a dataclass of that kind.
 
     Raises:
-        Malformed: they are not.
+        Malformed: they do not encode one.
     """
     if len(data) > _MOST_BYTES:
         raise Malformed(f"a message has {len(data)} bytes; at most {_MOST_BYTES} are allowed")
@@ -57,9 +57,9 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         try:
             return _take(data, start, size).decode(), start + size
         except UnicodeDecodeError as error:
-            raise Malformed(f"a text is not UTF-8: {error}") from error
+            raise Malformed(f"a string is not UTF-8: {error}") from error
     if tag != b"t" or depth >= _DEEPEST:
-        raise Malformed(f"there is {tag!r} at byte {at}, {depth} deep; that is no message")
+        raise Malformed(f"{tag!r} at byte {at}, {depth} deep, cannot be part of a message")
     items = []
     for _ in range(size):
         item, start = _read(data, start, depth + 1)
@@ -87,7 +87,7 @@ def _fit(value: Any, kind: Any, where: str) -> Any:
     if is_dataclass(kind):
         parts = _fields(kind)  # type: ignore[arg-type]
         if not isinstance(value, tuple) or len(value) != len(parts):
-            raise Malformed(f"{where} is not {len(parts)} parts")
+            raise Malformed(f"{where} does not have {len(parts)} parts")
         return kind(*(_fit(v, k, n) for v, (n, k) in zip(value, parts, strict=True)))  # type: ignore[operator]
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]

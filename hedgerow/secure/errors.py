@@ -1,32 +1,32 @@
-"""Why a party to a secure aggregation refuses to go on. The names travel in error replies, and in results.
+"""Why a party to a secure aggregation refuses to continue. Error replies and results carry the class names.
 
 Refused
-├── Malformed            bytes that are not the message they should be
+├── Malformed            bytes that are not the expected message
 ├── OutOfOrder           a stage that is not the next one
 ├── AlreadyAnswered      a round, or a stage of it, that was answered before
 ├── StaleRound           another run, round, model or set of keys than this round's
 ├── WrongPurpose         a stage of an evaluation in a round of training, or the other way round
 ├── AskedTooOften        a round that comes sooner after the last than the strategy promises
 ├── NotMasked            a request to send an update in the clear
-├── WrongModel           a model that is not the one that the round was announced with
-├── WrongShape           another ring, length or number of words
-├── OutOfRing            a number that no reduced ring vector can have
-├── DuplicateMember      a name that stands twice in a list
-├── NotAMember           a name that is not in the list it must be in
-├── CohortTooSmall       fewer clients than the client takes part with
+├── WrongModel           a model other than the one announced for the round
+├── WrongShape           a wrong ring, length or number of words
+├── OutOfRing            a number outside the ring
+├── DuplicateMember      a name that occurs twice in a list
+├── NotAMember           a name that is missing from a list, or does not belong there
+├── CohortTooSmall       fewer clients than the client requires
 ├── TooFewNeighbours     weaker settings than the client's own
 ├── ThresholdTooLow
 ├── SurvivorFloorTooLow
-├── UnknownIdentity      a client that was not enrolled
-├── WrongIdentity        a client with another key than it was enrolled with
-├── BadSignature         a signature that does not hold for this message of this round
-├── KeysChanged          keys that their owner did not send, or that two share
-├── AliveAndDead         a client that is in both lists
-├── TooFewSurvivors      fewer survivors, or signatures of them, than the floor
-├── Isolated             too few of a client's own neighbours are left
-├── SplitView            another list of survivors than the one that was signed
-├── BadShare             a share that is not what was committed to, or is for somebody else
-└── TooFewShares         a secret that cannot be put together again
+├── UnknownIdentity      a client that is not enrolled
+├── WrongIdentity        a client whose key is not the one it enrolled with
+├── BadSignature         a signature that is not valid for this message of this round
+├── KeysChanged          keys that their owner did not send, or that two clients share
+├── AliveAndDead         a client listed as both alive and dead
+├── TooFewSurvivors      fewer survivors, or signatures of survivors, than required
+├── Isolated             too few of a client's own neighbours remain
+├── SplitView            a list of survivors other than the one that was signed
+├── BadShare             a share that does not match its commitment, or is for another client
+└── TooFewShares         too few shares to recover a secret
 """
 
 import logging
@@ -34,17 +34,17 @@ from typing import ClassVar
 
 
 class Refused(Exception):
-    """A party refuses to go on with a round; the class says why.
+    """A party refuses to continue a round; the class says why.
 
     Attributes:
-        level: of `logging`, at which the party's own log tells of it.
+        level: `logging` level at which the party logs it.
     """
 
     level: ClassVar[int] = logging.ERROR
 
 
 class Malformed(Refused):
-    """Bytes that are not the message they should be."""
+    """Bytes that are not the expected message."""
 
 
 class OutOfOrder(Refused):
@@ -56,7 +56,7 @@ class AlreadyAnswered(Refused):
 
 
 class StaleRound(Refused):
-    """Another run, round, model or set of keys than this round's."""
+    """A message for another run, round, model or set of keys."""
 
 
 class WrongPurpose(Refused):
@@ -64,7 +64,7 @@ class WrongPurpose(Refused):
 
 
 class AskedTooOften(Refused):
-    """A round that comes sooner after the client's last than the strategy promises."""
+    """A round sooner after the client's last one than the strategy promises."""
 
 
 class NotMasked(Refused):
@@ -72,51 +72,51 @@ class NotMasked(Refused):
 
 
 class WrongModel(Refused):
-    """A model that is not the one that the round was announced with."""
+    """A model other than the one announced for the round."""
 
 
 class WrongShape(Refused):
-    """Another ring, length or number of words than this client's pipeline has."""
+    """A ring, length or number of words that differs from this client's pipeline."""
 
 
 class OutOfRing(Refused):
-    """A number that no reduced ring vector can have."""
+    """A number outside the ring."""
 
 
 class DuplicateMember(Refused):
-    """A name that stands twice in a list."""
+    """A name that occurs twice in a list."""
 
 
 class NotAMember(Refused):
-    """A name that is not in the list it must be in."""
+    """A name that is missing from a list, or does not belong there."""
 
 
 class CohortTooSmall(Refused):
-    """Fewer clients than this client takes part with."""
+    """Fewer clients than this client requires."""
 
 
 class TooFewNeighbours(Refused):
-    """Fewer neighbours than this client insists on."""
+    """Another number of neighbours than this client requires."""
 
 
 class ThresholdTooLow(Refused):
-    """A lower threshold than this client insists on."""
+    """A lower threshold than this client requires."""
 
 
 class SurvivorFloorTooLow(Refused):
-    """A lower floor of survivors than this client insists on."""
+    """A lower minimum of survivors than this client requires."""
 
 
 class UnknownIdentity(Refused):
-    """A client that was not enrolled."""
+    """A client that is not enrolled."""
 
 
 class WrongIdentity(Refused):
-    """A client with another key than it was enrolled with."""
+    """A client whose key is not the one it enrolled with."""
 
 
 class BadSignature(Refused):
-    """A signature that does not hold for this message of this round."""
+    """A signature that is not valid for this message of this round."""
 
 
 class KeysChanged(Refused):
@@ -124,24 +124,24 @@ class KeysChanged(Refused):
 
 
 class AliveAndDead(Refused):
-    """A client that is in both lists."""
+    """A client listed as both alive and dead."""
 
 
 class TooFewSurvivors(Refused):
-    """Fewer survivors, or signatures of survivors, than the floor."""
+    """Fewer survivors, or signatures of survivors, than required."""
 
 
 class Isolated(Refused):
-    """Too few of a client's own neighbours are left."""
+    """Too few of a client's own neighbours remain."""
 
 
 class SplitView(Refused):
-    """Another list of survivors than the one that was signed."""
+    """A list of survivors other than the one that was signed."""
 
 
 class BadShare(Refused):
-    """A share that is not what was committed to, or is for somebody else."""
+    """A share that does not match its commitment, or is for another client."""
 
 
 class TooFewShares(Refused):
-    """A secret that cannot be put together again."""
+    """Too few shares to recover a secret."""

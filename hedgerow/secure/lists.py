@@ -9,16 +9,16 @@ from hedgerow.secure.errors import DuplicateMember, Malformed, NotAMember
 def check_names(
     names: Sequence[str], what: str, *, among: Sequence[str] | None = None, having: str | None = None
 ) -> None:
-    """Refuse a list that is not sorted, has a name twice, or one that is not among others.
+    """Refuse a list that is not sorted, repeats a name, or has one that is not in `among`.
 
     Raises:
-        DuplicateMember: a name stands twice.
+        DuplicateMember: a name occurs twice.
         Malformed: the list is not sorted.
         NotAMember: a name is not in `among`, or `having` is not in the list.
     """
     if len(set(names)) != len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise DuplicateMember(f"{twice!r} stands twice among the {what}")
+        raise DuplicateMember(f"{twice!r} occurs twice among the {what}")
     if list(names) != sorted(names):
         raise Malformed(f"the {what} are not sorted")
     strangers = set(names) - set(among) if among is not None else set()

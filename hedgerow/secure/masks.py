@@ -1,4 +1,4 @@
-"""The masks that cancel, and the one of each client that is taken off at the end."""
+"""Pairwise masks, which cancel in the sum, and self masks, which the server removes at the end."""
 
 from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.secure.codec import encode
@@ -7,7 +7,7 @@ from hedgerow.secure.primitives import Agreement, Keystream, derive
 
 
 def pair_key(own: Agreement, public: bytes, keys: bytes, name: str, other: str) -> bytes:
-    """Key of the mask that two clients share; each has it from its own secret and the other's public key."""
+    """Key of the mask that two clients share; each derives it from its secret and the other's public key."""
     info = encode((PROTOCOL, "mask", keys, sorted((name, other))))
     return derive(own.with_(public), info)
 
@@ -23,7 +23,7 @@ def box_key(own: Agreement, public: bytes, keys: bytes, sender: str, recipient: 
 
 
 class Masker:
-    """Adds masks to vectors of one shape, or takes them off."""
+    """Adds masks to vectors of one shape, or subtracts them."""
 
     def __init__(self, shape: Shape) -> None:
         self._head = 8 * shape.words
@@ -37,11 +37,11 @@ class Masker:
         vector.values[...] += stream[self._head :].view(self._dtype)
 
     def subtract(self, vector: RingVector, key: bytes) -> None:
-        """Take a key's mask off, in place."""
+        """Subtract a key's mask, in place."""
         stream = self._stream.of(key)
         vector.words[...] -= stream[: self._head].view("<u8")
         vector.values[...] -= stream[self._head :].view(self._dtype)
 
     def pair(self, vector: RingVector, key: bytes, name: str, other: str, *, undo: bool = False) -> None:
-        """The mask of a pair as `name` adds it: the first of the two in plus, the other in minus."""
+        """Apply the mask of a pair for `name`: the first of the two names adds it, the other subtracts it."""
         (self.add if (name < other) != undo else self.subtract)(vector, key)

@@ -1,4 +1,4 @@
-"""What server and clients say to each other in a round of secure aggregation.
+"""The messages between server and clients in a secure aggregation round.
 
 | stage | server to client | client to server |
 |---|---|---|
@@ -39,9 +39,9 @@ class Setup:
         run: a text that no other run has, see `name_of`.
         round: number of the round, from 1.
         members: the cohort.
-        neighbours, threshold, survivors: see `Plan`.
+        neighbours, threshold, survivors: see `SecAggPlan`.
         bits, length, words: of the vectors, see `Shape`.
-        model: hash of the model and of all that training depends on.
+        model: hash of the model and of everything else that training depends on.
     """
 
     run: str
@@ -62,7 +62,7 @@ class Setup:
 
     @cached_property
     def session(self) -> bytes:
-        """What the keys of a round are bound to: all of the above."""
+        """Digest of all of the above, to which the keys of a round are bound."""
         return digest(encode((PROTOCOL, "setup", encode(self))))
 
 
@@ -77,20 +77,20 @@ class Advert:
     signature: Signature
 
     def signed(self, session: bytes) -> bytes:
-        """What the signature is of."""
+        """The bytes that are signed."""
         return encode((PROTOCOL, "keys", session, self.name, self.mask_key, self.share_key))
 
 
 @dataclass(frozen=True)
 class Adverts:
-    """The keys of all clients that are in."""
+    """The keys of all clients that have joined."""
 
     session: Digest
     adverts: tuple[Advert, ...]
 
     @cached_property
     def keys(self) -> bytes:
-        """What all later stages are bound to: the session, and everybody's keys."""
+        """Digest of the session and everybody's keys, to which all later stages are bound."""
         return digest(encode((PROTOCOL, "adverts", encode(self))))
 
 
@@ -104,7 +104,7 @@ class Commitments:
 
 @dataclass(frozen=True)
 class Box:
-    """Two shares, sealed for one neighbour, and what they are."""
+    """Two shares, sealed for one neighbour, and the commitments to them."""
 
     recipient: str
     sealed: bytes
@@ -126,7 +126,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Opened:
-    """What is in a box; names and place are there so that it fits no other."""
+    """The content of a box; names and place bind it to this box."""
 
     sender: str
     recipient: str
@@ -137,7 +137,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Received:
-    """A box, and the keys of who sent it."""
+    """A box and the keys of its sender."""
 
     sender: Advert
     box: Box
@@ -145,7 +145,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a client is given before it masks: who has shared, and the shares for it."""
+    """What a client receives before it masks: who has shared, and the shares meant for it."""
 
     keys: Digest
     sharers: Names
@@ -154,10 +154,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Masked:
-    """What a client says beside its masked vector.
+    """What a client sends along with its masked vector.
 
     Attributes:
-        complaints: senders whose boxes are not what they committed to.
+        complaints: senders whose boxes do not match their commitments.
     """
 
     keys: Digest
@@ -166,14 +166,14 @@ class Masked:
 
 @dataclass(frozen=True)
 class Survivors:
-    """Who has sent a masked vector, and who has shared and not."""
+    """Which clients have sent a masked vector, and which have shared but not sent one."""
 
     keys: Digest
     alive: Names
     dead: Names
 
     def signed(self) -> bytes:
-        """What survivors sign."""
+        """The bytes that survivors sign."""
         return encode((PROTOCOL, "survivors", encode(self)))
 
 
@@ -195,7 +195,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Unmask:
-    """The list, and the signatures of enough survivors that no other list can have as many."""
+    """The list of survivors, with enough signatures that no other list can have as many."""
 
     survivors: Survivors
     signers: tuple[Signer, ...]
@@ -228,7 +228,7 @@ def name_of(run: str, purpose: str) -> str:
 
 
 def commitment(keys: bytes, owner: str, recipient: str, what: str, share: bytes) -> bytes:
-    """Hash of a share; shares are random, so it tells nothing about them."""
+    """Hash of a share; as shares are random, it reveals nothing about them."""
     return digest(encode((PROTOCOL, "share", keys, owner, recipient, what, share)))
 
 

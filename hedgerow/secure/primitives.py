@@ -1,4 +1,4 @@
-"""The cryptography that secure aggregation is made of, all of it from `cryptography`."""
+"""The cryptographic primitives of secure aggregation, all from the `cryptography` package."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, final
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hedgerow.secure.errors import BadShare, BadSignature, KeysChanged
 
 Random: TypeAlias = Callable[[int], bytes]
-"""`os.urandom`, or in a test something that can be repeated."""
+"""`os.urandom`, or a reproducible replacement in tests."""
 
 _BLOCK = 16
 
@@ -28,7 +28,7 @@ _LOW_ORDER = {0, 1, _PRIME - 1, _EIGHTH, _PRIME - _EIGHTH}
 
 @final
 class Secret(bytes):
-    """Bytes that do not print: neither in a log, nor among the variables that a traceback shows.
+    """Bytes that print only their length, in logs and in tracebacks that show variables.
 
     >>> Secret(b"key")
     Secret(3 bytes)
@@ -63,7 +63,7 @@ class Agreement:
         """The secret shared with the owner of a public key.
 
         Raises:
-            KeysChanged: that key is of low order, and would give the secret away.
+            KeysChanged: that key is of low order, so the secret would be predictable.
         """
         try:
             return Secret(self._key.exchange(X25519PublicKey.from_public_bytes(public)))
@@ -77,16 +77,16 @@ def derive(secret: bytes, info: bytes, length: int = 16, salt: bytes | None = No
 
 
 def identity_key(secret: bytes) -> bytes:
-    """Ed25519 public key of a secret one (RFC 8032, section 5.1.5)."""
+    """Ed25519 public key for a secret key (RFC 8032, section 5.1.5)."""
     return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
 def weak_identity(public: bytes) -> bool:
-    """Whether anybody could sign for an Ed25519 public key: it is of low order, or not written as it must be.
+    """Whether anybody could sign for an Ed25519 public key: it has low order or is not canonical.
 
-    With a key of low order, the signature (sB, s) holds for one s in eight, or
-    more, whatever the message (RFC 8032, section 5.1.7, does not refuse it). A
-    number of 2**255 - 19 or more is a second way to write another key.
+    With a key of low order, the signature (sB, s) is valid for at least one s in
+    eight, whatever the message (RFC 8032, section 5.1.7, does not refuse it). A
+    number of 2**255 - 19 or more is a second encoding of another key.
 
     >>> weak_identity(bytes(32)), weak_identity(identity_key(b"1" * 32))
     (True, False)
@@ -101,17 +101,17 @@ def sign(secret: bytes, message: bytes) -> bytes:
 
 
 def verify(public: bytes, signature: bytes, message: bytes, signer: str) -> None:
-    """Check a signature; raises `BadSignature`, which names the signer, also for a weak key."""
+    """Check a signature; raises `BadSignature`, which names the signer, for a weak key too."""
     if weak_identity(public):
-        raise BadSignature(f"the identity key of {signer!r} is a weak one, for which anybody can sign")
+        raise BadSignature(f"the identity key of {signer!r} is weak: anybody can sign for it")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
-        raise BadSignature(f"the signature of {signer!r} does not hold for this message") from error
+        raise BadSignature(f"the signature of {signer!r} is not valid for this message") from error
 
 
 def seal(key: bytes, plain: bytes, bound: bytes) -> bytes:
-    """AES-128-GCM with a key that is used once, so that its nonce may be zero; `bound` is authenticated."""
+    """AES-128-GCM with a key used only once, so the nonce may be zero; `bound` is authenticated."""
     return AESGCM(key).encrypt(bytes(12), plain, bound)
 
 
@@ -124,7 +124,7 @@ def open_sealed(key: bytes, sealed: bytes, bound: bytes, sender: str) -> Secret:
 
 
 class Keystream:
-    """AES-128 in counter mode over zeros (NIST SP 800-38A, section 6.5), again and again into one buffer.
+    """AES-128 in counter mode over zeros (NIST SP 800-38A, section 6.5), into one reused buffer.
 
     Args:
         length: bytes of each stream.
@@ -132,12 +132,12 @@ class Keystream:
 
     def __init__(self, length: int) -> None:
         self._zeros = bytes(length)
-        # `update_into` asks for room for one block more than it writes.
+        # `update_into` requires a buffer larger than its output by a block minus one byte.
         self._buffer = bytearray(length + _BLOCK - 1)
         self._view = np.frombuffer(self._buffer, np.uint8, length)
 
     def of(self, key: bytes, start: bytes = bytes(_BLOCK)) -> NDArray[Any]:
-        """The stream of a key, `(length,) uint8`; it lasts until the next call.
+        """The stream of a key, `(length,) uint8`; the next call overwrites it.
 
         Args:
             key: 16 bytes, for one stream only.

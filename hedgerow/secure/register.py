@@ -1,4 +1,4 @@
-"""Who is who: the identity keys of enrolled clients."""
+"""The register: identity keys of enrolled clients, by name."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -17,11 +17,11 @@ class Register:
     """Pinned Ed25519 keys by client name.
 
     Args:
-        pinned: from enrolment.
-        trust_on_first_use: take the key that a client shows first, where none
-            is pinned. Whoever controls the network then can stand in for a
-            client that has never been seen.
-        learned: is told each key that is taken so.
+        pinned: keys from enrolment.
+        trust_on_first_use: accept the first key that a client shows, if none
+            is pinned. Whoever controls the network can then impersonate a
+            client that has not been seen before.
+        learned: called with each key that is accepted in this way.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Register:
         self._learned = learned
 
     def require(self, names: Iterable[str]) -> None:
-        """Refuse names that were not enrolled: `UnknownIdentity`."""
+        """Refuse names that are not enrolled: `UnknownIdentity`."""
         if self._first:
             return
         unknown = [name for name in names if name not in self._pinned]
         if unknown:
             raise UnknownIdentity(
-                f"{unknown[0]!r} is not enrolled, as {len(unknown)} are not; add its key to the register, or"
+                f"{unknown[0]!r} is not enrolled ({len(unknown)} are not); add its key to the register, or"
                 " ask for trust_on_first_use"
             )
 
@@ -52,16 +52,16 @@ class Register:
         if known is None:
             self.require([name])
             if weak_identity(key):
-                raise WrongIdentity(f"the key of {name!r} is a weak one, for which anybody can sign")
+                raise WrongIdentity(f"the key of {name!r} is weak: anybody can sign for it")
             self._new[name] = key
             self._learned(name, key)
         elif known != key:
             raise WrongIdentity(
-                f"the key of {name!r} is {key.hex()[:16]}..., enrolled is {known.hex()[:16]}..."
+                f"the key of {name!r} is {key.hex()[:16]}..., but it enrolled with {known.hex()[:16]}..."
             )
 
     def key(self, name: str) -> bytes:
-        """The key of a client that was checked before; raises `UnknownIdentity`."""
+        """The key of a client whose key was checked before; raises `UnknownIdentity`."""
         known = self._pinned.get(name) or self._new.get(name)
         if known is None:
             raise UnknownIdentity(f"{name!r} is not enrolled")
@@ -70,7 +70,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Party:
-    """What one client knows and insists on, whatever the server says.
+    """What one client knows and requires, whatever the server says.
 
     Attributes:
         name: its stable name.
@@ -97,7 +97,7 @@ class Party:
 
 
 def sample(items: list[str], number: int, random: Random) -> list[str]:
-    """So many of the items, uniformly at random, sorted."""
+    """Draw `number` of the items uniformly at random; returns them sorted."""
     pool = list(items)
     for place in range(number):
         # 16 bytes: the remainder is uniform to 2**-100 for any cohort.
@@ -107,7 +107,7 @@ def sample(items: list[str], number: int, random: Random) -> list[str]:
 
 
 def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
-    """`{name: 64 hex digits}` as keys, each of one client; raises `Malformed`."""
+    """Parse `{name: 64 hex digits}` as keys, a different one per client; raises `Malformed`."""
     keys: dict[str, bytes] = {}
     owners: dict[bytes, str] = {}
     for name, text in table.items():
@@ -120,7 +120,7 @@ def parse_register(table: Mapping[str, str]) -> dict[str, bytes]:
         if weak_identity(keys[name]):
             raise Malformed(
                 f"the key of {name!r} is {text!r}, for which anybody can sign; no device makes such a key:"
-                " run hedgerow enrol on it"
+                " run hedgerow enrol on the device"
             )
         if (owner := owners.setdefault(keys[name], name)) != name:
             raise Malformed(f"{owner!r} and {name!r} have the same key; each device must have its own")

@@ -1,9 +1,9 @@
-"""The server's part in a round of secure aggregation: it carries messages, and adds up.
+"""The server's side of a secure aggregation round: it forwards messages and computes the sum.
 
-Each `add_...` checks a client's answer and raises `Refused` where it does not
-hold: the caller then drops that client by name, and the round goes on without
-it. The methods between them raise `Refused` where too few are left: then the
-round has failed.
+Each `add_...` checks a client's answer and raises `Refused` if it is not valid:
+the caller then drops that client by name, and the round continues without it.
+The methods between them raise `Refused` if too few clients are left: the round
+has then failed.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ from hedgerow.secure.register import Register
 from hedgerow.secure.shamir import SHARE_BYTES, combine
 
 _PROBE = Agreement(bytes(range(32)))
-"""Agrees with any key but one of low order, with which no client could go on."""
+"""A key agreement with it fails only for keys of low order, which would stop every client."""
 
 
 @final
@@ -46,8 +46,8 @@ class SecureRound:
 
     Args:
         setup: as sent to the clients.
-        shape: of the vectors.
-        register: identities; `None` leaves it to the clients to know each other.
+        shape: shape of the vectors.
+        register: known identities; `None` leaves checking them to the clients.
     """
 
     def __init__(self, setup: Setup, shape: Shape, register: Register | None = None) -> None:
@@ -62,10 +62,10 @@ class SecureRound:
         self.sum = RingSum(shape)
 
     def add_advert(self, name: str, advert: Advert) -> None:
-        """Take a client's keys."""
+        """Accept a client's keys."""
         self._once(name, self._adverts, self._setup.members)
         if advert.name != name:
-            raise errors.WrongIdentity(f"the keys are signed {advert.name!r}; {name!r} was asked")
+            raise errors.WrongIdentity(f"the keys are signed by {advert.name!r}, but {name!r} was asked")
         if self._register is not None:
             self._register.check(name, advert.identity)
         verify(advert.identity, advert.signature, advert.signed(self._setup.session), name)
@@ -79,7 +79,7 @@ class SecureRound:
 
     @cached_property
     def adverts(self) -> Adverts:
-        """The keys of all who have sent some; none are taken any more."""
+        """The keys of all clients that sent some; further ones are not accepted."""
         self._enough(len(self._adverts), "have sent keys")
         return Adverts(self._setup.session, tuple(self._adverts[name] for name in sorted(self._adverts)))
 
@@ -88,7 +88,7 @@ class SecureRound:
         return {advert.name: place for place, advert in enumerate(self.adverts.adverts, 1)}
 
     def add_shares(self, name: str, shares: Shares) -> None:
-        """Take a client's sealed shares."""
+        """Accept a client's sealed shares."""
         self._once(name, self._shares, tuple(self._adverts))
         self._check_keys(shares.keys)
         recipients = tuple(box.recipient for box in shares.boxes)
@@ -100,17 +100,17 @@ class SecureRound:
 
     @cached_property
     def sharers(self) -> Names:
-        """Who has shared; nobody is added any more."""
+        """The clients that have shared; further ones are not accepted."""
         self._enough(len(self._shares), "have shared")
         return tuple(sorted(self._shares))
 
     @cached_property
     def _boxes(self) -> Mapping[str, Mapping[str, Box]]:
-        """`{sender: {recipient: box}}` of the sharers."""
+        """`{sender: {recipient: box}}` for all sharers."""
         return {name: {box.recipient: box for box in self._shares[name].boxes} for name in self.sharers}
 
     def delivery(self, name: str) -> Delivery:
-        """What one of the sharers is given before it masks."""
+        """What one of the sharers receives before it masks."""
         received = tuple(
             Received(self._adverts[sender], self._boxes[sender][name])
             for sender in self.sharers
@@ -134,13 +134,13 @@ class SecureRound:
 
     @cached_property
     def survivors(self) -> Survivors:
-        """Who has sent a masked vector; none are added any more."""
+        """The clients that have sent a masked vector; further ones are not accepted."""
         self._enough(len(self._alive), "have sent masked vectors")
         dead = tuple(name for name in self.sharers if name not in self._alive)
         return Survivors(self.adverts.keys, tuple(sorted(self._alive)), dead)
 
     def add_signature(self, name: str, signed: Signed) -> None:
-        """Take a survivor's signature of the list."""
+        """Accept a survivor's signature of the list."""
         self._once(name, self._signed, self.survivors.alive)
         self._check_keys(signed.keys)
         verify(self._adverts[name].identity, signed.signature, self.survivors.signed(), name)
@@ -148,13 +148,13 @@ class SecureRound:
 
     @cached_property
     def unmask(self) -> Unmask:
-        """The list, with as many signatures as are needed."""
+        """The list, with exactly as many signatures as are needed."""
         self._enough(len(self._signed), "have signed the list of survivors")
         signers = sorted(self._signed)[: self._setup.survivors]
         return Unmask(self.survivors, tuple(Signer(name, self._signed[name]) for name in signers))
 
     def add_revealed(self, name: str, revealed: Revealed) -> None:
-        """Take the shares that a client reveals."""
+        """Accept the shares that a client reveals."""
         self._once(name, self._revealed, tuple(self._signed))
         self._check_keys(revealed.keys)
         owners = tuple(share.owner for share in revealed.shares)
@@ -168,7 +168,7 @@ class SecureRound:
             told = box.committed.mask_key if expected else box.committed.self_mask
             made = commitment(self.adverts.keys, share.owner, name, what, share.value)
             if told != made:
-                raise errors.BadShare(f"its share of {share.owner!r} is not the one that was committed to")
+                raise errors.BadShare(f"its share of {share.owner!r} does not match the commitment")
         for share in revealed.shares:
             into = self._of_seed if share.owner in alive else self._of_key
             into.setdefault(share.owner, {})[place] = share.value
@@ -178,8 +178,8 @@ class SecureRound:
         """The sum of the survivors' vectors, without any mask.
 
         Raises:
-            TooFewShares: a mask cannot be taken off; the sum is lost.
-            BadShare: a client's shares do not give what it committed to.
+            TooFewShares: a mask cannot be removed; the sum is lost.
+            BadShare: a client's shares do not match its commitments.
         """
         seeds = {name: self._seed(name) for name in self.survivors.alive}
         secrets = {name: self._mask_secret(name) for name in self.survivors.dead}
@@ -200,24 +200,24 @@ class SecureRound:
     def _seed(self, name: str) -> bytes:
         seed = self._secret(name, self._of_seed)
         if seed_commitment(self.adverts.keys, name, seed) != self._shares[name].self_mask:
-            raise errors.BadShare(f"the shares of {name!r} do not give the self mask that it committed to")
+            raise errors.BadShare(f"the shares of {name!r} do not match the self mask that it committed to")
         return seed
 
     def _mask_secret(self, name: str) -> bytes:
         secret = self._secret(name, self._of_key)
         if Agreement(secret).public != self._adverts[name].mask_key:
-            raise errors.BadShare(f"the shares of {name!r} do not give its mask key")
+            raise errors.BadShare(f"the shares of {name!r} do not match its mask key")
         return secret
 
     def _secret(self, name: str, shares: Mapping[str, Mapping[int, bytes]]) -> bytes:
         found, needed = shares.get(name, {}), self._setup.threshold
         if len(found) < needed:
             raise errors.TooFewShares(
-                f"{len(found)} shares of {name!r} are left; {needed} are needed to take its mask off"
+                f"{len(found)} shares of {name!r} are left; {needed} are needed to remove its mask"
             )
         secret = combine({place: found[place] for place in sorted(found)[:needed]})
         if secret is None:
-            raise errors.BadShare(f"the shares of {name!r} give no key")
+            raise errors.BadShare(f"the shares of {name!r} do not combine to a key")
         return secret
 
     def _once(self, name: str, done: Mapping[str, object] | set[str], asked: Names) -> None:
@@ -228,7 +228,7 @@ class SecureRound:
 
     def _check_keys(self, keys: bytes) -> None:
         if keys != self.adverts.keys:
-            raise errors.StaleRound("the answer is of another run, round, model or set of keys")
+            raise errors.StaleRound("the answer is for another run, round, model or set of keys")
 
     def _enough(self, number: int, what: str) -> None:
         if number < self._setup.survivors:

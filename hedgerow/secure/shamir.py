@@ -6,7 +6,7 @@ from math import prod
 from hedgerow.secure.primitives import Random, Secret
 
 PRIME = 2**256 + 297
-"""The smallest prime above every 32-byte number."""
+"""The smallest prime above all 32-byte numbers."""
 
 SHARE_BYTES = 33
 
@@ -30,10 +30,10 @@ def evaluate(coefficients: Sequence[int], x: int, prime: int = PRIME) -> int:
 
 
 def split(secret: bytes, places: Sequence[int], threshold: int, random: Random) -> list[Secret]:
-    """A share for each place (different whole numbers above 0); any `threshold` of them give the secret.
+    """A share for each place (distinct integers above 0); any `threshold` of them recover the secret.
 
     Raises:
-        ValueError: there are fewer places than the threshold, or two are alike.
+        ValueError: there are fewer places than the threshold, or two are equal.
     """
     if len(set(places)) != len(places) or min(places, default=0) < 1 or not 1 <= threshold <= len(places):
         raise ValueError(
@@ -60,6 +60,6 @@ def interpolate(points: Mapping[int, int], prime: int = PRIME) -> int:
 
 
 def combine(shares: Mapping[int, bytes]) -> bytes | None:
-    """The secret of shares by place, at least the threshold; `None` where they give no 32-byte number."""
+    """The secret from shares by place, at least `threshold` of them; `None` if it is not a 32-byte number."""
     secret = interpolate({place: int.from_bytes(share, "big") for place, share in shares.items()})
     return secret.to_bytes(32, "big") if secret < 2**256 else None

@@ -1,4 +1,4 @@
-"""What a client keeps between the stages of a round: secrets, so they print as nothing."""
+"""What a client keeps between the stages of a round; it is secret, so it is never printed."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,7 +11,7 @@ from hedgerow.secure.primitives import Secret, derive, open_sealed, seal
 
 @dataclass(frozen=True)
 class Joined:
-    """After `keys`: the client has said which keys it has."""
+    """After `keys`: the client has published its keys."""
 
     setup: Setup
     advert: Advert
@@ -21,7 +21,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Shared:
-    """After `shares`: the client has chosen its neighbours, and given them its shares."""
+    """After `shares`: the client has chosen its neighbours and sent them its shares."""
 
     setup: Setup
     advert: Advert
@@ -43,7 +43,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Contributed:
-    """After `masked`: the client's own secrets are gone, and it holds those of others."""
+    """After `masked`: the client's own secrets are gone; it holds shares of the others'."""
 
     setup: Setup
     name: str
@@ -55,7 +55,7 @@ class Contributed:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """After `survivors`: the client has signed one list, and will reveal shares for no other."""
+    """After `survivors`: the client has signed one list, and reveals shares for no other."""
 
     contributed: Contributed
     survivors: Survivors
@@ -72,30 +72,30 @@ T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 
 
 def close(state: State, secret: bytes, salt: bytes) -> bytes:
-    """A state as bytes that tell nothing but its kind, without the identity and the salt of the round.
+    """Seal a state: without the identity's secret and the round's salt, the bytes show only its kind.
 
     Args:
-        secret: of the client's identity.
-        salt: of this round alone; where it is forgotten, so is the state.
+        secret: secret key of the client's identity.
+        salt: belongs to this round alone; once it is deleted, the state cannot be read.
     """
     kind = type(state).__name__.encode()
     return kind + b" " + seal(_key(kind, secret, salt), encode(state), kind)
 
 
 def reopen(data: bytes, kind: type[T], secret: bytes, salt: bytes) -> T:
-    """Undo `close`; raises `OutOfOrder` where it is of another stage, or of a round that is forgotten."""
+    """Undo `close`; raises `OutOfOrder` if the state is from another stage or a deleted round."""
     name, _, sealed = data.partition(b" ")
     if name != kind.__name__.encode():
         raise OutOfOrder(
-            f"this client has {name.decode(errors='replace')}; the stage that was asked needs {kind.__name__}"
+            f"this client's state is {name.decode(errors='replace')}; this stage needs {kind.__name__}"
         )
     try:
         plain = open_sealed(_key(name, secret, salt), sealed, name, "this client")
     except BadShare:
-        raise OutOfOrder("what this client has kept is of another round") from None
+        raise OutOfOrder("the state that this client has kept is from another round") from None
     return decode(kind, plain)
 
 
 def _key(kind: bytes, secret: bytes, salt: bytes) -> bytes:
-    # Each kind has its own, since a key seals once.
+    # Each kind has its own key, because a key may seal only once.
     return derive(secret, encode((PROTOCOL, "kept", kind)), salt=salt)

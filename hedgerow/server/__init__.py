@@ -1,1 +1,1 @@
-"""Who is asked, and when: rounds, roster, checkpoints."""
+"""The server: rounds, roster, checkpoints."""

@@ -1,8 +1,9 @@
-"""What was announced of a masked round, before its first message: after a crash the server goes on with it.
+"""The announcement of a masked round, saved before its first message so that the server can resume the round.
 
-A device answers a round of a run once. If the server drew another cohort, or
-took another name for the run, it could have the same updates summed in two
-ways, and learn from the difference; an honest one does not ask for that.
+A device answers each round of a run only once. If the server drew another
+cohort, or chose another name for the run, it could get two different sums of the
+same updates, and learn from the difference; an honest server does not ask for
+that.
 """
 
 import hashlib
@@ -21,10 +22,10 @@ RUN, FILE = "run-id", "announced.json"
 
 
 def run_id(folder: Path) -> str:
-    """The name of the run in a folder, 32 hex digits; made when it is first asked for.
+    """The name of the run in a folder, 32 hex digits; created on the first call.
 
     Raises:
-        ValueError: the file that is there holds none.
+        ValueError: the existing file does not hold a name.
         OSError: it cannot be written.
     """
     file = folder / RUN
@@ -34,14 +35,14 @@ def run_id(folder: Path) -> str:
     found, _, told = file.read_bytes().decode("ascii", "replace").strip().partition(" ")
     if not re.fullmatch("[0-9a-f]{32}", found) or (told and told != _check_of(found)):
         raise ValueError(
-            f"{file} holds {found[:40]!r}; it must be the 32 hex digits that were written: restore it from a"
+            f"{file} holds {found[:40]!r}, not the 32 hex digits that were written to it: restore it from a"
             " copy"
         )
     return found
 
 
 def _check_of(name: str) -> str:
-    """By which a name of which a digit has changed is noticed: devices would take it for another run."""
+    """Checksum of a name: if a digit changed unnoticed, devices would take it for another run."""
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
@@ -75,12 +76,12 @@ class Announced:
         return cls(name_of(run, purpose), folder, purpose)
 
     def cohort(self, round: int) -> tuple[str, ...] | None:
-        """Who was to take part in a round; `None` where it was not announced."""
+        """The cohort announced for a round; `None` if none was."""
         found = self._read()
         return found.cohort if found and found.round == round else None
 
     def announce(self, setup: Setup) -> str:
-        """Write down what will be sent; why it must not be, where the round was announced otherwise before.
+        """Save an announcement before it is sent; returns why it must not be sent, or an empty string.
 
         Raises:
             OSError: it cannot be written.
@@ -89,7 +90,7 @@ class Announced:
         if (found := self._read()) and found.round == setup.round and found != now:
             return (
                 f"round {setup.round} was announced before with another model or cohort, and no device"
-                " answers it twice"
+                " answers a round twice"
             )
         if self._file is not None:
             write_whole(self._file, json.dumps(seal(asdict(now))).encode(), mode=PRIVATE)

@@ -1,4 +1,4 @@
-"""A training run that saves itself, and a Flower `ServerApp` of it."""
+"""A training run that saves its progress, and a Flower `ServerApp` that runs it."""
 
 import logging
 from collections.abc import Callable, Generator
@@ -54,45 +54,46 @@ def train(
     options: RunOptions | None = None,
     **changes: Unpack[Waiting],
 ) -> Generator[RoundResult, None, None]:
-    """`rounds`, saved after each round and resumed from where it was.
+    """Like `rounds`, but saves after each round and resumes where the run stopped.
 
-    A round is yielded first and saved when the caller asks for the next one,
-    so that a caller who writes each result down has written it before the
-    checkpoint that counts it. With a `folder`, checkpoints lie in
-    `folder/checkpoints`, and the final model is `folder/model.safetensors`. A
-    checkpoint that cannot be written is logged, and the run goes on. A caller
-    who leaves the loop early (`break`) leaves the last round saved, and its
-    model where the final one would be. No other run, of any process, can write
-    in the folder meanwhile.
+    A round is yielded first and saved when the caller asks for the next one, so
+    a caller that records each result has recorded it before the checkpoint that
+    includes it is written. With a `folder`, checkpoints are in
+    `folder/checkpoints`, and the final model is `folder/model.safetensors`. If a
+    checkpoint cannot be written, this is logged and the run continues. If the
+    caller leaves the loop early (`break`), the last round is saved, with its
+    model in place of the final one. No other run, of any process, can write to
+    the folder meanwhile.
 
-    Where the strategy has personal layers, what is evaluated and what is saved
-    at the end has those of the initial model: clients' own never come here.
+    If the strategy has personal layers, the model that is evaluated and saved
+    has those of the initial model: the clients' own layers never reach the server.
 
     Args:
         initial: the model of round 0.
         folder: where to save; `None` saves nothing. A private strategy's ledger is `folder/privacy.jsonl`.
-        record: keep who counted in each round, and with what, in
-            `folder/replies`; `server.replay` makes the model from it again.
-        keep_models: of so many of the last rounds, and of the best one, in `folder/candidates`.
-        contents: what decides the results beside the strategy, for the run's fingerprint.
-        options: how it is executed; see `RunOptions`.
+        record: keep the replies that count in each round, in `folder/replies`;
+            `server.replay` computes the model from them again.
+        keep_models: keep the models of this many of the last rounds, and the best one, in
+            `folder/candidates`.
+        contents: what determines the results in addition to the strategy, for the run's fingerprint.
+        options: how the run is executed; see `RunOptions`.
         **changes: `timeout`, `register`, `deployment`, `min_clients`, `over_select`, `retry`, `quorum`,
-            `set_aside` and `joined`, in place of theirs in `options`.
+            `set_aside` and `joined`, which override those of `options`.
 
-    The others are those of `rounds`.
+    The other arguments are those of `rounds`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range, or the run has more rounds done.
+        ValueError: an argument has the wrong type or is out of range, or the run has done more rounds.
         CheckpointError: the folder holds another run's checkpoint.
-        AnotherRun: the folder's run was begun with another strategy, or with
+        AnotherRun: the folder's run was started with another strategy, or with
             other `contents`; the error says what has changed.
-        FolderInUse: another run writes in the folder.
-        ValueError: it is to be recorded, and there is no folder.
-        LedgerError: the folder's ledger does not hold all that was released.
+        FolderInUse: another run is using the folder.
+        ValueError: `record` is set without a folder.
+        LedgerError: the folder's ledger does not hold every release.
         OSError: the final model cannot be written; the last checkpoint stays.
-        ValueError: an option is set that means nothing on a grid.
+        ValueError: an option is set that has no meaning on a grid.
     """
-    # Before anything is made or waited for.
+    # Check everything before creating or waiting for anything.
     chosen = options_for("train", Waiting, options, changes)
     check_parts(strategy, layout)
     check_grid(grid)
@@ -104,7 +105,7 @@ def train(
     checks.whole(0, keep_models=keep_models)
     checks.kind((Contents, NoneType), contents=contents)
     if record and folder is None:
-        raise ValueError("record is True, and there is no folder to record in; give one")
+        raise ValueError("record is True, but there is no folder to record in; give one")
     return run(
         grid, strategy, initial, layout, chosen,
         num_rounds=num_rounds, seed=seed, folder=folder, evaluate=evaluate,
@@ -130,7 +131,7 @@ def run(
     keep_models: int,
     contents: Contents,
 ) -> Generator[RoundResult, None, None]:
-    """What `train` does, with options that are checked."""
+    """`train` with options that have been checked."""
     split = strategy.split(layout)
     holding = nullcontext() if folder is None else hold(folder)
     with read_safely(grid, largest_reply(layout)), holding as held:
@@ -141,7 +142,7 @@ def run(
         state = loaded or begin(strategy, initial, layout)
         if held is not None and state.round > num_rounds:
             done = state.round
-            raise ValueError(f"{held.path} has {done} rounds done; rounds must be {done} or more to go on")
+            raise ValueError(f"{held.path} has done {done} rounds; rounds must be {done} or more to continue")
         if held is not None:
             check_fingerprint(held.path, strategy, contents, begun=loaded is not None)
         ledger = None
@@ -175,7 +176,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Saves:
-    """What a run writes in its folder, if it has one; models with personal layers as they were made."""
+    """Writes to a run's folder, if it has one; models get the initial model's personal layers."""
 
     held: HeldFolder | None
     split: Split
@@ -186,7 +187,7 @@ class _Saves:
     keeper: Keeper | None
 
     def whole(self, model: Model) -> Model:
-        """With personal layers: those of clients never come here."""
+        """A model completed with the initial personal layers: the clients' never reach the server."""
         return self.split.join(model, self.own)
 
     def load(self) -> ServerState | None:
@@ -205,19 +206,19 @@ class _Saves:
                     seed=self.seed, constants=self.constants.hash(state.model.constants),
                 )  # fmt: skip
         except OSError as error:
-            log.warning("round %d is not saved: %s; the run goes on", state.round, error)
+            log.warning("round %d is not saved: %s; the run continues", state.round, error)
         try:
             if self.keeper is not None:
                 self.keeper.keep(self.whole(state.model), state.round, measured(result))
         except OSError as error:
-            log.warning("the model of round %d is no candidate: %s; the run goes on", state.round, error)
+            log.warning("the model of round %d is not kept: %s; the run continues", state.round, error)
 
     def end(self, state: ServerState) -> None:
         if self.held is not None:
             self._save(state.model, self.num_rounds)
 
     def leave(self, result: RoundResult) -> None:
-        """Save the last round, unless another run has the folder by now; an error is logged."""
+        """Save the last round, unless another run has taken the folder over; errors are logged."""
         if self.held is None or self.held.lost:
             return
         self.round(result)
@@ -245,22 +246,22 @@ def server_app(
     options: RunOptions | None = None,
     **changes: Unpack[Waiting],
 ) -> ServerApp:
-    """Make a Flower `ServerApp` that trains, for a Flower project of your own.
+    """Make a Flower `ServerApp` that trains, for your own Flower project.
 
     Args:
         initial: makes the model of round 0 and its layout, when the run starts.
-        on_round: is called with each result; to do more, write a `ServerApp`
-            of three lines around `train`.
+        on_round: called with each result; to do more, write a `ServerApp` of
+            three lines around `train`.
 
-    The others are those of `train`.
+    The other arguments are those of `train`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range; or an option is set that means
-            nothing on a grid.
+        ValueError: an argument has the wrong type or is out of range, or an option is set that has no
+            meaning on a grid.
     """
     chosen = options_for("server_app", Waiting, options, changes)
     checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
-    checks.kind(Callable, " that gives (model, layout)", initial=initial)
+    checks.kind(Callable, " that returns (model, layout)", initial=initial)
     checks.kind((Callable, NoneType), " of a RoundResult", on_round=on_round)
     check_run(num_rounds, seed, evaluate=evaluate, evaluate_every=evaluate_every)
     folder = None if folder is None else checks.path(folder=folder)

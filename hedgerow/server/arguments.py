@@ -1,4 +1,4 @@
-"""What the arguments of a run must be, so that whoever gives another is told before anything is done."""
+"""Checks of a run's arguments, made before anything is started."""
 
 from collections.abc import Callable
 from types import NoneType
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def check_parts(strategy: Strategy, layout: Layout) -> None:
-    """Raises `ValueError` where one of them is of another kind."""
+    """Raise `ValueError` if one of them has the wrong type."""
     checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
     checks.kind(Layout, ", such as TorchTrainer(task).layout", layout=layout)
 
 
 def check_grid(grid: "Grid") -> None:
-    """Raises `ValueError` where it has not what a Flower `Grid` has."""
+    """Raise `ValueError` if the object lacks the methods of a Flower `Grid`."""
     checks.has(("get_node_ids", "push_messages", "pull_messages"), "a Flower Grid", grid=grid)
 
 
@@ -30,7 +30,7 @@ def check_run(
     evaluate: Callable[[Model], Any] | None,
     evaluate_every: int,
 ) -> None:
-    """Raises `ValueError` where an argument of a run is of another kind or out of range."""
+    """Raise `ValueError` if an argument of a run has the wrong type or is out of range."""
     checks.whole(0, num_rounds=num_rounds)
     checks.whole(None, seed=seed)
     checks.kind((Callable, NoneType), " of a Model", evaluate=evaluate)
@@ -38,11 +38,11 @@ def check_run(
 
 
 def check_sizes(model: Model, layout: Layout, name: str) -> None:
-    """Raises `ValueError` where a model has other sizes than its layout; `name` is the argument's."""
+    """Raise `ValueError` if the sizes of a model and its layout differ; `name` is the argument's."""
     given = len(model.parameters), len(model.buffers), len(model.constants)
     wanted = layout.dimension, layout.buffer_size, layout.constant_size
     if given != wanted:
         raise ValueError(
-            f"{name} has {given[0]} parameters, {given[1]} buffers and {given[2]} constants, and the layout"
-            f" {wanted[0]}, {wanted[1]} and {wanted[2]}; give one of the same layout"
+            f"{name} has {given[0]} parameters, {given[1]} buffers and {given[2]} constants, but the layout"
+            f" has {wanted[0]}, {wanted[1]} and {wanted[2]}; give a model of the same layout"
         )

@@ -1,4 +1,4 @@
-"""Who is asked in a round, and how often: the cohort, some more of it, and once again where too few count."""
+"""Ask a cohort for a round, with some extra clients, and again if too few replies count."""
 
 import logging
 import math
@@ -19,13 +19,13 @@ log = logging.getLogger("hedgerow")
 
 @dataclass(frozen=True)
 class Asked:
-    """A round that was asked for.
+    """The outcome of asking for a round.
 
     Attributes:
-        cohort: names of those who were asked last, sorted.
-        outcome: of the last time.
-        bytes_up, bytes_down: `{client: bytes}` of all times together.
-        announced: whether it was announced before, by a server that was killed then.
+        cohort: names of the clients asked in the last attempt, sorted.
+        outcome: of the last attempt.
+        bytes_up, bytes_down: `{client: bytes}` of all attempts together.
+        announced: whether the round had been announced already, by a server that was then killed.
     """
 
     cohort: tuple[str, ...]
@@ -36,13 +36,13 @@ class Asked:
 
 
 def check_asking(strategy: Strategy, options: RunOptions) -> None:
-    """Raise `ValueError` where more would be asked than the strategy's protection allows for."""
+    """Raise `ValueError` if the options ask for more than the strategy's protection allows."""
     kind = "masked" if strategy.pipeline.sum_only else "private" if strategy.private else ""
     if refused := refuse_quorum(strategy, options.quorum):
         raise ValueError(f"quorum is {options.quorum}: {refused}")
     for name in ("over_select", "retry"):
         if kind and (value := getattr(options, name)):
-            why = "a device answers once" if kind == "masked" else "a cohort is as the ledger has it"
+            why = "a device answers once" if kind == "masked" else "the ledger assumes the cohort as drawn"
             raise ValueError(f"{name} is {value:g}; it must be 0, since updates are {kind}: {why}")
 
 
@@ -55,10 +55,10 @@ def ask(
     options: RunOptions,
     left_out: frozenset[str] = frozenset(),
 ) -> Asked:
-    """Ask a cohort for its round; again, as often as the options say, where too few count.
+    """Ask a cohort for its round; if too few replies count, ask again as often as the options say.
 
     Args:
-        left_out: clients that are not to be drawn.
+        left_out: clients that must not be drawn.
     """
     up: dict[str, int] = {}
     down: dict[str, int] = {}
@@ -72,15 +72,15 @@ def ask(
         kind.open(state, cohort)
         outcome = kind.close()
         replies = outcome.replies
-        # Of 1 it says nothing: a private round counts also where nobody is there.
+        # A quorum of 1 has no effect: a private round counts even if no client took part.
         if not replies.failed and replies.counted < options.quorum > 1:
             replies.failed = f"{replies.counted} of {len(names)} clients count; quorum is {options.quorum}"
         _add(up, outcome.replies.bytes_up)
         _add(down, outcome.bytes_down())
-        # To aggregate writes nothing down here: what has a ledger is not asked again.
+        # Aggregating has no side effects here: rounds with a ledger are never retried.
         if not left or not (failed := outcome.aggregated(state).failed):
             break
-        log.warning("round %d is asked for again: %s", state.round + 1, failed)
+        log.warning("round %d is retried: %s", state.round + 1, failed)
     return Asked(names, outcome, up, down, before is not None)
 
 
@@ -107,7 +107,7 @@ def _cohort(
 
 
 def _more(there: Sequence[str], chosen: Sequence[str], number: int, seed: int, round: int) -> tuple[str, ...]:
-    """So many of those who were not chosen, as far as there are."""
+    """Draw up to `number` of the clients that were not chosen."""
     if not number:
         return ()
     taken = set(chosen)

@@ -1,9 +1,9 @@
-"""Save the server's state after a round, and find it again.
+"""Save the server's state after a round, and load it again.
 
-A checkpoint is one safetensors file; the round and the names lie in its JSON
-header. It is written beside the others, flushed to the disk, and renamed: a
-process killed at any moment, or a full disk, leaves the last whole one. What a
-run never changes, the model's constants, lies beside them, once, under its hash.
+A checkpoint is one safetensors file, with the round and the names in its JSON
+header. It is written under a temporary name, flushed to the disk, and renamed:
+if the process is killed or the disk is full, the last complete one remains. The
+model's constants, which a run never changes, are stored once, under their hash.
 """
 
 import json
@@ -31,19 +31,19 @@ _CONTROL = "control"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is there but cannot be used."""
+    """A checkpoint that exists but cannot be used."""
 
 
 def save_checkpoint(
     folder: Path, state: ServerState, layout: Layout, *, seed: int, constants: str = ""
 ) -> Path:
-    """Write the state of a round; keep it and the one before it.
+    """Write the state of a round; only this checkpoint and the previous one are kept.
 
     Args:
-        constants: hash of the model's constants, where it is known.
+        constants: hash of the model's constants, if it is known.
 
     Raises:
-        OSError: it cannot be written (a full disk); the earlier ones stay.
+        OSError: it cannot be written (such as on a full disk); the earlier ones stay.
     """
     private_folder(folder)
     arrays = {"parameters": state.model.parameters, "buffers": state.model.buffers}
@@ -70,17 +70,17 @@ def save_checkpoint(
 
 
 def begun(folder: Path) -> bool:
-    """Whether the run in a folder has a checkpoint, and so no more need of the model that it starts from."""
+    """Whether the run in a folder has a checkpoint, and so no longer needs the initial model."""
     return bool(_checkpoints(folder / CHECKPOINTS))
 
 
 def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState | None:
-    """The newest state saved in a folder; `None` where there is none.
+    """The newest state saved in a folder; `None` if there is none.
 
-    A file that cannot be read is passed over for the one before it.
+    If a file cannot be read, the previous one is used.
 
     Raises:
-        CheckpointError: it is of another model or seed, or none can be read.
+        CheckpointError: it belongs to another model or seed, or none can be read.
     """
     files = _checkpoints(folder)
     problems = []
@@ -88,7 +88,7 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         try:
             data = unsealed(path.read_bytes())
             header, arrays = _header(data), load(data)
-            if "constants" in header:  # 0.1 had them in each checkpoint
+            if "constants" in header:  # version 0.1 stored them in each checkpoint
                 arrays["constants"] = _load_constants(folder, header["constants"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path.name}: {error}")
@@ -99,8 +99,8 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
         if header["seed"] != seed:
             differs = f"has seed {header['seed']}, this run has {seed}"
         if differs:
-            raise CheckpointError(f"{path} {differs}; it is of another run: use another folder")
-        if _CONTROL in arrays:  # as 0.1 called the one stream it had
+            raise CheckpointError(f"{path} {differs}; it belongs to another run: use another folder")
+        if _CONTROL in arrays:  # version 0.1's name for its only stream
             arrays[_STREAM + _CONTROL] = arrays.pop(_CONTROL)
         update, private, aggregate, streams = (
             {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
@@ -124,22 +124,22 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
 
 @checks.arguments
 def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | None = None) -> None:
-    """Write a model as named tensors, whole or not at all; `torch` and others can read it.
+    """Write a model as named tensors, atomically, in a format that `torch` and others can read.
 
-    `module.load_state_dict(safetensors.torch.load_file(path))` takes it over: the
-    names are those of the module. Buffers that are never sent (BatchNorm's batch
-    counter) have the values that they began with; tied tensors are there under
-    each of their names.
+    `module.load_state_dict(safetensors.torch.load_file(path))` loads it: the names
+    are those of the module. Buffers that are never sent (BatchNorm's batch
+    counter) have their initial values; tied tensors are stored under each of
+    their names.
 
     Args:
         path: of the safetensors file.
         model: its values.
         layout: names and shapes; a trainer has it (`TorchTrainer(task).layout`).
-        rounds: that the run was to have, where this is the model at its end; 0
-            where the run was left before. `None` says nothing.
+        rounds: planned number of rounds, if this is the final model of a run; 0
+            if the run ended early; `None` if it is not a run's final model.
 
     Raises:
-        ValueError: an argument is of another kind, or the model is not of this layout.
+        ValueError: an argument has the wrong type, or the model does not have this layout.
         OSError: it cannot be written.
     """
     file = checks.path(path=path)
@@ -154,14 +154,14 @@ def save_model(path: Path | str, model: Model, layout: Layout, *, rounds: int | 
 
 @checks.arguments
 def load_model(path: Path | str, layout: Layout) -> Model:
-    """A model from named tensors in a safetensors file, or in the folder of a run that ended.
+    """Load a model from named tensors in a safetensors file, or in the folder of a finished run.
 
-    Of tied tensors the file may have any name, or several. Buffers that are never sent are
-    not read.
+    Tied tensors may have any of their names in the file, or several. Buffers that are never sent
+    are not read.
 
     Raises:
-        ValueError: there is no such file, or it is of another model; the error
-            names the tensors that are missing, too many, or of another shape or type.
+        ValueError: there is no such file, or it holds another model; the error
+            names the tensors that are missing, unexpected, or of a different shape or type.
 
     >>> import tempfile
     >>> layout, model = Layout.flat(3), Model(np.arange(3, dtype=np.float32))
@@ -177,18 +177,18 @@ def load_model(path: Path | str, layout: Layout) -> Model:
         with safe_open(file, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError) as error:
-        there = "is not there" if not file.exists() else f"cannot be read as safetensors: {error}"
+        there = "does not exist" if not file.exists() else f"cannot be read as safetensors: {error}"
         raise ValueError(
             f"the model {file} {there}; give a safetensors file, or the folder of a run that has one"
         ) from None
     try:
         return model_of(arrays, layout)
     except OtherTensors as error:
-        raise ValueError(f"{file} is of another model: {error}") from None
+        raise ValueError(f"{file} holds another model: {error}") from None
 
 
 def rounds_of_model(path: Path) -> int | None:
-    """How many rounds the run was to have of which this is the final model, see `save_model`."""
+    """The planned number of rounds of the run whose final model this is, see `save_model`."""
     try:
         with safe_open(path, framework="numpy") as file:
             return int(json.loads((file.metadata() or {})[_HEADER])["rounds"])
@@ -197,14 +197,14 @@ def rounds_of_model(path: Path) -> int | None:
 
 
 def mark_model(path: Path, rounds: int) -> None:
-    """Write down of a final model that says nothing how many rounds its run was to have."""
+    """Add the planned number of rounds to a final model's file that lacks it."""
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     write_whole(path, save(arrays, {_HEADER: json.dumps({"rounds": rounds})}))
 
 
 def _save_constants(path: Path, constants: Vector) -> None:
-    """Write a model's constants where they are not there yet."""
+    """Write a model's constants if they are not stored yet."""
     if not path.is_file():
         write_whole(path, save(contiguous({"constants": constants})), mode=PRIVATE)
 
@@ -218,7 +218,7 @@ def _load_constants(folder: Path, named: str) -> Vector:
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """What Hedgerow says in the header of a safetensors file."""
+    """Hedgerow's part of the header of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     found: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
     return found

@@ -1,4 +1,4 @@
-"""The replies of a round, summed as they arrive, in one place or in several."""
+"""Collect the replies of a round, summing them as they arrive, in one process or in several."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -24,15 +24,15 @@ def collect(
     message_type: str = "train",
     enough: int | None = None,
 ) -> None:
-    """Ask clients for their part of a round, and count what they reply into the collector.
+    """Send clients their request for a round, and add their replies to the collector.
 
     Args:
         asked: `(stable name, node id)` of each client.
-        request: what each is asked; a client that lacks the model's constants is sent them, once.
-        start: `start(*arguments)` makes collectors like this one.
+        request: what each client is sent; one that lacks the model's constants is sent them, once.
+        start: `start(*arguments)` makes a collector like this one.
         arguments: the first is the number of the round.
-        timeout: seconds for the replies.
-        enough: replies that count after which the round ends; later ones are dropped. `None` takes all.
+        timeout: seconds to wait for the replies.
+        enough: number of valid replies that ends the round; later ones are dropped. `None` waits for all.
     """
     group, down = str(arguments[0]), collector.collected.bytes_down
     if isinstance(grid, Reduces):
@@ -66,10 +66,10 @@ def collect(
 
 @runtime_checkable
 class Reduces(Protocol):
-    """A grid that counts replies in where they are made, as the simulation's can.
+    """A grid that sums replies where they are made, as the simulation's can.
 
-    Only sums then travel and lie in memory, not one reply a client. What comes
-    out is the same as with one collector for all.
+    Then only sums, not single replies, are sent and held in memory. The result is
+    the same as with a single collector.
     """
 
     def reduce(
@@ -83,13 +83,13 @@ class Reduces(Protocol):
         group_id: str,
         timeout: float | None,
     ) -> Iterable[Any]:
-        """Send one record to clients, and yield what collectors made of the replies.
+        """Send one record to clients, and yield the partial results of the collectors.
 
         Args:
             start: makes a collector, from `arguments`.
-            arguments: small, and can be pickled.
+            arguments: small and picklable.
             asked: `(stable name, node id)` of each client.
-            content: what each is sent.
-            timeout: seconds after which no further client is started; those
-                left over count as without a reply.
+            content: what each client is sent.
+            timeout: seconds after which no further client is started; the
+                remaining ones count as not having replied.
         """

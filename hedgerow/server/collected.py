@@ -1,4 +1,4 @@
-"""What has been made of some of a round's replies."""
+"""The partial result of a round: what has been collected from some of its replies."""
 
 from dataclasses import dataclass, field
 
@@ -7,20 +7,20 @@ from hedgerow.strategies.aggregates.base import Accumulator
 
 @dataclass
 class Collected:
-    """What has been made of some of a round's replies; small enough to be sent between processes.
+    """What has been collected from some of a round's replies; small enough to send between processes.
 
     Attributes:
-        deltas: of the clients that count.
-        streams: what they sent beside their deltas, by the stream's name.
+        deltas: accumulated deltas of the clients that count.
+        streams: accumulated streams of these clients, by the stream's name.
         metrics: `{metric: {client: (examples, value)}}`.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
-        bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
-        counted: clients that count.
-        failed: why they cannot count, whatever they replied.
-        kept: `{client: reply}` of those that count, where replies are recorded.
-        norms: `{part: {client: l2 norm}}` of what clients sent, also of those that are dropped for it;
-            empty where norms have no bound.
+        bytes_down: `{client: bytes}` of what was sent, if that was not the same for all.
+        counted: number of clients that count.
+        failed: why the round fails, whatever the clients replied.
+        kept: `{client: reply}` of those that count, if replies are recorded.
+        norms: `{part: {client: l2 norm}}` of what clients sent, including those dropped because of
+            it; empty if norms are not bounded.
     """
 
     deltas: Accumulator
@@ -35,7 +35,7 @@ class Collected:
     norms: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def merge(self, other: "Collected") -> None:
-        """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        """Add what was collected from other replies of the round; the result does not depend on the order."""
         if not (other.counted or other.dropped):
             return
         self.deltas.merge(other.deltas)
@@ -54,7 +54,7 @@ class Collected:
         """Each metric's mean over the clients that sent it, weighted by examples."""
         means = {}
         for name, by_client in sorted(self.metrics.items()):
-            # Sorted by client, so that arrival order does not show in the last bit.
+            # Sorted by client, so that the order of arrival does not affect the last bit.
             pairs = [by_client[client] for client in sorted(by_client)]
             means[name] = sum([n * value for n, value in pairs]) / sum([n for n, _ in pairs])
         return means

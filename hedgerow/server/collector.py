@@ -1,4 +1,4 @@
-"""The replies of a round, checked and summed as they arrive."""
+"""Check the replies of a round and sum them as they arrive."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,21 +32,21 @@ from hedgerow.wire.fields import NO_VALUES
 from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
 
 MOST_IN_METRICS = 1_000_000
-"""A client's metrics weigh no more, unless its update does."""
+"""Upper bound on the weight of a client's metrics, unless its update may weigh more."""
 
 
 _NO_BOUND = NormBound()
 
 
 class Collector:
-    """Checks the replies of one round and counts them into `collected`.
+    """Checks the replies of one round and adds them to `collected`.
 
     Args:
         start: of the run.
         round: number of the round.
-        clients: size of the whole cohort, also where others count in a part of it.
-        counting: what is counted of a payload.
-        bound: of the norms of what a client sends.
+        clients: size of the whole cohort, even if other collectors count part of it.
+        counting: what of a payload is added.
+        bound: bound on the norms of what a client sends.
     """
 
     def __init__(
@@ -69,24 +69,24 @@ class Collector:
         )
 
     def add(self, client: str, reply: Message | Reply | None) -> None:
-        """Count a client's reply in, or drop the client by name.
+        """Add a client's reply, or drop the client by name.
 
         Args:
             client: its name.
-            reply: `None` is no reply in time. In a simulation it need not be packed: what is made
-                of it is the same, down to the bytes that it would take.
+            reply: `None` if none came in time. In a simulation it need not be packed: the result is
+                the same, including the bytes that the reply would take.
         """
         try:
             self._count_in(client, reply)
         except PayloadError as error:
             self.collected.dropped[client] = said(str(error))
-        # A plug-in's decode met bytes it did not expect: the client's fault, not the run's.
+        # A plug-in's `decode` met bytes it did not expect: the client's fault, not the run's.
         except Exception as error:
             reason = f"its reply cannot be decoded: {type(error).__name__}: {error}"
             self.collected.dropped[client] = said(reason)
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
-        """The aggregate `(d,) float32` of what was counted in, and the rule's next state."""
+        """The aggregate `(d,) float32` of what was added, and the rule's next state."""
         values, after = self._strategy.aggregate.apply(self.collected.deltas, part(state, ""))
         return self._counting.delta(self._strategy, values, self._context(CohortSum())), after
 
@@ -95,7 +95,7 @@ class Collector:
         return self.collected.kept, {}
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
-        """What each stream's aggregate gave, and the next state of the rules that made them."""
+        """The aggregate of each stream, and the next state of their rules."""
         found: dict[str, Vector] = {}
         after: dict[str, Arrays] = {}
         for name, total in self.collected.streams.items():
@@ -104,7 +104,7 @@ class Collector:
         return found, joined(after)
 
     def bounding(self) -> tuple[NormBound, Norms]:
-        """The bound of the round's norms, and the norms."""
+        """The bound on the round's norms, and the norms."""
         return self._bound, self.collected.norms
 
     def _count_in(self, client: str, message: Message | Reply | None) -> None:
@@ -115,7 +115,7 @@ class Collector:
             reply = self._opened(client, message)
         weight = reply.payload.weight
         with span("aggregate"):
-            # The streams first into a trial: all are counted, or none.
+            # Check all streams first: either all are added, or none.
             present = []
             for name, stream in self._streams.items():
                 heavy = weight if stream.weighted else 1.0
@@ -141,21 +141,21 @@ class Collector:
         collected.counted += 1
 
     def _norm(self, values: Vector) -> float:
-        """Measured once, for the bound and for the sum; infinite where it is not needed."""
+        """The l2 norm, computed once for the bound and for the sum; infinite if it is not needed."""
         return quick_norm(values) if self._bound.factor else inf
 
     def _bound_norms(self, client: str, examples: int, norms: Mapping[str, float]) -> None:
-        """Take note of the norm of each part; raise `PayloadError` where one is too large."""
+        """Record the norm of each part; raise `PayloadError` if one is too large."""
         steps, kept = float(self._strategy.local.steps(max(1, examples))), self.collected.norms
         kept.setdefault(STEPS, {})[client] = steps
         for name, norm in norms.items():
-            if isfinite(norm):  # what is not the sum refuses, with better words
+            if isfinite(norm):  # the sum refuses other values, with a better message
                 kept.setdefault(name, {})[client] = norm
         for name, norm in norms.items():
             self._bound.check(name, norm, steps)
 
     def _opened(self, client: str, message: Message | Reply) -> Reply:
-        """A reply, measured and checked."""
+        """The unpacked reply, measured and checked."""
         sizes, max_weight = self.collected.bytes_up, self._max_weight
         if isinstance(message, Reply):
             sizes[client] = measure_reply(message, round=self._round, client=client)
@@ -173,14 +173,14 @@ class Collector:
 
 
 def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:
-    """Where as many values are added as a part of the model has, each is of one of its tensors."""
+    """The tensors that `size` values belong to, if that is the size of a part of the model."""
     if size == layout.dimension:
         return layout.parameters
     return layout.buffers if size == layout.buffer_size else ()
 
 
 def _named(error: OutOfRange, tensors: Sequence[Tensor]) -> PayloadError:
-    """The error with the name of the tensor in which a value is out of range, where there is one."""
+    """The error with the name of the tensor whose value is out of range, if it is known."""
     end = 0
     for tensor in tensors:
         end += tensor.size
@@ -192,8 +192,8 @@ def _named(error: OutOfRange, tensors: Sequence[Tensor]) -> PayloadError:
 class Start(Protocol):
     """Makes the collectors of a run's rounds: `start(round, clients, ...)`.
 
-    Two are equal where they would make the same ones, so that processes that
-    have one know whether it is the one that is asked for.
+    Two are equal if they make the same collectors, so a process that has one can
+    tell whether it is the requested one.
     """
 
     @property
@@ -215,7 +215,7 @@ class Start(Protocol):
 @final
 @dataclass(frozen=True)
 class StartCollector:
-    """Makes collectors that see each reply; they add encoded values up where the pipeline allows it."""
+    """Makes collectors that see each reply; they sum encoded values if the pipeline allows it."""
 
     strategy: Strategy
     layout: Layout

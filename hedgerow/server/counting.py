@@ -1,4 +1,4 @@
-"""What is counted of a client's payload: its encoded values, or its decoded delta."""
+"""What of a client's payload is added to the sum: its encoded values, or its decoded delta."""
 
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -16,29 +16,29 @@ from hedgerow.types import (
 
 
 class Counting(Protocol):
-    """What is counted of a payload, and what the aggregate of that comes to."""
+    """What of a payload is added, and how the aggregate of that becomes a delta."""
 
     @property
     def shows_metrics(self) -> bool:
-        """Whether clients' metrics are shown."""
+        """Whether the clients' metrics are reported."""
 
     def size(self, strategy: Strategy, layout: Layout) -> int:
-        """Values that each client adds."""
+        """Number of values that each client adds."""
 
     def fitting(self, strategy: Strategy, clients: int) -> int:
         """The number of clients whose sum must fit, in a cohort of `clients`."""
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
-        """What a client adds; raises `PayloadError` where it cannot be."""
+        """The values that a client adds; raises `PayloadError` if the payload is not valid."""
 
     def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
-        """The delta `(d,) float32` of an aggregate of what clients added."""
+        """The delta `(d,) float32` from an aggregate of what clients added."""
 
 
 @final
 @dataclass(frozen=True)
 class OnSum:
-    """Payloads of a summable pipeline are added up as they are, and decoded once."""
+    """Encoded payloads of a summable pipeline are summed, and decoded once."""
 
     shows_metrics: bool = True
 
@@ -51,7 +51,7 @@ class OnSum:
         return clients
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
-        """The encoded values; whether they are finite, the sum looks."""
+        """The encoded values; the sum checks that they are finite."""
         check_payload(strategy.pipeline, payload, context, finite=False)
         return payload.values
 
@@ -63,7 +63,7 @@ class OnSum:
 @final
 @dataclass(frozen=True)
 class Each:
-    """Each payload is decoded, and bounded where the strategy says so."""
+    """Each payload is decoded, and its norm is bounded if the strategy says so."""
 
     shows_metrics: bool = True
 

@@ -1,4 +1,4 @@
-"""A grid whose messages say of which run they are, for devices that run no code of the server's."""
+"""A grid whose messages describe their run, for devices that run none of the server's code."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,14 +18,14 @@ from hedgerow.wire.codec import encode
 
 @final
 class DescribedGrid(GridAround):
-    """Puts `hedgerow.description` into every message, whole where its receiver may not know it.
+    """Puts `hedgerow.description` into every message, in full if its receiver may not know it.
 
-    A device that answers that it does not know the description gets the same message once more, with
-    all of it, from `server.exchange`. Flower's own nodes pass the record over. Nodes that have answered
-    with a bundle get their requests bundled too, see `wire.bundle`.
+    A device that answers that it does not know the description gets the same message again, with the
+    full description, from `server.exchange`. Flower's own nodes ignore the record. Nodes that have
+    answered with a bundle get their requests bundled too, see `wire.bundle`.
 
     Args:
-        grid: where the clients are.
+        grid: the grid that reaches the clients.
         announcement: of the run.
     """
 
@@ -36,23 +36,23 @@ class DescribedGrid(GridAround):
         self._bundling = set[int]()
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Send messages, each with what it says of the run; their ids, in order."""
+        """Send messages, each with a description of the run; returns their ids, in order."""
         return self._push(list(messages))
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that have come."""
+        """The replies that have arrived."""
         for reply in self._grid.pull_messages(message_ids):
             if reply.has_content() and BUNDLE in reply.content:
                 self._bundling.add(reply.metadata.src_node_id)
-                with suppress(PayloadError):  # whoever reads the reply says what is wrong with it
+                with suppress(PayloadError):  # the reader of the reply reports what is wrong with it
                     reply.content = to_flower(unbundled(from_flower(reply.content)))
             yield reply
 
     def again(self, message: Message, reply: Message) -> str:
-        """Send a message anew, with the whole description, if that is what its receiver asks for.
+        """Send a message again, with the full description, if its receiver asks for that.
 
         Returns:
-            The new message's id; empty where it does not ask, or was sent the whole already.
+            The new message's id; empty if it does not ask, or was sent the full description already.
         """
         asks = reply.has_error() and (reply.error.reason or "").startswith(UNKNOWN)
         if not asks or "json" in message.content[RECORD]:
@@ -65,7 +65,7 @@ class DescribedGrid(GridAround):
             queried, content = message.metadata.message_type == "query", message.content
             record = self._whole if whole or queried else self._short
             described = content.config_records.get(RECORD, ConfigRecord())
-            if isinstance(before := described.get(CONTENT), bytes):  # one that is sent anew
+            if isinstance(before := described.get(CONTENT), bytes):  # a message that is sent again
                 message.content = _within(record, before)
                 continue
             if message.metadata.dst_node_id in self._bundling:
@@ -74,18 +74,18 @@ class DescribedGrid(GridAround):
                 if data := packed[id(content)][1]:
                     message.content = _within(record, data)
                     continue
-            # A content is measured without this record.
+            # The content's size is measured without this record.
             message.content = filled(RecordDict(), {**content, RECORD: record})
         return list(self._grid.push_messages(messages))
 
 
 def _within(record: ConfigRecord, data: bytes) -> RecordDict:
-    """A request that is all in the description's record."""
+    """A request whose whole content is inside the description's record."""
     return filled(RecordDict(), {RECORD: filled(ConfigRecord(), {**record, CONTENT: data})})
 
 
 def _small(content: RecordDict) -> bytes:
-    """The bytes of a content that is small enough for a bundle, and of no other."""
+    """The bytes of a content that is small enough for a bundle; empty for larger ones."""
     arrays = (array for record in content.array_records.values() for array in record.values())
     if sum(len(array.data) for array in arrays) > MOST:
         return b""

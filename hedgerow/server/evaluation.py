@@ -1,4 +1,4 @@
-"""Ask clients how well a model does on the samples that they hold out."""
+"""Ask clients how well a model does on their held-out samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,10 +24,10 @@ from hedgerow.wire.evaluation import unpack_evaluation
 @checks.arguments
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Which clients measure the model, and when.
+    """Which clients evaluate the model, and when.
 
     Attributes:
-        fraction: of the clients that are there, drawn by the run's seed and the round; 1 for all.
+        fraction: of the available clients, drawn by the run's seed and the round; 1 for all.
         every: rounds from one evaluation to the next; the last round always has one.
 
     Raises:
@@ -42,7 +42,7 @@ class EvaluationPlan:
         checks.whole(1, every=self.every)
 
     def due(self, round: int, num_rounds: int) -> bool:
-        """Whether the model of a round is measured."""
+        """Whether the model of a round is evaluated."""
         return round % self.every == 0 or round == num_rounds
 
     def drawn(self, names: tuple[str, ...], seed: int, round: int) -> tuple[str, ...]:
@@ -70,14 +70,14 @@ def evaluate_on_clients(
     """What each client measures of the model of a state; one that cannot is dropped by name.
 
     Args:
-        grid: where they are.
-        plan: which of them.
+        grid: the grid that reaches the clients.
+        plan: which clients.
         state: after the round.
         nodes: `{stable name: node id}` of the clients that are there, sorted by name.
         layout: of what travels of the model.
         seed: of the run.
-        timeout: seconds for the replies; `None` waits for ever.
-        constants: of the run, hashed already.
+        timeout: seconds to wait for the replies; `None` waits for ever.
+        constants: of the run, already hashed.
     """
     chosen = plan.drawn(tuple(nodes), seed, state.round)
     request = make_request(constants or Constants(), state, layout, seed=seed, cohort=(), ahead=0)
@@ -97,13 +97,13 @@ def evaluate_on_clients(
 
 @dataclass
 class Evaluated:
-    """What has been made of some replies.
+    """What has been collected from some replies.
 
     Attributes:
-        clients: what each that counts has measured.
+        clients: measurements of each client that counts.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
-        bytes_down: `{client: bytes}` of what was sent, where that was not the same for all.
+        bytes_down: `{client: bytes}` of what was sent, if that was not the same for all.
     """
 
     clients: dict[str, Measured] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Evaluated:
     bytes_down: dict[str, int] = field(default_factory=dict)
 
     def merge(self, other: "Evaluated") -> None:
-        """Add what was made of other replies."""
+        """Add what was collected from other replies."""
         self.clients.update(other.clients)
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
@@ -120,14 +120,14 @@ class Evaluated:
 
 @final
 class EvaluationCollector:
-    """Checks the replies of one evaluation, and keeps what they say."""
+    """Checks the replies of one evaluation, and keeps their measurements."""
 
     def __init__(self, layout: Layout, round: int) -> None:
         self._layout, self._round = layout, round
         self.collected = Evaluated()
 
     def add(self, client: str, reply: Message | None) -> None:
-        """Keep what a client measured, or drop the client by name; `None` is no reply in time."""
+        """Keep a client's measurements, or drop the client by name; `None` if no reply came in time."""
         found = self.collected
         try:
             if reply is None:
@@ -145,7 +145,7 @@ class EvaluationCollector:
 
 
 def _bounded(measured: Measured) -> Measured:
-    """No client counts for more than a million samples."""
+    """Limit a client's number of samples to a million."""
     return replace(measured, num_examples=min(measured.num_examples, MOST_IN_METRICS))
 
 

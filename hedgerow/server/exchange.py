@@ -1,4 +1,4 @@
-"""Send messages and take the replies as they arrive."""
+"""Send messages and yield the replies as they arrive."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +14,8 @@ _FIRST_PAUSE, _PAUSE, _LONGEST_PAUSE = 0.005, 0.05, 0.25
 class Instructs(Protocol):
     """A grid that makes its own messages, as the simulation's can.
 
-    Flower's `Message(...)` takes sender and run from an identity that the whole
-    process has; such a grid needs none, so that several can be used at a time.
+    Flower's `Message(...)` takes sender and run from a process-wide identity; such
+    a grid needs none, so several can be used at the same time.
     """
 
     def instruction(self, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
@@ -24,10 +24,10 @@ class Instructs(Protocol):
 
 @runtime_checkable
 class Repeats(Protocol):
-    """A grid that can send a message in another way, where its receiver has not understood it."""
+    """A grid that can send a message in another form if its receiver did not understand it."""
 
     def again(self, message: Message, reply: Message) -> str:
-        """Send a message anew, if its reply asks for that; the new id, or an empty text."""
+        """Send a message again if its reply asks for that; returns the new id, or an empty string."""
 
 
 def instruction(
@@ -38,7 +38,7 @@ def instruction(
     group_id: str = "",
     timeout: float | None = None,
 ) -> Message:
-    """A message to a node, as the grid makes it, or Flower; that one is not delivered after the timeout."""
+    """A message to a node, made by the grid or by Flower; Flower's is not delivered after the timeout."""
     if isinstance(grid, Instructs):
         return grid.instruction(content, node, message_type, group_id)
     return Message(content, dst_node_id=node, message_type=message_type, group_id=group_id, ttl=timeout)
@@ -52,11 +52,10 @@ def exchange(
 ) -> Iterator[tuple[int, Message | None]]:
     """Yield `(node id, reply)` for each message, in order of arrival.
 
-    A node that has not replied `timeout` seconds after the messages were sent
-    is yielded last, with `None`; what it sends later is not looked at. Only one
-    reply is held at a time, where the grid hands them out one by one. Where
-    `again(node, reply)` gives another message to the node, the answer to that
-    is taken in place of the reply.
+    Nodes that have not replied `timeout` seconds after the messages were sent are
+    yielded last, with `None`; later replies are ignored. Only one reply is held
+    at a time, if the grid returns them one by one. If `again(node, reply)`
+    returns another message for the node, the answer to that replaces the reply.
     """
     started = time.monotonic()
     waiting: dict[str, Message] = {}
@@ -84,7 +83,7 @@ def exchange(
                 further.append(other)
             else:
                 yield node, reply
-        # Flower's grids are polled: often while replies come in, seldom while they do not.
+        # Flower's grids are polled: often while replies arrive, seldom while none do.
         pause = _PAUSE if len(waiting) < before else min(1.5 * pause, _LONGEST_PAUSE)
         if further:
             send(further)

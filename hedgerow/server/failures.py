@@ -1,4 +1,4 @@
-"""When a run cannot succeed: all clients fail, and all in the same way."""
+"""Detect that a run cannot succeed: every client fails, and all in the same way."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
 class EveryClientFailed(ValueError):
-    """Every client that was asked failed in the same way: the model, its loss or the data are at fault."""
+    """Every client that was asked failed in the same way: the model, its loss or the data is at fault."""
 
 
 def cause(reason: str, client: str) -> str:
-    """A reason without what differs from client to client: its name, and numbers.
+    """A reason without the parts that differ between clients: names and numbers.
 
     >>> cause("it failed: client 'b-2': 7 rows", "b-2") == cause("it failed: client 'a': 12 rows", "a")
     True
     """
     text = reason.replace(repr(client), "").replace(f"client {client}", "client ")
-    if len(client) > 3:  # a shorter one is a part of many words
+    if len(client) > 3:  # a shorter name may be part of many words
         text = text.replace(client, "")
     return " ".join(_NUMBER.sub("#", text).split())
 
@@ -30,10 +30,10 @@ def cause(reason: str, client: str) -> str:
 class Failures:
     """Consecutive rounds in which every client failed.
 
-    A run stops where nothing has counted so far and at least two clients, or all
-    there are, have failed alike; later, after three such rounds in a row, for
-    another cohort may do better on a model that has not moved. A client that only
-    does not reply, or cannot be reached, may be there the next time.
+    A run stops if no reply has counted so far and at least two clients, or all
+    there are, have failed in the same way; later on, after three such rounds in a
+    row, because another cohort may succeed with the unchanged model. A client that
+    merely does not reply, or cannot be reached, may be available the next time.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Failures:
     def after(
         self, round: int, cohort: Sequence[str], dropped: Mapping[str, str], counted: int, clients: int
     ) -> None:
-        """Take note of a round; `clients` are known.
+        """Record a round; `clients` is the number of known clients.
 
         Raises:
             EveryClientFailed: the run cannot succeed.
@@ -67,7 +67,7 @@ class Failures:
 
 
 def same_refusal(reasons: Mapping[int, str]) -> str:
-    """What all of these nodes say; empty where they differ, or one may answer the next time."""
+    """The reason that all of these nodes give; empty if they differ, or one may answer the next time."""
     causes = {cause(reason, str(node)) for node, reason in reasons.items()}
     silent = any(map(is_silence, reasons.values()))
     return next(iter(reasons.values())) if len(causes) == 1 and not silent else ""

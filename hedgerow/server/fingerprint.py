@@ -1,8 +1,9 @@
-"""What a run was begun with, so that it does not go on with something else.
+"""The fingerprint of a run, so that it is not resumed with another strategy, model or data.
 
-Beside the run's checkpoints lies `fingerprint.json`: what its strategy is, value
-by value, and digests of what has no short name (a model, data). A run is refused
-by name where one of them has changed. What only one of the two knows is not compared.
+Next to the run's checkpoints, `fingerprint.json` holds every value of its strategy,
+and digests of what has no short name (a model, data). If one of them has changed,
+the run is refused and the change is named. Values that only one side has are not
+compared.
 """
 
 import json
@@ -23,18 +24,18 @@ log = logging.getLogger("hedgerow")
 
 
 class AnotherRun(ValueError):
-    """A run that would go on with another strategy, task or data than it was begun with."""
+    """A run that would be resumed with another strategy, task or data than it was started with."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a run computes with, beside its strategy.
+    """What determines a run's results in addition to its strategy.
 
     Attributes:
-        code: digests of what is code, comparable in one version of Python and of the libraries only.
+        code: digests of code, comparable only within one version of Python and of the libraries.
         data: digests of data.
-        versions: of those libraries, such as `{"torch": "2.13.0"}`.
-        run: what of the way it is executed may show in its last bits, such as `{"device": "cpu"}`.
+        versions: of these libraries, such as `{"torch": "2.13.0"}`.
+        run: settings of the execution that may affect the last bits, such as `{"device": "cpu"}`.
     """
 
     code: Mapping[str, str] = field(default_factory=dict)
@@ -44,12 +45,12 @@ class Contents:
 
 
 def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, begun: bool) -> None:
-    """Compare with what the run in a folder was begun with; write it down where nothing is.
+    """Compare with the fingerprint of the run in a folder, or write it if there is none.
 
     Args:
         folder: of the run.
         strategy: of the run.
-        contents: what else decides its results.
+        contents: what else determines its results.
         begun: whether the run has a checkpoint already.
 
     Raises:
@@ -68,8 +69,8 @@ def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, b
     if before is None:
         if begun:
             log.warning(
-                "%s was begun by a Hedgerow that kept no fingerprint: whether strategy, task and data are"
-                " still the same is not checked",
+                "%s was started by a Hedgerow version that kept no fingerprint: it is not checked whether"
+                " strategy, task and data are still the same",
                 folder,
             )
         write_whole(file, json.dumps(seal(now), indent=1).encode())
@@ -84,11 +85,11 @@ def check_fingerprint(folder: Path, strategy: Strategy, contents: Contents, *, b
     if before["versions"] == now["versions"]:
         changed += _digests_that_differ(before, now, "code")
     else:
-        log.info("Python or its libraries have changed: whether the code has is not checked")
+        log.info("Python or its libraries have changed: it is not checked whether the code has")
     if changed:
         raise AnotherRun(
-            f"{folder} was begun otherwise: {'; '.join(changed)}. Go on as it was begun, or choose another"
-            " folder (with initial, a new run can start from this one's model)"
+            f"{folder} was started differently: {'; '.join(changed)}. Continue as it was started, or choose"
+            " another folder (with initial, a new run can start from this one's model)"
         )
 
 
@@ -101,7 +102,7 @@ def _digests_that_differ(before: Mapping[str, Any], now: Mapping[str, Any], part
 
 
 def _values(strategy: Strategy) -> dict[str, Any]:
-    """Every choice of a strategy, by name."""
+    """Every setting of a strategy, by name."""
     parts = {
         "strategy": strategy.name,
         "sampling": strategy.sampling.name,
@@ -135,5 +136,5 @@ def _read(file: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise AnotherRun(
-            f"{file} cannot be read ({error}); remove it to go on without a check that nothing has changed"
+            f"{file} cannot be read ({error}); remove it to continue without checking for changes"
         ) from None

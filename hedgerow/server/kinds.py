@@ -42,13 +42,14 @@ def kind_of(
     keep: bool = False,
     folder: Path | None = None,
 ) -> RoundKind:
-    """How the rounds of a strategy are carried out; the arguments are those of `rounds`.
-    `constants` are those of the run, and `folder`. With `keep`, replies that the server may see are kept,
-    to be recorded.
+    """The kind of round for a strategy; the arguments are those of `rounds`.
+
+    `constants` and `folder` are those of the run. With `keep`, replies that the server may see are
+    kept for recording.
 
     Raises:
         ValueError: the model has values that a private strategy would average without noise.
-        LedgerError: the ledger holds less than the state has released.
+        LedgerError: the ledger holds fewer releases than the state.
     """
     timeout = options.timeout
     inner: private.Gathers

@@ -1,4 +1,4 @@
-"""Rounds of which the server sees a sum of ring vectors alone."""
+"""Masked rounds, of which the server sees only a sum of ring vectors."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ class MaskedRounds:
 
     @property
     def sampling_seed(self) -> int:
-        """The run's: same seed, same cohorts."""
+        """The run's seed: same seed, same cohorts."""
         return self.start.seed
 
     def exhausted(self, state: ServerState) -> str:
@@ -49,7 +49,7 @@ class MaskedRounds:
         return self.sums.announcing.cohort(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """Pack the model for those who were told of the round, or are to be."""
+        """Pack the model for the clients that the round was, or will be, announced to."""
         self._state, self._cohort = state, cohort
         self._members = self.announced(state.round + 1) or tuple(cohort.nodes)
         self._request = make_request(
@@ -58,7 +58,7 @@ class MaskedRounds:
         )  # fmt: skip
 
     def close(self) -> Counted:
-        """Let the cohort sum its updates, unless it cannot be masked."""
+        """Let the cohort sum its updates, unless it is unfit for masking."""
         start, clients, number = self.start, len(self._members), self._state.round + 1
         if clients and (refused := refusal(start.secure, start.shape, clients)):
             collector = start(number, 0)

@@ -1,4 +1,4 @@
-"""Ring vectors of a cohort, summed: where a simulation adds them up without masks, and after unmasking."""
+"""The sum of a cohort's ring vectors, after unmasking or, in a simulation, without masks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ from hedgerow.wire.messages import unpack_vector
 
 @dataclass
 class MaskedCollected:
-    """What some of a masked round's replies came to.
+    """What has been collected from some of a masked round's replies.
 
     Attributes:
         sum: of the clients that count.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of the replies that arrived.
-        bytes_down: `{client: bytes}` of the messages sent, where they are not all alike.
-        counted: clients that count.
+        bytes_down: `{client: bytes}` of the messages sent, if they are not the same for all.
+        counted: number of clients that count.
         failed: why there is no sum.
     """
 
@@ -45,18 +45,18 @@ class MaskedCollected:
     failed: str = ""
 
     def merge(self, other: "MaskedCollected") -> None:
-        """Add what was made of other replies of the round; in whatever order, the result is the same."""
+        """Add what was collected from other replies of the round; the result does not depend on the order."""
         self.sum.merge(other.sum)
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
         self.counted += other.counted
 
     def means(self) -> Mapping[str, float]:
-        """Each metric's mean, weighted by examples; none where the round has failed."""
+        """Each metric's mean, weighted by examples; none if the round has failed."""
         return {} if self.failed else self.sum.metrics()
 
 
-_SOMEBODY = "somebody has sent what no honest client sends; under a mask nobody can say who"
+_SOMEBODY = "some client has sent what no honest client sends; under a mask nobody can tell which"
 
 
 @final
@@ -67,7 +67,7 @@ class SumCollector:
         self.shape, self.collected = shape, MaskedCollected(RingSum(shape))
 
     def add(self, client: str, reply: Message | None) -> None:
-        """Count a client's vector in, or drop the client by name; `None` is no reply in time."""
+        """Add a client's vector, or drop the client by name; `None` if no reply came in time."""
         try:
             if reply is None:
                 raise PayloadError(NO_REPLY)
@@ -103,58 +103,58 @@ class MaskedCollector:
         self.shape, self.collected, self.add = sums.shape, sums.collected, sums.add
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
-        """The mean `(d,) float32` of what was counted in; a mean keeps no state.
+        """The mean `(d,) float32` of what was added; a mean keeps no state.
 
         Raises:
-            ValueError: no honest clients add up to that.
+            ValueError: honest clients cannot have this sum.
         """
         self._refuse_impossible()
         return self._decoded(self.collected.sum.mean()), state
 
     def _refuse_impossible(self) -> None:
-        """All that can be seen of a lie under a mask: that a sum exceeds what its weights allow."""
+        """Refuse a sum that exceeds what its weights allow: the only lie that is visible under a mask."""
         pipeline, found, counted = self._strategy.pipeline, self.collected.sum, self.collected.counted
         most, largest = counted * pipeline.max_weight, pipeline.protection.max_int(0)
         if not counted <= found.weight <= most:
             raise ValueError(
-                f"the total weight is {found.weight}, and {counted} honest clients have from {counted} to"
+                f"the total weight is {found.weight}, but {counted} honest clients have from {counted} to"
                 f" {most:g}: {_SOMEBODY}"
             )
         if len(values := found.total()) and int(np.abs(values).max()) > largest * found.weight:
             raise ValueError(
-                f"a value of the sum is beyond {largest} times the total weight, which no honest one is:"
-                f" {_SOMEBODY}"
+                f"a value of the sum exceeds {largest} times the total weight, which is impossible for"
+                f" honest clients: {_SOMEBODY}"
             )
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
-        """The weighted mean of the buffers, where the model has some; no other stream is masked."""
+        """The weighted mean of the buffers, if the model has any; no other stream is masked."""
         return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}, {}
 
     def bounding(self) -> tuple[NormBound, Norms]:
-        """No norm of a client is seen; the ring bounds what it adds."""
+        """No bound and no norms: the server sees none, and the ring bounds what a client adds."""
         return NormBound(), {}
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
-        """The ring sum of what was counted in; nothing where there is none."""
+        """The ring sum of what was added; empty if there is none."""
         if self.collected.failed or not self.collected.counted:
             return {}, {}
         found = self.collected.sum
         return {}, {"values": self.shape.ring.reduced(found.values.copy()), "words": found.words}
 
     def restore(self, arrays: Arrays, counted: int) -> None:
-        """Take in a recorded sum of `counted` clients.
+        """Load a recorded sum of `counted` clients.
 
         Raises:
-            PayloadError: it is of another shape.
+            PayloadError: it has a different shape.
         """
         if arrays:
             self.collected.sum.add(RingVector(arrays["values"], arrays["words"]))
         self.collected.counted = counted
 
     def total(self) -> NDArray[np.int64]:
-        """The sum `(d,)` of what was counted in, in multiples of 2**-36: of a private strategy, noised.
+        """The sum `(d,) int64` of what was added, in multiples of 2**-36; noisy for a private strategy.
 
-        Beyond 2**26 in size it is 2**26; a round that failed there would tell more than its noised sum.
+        It is clipped to 2**26 in absolute value: a round that failed there would reveal more than its sum.
         """
         total = self._decoded(self.collected.sum.total().astype(np.float64)).astype(np.float64)
         return np.rint(np.clip(total, -LARGEST_SUM, LARGEST_SUM) / UNIT).astype(np.int64)
@@ -166,7 +166,7 @@ class MaskedCollector:
 @final
 @dataclass(frozen=True)
 class StartMasked:
-    """Makes the collectors of rounds whose sum alone is seen."""
+    """Makes the collectors of rounds of which only the sum is seen."""
 
     strategy: Strategy
     layout: Layout
@@ -174,7 +174,7 @@ class StartMasked:
 
     @property
     def secure(self) -> SecureAggregation:
-        """The settings that clients insist on."""
+        """The settings that clients require."""
         found = self.strategy.pipeline.protection.secure
         assert found is not None
         return found

@@ -1,18 +1,19 @@
-"""No update is far larger than those of the others: a bound that follows from the rounds that counted.
+"""Bound the norm of each update, relative to the norms in the rounds that counted.
 
-Of each part of a reply, the delta and every stream, the server takes the median of the l2 norms of those
-who counted, and keeps the largest median of the run. In the next round, whoever sends more than
-`Strategy.norm_bound` times that is dropped. Honest clients are unlike, and two of their differences count:
+For each part of a reply, the delta and every stream, the server computes the median of the l2 norms of the
+clients that counted, and keeps the largest median of the run. In the next round, a client that sends more
+than `Strategy.norm_bound` times that is dropped. Honest clients differ, and two differences are allowed for:
 
-- **The largest median, not the last.** As clients learn, most norms vanish, and those of who comes for the
-  first time, or has other labels than most, do not: a bound that shrank would drop them, and the model
-  would go on without them. So nobody moves the model by much more than was usual when it moved most.
-- **Local steps.** A delta grows with them. Who by its number of samples has taken `k` times the median's
-  may send `k` times as much; `k` is at most `Strategy.norm_bound`, so that a claim of samples gains no more.
+- **The largest median, not the last.** As clients learn, most norms shrink, but not those of clients that
+  take part for the first time or have unusual labels: a bound that shrank would drop them, and the model
+  would be trained without them. So nobody moves the model by much more than was usual when it moved most.
+- **Local steps.** A delta grows with them. A client whose number of samples implies `k` times the median
+  number of steps may send `k` times as much; `k` is at most `Strategy.norm_bound`, which limits what a false
+  claim of samples gains.
 
-Where no round has counted yet, nothing is known beforehand: a round in which one is so much larger than
-the median of the round itself fails, and its median bounds the next one. So does that of any round in which
-too few counted, so that norms which have grown for everybody cost one round.
+Until a round has counted, there is no bound: a round in which one norm exceeds the median of that round by as
+much fails, and its median bounds the next one. The median of any failed round bounds the next, so norms that
+have grown for everybody cost only one round.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,26 +25,26 @@ from typing import TypeAlias, final
 from hedgerow.types import PayloadError
 
 Norms: TypeAlias = Mapping[str, Mapping[str, float]]
-"""`{part: {client: l2 norm}}` of a round; the delta's part is called `""`, a stream's by its name.
+"""`{part: {client: l2 norm}}` of a round; the delta's part is `""`, a stream's is its name.
 
-Under `STEPS` are no norms, but the local steps of each.
+The entry `STEPS` holds each client's local steps instead of norms.
 """
 
 STEPS = "local steps"
-"""Local steps stand beside the norms under a name that no stream has."""
+"""Key of the local steps among the norms; no stream has this name."""
 
 LEAST_CLIENTS = 3
-"""The median of fewer says nothing: one of them could decide it, for the rest of the run."""
+"""With fewer clients there is no median: one of them could determine it for the rest of the run."""
 
 
 @final
 @dataclass(frozen=True)
 class NormBound:
-    """How large what a client sends may be.
+    """The bound on the norms of what a client sends.
 
     Attributes:
-        factor: so many times the median; 0 for no bound.
-        medians: `{part: median}`, as `ServerState.norms` has them.
+        factor: allowed multiple of the median; 0 for no bound.
+        medians: `{part: median}`, from `ServerState.norms`.
 
     >>> bound = NormBound(10.0, {"": 2.0, STEPS: 4.0})
     >>> bound.check("", 20.0)
@@ -58,7 +59,7 @@ class NormBound:
     medians: Mapping[str, float] = field(default_factory=dict)
 
     def check(self, part: str, norm: float, steps: float = 0) -> None:
-        """Raise `PayloadError` where a norm is too large for a client that has taken so many local steps."""
+        """Raise `PayloadError` if a norm is too large for a client that has taken `steps` local steps."""
         median, times = self.medians.get(part, 0.0), self._times(steps, self.medians.get(STEPS, 0.0))
         if median and times * median < norm < inf:
             raise PayloadError(
@@ -67,11 +68,11 @@ class NormBound:
             )
 
     def why_failed(self, norms: Norms, dropped: Collection[str] = ()) -> str:
-        """Why a round fails whose parts no earlier round has bounded; an empty text where it does not.
+        """Why a round fails that no earlier round bounds; an empty string if it does not fail.
 
         Args:
             norms: of the round.
-            dropped: clients that do not count, whatever theirs are.
+            dropped: clients that do not count, whatever their norms.
 
         >>> why = NormBound(10.0).why_failed({"": {"a": 1.0, "b": 2.0, "c": 30.0}})
         >>> why.partition(";")[0]
@@ -89,13 +90,13 @@ class NormBound:
             if median and found[client] > times[client] * median:
                 return (
                     f"the norm of the {part or 'delta'} of {client} is {found[client]:.4g}, more than"
-                    f" {times[client]:g} times {median:.4g}, the median of the round; no round before bounds"
-                    " it, so that this one fails, and bounds the next"
+                    f" {times[client]:g} times {median:.4g}, the median of the round; no earlier round bounds"
+                    " it, so this round fails, and bounds the next"
                 )
         return ""
 
     def _times(self, steps: float, usual: float) -> float:
-        """So many times the median are allowed to who has taken so many steps, where so many are usual."""
+        """The multiple of the median allowed after `steps` local steps, if `usual` is their median."""
         more = steps / usual if usual else 1.0
         return self.factor * min(max(1.0, more), max(1.0, self.factor))
 
@@ -106,10 +107,10 @@ BY_THE_MEDIAN = "the largest median of the rounds before"
 def medians(
     norms: Norms, dropped: Collection[str], before: Mapping[str, float], *, failed: bool
 ) -> dict[str, float]:
-    """What bounds the next round, of the parts of which this round says it.
+    """The medians that bound the next round, for the parts with enough norms in this round.
 
-    Of a round that counted, the medians of those who counted; of one that failed, of all who answered.
-    Those `before` stay where they are larger.
+    They are taken over the clients that counted or, if the round failed, over all that answered. Values
+    of `before` stay if they are larger.
 
     >>> medians({"": {"a": 1.0, "b": 3.0, "c": 4.0, "d": 90.0}}, {"d"}, {"": 2.0}, failed=False)
     {'': 3.0}

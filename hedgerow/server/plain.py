@@ -1,4 +1,4 @@
-"""Rounds in which the server sees each client's reply, or a worker does and sends their sum."""
+"""Plain rounds: the server sees each client's reply, or a worker does and sends the sum."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from hedgerow.types import ServerState
 @final
 @dataclass
 class PlainRounds:
-    """A `RoundKind` whose replies are counted in as they come.
+    """A `RoundKind` whose replies are added as they arrive.
 
     Attributes:
-        grid: where the clients are.
+        grid: the grid that reaches the clients.
         start: makes the rounds' collectors.
-        timeout: seconds for the replies; `None` waits for ever.
+        timeout: seconds to wait for the replies; `None` waits for ever.
         constants: of the run.
-        bounds: what a collector is told of a round, beside its number and the cohort's size.
+        bounds: further arguments of a round's collector, after its number and the cohort's size.
     """
 
     grid: Grid
@@ -37,7 +37,7 @@ class PlainRounds:
 
     @property
     def sampling_seed(self) -> int:
-        """The run's: same seed, same cohorts."""
+        """The run's seed: same seed, same cohorts."""
         return self.start.seed
 
     def exhausted(self, state: ServerState) -> str:
@@ -45,7 +45,7 @@ class PlainRounds:
         return ""
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """Any cohort may be asked, and asked again."""
+        """`None`: any cohort may be asked, and asked again."""
         return None
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
@@ -57,7 +57,7 @@ class PlainRounds:
         self._arguments = (state.round + 1, len(cohort.nodes), *self.bounds(state))
 
     def close(self) -> Counted:
-        """Ask the cohort, and count its replies in."""
+        """Ask the cohort, and collect its replies."""
         collector = self.start(*self._arguments)
         if asked := list(self._cohort.nodes.items()):
             collect(

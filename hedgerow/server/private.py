@@ -1,4 +1,4 @@
-"""Rounds that release a noised sum and nothing else, written down before it is released."""
+"""Private rounds: they release only a noisy sum, which is recorded before it is released."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,24 +24,24 @@ from hedgerow.types.recording import Recording
 _RELEASES = "releases"
 
 RELEASED = "released"
-"""What a recording calls the noised mean that a round has released."""
+"""Name of the released noisy mean in a recording."""
 
 
 @final
 @dataclass(frozen=True)
 class Bounded:
-    """Each payload is decoded, and clipped here too: what a `NoisyAggregation` lets a client add."""
+    """Each payload is decoded, and clipped here too: the contribution that a `NoisyAggregation` allows."""
 
     norm: float
     # A mean of the clients' metrics would be a release without noise.
     shows_metrics: bool = False
 
     def size(self, strategy: Strategy, layout: Layout) -> int:
-        """Number of values: the delta's, and those that the release adds."""
+        """Number of values: those of the delta, and those that the release adds."""
         return layout.dimension + strategy.release.extra
 
     def fitting(self, strategy: Strategy, clients: int) -> int:
-        """No fewer than a cohort may have: following the one that is there would tell its size."""
+        """At least the largest expected cohort: depending on the actual one would reveal its size."""
         return max(clients, strategy.release.most_clients)
 
     def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
@@ -49,7 +49,7 @@ class Bounded:
         return strategy.release.contribution(decode(strategy.pipeline, payload, context), self.norm)
 
     def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
-        """The aggregate without what the release asked."""
+        """The aggregate without the values that the release adds."""
         return aggregate[: context.layout.dimension]
 
 
@@ -69,7 +69,7 @@ class StartBounded:
 
 @final
 class BoundedCollector:
-    """A collector of bounded contributions, whose sum can be had."""
+    """A collector of bounded contributions that also gives their sum."""
 
     def __init__(self, inner: Collector) -> None:
         self.collected, self.add = inner.collected, inner.add
@@ -77,39 +77,39 @@ class BoundedCollector:
         self.bounding = inner.bounding
 
     def total(self) -> NDArray[np.int64]:
-        """The sum of what was counted in, `(n,)` in multiples of 2**-36; beyond 2**26 in size it is 2**26.
+        """The sum of what was added, `(n,) int64` in multiples of 2**-36, clipped to 2**26 in absolute value.
 
-        That brings no two sums further apart.
+        Clipping never increases the distance between two sums.
         """
         return cast(FixedPointMean, self.collected.deltas).fixed
 
 
 class Sums(Protocol):
-    """A collector whose sum can be had."""
+    """A collector that gives its sum."""
 
     def total(self) -> NDArray[np.int64]:
-        """The sum of what was counted in, `(n,)` in multiples of 2**-36."""
+        """The sum of what was added, `(n,) int64` in multiples of 2**-36."""
 
 
 class Gathers(RoundKind, Protocol):
-    """A kind of round whose outcome has a sum."""
+    """A kind of round whose outcome includes a sum."""
 
     def close(self) -> Counted:
-        """Send what was opened, take the replies, and count them in."""
+        """Send the requests of `open`, and collect the replies."""
 
 
 @final
 @dataclass(frozen=True)
 class PrivateRounds:
-    """A `RoundKind` around another one, whose sums it noises.
+    """A `RoundKind` that wraps another one and adds noise to its sums.
 
     Attributes:
-        inner: gathers the sum: plain, with bounded contributions, or masked.
+        inner: computes the sum: plain, with bounded contributions, or masked.
         strategy: a private one.
         seed: of the run.
-        ledger: counts what is released.
-        seeded: the seed decides noise and cohorts, so that a simulation can be
-            repeated. Whoever knows the seed can then take the noise off.
+        ledger: records what is released.
+        seeded: the seed determines noise and cohorts, so that a simulation can be
+            repeated. Whoever knows the seed can then remove the noise.
     """
 
     inner: Gathers
@@ -125,28 +125,28 @@ class PrivateRounds:
 
     @property
     def epsilon(self) -> float | None:
-        """What the run has released so far."""
+        """The epsilon of everything that the run has released so far."""
         return self.ledger.epsilon
 
     @property
     def shows_replies(self) -> bool:
-        """Whether such a run ends would tell who was there."""
+        """False: whether a run stops because of the clients' replies would reveal who took part."""
         return False
 
     @property
     def sampling_seed(self) -> int:
-        """Decides who is in the next cohort; where that is drawn in a real run, nobody can guess it."""
+        """Determines the next cohort; if a real run draws it at random, nobody can guess it."""
         fixed = self.seeded or self.strategy.sampling.groups is not None
         return self.seed if fixed else rng.secret_seed()
 
     def exhausted(self, state: ServerState) -> str:
-        """Why the run stops before its next round, or an empty text."""
+        """Why the run stops before its next round, or an empty string."""
         if self.ledger.allows(event(self.strategy, state)):
             return ""
         return f"one more round would pass the privacy budget, epsilon {self.ledger.budget.epsilon:g}"
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """The cohort that the inner round has announced for this round; `None` where it has not."""
+        """The cohort that the inner kind has announced for this round; `None` if it has not."""
         return self.inner.announced(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
@@ -154,29 +154,29 @@ class PrivateRounds:
         self.inner.open(state, cohort)
 
     def close(self) -> "Released":
-        """The inner one's outcome, to be noised."""
+        """The outcome of the inner round, to which noise is to be added."""
         return Released(self, self.inner.close())
 
 
 @final
 @dataclass(frozen=True)
 class Released:
-    """The outcome of a private round: what it shows of the replies is a noised sum."""
+    """The outcome of a private round: of the replies, it reveals only a noisy sum."""
 
     rounds: PrivateRounds
     inner: Counted
 
     @property
     def replies(self) -> Replies:
-        """Who counts and who does not, and the bytes."""
+        """Which clients count and which do not, and the bytes."""
         return self.inner.replies
 
     def bytes_down(self) -> dict[str, int]:
-        """Bytes that each client was sent."""
+        """Bytes sent to each client."""
         return self.inner.bytes_down()
 
     def aggregated(self, state: ServerState) -> Aggregated:
-        """The noised sum, in the ledger before it is here."""
+        """The noisy sum, which is in the ledger before it is returned."""
         asked, number, strategy = self.inner.cohort, state.round + 1, self.rounds.strategy
         found = Aggregated(tuple(asked.nodes), lost=frozenset(self.replies.dropped))
         if failed := self._failed():
@@ -198,7 +198,7 @@ class Released:
         return replace(found, delta=released.delta, totals=totals, private=private)
 
     def recorded(self, round: int, found: Aggregated) -> Recording:
-        """What was released, and nothing that it was before."""
+        """The released sum, never the sum before the noise."""
         released = {} if found.delta is None else {RELEASED: found.delta}
         replies, cohort = self.replies, self.inner.cohort
         return Recording(
@@ -218,23 +218,23 @@ class Released:
 
 
 def event(strategy: Strategy, state: ServerState) -> Event:
-    """What the next round is to the ledger."""
+    """The ledger's event for the next round."""
     n = strategy.pipeline.length(len(state.model.parameters))
     return strategy.release.noise.event(strategy.sampling, state.round + 1, n)
 
 
 def clip_norm(strategy: Strategy, state: ServerState) -> float:
-    """The next round's bound of a client's delta."""
+    """The next round's bound on a client's delta."""
     return strategy.release.norm(state.private)
 
 
 def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger) -> None:
-    """Refuse to begin where the ledger would not be true.
+    """Refuse to start if the ledger would be wrong.
 
     Raises:
         ValueError: the model has values that would be averaged without noise, or no ring holds the
-            sum of a cohort that may come.
-        LedgerError: the ledger holds less than the state has released.
+            sum of the largest expected cohort.
+        LedgerError: the ledger holds fewer releases than the state.
     """
     if layout.buffer_size:
         raise ValueError(
@@ -246,7 +246,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
     release, pipeline = strategy.release, strategy.pipeline
     release.sigma(clip_norm(strategy, state), len(state.model.parameters) + release.extra)
     if pipeline.sum_only:
-        shape_of(pipeline, layout, release.most_clients)  # whichever cohort comes, it has a ring
+        shape_of(pipeline, layout, release.most_clients)  # every possible cohort has a ring
     released = int(state.private[_RELEASES][0])
     if ledger.releases < released:
         raise LedgerError(
@@ -256,7 +256,7 @@ def check(strategy: Strategy, layout: Layout, state: ServerState, ledger: Ledger
 
 
 def begin_private(strategy: Strategy, dimension: int) -> Mapping[str, Any]:
-    """The private part of the server's state before the first round; empty where nothing is private."""
+    """The private part of the server's state before the first round; empty if nothing is private."""
     if not strategy.private:
         return {}
     return {**strategy.release.init(dimension), _RELEASES: np.zeros(1, np.int64)}

@@ -1,10 +1,10 @@
-"""Keep who counted in each round, and with what.
+"""Record the replies that count in each round.
 
-A folder of a run that is recorded, `replies/`, holds
+In the folder of a recorded run, `replies/` holds
 
     start/                 the server's state before the first recorded round
-    round-000001.zip       round.json; and a safetensors file for each reply that counts, or one
-                           of the sum where the server saw no more
+    round-000001.zip       round.json, and a safetensors file for each reply that counts, or one
+                           of the sum if the server saw only that
 """
 
 import json
@@ -42,13 +42,13 @@ _LEVEL = 6
 
 
 class RecordingError(ValueError):
-    """What was recorded of a run is not there, not whole, or of another run."""
+    """The recording of a run is missing, incomplete, or of another run."""
 
 
 @final
 @dataclass(frozen=True)
 class StartKeeping:
-    """Makes collectors that keep the replies which count: only where the server may see each."""
+    """Makes collectors that keep the replies that count, for runs in which the server may see them."""
 
     inner: StartCollector
 
@@ -83,14 +83,14 @@ class KeepingCollector:
         self.bounding = inner.bounding
 
     def add(self, client: str, reply: Message | Reply | None) -> None:
-        """Count a client's reply in, or drop the client by name."""
+        """Add a client's reply, or drop the client by name."""
         before = self.collected.counted
         self._inner.add(client, reply)
         if self.collected.counted == before or reply is None:
             return
         try:
             self.collected.kept[client] = pack(self._opened(client, reply))
-        except Exception as error:  # a plug-in's array that safetensors does not know ends no run
+        except Exception as error:  # a plug-in's array that safetensors does not support must not end the run
             log.warning("the reply of %s in round %d is not recorded: %s", client, self._round, error)
 
     def _opened(self, client: str, reply: Message | Reply) -> Reply:
@@ -129,7 +129,7 @@ def unpack(data: bytes) -> Reply:
 @final
 @dataclass(frozen=True)
 class Recorder:
-    """Writes what is recorded of a run, and reads it.
+    """Writes and reads the recording of a run.
 
     Attributes:
         folder: `replies` in the run's folder.
@@ -142,11 +142,11 @@ class Recorder:
     seed: int
 
     def begin(self, state: ServerState) -> None:
-        """Make ready to record the rounds after a state; what was recorded up to it stays, if it is whole.
+        """Prepare to record the rounds after a state; a complete recording up to that state is kept.
 
         Raises:
             OSError: it cannot be written.
-            CheckpointError: the folder holds what was recorded of another run.
+            CheckpointError: the folder holds the recording of another run.
         """
         private_folder(self.folder)
         start, there = self._start(), self._rounds()
@@ -155,23 +155,23 @@ class Recorder:
                 self._forget(number for number in there if number > state.round)
                 return
             log.warning(
-                "not every round up to %d was recorded: the recording begins anew after it", state.round
+                "not every round up to %d was recorded: the recording starts again after it", state.round
             )
         self._forget(there)
         for file in (self.folder / _START).glob("*"):
             file.unlink()
-        # A private state holds the noise of earlier rounds, and with that what they were without it.
+        # A private state holds the noise of earlier rounds, which would reveal their sums without noise.
         save_checkpoint(self.folder / _START, replace(state, private={}), self.layout, seed=self.seed)
 
     def __call__(self, found: Recording) -> None:
-        """Write a round down, over what was recorded of it before; where that fails, the run goes on."""
+        """Record a round, replacing an earlier recording of it; if that fails, the run continues."""
         try:
             write_whole(self._file(found.round), _zipped(found), mode=PRIVATE)
         except OSError as error:
-            log.warning("round %d is not recorded: %s; the run goes on", found.round, error)
+            log.warning("round %d is not recorded: %s; the run continues", found.round, error)
 
     def start(self) -> ServerState:
-        """The state before the first recorded round; raises `RecordingError` where there is none."""
+        """The state before the first recorded round; raises `RecordingError` if there is none."""
         found = self._start()
         if found is None:
             raise RecordingError(
@@ -189,8 +189,8 @@ class Recorder:
         for expected, number in enumerate(numbers, self.start().round + 1):
             if number != expected:
                 raise RecordingError(
-                    f"round {expected} of {self.folder.parent} was not recorded, and round {number} was;"
-                    " without it the model cannot be had again"
+                    f"round {expected} of {self.folder.parent} was not recorded, but round {number} was;"
+                    " without it the model cannot be computed again"
                 )
             yield self._read(number)
 
@@ -222,7 +222,7 @@ class Recorder:
 
 
 def _zipped(found: Recording) -> bytes:
-    """One file of a round; the same bytes for the same recording."""
+    """A round's recording as one file; the same recording gives the same bytes."""
     names = {client: f"{place:06d}.safetensors" for place, client in enumerate(sorted(found.replies))}
     facts = {
         "round": found.round, "cohort": found.cohort, "clients": found.clients, "counted": found.counted,
@@ -241,6 +241,6 @@ def _zipped(found: Recording) -> bytes:
 
 
 def _saved(arrays: Arrays, header: dict[str, str] | None = None) -> bytes:
-    # safetensors writes memory as it lies; unlike ascontiguousarray, this leaves a single number as it is.
+    # safetensors writes the memory as it is laid out; unlike ascontiguousarray, this keeps 0-d arrays.
     whole: dict[str, NDArray[Any]] = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     return bytes(save(whole, header))

@@ -1,4 +1,4 @@
-"""Which devices will not take part in the run of a folder, and why: for whoever operates it."""
+"""For the operator: which devices refuse to take part in a folder's run, and why."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ FILE = "refusals.json"
 
 
 def refusals_in(folder: Path) -> Callable[[Mapping[str, str]], None]:
-    """What writes `{name: reason}` down; where it cannot be written, the run goes on."""
+    """A function that saves `{name: reason}`; if it cannot be written, the run continues."""
 
     def tell(refusals: Mapping[str, str]) -> None:
         if not refusals and not (folder / FILE).exists():
@@ -21,13 +21,13 @@ def refusals_in(folder: Path) -> Callable[[Mapping[str, str]], None]:
         try:
             write_whole(folder / FILE, json.dumps(dict(refusals), indent=1).encode(), mode=PRIVATE)
         except OSError as error:
-            log.warning("who refuses to take part is not written down: %s", error)
+            log.warning("the list of devices that refuse to take part is not saved: %s", error)
 
     return tell
 
 
 def refusals_of(folder: Path) -> Mapping[str, str]:
-    """`{name: reason}`; empty where there are none, or the file cannot be read."""
+    """`{name: reason}`; empty if there are none, or the file cannot be read."""
     try:
         found = json.loads((folder / FILE).read_bytes())
         return {str(name): str(why) for name, why in found.items()}

@@ -1,4 +1,4 @@
-"""The server's model from what was recorded of a run, without any training."""
+"""Compute the server's model again from a run's recording, without any training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,8 +20,8 @@ from hedgerow.types.recording import Recording
 def replay(recorder: Recorder, strategy: Strategy) -> Iterator[ServerState]:
     """The server's state before the first recorded round, and after each of them.
 
-    Its models are those of the run, bit for bit. The state of a private
-    strategy, which holds noise, is neither recorded nor made.
+    The models are those of the run, bit for bit. The private state of a strategy,
+    which holds noise, is neither recorded nor recomputed.
 
     Raises:
         RecordingError: a round is missing, cannot be read, or does not fit the strategy.
@@ -43,7 +43,7 @@ def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, foun
     collected = collector.collected
     if collected.counted != found.counted:
         raise RecordingError(
-            f"of round {found.round}, {collected.counted} recorded replies count, and {found.counted} did"
+            f"of round {found.round}, {collected.counted} recorded replies count, but {found.counted} did"
             f" ({'; '.join(f'{name}: {why}' for name, why in collected.dropped.items())}); the run had"
             " another strategy"
         )
@@ -53,13 +53,13 @@ def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, foun
 
 
 def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Collector:
-    """The collector of a recorded round, with its replies counted in."""
+    """The collector of a recorded round, with its replies added."""
     layout, seed, clients = recorder.layout, recorder.seed, len(found.cohort)
     if strategy.pipeline.sum_only:
         masked = StartMasked(strategy, layout, seed)(found.round, 0 if found.failed else clients)
         masked.restore(found.arrays, found.counted)
         return masked
-    # Who was over the bound of the norms is recorded as dropped.
+    # Clients whose norm exceeded the bound are recorded as dropped.
     collector = StartCollector(replace(strategy, norm_bound=0.0), layout, seed)(found.round, clients)
     for client, data in found.replies.items():
         try:

@@ -1,4 +1,4 @@
-"""What a client's error reply says."""
+"""The reasons why clients do not count, and what their error replies say."""
 
 import re
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ KINDS = ("late", "unreachable", "refused", "failed", "bad reply")
 
 _NOT_REACHED = "it cannot be reached"
 _FAILED = "it failed"
-_TRANSPORT = {  # by Flower's codes, whose own texts are of its database and its settings
+_TRANSPORT = {  # by Flower's codes, whose own texts are about its database and its settings
     3: "its reply cannot be fetched",
     4: "its reply has expired",
     5: "nothing is heard of it",
@@ -24,7 +24,7 @@ _MOST_LETTERS = 500
 
 
 def said(text: str) -> str:
-    """What comes of a client, as one line that a terminal and a log can show.
+    """Text from a client as one line that is safe to show in a terminal and a log.
 
     >>> said("no\\x1b[2J\\n such file")
     'no [2J  such file'
@@ -34,7 +34,7 @@ def said(text: str) -> str:
 
 
 def failure(error: "Error") -> str:
-    """Why a client that answered with an error, or that Flower answered for, does not count.
+    """Why a client does not count if it, or Flower on its behalf, answered with an error.
 
     >>> from flwr.app import Error
     >>> failure(Error(5, "Error: Node Unavailable — The destination node failed to report a heartbeat"))
@@ -47,12 +47,12 @@ def failure(error: "Error") -> str:
 
 
 def is_silence(text: str) -> bool:
-    """Whether a client does not count only because nothing came from it."""
+    """Whether a client does not count merely because nothing came from it."""
     return NO_REPLY in text or _NOT_REACHED in text
 
 
 def kind_of(text: str) -> str:
-    """What kind of reason it is, for counting: one of `KINDS`.
+    """The kind of a reason, for statistics: one of `KINDS`.
 
     >>> kind_of(NO_REPLY), kind_of(NOT_THERE), kind_of("it failed: AgainstPolicy: rule corrupt")
     ('late', 'unreachable', 'refused')
@@ -69,7 +69,7 @@ def kind_of(text: str) -> str:
 
 
 def is_absence(text: str) -> bool:
-    """Whether a client does not count because nothing came from it, in whatever stage of a round.
+    """Whether a client does not count because nothing came from it, in any stage of a round.
 
     >>> [is_absence(text) for text in (NO_REPLY, f"keys: {NOT_THERE}", f"it failed: {NO_REPLY}")]
     [True, True, False]

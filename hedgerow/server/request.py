@@ -1,9 +1,9 @@
-"""What a cohort is asked: the model, and its constants only for whoever does not have them.
+"""The request to a cohort: the model, with its constants only for clients that lack them.
 
 A message names the constants by their hash. A client that has them trains; one
 that lacks them says so (`LacksConstants`), is sent them in the same round, and
-keeps them. The clients of a simulation are lent them, and the ledger counts
-what a device would have been sent.
+keeps them. The clients of a simulation get them directly, and the count of bytes
+includes what a device would have been sent.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ from hedgerow.wire.fields import MAIN
 from hedgerow.wire.messages import pack_train
 
 _LACKS = "LacksConstants:"
-"""How the error of a client begins that lacks a model's constants."""
+"""Prefix of the error of a client that lacks a model's constants."""
 
 
 @final
@@ -36,7 +36,7 @@ class Constants:
     _hash: str = ""
 
     def hash(self, values: Vector) -> str:
-        """Their hash; empty where there are none."""
+        """Their hash; empty if there are none."""
         self._take(values)
         return self._hash
 
@@ -54,11 +54,11 @@ class Constants:
 @final
 @dataclass(frozen=True)
 class Request:
-    """What each client of a cohort is asked to train.
+    """The request that each client of a cohort is sent.
 
     Attributes:
-        content: with the constants' hash, where the model has some.
-        constants: the model's, packed; `None` where it has none.
+        content: with the constants' hash, if the model has constants.
+        constants: the model's, packed; `None` if it has none.
         holding: clients of a simulation that were sent them before.
     """
 
@@ -78,7 +78,7 @@ class Request:
 
     @cached_property
     def whole(self) -> Content:
-        """What a client is sent that has said that it lacks the constants."""
+        """The request for a client that has said that it lacks the constants."""
         if self.constants is None:
             return self.content
         model = self.content["model"]
@@ -88,7 +88,7 @@ class Request:
 
     @cached_property
     def lent(self) -> RecordDict:
-        """What simulated clients are given: with the constants, and without the hash to keep them by."""
+        """The request for simulated clients: with the constants, without the hash for storing them."""
         if self.constants is None:
             return self.packed
         config = self.content[MAIN]
@@ -97,7 +97,7 @@ class Request:
         return records.to_flower({**self.whole, MAIN: named})
 
     def sizes(self, names: Collection[str]) -> dict[str, int]:
-        """Bytes that each device would be sent; empty where all are sent `content` and nothing else."""
+        """Bytes that each device would be sent; empty if all are sent only `content`."""
         if self.constants is None:
             return {}
         first, further = records.measure(self.packed), records.measure(self.packed_whole)
@@ -114,15 +114,15 @@ def make_request(
     clients: int = 0,
     ahead: int = 1,
 ) -> Request:
-    """What a cohort is asked in the round after `state`.
+    """The request to a cohort in the round after `state`.
 
     Args:
         constants: of the run.
         layout: of the model.
         seed: of the run.
-        cohort: names of those asked.
-        clients: size of a cohort under a mask.
-        ahead: rounds from that of the state to that of the request.
+        cohort: names of the clients asked.
+        clients: size of the cohort, under a mask.
+        ahead: number of rounds from the state's to the request's.
     """
     lost = {name: state.uncounted[name] for name in cohort if name in state.uncounted}
     values = state.model.constants

@@ -1,7 +1,7 @@
-"""Which node is which client.
+"""The roster: which node is which client.
 
 Flower's node ids are random in every run. Sampling, seeds and ledgers use the
-client's stable name instead; the roster knows the node behind each name.
+client's stable name instead; the roster maps each name to its node.
 """
 
 import logging
@@ -27,20 +27,20 @@ class KnowsNames(Protocol):
     """A grid that can name its nodes without asking them, as the simulation's can."""
 
     def client_names(self) -> Sequence[str] | None:
-        """Stable name of each node, in the order of `get_node_ids`; always the same ones."""
+        """Stable name of each node, in the order of `get_node_ids`; it never changes."""
 
 
 class Roster:
     """Stable client names and the nodes behind them.
 
-    A node that gives a name that is taken is refused for as long as the first
-    node of that name is connected; one that does not answer, or answers
-    nonsense, is asked again in the next round.
+    A node whose name is taken is refused while the first node with that name is
+    connected; a node that does not answer, or answers nonsense, is asked again in
+    the next round.
 
     Args:
-        joined: gives `{node id: name}` of the nodes that may take part, each under its own name
-            only; `None` where nobody knows, and a node is who it says.
-        tell: is given `{name or node id: reason}` of those that will not take part, when that changes.
+        joined: returns `{node id: name}` of the nodes that may take part, each only under its own
+            name; with `None`, a node's own claim is accepted.
+        tell: called with `{name or node id: reason}` of the nodes that refuse, when that changes.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Roster:
 
     @property
     def names(self) -> Sequence[str]:
-        """Sorted names of the clients that are there."""
+        """Sorted names of the available clients."""
         return self._names
 
     def node(self, name: str) -> int:
@@ -66,7 +66,7 @@ class Roster:
         return self._nodes[name]
 
     def refresh(self, grid: Grid, *, timeout: float = 60.0) -> None:
-        """Bring the roster up to date; waits up to `timeout` seconds for new nodes to say who they are."""
+        """Update the roster; waits up to `timeout` seconds for new nodes to identify themselves."""
         if isinstance(grid, KnowsNames) and (known := grid.client_names()) is not None:
             if known is not self._known:
                 self._take_over(known, grid.get_node_ids())
@@ -79,27 +79,27 @@ class Roster:
         self._seen = ids
 
     def gather(self, grid: Grid, least: int, left_out: Set[str] = frozenset(), *, pause: float = 1.0) -> None:
-        """Bring the roster up to date for a round.
+        """Update the roster for a round.
 
-        Where devices have joined by name, they come and go, and a round that has not enough of them does
-        not begin: it waits. Elsewhere whoever is there is there.
+        If devices join by name, they come and go, so a round waits until there are enough of them.
+        Otherwise the round starts with the available clients.
 
         Args:
-            least: clients that a round needs.
-            left_out: that are asked no more, and do not count for this.
+            least: number of clients that a round needs.
+            left_out: clients that are not asked any more, and are not counted here.
         """
         self.refresh(grid)
         waits = False
         while self._joined is not None and (there := len(set(self._names) - left_out)) < least:
             if not waits:
-                log.warning("%d of the %d clients that a round needs are there: it waits", there, least)
+                log.warning("%d of the %d clients that a round needs are connected: it waits", there, least)
             waits = True
             time.sleep(pause)
             self.refresh(grid)
 
     def _take_over(self, known: Sequence[str], ids: Iterable[int]) -> None:
         if isinstance(known, ClientNames) and isinstance(ids, range):
-            # Sorted as they are, and both can be looked up: a million of them need not be gone through.
+            # Both are sorted and indexable, so even a million of them need no copy.
             self._names, self._nodes = known, _Numbered(known, ids)
         else:
             self._add({}, zip(ids, known, strict=True))
@@ -108,17 +108,17 @@ class Roster:
     def _add(self, nodes: dict[str, int], found: Iterable[tuple[int, str]]) -> None:
         for node, name in found:
             if name in nodes:
-                log.warning("node %d says it is client %r, which is connected already: left out", node, name)
+                log.warning("node %d says it is client %r, which is already connected: ignored", node, name)
             else:
                 nodes[name] = node
         self._nodes, self._names = nodes, tuple(sorted(nodes))
 
     def wait(self, grid: Grid, clients: int, *, timeout: float | None = None, pause: float = 1.0) -> None:
-        """Wait until that many clients are there.
+        """Wait until that many clients are available.
 
         Raises:
-            TimeoutError: they are not, `timeout` seconds later.
-            EveryClientFailed: enough nodes are there, and all refuse to say who they are, for one reason.
+            TimeoutError: there are too few after `timeout` seconds.
+            EveryClientFailed: enough nodes are connected, but all refuse, and for the same reason.
         """
         started = time.monotonic()
         while True:
@@ -149,7 +149,7 @@ class Roster:
             try:
                 name = unpack_identity(from_flower(reply.content))
                 if joined is not None and name != joined[node]:
-                    raise PayloadError(f"it says that it is {name!r}, and has joined as {joined[node]!r}")
+                    raise PayloadError(f"it says that it is {name!r}, but it has joined as {joined[node]!r}")
                 yield node, name
             except PayloadError as error:
                 self._refusals[node] = said(str(error))

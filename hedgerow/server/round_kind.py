@@ -1,4 +1,4 @@
-"""What `rounds` drives: a kind of round, plain, masked or private, and what came of one."""
+"""The interfaces that `rounds` uses: a kind of round (plain, masked or private) and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from hedgerow.types.recording import Recording
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who is asked.
+    """The clients asked in a round.
 
     Attributes:
-        nodes: `{stable name: node id}` of those asked, sorted by name.
-        clients: all that are there, asked or not.
-        enough: replies that end the round, where more were asked; `None` waits for all.
+        nodes: `{stable name: node id}` of the clients asked, sorted by name.
+        clients: number of all available clients, asked or not.
+        enough: number of replies that ends the round, if more clients were asked; `None` waits for all.
     """
 
     nodes: Mapping[str, int]
@@ -32,7 +32,7 @@ class Cohort:
 
 
 class Replies(Protocol):
-    """What a round's replies came to."""
+    """What has been collected from a round's replies."""
 
     dropped: dict[str, str]
     bytes_up: dict[str, int]
@@ -45,38 +45,38 @@ class Replies(Protocol):
 
 
 class Collector(Protocol):
-    """Counts replies in, and gives what they come to."""
+    """Adds replies, and returns their aggregate."""
 
     collected: Any
 
     def result(self, state: Arrays) -> tuple[Vector, Arrays]:
-        """The aggregate `(d,) float32`, and the next state of the rule that made it."""
+        """The aggregate `(d,) float32`, and the next state of its rule."""
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
-        """What each stream's aggregate gave, and the next state of the rules that made them."""
+        """The aggregate of each stream, and the next state of their rules."""
 
     def bounding(self) -> tuple[NormBound, Norms]:
-        """The bound of the round's norms, and the norms."""
+        """The bound on the round's norms, and the norms."""
 
     def recorded(self) -> tuple[Mapping[str, bytes], Arrays]:
-        """What is recorded: the replies that count, or all that is seen of them together."""
+        """What is recorded: the replies that count, or their sum if only that is seen."""
 
 
 class Outcome(Protocol):
-    """What came of a round."""
+    """The outcome of a round."""
 
     @property
     def replies(self) -> Replies:
-        """Who counts and who does not, and the bytes."""
+        """Which clients count and which do not, and the bytes."""
 
     def bytes_down(self) -> dict[str, int]:
-        """Bytes that each client was sent."""
+        """Bytes sent to each client."""
 
     def aggregated(self, state: ServerState) -> Aggregated:
-        """What the server's step needs; what it releases is written down first."""
+        """The input of the server's step; a release is recorded in the ledger first."""
 
     def recorded(self, round: int, found: Aggregated) -> Recording:
-        """What is recorded of the round, which gave `found`."""
+        """The recording of the round, whose aggregate is `found`."""
 
 
 class RoundKind(Protocol):
@@ -84,42 +84,42 @@ class RoundKind(Protocol):
 
     @property
     def secure(self) -> str:
-        """How a masked sum is computed; empty where no mask is in the pipeline."""
+        """How a masked sum is computed; empty if the pipeline has no mask."""
 
     @property
     def epsilon(self) -> float | None:
-        """What the run has revealed so far; `None` where nothing is promised."""
+        """The epsilon that the run has spent so far; `None` if it promises none."""
 
     @property
     def shows_replies(self) -> bool:
-        """Whether the run may stop because of what clients answer: only where who took part is no secret."""
+        """Whether the run may stop because of the clients' replies: only if participation is not secret."""
 
     @property
     def sampling_seed(self) -> int:
-        """Decides who is in the next cohort."""
+        """Determines the next cohort."""
 
     def exhausted(self, state: ServerState) -> str:
-        """Why the run stops before its next round, or an empty text."""
+        """Why the run stops before its next round, or an empty string."""
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """The cohort of a round that was announced and must be finished with it; `None` to draw one."""
+        """The cohort that a round was announced to and must be finished with; `None` to draw one."""
 
     def open(self, state: ServerState, cohort: Cohort) -> None:
-        """Make what the next round's cohort is sent."""
+        """Prepare the request to the next round's cohort."""
 
     def close(self) -> Outcome:
-        """Send it, take the replies, and say what came of it."""
+        """Send it, collect the replies, and return the outcome."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The outcome of a round whose replies were counted into one collector.
+    """The outcome of a round whose replies were collected by one collector.
 
     Attributes:
-        strategy: whose round it was.
-        cohort: who was asked.
-        collector: what the replies were counted into.
-        content: what each client was sent; `None` where nothing was.
+        strategy: of the run.
+        cohort: the clients asked.
+        collector: holds the replies.
+        content: what each client was sent; `None` if nothing was sent.
     """
 
     strategy: Strategy
@@ -129,17 +129,17 @@ class Counted:
 
     @property
     def replies(self) -> Replies:
-        """Who counts and who does not, and the bytes."""
+        """Which clients count and which do not, and the bytes."""
         found: Replies = self.collector.collected
         return found
 
     def bytes_down(self) -> dict[str, int]:
-        """Bytes that each client was sent."""
+        """Bytes sent to each client."""
         size = 0 if self.content is None else records.measure(self.content)
         return dict.fromkeys(self.cohort.nodes, size) | self.replies.bytes_down
 
     def aggregated(self, state: ServerState) -> Aggregated:
-        """The mean of what was counted in, where enough clients count."""
+        """The aggregate of what was added, if enough clients count."""
         lost = frozenset(self.replies.dropped)
         bound, norms = self.collector.bounding()
         failed = self._failed() or bound.why_failed(norms, lost)
@@ -158,7 +158,7 @@ class Counted:
         return replace(found, delta=delta, totals=totals, aggregate={**kept, **beside})
 
     def recorded(self, round: int, found: Aggregated) -> Recording:
-        """Who counts, and with what; the rest follows from that."""
+        """The replies that count, from which everything else follows."""
         replies, cohort, (kept, arrays) = self.replies, self.cohort, self.collector.recorded()
         return Recording(
             round, tuple(cohort.nodes), cohort.clients, replies.counted,

@@ -1,4 +1,4 @@
-"""The training loop, as a generator of what happened in each round."""
+"""The training loop, as a generator of each round's result."""
 
 import logging
 import time
@@ -36,10 +36,10 @@ Evaluate = Callable[[Model], Mapping[str, float]]
 
 @checks.arguments
 def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
-    """The server's state before the first round; of a strategy with personal layers, without them.
+    """The server's state before the first round, without the strategy's personal layers.
 
     Raises:
-        ValueError: an argument is of another kind, or the model is not of this layout; or the
+        ValueError: an argument has the wrong type, the model does not have this layout, or the
             strategy's personal layers do not fit it.
     """
     check_parts(strategy, layout)
@@ -50,7 +50,7 @@ def begin(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
 
 
 def _fresh(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
-    """The state before the first round of what travels."""
+    """The state before the first round, from the shared part of the model."""
     d = layout.dimension
     return ServerState(
         0,
@@ -82,43 +82,43 @@ def rounds(
 ) -> Iterator[RoundResult]:
     """Run rounds `state.round + 1` to `num_rounds` and yield the result of each.
 
-    The caller's `for` statement is the place to save, to print, or to stop
-    early. Nothing here knows where the clients run: `grid` is Flower's.
+    The caller's `for` loop is the place to save, to print, or to stop early.
+    Nothing here depends on where the clients run: `grid` is Flower's.
 
     Args:
         grid: any Flower grid: in-process, Ray, or a real federation's.
         strategy: what is computed; the clients must have been given the same.
         state: from `begin`, or from a checkpoint.
-        layout: of the model, with personal layers where the strategy has some.
+        layout: of the model, including the strategy's personal layers.
         num_rounds: number of the last round.
         seed: of the run; same seed, same run.
-        roster: who is there; a new one by default.
-        evaluate: measures the global model after a round; it has no personal layers.
-        evaluate_every: rounds from one measurement to the next; the last is always measured.
+        roster: the available clients; a new roster by default.
+        evaluate: evaluates the global model, without personal layers, after a round.
+        evaluate_every: rounds from one evaluation to the next; the last round is always evaluated.
         ledger: of a private strategy; one in memory by default.
-        client_evaluation: which clients measure the model after a round, on
-            the samples that they hold out, and when; `None` for none.
-        record: is given what the step of each round depends on, before it is made.
-        options: how it is executed; see `RunOptions`.
+        client_evaluation: which clients evaluate the model after a round, on
+            their held-out samples, and when; `None` for none.
+        record: called with the input of each round's server step, before the step is made.
+        options: how the run is executed; see `RunOptions`.
         **changes: `timeout`, `register`, `deployment`, `over_select`, `retry`, `quorum`, `set_aside` and
-            `joined`, in place of theirs in `options`. By default the deployment is real: a private
+            `joined`, which override those of `options`. By default the deployment is real: a private
             strategy's noise and cohorts come from the operating system's generator, and no two runs are
-            alike.
+            the same.
 
-    A private strategy's rounds end before its budget would be passed.
+    The rounds of a private strategy end before its budget would be exceeded.
 
     A reply that is malformed, stale, not finite or over its bound is dropped
-    and named in `RoundResult.dropped`; it never ends a run. Under the
-    strategy's quorum the round is `failed` and the model stays as it was.
+    and named in `RoundResult.dropped`; it never ends a run. Below the
+    strategy's quorum, the round is `failed` and the model stays as it was.
 
-    Where every client fails in the same way, as all of the first round on a model
-    that does not fit the data, the run stops; see `Failures`. A private one does not.
+    If every client fails in the same way, for instance because the model does not
+    fit the data, the run stops; see `Failures`. A private run does not.
 
     Raises:
-        EveryClientFailed: the run cannot succeed; the error says what the first client says.
-        ValueError: an argument is of another kind or out of range; the state is of a strategy that
-            keeps something else; its personal layers do not fit the model; clients would measure what
-            the strategy protects; or an option is set that means nothing on a grid.
+        EveryClientFailed: the run cannot succeed; the error quotes the first client.
+        ValueError: an argument has the wrong type or is out of range; the state belongs to a
+            strategy that keeps other arrays; its personal layers do not fit the model; clients would
+            report what the strategy protects; or an option is set that has no meaning on a grid.
     """
     chosen = options_for("rounds", OnGrid, options, changes)
     check_parts(strategy, layout)
@@ -155,7 +155,7 @@ def loop(
     constants: Constants,
     folder: Path | None = None,
 ) -> Iterator[RoundResult]:
-    """What `rounds` does, with options that are checked; `folder` is the run's."""
+    """`rounds` with options that have been checked; `folder` is the run's."""
     layout = strategy.split(layout).shared
     _refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
@@ -181,7 +181,7 @@ def loop(
         left_out = set_aside.aside(state.strikes, limit, _forgiven(folder))
         asked = ask(kind, strategy, state, roster, grid, options, left_out)
         outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
-        # Devices may rightly refuse to answer a round again, and answer the next one.
+        # Devices may rightly refuse to answer a round twice, and still answer the next one.
         if kind.shows_replies and not asked.announced:
             failures.after(number, chosen, replies.dropped, replies.counted, len(names))
         with span("aggregate"):
@@ -223,7 +223,7 @@ def loop(
 
 
 def _forgiven(folder: Path | None) -> Mapping[str, int]:
-    """Whom an operator has readmitted; a file that cannot be read ends no run."""
+    """The clients that an operator has readmitted; an unreadable file does not end the run."""
     try:
         return set_aside.forgiven(folder)
     except (ValueError, OSError) as error:
@@ -238,18 +238,18 @@ def _set_aside(
     folder: Path | None,
     dropped: Mapping[str, str],
 ) -> frozenset[str]:
-    """Who is asked no more after a round; the operator is told who is new among them."""
+    """The clients that are not asked any more after a round; newly added ones are logged."""
     now = set_aside.aside(state.strikes, limit, _forgiven(folder))
     for name in sorted(now - before):
         log.warning(
-            "client %s is set aside, and asked no more, after %d bad replies in a row; the last: %s",
+            "client %s is set aside, and not asked any more, after %d bad replies in a row; the last: %s",
             name, limit, dropped.get(name),
         )  # fmt: skip
     return now
 
 
 def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:
-    """Refuse a state that another strategy has left."""
+    """Refuse a state that another strategy has produced."""
     check_sizes(state.model, layout, "model")
     fresh = _fresh(strategy, state.model, layout)
     for what, wanted, found in (
@@ -260,6 +260,6 @@ def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) 
         if wanted.keys() != found.keys():
             kept, has = (", ".join(sorted(names)) or "nothing" for names in (wanted, found))
             raise ValueError(
-                f"this state holds {has} of {what}, and {strategy.name} keeps {kept}; go on with the strategy"
-                " it was begun with, or begin anew"
+                f"this state holds {has} of {what}, but {strategy.name} keeps {kept}; continue with the"
+                " strategy it was started with, or start again"
             )

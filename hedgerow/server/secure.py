@@ -1,4 +1,4 @@
-"""The conversation of a secure aggregation, around one round, on any Flower grid."""
+"""The exchange of messages for one round of secure aggregation, on any Flower grid."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ _FAREWELL_SECONDS = 15.0
 def refusal(secure: SecureAggregation, shape: Callable[[int], Shape], clients: int) -> str:
     """Why a cohort of this size cannot be summed securely; an empty text where it can."""
     if clients < secure.min_clients:
-        return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are there"
+        return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are available"
     try:
         secure.plan(clients)
         shape(clients)
@@ -42,7 +42,7 @@ def refusal(secure: SecureAggregation, shape: Callable[[int], Shape], clients: i
 
 
 def shortfall(secure: SecureAggregation, counted: int, clients: int) -> str:
-    """Why a round summed without masks fails with this few clients, as it would with masks."""
+    """Why a round that is summed without masks fails with so few clients, as it would with masks."""
     needed = secure.plan(clients).survivors
     if counted >= needed:
         return ""
@@ -73,9 +73,9 @@ def aggregate(
 ) -> None:
     """Run the five stages; the sum, or why there is none, is in `collected` afterwards.
 
-    Whoever does not answer a stage, or answers what does not hold, leaves the
-    round by name. Who leaves after it has sent its masked vector counts all the
-    same.
+    A client that does not answer a stage, or whose answer is not valid, is dropped
+    from the round by name. A client that leaves after it has sent its masked
+    vector still counts.
 
     Args:
         setup: of the round.
@@ -117,7 +117,7 @@ def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Convers
         with span("aggregate"):
             round_.add_masked(name, sent, vector)
         for sender in sent.complaints[: len(setup.members)]:
-            log.warning("client %s says that the shares of client %s do not hold", name, said(sender))
+            log.warning("client %s says that the shares of client %s are not valid", name, said(sender))
 
     talk.stage(
         "masked",
@@ -144,7 +144,7 @@ def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Convers
 
 @final
 class _Conversation:
-    """Asks those who are still there, and keeps the ledger of who left and what it took."""
+    """Asks the clients that are still in the round, and records who was dropped and the bytes."""
 
     def __init__(
         self,
@@ -166,9 +166,9 @@ class _Conversation:
         take: Callable[[str, Content], Any],
         whole: Content | None = None,
     ) -> None:
-        """Send each client its message and take the replies; one that fails is dropped.
+        """Send each client its message and process the replies; a client that fails is dropped.
 
-        Whoever lacks the model's constants is sent its message again, with the `whole` request.
+        A client that lacks the model's constants is sent its message again, with the `whole` request.
         """
         answered = []
         for name, message in self._exchange(stage, contents, self._timeout, whole):
@@ -188,7 +188,7 @@ class _Conversation:
         self.there = sorted(answered)
 
     def say_it_failed(self, why: str) -> None:
-        """Tell those who are still there, so that they forget the round's secrets."""
+        """Tell the clients that are still in the round, so that they delete its secrets."""
         farewell = dict.fromkeys(self.there, pack_stage(why.encode()))
         for _ in self._exchange(
             "failed", farewell, min(self._timeout or _FAREWELL_SECONDS, _FAREWELL_SECONDS)

@@ -1,8 +1,9 @@
-"""Who is asked no more: clients of which the last replies were all bad, until an operator readmits them.
+"""Set clients aside whose last replies were all bad: they are not asked until an operator readmits them.
 
-A bad reply is one that is dropped for what it is, an error among them; who does not answer in time, or
-cannot be reached, has sent none. The rounds of a client's bad replies since one that counted are part of the
-server's state. `readmitted.json` in the run's folder says up to which round they are forgiven.
+A bad reply is one that is dropped because of its content, including an error; a client that does not answer
+in time, or cannot be reached, has not sent one. The rounds of a client's bad replies since its last good
+one are part of the server's state. `readmitted.json` in the run's folder says up to which round they are
+forgiven.
 """
 
 import json
@@ -16,11 +17,11 @@ from hedgerow.server.replies import is_absence
 FILE = "readmitted.json"
 
 Strikes: TypeAlias = Mapping[str, tuple[int, ...]]
-"""`{client: rounds of its bad replies since one that counted}`, no more of them than set it aside."""
+"""`{client: rounds of its bad replies since the last that counted}`, at most as many as set it aside."""
 
 
 def aside(strikes: Strikes, limit: int, forgiven: Mapping[str, int]) -> frozenset[str]:
-    """Who is asked no more.
+    """The clients that are not asked any more.
 
     >>> sorted(aside({"a": (3, 4), "b": (3, 4), "c": (4,)}, 2, {"b": 4}))
     ['a']
@@ -39,8 +40,8 @@ def after(
 ) -> dict[str, tuple[int, ...]]:
     """The strikes after a round.
 
-    Where several answered and all of them badly, the fault is more likely the model's than theirs: nobody
-    is struck.
+    If several clients answered and all replies were bad, the model is more likely at fault than the clients:
+    none gets a strike.
 
     >>> after({"a": (1,)}, ("a", "b", "c"), {"a": "its weight is nan", "c": "it is not connected"}, 2, 3)
     {'a': (1, 2)}
@@ -54,7 +55,7 @@ def after(
 
 
 def forgiven(folder: Path | None) -> Mapping[str, int]:
-    """Up to which round a client's bad replies are forgiven, in the run of a folder.
+    """The round up to which each client's bad replies are forgiven, in the run of a folder.
 
     Raises:
         ValueError: the file cannot be read.
@@ -65,11 +66,11 @@ def forgiven(folder: Path | None) -> Mapping[str, int]:
     try:
         return {str(name): int(number) for name, number in json.loads(file.read_bytes()).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} cannot be read: {error}; remove it, and readmit again") from error
+        raise ValueError(f"{file} cannot be read: {error}; remove it and readmit again") from error
 
 
 def forgive(folder: Path, names: Collection[str], round: int) -> None:
-    """Forgive clients their bad replies up to a round; raises `ValueError` and `OSError`."""
+    """Forgive the clients' bad replies up to a round; raises `ValueError` and `OSError`."""
     with locked(folder / f".{FILE}.lock"):
         now = {**forgiven(folder), **dict.fromkeys(names, round)}
         write_whole(folder / FILE, json.dumps(now, indent=1, sort_keys=True).encode(), mode=PRIVATE)

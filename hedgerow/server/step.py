@@ -1,4 +1,4 @@
-"""The server's step: how its state follows from what came of a round."""
+"""The server's step: compute its next state from the outcome of a round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,17 +12,17 @@ from hedgerow.types import Arrays, ServerState, Vector
 
 @dataclass(frozen=True)
 class Aggregated:
-    """What came of a round.
+    """The aggregated outcome of a round.
 
     Attributes:
         cohort: the clients that were asked.
-        delta: of the model, `(d,) float32`; `None` where the round failed.
-        totals: of the cohort, with what each stream's aggregate gave.
-        lost: clients that were asked and do not count.
-        failed: why the model stays as it was, or an empty text.
-        aggregate: the next state of the rule that combined the deltas; `None` leaves it.
-        private: the next state of a private strategy; `None` leaves it.
-        norms: the medians of norms that bound the next round, of the parts of which this one says it.
+        delta: of the model, `(d,) float32`; `None` if the round failed.
+        totals: of the cohort, with the aggregate of each stream.
+        lost: clients that were asked but do not count.
+        failed: why the model stays as it was, or an empty string.
+        aggregate: the next state of the aggregation rules; `None` leaves it unchanged.
+        private: the next state of a private strategy; `None` leaves it unchanged.
+        norms: the medians that bound the next round's norms, for the parts that this round determines.
     """
 
     cohort: Sequence[str] = ()
@@ -36,10 +36,10 @@ class Aggregated:
 
 
 def step(strategy: Strategy, state: ServerState, found: Aggregated) -> tuple[ServerState, str]:
-    """The state after a round, and why the model stays as it was, or an empty text.
+    """The state after a round, and why the model stays as it was, or an empty string.
 
-    Whoever drives rounds, one after another or as replies arrive, moves the
-    server through here and nowhere else.
+    Every loop, whether it runs rounds in turn or handles replies as they arrive,
+    updates the server only through this function.
 
     >>> from hedgerow.types import Model
     >>> state = ServerState(0, Model(np.zeros(2, np.float32)))

@@ -1,8 +1,8 @@
-"""What has travelled in a round that a crash cut short: it counts, though the round is done again.
+"""Count the bytes of a round that a crash cut short: they are reported although the round is repeated.
 
-The bytes of each message that is sent, and of each reply that is taken, are added to a file at once. After a
-crash the round's line in `metrics.jsonl` has those of both times. The file is not flushed to the disk: a
-power cut may lose the end of it, a killed process loses nothing.
+The bytes of each message sent, and of each reply received, are appended to a file at once. After a crash, the
+round's line in `metrics.jsonl` includes those of both attempts. The file is not flushed to the disk: a power
+cut may lose its end, but a killed process loses nothing.
 """
 
 import json
@@ -30,10 +30,10 @@ _TRAIN, _EVALUATE, _UP, _DOWN = "train", "evaluate", "up", "down"
 
 @final
 class CountingGrid(GridAround):
-    """Counts, in a file of the run's folder, what goes through a grid in the round that is not saved yet.
+    """Records, in a file of the run's folder, the traffic of a grid in the round that is not saved yet.
 
     Args:
-        grid: where the clients are.
+        grid: the grid that reaches the clients.
         folder: of the run.
     """
 
@@ -45,7 +45,7 @@ class CountingGrid(GridAround):
         self._before = _read(self._file)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages, which are counted before."""
+        """Count messages, then send them."""
         messages = list(messages)
         sizes: dict[int, int] = {}  # the messages of a cohort share their content
         for message in messages:
@@ -57,7 +57,7 @@ class CountingGrid(GridAround):
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that have come, counted."""
+        """The replies that have arrived, after counting them."""
         for reply in self._grid.pull_messages(message_ids):
             if reply.has_content():
                 node = reply.metadata.src_node_id
@@ -68,15 +68,15 @@ class CountingGrid(GridAround):
             yield reply
 
     def again(self, message: Message, reply: Message) -> str:
-        """Of the grid within, where that sends messages anew."""
+        """Pass the call on to the wrapped grid, if that can send messages again."""
         return self._grid.again(message, reply) if isinstance(self._grid, Repeats) else ""
 
     def whole(self, results: Generator[RoundResult, None, None]) -> Generator[RoundResult, None, None]:
-        """Results of rounds, with what travelled in them before a crash."""
+        """Results of rounds, including the traffic before a crash."""
         for result in results:
             try:
                 yield self._with_before(result)
-            except BaseException as error:  # of the caller's, for whoever saves the round
+            except BaseException as error:  # the caller's error, passed on to the loop that saves the round
                 results.throw(error)
 
     def _with_before(self, result: RoundResult) -> RoundResult:
@@ -102,7 +102,7 @@ class CountingGrid(GridAround):
         return dict(sorted(total.items()))
 
     def _begin(self, round: str) -> None:
-        """All rounds before this one are saved: what is in the file of them is not needed any more."""
+        """Start a round: all earlier ones are saved, so their part of the file is not needed any more."""
         if round == self._round:
             return
         self._round = round
@@ -114,12 +114,12 @@ class CountingGrid(GridAround):
         about = message.metadata
         kind = about.message_type.partition(".")[0]
         if kind in (_TRAIN, _EVALUATE):
-            with suppress(OSError), append_private(self._file) as file:  # on a full disk the run goes on
+            with suppress(OSError), append_private(self._file) as file:  # on a full disk the run continues
                 file.write(f"{json.dumps([about.group_id, kind, way, node, size])}\n".encode())
 
 
 def _read(file: Path) -> dict[tuple[str, str, str, int], int]:
-    """Bytes by round, kind, way and node; a line that a kill has torn counts as not there."""
+    """Bytes by round, kind, direction and node; an incomplete line, left by a killed process, is ignored."""
     found: Counter[tuple[str, str, str, int]] = Counter()
     for line in read_lines(file):
         with suppress(ValueError, TypeError):

@@ -1,1 +1,1 @@
-"""How fast it is simulated: Flower grids that run clients on this machine."""
+"""Simulation: Flower grids that run clients on this machine or on a cluster."""

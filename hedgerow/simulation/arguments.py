@@ -1,4 +1,4 @@
-"""What the arguments of a grid must be."""
+"""Checks of a grid's arguments."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import NoneType
@@ -13,7 +13,7 @@ from hedgerow.wording import shown
 def check_grid(
     client_app: Any, num_clients: int, run_config: Any, node_config: Any, names: Any, states: Any
 ) -> None:
-    """Raises `ValueError` where what a grid runs is of another kind, or there are too few names."""
+    """Raise `ValueError` if an argument has the wrong type, or the number of names is wrong."""
     checks.kind(Callable, " of a Message and a Context, such as a ClientApp", client_app=client_app)
     checks.whole(1, num_clients=num_clients)
     checks.kind((Mapping, NoneType), ", such as {'lr': 0.1}", run_config=run_config)
@@ -23,10 +23,10 @@ def check_grid(
         return
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise ValueError(
-            f"names is {shown(names)}; it must be a list of texts, or a function of a client's number"
+            f"names is {shown(names)}; it must be a list of strings, or a function of a client's number"
         )
     if len(names) != num_clients:
-        raise ValueError(f"there are {len(names)} names and {num_clients} clients; each needs one")
+        raise ValueError(f"there are {len(names)} names for {num_clients} clients; each needs one")
 
 
 def check_workers(
@@ -36,7 +36,7 @@ def check_workers(
     start_method: str | None,
     cluster: RayCluster | None,
 ) -> None:
-    """Raises `ValueError` where an argument of the workers is of another kind, or two do not fit."""
+    """Raise `ValueError` if an argument of the workers has the wrong type, or two do not fit together."""
     if workers is not None:
         checks.whole(1, workers=workers)
     if client_timeout is not None:

@@ -1,4 +1,4 @@
-"""What a worker is asked and answers, and how it does it: in a process, or in an actor of a cluster."""
+"""A worker's tasks and answers, and how it runs clients: in a process, or in an actor of a cluster."""
 
 import pickle
 import threading
@@ -13,16 +13,16 @@ from hedgerow import spans
 from hedgerow.simulation.clients import Clients, Request
 
 TOGETHER, IDLE, UNKNOWN = -1, -2, -3
-"""In place of the position of the client that runs: several do, none does, or one that is not known."""
+"""Instead of the running client's position: several run, none runs, or it is not known which one runs."""
 
 
 class Collector(Protocol):
-    """Counts replies in; what it has `collected` is small and goes back to the server."""
+    """Adds replies; what it has `collected` is small and goes back to the server."""
 
     collected: Any
 
     def add(self, client: str, reply: Message | None) -> None:
-        """Count a client's reply in; never raises for what is in it."""
+        """Add a client's reply; never raises because of its content."""
 
 
 Start: TypeAlias = Callable[..., Collector]
@@ -30,13 +30,13 @@ Start: TypeAlias = Callable[..., Collector]
 
 @dataclass(frozen=True)
 class Round:
-    """What a worker is told once in a round.
+    """What a worker is told once per round.
 
     Attributes:
         arguments: for `start`, which makes its collector.
         request: what its clients are sent.
-        recording: whether spans of its work are wanted.
-        start: makes the round's collector, where the worker was not made for that.
+        recording: whether to record spans of its work.
+        start: makes the round's collector, if it differs from the one given at the worker's start.
     """
 
     arguments: tuple[Any, ...]
@@ -50,8 +50,8 @@ class Block:
     """Clients to run: their names, nodes, and the states of those that have one.
 
     Attributes:
-        together: they run at once; else one after another.
-        last: of its worker in this round: what that collected is asked for with it.
+        together: whether they run at once, rather than one after another.
+        last: whether it is its worker's last in this round, so that the worker returns what it collected.
     """
 
     names: tuple[str, ...]
@@ -63,7 +63,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Single:
-    """One message, to be answered with a reply."""
+    """One message to answer with a reply."""
 
     message: Message
     state: RecordDict
@@ -77,12 +77,12 @@ class Finish:
 
 @dataclass(frozen=True)
 class Merge:
-    """Add what another worker collected, which then has it no longer.
+    """Take over what another worker collected.
 
     Attributes:
         other: that worker, as its pool knows it.
-        blocks: what it had done.
-        states: what that had changed.
+        blocks: the blocks that it had done.
+        states: the states that these had changed.
     """
 
     other: Any
@@ -100,14 +100,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Done:
-    """A block is counted in; `states` has those that changed."""
+    """A block has been added; `states` holds the states that changed."""
 
     states: dict[int, RecordDict]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The reply to a message; `state` is `None` where it did not change. And the spans of the work."""
+    """The reply to a message and the spans of the work; `state` is `None` if it did not change."""
 
     reply: Message
     state: RecordDict | None
@@ -116,16 +116,16 @@ class Answered:
 
 @dataclass(frozen=True)
 class Merged:
-    """Whether what another worker collected was added; `False` where it could not be had."""
+    """Whether what another worker collected was added; `False` if it was not available."""
 
     whole: bool
 
 
 @dataclass(frozen=True)
 class Summed:
-    """What was collected since it was last asked for, as the pool can read it; and the spans of the work.
+    """What was collected since the last `Summed`, as the pool can read it, and the spans of the work.
 
-    With a last block, `states` has those that it changed.
+    With a last block, `states` holds the states that it changed.
     """
 
     parcel: Any
@@ -144,8 +144,8 @@ class Lost:
 
     Attributes:
         why: in words.
-        position: of the client in the block that ran, or no position in it.
-        hung: it was ended, because it took too long, and that is its own doing.
+        position: of the running client in the block, or one of the special values above.
+        hung: it was stopped because its client took too long, through the client's own fault.
         blameless: nothing that it ran is to blame.
     """
 
@@ -160,13 +160,13 @@ Outcome: TypeAlias = Answered | Done | Merged | Summed | Lost
 
 @final
 class Runner:
-    """Runs clients, and counts in what they reply.
+    """Runs clients, and collects their replies.
 
     Args:
         clients: to run.
         start: makes collectors.
-        at: is told the position of the client that runs, or `TOGETHER`, or
-            `IDLE`; and whether clients have left threads behind.
+        at: called with the position of the running client, or `TOGETHER`, or
+            `IDLE`; and with whether clients have left threads behind.
     """
 
     def __init__(self, clients: Clients, start: Start | None, at: Callable[[int, bool], None]) -> None:
@@ -177,7 +177,7 @@ class Runner:
         self._spans: list[spans.Span] = []
 
     def receive(self, told: bytes | memoryview) -> None:
-        """Begin a round: a `Round`, pickled."""
+        """Start a round, given as a pickled `Round`."""
         self._round, self._collector = pickle.loads(told), None
 
     def single(self, order: Single) -> Answered:
@@ -189,7 +189,7 @@ class Runner:
         return Answered(reply, None if state == order.state else state, self._taken())
 
     def block(self, order: Block) -> Done:
-        """Run clients of the round, and count in what they reply."""
+        """Run clients of the round, and collect their replies."""
         assert self._round is not None
         with self._recorded(self._round.recording), spans.span(spans.CLIENTS):
             return self._block(order, self._round)
@@ -201,7 +201,7 @@ class Runner:
         self._spans += done
 
     def finish(self, pack: Callable[[Any], Any]) -> tuple[Any, list[spans.Span]]:
-        """Give away what was collected, as `pack` makes it fit to be sent, and the spans of the work."""
+        """Hand over what was collected, packed by `pack` for sending, and the spans of the work."""
         assert self._collector is not None
         assert self._round is not None
         with self._recorded(self._round.recording), spans.span("records"):

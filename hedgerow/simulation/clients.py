@@ -1,4 +1,4 @@
-"""The clients of one app, run where they are asked to: in this process or in a worker's."""
+"""Run the clients of one app, in this process or in a worker's."""
 
 import logging
 import re
@@ -19,20 +19,20 @@ Config: TypeAlias = Mapping[str, bool | float | int | str]
 App: TypeAlias = Callable[[Message, Context], Message]
 
 # Real node ids are random 64-bit numbers, which float64 and int64 cannot hold:
-# code that puts them there must fail here too.
+# code that stores them in those types must fail here too.
 FIRST_NODE_ID = 2**63 + 1
 
 CAUSE = "cause"
-"""What a log record of a client's failure has, so that each cause is told once."""
+"""Attribute of the log record of a client's failure, so that each cause is logged once."""
 
 _SOME = 32
-_DIFFERS = re.compile(r"'[^']*'|\d+")  # from client to client: its name, and numbers
+_DIFFERS = re.compile(r"'[^']*'|\d+")  # what differs between clients: quoted names, and numbers
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What several clients are sent: one content, in a message for each."""
+    """What several clients are sent: the same content, in one message for each."""
 
     content: RecordDict
     message_type: str
@@ -43,24 +43,23 @@ class Request:
 class Clients:
     """Runs the clients of one app.
 
-    An app whose `batch_clients` is above 1 is given the messages of about that
-    many clients at once: `train_many(messages, contexts)` yields a position for
-    each, in any order, and a function that gives its reply or raises; a reply need not be a message, where
-    the server's collector knows what it is. The messages share one content, which it
-    must not change. Where its `splittable` is true, the result of a client depends on no
-    other, and all take about as long. Where its `seeds` is true, each client seeds
-    the global generators before it draws from them. Before its first training, and before processes are made,
-    its `autotune(message, contexts)` is called, if it has one; it tells whether
-    anything was settled now, and leaves the global generators as they were.
+    An app whose `batch_clients` is above 1 is given the messages of about that many clients at once:
+    `train_many(messages, contexts)` yields, in any order, the position of each and a function that returns
+    its reply or raises; a reply need not be a message if the server's collector can handle it. The
+    messages share one content, which the app must not change. If its `splittable` is true, each client's
+    result is independent of the others, and all take about as long. If its `seeds` is true, each client
+    seeds the global generators before it draws from them. Before the first training, and before processes
+    are started, the app's `autotune(message, contexts)` is called, if it has one; it returns whether
+    anything was decided now, and leaves the global generators as they were.
 
     Attributes:
         app: what every client runs.
-        number: how many there are.
+        number: number of clients.
         run_id: of the run.
         run_config: of the run.
         node_config: extra configuration of client `i`.
-        memory_limit: bytes that a client's process may allocate; where there is a limit, a client
-            that runs out of memory raises `OutOfMemory`, which is for its process to handle.
+        memory_limit: bytes that a client's process may allocate; with a limit, a client that runs
+            out of memory raises `OutOfMemory`, which its process handles.
     """
 
     app: App
@@ -78,7 +77,7 @@ class Clients:
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self.number)
 
     def batch_clients(self, message_type: str) -> int:
-        """How many such messages are best answered at once."""
+        """How many messages of this type are best answered at once."""
         return int(getattr(self.app, "batch_clients", 1)) if message_type == "train" else 1
 
     def parts(self, number: int, batch_clients: int, workers: int) -> list[slice]:
@@ -86,7 +85,7 @@ class Clients:
         return batches(number, batch_clients, workers if getattr(self.app, "splittable", False) else 0)
 
     def autotune(self, request: Request, nodes: Sequence[int]) -> bool:
-        """Let the app choose how it trains; True where it did, and processes made before do not know it."""
+        """Let the app choose how it trains; True if it did, so that processes started before are outdated."""
         app: Any = self.app
         if request.message_type != "train" or not hasattr(app, "autotune"):
             return False
@@ -99,15 +98,15 @@ class Clients:
         )
 
     def answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
-        """A client's reply, and its state after it; an error reply, and the state as it was, where it fails.
+        """A client's reply and its new state; if it fails, an error reply and the previous state.
 
-        What the client is given is its own copy; what it gives may still be in its hands.
+        The client gets its own copies; it may still hold references to what it returns.
         """
         with self.generators():
             return self._answer(message, state)
 
     def generators(self) -> AbstractContextManager[None]:
-        """The global generators, for clients: whoever runs them has his own back afterwards."""
+        """Let clients use the global generators; the caller's states are restored afterwards."""
         return generators.lent() if getattr(self.app, "seeds", False) else generators.undisturbed()
 
     def _answer(self, message: Message, state: RecordDict) -> tuple[Message, RecordDict]:
@@ -124,7 +123,7 @@ class Clients:
         return reply, context.state
 
     def log(self, record: logging.LogRecord) -> None:
-        """Log what a worker process has logged, each cause of failures once."""
+        """Log a worker process's record, but each cause of failures only once."""
         cause = getattr(record, CAUSE, None)
         if cause is None or self._is_new(cause):
             logging.getLogger(record.name).handle(record)
@@ -135,7 +134,7 @@ class Clients:
         return new
 
     def _failed(self, message: Message, error: BaseException) -> Message:
-        """The error reply of a client that raised; each cause is logged once, with its traceback on DEBUG."""
+        """The error reply of a client that raised; each cause is logged once, with a traceback at DEBUG."""
         partition = message.metadata.dst_node_id - FIRST_NODE_ID
         kind = type(error).__qualname__
         cause = f"{kind}: {_DIFFERS.sub('', str(error))}"
@@ -149,7 +148,7 @@ class Clients:
     def answer_each(
         self, request: Request, nodes: Sequence[int], states: Mapping[int, RecordDict]
     ) -> Iterator[tuple[int, Any, RecordDict]]:
-        """`(position, reply, state)` for each of these nodes, in any order, as `answer` gives them."""
+        """`(position, reply, state)` for each of these nodes, in any order, as from `answer`."""
         left = dict.fromkeys(range(len(nodes)))
         with self.generators():
             if self.batch_clients(request.message_type) > 1:
@@ -175,7 +174,7 @@ class Clients:
                 for position, answer in app.train_many(messages, contexts):
                     try:
                         reply = answer()
-                    except Exception as error:  # that client's
+                    except Exception as error:  # raised by that client
                         if self.memory_limit is None or not ran_out_of_memory(error):
                             state = before[position] or RecordDict()
                             yield position, self._failed(messages[position], error), state
@@ -189,12 +188,12 @@ class Clients:
 
     @contextmanager
     def _threads_named(self, who: str) -> Iterator[None]:
-        """Tell of threads that outlive a client: they do no harm, but they may slow down the next ones."""
+        """Warn of threads that outlive a client: they do no harm, but may slow down the next clients."""
         before = threading.active_count()
         try:
             yield
         finally:
-            # Beside another thread, what is new may be the server's: Flower's older API has one a client.
+            # In another thread, new threads may be the server's: Flower's older API has one per client.
             alone = threading.current_thread() is threading.main_thread()
             left = threading.active_count() - before if alone else 0
             if left > 0 and who not in self._left_threads:
@@ -209,7 +208,7 @@ class Clients:
         )  # fmt: skip
 
     def _context(self, partition: int, state: RecordDict | None = None) -> Context:
-        """A client's own copy of its state, and what it is told; `None` is a client that has none yet."""
+        """A client's context, with its own copy of its state; `None` if it has no state yet."""
         extra = self.node_config(partition) if self.node_config else {}
         return Context(
             run_id=self.run_id,
@@ -222,7 +221,7 @@ class Clients:
 
 @final
 class Made(Sequence[Any]):
-    """A sequence whose items are made when they are looked up."""
+    """A sequence whose items are created on access."""
 
     def __init__(self, number: int, item: Callable[[int], Any]) -> None:
         self._numbers, self._item = range(number), item
@@ -237,11 +236,11 @@ class Made(Sequence[Any]):
 
 
 def batches(clients: int, batch_clients: int, workers: int = 0) -> list[slice]:
-    """How clients are split where about `batch_clients` of them are trained at once.
+    """How clients are split if about `batch_clients` of them are trained at once.
 
-    Without `workers` it depends on nothing else, so that their number never
-    shows: who trains beside a client may show in the last bits of its result.
-    With it, there are no more parts than are needed to keep each busy.
+    Without `workers`, the split depends on nothing else, so the number of workers
+    never affects results: the clients trained together may affect each other's last
+    bits. With `workers`, there are only as many parts as keep each worker busy.
 
     >>> [part.stop - part.start for part in batches(100, 25)]
     [25, 25, 25, 25]
@@ -251,7 +250,7 @@ def batches(clients: int, batch_clients: int, workers: int = 0) -> list[slice]:
     [5, 5]
     """
     parts = -(-clients // batch_clients)
-    # A few parts at least, so that several workers have something to do; two workers want an even number.
+    # At least a few parts, so that several workers have something to do; an even number suits two workers.
     parts = -(-parts // workers) * workers if workers else max(4, parts + parts % 2)
     parts = min(clients, parts)
     ends = [clients * part // parts for part in range(parts + 1)]
@@ -259,12 +258,12 @@ def batches(clients: int, batch_clients: int, workers: int = 0) -> list[slice]:
 
 
 def few(clients: int) -> Iterator[slice]:
-    """A few at a time, where they run one after another."""
+    """Split clients that run one after another into parts of a few."""
     return (slice(first, first + 8) for first in range(0, clients, 8))
 
 
 def copied(records: RecordDict) -> RecordDict:
-    """Records that share nothing that can be changed; the arrays' bytes are shared."""
+    """A copy of records that shares only immutable data: the arrays' bytes."""
     if not records:
         return RecordDict()
     copy: dict[str, ArrayRecord | ConfigRecord | MetricRecord] = {}
@@ -279,7 +278,7 @@ def copied(records: RecordDict) -> RecordDict:
 
 
 def keep(states: MutableMapping[int, RecordDict], node: int, state: RecordDict) -> None:
-    """Keep a client's state; an empty one takes no room."""
+    """Store a client's state; an empty one takes no memory."""
     if state:
         states[node] = state
     else:

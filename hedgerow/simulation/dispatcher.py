@@ -1,4 +1,4 @@
-"""Clients in several processes: who runs what, and what is run again when a process ends."""
+"""Run clients in several processes: which worker runs what, and what is repeated when a process ends."""
 
 import pickle
 import time
@@ -36,14 +36,14 @@ class Workers:
 
     A process that ends is replaced, and what it had not handed over is run
     again. A client whose process ends a second time while it runs fails by
-    name, and so does one that takes longer than its time; the others go on.
+    name, and so does one that exceeds its time; the others continue.
 
     Args:
         clients: to run.
-        states: of the clients that have one, by node; kept up to date.
+        states: states of the clients that have one, by node; kept up to date.
         number: of workers; `None` for as many as the machine or cluster has room for.
-        client_timeout: seconds a client has; `None` for no limit.
-        place: where the workers are.
+        client_timeout: seconds allowed per client; `None` for no limit.
+        place: where the workers run.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End all workers, and leave the place as it was."""
+        """End all workers, and disconnect."""
         self._entered.close()
 
     def close(self) -> None:
-        """End all workers, whatever they do; they start again when there is something to do."""
+        """End all workers, whatever they are doing; they start again when there is something to do."""
         if self._pool is not None:
             self._pool.close()
         self._pool = None
@@ -86,29 +86,29 @@ class Workers:
     # Replies, one by one
 
     def submit(self, message: Message) -> None:
-        """Have a message answered as soon as a process is free, if it is not in hand already."""
+        """Have a message answered as soon as a process is free, unless it was submitted already."""
         message_id = message.metadata.message_id
         if message_id not in self._replies and message_id not in self.unanswered():
             self._queue.append(message)
             self._hand_out_singles()
 
     def in_hand(self) -> set[str]:
-        """Ids of the messages submitted whose replies were not taken."""
+        """Ids of the submitted messages whose replies have not been taken."""
         return {*self._replies, *self.unanswered()}
 
     def unanswered(self) -> set[str]:
-        """Ids of the messages submitted that have no reply so far."""
+        """Ids of the submitted messages that have no reply yet."""
         messages = [*self._queue, *(single.message for single in self._running())]
         return {message.metadata.message_id for message in messages}
 
     def answered(self, message_ids: Set[str]) -> Set[str]:
-        """Those of these messages, all in hand, whose replies are there; with none, wait up to a second."""
+        """Those of these submitted messages that have a reply; if none has, waits up to a second."""
         if self._replies.keys().isdisjoint(message_ids):
             self._listen()
         return message_ids & self._replies.keys()
 
     def take(self, message_id: str) -> Message:
-        """Wait for the reply to a message in hand."""
+        """Wait for the reply to a submitted message."""
         while message_id not in self._replies:
             self._listen()
         return self._replies.pop(message_id)
@@ -146,7 +146,7 @@ class Workers:
     def _hand_out_singles(self) -> Pool:
         pool = self._pool or self._started(None)
         for worker in pool.idle():
-            # A client's messages are answered one after another: each needs the state that the last one left.
+            # A client's messages are answered one after another: each needs the state after the last one.
             taken = {single.message.metadata.dst_node_id for single in self._running()}
             free = [message for message in self._queue if message.metadata.dst_node_id not in taken]
             if free:
@@ -167,11 +167,11 @@ class Workers:
         request: Request,
         timeout: float | None,
     ) -> Iterator[Any]:
-        """Yield what the workers' collectors collected."""
+        """Yield what each worker's collector has collected."""
         while self._queue or self._running():
             self._listen()
         own = start(*arguments)
-        # Told with the round, so that processes that were made for another one need not be made anew.
+        # Sent with the round, so that processes started for another collector need not be restarted.
         carried = start if getattr(start, "carried", False) else None
         with spans.span("records"):
             told = pickle.dumps(
@@ -215,7 +215,7 @@ class Workers:
         if batch_clients > 1:
             parts = self._clients.parts(number, batch_clients, self.number)
         elif self._client_timeout is not None and not pool.watches:
-            # Only so it is known how long a client takes.
+            # Single clients, because a client's time is not known otherwise.
             parts = (slice(place, place + 1) for place in range(number))
         else:
             parts = _shrinking(number, self.number)
@@ -234,7 +234,7 @@ class Workers:
 
 
 def _shrinking(clients: int, workers: int) -> Iterator[slice]:
-    """Large blocks first, for few messages; at the end single clients, so that all workers end together.
+    """Large blocks first, to save messages; single clients at the end, so that all workers finish together.
 
     >>> [part.stop - part.start for part in _shrinking(20, 2)]
     [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]

@@ -1,9 +1,9 @@
 """The private Flower names that a grid needs, and nothing else.
 
-Flower's public API cannot make a `Grid`: its `Run`, the identity of the running
-task, the error codes, and a message's id and sender are all internal. They are
-used here only, and `tests/api/test_flower_private.py` checks each on the
-installed version.
+A `Grid` cannot be implemented with Flower's public API: its `Run`, the identity
+of the running task, the error codes, and a message's id and sender are all
+internal. They are used only here, and `tests/api/test_flower_private.py` checks
+each of them on the installed version.
 """
 
 import copy
@@ -56,18 +56,18 @@ def task_identity(run_id: int) -> Iterator[None]:
     """Let this process make instruction messages as the server of a run.
 
     Flower reads the sender and the run of a new `Message` from a process-wide
-    identity. It is taken back when the last who wanted it has left, also after
-    an exception; several, in any threads, may be the server of one run.
+    identity. It is removed when the last user leaves, even after an exception;
+    several users, in any threads, may be the server of the same run.
 
     Raises:
         RuntimeError: another run's identity is set, such as that of a real
-            Flower task: the messages of one would carry the name of the other.
+            Flower task: messages of one run would carry the identity of the other.
     """
     with _identity_lock:
         if not _identity_taken.get(run_id):
             if any(TaskIdentity.__dict__[field] is not None for field in _IDENTITY_FIELDS):
                 raise RuntimeError(
-                    "this process is already in a Flower run, and can be in one only; "
+                    "this process is already in a Flower run, and can be in only one; "
                     "leave that one first, or start this one in a process of its own"
                 )
             _set_identity(1, run_id, SUPERLINK_NODE_ID)
@@ -92,7 +92,7 @@ def empty_run(run_id: int) -> Run:
 
 
 def set_message_id(message: Message, message_id: str) -> None:
-    """Give a message its id, as the SuperLink does on its way.
+    """Give a message its id, as the SuperLink does when it passes the message on.
 
     Flower offers no setter; its own in-memory grid writes the same field.
     """
@@ -109,7 +109,7 @@ def instruction(
     group_id: str,
     ttl: float | None = None,
 ) -> Message:
-    """A message from the server to a node, also where this process has no identity to make one with."""
+    """A message from the server to a node, even if this process has no Flower identity."""
     metadata = Metadata(
         run_id=run_id,
         message_id=message_id,
@@ -130,7 +130,7 @@ def with_content(message: Message, content: RecordDict) -> Message:
 
 
 def client_error(message: Message, error: BaseException) -> Message:
-    """The error reply of a client that raised, worded as a SuperNode words it."""
+    """The error reply of a client that raised, in a SuperNode's wording."""
     reason = f"{type(error)}:<'{error}'>"
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
@@ -141,9 +141,9 @@ def client_died(message: Message, reason: str) -> Message:
 
 
 def node_unavailable(message: Message) -> Message:
-    """The error reply for a node that is not there.
+    """The error reply for a node that does not exist.
 
-    As Flower's own, it answers `message` but comes from the SuperLink's node
+    Like Flower's own, it answers `message` but comes from the SuperLink's node
     id, because no client made it.
     """
     reason = f"Error: Node Unavailable - there is no node {message.metadata.dst_node_id}."
@@ -170,12 +170,12 @@ def message_unavailable(message_id: str, run_id: int) -> Message:
 
 
 def is_expired(message: Message) -> bool:
-    """Whether a message's time to live, counted from when it was made, has run out."""
+    """Whether a message's time to live, counted from its creation, has run out."""
     return message.metadata.created_at + message.metadata.ttl <= time.time()
 
 
 def app_mistakes(pyproject: Mapping[str, Any]) -> list[str]:
-    """What Flower would refuse in an app's `pyproject.toml`; empty where it is right."""
+    """What Flower would refuse in an app's `pyproject.toml`; empty if nothing."""
     try:
         return validate_fields_in_config(dict(pyproject))[1]
     except ValueError as error:  # a value of a type that a run config cannot hold
@@ -183,7 +183,7 @@ def app_mistakes(pyproject: Mapping[str, Any]) -> list[str]:
 
 
 def flat_config(config: Mapping[str, Any]) -> dict[str, bool | float | int | str]:
-    """A run config without nesting: the key of a table comes before its keys, with a dot."""
+    """A run config without nesting: keys of a table are prefixed with its name and a dot."""
     return flatten_dict(dict(config))
 
 
@@ -191,7 +191,7 @@ def parsed_run_config(texts: Iterable[str]) -> dict[str, bool | float | int | st
     """Overrides of a run config as `flwr run --run-config` reads them.
 
     Raises:
-        ValueError: a text is not what Flower can read.
+        ValueError: Flower cannot read a text.
         OSError: a TOML file cannot be read.
     """
     try:
@@ -201,15 +201,15 @@ def parsed_run_config(texts: Iterable[str]) -> dict[str, bool | float | int | st
 
 
 def nodes_by_partition(grid: Grid) -> list[int]:
-    """Node ids of Flower's in-memory grid, which gives them in no order, in that of their partitions."""
+    """Node ids of Flower's in-memory grid, whose own order is random, in the order of their partitions."""
     return [node.node_id for node in grid.state.get_node_info()]  # type: ignore[attr-defined]
 
 
 def wait_for_nodes(grid: Grid, number: int, patience: float = 60.0) -> None:
-    """Wait until Flower's simulation has registered all nodes, which it does beside the server app.
+    """Wait until Flower's simulation has registered all nodes, which it does while the server app runs.
 
     Raises:
-        RuntimeError: no further node came for `patience` seconds.
+        RuntimeError: no further node was registered for `patience` seconds.
     """
     there, since = 0, time.monotonic()
     while there < number:
@@ -231,15 +231,15 @@ def run_on_ray(
     overrides: Mapping[str, bool | float | int | str],
     workers: int,
 ) -> None:
-    """Run apps on Flower's own simulation: what `flwr run` does, without a SuperLink and a bundle.
+    """Run apps on Flower's own simulation, as `flwr run` does, but without a SuperLink and a bundle.
 
-    Clients get the run config of the app in `folder`, changed by `overrides`.
+    Clients get the run config of the app in `folder`, with `overrides` applied.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
         Exception: whatever the server app raises.
     """
-    import ray  # noqa: F401  # else Flower ends the process
+    import ray  # noqa: F401  # without Ray, Flower would end the process
     from flwr.simulation.run_simulation import _run_simulation
     from flwr.supercore.constant import NOOP_FEDERATION_ID
     from flwr.supercore.telemetry import EventType
@@ -256,7 +256,7 @@ def run_on_ray(
             server_app=server_app,
             backend_config={
                 "client_resources": {"num_cpus": 1},
-                "init_args": {"num_cpus": workers, "address": "local"},  # else it joins a cluster it finds
+                "init_args": {"num_cpus": workers, "address": "local"},  # else it joins any cluster
             },
             app_dir=str(folder),
             is_app=True,

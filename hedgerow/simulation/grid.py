@@ -1,7 +1,7 @@
 """A Flower `Grid` whose clients run in this process, or in worker processes on this machine.
 
-Any Flower `ServerApp` and `ClientApp` run on it unchanged, without Ray and
-without a SuperLink.
+Any Flower `ServerApp` and `ClientApp` runs on it unchanged, without Ray or a
+SuperLink.
 """
 
 import time
@@ -34,49 +34,48 @@ class InProcessGrid(Grid):
     """Clients on this machine, run one after another or in several processes as their replies are pulled.
 
     `with grid:` lets this process make messages with Flower's own `Message(...)`;
-    `with grid.running():` sets nothing that is the whole process's. Several
-    grids may be in use side by side, and in several threads.
+    `with grid.running():` changes nothing process-wide. Several grids may be used
+    at the same time, and in several threads.
 
     Guarantees:
         - A client that never gets a message costs nothing; one that keeps no
           state costs nothing after its reply. A million clients are fine.
-        - What a client receives is its own: changing it in place changes
-          neither the server's records nor another client's.
-        - `context.state` is kept for each node between messages. A client that
-          raises leaves it as it was before that message.
-        - An exception in a client, `SystemExit` too, becomes the error reply a
-          SuperNode would send, and the run goes on. `KeyboardInterrupt` ends
-          the run, and the message stays unanswered.
-        - Replies come in the order in which they are asked for, also where they
-          are made in another.
-        - A message's time to live counts from when it was made, as in Flower,
-          so waiting for the clients before it counts too.
+        - A client gets its own copies: changing them in place changes neither
+          the server's records nor another client's.
+        - `context.state` is kept for each node between messages. If a client
+          raises, its state stays as it was before that message.
+        - An exception in a client, including `SystemExit`, becomes the error
+          reply that a SuperNode would send, and the run continues.
+          `KeyboardInterrupt` ends the run, and the message stays unanswered.
+        - Replies are returned in the order in which they are requested, even if
+          they are computed in another order.
+        - A message's time to live counts from its creation, as in Flower, so
+          waiting for earlier clients counts too.
 
     With more than one worker, or a limit, clients run in processes that are
-    started when they are first needed and end with the `with` block. Each has
-    its own copy of what lies in memory; of what a client changes there, the
-    others see nothing. A client whose process ends (killed, `os._exit`, out of
-    memory) is run once more, and then fails by name; one that takes longer
-    than its time fails at once. Where processes can be forked, they share the
-    data that are in memory; elsewhere the app is pickled (with cloudpickle),
-    and a script needs `if __name__ == "__main__":`.
+    started on first use and end with the `with` block. Each has its own copy of
+    the memory: the others do not see what a client changes there. A client whose
+    process ends (killed, `os._exit`, out of memory) is run once more, and then
+    fails by name; one that exceeds its time fails at once. If processes can be
+    forked, they share the data in memory; otherwise the app is pickled (with
+    cloudpickle), and a script needs `if __name__ == "__main__":`.
 
     Args:
         client_app: what every client runs.
-        num_clients: how many there are; node `i` has the id `get_node_ids()[i]`.
+        num_clients: number of clients; node `i` has the id `get_node_ids()[i]`.
         run_config: the run's configuration, the same for the server and all clients.
-        node_config: extra node configuration of client `i`, beside Flower's
+        node_config: extra node configuration of client `i`, in addition to Flower's
             `partition-id` (`i`) and `num-partitions`.
         names: stable names, in the order of the clients, or a function of `i`
-            that gives them; let a roster do without asking.
-        workers: processes, one thread each; 1 runs the clients in this process. By
-            default 1, or as many as a cluster has room for.
+            that returns them; with names, a roster need not ask for them.
+        workers: number of processes, with one thread each; 1 runs the clients in this
+            process. By default 1, or as many as a cluster has room for.
         client_timeout: seconds a client may take; `None` for no limit.
         memory_limit: bytes that a client's process may allocate beyond what it
             starts with; `None` for no limit. Linux only.
-        start_method: `"fork"` or `"spawn"`; by default the first on Linux
-            where no GPU is in use, else the second.
-        cluster: where the workers are; `None` for this machine.
+        start_method: `"fork"` or `"spawn"`; by default `"fork"` on Linux if no GPU
+            is in use, otherwise `"spawn"`.
+        cluster: where the workers run; `None` for this machine.
         states: of the clients that have one, by node id, kept up to date; in memory by default.
 
     Raises:
@@ -134,8 +133,8 @@ class InProcessGrid(Grid):
         """Start the run: from here on this process can make messages with `Message(...)`.
 
         Raises:
-            RuntimeError: the grid is entered already, or this process is in a real Flower run.
-            ModuleNotFoundError, ConnectionError: the cluster cannot be had.
+            RuntimeError: the grid is in use already, or this process is in a real Flower run.
+            ModuleNotFoundError, ConnectionError: the cluster is not available.
         """
         with ExitStack() as entered:
             entered.enter_context(self.running())
@@ -144,16 +143,16 @@ class InProcessGrid(Grid):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the run, and all processes. States stay, so that the grid can be entered again."""
+        """End the run and all processes. States are kept, so the grid can be entered again."""
         self._entered.close()
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        """Start the run, and end it and all processes; messages are made with `instruction`.
+        """Start the run, and end it and all processes afterwards; messages are made with `instruction`.
 
         Raises:
             RuntimeError: the grid is in use already.
-            ModuleNotFoundError, ConnectionError: the cluster cannot be had.
+            ModuleNotFoundError, ConnectionError: the cluster is not available.
         """
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError("this grid is in use already; make another one for another run")
@@ -186,7 +185,7 @@ class InProcessGrid(Grid):
         )
 
     def instruction(self, content: RecordDict, node: int, message_type: str, group_id: str = "") -> Message:
-        """Make an instruction message; unlike `Message(...)`, it needs nothing from the whole process."""
+        """Make an instruction message; unlike `Message(...)`, it needs no process-wide identity."""
         return self.create_message(content, message_type, node, group_id)
 
     def get_node_ids(self) -> range:
@@ -194,13 +193,13 @@ class InProcessGrid(Grid):
         return self._clients.node_ids
 
     def client_names(self) -> Sequence[str] | None:
-        """Stable names in the order of the nodes, made when looked up; None without `names`."""
+        """Stable names in the order of the nodes, computed on access; None without `names`."""
         return self._names
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Take messages in; their clients run when the replies are pulled.
+        """Accept messages; their clients run when the replies are pulled.
 
-        The records are as they are now: changing them later changes nothing.
+        The records are copied: changing them later has no effect.
 
         Returns:
             The messages' ids, in order.
@@ -211,29 +210,29 @@ class InProcessGrid(Grid):
         return self._mailbox.push(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Replies:
-        """The replies to these messages, each made when it is reached.
+        """The replies to these messages, each computed when it is reached.
 
-        Not going through all of them loses nothing: what was not reached can be
-        pulled later. A message that was answered already is unavailable.
+        If the iteration stops early, the remaining ones can be pulled later. A
+        message that was answered already is unavailable.
         """
         return self._mailbox.pull(message_ids)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Push messages and collect the replies, in order.
 
-        Once `timeout` seconds have passed no further client is started; the
-        messages left over can still be pulled.
+        After `timeout` seconds no further client is started; the replies to the
+        remaining messages can still be pulled.
         """
         return self._mailbox.send_and_receive(messages, timeout)
 
     def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
-        """Replies to these messages as they come; none is waited for beyond `deadline`.
+        """Replies to these messages as they arrive; none is awaited beyond `deadline`.
 
-        A client that is slow holds up no other, while there are workers. The
-        messages left over can still be pulled, those of started clients too.
+        With workers, a slow client does not delay the others. The remaining replies
+        can still be pulled, including those of started clients.
 
         Args:
-            deadline: on the monotonic clock; without workers a reply may be later than it.
+            deadline: on the monotonic clock; without workers a reply may be later than that.
             message_ids: of messages pushed before.
         """
         return self._mailbox.replies_by(deadline, message_ids)
@@ -242,22 +241,22 @@ class InProcessGrid(Grid):
         self, start: Start, arguments: tuple[Any, ...], asked: Sequence[tuple[str, int]], content: RecordDict,
         *, message_type: str, group_id: str, timeout: float | None = None,
     ) -> Iterator[Any]:  # fmt: skip
-        """Send one record to clients and count their replies in where they are made.
+        """Send one record to clients and collect their replies where they are made.
 
         Args:
             start: `start(*arguments)` makes a collector, with `add(name, reply)`;
-                a reply is `None` where there was no time to ask for it. One that
-                is small, and says that it is `carried`, is sent to the workers
-                that are there; for any other they are made anew where they were
-                made for another one.
-            arguments: small, and can be pickled.
+                a reply is `None` if there was no time to ask for it. A small
+                `start` that declares itself `carried` is sent to the existing
+                workers; for any other, workers that were started for another one
+                are restarted.
+            arguments: small and picklable.
             asked: `(name, node id)` of each client.
-            content: what each is sent.
+            content: what each client is sent.
             timeout: seconds after which no further client is started.
 
         Yields:
-            What each collector has `collected`. A collector's sum must not
-            depend on which replies it is given, or in which order.
+            What each collector has `collected`. The total must not depend on which
+            collector gets which replies, or in which order.
         """
         request = Request(content, message_type, group_id)
         if not asked:
@@ -270,7 +269,7 @@ class InProcessGrid(Grid):
         collector = start(*arguments)
         deadline = None if timeout is None else time.monotonic() + timeout
         several = self._clients.batch_clients(message_type)
-        with self._clients.generators():  # around all parts: to put them back takes as long as a small client
+        with self._clients.generators():  # once for all parts: restoring takes as long as a small client
             for part in self._clients.parts(len(asked), several, 1) if several > 1 else few(len(asked)):
                 names, nodes = zip(*asked[part], strict=True)
                 if deadline is not None and time.monotonic() > deadline:

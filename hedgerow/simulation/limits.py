@@ -1,4 +1,4 @@
-"""What a client's process may take, so that a client takes nothing down but itself."""
+"""Memory limits of a client's process, so that a client can crash nothing but itself."""
 
 import sys
 from contextlib import suppress
@@ -7,17 +7,17 @@ from typing import final
 
 from hedgerow import checks
 
-# Of -1000 to 1000; the kernel ends the process with the most first, when the machine has no memory left.
+# From -1000 to 1000; if the machine runs out of memory, the kernel kills the highest process first.
 _FIRST_TO_GO = 1000
 
 
 @final
 class OutOfMemory(BaseException):
-    """A client needed more than its process may have; what is left in the process cannot be trusted."""
+    """A client needed more memory than its process may have; the process is unreliable afterwards."""
 
 
 def check_memory_limit(memory_limit: int | None) -> None:
-    """Raises `ValueError` where it is no number of bytes, or there is no such limit on this system."""
+    """Raise `ValueError` if it is not a number of bytes, or this system has no memory limits."""
     if memory_limit is None:
         return
     checks.whole(1, memory_limit=memory_limit)
@@ -28,12 +28,11 @@ def check_memory_limit(memory_limit: int | None) -> None:
 
 
 def limit_memory(more: int | None) -> None:
-    """Let this process allocate `more` bytes beyond what it has, and have it ended before others.
+    """Let this process allocate `more` bytes beyond what it has, and let the kernel kill it before others.
 
-    The limit is that of data (RLIMIT_DATA): what is allocated and can be
-    written to. Address space (RLIMIT_AS) would count the gigabytes that torch
-    maps and never touches, and a look at the resident size from time to time
-    would come too late.
+    The limit is on data (RLIMIT_DATA): allocated, writable memory. Limiting the
+    address space (RLIMIT_AS) would count the gigabytes that torch maps and never
+    touches, and polling the resident size would be too late.
     """
     if sys.platform != "linux":
         return
@@ -51,7 +50,7 @@ def limit_memory(more: int | None) -> None:
 
 
 def lift_memory_limit() -> None:
-    """Let this process say what happened."""
+    """Give this process the memory to report what happened."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -59,7 +58,7 @@ def lift_memory_limit() -> None:
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an exception, or one that led to it, says that there was no memory.
+    """Whether an exception, or one of its causes, says that memory ran out.
 
     >>> ran_out_of_memory(MemoryError()), ran_out_of_memory(ValueError("no data"))
     (True, False)

@@ -1,4 +1,4 @@
-"""Messages in hand, and the replies to them, which clients make as they are reached."""
+"""The messages pushed to a grid, and their replies, which clients compute when they are reached."""
 
 import itertools
 import time
@@ -17,14 +17,14 @@ from hedgerow.spans import CLIENTS, span
 
 @final
 class Mailbox:
-    """What a grid was given to send, until it is answered.
+    """The messages that a grid was given, until they are answered.
 
-    `InProcessGrid` says what its methods guarantee.
+    `InProcessGrid` documents what the methods guarantee.
 
     Args:
-        clients: who answer.
-        states: of the clients that have one, by node; kept up to date.
-        workers: run the clients; `None` where this process does.
+        clients: the clients that answer.
+        states: states of the clients that have one, by node; kept up to date.
+        workers: run the clients; `None` if this process does.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class Mailbox:
         self._numbers = itertools.count(1)
 
     def push(self, messages: Iterable[Message]) -> list[str]:
-        """Take messages in, as they are now; their ids, in order."""
+        """Accept messages, with copies of their records; returns their ids, in order."""
         taken: list[Message] = []
-        # A server often sends one record to many nodes: it is copied once here.
+        # A server often sends one record to many nodes, so it is copied only once.
         copies: dict[int, RecordDict] = {}
         kept: list[RecordDict] = []
         for message in messages:
             if message.metadata.reply_to_message_id or not message.has_content() or message.metadata.ttl <= 0:
                 raise ValueError(
                     f"cannot send {message.metadata}; an instruction answers no message, "
-                    "has a content and a time to live above 0"
+                    "has a content, and has a time to live above 0"
                 )
             if id(message.content) not in copies:
                 kept.append(message.content)  # so that its id is not given to another record
@@ -56,7 +56,7 @@ class Mailbox:
         return [message.metadata.message_id for message in taken]
 
     def pull(self, message_ids: Iterable[str]) -> Replies:
-        """The replies to these messages, each made when it is reached."""
+        """The replies to these messages, each computed when it is reached."""
         wanted = list(message_ids)
         return Replies(wanted, self._reply if self._workers is None else self._ahead(wanted, self._workers))
 
@@ -73,7 +73,7 @@ class Mailbox:
         return replies
 
     def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
-        """Replies to these messages as they come; none is waited for beyond `deadline`."""
+        """Replies to these messages as they arrive; none is awaited beyond `deadline`."""
         workers, upcoming, out = self._workers, deque(message_ids), set[str]()
         while (upcoming or out) and time.monotonic() < deadline:
             while workers and upcoming and len(workers.unanswered()) < 4 * workers.number:
@@ -97,7 +97,7 @@ class Mailbox:
     def _ahead(
         self, message_ids: Sequence[str], workers: Workers, deadline: float | None = None
     ) -> Callable[[str], Message]:
-        """Makes the replies to these messages in order, while workers are at the next ones already."""
+        """A function that returns the replies in order, while workers already compute the next ones."""
         upcoming = iter(message_ids)
 
         def run(message: Message) -> Message:
@@ -105,7 +105,7 @@ class Mailbox:
             return workers.take(message.metadata.message_id)
 
         def reply(message_id: str) -> Message:
-            # As many as keep the workers busy, and few enough to hold their replies.
+            # Enough to keep the workers busy, and few enough to hold their replies in memory.
             while len(workers.in_hand()) < 4 * workers.number:
                 following = next(upcoming, None)
                 if following is None or (deadline is not None and time.monotonic() >= deadline):
@@ -139,8 +139,8 @@ class Mailbox:
         with span(CLIENTS):
             reply, state = self._clients.answer(message, self._states.get(node, RecordDict()))
         keep(self._states, node, copied(state))
-        # Flower on Ray and in a federation sends copies; so the client may
-        # keep and change what it answered and what it put into its state.
+        # Flower sends copies, on Ray and in a federation, so a client may keep
+        # and change its reply and its state afterwards.
         return flower.with_content(reply, copied(reply.content)) if reply.has_content() else reply
 
     def _new_id(self) -> str:

@@ -1,4 +1,4 @@
-"""What a number of workers can be asked, wherever they are."""
+"""The interface of a pool of workers, wherever they run."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -9,13 +9,13 @@ from hedgerow.simulation.clients import Clients
 
 
 class Worker(Hashable, Protocol):
-    """One worker, as the side that gives it tasks knows it."""
+    """One worker, as seen by the side that gives it tasks."""
 
     task: Task | None
 
     @property
     def node(self) -> str:
-        """The machine that it is on."""
+        """The machine that it runs on."""
         ...
 
 
@@ -24,8 +24,8 @@ class Pool(Protocol):
 
     Attributes:
         start: makes their collectors.
-        merges: one can take over what another has collected.
-        watches: it is known which client of a block runs.
+        merges: whether a worker can take over what another has collected.
+        watches: whether the pool knows which client of a block is running.
     """
 
     start: Start | None
@@ -33,7 +33,7 @@ class Pool(Protocol):
     watches: bool
 
     def idle(self) -> Sequence[Any]:
-        """The workers that wait."""
+        """The workers without a task."""
         ...
 
     def busy(self) -> Sequence[Any]:
@@ -41,19 +41,19 @@ class Pool(Protocol):
         ...
 
     def broadcast(self, told: bytes) -> Any:
-        """Put what all workers need for a round where they can read it."""
+        """Put the data that all workers need for a round where they can read it."""
         ...
 
     def send(self, worker: Any, parcel: Any) -> None:
-        """Have a worker read what was broadcast, with its next task."""
+        """Let a worker read the broadcast data with its next task."""
         ...
 
     def give(self, worker: Any, task: Task) -> bool:
-        """Hand a task over; False where the worker is gone."""
+        """Hand over a task; False if the worker is gone."""
         ...
 
     def outcomes(self) -> Iterable[tuple[Any, Outcome]]:
-        """What the busy workers have to say, once one of them has; also nothing, from time to time."""
+        """The outcomes of busy workers, as soon as there is one; from time to time also none."""
         ...
 
     def read(self, worker: Any, summed: Summed) -> Any:
@@ -61,7 +61,7 @@ class Pool(Protocol):
         ...
 
     def replace(self, worker: Any) -> None:
-        """Start another worker in place of one that is gone.
+        """Start another worker to replace one that is gone.
 
         Raises:
             RuntimeError: workers end before they can do anything.
@@ -69,15 +69,15 @@ class Pool(Protocol):
         ...
 
     def close(self) -> None:
-        """End all workers, whatever they do."""
+        """End all workers, whatever they are doing."""
         ...
 
 
 class Place(Protocol):
-    """Where workers can be."""
+    """A place where workers can run."""
 
     def session(self, number: int | None) -> AbstractContextManager[int]:
-        """Stay connected to the machine or cluster; gives the number of workers, where that is not given."""
+        """Stay connected to the machine or cluster; yields the number of workers, chosen here if `None`."""
         ...
 
     def pool(
@@ -96,8 +96,8 @@ class Place(Protocol):
             clients: for them to run.
             start: makes their collectors.
             number: of workers.
-            client_timeout: seconds a client has; `None` for no limit.
-            inbox: bytes that all are told at a time, at most.
-            outbox: bytes that each collects, at most.
+            client_timeout: seconds allowed per client; `None` for no limit.
+            inbox: maximum size in bytes of a broadcast.
+            outbox: maximum size in bytes of what each worker collects.
         """
         ...

@@ -1,4 +1,4 @@
-"""Replies that are made as they are reached."""
+"""Replies that are computed when they are reached."""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +9,11 @@ from flwr.app import Message
 
 @final
 class Replies(Iterable[Message]):
-    """Replies that are made as they are reached, so that none need be held.
+    """Replies that are computed when they are reached, so that none needs to be stored.
 
-    A server that adds up each reply and lets it go needs memory for one. Going
-    through them again, as code written for Flower's lists does, gives the same
-    objects for as long as the caller holds them.
+    A server that adds each reply to a sum and drops it needs memory for only one.
+    A second iteration, as in code written for Flower's lists, returns the same
+    objects as long as the caller holds them.
     """
 
     def __init__(self, message_ids: list[str], reply: Callable[[str], Message]) -> None:
@@ -25,10 +25,10 @@ class Replies(Iterable[Message]):
         return len(self._message_ids)
 
     def __iter__(self) -> Iterator[Message]:
-        """Replies made before, then the others.
+        """Replies computed before, then the others.
 
         Raises:
-            RuntimeError: a reply made before was let go by the caller.
+            RuntimeError: the caller has dropped an earlier reply.
         """
         for position in range(len(self._message_ids)):
             if position < len(self._made):
@@ -43,7 +43,7 @@ class Replies(Iterable[Message]):
         reply = self._made[position]()
         if reply is None:
             raise RuntimeError(
-                f"reply {position + 1} of {len(self)} was let go and cannot be given twice; "
+                f"reply {position + 1} of {len(self)} was dropped and cannot be returned twice; "
                 "keep the replies with list(grid.pull_messages(...))"
             )
         return reply

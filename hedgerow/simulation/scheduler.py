@@ -1,4 +1,4 @@
-"""What is left of a round, who has done what of it, and what is done again because it was lost."""
+"""Schedule a round: what remains, what each worker has done, and what must be repeated."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
@@ -13,12 +13,12 @@ from hedgerow.simulation.clients import Request
 from hedgerow.simulation.pool import Pool, Worker
 
 ATTEMPTS = 2
-"""A client is not run again after its worker has ended this often while it ran."""
+"""A client fails once its worker has ended this many times while it ran."""
 
 
 @final
 class RoundScheduler:
-    """What is left of a round, and what each worker has done of it but not handed over."""
+    """Tracks what remains of a round, and what each worker has done of it but not yet handed over."""
 
     def __init__(
         self, own: Collector, request: Request, run_id: int, blocks: Iterator[Block], parcel: Any
@@ -30,14 +30,14 @@ class RoundScheduler:
         self._deaths: Counter[tuple[str, ...]] = Counter()
 
     def hand_out(self, pool: Pool, *, late: bool) -> bool:
-        """Give every free worker something to do; False where all is done."""
+        """Give every free worker something to do; False if everything is done."""
         if late:
             for name in (name for block in self._queue for name in block.names):
                 self._own.add(name, None)
             self._queue.clear()
         idle = pool.idle()
         for others, worker in zip(reversed(range(len(idle))), idle, strict=True):
-            # Where others take all that is left, a worker is done with its block. Those that merge wait.
+            # If others take all that remains, this is the worker's last block. Workers that merge wait.
             last = len(self._queue) <= 1 + others and not pool.merges
             if self._queue and not self._next(pool, worker, last=last):
                 self._gone(pool, worker)
@@ -46,24 +46,24 @@ class RoundScheduler:
         return bool(self._queue or pool.busy())
 
     def done(self, worker: Worker, blocks: Iterable[Block], states: dict[int, RecordDict]) -> None:
-        """A worker has counted blocks in."""
+        """A worker has added blocks to its sum."""
         had, changed = self._done.setdefault(worker, ([], {}))
         had.extend(blocks)
         changed.update(states)
 
     def merged(self, worker: Worker, task: Merge, outcome: Merged) -> None:
-        """A worker has taken over what another one had, or could not have it."""
+        """A worker has taken over another one's sum, or has found it lost."""
         if outcome.whole:
             self.done(worker, task.blocks, task.states)
         else:
             self._queue.extend(task.blocks)
 
     def handed_over(self, worker: Worker) -> dict[int, RecordDict]:
-        """A worker's sum has arrived; the states that go with it."""
+        """A worker's sum has arrived; returns the states that belong to it."""
         return self._done.pop(worker)[1]
 
     def lost(self, worker: Worker, task: object, lost: Lost) -> None:
-        """A worker is gone, and what it had done with it: it is done again, but for who is to blame."""
+        """A worker and its sum are gone: its work is repeated, except for a client that is to blame."""
         self._queue.extend(self._done.pop(worker, ([], {}))[0])
         if isinstance(task, Merge):
             self._queue.extend(task.blocks)
@@ -76,7 +76,7 @@ class RoundScheduler:
         if lost.blameless:
             self._queue.appendleft(task)
         elif lost.position == UNKNOWN and len(task.names) > 1:
-            # One of them is to blame: alone, it will show itself.
+            # One of them is to blame: run alone, it will be found.
             self._deaths.update((name,) for name in task.names)
             self._queue.extendleft(_only(task, place) for place in range(len(task.names)))
         else:
@@ -88,7 +88,7 @@ class RoundScheduler:
             suspect = (suspect[lost.position],)
         self._deaths[suspect] += 1
         if not lost.hung and self._deaths[suspect] < ATTEMPTS:
-            # First the suspect, alone in the new process: nobody before it can then be to blame.
+            # Run the suspect first, alone in the new process, where no earlier client can be to blame.
             self._queue.extendleft(_suspect_first(task, suspect))
         elif len(suspect) == 1:
             node = task.nodes[task.names.index(suspect[0])]
@@ -96,16 +96,16 @@ class RoundScheduler:
             if len(task.names) > 1:
                 self._queue.appendleft(_without(task, suspect[0]))
         else:
-            # One of those that ran together is to blame: alone, it will show itself.
+            # One of those that ran together is to blame: run alone, it will be found.
             self._queue.extendleft(_only(task, place) for place in range(len(task.names)))
 
     def _gone(self, pool: Pool, worker: Worker) -> None:
-        """A worker that was to be given something is not there."""
+        """A worker that should get a task is gone."""
         self._queue.extend(self._done.pop(worker, ([], {}))[0])
         pool.replace(worker)
 
     def _next(self, pool: Pool, worker: Worker, *, last: bool) -> bool:
-        """Give a worker its next block; False where the worker is gone."""
+        """Give a worker its next block; False if the worker is gone."""
         if worker not in self._informed:
             pool.send(worker, self._parcel)
             self._informed.add(worker)
@@ -115,9 +115,9 @@ class RoundScheduler:
         return False
 
     def _gather(self, pool: Pool) -> None:
-        """Have sums handed over: where workers can merge, only the one that is left of all of them.
+        """Collect the sums; if workers can merge, they are merged into a single one first.
 
-        Sums of one machine are merged first; so one sum of each crosses the network.
+        Sums on the same machine are merged first, so only one of each machine crosses the network.
         """
         holders = [worker for worker in pool.idle() if worker in self._done]
         if not pool.merges:
@@ -125,7 +125,7 @@ class RoundScheduler:
             return
         for one, other in [*_pairs(_by_node(holders).values()), *self._across(pool, holders)]:
             blocks, states = self._done.pop(other)
-            # Where it is gone, what the other had is lost too: it has let go of it.
+            # If this worker is gone, the other's sum is lost too: it has been handed over.
             if not pool.give(one, Merge(other, tuple(blocks), states)):
                 self._queue.extend(blocks)
                 self._gone(pool, one)
@@ -133,7 +133,7 @@ class RoundScheduler:
             self._finish(pool, holders)
 
     def _across(self, pool: Pool, holders: list[Worker]) -> Iterator[tuple[Worker, Worker]]:
-        """Pairs on different machines, where a machine has only one sum left."""
+        """Pairs on different machines that have only one sum left each."""
         still = {worker.node for worker in pool.busy()}
         alone = [ones for node, ones in _by_node(holders).items() if len(ones) == 1 and node not in still]
         return _pairs([[worker for ones in alone for worker in ones]])
@@ -159,12 +159,12 @@ def _by_node(workers: Iterable[Worker]) -> dict[str, list[Worker]]:
 
 
 def _pairs(groups: Iterable[list[Worker]]) -> Iterator[tuple[Worker, Worker]]:
-    """The first with the second of each group, the third with the fourth ..."""
+    """Pair the first with the second of each group, the third with the fourth, and so on."""
     return (pair for group in groups for pair in zip(group[::2], group[1::2], strict=False))
 
 
 def _suspect_first(block: Block, suspect: tuple[str, ...]) -> list[Block]:
-    """The parts of a block, the last one to be run first."""
+    """The parts of a block, of which the last runs first."""
     if len(suspect) == len(block.names):
         return [block]
     return [_without(block, suspect[0]), _only(block, block.names.index(suspect[0]))]

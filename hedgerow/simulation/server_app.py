@@ -1,4 +1,4 @@
-"""A Flower `ServerApp`, run on a grid of this process."""
+"""Run a Flower `ServerApp` on a grid of this process."""
 
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
@@ -8,7 +8,7 @@ from hedgerow.simulation.grid import InProcessGrid
 
 
 def run_server_app(server_app: ServerApp, grid: InProcessGrid) -> Context:
-    """Run a Flower `ServerApp`, with its lifespan, on a grid to the end.
+    """Run a Flower `ServerApp`, including its lifespan, on a grid until it ends.
 
     Returns:
         The server's context after the run.

@@ -1,4 +1,4 @@
-"""What is computed: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
+"""The computations of a round: sampling, the update pipeline, aggregation, server updates. Pure numpy."""
 
 from hedgerow.strategies.aggregates.base import Aggregate
 from hedgerow.strategies.aggregates.geometric_median import geometric_median

@@ -8,7 +8,7 @@ from hedgerow.privacy.events import Gaussian, Skellam, mechanism
 from hedgerow.privacy.planning import solve
 from hedgerow.strategies.strategy import Strategy
 
-_INTERVAL = 1e-3  # of privacy losses: ten times as fast as the ledger's, and never below it
+_INTERVAL = 1e-3  # step of privacy losses: ten times as fast as the ledger's, and never gives a lower epsilon
 
 
 @checks.arguments
@@ -16,13 +16,13 @@ def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
     """The strategy with the least noise that keeps `rounds` rounds within its budget.
 
     Args:
-        make: from a noise multiplier to a private strategy with a budget.
-        rounds: that the budget must last for; the ledger allows them all.
+        make: maps a noise multiplier to a private strategy with a budget.
+        rounds: number of rounds that the budget must last for; the ledger allows them all.
 
     Raises:
-        ValueError: an argument is of another kind; the strategy is not
-            private, or has no epsilon; or no noise is enough.
-        ImportError: dp-accounting is not installed; with the command that does it.
+        ValueError: an argument has the wrong type; the strategy is not
+            private, or has no epsilon; or no amount of noise is enough.
+        ImportError: dp-accounting is not installed; the error gives the command to install it.
 
     >>> from hedgerow.strategies import dp_fedavg, poisson
     >>> strategy = calibrated(
@@ -36,7 +36,7 @@ def calibrated(make: Callable[[float], Strategy], rounds: int) -> Strategy:
 
 
 def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
-    """The multiplier of `calibrated`, to 0.1 %."""
+    """The noise multiplier of `calibrated`, to 0.1 %."""
     checks.whole(1, rounds=rounds)
     planned = make(1.0)
     checks.kind(Strategy, ", such as dp_fedavg(0.5, noise, epsilon=4.0)", **{"what make gives": planned})
@@ -51,7 +51,7 @@ def noise_multiplier(make: Callable[[float], Strategy], rounds: int) -> float:
     plan = solve(
         epsilon=budget.epsilon,
         delta=budget.delta,
-        # Where clients take turns, some are in one round more than others: those count.
+        # If clients take turns, some are in one more round than others: plan for those.
         rounds=math.ceil(rounds / groups) if groups else rounds,
         rate=1.0 if groups else planned.sampling.rate,
         mechanism=released,

@@ -1,8 +1,8 @@
-"""What a part of a strategy requires of the others, and what it excludes.
+"""What a part of a strategy requires of the other parts, and what it excludes.
 
-As `pipeline/ordering.py` has it for steps that follow each other, for all parts of a strategy: each
-says what it is, in names (`Strategy.traits`), and what must hold of the others, with a reason and a
-remedy. A strategy holds itself against the conditions of all its parts when it is built.
+This does for all parts of a strategy what `pipeline/ordering.py` does for consecutive steps: each part
+names its own properties (`Strategy.traits`), and states conditions on the others, with a reason and a
+remedy. A strategy checks the conditions of all its parts when it is built.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ Broken: TypeAlias = Callable[["Strategy"], bool]
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold for a strategy that contains a part.
+    """A condition on every strategy that contains a part.
 
     Attributes:
-        broken: whether it does not.
+        broken: whether a strategy violates it.
         reason: why, and what to do. `{name}` stands for the strategy's name, `{pipeline.name}` for its
-            pipeline's, and so do `{sampling.name}`, `{aggregate.name}`, `{local.optimizer}` for theirs.
+            pipeline's, and likewise `{sampling.name}`, `{aggregate.name}` and `{local.optimizer}`.
     """
 
     broken: Broken
     reason: str
 
     def why_broken(self, strategy: "Strategy") -> str:
-        """The reason, filled in for this strategy; an empty text where the condition holds."""
+        """The reason, filled in for this strategy; an empty string if the condition holds."""
         if not self.broken(strategy):
             return ""
         return self.reason.format(
@@ -41,13 +41,13 @@ class Condition:
         )
 
     def refuse(self, strategy: "Strategy") -> None:
-        """Raise `ValueError`, with the reason, where it is broken."""
+        """Raise `ValueError` with the reason if the condition is broken."""
         if why := self.why_broken(strategy):
             raise ValueError(why)
 
 
 def needs(*traits: str, reason: str) -> Condition:
-    """At least one of these traits is among the strategy's.
+    """The strategy has at least one of these traits.
 
     >>> from hedgerow.strategies import fedavg
     >>> needs("clip", reason="{pipeline.name} bounds nothing").refuse(fedavg(weighted=False))
@@ -59,7 +59,7 @@ def needs(*traits: str, reason: str) -> Condition:
 
 
 def excludes(*traits: str, reason: str) -> Condition:
-    """None of these traits is among the strategy's.
+    """The strategy has none of these traits.
 
     >>> from hedgerow.strategies import fedavg, quantize
     >>> excludes("quantize", reason="it must be real").refuse(fedavg(pipeline=quantize(8)))
@@ -71,7 +71,7 @@ def excludes(*traits: str, reason: str) -> Condition:
 
 
 def within(what: str, *conditions: Condition) -> tuple[Condition, ...]:
-    """The same conditions, whose reasons begin with what does not fit.
+    """The same conditions, with a prefix to their reasons that says what does not fit.
 
     >>> within("scaffold does not fit", needs("sgd", reason="take sgd"))[0].reason
     'scaffold does not fit: take sgd'

@@ -119,8 +119,8 @@ _ALONE = within(
     _LEFT_OUT,
     excludes(
         "mask",
-        reason="{pipeline.name} shows the server nothing but a sum, and what a client measures on its own"
-        " samples would be shown without a mask",
+        reason="{pipeline.name} shows the server only a sum, and the metrics of each client's own samples"
+        " would be sent without a mask",
     ),
 )
 
@@ -128,12 +128,12 @@ _NOISED = within(
     _LEFT_OUT,
     excludes(
         *("noise", "discrete noise"),
-        reason="{name} promises an epsilon of each client, and what a client measures on its own samples"
-        " would be told without noise",
+        reason="{name} promises an epsilon for each client, and the metrics of its own samples would be"
+        " sent without noise",
     ),
     excludes(
         "sample_noise",
-        reason="sample_noise promises an epsilon of each sample, and what a client measures on its own"
-        " samples would be told without noise",
+        reason="sample_noise promises an epsilon for each sample, and the metrics of a client's own samples"
+        " would be sent without noise",
     ),
 )

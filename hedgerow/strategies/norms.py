@@ -1,9 +1,9 @@
-"""The l2 norm of a vector, and a vector of at most some norm; the same bits in every language.
+"""The l2 norm of a vector, and clipping to a norm, with the same bits in every language.
 
-A sum in floating point depends on the order of adding, which numpy and BLAS choose by vector length,
-processor and threads. Here it is fixed: the vector is cut into blocks of 4096 values, the last one
-shorter; the blocks' squares are added up place by place, one block after the other; and then the
-places, from the first to the last. All of it in float64, in which the square of a float32 is exact.
+A floating-point sum depends on the order of addition, which numpy and BLAS choose by vector length,
+processor and threads. Here it is fixed: the vector is cut into blocks of 4096 values, of which the last
+may be shorter; the squares are added up position by position, one block after the other; and then the
+positions, from the first to the last. All of this is in float64, where the square of a float32 is exact.
 """
 
 import math
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from hedgerow.types import Vector
 
 BLOCK = 4096
-"""Values that are added to as many running sums at once."""
+"""Number of running sums, one for each position of a block."""
 
 _QUICK_BLOCK = 8192
 _LEAST_SUM = 1e-30
-"""Of squares that float32 holds to six digits: its smallest number of full precision is about 1e-38."""
+"""Smallest sum of squares that float32 holds to six digits: its smallest normal number is about 1e-38."""
 
 
 def square_sum(values: NDArray[Any]) -> float:
@@ -36,7 +36,7 @@ def square_sum(values: NDArray[Any]) -> float:
         squares = values[start : start + BLOCK].astype(np.float64)
         squares *= squares
         places[: len(squares)] += squares
-    # Running totals are added from left to right; numpy's own sum is not.
+    # A cumulative sum adds from left to right; numpy's `sum` does not.
     return float(np.cumsum(places)[-1])
 
 
@@ -52,9 +52,9 @@ def l2_norm(values: NDArray[np.float32]) -> float:
 def quick_norm(values: Vector) -> float:
     """The l2 norm of `(n,)` numbers, to about six digits: for comparing lengths, not for privacy.
 
-    Of float32 in a thirtieth of `l2_norm`'s time. The same bits on one machine, whatever its threads do: a
-    block is shorter than what BLAS splits between threads. Where a sum of squares exceeds float32 or all
-    but vanishes in it, this is `l2_norm`; and of other numbers, whose squares would wrap round.
+    For float32, it takes a thirtieth of `l2_norm`'s time, and gives the same bits on one machine whatever
+    its threads do: a block is shorter than what BLAS splits between threads. If a sum of squares overflows
+    float32 or nearly vanishes, or for other dtypes, whose squares could wrap, this is `l2_norm`.
 
     >>> quick_norm(np.array([3, 4], np.float32))
     5.0
@@ -64,18 +64,18 @@ def quick_norm(values: Vector) -> float:
     whole = len(values) - len(values) % _QUICK_BLOCK
     blocks, rest = values[:whole].reshape(-1, 1, _QUICK_BLOCK), values[whole:]
     with np.errstate(all="ignore"):
-        squares = np.matmul(blocks, blocks.reshape(-1, _QUICK_BLOCK, 1)).ravel()  # of each by itself
+        squares = np.matmul(blocks, blocks.reshape(-1, _QUICK_BLOCK, 1)).ravel()  # one dot product per block
         total = sum(squares.tolist(), float(np.dot(rest, rest)))
     return math.sqrt(total) if _LEAST_SUM < total < math.inf else l2_norm(values)
 
 
 def clipped(values: Vector, bound: float) -> Vector:
-    """The values, scaled down to an l2 norm of at most `bound` where they exceed it."""
+    """The values, scaled down to an l2 norm of at most `bound` if they exceed it."""
     length = l2_norm(values)
     if length <= bound:
         return values
     scaled = np.multiply(values, bound / length, dtype=np.float64).astype(np.float32)
-    # Rounding to float32 may have gone up; each step below is one unit in the last place.
+    # Rounding to float32 may have gone up; each step goes down by one unit in the last place.
     while l2_norm(scaled) > bound:
         scaled = np.nextafter(scaled, np.float32(0))
     return scaled

@@ -1,4 +1,4 @@
-"""Which preset made a strategy, and with which arguments; and what a preset declares of itself."""
+"""Which preset made a strategy, with which arguments, and what a preset declares about itself."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ _OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm",
 
 @dataclass(frozen=True)
 class Origin:
-    """What a strategy's own parts do not show.
+    """How a strategy was made, which its parts do not show.
 
     Attributes:
         preset: its name in the registry.
-        options: every argument of the preset's own.
-        pipeline: the caller's, as written, before the preset added to it.
-        weighted: whether clients are weighted, where the caller said so.
+        options: the arguments that only this preset has.
+        pipeline: the caller's pipeline as written, before the preset added to it.
+        weighted: whether clients are weighted, if the caller said so.
     """
 
     preset: str
@@ -38,13 +38,13 @@ class Origin:
 
 
 def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
-    """A preset whose strategies remember how they were made, so that they can be described."""
+    """Decorate a preset so that its strategies remember how they were made and can be described."""
     signature = inspect.signature(preset)
     inner = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), "")
 
     @wraps(preset)
     def make(*args: P.args, **options: P.kwargs) -> "Strategy":
-        made = preset(*args, **options)  # first, because it says what is wrong with an argument
+        made = preset(*args, **options)  # first, because its errors about arguments are better
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
         given = {**bound.arguments, **bound.arguments.get(inner, {})}
@@ -58,9 +58,9 @@ def described(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
 
 
 def private(draws: Draws) -> Callable[[Callable[P, "Strategy"]], Callable[P, "Strategy"]]:
-    """Declare that a preset is differentially private, and how it draws where a recipe says `population`.
+    """Declare that a preset is differentially private, and how it samples if a recipe gives `population`.
 
-    Such a preset weights nobody, and a recipe may say `epsilon` in place of its `noise_multiplier`.
+    A private preset never weights clients, and a recipe may give `epsilon` instead of `noise_multiplier`.
     """
 
     def declared(preset: Callable[P, "Strategy"]) -> Callable[P, "Strategy"]:
@@ -71,7 +71,7 @@ def private(draws: Draws) -> Callable[[Callable[P, "Strategy"]], Callable[P, "St
 
 
 def draws_of(preset: Callable[..., Any]) -> Draws | None:
-    """How a private preset draws from a population; `None` where it is not private.
+    """How a private preset samples from a population; `None` if it is not private.
 
     >>> from hedgerow.strategies import dp_fedavg, fedavg
     >>> draws_of(dp_fedavg)(2, 10).name, draws_of(fedavg)

@@ -1,4 +1,4 @@
-"""Arguments that every preset takes beside its own, and the strategy made of both."""
+"""Arguments that every preset takes in addition to its own, and the strategy assembled from both."""
 
 from typing import Any, TypedDict
 
@@ -17,10 +17,10 @@ from hedgerow.types import LocalTraining
 
 
 class Unweighted(TypedDict, total=False):
-    """What every preset takes beside its own arguments.
+    """The arguments that every preset takes in addition to its own.
 
-    `pipeline` is how a delta is sent, and `aggregate` how a cohort's become one.
-    The others are those of `Strategy`.
+    `pipeline` says how a delta is sent, and `aggregate` how a cohort's deltas are
+    combined. The others are those of `Strategy`.
     """
 
     sampling: Sampling
@@ -35,27 +35,27 @@ class Unweighted(TypedDict, total=False):
 
 
 class Parts(Unweighted, total=False):
-    """The same, where clients are weighted by their examples unless `weighted` is false."""
+    """The same, plus `weighted`: clients are weighted by their examples unless it is false."""
 
     weighted: bool
 
 
 def pipeline_of(parts: Unweighted) -> Transform:
-    """The pipeline that a preset's caller gives, or the plain one; raises `ValueError` where it is none."""
+    """The pipeline that the caller gives, or `float32()`; raises `ValueError` if it is not a pipeline."""
     given = parts.get("pipeline", float32())
     checks.kind(Transform, STEPS, pipeline=given)
     return given
 
 
 def local_of(parts: Unweighted) -> LocalTraining:
-    """The local training that a preset's caller gives, or the usual; raises `ValueError` where it is none."""
+    """The local training that the caller gives, or the default; raises `ValueError` for another type."""
     given = parts.get("local", LocalTraining())
     checks.kind(LocalTraining, TRAINING, local=given)
     return given
 
 
 def weighted_of(parts: Parts, default: bool) -> bool:
-    """Whether a preset's caller wants clients weighted by their examples; raises `ValueError` as they do."""
+    """Whether the caller wants clients weighted by their examples; raises `ValueError` for another type."""
     given = parts.get("weighted", default)
     checks.flag(weighted=given)
     return given
@@ -69,17 +69,17 @@ def assemble(
     budget: Budget | None = None,
     streams: tuple[Stream, ...] = (),
 ) -> Strategy:
-    """A strategy from what a preset chooses and what its caller does.
+    """Build a strategy from the choices of a preset and of its caller.
 
     Args:
-        update: how the server moves.
-        parts: the caller's.
-        budget: of a private strategy.
-        streams: what travels beside the delta.
+        update: the server update.
+        parts: the caller's choices.
+        budget: privacy budget of a private strategy.
+        streams: what is sent in addition to the delta.
     """
     pipeline, rule = pipeline_of(parts), parts.get("aggregate", mean())
     checks.kind(Aggregate, RULE, aggregate=rule)
-    # A rule that counts all clients alike is not asked to weight them, unless the caller asks for it.
+    # A rule that ignores weights gets none, unless the caller asks for them.
     if weighted_of(parts, rule.weights) and "weight" not in pipeline.kinds:
         pipeline = chain(weight_by_examples(), *([pipeline] if pipeline.kinds else []))
     others: Any = {key: value for key, value in parts.items() if key not in ("pipeline", "weighted")}

@@ -1,4 +1,4 @@
-"""Which layers each client keeps to itself: how their names begin, or a rule by its name."""
+"""Which layers stay on each client: selected by the prefix of their names, or by a named rule."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -19,22 +19,22 @@ PERSONAL = Registry(
     "hedgerow.personal",
     {name: f"hedgerow.strategies.personal:{name}" for name in ("norms", "last")},
 )
-"""Rules that stand in place of how names begin, written as calls: `"last(2)"`."""
+"""Rules that may be given instead of prefixes, written as calls: `"last(2)"`."""
 
 NORMS = "norms"
-"""The one rule that needs no brackets."""
+"""The only rule that is written without brackets."""
 
 _NAMED = 12
 
 
 def norms() -> Rule:
-    """The parameters and statistics of all norm layers."""
+    """The parameters and statistics of all normalisation layers."""
     return lambda layout: layout.norms
 
 
 @checks.arguments
 def last(layers: int = 1) -> Rule:
-    """The last layers that are trained, in the order in which the model defines them."""
+    """The last trained layers, in the order in which the model defines them."""
     checks.whole(1, layers=layers)
 
     def rule(layout: Layout) -> Iterable[str]:
@@ -45,7 +45,7 @@ def last(layers: int = 1) -> Rule:
 
 
 def patterns_of(personal: object) -> tuple[str, ...]:
-    """What `personal` names, of one text or several.
+    """The patterns of `personal`, given as one string or several.
 
     Raises:
         ValueError: it is something else, or there is no such rule.
@@ -56,8 +56,8 @@ def patterns_of(personal: object) -> tuple[str, ...]:
     given = (personal,) if isinstance(personal, str) else personal
     if not isinstance(given, tuple | list) or not all(isinstance(text, str) and text for text in given):
         raise ValueError(
-            f"personal is {shown(personal)}; it must be texts, such as ('head.',): how names of"
-            " tensors begin, 'norms' or 'last(1)'"
+            f"personal is {shown(personal)}; it must be strings: prefixes of tensor names, such as"
+            " ('head.',), 'norms' or 'last(1)'"
         )
     for pattern in given:
         _rule(pattern)
@@ -65,17 +65,17 @@ def patterns_of(personal: object) -> tuple[str, ...]:
 
 
 def split_of(layout: Layout, personal: Sequence[str]) -> Split:
-    """Split a model by what is personal.
+    """Split a model into shared and personal tensors.
 
     Args:
         layout: of the whole model.
-        personal: how names of tensors begin (`"head."`, and `*` for anything between: `"block.*.norm"`);
-            or rules of `PERSONAL`: `"norms"`, all norm layers, and `"last(2)"`, the last two layers that
-            are trained.
+        personal: prefixes of tensor names (`"head."`; `*` matches anything: `"block.*.norm"`), or rules
+            of `PERSONAL`: `"norms"` for all normalisation layers, `"last(2)"` for the last two trained
+            layers.
 
     Raises:
-        ValueError: there is no such rule; one of these fits nothing that training changes, or nothing
-            that is trained would travel.
+        ValueError: there is no such rule, a pattern matches nothing that training changes, or no trained
+            tensor would be shared.
 
     >>> from hedgerow.types import Tensor
     >>> split_of(Layout((Tensor("0.weight", (2,)), Tensor("2.weight", (1,)))), ["last(1)"]).own.parameters
@@ -90,15 +90,15 @@ def split_of(layout: Layout, personal: Sequence[str]) -> Split:
             listed = ", ".join(map(repr, names[:_NAMED])) + more
             what = "trains no norm layer" if pattern == NORMS else f"trains {listed}"
             raise ValueError(
-                f"personal has {pattern!r}, which fits nothing: the model {what}; name how tensors begin,"
-                " such as 'head.', or take 'last(1)'"
+                f"personal has {pattern!r}, which matches nothing: the model {what}; give a prefix of tensor"
+                " names, such as 'head.', or use 'last(1)'"
             )
         found |= fitting
     split = Split(layout, frozenset(found))
     if not split.shared.dimension:
         raise ValueError(
-            f"personal is {list(personal)}, which is all that the model trains: nothing would be learned"
-            " together; leave a layer out"
+            f"personal is {list(personal)}, which is everything that the model trains: nothing would be"
+            " shared; leave a layer out"
         )
     return split
 
@@ -113,7 +113,7 @@ def _rule(pattern: str) -> Rule:
 
 
 def _changed(layout: Layout) -> list[str]:
-    """Names of what training changes."""
+    """Names of the tensors that training changes."""
     return [t.name for t in (*layout.parameters, *layout.buffers)]
 
 

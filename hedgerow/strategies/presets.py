@@ -1,4 +1,4 @@
-"""Well-known algorithms, each a short choice of parts."""
+"""Well-known algorithms, each assembled from a few parts."""
 
 import math
 from dataclasses import replace
@@ -116,11 +116,11 @@ def secure_fedavg(
 ) -> Strategy:  # fmt: skip
     """FedAvg under secure aggregation: the server sees only the sum, Bell et al. 2020 (eprint 2020/704).
 
-    Updates are clipped and quantised to `bits` bits within `value_range` (by
+    Updates are clipped, quantised to `bits` bits within `value_range` (by
     default the clip norm, which no value exceeds), and weighted by at most
-    `max_examples`; all of them and the size of the cohort decide how many bits
-    are sent, see `quantize` and `mask`. A `pipeline`, such as `random_k(0.1)`,
-    comes before the quantiser.
+    `max_examples`. Together with the size of the cohort, these determine how many
+    bits are sent, see `quantize` and `mask`. A `pipeline`, such as
+    `random_k(0.1)`, is placed before the quantiser.
 
     >>> secure_fedavg(clip_norm=1.0, bits=8).pipeline.name
     'chain(weight_by_examples(1000), clip(1.0), quantize(8, range=1.0), mask())'
@@ -152,11 +152,11 @@ def dp_fedavg(
 ) -> Strategy:  # fmt: skip
     """FedAvg with client-level differential privacy, McMahan et al. 2018 (arXiv:1710.06963, algorithm 1).
 
-    Each delta is clipped, all count the same, the server adds noise to their
-    sum once, and divides by the expected cohort. `delta`, `epsilon` and
-    `adjacency` are those of a `Budget`. With `clip_quantile` the norm starts at `clip_norm` and
-    follows that quantile of the clients' norms (`adaptive_clip`). `pipeline`
-    may compress what is sent, after the clip.
+    Each delta is clipped and counts the same; the server adds noise to their sum
+    once, and divides it by the expected cohort size. `delta`, `epsilon` and
+    `adjacency` are those of a `Budget`. With `clip_quantile`, the norm starts at
+    `clip_norm` and follows that quantile of the clients' norms (`adaptive_clip`).
+    A `pipeline` may compress the clipped deltas.
 
     >>> from hedgerow.strategies import poisson
     >>> dp_fedavg(0.3, 1.1, sampling=poisson(20, population=1000)).pipeline.name
@@ -188,9 +188,9 @@ def dp_ftrl(
 ) -> Strategy:  # fmt: skip
     """Client-level privacy without random cohorts: DP-FTRL with banded noise (arXiv:2306.08153).
 
-    Cohorts take turns (`cyclic`), and noise that a round adds is taken off
+    Cohorts take turns (`cyclic`), and part of the noise of a round is subtracted
     again over the next `bands` rounds; `horizon` is the number of rounds for
-    which that is optimised (`banded_noise`). The rest is as in `dp_fedavg`.
+    which this is optimised (`banded_noise`). The rest is as in `dp_fedavg`.
 
     >>> from hedgerow.strategies import cyclic
     >>> dp_ftrl(0.3, 2.0, bands=4, sampling=cyclic(20, population=100)).pipeline.name
@@ -218,18 +218,19 @@ def secure_dp_fedavg(
 ) -> Strategy:  # fmt: skip
     """FedAvg whose clients add the noise, under a mask: arXiv:2102.06387, algorithm 1.
 
-    The server sees no sum with less noise than is counted. Cohorts take turns
-    (`cyclic`), because it knows who takes part. The noise is that of the
-    clients of an expected cohort that are neither `corrupt` nor a `dropout`:
-    no client unmasks a sum with fewer honest ones. `noise` is `"gaussian"`
-    (`distributed_noise`) or `"skellam"` (`skellam_noise`). What is sent are
-    whole numbers of `bits` bits, in cohorts of up to 1.25 times the expected
-    size. Values are cut to `value_range`, by default a quarter of the clip norm.
+    The server sees no sum with less noise than the ledger counts. Cohorts take
+    turns (`cyclic`), because the server knows who takes part. The noise comes
+    from those clients of an expected cohort that are neither `corrupt` nor
+    `dropout`: no client unmasks a sum with fewer honest ones. `noise` is
+    `"gaussian"` (`distributed_noise`) or `"skellam"` (`skellam_noise`). Clients
+    send integers of `bits` bits, in cohorts of up to 1.25 times the expected
+    size. Values are limited to `value_range`, by default a quarter of the clip
+    norm.
 
-    `epsilon` is for zeroing out what a client has learned: it stays in the
-    cohort and adds its noise. With `adjacency="replace"` it is for any other
-    data in their place, which moves a sum twice as far: of 5 sums of
-    multiplier 2.3, at delta 1e-4, epsilon is 8.57 and not 3.68.
+    `epsilon` is for replacing a client's update by zero: the client stays in the
+    cohort and adds its noise. With `adjacency="replace"` it is for replacing its
+    data by any other, which changes a sum twice as much: for 5 sums with noise
+    multiplier 2.3, at delta 1e-4, epsilon is 8.57 instead of 3.68.
 
     >>> from hedgerow.strategies import cyclic
     >>> strategy = secure_dp_fedavg(1.0, 2.0, sampling=cyclic(50, population=100))
@@ -243,19 +244,19 @@ def secure_dp_fedavg(
     checks.one_of(("gaussian", "skellam"), noise=noise)
     secure = SecureAggregation(corrupt, dropout, min_clients)
     if (given := pipeline_of(parts)).kinds:
-        raise ValueError(f"pipeline is {given.name}; leave it out, and choose bits: it chooses its own")
+        raise ValueError(f"pipeline is {given.name}; leave it out and choose bits: the preset sets its own")
     sampling = parts.get("sampling", cyclic(5 * min_clients, population=50 * min_clients))
     checks.kind(Sampling, ", such as cyclic(50, population=500)", sampling=sampling)
     expected = int(sampling.expected or min_clients)
     if expected < min_clients:
         raise ValueError(
-            f"a cohort has {expected} clients, and clients take part in none of less than {min_clients}"
+            f"a cohort has {expected} clients, and clients refuse cohorts of fewer than {min_clients}"
             " (min_clients): ask more clients, or lower min_clients"
         )
     min_honest = secure.honest(expected)
     reach = clip_norm / 4 if value_range is None else value_range
     most = math.ceil(1.25 * expected)
-    # What may come in more than that still fits, into the widest ring.
+    # A larger cohort still fits, into the widest ring.
     fitting = ((bits, most), (MOST_BITS, sampling.most_clients or most))
     unit = max(
         unit_for(clip_norm, noise_multiplier, min_honest, width, clients=clients, range=reach)

@@ -1,9 +1,9 @@
-"""The one thing that leaves a private round: a noised sum.
+"""The only thing that a private round releases: a noisy sum.
 
-A clip and a noise in the pipeline have a half that runs on the server. It
-bounds what each client adds to the sum, adds noise to the sum once, and says
-to the ledger what it has done. All other steps of the pipeline, and the
-server's update, see either one client's values or the noised sum.
+The clip and noise steps of a pipeline have a server side. It bounds what each
+client adds to the sum, adds noise to the sum once, and reports the event to the
+ledger. All other steps of the pipeline, and the server's update, see either one
+client's values or the noisy sum.
 """
 
 import hashlib
@@ -23,20 +23,19 @@ from hedgerow.strategies.sampling import Sampling
 from hedgerow.types import Arrays, Vector
 
 UNIT = 2.0**-SUM_FRACTION_BITS
-"""Sums are whole multiples of this."""
+"""Sums are integer multiples of this."""
 
 
 @dataclass(frozen=True)
 class ServerClip:
-    """The server's half of a clip.
+    """The server side of a clip.
 
     Attributes:
-        norm: of a round, from the server's state: the l2 bound of a client's
-            delta.
+        norm: `state -> norm`: the l2 bound of a client's delta in a round.
         init: the state before the first round.
-        share: fraction of the squared sensitivity that each client's answer to "is
-            your delta within the norm?" takes; 0 where it is not asked.
-        update: `(state, noised fraction of clients within the norm) -> state`.
+        share: fraction of the squared sensitivity that is spent on each client's
+            answer to "is your delta within the norm?"; 0 if it is not asked.
+        update: `(state, noisy fraction of clients within the norm) -> state`.
     """
 
     norm: Callable[[Arrays], float]
@@ -47,18 +46,18 @@ class ServerClip:
 
 @dataclass(frozen=True)
 class Noise:
-    """The server's half of a noise.
+    """The server side of a noise step.
 
     Attributes:
-        multiplier: standard deviation, divided by the l2 sensitivity of the
-            sum; of all the sums that one participation shows in, where the
-            noise of rounds is correlated.
-        bands: first column of the matrix that correlates them, from 1 on (see
+        multiplier: standard deviation, divided by the l2 sensitivity of the sum;
+            if the noise of rounds is correlated, of all sums together that one
+            participation affects.
+        bands: first column of the correlation matrix, starting with 1 (see
             `hedgerow.privacy.bands`).
-        min_honest: where clients have added it already, the clients whose parts
-            make all of it; 0 where the server adds it.
-        skellam: where it is no Gaussian: what a sum of `n` values is to the
-            ledger; `None` for what costs no less than any number of them.
+        min_honest: if clients add the noise, the number of clients whose shares
+            make up all of it; 0 if the server adds it.
+        skellam: for Skellam noise, the event of a sum of `n` values; with `None`,
+            an event that costs at least as much as for any number of values.
     """
 
     multiplier: float
@@ -67,23 +66,23 @@ class Noise:
     skellam: Callable[[int | None], Skellam] | None = None
 
     def event(self, sampling: Sampling, round: int, n: int | None) -> Event:
-        """What one round is to the ledger, with noise on `n` values; `None`: of any number, at most."""
+        """The event of one round with noise on `n` values; with `None`, an upper bound for any number."""
         gaussian = Gaussian(self.multiplier)
         if sampling.groups is not None:
             return Cyclic(self.skellam(n) if self.skellam else gaussian, sampling.groups, round)
         return gaussian if sampling.rate == 1 else PoissonSampled(float(sampling.rate or 0), gaussian)
 
     def init(self, n: int) -> Arrays:
-        """The state before the first round: the noise of earlier ones, `(bands - 1, n) int64`."""
+        """The state before the first round: the noise of earlier rounds, `(bands - 1, n) int64`."""
         return {"noise": np.zeros((len(self.bands) - 1, n), np.int64)} if len(self.bands) > 1 else {}
 
     def sigma(self, sensitivity: float, n: int) -> int:
-        """Standard deviation of what is drawn for `n` values, in units.
+        """Standard deviation of the noise drawn for `n` values, in units.
 
-        Rounding a contribution to whole units may lengthen it by half a unit a
-        value. Where bands are taken off, each round's rounding of them may
-        differ by a unit a value more. Both are covered, and so are the last
-        digits of a norm.
+        Rounding a contribution to whole units may add half a unit per value to
+        its norm. If earlier noise is subtracted, rounding that may add another
+        unit per value in each round. Both are covered, as is the rounding error
+        of a norm.
         """
         length = math.sqrt(math.fsum(band**2 for band in self.bands))
         rounded = math.sqrt(n) * (1 + math.sqrt(len(self.bands)) * (len(self.bands) > 1))
@@ -93,13 +92,12 @@ class Noise:
     def draw(
         self, sigma: int, n: int, state: Arrays, source: RandomSource
     ) -> tuple[NDArray[np.int64], Arrays]:
-        """The noise of a round, `(n,) int64` in units, and the state with it.
+        """The noise of a round, `(n,) int64` in units, and the state that includes it.
 
-        With `z` whole and exactly Gaussian, and `e` the noise of the rounds
-        before, it is `z - round(sum_j bands[j] e[j])`: `C^-1 z`, but for the
-        rounding. Given what was released before, the rounded part is a whole
-        number that the deltas decide, so that a release is a sum of whole
-        numbers with exact noise, as without bands.
+        With `z` an exact discrete Gaussian, and `e` the noise of earlier rounds, it
+        is `z - round(sum_j bands[j] e[j])`: `C^-1 z` up to rounding. Given earlier
+        releases, the rounded part is an integer determined by the deltas, so a
+        release is a sum of integers with exact noise, as without bands.
         """
         if self.min_honest:
             return np.zeros(n, np.int64), {}
@@ -116,12 +114,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class NoisyAggregate:
-    """A noised sum, and all that may be derived from it.
+    """A noisy sum, and everything that is derived from it.
 
     Attributes:
-        delta: `(d,) float32`: the noised sum over the expected cohort.
+        delta: `(d,) float32`: the noisy sum, divided by the expected cohort size.
         state: the server's private state after the round.
-        digest: 32 hex digits that two releases share only if they are equal, bit for bit.
+        digest: 32 hex digits, equal for two releases only if they are equal bit for bit.
     """
 
     delta: Vector
@@ -131,16 +129,16 @@ class NoisyAggregate:
 
 @dataclass(frozen=True)
 class NoisyAggregation:
-    """Makes a cohort's deltas into a noised sum.
+    """Turns a cohort's deltas into a noisy sum.
 
     Attributes:
-        server_clip: what a client may add.
-        noise: what is added to the sum.
-        expected: clients in a cohort, on average. The sum is divided by it:
-            dividing by the clients that were there would tell their number.
-        most_clients: what no cohort is expected to exceed. What a client may
-            add follows from it: following the cohort that is there, one more
-            client would change what the others may say.
+        server_clip: bounds what a client may add.
+        noise: the noise that is added to the sum.
+        expected: expected size of a cohort. The sum is divided by it: dividing
+            by the actual size would reveal that size.
+        most_clients: a size that no cohort is expected to exceed. It limits what
+            a client may add: if the actual cohort did, one more client would
+            change what the others may add.
     """
 
     server_clip: ServerClip
@@ -150,20 +148,20 @@ class NoisyAggregation:
 
     @property
     def extra(self) -> int:
-        """Values of a contribution beside the delta's."""
+        """Number of values in a contribution in addition to the delta."""
         return 1 if self.server_clip.share else 0
 
     @property
     def largest_norm(self) -> float:
-        """The largest norm for which the sum of `most_clients` deltas fits; it depends on no cohort."""
+        """The largest norm for which the sum of `most_clients` deltas fits, whatever the actual cohort."""
         return LARGEST_SUM / self.most_clients * math.sqrt(1 - self.server_clip.share)
 
     def norm(self, state: Arrays) -> float:
-        """A round's l2 bound of a client's delta; an adaptive one stops at `largest_norm`."""
+        """A round's l2 bound on a client's delta; an adaptive one never exceeds `largest_norm`."""
         return min(self.server_clip.norm(state), self.largest_norm)
 
     def refuse_overflow(self) -> None:
-        """Raise `ValueError`, with a remedy, where a sum of clipped deltas might not fit."""
+        """Raise `ValueError`, with a remedy, if a sum of clipped deltas might not fit."""
         norm = self.server_clip.norm(self.server_clip.init())
         if norm > self.largest_norm:
             raise ValueError(
@@ -175,10 +173,10 @@ class NoisyAggregation:
     def contribution(self, delta: Vector, norm: float) -> Vector:
         """What a client adds to the sum, `(d + extra,) float32`, of l2 norm at most `sensitivity(norm)`.
 
-        A delta is clipped here too where the client has done so: what was
-        compressed after the clip may be longer, and a client may lie.
+        A delta is clipped here even if the client has clipped it: compressing it
+        afterwards may have increased its norm, and a client may lie.
         """
-        if self.noise.min_honest:  # noise is on it already, and would be clipped off
+        if self.noise.min_honest:  # it includes noise already, which a clip would distort
             return delta
         bounded = clipped(delta, norm)
         if not self.extra:
@@ -188,14 +186,14 @@ class NoisyAggregation:
         return np.concatenate([bounded, [within]], dtype=np.float32)
 
     def sensitivity(self, norm: float) -> float:
-        """The most by which one client can change the sum (l2), before it is rounded to whole units."""
+        """The largest l2 change that one client can make to the sum, before rounding to whole units."""
         return math.hypot(norm, float(np.float32(self._half_answer(norm))))
 
     def sigma(self, norm: float, n: int) -> int:
-        """Standard deviation of the noise that is drawn for `n` values, in units.
+        """Standard deviation of the noise drawn for `n` values, in units.
 
         Raises:
-            ValueError: it would not fit beside the sum; with a remedy.
+            ValueError: sum and noise together might overflow; with a remedy.
         """
         sigma = self.noise.sigma(self.sensitivity(norm), n)
         if sigma > LARGEST_SIGMA:
@@ -213,7 +211,7 @@ class NoisyAggregation:
         """Release the sum of a round's contributions, `(d + extra,) int64`, in units.
 
         Raises:
-            ValueError: the noise would not fit beside the sum; with a remedy.
+            ValueError: sum and noise together might overflow; with a remedy.
         """
         norm = self.norm(state)
         sigma = self.sigma(norm, len(total))
@@ -228,6 +226,6 @@ class NoisyAggregation:
         return NoisyAggregate(mean[: len(mean) - self.extra].astype(np.float32), state, digest)
 
     def _half_answer(self, norm: float) -> float:
-        """ "Yes" adds this to the sum and "no" takes it off; its square is its part of the whole."""
+        """A "yes" adds this to the sum and a "no" subtracts it; it has `share` of the squared sensitivity."""
         share = self.server_clip.share
         return norm * math.sqrt(share / (1 - share))

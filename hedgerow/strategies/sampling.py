@@ -1,4 +1,4 @@
-"""Which clients are asked in a round."""
+"""Sampling: which clients are asked in a round."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,13 +17,12 @@ class Sampling:
         name: as written in a configuration.
         choose: `(sorted client names, seed, round) -> sorted cohort`.
         rate: the probability with which each client is in a cohort,
-            independently of the others; `None` where they are not independent.
-        groups: rounds from one of a client's to the next, at least; `None`
-            where two may follow each other.
-        expected: clients in a cohort on average, known without looking at who
-            is there; `None` where it is not.
-        population: how many clients there are meant to be; `None` where that
-            is not written down.
+            independently of the others; `None` if they are not independent.
+        groups: minimum number of rounds from one of a client's rounds to its
+            next; `None` if a client may be in two consecutive rounds.
+        expected: expected size of a cohort, if it is known without counting
+            the clients; otherwise `None`.
+        population: intended number of clients; `None` if it is not given.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Sampling:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What it is, by name, for the conditions of other parts.
+        """Names of its properties, for the conditions of other parts.
 
         >>> sorted(cyclic(2, population=4).traits)
         ['public size', 'turns']
@@ -49,11 +48,11 @@ class Sampling:
 
     @property
     def most_clients(self) -> int | None:
-        """Clients that no cohort exceeds while there are no more than the population; `None` where unknown.
+        """Size that no cohort exceeds if there are at most `population` clients; `None` if unknown.
 
-        But for less than one cohort in 1e30: a sum of independent draws, `m` on
-        average, exceeds it by `t` with a chance of at most
-        `exp(-t^2 / (2 m + 2 t / 3))` (Bernstein), under `exp(-72)` for this `t`.
+        Fewer than one cohort in 1e30 exceed it: a sum of independent draws with
+        mean `m` exceeds it by `t` with probability at most
+        `exp(-t^2 / (2 m + 2 t / 3))` (Bernstein), below `exp(-72)` for this `t`.
 
         >>> poisson(100, population=1000).most_clients, poisson(100, population=120).most_clients
         (270, 120)
@@ -68,16 +67,16 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
     """Uniformly at random, without replacement.
 
     Args:
-        clients: how many are asked in a round; all, where fewer are there.
-        fraction: or the fraction of those there, `C` in the FedAvg paper,
-            rounded to the nearest whole number, at least 1.
+        clients: number of clients asked in a round; all, if fewer are available.
+        fraction: alternatively the fraction of available clients, `C` in the
+            FedAvg paper, rounded to the nearest whole number, at least 1.
 
     >>> uniform(2).choose(["a", "b", "c"], 0, 1)
     ('b', 'c')
     """
     if (clients is None) == (fraction is None):
         raise ValueError(
-            "give one of the two: clients=... (a number) or fraction=... (a fraction of those there)"
+            "give one of the two: clients=... (a number) or fraction=... (of the available clients)"
         )
     if clients is not None:
         checks.whole(1, clients=clients)
@@ -95,7 +94,7 @@ def uniform(clients: int | None = None, *, fraction: float | None = None) -> Sam
 def fraction_of(
     names: Sequence[str], fraction: float, seed: int, purpose: str, round: int
 ) -> tuple[str, ...]:
-    """That fraction of the names, rounded to the nearest whole number, at least 1; uniformly, in their order.
+    """Draw that fraction of the names uniformly (rounded to the nearest, at least 1); keeps their order.
 
     >>> fraction_of(["a", "b", "c"], 0.5, 0, "sample clients", 1)
     ('b', 'c')
@@ -104,7 +103,7 @@ def fraction_of(
 
 
 def _drawn(names: Sequence[str], wanted: int, seed: int, purpose: str, round: int) -> tuple[str, ...]:
-    # Positions are drawn, not node ids: Flower's ids are random in every run.
+    # Draw positions, not node ids: Flower's ids are random in every run.
     generator = rng.generator(seed, purpose, round=round)
     positions = generator.choice(len(names), min(wanted, len(names)), replace=False)
     return tuple([names[i] for i in sorted(positions.tolist())])
@@ -114,19 +113,19 @@ def _drawn(names: Sequence[str], wanted: int, seed: int, purpose: str, round: in
 def poisson(clients: float, population: int) -> Sampling:
     """Each client independently, with probability `clients / population`.
 
-    The sampling that privacy amplification is proved for (Abadi et al. 2016,
-    arXiv:1607.00133). A cohort may be of any size, and empty. `population` is
-    a number that is written down, and not counted: what is computed from it
-    says nothing about who is there. With more clients than that a cohort is
-    larger on average, and nobody's privacy is less.
+    Privacy amplification is proved for this sampling (Abadi et al. 2016,
+    arXiv:1607.00133). A cohort may have any size, and may be empty. `population`
+    is a configured number, not a count: whatever is computed from it reveals
+    nothing about which clients are available. With more clients than that,
+    cohorts are larger on average, but nobody's privacy is worse.
 
     Args:
-        clients: in a cohort on average.
-        population: how many clients there are meant to be.
+        clients: expected size of a cohort.
+        population: intended number of clients.
 
     Raises:
         ValueError: `population` is not a whole number of at least 1, or
-            `clients` not a number above 0 and at most `population`.
+            `clients` is not a number above 0 and at most `population`.
 
     >>> poisson(2, population=4).choose(["a", "b", "c", "d"], 0, 1)
     ('c',)
@@ -138,7 +137,7 @@ def poisson(clients: float, population: int) -> Sampling:
     rate = clients / population
 
     def choose(names: Sequence[str], seed: int, round: int) -> tuple[str, ...]:
-        # Raw words, which numpy keeps stable, against a whole number: the rate is kept to 2**-64.
+        # Compare raw words, which numpy keeps stable, with an integer: the rate is exact to 2**-64.
         words = rng.generator(seed, "sample clients", round=round).bit_generator.random_raw(len(names))
         chosen = np.flatnonzero(np.asarray(words, np.uint64) < np.uint64(min(rate * 2.0**64, 2.0**64 - 2048)))
         return tuple(names[i] for i in chosen.tolist()) if rate < 1 else tuple(names)
@@ -151,17 +150,17 @@ def poisson(clients: float, population: int) -> Sampling:
 def cyclic(clients: float, population: int) -> Sampling:
     """Each client once in a fixed number of rounds, for deployments that cannot draw at random.
 
-    The clients are dealt to `population // clients` groups, each by its own
-    name and the seed alone, and the groups take turns. So two rounds of a
-    client are at least that many rounds apart, whoever joins or leaves.
+    The clients are assigned to `population // clients` groups, each by its name
+    and the seed alone, and the groups take turns. Two rounds of a client are
+    therefore at least that many rounds apart, whoever joins or leaves.
 
     Args:
-        clients: in a cohort on average, at least.
-        population: how many clients there are meant to be.
+        clients: minimum for the expected size of a cohort.
+        population: intended number of clients.
 
     Raises:
         ValueError: `population` is not a whole number of at least 1, or
-            `clients` not a number above 0 and at most `population`.
+            `clients` is not a number above 0 and at most `population`.
 
     >>> rule = cyclic(1, population=3)
     >>> [rule.choose(["a", "b", "c", "d"], 0, r) for r in range(1, 5)]
@@ -182,6 +181,6 @@ def cyclic(clients: float, population: int) -> Sampling:
 
 
 def _written(number: float) -> str:
-    """The shortest text that is read as the same number."""
+    """A short text that parses to the same number."""
     short = f"{number:g}"
     return short if float(short) == number else repr(number)

@@ -1,9 +1,9 @@
-"""How the server moves its model by an aggregated delta.
+"""Server updates: how the server applies an aggregated delta to its model.
 
-Each rule is a pair of functions over plain vectors. The adaptive ones are
-those of Reddi et al. 2021, "Adaptive Federated Optimization"
-(arXiv:2003.00295, algorithm 2), with the delta as the negative gradient, no
-bias correction, and the second moment starting at `tau**2`.
+Each rule is a pair of functions over plain vectors. The adaptive ones follow
+Reddi et al. 2021, "Adaptive Federated Optimization" (arXiv:2003.00295,
+algorithm 2), with the delta as the negative gradient, no bias correction, and
+a second moment that starts at `tau**2`.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class ServerUpdate:
         name: as written in a configuration.
         init: `d -> state`, named `(d,) float32` arrays.
         apply: `(parameters, delta, state, totals) -> (new parameters, new
-            state)`; changes none of its arguments. The totals are the cohort's.
+            state)`; does not change its arguments. The totals are the cohort's.
     """
 
     name: str
@@ -36,12 +36,12 @@ class ServerUpdate:
     def __call__(
         self, parameters: Vector, delta: Vector, state: Arrays, totals: Totals = _ONE
     ) -> tuple[Vector, Arrays]:
-        """One step; by default of a cohort of one client."""
+        """One step; by default for a cohort of one client."""
         return self.apply(parameters, delta, state, totals)
 
 
 def sgd(learning_rate: float = 1.0) -> ServerUpdate:
-    """`w <- w + learning_rate * delta`: with 1, plain FedAvg.
+    """`w <- w + learning_rate * delta`: plain FedAvg with a learning rate of 1.
 
     >>> rule = sgd(0.5)
     >>> rule(np.ones(1, np.float32), np.ones(1, np.float32), {})[0].tolist()

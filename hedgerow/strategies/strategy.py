@@ -1,4 +1,4 @@
-"""A strategy: a frozen choice of parts, checked once."""
+"""A strategy: an immutable selection of parts, checked when it is built."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,45 +29,44 @@ _BUDGET = needs(
 )
 
 TRAINING = ", such as LocalTraining(epochs=2)"
-"""What else to give, for an error."""
+"""Example for the error about `local`."""
 
 
 @checks.arguments
 @dataclass(frozen=True)
 class Strategy:
-    """What is computed in a round, and by which parts.
+    """The parts that determine what is computed in a round.
 
     Attributes:
-        name: what it is called in tables.
+        name: its name in tables.
         sampling: which clients are asked.
-        local: what each does with its data.
-        pipeline: how its delta is sent.
-        aggregate: how deltas become one.
-        server_update: how the model moves.
-        quorum: smallest fraction of the cohort that must count; under it the
+        local: how each client trains on its data.
+        pipeline: how a client's delta is sent.
+        aggregate: how the deltas are combined.
+        server_update: how the server updates the model.
+        quorum: smallest fraction of the cohort that must count; below it the
             round fails and the model stays as it was.
-        max_weight: a reply with a larger weight is dropped; `None` for no bound
-            but the largest weight that the pipeline gives.
-        max_norm: a delta whose l2 norm is larger is dropped; `None` for no
-            bound but what the sum can hold.
-        norm_bound: what a client sends is dropped where its l2 norm is more than so many times the
-            largest median of the rounds that counted, and up to `norm_bound` times as much for more
-            local steps; 0 for no such bound. It holds where the server sees each update and nothing
-            is private.
-        streams: what travels beside the delta and the buffers, such as
+        max_weight: a reply with a larger weight is dropped; with `None`, the
+            only bound is the largest weight that the pipeline gives.
+        max_norm: a delta with a larger l2 norm is dropped; with `None`, the
+            only bound is what the sum can hold.
+        norm_bound: an update is dropped if its l2 norm is more than this many times the largest
+            median of the rounds that counted, where more local steps allow up to `norm_bound` times
+            as much; 0 for no bound. It applies if the server sees each update and nothing is private.
+        streams: what is sent in addition to the delta and the buffers, such as
             SCAFFOLD's control variates.
-        budget: of a pipeline with noise: what a run may reveal of a client.
-        personal: which layers each client keeps to itself, as `hedgerow.types.split.split_of` takes
-            them: how names begin (`"head."`), `"norms"`, or `"last(1)"`. They never travel.
-        origin: which preset made it; it decides nothing.
+        budget: for a pipeline with noise: how much a run may reveal of a client.
+        personal: the layers that stay on each client, as in `hedgerow.strategies.personal.split_of`:
+            prefixes of names (`"head."`), `"norms"`, or `"last(1)"`. They are never sent.
+        origin: the preset that made it; it has no effect.
 
     A pipeline with noise makes the strategy `private`. Its rounds release a
-    noised sum over the expected cohort, however many clients count: `quorum`
-    has no say, because a round that fails would tell who was there. Nor are
-    the clients' metrics released.
+    noisy sum, divided by the expected cohort size, however many clients count:
+    `quorum` is ignored, because a failed round would reveal who took part. The
+    clients' metrics are not released either.
 
     Raises:
-        ValueError: a part is of another kind, or they do not fit together; with the reason and a remedy.
+        ValueError: a part has the wrong type, or the parts do not fit together; with reason and remedy.
     """
 
     name: str = "fedavg"
@@ -86,7 +85,7 @@ class Strategy:
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def split(self, layout: Layout) -> Split:
-        """A model in what travels and what is personal.
+        """Split a model into its shared and its personal tensors.
 
         Raises:
             ValueError: `personal` does not fit the model.
@@ -101,7 +100,7 @@ class Strategy:
 
     @cached_property
     def stateful(self) -> bool:
-        """Whether clients keep something from one round to the next."""
+        """Whether clients keep state from one round to the next."""
         return self.pipeline.stateful or bool(self.streams) or bool(self.personal)
 
     @cached_property
@@ -110,7 +109,7 @@ class Strategy:
         return (BUFFERS, *self.streams)
 
     def rule_for(self, stream: Stream) -> Aggregate:
-        """How what clients sent of a stream becomes one."""
+        """The rule that combines what clients sent of a stream."""
         return stream.aggregate or self.aggregate
 
     @property
@@ -126,12 +125,12 @@ class Strategy:
 
     @property
     def protected(self) -> bool:
-        """Whether nothing may be told of one client: it masks, or adds noise for clients or samples."""
+        """Whether no single client may be revealed: it masks, or adds noise for clients or samples."""
         return self.pipeline.sum_only or self.private or self.local.sample_noise > 0
 
     @property
     def release(self) -> NoisyAggregation:
-        """What a private round does with the sum of its deltas."""
+        """How a private round releases the sum of its deltas."""
         server_clip, noise = self.pipeline.protection.server_clip, self.pipeline.protection.noise
         expected, most = self.sampling.expected, self.sampling.most_clients
         assert server_clip is not None
@@ -142,7 +141,7 @@ class Strategy:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What its parts are, by name, for the conditions of the others."""
+        """The traits of all its parts, for the conditions of the others."""
         chosen = {
             "quorum": self.quorum != Strategy.quorum,
             "max_norm": self.max_norm is not None,
@@ -154,7 +153,7 @@ class Strategy:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What its parts ask of each other."""
+        """The conditions that its parts put on each other."""
         return (
             *self.aggregate.conditions,
             *(condition for stream in self.streams for condition in stream.all_conditions),
@@ -175,13 +174,13 @@ class Strategy:
         if 0 < self.norm_bound < 1:
             raise ValueError(
                 f"norm_bound is {self.norm_bound:g}; it must be 0, for none, or 1 or more: half of the"
-                " clients lie above the median"
+                " clients are above the median"
             )
         for condition in self.conditions:
             condition.refuse(self)
         protection = self.pipeline.protection
         if protection.secure and protection.max_sum is None:
-            # For the smallest cohort; each round checks its own.
+            # Check the smallest cohort here; each round checks its own.
             ring_for(protection.secure.min_clients, self.pipeline.max_weight, protection.max_int(0))
         if self.private:
             self.release.refuse_overflow()
@@ -198,4 +197,4 @@ def _check_kinds(strategy: Strategy) -> None:
     checks.kind((Origin, NoneType), origin=strategy.origin)
     checks.kind((tuple, list), " of Stream", streams=strategy.streams)
     for stream in strategy.streams:
-        checks.kind(Stream, ", as all of streams are", **{"one of streams": stream})
+        checks.kind(Stream, ", like all items of streams", **{"one of streams": stream})

@@ -1,8 +1,9 @@
-"""What travels beside the delta: buffers, control variates, and whatever else an algorithm adds.
+"""Streams: what is sent in addition to the delta, such as buffers and control variates.
 
-A `Stream` says all that the rest of Hedgerow has to know of it: how long it is,
-what the server begins with, what a client sends, how that is combined, and how
-the server moves. It is sent uncompressed, in float32: the pipeline is for the delta.
+A `Stream` says everything that the rest of Hedgerow has to know about it: its
+size, the server's initial value, what a client sends, how that is combined, and
+how the server updates its value. It is sent uncompressed, in float32: the
+pipeline is for the delta only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Before:
-    """What a client has of a stream before it trains.
+    """What a client knows of a stream before it trains.
 
     Attributes:
         server: the server's value, `(n,) float32`.
-        state: what the client keeps of this stream; empty for a fresh client.
+        state: the client's state of this stream; empty for a new client.
         layout: of the model.
-        uncounted_since: the first round whose answer the server did not count, with none counted
-            since; 0 where the last one counted.
+        uncounted_since: the first round of the latest series of answers that the server did not
+            count; 0 if the last answer counted.
     """
 
     server: Vector
@@ -40,17 +41,17 @@ class Before:
 
 @dataclass(frozen=True)
 class LocalRound:
-    """What a client has when it encodes a stream.
+    """What a client knows when it encodes a stream.
 
     Attributes:
         server: the server's value, `(n,) float32`.
-        state: what the client keeps of this stream; empty for a fresh client.
-        fit: what training gave, before the delta is compressed.
+        state: the client's state of this stream; empty for a new client.
+        fit: the result of training, before the delta is compressed.
         context: of the round.
-        steps: local steps taken.
+        steps: number of local steps taken.
         learning_rate: of these steps.
-        uncounted_since: the first round whose answer the server did not count, with none counted
-            since; 0 where the last one counted.
+        uncounted_since: the first round of the latest series of answers that the server did not
+            count; 0 if the last answer counted.
     """
 
     server: Vector
@@ -64,12 +65,12 @@ class LocalRound:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the server knows of a cohort when it moves.
+    """What the server knows about a cohort when it updates the model.
 
     Attributes:
-        counted: clients that count.
-        clients: all that are there, asked or not.
-        streams: what each stream's aggregate gave, by name.
+        counted: number of clients whose replies count.
+        clients: number of all available clients, asked or not.
+        streams: the aggregate of each stream, by name.
     """
 
     counted: int = 1
@@ -79,23 +80,23 @@ class Totals:
 
 @dataclass(frozen=True)
 class Stream:
-    """One thing that travels beside the delta.
+    """One vector that is sent in addition to the delta.
 
     Attributes:
         name: of its record in messages and checkpoints.
-        size: values that a client sends, from the model's layout.
-        encode: the client's half: what is sent, `(size,) float32`, and what the client keeps.
+        size: number of values that a client sends, from the model's layout.
+        encode: the client side: returns what is sent, `(size,) float32`, and the client's new state.
         update: the server's next value, from its value, the aggregate and the cohort's totals.
         initial: the server's value before the first round; zeros of the size by default.
-        aggregate: how what clients sent becomes one; `None` for the strategy's own rule.
-        weighted: whether a client counts with the weight of its delta; else all count alike.
+        aggregate: how the clients' values are combined; `None` for the strategy's own rule.
+        weighted: whether a client counts with the weight of its delta; otherwise all count the same.
         correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
-        sends: whether clients send something; where they do not, the size is 0. What is sent is
-            refused beside a mask or noise.
-        conditions: what the stream asks of the strategy's other parts.
-        read: where the server's value lies in its state, other than under the stream's name.
-        write: the state with another value.
+        sends: whether clients send anything; if not, the size is 0. A stream that sends is refused
+            together with a mask or noise.
+        conditions: conditions on the strategy's other parts.
+        read: reads the server's value from its state, if it is not stored under the stream's name.
+        write: returns the state with another value.
     """
 
     name: str
@@ -114,12 +115,12 @@ class Stream:
 
     @property
     def all_conditions(self) -> tuple[Condition, ...]:
-        """Its own, and that nothing is sent in the open beside what a pipeline protects."""
+        """Its own conditions, plus one: nothing is sent in the clear if the pipeline protects the delta."""
         if not self.sends:
             return self.conditions
         reason = (
-            f"the stream {self.name!r} would be sent in the open beside what {{pipeline.name}} protects;"
-            " leave out mask and noise, or take another strategy, such as fedavg"
+            f"the stream {self.name!r} would be sent in the clear, next to what {{pipeline.name}} protects;"
+            " leave out mask and noise, or use another strategy, such as fedavg"
         )
         return (*self.conditions, excludes("noise", "discrete noise", "mask", reason=reason))
 
@@ -127,21 +128,21 @@ class Stream:
         """The server's value before the first round.
 
         Raises:
-            ValueError: the stream declares that it sends nothing, and has a size.
+            ValueError: the stream declares that it sends nothing, but has a size.
         """
         if not self.sends and (size := self.size(layout)):
             raise ValueError(
-                f"the stream {self.name!r} declares sends=False, and clients would send {size} values; let"
-                " its size be 0, or leave sends out"
+                f"the stream {self.name!r} declares sends=False, but clients would send {size} values; make"
+                " its size 0, or leave sends out"
             )
         return np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
 
     def value(self, state: ServerState) -> Vector:
-        """The server's value."""
+        """The server's value in a state."""
         return state.streams[self.name] if self.read is None else self.read(state)
 
     def moved(self, state: ServerState, aggregate: Vector, totals: Totals) -> ServerState:
-        """The server's state with its next value."""
+        """The server's state with the stream's next value."""
         value = self.update(self.value(state), aggregate, totals)
         if self.write is not None:
             return self.write(state, value)
@@ -157,22 +158,22 @@ BUFFERS = Stream(
     read=lambda state: state.model.buffers,
     write=lambda state, value: replace(state, model=replace(state.model, buffers=value)),
 )
-"""Floating-point buffers, such as BatchNorm's statistics: part of the model, combined as the deltas are."""
+"""Floating-point buffers, such as BatchNorm's statistics: part of the model, combined like the deltas."""
 
 
 def begin(streams: Sequence[Stream], layout: Layout) -> dict[str, Vector]:
-    """The server's values before the first round, of the streams that are no part of the model."""
+    """The server's initial values of all streams that are not part of the model."""
     return {stream.name: stream.first(layout) for stream in streams if stream.read is None}
 
 
 def begin_rules(strategy: "Strategy", layout: Layout) -> Arrays:
-    """The state of all rules before the first round: of the one for deltas, and of those for streams."""
+    """The initial state of all aggregation rules: of the one for deltas, and of those for streams."""
     beside = {s.name: strategy.rule_for(s).init(n) for s in strategy.all_streams if (n := s.size(layout))}
     return {**strategy.aggregate.init(layout.dimension), **joined(beside)}
 
 
 def part(state: Arrays, stream: str) -> Arrays:
-    """The state of the rule that combines a stream; of an empty name, of the one for deltas.
+    """The state of the rule that combines a stream; for an empty name, of the rule for deltas.
 
     >>> state = {"centre": np.zeros(2), "buffers/centre": np.ones(1)}
     >>> part(state, ""), part(state, "buffers")
@@ -183,14 +184,14 @@ def part(state: Arrays, stream: str) -> Arrays:
 
 
 def joined(states: Mapping[str, Arrays]) -> Arrays:
-    """The states of rules by stream, in one: undone by `part`."""
+    """Join the states of the rules by stream into one; `part` undoes it."""
     return {f"{stream}/{name}": v for stream, state in states.items() for name, v in state.items()}
 
 
 def uncounted(
     before: Mapping[str, int], cohort: Sequence[str], lost: frozenset[str], round: int
 ) -> dict[str, int]:
-    """Since which round each client's answers have not been counted; the others are not named.
+    """For each client whose last answer did not count, the first round of that series.
 
     >>> uncounted({"a": 3, "b": 2}, ("a", "b", "c"), frozenset("bc"), 7)
     {'b': 2, 'c': 7}

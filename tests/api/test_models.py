@@ -147,7 +147,7 @@ def test_own_models_are_given_what_they_take(own, place):
 
 BAD = {
     "cnn-smal": "there is no model 'cnn-smal'.*Did you mean 'cnn-small'",
-    "missing.py:net": "model file 'missing.py' is not there; looked for /",
+    "missing.py:net": "model file 'missing.py' does not exist; looked for /",
     "broken.py:net": "broken.py fails: ModuleNotFoundError: No module named 'not_there'",
     "not_there:net": "model module 'not_there' cannot be imported",
     "own_models.py:plane": "own_models.py has no 'plane'. Did you mean 'plain'",

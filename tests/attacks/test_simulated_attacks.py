@@ -140,7 +140,7 @@ def test_what_the_attack_leaves_out_of_range_drops_its_client_by_name():
 
 
 def test_labels_that_are_no_classes_are_refused():
-    with pytest.raises(ValueError, match="float32, which are no classes"):
+    with pytest.raises(ValueError, match="float32, not classes"):
         label_flip(3).samples(hr.Samples(np.zeros((2, 1)), np.zeros(2, np.float32)))
 
 

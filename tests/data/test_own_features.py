@@ -83,5 +83,5 @@ def test_samples_with_several_targets_are_dealt_without_looking_at_them(partitio
 def test_an_ending_in_capitals_is_an_ending_too(tmp_path: Path) -> None:
     (tmp_path / "DATA.CSV").write_text("a,y\n" + "1,no\n2,yes\n" * 4, encoding="utf-8")
     assert hr.load_dataset(tmp_path / "DATA.CSV", label="y").classes == ("no", "yes")
-    with pytest.raises(ValueError, match="label is None; it must be a text"):
+    with pytest.raises(ValueError, match="label is None; it must be a string"):
         hr.load_dataset(tmp_path / "DATA.CSV", label=None)

@@ -164,7 +164,7 @@ def test_what_shows_without_data_is_told_as_a_mistake_in_the_recipe(tmp_path, fu
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing.py:hospitals", "data file '.*missing.py' is not there; looked for /"),
+        ("missing.py:hospitals", "data file '.*missing.py' does not exist; looked for /"),
         (
             "not_there.at_all:hospitals",
             "data module 'not_there.at_all' cannot be imported: ModuleNotFoundError",

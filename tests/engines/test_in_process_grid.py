@@ -125,7 +125,7 @@ def test_replies_can_be_gone_through_twice_while_they_are_held() -> None:
         assert waiting == set()
         assert [a is b for a, b in zip(held, replies, strict=True)] == [True] * 3
         del held
-        with pytest.raises(RuntimeError, match="reply 1 of 3 was let go and cannot be given twice"):
+        with pytest.raises(RuntimeError, match="reply 1 of 3 was dropped and cannot be returned twice"):
             list(replies)
 
 

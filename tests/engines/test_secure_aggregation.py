@@ -136,7 +136,7 @@ def test_a_cohort_that_is_too_small_is_refused_and_the_run_goes_on():
     for masks in (False, True):
         results = list(simulate(MeanTrainer(), clients(9), strategy, rounds=2, masks=masks))
         assert [r.failed for r in results] == [
-            "secure aggregation needs a cohort of 10; 9 clients are there"
+            "secure aggregation needs a cohort of 10; 9 clients are available"
         ] * 2
 
 

@@ -112,7 +112,7 @@ def test_a_name_that_this_flower_lacks_is_not_asked_to_be_installed(tmp_path: Pa
 
 def test_mistakes_in_a_command_give_exit_code_2_and_one_message(tmp_path: Path) -> None:
     for options, told in (
-        ([str(tmp_path)], f"{tmp_path} is no Flower app: it has no pyproject.toml"),
+        ([str(tmp_path)], f"{tmp_path} is not a Flower app: it has no pyproject.toml"),
         ([str(TINY)], f"{TINY} does not say how many clients it has; give it: --clients 10"),
         ([str(TINY), "-c", "roundz=3"], "the app has no such key"),
     ):

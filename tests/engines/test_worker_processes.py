@@ -151,7 +151,7 @@ def test_workers_end_with_their_parent_however_it_ends(number):
         ({"client_timeout": -1}, "client_timeout is -1"),
         ({"memory_limit": 0}, "memory_limit is 0"),
         ({"start_method": "forkserver"}, "start_method is 'forkserver'"),
-        ({"names": ["a"]}, "there are 1 names and 3 clients"),
+        ({"names": ["a"]}, "there are 1 names for 3 clients"),
     ],
 )
 def test_impossible_arguments_are_refused(options, says):

@@ -179,7 +179,7 @@ def test_a_folder_without_a_fingerprint_goes_on_and_says_that_nothing_was_checke
     assert "kept no fingerprint" in caplog.text
     (folder / FILE).unlink()
     with pytest.raises(
-        ValueError, match=r"holds nothing of the server update, and fedadam keeps first.*go on with"
+        ValueError, match=r"holds nothing of the server update, but fedadam keeps first.*continue with"
     ):
         run(folder, 4, strategy=hr.fedadam())
     (folder / FILE).write_text("{")
@@ -225,7 +225,7 @@ def test_fewer_rounds_than_are_done_are_refused_and_change_nothing(begun, tmp_pa
     folder = tmp_path / "run"
     shutil.copytree(begun, folder)
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="has 2 rounds done; rounds must be 2 or more to go on"):
+    with pytest.raises(ValueError, match="has done 2 rounds; rounds must be 2 or more to continue"):
         run(folder, 1)
     assert run(folder, 2) == []
     assert (folder / "model.safetensors").read_bytes() == before
@@ -233,7 +233,7 @@ def test_fewer_rounds_than_are_done_are_refused_and_change_nothing(begun, tmp_pa
 
 def test_a_checkpoint_of_other_tensors_is_said_without_a_digest(begun, tmp_path) -> None:
     shutil.copytree(begun, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="has a model with other tensors than this run's; it is of an"):
+    with pytest.raises(CheckpointError, match="has a model with other tensors than this run's; it belongs"):
         run(tmp_path / "run", 3, task=hr.Task(lambda: torch.nn.Linear(6, 3)))
 
 
@@ -243,7 +243,7 @@ def test_a_model_that_does_not_fit_is_refused_by_the_names_of_its_tensors(begun)
         run(None, task=wide, initial=begun)
     with pytest.raises(ValueError, match=r"'weight' is missing; 'bias' is missing; '0"):
         run(None, task=hr.Task(lambda: torch.nn.Linear(6, 3)), initial=begun)
-    with pytest.raises(ValueError, match=r"gone.safetensors is not there; give a safetensors file"):
+    with pytest.raises(ValueError, match=r"gone.safetensors does not exist; give a safetensors file"):
         run(None, initial=begun / "gone.safetensors")
 
 

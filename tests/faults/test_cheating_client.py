@@ -263,7 +263,7 @@ def test_who_dies_and_had_shared_another_key_than_its_own_fails_the_round_by_nam
     rehearsal.masked(lambda at, name: name == CHEAT)
     for stage in ("survivors", "unmask"):
         getattr(rehearsal, stage)()
-    with pytest.raises(errors.BadShare, match=f"'{CHEAT}' do not give its mask key"):
+    with pytest.raises(errors.BadShare, match=f"'{CHEAT}' do not match its mask key"):
         rehearsal.server.unmasked()
 
 

@@ -88,13 +88,13 @@ def test_the_number_of_clients_is_that_of_the_default_federation(
 
 
 def test_what_is_no_app_folder_is_told(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(AppError, match=r"absent is no folder; give that of a Flower app"):
+    with pytest.raises(AppError, match=r"absent is not a folder; give the folder of a Flower app"):
         read_app(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AppError, match=r"empty is no Flower app: it has no pyproject\.toml"):
+    with pytest.raises(AppError, match=r"empty is not a Flower app: it has no pyproject\.toml"):
         read_app(tmp_path / "empty")
     (tmp_path / "empty" / "pyproject.toml").write_text("[project\n")
-    with pytest.raises(AppError, match=r"pyproject\.toml is no TOML: .*line 1"):
+    with pytest.raises(AppError, match=r"pyproject\.toml is not valid TOML: .*line 1"):
         read_app(tmp_path / "empty")
 
 
@@ -120,8 +120,8 @@ def test_what_an_app_lacks_is_told(folder: Path, old: str, new: str, told: str) 
     [
         ("num-rounds=3", r"run config 'num-rounds': the app has no such key; .*has: num-server-rounds, .*"),
         ("model.widht=3", r"Did you mean 'model\.width'\?"),
-        ('num-server-rounds="3"', r"num-server-rounds is '3'; it must be a number, as the app's own 3"),
-        ("word=3", r"word is 3; it must be a text in quotes"),
+        ('num-server-rounds="3"', r"num-server-rounds is '3'; it must be a number, like the app's own 3"),
+        ("word=3", r"word is 3; it must be a string in quotes"),
         ("verbose=1", r"verbose is 1; it must be true or false"),
         ("num-server-rounds 3", r"cannot read 'num-server-rounds 3'; write 'key=value"),
         ("word=hello", r"invalid format"),

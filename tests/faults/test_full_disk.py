@@ -143,7 +143,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
 
 def test_another_runs_checkpoint_is_refused(tmp_path):
     run(tmp_path, 2)
-    with pytest.raises(CheckpointError, match="has seed 0, this run has 1; it is of another run"):
+    with pytest.raises(CheckpointError, match="has seed 0, this run has 1; it belongs to another run"):
         load_checkpoint(tmp_path / "checkpoints", TRAINER.layout, seed=1)
 
 

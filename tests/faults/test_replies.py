@@ -203,7 +203,7 @@ def test_two_nodes_of_one_name_do_not_count_twice(caplog):
             grid, strategy, begin(strategy, trainer.initial(0), trainer.layout), trainer.layout, num_rounds=1
         )
     assert result.cohort == data.names
-    assert "is connected already" in caplog.text
+    assert "is already connected" in caplog.text
 
 
 def test_without_clients_the_rounds_fail_and_end():

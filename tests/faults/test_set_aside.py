@@ -58,7 +58,9 @@ def test_after_three_bad_replies_in_a_row_it_is_asked_no_more_and_the_operator_i
     assert [result.set_aside for result in results] == [(), (), *[(BAD,)] * 4]
     told = [record.getMessage() for record in caplog.records if "is set aside" in record.getMessage()]
     assert len(told) == 1
-    assert told[0].startswith(f"client {BAD} is set aside, and asked no more, after 3 bad replies in a row")
+    assert told[0].startswith(
+        f"client {BAD} is set aside, and not asked any more, after 3 bad replies in a row"
+    )
     lines = [round_line(line_of(result), 6) for result in results]
     assert [f"set aside: {BAD}" in line for line in lines] == [False, False, True, False, False, False]
 
@@ -76,8 +78,8 @@ def test_under_the_quorum_a_round_fails_by_name_and_the_model_stays(tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "quorum", "says"),
     [
-        (hr.secure_fedavg(), 3, "7 of 10 must be left for a sum"),
-        (hr.dp_fedavg(sampling=hr.poisson(2, population=5)), 2, "a quorum would tell how many"),
+        (hr.secure_fedavg(), 3, "7 of 10 must remain for a sum"),
+        (hr.dp_fedavg(sampling=hr.poisson(2, population=5)), 2, "a quorum would reveal how many"),
     ],
 )
 def test_a_quorum_that_contradicts_what_protects_the_updates_is_refused_before_anything_runs(

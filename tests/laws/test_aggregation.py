@@ -84,7 +84,7 @@ def test_sums_made_apart_and_merged_are_the_sum_made_in_one_place(cohort, parts,
 
 @pytest.mark.parametrize("other", [FixedPointMean(3, 5), FixedPointMean(2, 4)])
 def test_only_means_of_one_cohort_and_model_are_merged(other):
-    with pytest.raises(ValueError, match="not of one cohort and model"):
+    with pytest.raises(ValueError, match="must be of the same cohort and model"):
         FixedPointMean(2, 5).merge(other)
 
 

@@ -109,11 +109,11 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path, make, workers):
 
 
 REFUSED = {
-    "take optimizer 'sgd'": (hr.fednova, {"local": hr.LocalTraining(optimizer="adam")}),
+    "use optimizer 'sgd'": (hr.fednova, {"local": hr.LocalTraining(optimizer="adam")}),
     "leave out clip_gradient": (hr.fednova, {"local": hr.LocalTraining(clip_gradient=1.0)}),
-    "take mean()": (hr.fednova, {"aggregate": hr.median()}),
-    "which adam scales anew": (hr.feddyn, {"local": hr.LocalTraining(optimizer="adam")}),
-    "take weighted=False": (hr.feddyn, {"weighted": True}),
+    "use mean()": (hr.fednova, {"aggregate": hr.median()}),
+    "which adam rescales": (hr.feddyn, {"local": hr.LocalTraining(optimizer="adam")}),
+    "use weighted=False": (hr.feddyn, {"weighted": True}),
     "alpha is 0": (hr.feddyn, {"alpha": 0}),
 }
 

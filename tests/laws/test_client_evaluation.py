@@ -165,14 +165,14 @@ def test_bytes_of_an_evaluation_are_those_of_its_messages():
 
 
 PROTECTED = {
-    "mask": (secure_fedavg(clip_norm=1.0), "shows the server nothing but a sum"),
+    "mask": (secure_fedavg(clip_norm=1.0), "shows the server only a sum"),
     "noise": (
         dp_fedavg(1.0, 1.0, delta=1e-3, sampling=poisson(4, population=14)),
-        "promises an epsilon of each client",
+        "promises an epsilon for each client",
     ),
     "sample noise": (
         fedavg(local=LocalTraining(clip_samples=1.0, sample_noise=1.0, sample_rate=0.1, sample_delta=1e-3)),
-        "promises an epsilon of each sample",
+        "promises an epsilon for each sample",
     ),
 }
 

@@ -45,13 +45,13 @@ def piped(text: str) -> dict[str, object]:
 
 # A strategy that is built, what is changed in it, and what is then said.
 BROKEN = {
-    "a range without a mask": (Strategy(), piped("quantize(8, range=0.1)"), "for a mask to sum"),
+    "a range without a mask": (Strategy(), piped("quantize(8, range=0.1)"), "integers for a mask to sum"),
     "a mask of real values": (MASKED, piped("chain(clip(1.0), mask())"), "not whole numbers"),
     "a mask and a rule": (MASKED, {"aggregate": median()}, "needs each client's update"),
     "a mask and a bound": (MASKED, {"max_norm": 1.0}, "max_norm needs each client's update"),
     "a mask and a bound by the median": (MASKED, {"norm_bound": 5.0}, "norm_bound needs each client's"),
-    "a mask for too many": (MASKED, {"sampling": poisson(9000, 100_000)}, "a mask is for at most 4096"),
-    "noise without a clip": (PRIVATE, {"pipeline": gaussian_noise(1.0)}, "noise and no clip"),
+    "a mask for too many": (MASKED, {"sampling": poisson(9000, 100_000)}, "a mask allows at most 4096"),
+    "noise without a clip": (PRIVATE, {"pipeline": gaussian_noise(1.0)}, "noise but no clip"),
     "noise of the server under a mask": (
         PRIVATE,
         piped("chain(clip(1.0), gaussian_noise(1.0), quantize(8, range=0.1), mask())"),
@@ -65,7 +65,7 @@ BROKEN = {
     "noise and what clients keep": (
         PRIVATE,
         {"pipeline": replace(PRIVATE.pipeline, stateful=True)},
-        "keeps something on the clients",
+        "keeps state on the clients",
     ),
     "noise for anybody": (PRIVATE, {"sampling": Strategy().sampling}, "the accounting does not hold"),
     "noise for an unknown number": (
@@ -73,11 +73,11 @@ BROKEN = {
         {"sampling": replace(PRIVATE.sampling, population=None)},
         "the accounting does not hold",
     ),
-    "noise of clients by chance": (TAKING_TURNS, {"sampling": PRIVATE.sampling}, "no chance is counted on"),
+    "noise of clients by chance": (TAKING_TURNS, {"sampling": PRIVATE.sampling}, "rely on secret sampling"),
     "noise of clients on real values": (
         TAKING_TURNS,
         piped(f"chain(clip(1.0), {BY_CLIENTS})"),
-        "to numbers that are not",
+        "to values that are not integers",
     ),
     "noise of clients on chosen values": (
         TAKING_TURNS,
@@ -87,28 +87,28 @@ BROKEN = {
     "noise of clients and a norm that adapts": (
         TAKING_TURNS,
         piped(f"chain(adaptive_clip(1.0), {ROUNDED})"),
-        "which nobody must see",
+        "which must stay hidden",
     ),
     "bands wider than turns": (
         PRIVATE,
         {"pipeline": chain(clip(1.0), banded_noise(1.0, 4, 10))},
-        "taken off again over 4 rounds",
+        "subtracted again over 4 rounds",
     ),
     "bands and a norm that adapts": (
         replace(PRIVATE, sampling=cyclic(10, population=100)),
         {"pipeline": chain(adaptive_clip(1.0), banded_noise(1.0, 4, 10))},
         "needs the same norm in every round",
     ),
-    "noise and a rule": (PRIVATE, {"aggregate": median()}, "noise is measured for a sum"),
-    "noise and a quorum": (PRIVATE, {"quorum": 0.9}, "a quorum would tell"),
-    "noise and a bound by the median": (PRIVATE, {"norm_bound": 5.0}, "which would be told without noise"),
-    "noise without a budget": (PRIVATE, {"budget": None}, "delta is not chosen"),
+    "noise and a rule": (PRIVATE, {"aggregate": median()}, "noise is calibrated to a sum"),
+    "noise and a quorum": (PRIVATE, {"quorum": 0.9}, "a quorum would reveal"),
+    "noise and a bound by the median": (PRIVATE, {"norm_bound": 5.0}, "would reveal them without noise"),
+    "noise without a budget": (PRIVATE, {"budget": None}, "no delta is given"),
     "a norm that adapts without noise": (Strategy(), {"pipeline": adaptive_clip(1.0)}, "without noise"),
     "a budget without noise": (Strategy(), {"budget": BUDGET}, "adds no noise; use dp_fedavg"),
     "a rule that counts all alike, and weights": (
         Strategy(aggregate=median()),
         piped("weight_by_examples()"),
-        "counts all clients alike",
+        "counts all clients the same",
     ),
 }
 
@@ -154,14 +154,14 @@ def stream(size: int = 1, **options) -> Stream:
 
 @pytest.mark.parametrize("strategy", [PRIVATE, MASKED, TAKING_TURNS], ids=["noise", "mask", "clients' noise"])
 def test_a_stream_is_never_sent_in_the_open_beside_what_is_protected(strategy) -> None:
-    with pytest.raises(ValueError, match=r"the stream 'own' would be sent in the open beside what chain\("):
+    with pytest.raises(ValueError, match=r"'own' would be sent in the clear, next to what chain\("):
         replace(strategy, streams=(stream(),))
     assert replace(strategy, streams=(stream(size=0, sends=False),)).streams
 
 
 def test_a_stream_that_says_it_sends_nothing_and_does_is_found_on_the_server_and_on_the_client() -> None:
     strategy, layout = replace(PRIVATE, streams=(stream(sends=False),)), Layout.flat(2)
-    with pytest.raises(ValueError, match=r"'own' declares sends=False, and clients would send 1 values"):
+    with pytest.raises(ValueError, match=r"'own' declares sends=False, but clients would send 1 values"):
         begin(strategy, Model(np.zeros(2, np.float32)), layout)
     with pytest.raises(ValueError, match="declares sends=False"):
         read_request(ClientConfig(strategy, Trains(layout)), {})

@@ -99,8 +99,8 @@ def test_a_metric_is_cut_to_its_range(loss: float, counted: float) -> None:
 @pytest.mark.parametrize(
     ("values", "weight", "says"),
     [
-        ([8, 0, 0], 1.0, "beyond 7"),
-        ([0, 0, -8], 1.0, "beyond 7"),
+        ([8, 0, 0], 1.0, "exceeds 7"),
+        ([0, 0, -8], 1.0, "exceeds 7"),
         ([0, 0, 0], 2.0, "from 1 to 1"),
         ([0, 0, 0], 0.5, "whole"),
     ],
@@ -115,7 +115,7 @@ def test_a_buffer_that_could_overflow_is_refused(buffer: float) -> None:
     layout = replace(LAYOUT, buffers=LAYOUT.parameters)
     fit = Fit(np.zeros(3, np.float32), np.array([0, buffer, 0], np.float32), 5)
     payload = Payload({"values": np.zeros(3, np.int32)})
-    with pytest.raises(ValueError, match="a buffer is beyond"):
+    with pytest.raises(ValueError, match="a buffer exceeds"):
         to_ring(payload, fit, shape_of(PIPELINE, layout, 4096), PIPELINE)
 
 
@@ -243,7 +243,7 @@ def test_fewer_neighbours_would_not_hold() -> None:
 
 
 def test_shares_that_leave_no_room_are_refused() -> None:
-    with pytest.raises(ValueError, match="take a larger cohort, or lower corrupt or dropout"):
+    with pytest.raises(ValueError, match="use a larger cohort, or lower corrupt or dropout"):
         SecureAggregation(0.4, 0.4)
 
 

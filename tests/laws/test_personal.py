@@ -82,9 +82,9 @@ def test_the_parts_of_a_model_and_of_a_fit_make_the_whole_again():
 
 def test_what_makes_no_sense_is_refused_by_name():
     for personal, message in (
-        (("head.", "tail."), r"'tail\.', which fits nothing: the model trains 'body.0.weight'.*'head.bias'"),
-        (("body.", "head.", "norm."), r"all that the model trains: nothing would be learned together"),
-        (("last(9)",), "all that the model trains"),
+        (("head.", "tail."), r"'tail\.', which matches nothing: the model trains 'body.0.*'head.bias'"),
+        (("body.", "head.", "norm."), r"everything that the model trains: nothing would be shared"),
+        (("last(9)",), "everything that the model trains"),
         (("last(0)",), "layers is 0; it must be a whole number of at least 1"),
         (("lst(1)",), r"there is no personal rule 'lst'.* Did you mean 'last'"),
     ):
@@ -93,7 +93,7 @@ def test_what_makes_no_sense_is_refused_by_name():
     with pytest.raises(ValueError, match="trains no norm layer"):
         hr.begin(bn(), Model(np.zeros(40, np.float32)), LAYOUT)
     for personal in ((3,), ("",), 7):
-        with pytest.raises(ValueError, match=r"personal is .* it must be texts"):
+        with pytest.raises(ValueError, match=r"personal is .* it must be strings"):
             per(personal=personal)
     with pytest.raises(ValueError, match="layers is 0"):
         hr.fedper(layers=0)

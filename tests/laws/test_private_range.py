@@ -113,7 +113,7 @@ def test_a_run_whose_cohorts_might_have_no_ring_does_not_begin():
     state = begin(strategy, Model(np.zeros(2, np.float32)), LAYOUT)
     with pytest.raises(ValueError, match=r"needs a ring of 3[345] bits; 32 are allowed"):
         private.check(strategy, LAYOUT, state, Ledger(Budget(1e-5)))
-    with pytest.raises(ValueError, match="may have 4535 clients, and a mask is for at most 4096; ask fewer"):
+    with pytest.raises(ValueError, match="may have 4535 clients, and a mask allows at most 4096; ask fewer"):
         replace(strategy, sampling=cyclic(3750, population=37_500))
 
 

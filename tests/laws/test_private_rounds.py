@@ -183,14 +183,14 @@ def private(**parts) -> Strategy:
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"pipeline": "gaussian_noise(1.0)"}, r"noise and no clip.*put clip\(...\) first"),
+        ({"pipeline": "gaussian_noise(1.0)"}, r"noise but no clip.*put clip\(...\) first"),
         ({"pipeline": "chain(weight_by_examples(), gaussian_noise(1.0))"}, "no clip"),
         (
             {"pipeline": "chain(clip(1.0), gaussian_noise(1.0))", "sampling": uniform(3)},
             r"accounting does not hold for uniform\(3\).*use poisson",
         ),
-        ({"quorum": 0.9}, "a quorum would tell how many clients were there; leave it out"),
-        ({"budget": None}, r"delta is not chosen: give budget=Budget"),
+        ({"quorum": 0.9}, "a quorum would reveal how many clients took part; leave it out"),
+        ({"budget": None}, r"no delta is given: give budget=Budget"),
         (
             {"aggregate": Aggregate("median()", FixedPointMean, linear=False)},
             r"median\(\) is not one; use mean",
@@ -200,7 +200,7 @@ def private(**parts) -> Strategy:
                 "pipeline": "chain(clip(1.0), skellam_noise(4.0, 1.0, 0.0078125, 9))",
                 "sampling": cyclic(9, population=9),
             },
-            r"adds whole numbers of noise to numbers that are not; put randomized_round",
+            r"adds integer noise to values that are not integers; put randomized_round",
         ),
         (
             {
@@ -208,7 +208,7 @@ def private(**parts) -> Strategy:
                 " distributed_noise(4.0, 1.0, 0.0078125, 9))",
                 "sampling": cyclic(9, population=9),
             },
-            r"tells without noise which values a client chose to send",
+            r"reveals without noise which values a client chose to send",
         ),
         ({"pipeline": "clip(1.0)"}, r"clip\(1.0\) adds no noise; use dp_fedavg"),
         ({"pipeline": "adaptive_clip(1.0)", "budget": None}, "norms without noise; add gaussian_noise"),
@@ -225,7 +225,7 @@ def test_weights_are_refused_by_the_preset_and_by_the_chain():
         dp_fedavg(weighted=True)
     with pytest.raises(ValueError, match=r"under differential privacy.*remove the weighting"):
         parse_pipeline("chain(clip(1.0), weight_by_examples(), gaussian_noise(1.0))")
-    with pytest.raises(ValueError, match="a residual shows in rounds"):
+    with pytest.raises(ValueError, match="a residual affects rounds"):
         dp_fedavg(pipeline=parse_pipeline("error_feedback(top_k(0.1))"))
 
 

@@ -154,7 +154,7 @@ def test_rounds_without_recording_are_told_and_the_recording_begins_anew(tmp_pat
         for result in run(strategy, folder, record=record):
             if result.round == last:
                 break
-    assert "not every round up to 2 was recorded: the recording begins anew after it" in caplog.text
+    assert "not every round up to 2 was recorded: the recording starts again after it" in caplog.text
     assert [state.round for state in replayed(strategy, folder)] == [2, 3, 4]
 
 
@@ -197,7 +197,7 @@ def test_a_recording_that_is_not_whole_is_refused_by_name(tmp_path):
     with pytest.raises(RecordingError, match=r"round-000002\.zip cannot be read"):
         replayed(strategy, folder)
     file.unlink()
-    with pytest.raises(RecordingError, match=r"round 2 of .* was not recorded, and round 3 was"):
+    with pytest.raises(RecordingError, match=r"round 2 of .* was not recorded, but round 3 was"):
         replayed(strategy, folder)
     file.write_bytes(whole)
     other = fedavg(**SIX, pipeline=parse_pipeline("quantize(8)"))
@@ -217,5 +217,5 @@ def test_a_round_that_cannot_be_recorded_is_told_and_the_run_goes_on(tmp_path, c
 
 
 def test_there_must_be_a_folder_to_record_in():
-    with pytest.raises(ValueError, match="record is True, and there is no folder"):
+    with pytest.raises(ValueError, match="record is True, but there is no folder"):
         next(run(STRATEGIES["bounded"], None))

@@ -172,11 +172,11 @@ def test_a_resumed_run_ends_with_the_same_model_and_control_variate(tmp_path, pi
 
 
 REFUSED = {
-    "plain SGD only": {"local": hr.LocalTraining(momentum=0.9)},
-    "plain SGD only;": {"local": hr.LocalTraining(optimizer="adam")},
+    "only for plain SGD": {"local": hr.LocalTraining(momentum=0.9)},
+    "only for plain SGD;": {"local": hr.LocalTraining(optimizer="adam")},
     "leave out proximal": {"local": hr.LocalTraining(proximal=0.1)},
-    "take weighted=False": {"weighted": True},
-    "max_norm bounds the delta only": {"max_norm": 1.0},
+    "use weighted=False": {"weighted": True},
+    "max_norm bounds only the delta": {"max_norm": 1.0},
 }
 
 
@@ -195,7 +195,7 @@ def test_two_sides_of_another_mind_say_so():
         with pytest.raises(ValueError, match=r"sends the streams \['control'\], this client's has \[\]"):
             next(hr.rounds(grid, one, state, trainer.layout, num_rounds=1))
         with pytest.raises(
-            ValueError, match="this state holds nothing of the streams, and scaffold keeps control"
+            ValueError, match="this state holds nothing of the streams, but scaffold keeps control"
         ):
             next(
                 hr.rounds(

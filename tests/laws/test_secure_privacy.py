@@ -105,7 +105,7 @@ def test_a_chain_of_steps_binds_the_mask_to_the_noise():
     pipeline = parse_pipeline(f"chain({steps}, mask(metrics='loss accuracy'))")
     assert (pipeline.protection.secure.min_honest, pipeline.protection.secure.metrics) == (60, ())
     assert pipeline.protection.secure.plan(100).survivors == 80
-    with pytest.raises(ValueError, match="a cohort of 70, of which 14 may be corrupt, has not the 60 honest"):
+    with pytest.raises(ValueError, match="a cohort of 70, of which 14 may be corrupt, lacks the 60 honest"):
         pipeline.protection.secure.plan(70)
     sampling, budget = cyclic(100, population=200), Budget(1e-3)
     assert Strategy(sampling=sampling, pipeline=pipeline, budget=budget).private

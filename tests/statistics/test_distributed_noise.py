@@ -157,17 +157,17 @@ def test_a_vector_that_was_not_clipped_is_refused():
         (lambda: randomized_round(0.3, 1.0), "unit is 0.3; it must be a power of two"),
         (lambda: randomized_round(0.25, 1.0, range=2.0), "range is 2.0; it must be at most the norm"),
         (lambda: strategy(corrupt=1.0), "corrupt is 1.0"),
-        (lambda: strategy(corrupt=0.4, dropout=0.4), "cannot stand 4 corrupt clients and 4 that leave"),
+        (lambda: strategy(corrupt=0.4, dropout=0.4), "cannot tolerate 4 corrupt clients and 4 that drop out"),
         (
             lambda: strategy(clients=9),
-            "a cohort has 9 clients, and clients take part in none of less than 10",
+            "a cohort has 9 clients, and clients refuse cohorts of fewer than 10",
         ),
         (lambda: strategy(noise="laplace"), "noise is 'laplace'"),
         (lambda: strategy(pipeline=quantize(8)), "leave it out"),
         (lambda: secure_dp_fedavg(bits=4), "bits is 4"),
         (
             lambda: secure_dp_fedavg(sampling=poisson(15, population=90)),
-            "who knows whom poisson.* drew; use cyclic",
+            "which knows whom poisson.* drew; use cyclic",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""What compromised clients do, one attack a file; for simulations only."""
+"""Attacks by compromised clients, one per file; for simulations only."""

@@ -1,4 +1,4 @@
-"""Simulated clients of which some are compromised: who, what they train on, and what they send."""
+"""Simulated clients, some of them compromised: which ones, what they train on, and what they send."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Adversary:
 
     Attributes:
         attack: what they do.
-        clients: the fraction, rounded up to clients; which ones follows from the run's seed.
+        clients: the fraction, rounded up to whole clients; the run's seed determines which ones.
 
     >>> from hedgerow.simulation.attacks.sign_flip import sign_flip
     >>> sorted(Adversary(sign_flip(), 0.4).among(["a", "b", "c", "d", "e"], seed=1))
@@ -48,15 +48,15 @@ class Adversary:
 @final
 @dataclass(frozen=True)
 class Compromised:
-    """The clients of one run, some of them in an adversary's hands; a `ClientData`, and what changes fits.
+    """The clients of one run, some of them compromised: a `ClientData` that also changes what they send.
 
     Attributes:
-        attack: what those do.
-        who: their names.
+        attack: what the compromised clients do.
+        who: names of the compromised clients.
         trainer: of all clients.
-        data: of all clients, as it was before the attack.
+        data: of all clients, before the attack.
         local: how clients train.
-        layers: of the clients; an adversary learns with personal ones as they were made.
+        layers: personal layers of the clients; the adversary trains with the initial ones.
     """
 
     attack: Attack
@@ -77,7 +77,7 @@ class Compromised:
         initial: Model | None,
         seed: int,
     ) -> Self:
-        """Those of a run with this seed; personal layers begin with those of the initial model."""
+        """The clients of a run with this seed; personal layers start from the initial model's."""
         who, layers = adversary.among(data.names, seed), PersonalLayers(trainer, strategy, initial)
         return cls(adversary.attack, who, trainer, data, strategy.local, layers)
 
@@ -92,16 +92,16 @@ class Compromised:
         return self.attack.samples(samples) if name in self.who else samples
 
     def sent(self, request: TrainRequest, name: str, fit: Fit) -> Fit:
-        """What a client sends in place of what it has learned."""
+        """What a client sends instead of what it has learned."""
         if name not in self.who:
             return fit
         random = generator(request.seed, "attack", round=request.round, client=name)
         known = Knowledge(fit.delta, random, lambda most: self._learned(request, most))
-        # Whether that is finite, whoever encodes it has to look.
+        # The encoder has to check whether the delta is finite.
         return replace(fit, delta=self.attack.delta(known), finite=False)
 
     def _learned(self, request: TrainRequest, most: int) -> Rows:
-        """Kept for the round, because every compromised client of it asks for the same."""
+        """Honest deltas of this round, cached because all its compromised clients ask for the same ones."""
         key = (request.round, most)
         if key not in self._honest:
             self._honest.clear()
@@ -111,7 +111,7 @@ class Compromised:
 
     def _fit(self, request: TrainRequest, name: str) -> Fit:
         place: dict[str, Any] = {"round": request.round, "client": name}
-        # Noise that nobody can repeat would be another in each process; what a client keeps stays its own.
+        # Noise that cannot be reproduced would differ between processes; a client's state is not changed.
         more = alone(self.trainer, self.local)
         with generators.undisturbed():
             samples = AlikeEachTime(self.data).samples(name)

@@ -1,4 +1,4 @@
-"""What an attack is, and what a compromised client knows."""
+"""The interface of an attack, and what a compromised client knows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hedgerow.types import Samples, Vector
 
 Rows: TypeAlias = NDArray[np.float32]
-"""Deltas, `(clients, d) float32`, a row each."""
+"""Deltas, `(clients, d) float32`, one per row."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Knowledge:
 
     Attributes:
         delta: what it has learned, `(d,) float32`.
-        random: its own generator, of this round.
+        random: its own generator for this round.
         compromised: `most -> deltas`: what the first `most` compromised clients, by name, would
             have learned honestly in this round, whether they were asked or not.
     """
@@ -39,12 +39,12 @@ def _unchanged(samples: Samples) -> Samples:
 
 @dataclass(frozen=True)
 class Attack:
-    """What a compromised client does to its data, and to its delta before that is encoded.
+    """What a compromised client does to its data, and to its delta before it is encoded.
 
     Attributes:
         name: as written in a configuration.
-        samples: what it trains on, in place of its own samples.
-        delta: what it sends, `(d,) float32`, in place of what it has learned.
+        samples: what it trains on, instead of its own samples.
+        delta: what it sends, `(d,) float32`, instead of what it has learned.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Send noise."""
+"""An attack that sends noise."""
 
 from functools import partial
 
@@ -10,10 +10,10 @@ from hedgerow.types import Vector
 
 
 def gaussian(scale: float = 20.0) -> Attack:
-    """Gaussian noise in place of the delta (Blanchard et al. 2017, arXiv:1703.02757, section 6).
+    """Gaussian noise instead of the delta (Blanchard et al. 2017, arXiv:1703.02757, section 6).
 
     Args:
-        scale: its standard deviation, in root mean squares of what was learned.
+        scale: its standard deviation, as a multiple of the delta's root mean square.
 
     Raises:
         ValueError: `scale` is not above 0.

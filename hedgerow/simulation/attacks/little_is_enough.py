@@ -1,4 +1,4 @@
-"""Shift each value just so far that it does not stand out."""
+"""An attack that shifts each value just far enough not to stand out."""
 
 from functools import partial
 
@@ -12,13 +12,13 @@ from hedgerow.types import Vector
 def little_is_enough(z: float = 1.5, observed: int = 10) -> Attack:
     """A little is enough: mean minus `z` deviations (Baruch et al. 2019, arXiv:1902.06156, algorithm 3).
 
-    All compromised clients send the same: the mean of what some of them have
-    honestly learned, moved by `z` standard deviations of each value. Nothing
-    else is known to them.
+    All compromised clients send the same vector: the mean of the honest deltas of
+    some of them, shifted by `z` standard deviations of each value. They know
+    nothing else.
 
     Args:
-        z: larger does more and is easier to tell from honest spread.
-        observed: compromised clients, asked or not, whose honest deltas give mean and
+        z: a larger value does more damage and is easier to detect.
+        observed: number of compromised clients, asked or not, whose honest deltas give mean and
             deviation; each process that simulates clients trains them in every round.
 
     Raises:

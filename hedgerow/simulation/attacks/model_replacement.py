@@ -1,4 +1,4 @@
-"""Train on wrong labels, and send the delta so large that it replaces the model."""
+"""An attack that trains on wrong labels and scales the delta so that it replaces the model."""
 
 from functools import partial
 
@@ -11,14 +11,14 @@ from hedgerow.types import Vector
 
 
 def model_replacement(scale: float = 10.0, num_classes: int = 2) -> Attack:
-    """`scale` times the delta that wrong labels give (Bagdasaryan et al. 2018, arXiv:1807.00459, equation 3).
+    """`scale` times the delta from wrong labels (Bagdasaryan et al. 2018, arXiv:1807.00459, equation 3).
 
     Args:
-        scale: the paper's gamma; the size of the cohort replaces the whole model by that of one client.
+        scale: the paper's gamma; if it equals the cohort's size, one client's model replaces the global one.
         num_classes: of the data; a recipe fills it in.
 
     Raises:
-        ValueError: `scale` is not above 0, or `num_classes` is below 2; with data, the labels are no classes.
+        ValueError: `scale` is not above 0, or `num_classes` below 2; with data, the labels are not classes.
 
     >>> learned = np.array([1, -2], np.float32)
     >>> known = Knowledge(learned, np.random.default_rng(0), lambda most: np.empty((0, 2)))

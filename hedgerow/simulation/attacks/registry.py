@@ -1,4 +1,4 @@
-"""The attacks that a configuration may name."""
+"""The registry of attacks that a configuration may name."""
 
 from hedgerow.registry import Registry
 

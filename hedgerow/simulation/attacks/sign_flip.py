@@ -1,4 +1,4 @@
-"""Send the opposite of what was learned."""
+"""An attack that sends the negative of what was learned."""
 
 from functools import partial
 
@@ -12,8 +12,8 @@ from hedgerow.types import Vector
 def sign_flip(scale: float = 5.0) -> Attack:
     """The delta times `-scale` (Li et al. 2019, arXiv:1811.03761, section 5).
 
-    With a fraction `a` of such clients the mean moves by about `1 - a - a scale` of
-    an honest step: with 0.2 and 5, backwards.
+    With a fraction `a` of these clients, the mean moves by about `1 - a - a scale`
+    of an honest step: with 0.2 and 5, backwards.
 
     Raises:
         ValueError: `scale` is not above 0.

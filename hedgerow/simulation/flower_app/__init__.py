@@ -1,1 +1,1 @@
-"""Any Flower app folder on the in-process grid."""
+"""Run any Flower app folder on the in-process grid."""

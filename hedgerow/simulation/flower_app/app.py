@@ -1,4 +1,4 @@
-"""A Flower app folder: what its `pyproject.toml` says, and its two apps."""
+"""Read a Flower app folder: the settings in its `pyproject.toml`, and its two apps."""
 
 import difflib
 import importlib
@@ -18,26 +18,26 @@ from hedgerow.simulation import flower
 Value = bool | float | int | str
 App = TypeVar("App", ServerApp, ClientApp)
 
-# One setting, as Flower finds it; what Flower does not find it passes over in silence.
+# One setting, as Flower matches it; Flower silently ignores what does not match.
 _SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
 
 
 class AppError(ValueError):
-    """A folder that is no Flower app, or a run config that its app does not take."""
+    """A folder that is not a Flower app, or a run config that its app does not accept."""
 
 
 @dataclass(frozen=True)
 class FlowerApp:
-    """What a folder's `pyproject.toml` says about the Flower app in it.
+    """The Flower app that a folder's `pyproject.toml` describes.
 
     Attributes:
-        folder: absolute.
+        folder: absolute path.
         name: of the project.
         server: the server app, as `module:name`.
         client: the client app, as `module:name`.
-        run_config: the app's own, changed by `overrides`.
-        overrides: what was given beside the app.
-        clients: how many its federation options ask for; None without such options.
+        run_config: the app's own, with `overrides` applied.
+        overrides: values given in addition to the app.
+        clients: number of clients in its federation options; None without these options.
     """
 
     folder: Path
@@ -50,21 +50,21 @@ class FlowerApp:
 
 
 def read_app(folder: Path, run_config: Iterable[str] = ()) -> FlowerApp:
-    """Read an app folder, without importing anything of it.
+    """Read an app folder, without importing anything from it.
 
     Args:
         folder: the one with `pyproject.toml`.
         run_config: overrides as for `flwr run --run-config`: `'key=value key2="text"'`, or one TOML file.
 
     Raises:
-        AppError: the folder is no Flower app, or the app does not take an override.
+        AppError: the folder is not a Flower app, or the app does not accept an override.
     """
     folder = folder.expanduser().absolute()
     file = folder / "pyproject.toml"
     pyproject = _read(file)
     mistakes = flower.app_mistakes(pyproject)
     if mistakes:
-        raise AppError("\n".join([f"{file} is not that of a Flower app:", *(f"  {m}" for m in mistakes)]))
+        raise AppError("\n".join([f"{file} does not describe a Flower app:", *(f"  {m}" for m in mistakes)]))
     tables = pyproject["tool"]["flwr"]
     components = tables["app"]["components"]
     if "serverapp" not in components or "clientapp" not in components:
@@ -83,10 +83,10 @@ def read_app(folder: Path, run_config: Iterable[str] = ()) -> FlowerApp:
 
 
 def load_app(app: FlowerApp) -> tuple[ServerApp, ClientApp]:
-    """Import the app's two parts, its folder first on `sys.path`, where it stays.
+    """Import the app's two parts; its folder is put first on `sys.path`, and stays there.
 
     Raises:
-        AppError: a module or its app is not there.
+        AppError: a module or its app does not exist.
         Exception: whatever the app's modules raise when they are imported.
     """
     sys.path.insert(0, str(app.folder))
@@ -100,12 +100,12 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise AppError(
-            f"{file.parent} is no Flower app: it has no pyproject.toml"
+            f"{file.parent} is not a Flower app: it has no pyproject.toml"
             if file.parent.is_dir()
-            else f"{file.parent} is no folder; give that of a Flower app, the one with its pyproject.toml"
+            else f"{file.parent} is not a folder; give the folder of a Flower app, with its pyproject.toml"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AppError(f"{file} is no TOML: {error}") from None
+        raise AppError(f"{file} is not valid TOML: {error}") from None
 
 
 def _reference(value: object, part: str, file: Path) -> str:
@@ -116,7 +116,7 @@ def _reference(value: object, part: str, file: Path) -> str:
 
 
 def _clients(federations: Mapping[str, Any]) -> int | None:
-    """The clients of the default federation; where none is named, of the only one that gives a number."""
+    """Number of clients of the default federation or, without one, of the only one that gives a number."""
     sizes = {
         name: table["options"]["num-supernodes"]
         for name, table in federations.items()
@@ -151,12 +151,12 @@ def _check(key: str, value: Value, own: Mapping[str, Value], file: Path) -> None
         raise AppError(f"run config {key!r}: the app has no such key; {file} has: {keys}.{hint}")
     if _kind(value) != _kind(own[key]):
         raise AppError(
-            f"run config {key} is {value!r}; it must be {_kind(own[key])}, as the app's own {own[key]!r}"
+            f"run config {key} is {value!r}; it must be {_kind(own[key])}, like the app's own {own[key]!r}"
         )
 
 
 def _kind(value: Value) -> str:
-    return {bool: "true or false", str: 'a text in quotes, key="text"'}.get(type(value), "a number")
+    return {bool: "true or false", str: 'a string in quotes, key="text"'}.get(type(value), "a number")
 
 
 def _component(folder: Path, part: str, reference: str, kind: type[App]) -> App:

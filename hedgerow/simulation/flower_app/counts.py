@@ -1,4 +1,4 @@
-"""What goes through a grid, counted."""
+"""Count the messages and replies that pass through a grid."""
 
 import time
 from collections import Counter
@@ -11,14 +11,14 @@ from flwr.app import Message
 
 @dataclass
 class MessageCounts:
-    """What went through a grid so far.
+    """What has passed through a grid so far.
 
     Attributes:
-        sent: messages to clients.
-        answered: replies, with or without an error.
-        failed: replies with an error, by the client's partition; -1 for a node that is not there.
-        reasons: the first such error of each client.
-        round: the server's own number of its round, None where it gives none.
+        sent: number of messages to clients.
+        answered: number of replies, with or without an error.
+        failed: number of replies with an error, by the client's partition; -1 for a node that does not exist.
+        reasons: the first error of each client.
+        round: the server's own number of its round, None if it gives none.
         round_began: when that round's first message was sent, in seconds after the run's first.
         seconds: from the first message to the latest reply.
     """
@@ -33,18 +33,18 @@ class MessageCounts:
 
     @property
     def clients_per_second(self) -> float:
-        """Replies for each second from the first message to the latest reply."""
+        """Replies per second, from the first message to the latest reply."""
         return self.answered / self.seconds if self.seconds else 0.0
 
 
 @final
 class MessageCounter:
-    """Counts messages, and keeps which messages were not answered yet.
+    """Counts messages, and keeps track of those not answered yet.
 
     Args:
-        nodes: gives the node ids, in the order of their partitions.
-        counts: where to count.
-        on_change: is called with the counts after each push and each reply.
+        nodes: returns the node ids, in the order of their partitions.
+        counts: the counts to update.
+        on_change: called with the counts after each push and each reply.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class MessageCounter:
 
     @property
     def waiting(self) -> Mapping[str, int]:
-        """The node of each message that was not answered yet, in the order in which they were sent."""
+        """The node of each unanswered message, in the order in which they were sent."""
         return self._waiting
 
     def sending(self, messages: Sequence[Message]) -> None:
-        """Messages that are about to be sent."""
+        """Count messages that are about to be sent."""
         now = time.monotonic()
         if self._began is None:
             self._began = now
@@ -76,11 +76,11 @@ class MessageCounter:
         self._on_change(self._counts)
 
     def sent(self, messages: Iterable[Message]) -> None:
-        """The same messages, now that the grid has given them their ids."""
+        """Register the same messages, now that the grid has given them their ids."""
         self._waiting |= {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
 
     def answered(self, reply: Message) -> None:
-        """A reply that came; one that came before counts once."""
+        """Count a reply that arrived, unless it was counted before."""
         node = self._waiting.pop(reply.metadata.reply_to_message_id, None)
         if node is None:
             return
@@ -96,7 +96,7 @@ class MessageCounter:
 
 
 def _round(message: Message) -> int | None:
-    """The round, as Flower's strategies tell it to clients, or as its older API groups messages."""
+    """The round number that Flower's strategies send to clients, or that its older API uses as group id."""
     for record in message.content.config_records.values():
         told = record.get("server-round")
         if isinstance(told, int):

@@ -1,4 +1,4 @@
-"""Grids as a Flower app finds them: what passes is counted, and order does not depend on luck."""
+"""Grids for Flower apps: they count messages, and the order of nodes and replies is deterministic."""
 
 import time
 from abc import ABC
@@ -20,13 +20,13 @@ from hedgerow.simulation.grid import InProcessGrid
 
 
 class _Ordered(GridAround, ABC):
-    """Another grid, with its nodes in the order of their partitions.
+    """Wraps a grid, with its nodes in the order of their partitions.
 
     Args:
         grid: the one that does the work.
-        nodes: gives its node ids, in the order of their partitions. On Ray they come after the server.
-        counts: where to count.
-        on_change: is called with the counts after each push and each reply.
+        nodes: returns its node ids, in the order of their partitions. On Ray they appear after the server.
+        counts: the counts to update.
+        on_change: called with the counts after each push and each reply.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class _Ordered(GridAround, ABC):
 
     @final
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Send messages; their ids, in order."""
+        """Send messages; returns their ids, in order."""
         messages = list(messages)
         with self._lock:
             self._before({message.metadata.dst_node_id for message in messages})
@@ -58,20 +58,20 @@ class _Ordered(GridAround, ABC):
         return ids
 
     def _before(self, nodes: AbstractSet[int]) -> None:
-        """What has to be done before these nodes get another message."""
+        """Hook for what must happen before these nodes get another message."""
 
 
 @final
 class AppGrid(_Ordered):
-    """A grid whose clients run when their replies are pulled, as an app written for Flower's own expects it.
+    """A grid whose clients run when their replies are pulled, for apps written for Flower's own grids.
 
     Guarantees:
-        - A client gets its messages in the order in which they were sent, also
-          those whose replies nobody asks for; at the end `finish` runs the rest.
-        - Replies that are asked for with a set of ids come in the order of
-          their messages.
-        - What several threads send at a time is sent together, so that it keeps
-          all workers busy: Flower's older API has a thread for each client.
+        - A client gets its messages in the order in which they were sent, including
+          those whose replies nobody asks for; at the end, `finish` runs the rest.
+        - Replies that are requested with a set of ids come in the order of their
+          messages.
+        - What several threads send at the same time is sent together, to keep all
+          workers busy: Flower's older API has one thread per client.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class AppGrid(_Ordered):
         self._queue: deque[_Request] = deque()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies to these messages, each made when it is reached."""
+        """Replies to these messages, each computed when it is reached."""
         ids = list(message_ids)
         if isinstance(message_ids, AbstractSet):
             place = {message_id: i for i, message_id in enumerate(self._counter.waiting)}
@@ -97,9 +97,9 @@ class AppGrid(_Ordered):
         return _Replies(ids, ahead, coming, self._counter.answered)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages and collect the replies that come within `timeout` seconds, in order.
+        """Send messages and collect the replies that arrive within `timeout` seconds, in order.
 
-        Afterwards no client is started, and a later reply can still be pulled.
+        No client is started after that, but later replies can still be pulled.
         """
         if timeout is not None:
             with self._lock:
@@ -107,7 +107,7 @@ class AppGrid(_Ordered):
         request = _Request(list(messages))
         self._queue.append(request)
         with self._lock:
-            if not request.done:  # else another thread has served this one too
+            if not request.done:  # otherwise another thread has answered this request too
                 self._answer([self._queue.popleft() for _ in range(len(self._queue))])
         if request.error is not None:
             raise request.error
@@ -137,7 +137,7 @@ class AppGrid(_Ordered):
                 request.done = True
 
     def finish(self) -> None:
-        """Run the clients of all messages that nobody has asked for."""
+        """Run the clients of all messages whose replies nobody has asked for."""
         self._before(set(self._counter.waiting.values()))
 
     def _before(self, nodes: AbstractSet[int]) -> None:
@@ -149,20 +149,20 @@ class AppGrid(_Ordered):
 
 @final
 class RayGrid(_Ordered):
-    """Flower's in-memory grid, whose replies come in any order, with replies in that of their messages.
+    """Wraps Flower's in-memory grid, and returns replies in the order of their messages.
 
-    What Ray draws from global generators meanwhile does not change what the server draws next.
+    What Ray draws from global generators meanwhile does not affect the server's next draws.
     """
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies that are there."""
+        """The replies that have arrived."""
         replies = list(self._grid.pull_messages(message_ids))
         for reply in replies:
             self._counter.answered(reply)
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages, and wait for the replies; in order."""
+        """Send messages, and wait for the replies, in order."""
         messages = list(messages)
         with self._lock:
             self._counter.sending(messages)
@@ -186,7 +186,7 @@ class _Request:
 
 @final
 class _Replies(Iterable[Message]):
-    """Replies in the order of their ids: those made ahead, and the others as they come."""
+    """Replies in the order of their ids: those computed ahead, and the others as they arrive."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Global random generators that server and clients do not share, though they share a process."""
+"""Separate global random generators for server and clients that share a process."""
 
 import os
 from typing import final
@@ -11,13 +11,13 @@ from hedgerow import generators
 
 @final
 class OwnRandomness:
-    """A client app with global generators of its own, as on Flower's engines.
+    """A client app with its own global generators, as on Flower's engines.
 
-    There, clients run in other processes than the server: a client that calls
-    `random.seed(0)` does not change whom the server samples. Here it does not
-    either. Kept apart are `random`, numpy's and torch's global generators (torch's
-    on the CPU); each process starts with fresh ones, so that workers that were
-    forked do not draw the same numbers.
+    There, clients and server run in different processes: a client that calls
+    `random.seed(0)` does not affect the server's sampling. Here it does not
+    either. The global generators of `random`, numpy and torch (on the CPU) are
+    kept apart; each process starts with new seeds, so that forked workers do not
+    draw the same numbers.
     """
 
     def __init__(self, app: ClientApp) -> None:

@@ -1,4 +1,4 @@
-"""This machine, as a place for workers."""
+"""This machine as a place for workers."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +11,7 @@ from hedgerow.simulation.processes.pool import Processes
 
 @dataclass(frozen=True)
 class LocalMachine:
-    """This machine, as a place for workers.
+    """This machine as a place for workers.
 
     Attributes:
         method: `"fork"` or `"spawn"`, see `Processes`.
@@ -20,7 +20,7 @@ class LocalMachine:
     method: str
 
     def session(self, number: int | None) -> AbstractContextManager[int]:
-        """How many workers there are, one where it is not said."""
+        """The number of workers, by default one."""
         return nullcontext(1 if number is None else number)
 
     def pool(
@@ -38,8 +38,8 @@ class LocalMachine:
 
 
 def default_method() -> str:
-    """How processes are best started here."""
-    # What a GPU has been told does not survive a fork.
+    """The best way to start processes here."""
+    # The state of a GPU does not survive a fork.
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_initialized()
     return "fork" if sys.platform == "linux" and not gpu else "spawn"

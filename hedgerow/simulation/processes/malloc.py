@@ -1,4 +1,4 @@
-"""How the C library of a worker process deals with memory that is freed."""
+"""Configure how the C library of a worker process handles freed memory."""
 
 import ctypes
 import sys
@@ -9,11 +9,11 @@ _AT_A_TIME = 2**26
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep what it frees, up to a GiB, for the next step; False where that cannot be set.
+    """Let this process keep freed memory, up to a GiB, for the next step; False if that cannot be set.
 
-    glibc gives large blocks back at once, and the kernel clears each page when
-    it is asked for again: training then spends up to a fifth of its time on
-    that. What a process keeps is what it had at its peak.
+    glibc returns large blocks at once, and the kernel clears each page when it is
+    allocated again: training then spends up to a fifth of its time on that. A
+    process keeps as much memory as it had at its peak.
     """
     if sys.platform != "linux":
         return False

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: they are started, listened to, replaced and ended here."""
+"""A pool of worker processes on this machine: starts, polls, replaces and ends them."""
 
 import atexit
 import logging
@@ -39,9 +39,9 @@ class ProcessWorker:
     """One process, and what it is doing.
 
     Attributes:
-        outbox: where it lays down what it collected.
-        task: what it does; `None` while it waits.
-        told: what it is to read before its next task.
+        outbox: where it puts what it collected.
+        task: its current task; `None` while it waits.
+        told: what it must read before its next task.
         began: when it was started, on the clock of spans.
     """
 
@@ -60,16 +60,16 @@ class ProcessWorker:
 
 @final
 class Processes:
-    """So many processes for one app and one kind of collector: a `Pool`.
+    """A number of processes for one app and one kind of collector: a `Pool`.
 
     Args:
         clients: for the processes to run.
         start: makes their collectors.
         number: of processes.
-        client_timeout: seconds a client has; `None` for no limit.
-        method: `"fork"`, which shares the memory that is there; or `"spawn"`,
-            for which app and collector are pickled.
-        inbox: bytes of shared memory for what all are told; for `"fork"`.
+        client_timeout: seconds allowed per client; `None` for no limit.
+        method: `"fork"`, which shares existing memory; or `"spawn"`, for which
+            app and collector are pickled.
+        inbox: bytes of shared memory for broadcasts; for `"fork"`.
         outbox: bytes of shared memory for what each has collected.
     """
 
@@ -96,14 +96,14 @@ class Processes:
         self._outbox = outbox if self._forks else 0
         self._false_starts = 0
         self._workers: list[ProcessWorker] = []
-        # Before multiprocessing waits for them, which it does at the end of Python.
+        # Must run before multiprocessing waits for the processes, which it does when Python exits.
         atexit.register(self.close)
         with spans.span("start workers"):
             for _ in range(number):
                 self._workers.append(self._started())
 
     def idle(self) -> list[ProcessWorker]:
-        """The workers that wait."""
+        """The workers without a task."""
         return [worker for worker in self._workers if worker.task is None]
 
     def busy(self) -> list[ProcessWorker]:
@@ -111,11 +111,11 @@ class Processes:
         return [worker for worker in self._workers if worker.task is not None]
 
     def broadcast(self, told: bytes) -> Parcel:
-        """Put what all workers need for a round where they can read it."""
+        """Put the data that all workers need for a round where they can read it."""
         return self._inbox.put(told)
 
     def send(self, worker: ProcessWorker, parcel: Parcel) -> None:
-        """Have a worker read what was broadcast, with its next task: each message wakes it up."""
+        """Let a worker read the broadcast data with its next task: a separate message would wake it up."""
         worker.told = parcel
 
     def read(self, worker: ProcessWorker, summed: Summed) -> Any:
@@ -124,7 +124,7 @@ class Processes:
             return pickle.loads(data)
 
     def give(self, worker: ProcessWorker, task: Task) -> bool:
-        """Hand a task over; False where the worker is gone."""
+        """Hand over a task; False if the worker is gone."""
         try:
             worker.pipe.send((worker.told, task))
         except OSError:
@@ -134,9 +134,9 @@ class Processes:
         return True
 
     def outcomes(self) -> Iterator[tuple[ProcessWorker, Outcome]]:
-        """What the busy workers have to say, once at least one of them has; they keep their tasks.
+        """The outcomes of busy workers, as soon as there is one; the workers keep their tasks.
 
-        Also nothing, from time to time, and where none is busy.
+        Yields nothing from time to time, and if none is busy.
         """
         busy, limit = self.busy(), self._client_timeout
         if not busy:
@@ -152,18 +152,18 @@ class Processes:
             elif limit is not None and _hangs(worker, limit):
                 position, crowded = worker.position
                 worker.process.kill()
-                # Threads of the clients before it may have slowed it down: it has another go without them.
+                # Threads left by earlier clients may have slowed it down: it gets another try without them.
                 why = f"it was stopped: it took longer than {limit:g} s"
                 yield worker, Lost(why, position, hung=not crowded)
 
     def replace(self, worker: ProcessWorker) -> None:
-        """Start another process in place of one that is gone.
+        """Start another process to replace one that is gone.
 
         Raises:
             RuntimeError: processes end before they can do anything.
         """
         place = self._workers.index(worker)
-        # Not to be given to the new one: the pipe of the one that is gone.
+        # Remove the old worker first, so that the new process does not inherit its pipe.
         del self._workers[place]
         worker.pipe.close()
         code = _ended(worker)
@@ -174,7 +174,7 @@ class Processes:
         self._workers.insert(place, self._started())
 
     def close(self) -> None:
-        """End all processes: those that wait on their own, the others at once."""
+        """End all processes: idle ones end by themselves, the others are killed."""
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.pipe.close()
@@ -192,7 +192,7 @@ class Processes:
         process = self._context.Process(target=work, args=(*self._given, links, others))
         began = time.perf_counter_ns()
         with warnings.catch_warnings():
-            # Python warns of forks beside threads; what a worker does after the fork is safe beside them.
+            # Python warns of forks in a process with threads; what a worker does after the fork is safe.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             process.start()
         its.close()
@@ -213,7 +213,7 @@ class Processes:
                     return heard
             if worker.process.is_alive():
                 return None
-        except (EOFError, OSError, pickle.UnpicklingError):  # also torn in the middle
+        except (EOFError, OSError, pickle.UnpicklingError):  # including a truncated message
             worker.process.kill()
         worker.process.join()
         return Lost(death(worker.process.exitcode), worker.position[0])
@@ -240,14 +240,14 @@ def _hangs(worker: ProcessWorker, limit: float) -> bool:
         return False
     if worker.position[0] != worker.seen:
         worker.seen, worker.since = worker.position[0], time.monotonic()
-    # Clients that run together have their times together.
+    # Clients that run together share the sum of their times.
     together = isinstance(worker.task, Block) and worker.seen < 0
     clients = len(worker.task.nodes) if isinstance(worker.task, Block) and together else 1
     return time.monotonic() - worker.since > limit * clients
 
 
 def _ended(worker: ProcessWorker) -> int | None:
-    """End a process that should be at its end already, and take it off the system's list; its exit code."""
+    """Reap a process that should have ended, killing it if necessary; returns its exit code."""
     process = worker.process
     process.join(1)
     if process.is_alive():
@@ -255,14 +255,14 @@ def _ended(worker: ProcessWorker) -> int | None:
         process.join()
     code, pid = process.exitcode, process.pid
     assert pid is not None
-    # On Linux a process has the number of its first thread: what that one did lies inside of its life.
+    # On Linux a process has the id of its first thread, so that thread's spans lie within this one.
     spans.add([spans.Span(spans.WORKER, worker.began, time.perf_counter_ns(), pid, pid)])
     process.close()
     return code
 
 
 def _pickled(clients: Clients, start: Start | None) -> bytes:
-    import cloudpickle  # only here: what is forked needs none
+    import cloudpickle  # imported only here: forked processes do not need it
 
     data: bytes = cloudpickle.dumps((clients, start))
     return data

@@ -1,4 +1,4 @@
-"""The life of a worker process."""
+"""The main loop of a worker process."""
 
 import gc
 import logging
@@ -26,16 +26,16 @@ Parcel: TypeAlias = bytes | int
 
 
 class SharedBuffer:
-    """Memory that a process shares with those it forks; 0 bytes of it are none.
+    """Memory that a process shares with those it forks; with a size of 0, nothing is shared.
 
-    It has no name: nothing is left when the last process that has it ends.
+    It is anonymous: nothing is left when the last process that uses it ends.
     """
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, size) if size else b""
 
     def put(self, data: bytes) -> Parcel:
-        """Lay data down, over what was there; what is too large travels itself."""
+        """Write data to the buffer; returns its size, or the data itself if it does not fit."""
         if len(data) > len(self._memory) or isinstance(self._memory, bytes):
             return data
         self._memory[: len(data)] = data
@@ -43,7 +43,7 @@ class SharedBuffer:
 
     @contextmanager
     def read(self, parcel: Parcel) -> Iterator[bytes | memoryview]:
-        """What was put, where it lies."""
+        """What was put, without a copy."""
         if isinstance(parcel, bytes):
             yield parcel
             return
@@ -57,9 +57,9 @@ class Links:
 
     Attributes:
         pipe: the worker's end.
-        inbox: what all workers are told.
-        outbox: what this one answers.
-        position: two numbers: the client of the block that runs now, or `TOGETHER`, or `IDLE`;
+        inbox: data for all workers.
+        outbox: this worker's results.
+        position: two numbers: the position of the running client, or `TOGETHER`, or `IDLE`;
             and whether clients have left threads behind.
     """
 
@@ -72,12 +72,12 @@ class Links:
 def work(
     clients: Clients | bytes, start: Start | None, links: Links, others: Sequence[Connection]
 ) -> NoReturn:
-    """The life of a worker process; it ends with its parent, or when the parent closes the pipe.
+    """Run a worker process; it ends with its parent, or when the parent closes the pipe.
 
     Args:
-        clients: or both of them pickled, where the process was not forked.
+        clients: the clients to run; if the process was not forked, clients and `start`, pickled.
         start: makes collectors.
-        others: ends of pipes that a forked process has but must not hold open.
+        others: ends of pipes that a forked process inherits but must not keep open.
     """
     code = 1
     try:
@@ -102,7 +102,7 @@ def work(
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        # Threads that clients left behind are not waited for.
+        # Do not wait for threads that clients left behind.
         os._exit(code)
 
 
@@ -118,7 +118,7 @@ class _Worker:
         self._runner = Runner(clients, start, at)
 
     def run(self) -> None:
-        """Do what the parent asks, until it closes the pipe."""
+        """Do the parent's tasks until it closes the pipe."""
         while True:
             parcel, order = self._links.pipe.recv()
             if parcel is not None:
@@ -140,7 +140,7 @@ class _Worker:
 
 
 class _Sender:
-    """Sends to the parent, from one thread at a time; also takes log records, as a queue does."""
+    """Sends to the parent, from one thread at a time; also accepts log records, like a queue."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -154,29 +154,29 @@ class _Sender:
 
 
 def _settle_in(sender: _Sender) -> None:
-    """Let go of what belongs to the parent."""
+    """Detach from what belongs to the parent."""
     keep_freed_memory()
-    # The parent must not have to wait for the first worker that it wakes up before it wakes the second one.
+    # A worker that wakes up must not preempt the parent before it has woken the next worker.
     with suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     spans.stop()
-    # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
+    # Ctrl-C reaches every process of the terminal; the parent decides, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    # A thread of the parent may have held the lock of what it drew on the screen with.
+    # At the fork, a thread of the parent may have held the lock of its replacement for stdout.
     sys.stdout, sys.stderr = sys.__stdout__ or sys.stdout, sys.__stderr__ or sys.stderr
     forward = logging.handlers.QueueHandler(sender)  # type: ignore[arg-type]
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             logger.handlers = [] if logger.propagate else [forward]
     logging.root.handlers = [forward]
-    # Otherwise all workers would draw the same numbers.
+    # Otherwise all forked workers would draw the same numbers.
     generators.restart()
     generators.disown()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
-    # What was there before is never garbage: so its pages stay shared.
+    # Exclude existing objects from garbage collection, so that their pages stay shared.
     gc.freeze()
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster as a place for workers. Ray is imported when a run on it begins."""
+"""A Ray cluster as a place for workers. Ray is imported when a run on it starts."""
 
 import logging
 import os
@@ -25,16 +25,16 @@ _log = logging.getLogger(__name__)
 class RayCluster:
     """Workers as actors on a Ray cluster.
 
-    Where this process is connected to Ray already, that connection is used, and
-    stays; else there is one for as long as the grid's `with` block.
+    If this process is connected to Ray already, that connection is used and kept
+    open; otherwise there is one for the duration of the grid's `with` block.
 
     Attributes:
         address: `"auto"` for a cluster that this machine belongs to,
             `"host:port"` of a cluster's head, or `"ray://host:port"` to connect from
-            a machine outside it; `None` for what `RAY_ADDRESS` says, and without it
-            for a Ray of its own on this machine.
-        cpus: of an actor; also a part of one.
-        gpus: of an actor; also a part of one, so that several share a GPU.
+            a machine outside it; `None` for the address in `RAY_ADDRESS` or, without
+            it, a new local Ray instance.
+        cpus: CPUs per actor; may be a fraction.
+        gpus: GPUs per actor; may be a fraction, so that several share a GPU.
 
     Raises:
         ValueError: `cpus` is not above 0, or `gpus` is below 0.
@@ -51,7 +51,7 @@ class RayCluster:
 
     @contextmanager
     def session(self, number: int | None) -> Iterator[int]:
-        """Be connected; gives how many actors there are, where it is not said.
+        """Stay connected; yields the number of actors, as many as fit if `number` is `None`.
 
         Raises:
             ModuleNotFoundError: Ray is not installed.
@@ -94,14 +94,14 @@ class RayCluster:
         elif address != "auto":
             _answers(address)
         try:
-            # Hints to people who write for Ray.
+            # Ray's warnings here are hints for its own developers.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ray.init(**options)
         except (ConnectionError, RuntimeError, OSError) as error:
             raise ConnectionError(
                 f"there is no Ray cluster at {address}: {error}; start one with `ray start --head`,"
-                " or give no address for a Ray of its own on this machine"
+                " or give no address to start a local Ray on this machine"
             ) from None
 
     def _refuse_another(self, ray: Any) -> None:
@@ -110,7 +110,7 @@ class RayCluster:
         connected = ray.get_runtime_context().gcs_address
         if self.address != connected:
             raise ValueError(
-                f"the address is {self.address}, and this process is connected to Ray at {connected};"
+                f"the address is {self.address}, but this process is connected to Ray at {connected};"
                 " call ray.shutdown() first, or give no address to use that connection"
             )
 
@@ -133,7 +133,7 @@ def _ray() -> Any:
 
 
 def _answers(address: str) -> None:
-    """Refuse an address where nothing listens: Ray itself would try for many minutes."""
+    """Refuse an address where nothing listens: Ray itself would keep trying for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"the address is {address!r}; it must be 'auto', 'host:port' or 'ray://host:port'")
@@ -142,13 +142,13 @@ def _answers(address: str) -> None:
     except (OSError, OverflowError) as error:
         raise ConnectionError(
             f"there is no Ray cluster at {address}: {error}; start one with `ray start --head`, which"
-            " prints its address, and check that this machine reaches it"
+            " prints its address, and check that this machine can reach it"
         ) from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Log what Ray would print of processes and nodes that end: they are dealt with here."""
+    """Log, rather than print, Ray's messages about processes and nodes that end: they are handled here."""
     module: Any = sys.modules["ray._private.worker"]
     printed = module.print_to_stdstream
 

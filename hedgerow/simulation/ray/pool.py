@@ -1,4 +1,4 @@
-"""Workers as Ray actors: they are started, listened to, replaced and ended here."""
+"""A pool of Ray actors: starts, polls, replaces and ends them."""
 
 import contextlib
 import logging
@@ -37,12 +37,12 @@ class RayWorker:
 
     Attributes:
         handle: Ray's.
-        answer: what is waited for: that it is ready, or what its task gives.
-        task: what it does; `None` while it waits.
-        told: number of the round, and what there is to know about it.
-        node: id of the cluster's node that it is on.
+        answer: the pending result: that it is ready, or the result of its task.
+        task: its current task; `None` while it waits.
+        told: number of the round, and the data of the round.
+        node: id of the cluster node that it runs on.
         since: when it was given its task.
-        missing_since: when its connection was lost, of which Ray has not told the reason.
+        missing_since: when its connection was lost, while Ray has not reported the reason.
     """
 
     handle: Any
@@ -57,18 +57,17 @@ class RayWorker:
 
 @final
 class Actors:
-    """So many actors for one app and one kind of collector: a `Pool`.
+    """A number of actors for one app and one kind of collector: a `Pool`.
 
-    The app and its data lie once in each node's object store, and so does what
-    actors are told in a round. Arrays are not copied out of it: in an actor
-    they cannot be written to.
+    The app, its data and the data of a round are stored once in each node's object
+    store. Arrays are not copied out of it, so actors cannot write to them.
 
     Args:
         clients: for the actors to run.
         start: makes their collectors.
         number: of actors.
-        client_timeout: seconds a client has; `None` for no limit.
-        resources: of each, as Ray names them.
+        client_timeout: seconds allowed per client; `None` for no limit.
+        resources: of each actor, as Ray names them.
     """
 
     merges, watches = True, False
@@ -96,7 +95,7 @@ class Actors:
         self._workers = [self._started() for _ in range(number)]
 
     def idle(self) -> list[RayWorker]:
-        """The actors that wait."""
+        """The actors without a task."""
         return [worker for worker in self._workers if worker.ready and worker.task is None]
 
     def busy(self) -> list[RayWorker]:
@@ -104,18 +103,18 @@ class Actors:
         return [worker for worker in self._workers if worker.task is not None]
 
     def broadcast(self, told: bytes) -> Any:
-        """Put what all actors are to be told into the object store; gives it a number."""
+        """Put the data that all actors need for a round into the object store, under a new number."""
         self._rounds += 1
         return self._rounds, self._ray.put(np.frombuffer(told, np.uint8))
 
     def send(self, worker: RayWorker, parcel: Any) -> None:
-        """Have an actor read what was broadcast, with its next task."""
+        """Let an actor read the broadcast data with its next task."""
         worker.told = parcel
 
     def give(self, worker: RayWorker, task: Task) -> bool:
-        """Hand a task over; where the actor is gone, it is lost."""
+        """Hand over a task; if the actor is gone, the task is lost."""
         if isinstance(task, Merge):
-            # In a list, so that the actor fetches it, and not Ray: it may be lost.
+            # In a list, so that the actor fetches it rather than Ray: it may be lost.
             worker.answer = worker.handle.merge.remote([task.other.handle.finish.remote()])
         else:
             worker.answer = worker.handle.do.remote(task, *worker.told)
@@ -123,9 +122,9 @@ class Actors:
         return True
 
     def outcomes(self) -> Iterator[tuple[RayWorker, Outcome]]:
-        """What the busy actors have to say, once at least one of them has; they keep their tasks.
+        """The outcomes of busy actors, as soon as there is one; the actors keep their tasks.
 
-        Also nothing: from time to time, and where one has become ready.
+        Yields nothing from time to time, and when one has become ready.
 
         Raises:
             ChildProcessError: actors end before they can do anything.
@@ -155,12 +154,12 @@ class Actors:
         return summed.parcel
 
     def replace(self, worker: RayWorker) -> None:
-        """Start another actor in place of one that is gone, wherever the cluster has room."""
+        """Start another actor to replace one that is gone, wherever the cluster has room."""
         self._kill(worker)
         self._workers[self._workers.index(worker)] = self._started()
 
     def close(self) -> None:
-        """End all actors, whatever they do."""
+        """End all actors, whatever they are doing."""
         workers, self._workers = self._workers, []
         for worker in workers:
             self._kill(worker)
@@ -170,7 +169,7 @@ class Actors:
         return RayWorker(handle, handle.ready.remote())
 
     def _kill(self, worker: RayWorker) -> None:
-        # Ray may be at its end itself.
+        # Ray itself may be shutting down.
         with contextlib.suppress(Exception):
             self._ray.kill(worker.handle)
 
@@ -183,7 +182,7 @@ class Actors:
         if not worker.ready:
             worker.node, worker.ready, self._false_starts = heard, True, 0
             return None
-        if worker.missing_since is not None:  # it is there; whether it has done its task is not known
+        if worker.missing_since is not None:  # it is back, but it is not known whether it has done its task
             return Lost("the connection to it was lost", _position(worker), blameless=True)
         outcome: Outcome
         outcome, records = heard
@@ -202,7 +201,7 @@ class Actors:
             now = time.monotonic()
             worker.missing_since = worker.missing_since or now
             if now - worker.missing_since < _SECONDS_TO_LEARN:
-                # Ray knows by and by whether it was the process or the whole node.
+                # Ray learns only later whether it was the process or the whole node.
                 worker.answer = worker.handle.node.remote()
                 return None
             return Lost("the connection to it was lost", _position(worker), blameless=True)
@@ -215,7 +214,7 @@ class Actors:
         limit, task = self._client_timeout, worker.task
         if limit is None or not isinstance(task, Single | Block) or worker.missing_since is not None:
             return False
-        # Clients that run together have their times together.
+        # Clients that run together share the sum of their times.
         clients = len(task.nodes) if isinstance(task, Block) else 1
         return time.monotonic() - worker.since > limit * clients
 
@@ -239,7 +238,7 @@ def _position(worker: RayWorker) -> int:
 
 
 def _words(error: Exception, node_is_gone: bool) -> str:
-    """How an actor ended.
+    """How an actor ended, in words.
 
     >>> _words(RuntimeError("... RayWorker exit type: SYSTEM_ERROR RayWorker exit detail: ..."), False)
     'its process on the cluster ended (SYSTEM_ERROR), perhaps for lack of memory'

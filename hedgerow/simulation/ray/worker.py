@@ -1,4 +1,4 @@
-"""What an actor of a Ray cluster does: what a worker process does."""
+"""An actor of a Ray cluster, which does the work of a worker process."""
 
 import gc
 import logging
@@ -20,7 +20,7 @@ class Actor:
 
     Args:
         given: the clients, and what makes their collectors.
-        clock: the difference between wall clock and spans' clock where the run is led from.
+        clock: the difference between the wall clock and the spans' clock on the machine that drives the run.
     """
 
     def __init__(self, given: tuple[Clients, Start | None], clock: int) -> None:
@@ -31,7 +31,7 @@ class Actor:
         self._runner = Runner(*given, at=lambda position, crowded: None)
 
     def ready(self) -> str:
-        """The node that it is on."""
+        """The id of the node that it runs on."""
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
@@ -41,7 +41,7 @@ class Actor:
     def do(
         self, task: Single | Block | Finish, number: int, told: Any
     ) -> tuple[Outcome, list[logging.LogRecord]]:
-        """Do a task of a round, of which each task says which it is."""
+        """Do a task of a round; `number` says which round it belongs to."""
         if number != self._number:
             self._runner.receive(told.data)
             self._number = number
@@ -56,12 +56,12 @@ class Actor:
         return outcome, self._logged()
 
     def finish(self) -> tuple[Any, list[Span]]:
-        """Give away what was collected."""
+        """Hand over what was collected."""
         collected, spans = self._runner.finish(lambda collected: collected)
         return collected, self._shifted(spans, self._shift)
 
     def merge(self, other: list[Any]) -> tuple[Merged, list[logging.LogRecord]]:
-        """Add what another actor gives away, if it can be had."""
+        """Add what another actor hands over, if it is still available."""
         import ray
 
         try:
@@ -82,7 +82,7 @@ class Actor:
 
 
 class _Records(logging.handlers.QueueHandler):
-    """Keeps log records, made fit to be sent."""
+    """Keeps log records, in a form that can be sent."""
 
     def __init__(self, records: list[logging.LogRecord]) -> None:
         super().__init__(records)  # type: ignore[arg-type]
@@ -104,5 +104,5 @@ def _settle_in(forward: logging.Handler) -> None:
 
 
 def clock_difference() -> int:
-    """What wall clock and spans' clock differ by: machines share the first, where their clocks are set."""
+    """Wall clock minus the spans' clock; machines share the wall clock if it is set correctly."""
     return time.time_ns() - time.perf_counter_ns()

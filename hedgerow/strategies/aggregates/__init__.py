@@ -1,1 +1,1 @@
-"""Rules that combine what clients sent, one a file."""
+"""Aggregation rules, one per file."""

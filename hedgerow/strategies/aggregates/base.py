@@ -1,4 +1,4 @@
-"""The interface of a rule that combines what the clients of a cohort sent."""
+"""The interface of an aggregation rule, which combines the vectors of a cohort's clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class OutOfRange(PayloadError):
     """A weighted value is larger than a sum can hold.
 
     Attributes:
-        position: of the value.
+        position: index of the value.
     """
 
     def __init__(self, reason: str, position: int) -> None:
@@ -22,13 +22,13 @@ class OutOfRange(PayloadError):
 
 
 class Accumulator(Protocol):
-    """Takes what clients sent in one round, then gives their aggregate.
+    """Collects the vectors of one round's clients, then returns their aggregate.
 
-    What is not finite is refused by `check` and `add`.
+    `check` and `add` refuse values that are not finite.
     """
 
     def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
-        """Raise `PayloadError` where `add` would; add nothing."""
+        """Raise `PayloadError` if `add` would; adds nothing."""
 
     def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
         """Add one client's values.
@@ -36,28 +36,27 @@ class Accumulator(Protocol):
         Args:
             client: its name.
             values: `(n,) float32`.
-            weight: what they count, zero or more.
-            norm: their l2 norm to three digits, where the caller knows it: what a short vector needs not
-                be asked. Without it the result is the same.
+            weight: their weight, zero or more.
+            norm: their l2 norm to three digits, if the caller knows it: it saves checks of vectors with a
+                small norm. The result is the same without it.
 
         Raises:
             PayloadError: they cannot be added; nothing is changed.
         """
 
     def merge(self, other: Self) -> None:
-        """Count in all that another accumulator of the same round was given.
+        """Add everything that another accumulator of the same round was given.
 
-        In whatever order and in however many accumulators clients are counted,
-        the result is the same, bit for bit. Accumulators are pickled between
-        processes.
+        The result is the same, bit for bit, for any order of clients and any
+        division into accumulators. Accumulators are pickled between processes.
         """
 
     def result(self) -> Vector:
-        """The aggregate `(n,) float32` of what was added."""
+        """The aggregate `(n,) float32` of everything that was added."""
 
 
 RULE = ", such as median(), or parse_aggregate('median()')"
-"""What else to give, for an error."""
+"""Example for the error about `aggregate`."""
 
 
 def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
@@ -66,17 +65,17 @@ def _result(found: Accumulator, state: Arrays) -> tuple[Vector, Arrays]:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A rule that combines what clients sent.
+    """A rule that combines the clients' vectors.
 
     Attributes:
         name: as written in a configuration.
         start: `(number of values, largest number of clients) -> Accumulator`.
-        linear: the result is a weighted sum of what was added, so that it may
-            be computed on encoded values of a summable pipeline.
-        mean: it is the weighted mean and nothing else, by a `FixedPointMean`, so that a
-            round which shows a sum alone, masked or noised, may compute it from that.
-        weights: whether a client's weight counts; a rule that bounds what one
-            client can do does not ask it how much it counts.
+        linear: the result is a weighted sum of what was added, so it may be
+            computed on encoded values of a summable pipeline.
+        mean: the result is the weighted mean, computed by a `FixedPointMean`, so a round
+            that reveals only a sum, masked or noisy, can compute it from that.
+        weights: whether a client's weight counts; a rule that bounds the influence
+            of one client does not let it choose its weight.
         init: the rule's state before the first round, from the number of values.
         apply: `(accumulator, state) -> (the aggregate (n,) float32, next state)`.
     """
@@ -91,17 +90,17 @@ class Aggregate:
 
     @property
     def traits(self) -> frozenset[str]:
-        """The rule's traits, which the conditions of other parts name."""
+        """The rule's traits, for the conditions of other parts."""
         return frozenset(name for name in ("linear", "mean") if getattr(self, name))
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What the rule requires of the strategy."""
+        """The rule's conditions on the strategy."""
         return () if self.weights else (_ALIKE,)
 
 
 _ALIKE = excludes(
     "weight",
-    reason="{aggregate.name} counts all clients alike, and {pipeline.name} weights them;"
-    " take weighted=False, or mean()",
+    reason="{aggregate.name} counts all clients the same, but {pipeline.name} weights them;"
+    " use weighted=False, or mean()",
 )

@@ -14,18 +14,19 @@ _TOLERANCE = 1e-10
 
 @checks.arguments
 def geometric_median(smoothing: float = 1e-6, steps: int = 100) -> Aggregate:
-    """RFA: the vector with the least sum of distances to all updates.
+    """RFA: the vector with the smallest sum of distances to all updates.
 
     Pillutla et al. 2019 (arXiv:1912.13445, algorithm 2).
 
     Args:
-        smoothing: distances are taken as at least this (the paper's nu).
-        steps: of Weiszfeld's method at most; it stops where the objective no
-            longer falls by more than a factor of 1e-10.
+        smoothing: lower bound on distances (the paper's nu).
+        steps: maximum number of Weiszfeld steps; it stops earlier when the relative
+            decrease of the objective is 1e-10 or less.
 
-    With a fraction `a` below one half of arbitrary vectors among `m`, the result is
+    If a fraction `a` below one half of the vectors is arbitrary, the result is
     within `2 (1 - a) / (1 - 2 a)` times the largest distance from any point to an
-    honest update (Lopuhaa and Rousseeuw 1991, theorem 2.2). All clients count alike.
+    honest update (Lopuhaa and Rousseeuw 1991, theorem 2.2). All clients count the
+    same.
 
     Raises:
         ValueError: an argument is not above 0.
@@ -50,7 +51,7 @@ def _start(smoothing: float, steps: int, n: int, clients: int) -> Kept:
 
 def _combine(smoothing: float, steps: int, rows: Matrix) -> Vector:
     points = rows.astype(np.float64)
-    # From the median of each value, which one far vector does not move.
+    # Start from the coordinate-wise median, which one far vector does not move.
     found = np.median(points, axis=0)
     before = np.inf
     for _ in range(steps):

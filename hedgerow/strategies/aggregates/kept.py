@@ -1,4 +1,4 @@
-"""Rules that have to see what every client sent: it is kept until all are there."""
+"""Support for rules that need all vectors at once: they are kept until the last has arrived."""
 
 from collections.abc import Callable
 from math import inf
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from hedgerow.types import PayloadError, Vector
 
 Matrix: TypeAlias = NDArray[np.float32]
-"""What clients sent, `(clients, n) float32`: a row each, in the order of their names."""
+"""The clients' vectors, `(clients, n) float32`, one per row, in the order of the clients' names."""
 
 BLOCK = 2**20
-"""Values of a matrix that are worked on at a time: memory beside the matrix stays small."""
+"""Number of matrix values processed at a time, which keeps additional memory small."""
 
 
 def _none(rows: Matrix) -> Vector:
@@ -22,12 +22,12 @@ def _none(rows: Matrix) -> Vector:
 
 @final
 class Kept:
-    """Keeps what each client sent, and combines it at the end: memory is O(clients x n).
+    """Keeps each client's vector, and combines them at the end: memory is O(clients x n).
 
     Args:
-        n: values that each client sends.
-        combine: `(clients, n) -> (n,)`; it must not depend on the rows' order but for rounding. A rule
-            whose `apply` looks at `rows` itself, because it has a state, needs none.
+        n: number of values that each client sends.
+        combine: `(clients, n) -> (n,)`; it must not depend on the order of rows except for rounding. A
+            rule whose `apply` reads `rows` itself, because it has a state, needs none.
     """
 
     def __init__(self, n: int, combine: Callable[[Matrix], Vector] = _none) -> None:
@@ -35,24 +35,24 @@ class Kept:
         self._kept: dict[str, Vector] = {}
 
     def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
-        """Raise `PayloadError` where a value is not finite or the shape is another."""
+        """Raise `PayloadError` if a value is not finite or the shape is wrong."""
         if values.shape != (self._n,):
             raise PayloadError(f"it has values of shape {values.shape}; {(self._n,)} is allowed")
         if wrong := values.size - int(np.isfinite(values).sum()):
             raise PayloadError(f"{wrong} of {values.size} values are not finite")
 
     def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
-        """Keep one client's values, whatever their weight. Raises `PayloadError` as `check` does."""
+        """Keep one client's values, ignoring their weight. Raises `PayloadError` like `check`."""
         self.check(values, weight)
         self._kept[client] = np.array(values, np.float32)
 
     def merge(self, other: Self) -> None:
-        """Keep what another accumulator was given."""
+        """Keep everything that another accumulator was given."""
         self._kept.update(other._kept)
 
     @property
     def rows(self) -> Matrix:
-        """What clients sent, `(clients, n) float32`, in the order of their names."""
+        """The clients' vectors, `(clients, n) float32`, in the order of their names."""
         kept = [self._kept[client] for client in sorted(self._kept)]
         return np.stack(kept) if kept else np.empty((0, self._n), np.float32)
 
@@ -67,7 +67,7 @@ class Kept:
 
 
 def by_coordinate(rows: Matrix, combine: Callable[[Matrix], NDArray[np.float64]]) -> Vector:
-    """Combine each column by itself, some columns at a time.
+    """Combine each column separately, processing several columns at a time.
 
     >>> by_coordinate(np.array([[1, 5], [3, 7]], np.float32), lambda part: part.mean(0)).tolist()
     [2.0, 6.0]
@@ -80,7 +80,7 @@ def by_coordinate(rows: Matrix, combine: Callable[[Matrix], NDArray[np.float64]]
 
 
 def squared_distances(rows: Matrix) -> NDArray[np.float64]:
-    """Squared distances between every two rows, `(clients, clients)`, in float64.
+    """Squared distances between all pairs of rows, `(clients, clients) float64`.
 
     >>> squared_distances(np.array([[0, 0], [3, 4]], np.float32)).tolist()
     [[0.0, 25.0], [25.0, 0.0]]

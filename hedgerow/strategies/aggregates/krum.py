@@ -1,4 +1,4 @@
-"""Krum: the update that has the closest neighbours."""
+"""Krum: the update with the closest neighbours."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ def krum(byzantine: float = 0.2, keep: int = 1) -> Aggregate:
     Args:
         byzantine: fraction of the clients that may send anything, rounded up to `f`
             clients; a round needs `2 f + 3`.
-        keep: updates that are averaged: 1 is Krum, more is multi-Krum.
+        keep: number of updates that are averaged: 1 is Krum, more is multi-Krum.
 
     Raises:
         ValueError: `byzantine` is not at least 0 and below 0.5, or `keep` is
@@ -49,12 +49,12 @@ def _combine(byzantine: float, keep: int, rows: Matrix) -> Vector:
     if clients < 2 * bad + 3 or keep > clients - bad:
         needed = max(2 * bad + 3, keep + bad)
         raise ValueError(
-            f"krum needs {needed} clients where {bad} may send anything, and {clients} count; ask more"
+            f"krum needs {needed} clients if {bad} may send anything, but {clients} count; ask more"
             " clients, or lower byzantine or keep"
         )
     distances = squared_distances(rows)
     np.fill_diagonal(distances, np.inf)
     scores = np.sort(distances, axis=1)[:, : clients - bad - 2].sum(axis=1)
-    # Of equal scores the first name's: the rows are in the order of names.
+    # Among equal scores, take the first name: the rows are in the order of names.
     chosen = rows[np.sort(np.argsort(scores, kind="stable")[:keep])]
     return by_coordinate(chosen, lambda part: part.astype(np.float64).mean(axis=0))

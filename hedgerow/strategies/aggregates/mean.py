@@ -1,10 +1,10 @@
-"""How the deltas of a cohort become one.
+"""The weighted mean of a cohort's deltas.
 
-An `Aggregate` takes deltas one at a time, as they arrive. What is `linear`
-keeps one running sum: memory is O(d), not O(clients x d), and a summable
-pipeline is decoded once, on the sum. The sum is kept in fixed point, so that
-it does not depend on the order of arrival: integer addition is associative,
-floating-point addition is not.
+An `Aggregate` receives deltas one at a time, as they arrive. A `linear` one
+keeps a running sum: memory is O(d), not O(clients x d), and a summable pipeline
+is decoded once, on the sum. The sum is kept in fixed point, so it does not
+depend on the order of arrival: integer addition is associative, floating-point
+addition is not.
 """
 
 from math import inf, isfinite
@@ -18,41 +18,41 @@ from hedgerow.strategies.aggregates.base import Aggregate, OutOfRange
 from hedgerow.types import PayloadError, Vector
 
 SUM_FRACTION_BITS = 36
-"""Values are held as multiples of 2**-36 (1.5e-11)."""
+"""Values are stored as multiples of 2**-36 (1.5e-11)."""
 
 WEIGHT_BITS = 20
-"""Weights are held as multiples of 2**-20."""
+"""Weights are stored as multiples of 2**-20."""
 
 LARGEST_SUM = 2.0**26
-"""What one word of a sum holds."""
+"""The largest sum that one word holds."""
 
 _RANGE_BITS = 62
 
-# The second word counts these many units, so that a double holds what is left for the first one, exactly.
+# The second word counts 2**54 units, so a double holds the remainder for the first one exactly.
 _WORD_BITS = 54
 
 LARGEST_WEIGHTED = 2.0**60
-"""What a client's `weight * value` may be at most; less in cohorts of more than 2**20."""
+"""Upper bound on a client's `weight * value`; it is smaller for cohorts of more than 2**20."""
 
-# Adding this to a double below 2**51 in size leaves, in its low bits, the whole number nearest to it (ties to
-# even, as rint): doubles from 2**52 to 2**53 are the whole numbers. Its own bits are counted and taken off
-# once, at the end: int64 wraps round, so that nothing is lost on the way.
+# Adding this to a double below 2**51 in absolute value leaves the nearest integer in its low bits (ties to
+# even, as rint): doubles from 2**52 to 2**53 are the integers. The bits of the constant itself are counted
+# and subtracted once, at the end: int64 wraps around, so nothing is lost on the way.
 _WHOLE = 1.5 * 2.0**52
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 
 _BIASED = 2.0 ** (51 - SUM_FRACTION_BITS)
 
-# More than a norm to three digits can be too small.
+# Exceeds the relative error of a norm that is known to three digits.
 _ROUGH = 1.01
 
-# Values added at a time: what is computed between two of them stays in a core's cache.
+# Number of values added at a time, so that intermediate results stay in a core's cache.
 _BLOCK = 32768
 
 
 def mean() -> Aggregate:
     """The weighted mean, as in FedAvg (arXiv:1602.05629, algorithm 1).
 
-    Streaming, exact to 2**-37 a client, and independent of the order in which
+    Streaming, exact to 2**-37 per client, and independent of the order in which
     clients arrive.
     """
     return Aggregate("mean()", FixedPointMean, linear=True, mean=True)
@@ -62,11 +62,11 @@ class FixedPointMean:
     """A weighted mean whose bits do not depend on the order of addition.
 
     Each `weight * value` is computed in float64, rounded to a multiple of
-    2**-36 (ties to even) and added to an int64. Where a client's largest is
-    beyond `2**26 / clients`, a second int64 holds multiples of 2**18, so that
-    no sum of values up to 2**60 overflows; larger ones are refused. Both words
-    together are one whole number, which is the same in whatever order, and in
-    however many parts, the clients are counted.
+    2**-36 (ties to even) and added to an int64. If a client's largest exceeds
+    `2**26 / clients`, a second int64 holds multiples of 2**18, so that no sum
+    of values up to 2**60 overflows; larger ones are refused. Both words together
+    form one integer, which is the same for any order of clients and any
+    division into partial sums.
 
     >>> total = FixedPointMean(2, clients=10)
     >>> total.add("a", np.array([1, 2], np.float32), weight=1)
@@ -78,7 +78,7 @@ class FixedPointMean:
     def __init__(self, n: int, clients: int) -> None:
         checks.whole(0, n=n)
         checks.whole(1, clients=clients)
-        # Up to the first, one word is enough for all of a cohort; up to the second, two are.
+        # Up to `_small`, one word is enough for the whole cohort; up to `_most`, two are.
         self._small = LARGEST_SUM / clients
         self._most = min(LARGEST_WEIGHTED, 2.0 ** (_RANGE_BITS + _WORD_BITS - SUM_FRACTION_BITS) / clients)
         self._sum = np.zeros(n, np.int64)
@@ -94,12 +94,12 @@ class FixedPointMean:
 
     @property
     def fixed(self) -> NDArray[np.int64]:
-        """What was added, `(n,) int64` in multiples of 2**-36; beyond 2**26 in size, that size."""
+        """The sum, `(n,) int64` in multiples of 2**-36, clipped to 2**26 in absolute value."""
         if self._high is None:
             fixed: NDArray[np.int64] = self._sum - self._bias
             return fixed
         self._carry()
-        # One more than is cut off below: the first word may be negative.
+        # One more than the final clip allows: the first word may be negative.
         most = 2 ** (_RANGE_BITS - _WORD_BITS) + 1
         whole = (np.clip(self._high, -most, most) << _WORD_BITS) + (self._sum - self._bias)
         return np.clip(whole, -(2**_RANGE_BITS), 2**_RANGE_BITS)
@@ -109,25 +109,25 @@ class FixedPointMean:
         return np.int64((self._biased * _WHOLE_BITS + 2**63) % 2**64 - 2**63)
 
     def check(self, values: Vector, weight: float, *, norm: float = inf) -> None:
-        """Raise `PayloadError` where `add` would; add nothing."""
+        """Raise `PayloadError` if `add` would; adds nothing."""
         self._largest(values, _fixed(weight), norm)
 
     def add(self, client: str, values: Vector, weight: float, *, norm: float = inf) -> None:
-        """Count `values` `(n,) float32` in with a weight of zero or more.
+        """Add `values` `(n,) float32` with a weight of zero or more.
 
         Args:
             client: its name.
-            values: what it sent.
-            weight: what they count.
-            norm: their l2 norm to three digits, where it is known: of a short vector no value is too large.
+            values: its vector.
+            weight: their weight.
+            norm: their l2 norm to three digits, if known: with a small norm, no value is too large.
 
         Raises:
-            PayloadError: a value is not finite, or `weight * value` is beyond
+            PayloadError: a value is not finite, or `weight * value` exceeds
                 2**60. Nothing is added then.
         """
         fixed_weight = _fixed(weight)
         largest = self._largest(values, fixed_weight, norm)
-        # A power of two changes no digit: this is the rounded product, in multiples of 2**-36.
+        # Scaling by a power of two is exact: this gives the product in multiples of 2**-36.
         factor = np.float64(fixed_weight * 2.0 ** (SUM_FRACTION_BITS - WEIGHT_BITS))
         if largest > self._small:
             self._add_large(values, factor)
@@ -162,7 +162,7 @@ class FixedPointMean:
         self._carry()
 
     def _carry(self) -> None:
-        """Leave to the first word what a second one cannot hold: at most half of its unit, in size."""
+        """Carry into the second word, so that the first holds at most half a unit of the second."""
         if self._high is None:
             return
         for first in range(0, len(self._sum), _BLOCK):
@@ -172,9 +172,9 @@ class FixedPointMean:
             self._sum[block] -= over << _WORD_BITS
 
     def merge(self, other: Self) -> None:
-        """Count in what was added to another mean of the same cohort."""
+        """Add the partial sum of another mean of the same cohort."""
         if (other._sum.shape, other._clients) != (self._sum.shape, self._clients):
-            raise ValueError("the two means are not of one cohort and model; only such can be merged")
+            raise ValueError("the two means must be of the same cohort and model to be merged")
         self._sum += other._sum
         self._weight += other._weight
         self._biased += other._biased
@@ -183,10 +183,10 @@ class FixedPointMean:
         self._carry()
 
     def _largest(self, values: Vector, fixed_weight: int, norm: float) -> float:
-        """What no `weight * value` exceeds in size; raises `PayloadError` where one is out of range.
+        """An upper bound on all `|weight * value|`; raises `PayloadError` if one is out of range.
 
-        Where even the whole vector is short it is that length, and what is in the vector is not looked at:
-        a norm is finite where all values are.
+        If the norm is small enough, it is the bound, and the values are not examined: a norm is finite only
+        if all values are.
         """
         if values.shape != self._sum.shape:
             raise PayloadError(f"it has values of shape {values.shape}; {self._sum.shape} is allowed")
@@ -195,7 +195,7 @@ class FixedPointMean:
         whole: float = _ROUGH * norm * (fixed_weight / 2**WEIGHT_BITS)
         if whole < min(self._small, _BIASED):
             return whole
-        # Rounding keeps order, so that the largest value gives the largest product. NaN is kept by both.
+        # Rounding is monotonic, so the largest value gives the largest product. Both reductions keep NaN.
         ends = float(np.maximum.reduce(values)), -float(np.minimum.reduce(values))
         largest: float = max(ends) * (fixed_weight / 2**WEIGHT_BITS)
         if not isfinite(largest):
@@ -212,11 +212,11 @@ class FixedPointMean:
         return largest
 
     def result(self) -> Vector:
-        """The mean `(n,) float32`; raises `ValueError` where the total weight is zero."""
+        """The mean `(n,) float32`; raises `ValueError` if the total weight is zero."""
         if not self._sum.size:
             return np.empty(0, np.float32)
         if self._weight == 0:
-            raise ValueError("the total weight is 0: there is no mean of nothing")
+            raise ValueError("the total weight is 0, so the mean is not defined")
         self._carry()
         bias, unit = self._bias, 2.0 ** (WEIGHT_BITS - SUM_FRACTION_BITS) / self._weight
         found: Vector = np.empty(len(self._sum), np.float32)

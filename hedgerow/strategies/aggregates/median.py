@@ -14,7 +14,7 @@ def median() -> Aggregate:
     """The median of each value over the clients (Yin et al. 2018, arXiv:1803.01498, definition 1).
 
     Fewer than half of the clients, whatever they send, cannot move a value
-    beyond those of the others. All clients count alike.
+    outside the range of the others' values. All clients count the same.
 
     >>> rule = median()
     >>> total = rule.start(1, 3)
@@ -32,5 +32,5 @@ def _start(n: int, clients: int) -> Kept:
 
 def _combine(rows: Matrix) -> Vector:
     middle: Any = partial(np.median, axis=0)
-    # In float64, so that the mean of the two in the middle cannot overflow.
+    # In float64, so that the mean of the two middle values cannot overflow.
     return by_coordinate(rows, lambda part: middle(part.astype(np.float64)))

@@ -1,4 +1,4 @@
-"""The rules that a configuration may name."""
+"""The registry of aggregation rules that a configuration may name."""
 
 from hedgerow.registry import Registry
 

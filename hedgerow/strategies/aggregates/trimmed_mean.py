@@ -13,18 +13,18 @@ from hedgerow.types import Vector
 
 @checks.arguments
 def trimmed_mean(trim: float = 0.2) -> Aggregate:
-    """The mean of each value without its largest and smallest.
+    """The mean of each value over the clients, without the largest and the smallest ones.
 
     Yin et al. 2018 (arXiv:1803.01498, definition 2).
 
     Args:
-        trim: fraction of the clients that is left out at each end, rounded up; below 0.5.
+        trim: fraction of the clients to leave out at each end, rounded up; below 0.5.
 
-    Up to that fraction of clients, whatever they send, cannot move a value beyond
-    those of the others. All clients count alike.
+    Up to that fraction of clients, whatever they send, cannot move a value outside
+    the range of the others' values. All clients count the same.
 
     Raises:
-        ValueError: `trim` is not at least 0 and below 0.5; in a round, nobody is left.
+        ValueError: `trim` is not at least 0 and below 0.5; in a round, no client is left.
 
     >>> rule = trimmed_mean(0.25)
     >>> total = rule.start(1, 4)
@@ -47,7 +47,7 @@ def _combine(trim: float, rows: Matrix) -> Vector:
     left_out = int(np.ceil(trim * len(rows) - 1e-9))
     if 2 * left_out >= len(rows):
         raise ValueError(
-            f"trimmed_mean({trim}) leaves nobody of {len(rows)} clients; ask more clients, or trim less"
+            f"trimmed_mean({trim}) leaves none of {len(rows)} clients; ask more clients, or trim less"
         )
 
     def combine(part: Matrix) -> NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""Algorithms that keep something on clients or send something beside the delta, one a file."""
+"""Algorithms that keep state on clients or send more than the delta, one per file."""

@@ -1,4 +1,4 @@
-"""FedBN: norm layers belong to each client, the others are learned together.
+"""FedBN: normalisation layers stay on each client, the other layers are shared.
 
 Li et al. 2021 (arXiv:2102.07623, algorithm 1).
 """
@@ -16,10 +16,10 @@ from hedgerow.strategies.strategy import Strategy
 @checks.arguments
 @described
 def fedbn(**parts: Unpack[Parts]) -> Strategy:
-    """FedBN, Li et al. 2021 (arXiv:2102.07623, algorithm 1): FedAvg without the norm layers.
+    """FedBN, Li et al. 2021 (arXiv:2102.07623, algorithm 1): FedAvg without the normalisation layers.
 
-    Each client keeps scale, shift and running statistics of all its norms. `personal=("head.",)`
-    keeps other layers beside them.
+    Each client keeps scale, shift and running statistics of all its normalisation layers.
+    `personal=("head.",)` keeps further layers personal.
 
     >>> fedbn().personal
     ('norms',)

@@ -1,9 +1,9 @@
-"""FedDyn: each client's loss is bent so that their optima agree.
+"""FedDyn: each client's loss is regularised so that their optima agree.
 
 Acar et al. 2021 (arXiv:2111.04263, algorithm 1).
 
-Client `k` keeps `g_k`, the gradient of its own loss where it last ended, and
-the server `h`, their mean. A client trains `L_k(w) - <g_k, w> + alpha / 2 |w - w_t|^2`.
+Client `k` keeps `g_k`, the gradient of its own loss at its last result, and the
+server keeps `h`, their mean. A client minimises `L_k(w) - <g_k, w> + alpha / 2 |w - w_t|^2`.
 """
 
 from dataclasses import replace
@@ -28,8 +28,8 @@ _OWN, _COUNTED, _ROUND = "own", "counted", "round"
 def feddyn(alpha: float = 0.01, weighted: bool = False, **parts: Unpack[Unweighted]) -> Strategy:
     """FedDyn, Acar et al. 2021 (arXiv:2111.04263, algorithm 1).
 
-    Nothing travels beside the delta: what a client sent the server can see is
-    all that both need. All clients count alike, as in the paper.
+    Nothing is sent in addition to the delta, from which client and server compute
+    their states. All clients count the same, as in the paper.
 
     Raises:
         ValueError: `alpha` is not above 0, or the other parts do not fit.
@@ -74,7 +74,7 @@ def _gradients(alpha: float) -> Stream:
 
 
 def _own(state: Arrays, d: int, uncounted_since: int) -> Vector:
-    """`g_k` as the server has counted it: where the last answer was lost, the one before."""
+    """`g_k` as the server has counted it: if the last answer did not count, the previous one."""
     if _OWN not in state:
         return np.zeros(d, np.float32)
     lost = 0 < uncounted_since <= int(state[_ROUND][0])
@@ -85,14 +85,14 @@ def _conditions() -> tuple[Condition, ...]:
     return within(
         "feddyn does not fit here",
         needs(
-            "sgd", reason="it bends the gradients, which {local.optimizer} scales anew; take optimizer 'sgd'"
+            "sgd", reason="it adds to the gradients, which {local.optimizer} rescales; use optimizer 'sgd'"
         ),
         excludes(
             "weight",
-            reason="the server's is the mean of all clients', each counted once; take weighted=False",
+            reason="the server's state is the unweighted mean over all clients; use weighted=False",
         ),
         excludes(
             *("noise", "discrete noise"),
-            reason="what a client keeps shows in later rounds, which the ledger does not count; take fedavg",
+            reason="a client's state affects later rounds, which the ledger does not count; use fedavg",
         ),
     )

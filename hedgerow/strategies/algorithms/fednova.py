@@ -1,11 +1,11 @@
-"""FedNova: clients that take unlike numbers of steps pull the model alike.
+"""FedNova: clients influence the model equally, however many local steps they take.
 
 Wang et al. 2020 (arXiv:2007.07481).
 
-A client's delta is divided by how far its steps reach, `||a_i||_1`, and the
+A client's delta is divided by the reach of its steps, `||a_i||_1`, and the
 server multiplies the mean by the mean reach (equation 5, with the weights `p_i`
-of FedAvg). So the fixed point is that of the clients' weighted loss, however
-many steps each takes.
+of FedAvg). The fixed point is therefore that of the clients' weighted loss,
+whatever the numbers of steps.
 """
 
 from typing import Unpack
@@ -29,12 +29,12 @@ from hedgerow.types import Arrays, Payload, RoundContext, Vector
 def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strategy:
     """FedNova, Wang et al. 2020 (arXiv:2007.07481, algorithm of section 4).
 
-    What a client sends beside its delta is one number, the reach of its steps.
-    SGD with momentum, weight decay and a proximal term are covered.
+    In addition to its delta, a client sends one number, the reach of its steps.
+    Momentum, weight decay and a proximal term are supported.
 
     Raises:
-        ValueError: the optimizer is another, or the pipeline hides from the
-            server what a client sends.
+        ValueError: the optimizer is not SGD, or the pipeline hides the clients'
+            values from the server.
 
     >>> fednova().pipeline.name
     'chain(weight_by_examples(), divide_by_reach(0.0, 0.0, 0.1))'
@@ -57,12 +57,12 @@ def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strate
 
 
 def divide_by_reach(momentum: float, pull: float, learning_rate: float) -> Transform:
-    """Divide a delta by how far the client's local steps reach.
+    """Divide a delta by the reach of the client's local steps.
 
     Args:
         momentum: of the steps.
-        pull: weight decay and proximal term together.
-        learning_rate: of the steps, where there is a pull.
+        pull: sum of weight decay and proximal term.
+        learning_rate: of the steps; used only with a pull.
     """
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
@@ -79,7 +79,7 @@ def divide_by_reach(momentum: float, pull: float, learning_rate: float) -> Trans
 
 
 def reach(steps: int, momentum: float, pull: float, learning_rate: float) -> float:
-    """`||a||_1` of `steps` steps of SGD: by how many learning rates a gradient of 1 moves a value.
+    """`||a||_1` of `steps` SGD steps: how far a gradient of 1 moves a value, in learning rates.
 
     >>> reach(5, 0.0, 0.0, 0.1)
     5.0
@@ -110,24 +110,24 @@ def _reaches(momentum: float, pull: float) -> Stream:
 def _conditions() -> tuple[Condition, ...]:
     return within(
         "fednova does not fit here",
-        needs("sgd", reason="the reach of {local.optimizer}'s steps is not known; take optimizer 'sgd'"),
+        needs("sgd", reason="the reach of {local.optimizer}'s steps is not known; use optimizer 'sgd'"),
         excludes(
             "clip_gradient",
-            reason="a clipped gradient reaches less far than is counted; leave out clip_gradient",
+            reason="a clipped gradient reaches less far than assumed; leave out clip_gradient",
         ),
         Condition(
             lambda strategy: (
                 strategy.local.learning_rate_decay != 1
                 and bool(strategy.local.proximal or strategy.local.weight_decay)
             ),
-            "with a proximal term or weight decay, the learning rate must stay; leave out its decay",
+            "with a proximal term or weight decay, the learning rate must be constant; leave out its decay",
         ),
         excludes(
             *("noise", "discrete noise", "mask"),
-            reason="reaches would be sent in the open beside what {pipeline.name} protects",
+            reason="reaches would be sent in the clear, next to what {pipeline.name} protects",
         ),
         needs(
             "linear",
-            reason="reaches are averaged, which lets in what {aggregate.name} keeps out; take mean()",
+            reason="reaches are averaged, which admits outliers that {aggregate.name} keeps out; use mean()",
         ),
     )

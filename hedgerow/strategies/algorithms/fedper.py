@@ -1,4 +1,4 @@
-"""FedPer: the last layers belong to each client, the others are learned together.
+"""FedPer: the last layers stay on each client, the other layers are shared.
 
 Arivazhagan et al. 2019 (arXiv:1912.00818, algorithm 1).
 """
@@ -18,8 +18,8 @@ def fedper(layers: int = 1, **parts: Unpack[Parts]) -> Strategy:
     """FedPer, Arivazhagan et al. 2019 (arXiv:1912.00818, algorithm 1): FedAvg without the last layers.
 
     Args:
-        layers: how many of the last layers each client keeps to itself (`K_P`), in the order in
-            which the model defines them; `personal=("head.",)` names them instead.
+        layers: number of last layers that stay on each client (`K_P`), in the order in which the
+            model defines them; `personal=("head.",)` names them instead.
 
     Raises:
         ValueError: both are given, or the parts do not fit together.

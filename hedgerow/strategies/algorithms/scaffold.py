@@ -1,8 +1,8 @@
-"""SCAFFOLD's control variates: what keeps local steps from drifting apart (arXiv:1910.06378, algorithm 1).
+"""SCAFFOLD's control variates, which keep local steps from drifting apart (arXiv:1910.06378, algorithm 1).
 
 Client `i` keeps `c_i`, an estimate of its own gradient; the server keeps `c`,
-their mean. Every local step uses `g - c_i + c`: near the optimum of all
-clients it is near zero on each, however unlike their data are.
+their mean. Every local step uses `g - c_i + c`: near the global optimum this is
+close to zero on every client, however different their data are.
 """
 
 from typing import Unpack
@@ -28,9 +28,9 @@ def scaffold(
 ) -> Strategy:
     """SCAFFOLD, Karimireddy et al. 2020 (arXiv:1910.06378, algorithm 1, option II).
 
-    Control variates correct the drift of local steps on clients whose data are
-    unlike. Each reply and each message is as long as two models. All clients
-    count alike, as in the paper: `weighted=True` is refused.
+    Control variates correct the drift of local steps on clients with different
+    data. Each request and each reply is as long as two models. All clients count
+    the same, as in the paper: `weighted=True` is refused.
 
     >>> scaffold(server_learning_rate=0.5).server_update.name
     'sgd(0.5)'
@@ -41,11 +41,11 @@ def scaffold(
 
 
 def control_variates() -> Stream:
-    """The stream of control variates: the server's goes down with the model, a client's change comes up.
+    """The stream of control variates: the server sends its own with the model, a client returns its change.
 
     The server also says whose last change did not count, and since when; that
-    client then sends its change since the one that did. So the server's stays
-    the mean of the clients' whatever replies are lost.
+    client then sends its change since the one that did. The server's variate thus
+    stays the mean of the clients', whatever replies are lost.
 
     >>> control_variates().name
     'control'
@@ -63,7 +63,7 @@ def control_variates() -> Stream:
 
 
 def _correction(before: Before) -> Vector:
-    """What is added to each gradient of a client: `c - c_i`, `(d,) float32`; at first `c_i` is zeros."""
+    """What is added to each gradient of a client: `c - c_i`, `(d,) float32`; `c_i` starts as zeros."""
     server, state = before.server, before.state
     own = state.get(_OWN, np.zeros_like(server))
     if own.shape != server.shape:
@@ -77,9 +77,8 @@ def _correction(before: Before) -> Vector:
 def _advance(local: LocalRound) -> tuple[Vector, Arrays]:
     """A client's change, by option II: `c_i - c + (x - y) / (K * learning_rate)` is its next control variate.
 
-    That is the mean of the gradients of the `K` local steps. What is sent is the change since the
-    one that the server has counted last; what is kept are the next one, the one counted last, and
-    the round.
+    It is the mean of the gradients of the `K` local steps. The client sends the change since the
+    one that the server counted last; it keeps the next one, the one counted last, and the round.
     """
     server, state = local.server, local.state
     own = state.get(_OWN, np.zeros_like(server))
@@ -90,14 +89,14 @@ def _advance(local: LocalRound) -> tuple[Vector, Arrays]:
 
 
 def _moved(server: Vector, mean: Vector, totals: Totals) -> Vector:
-    """The server's next control variate: `c + counted / clients * mean`, over all clients there are."""
+    """The server's next control variate: `c + counted / clients * mean`, over all available clients."""
     return (server + np.float64(totals.counted / totals.clients) * mean).astype(np.float32)
 
 
 def _conditions() -> tuple[Condition, ...]:
     not_gradients = (
-        "they are the mean of the local gradients, which shows in the model's change for plain SGD only;"
-        " take optimizer 'sgd' without momentum"
+        "they are means of the local gradients, which follow from the model's change only for plain SGD;"
+        " use optimizer 'sgd' without momentum"
     )
     return within(
         "control variates do not fit here",
@@ -105,22 +104,22 @@ def _conditions() -> tuple[Condition, ...]:
         excludes("momentum", reason=not_gradients),
         excludes(
             "proximal",
-            reason="they would hold the proximal term's pull as if it were the data's; leave out proximal",
+            reason="they would mistake the proximal term's gradient for the data's; leave out proximal",
         ),
         excludes(
             "weight",
-            reason="the server's is the mean of all clients', each counted once; take weighted=False",
+            reason="the server's variate is the unweighted mean over all clients; use weighted=False",
         ),
         excludes(
             *("noise", "discrete noise", "mask"),
-            reason="they would be sent in the open beside what {pipeline.name} protects;"
-            " take another strategy, such as fedavg",
+            reason="they would be sent in the clear, next to what {pipeline.name} protects;"
+            " use another strategy, such as fedavg",
         ),
         needs(
             "linear",
-            reason="they are averaged, which lets in what {aggregate.name} keeps out; take mean()",
+            reason="they are averaged, which admits outliers that {aggregate.name} keeps out; use mean()",
         ),
         excludes(
-            "max_norm", reason="max_norm bounds the delta only, and they move the model as well; leave it out"
+            "max_norm", reason="max_norm bounds only the delta, but they move the model too; leave it out"
         ),
     )

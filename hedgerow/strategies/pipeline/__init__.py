@@ -1,1 +1,1 @@
-"""What a step of the update pipeline is, and how steps are put together and run."""
+"""The update pipeline: its steps, and how they are combined and run."""

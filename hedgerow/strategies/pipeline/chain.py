@@ -1,4 +1,4 @@
-"""Steps in a row: `chain` encodes left to right and decodes right to left."""
+"""Sequences of steps: `chain` encodes from left to right and decodes from right to left."""
 
 from collections.abc import Sequence
 from math import prod
@@ -13,8 +13,8 @@ from hedgerow.types import Arrays, Payload, RoundContext, Vector
 def chain(*steps: Transform) -> Transform:
     """Join steps: encode from left to right, decode from right to left.
 
-    The result is a `Transform` again. Its parts are what all of its steps are:
-    summable and unbiased if every one is.
+    The result is a `Transform` again. It is summable, unbiased and so on only if
+    all its steps are.
 
     Raises:
         ValueError: the order cannot work; the message gives the reason and a
@@ -75,7 +75,7 @@ def chain(*steps: Transform) -> Transform:
 
 
 def _together(parts: Sequence[Protection]) -> Protection:
-    """What steps in a row have to do with masks and noise."""
+    """How a sequence of steps relates to masks and noise."""
 
     def max_int(largest: int) -> int:
         for part in parts:
@@ -96,14 +96,14 @@ def _together(parts: Sequence[Protection]) -> Protection:
         max_int=max_int,
         max_sum=max_sum if any(part.max_sum for part in parts) else None,
         secure=secure.under(noise.min_honest) if secure and noise else secure,
-        # The last clip is the one that the noise is measured against.
+        # The noise is calibrated to the last clip.
         server_clip=next((part.server_clip for part in reversed(parts) if part.server_clip), None),
         noise=noise,
     )
 
 
 def float32() -> Transform:
-    """Send every value as it is, 4 bytes each: the pipeline with no step.
+    """Send every value as it is, in 4 bytes: the pipeline without steps.
 
     >>> float32().summable
     True

@@ -1,4 +1,4 @@
-"""Run a pipeline: a delta is encoded on the client, and checked and decoded on the server."""
+"""Run a pipeline: encode a delta on the client, check and decode it on the server."""
 
 from math import isfinite
 
@@ -12,12 +12,12 @@ from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 def encode(
     pipeline: Transform, delta: Vector, state: Arrays, context: RoundContext, *, finite: bool = False
 ) -> tuple[Payload, Arrays]:
-    """Turn a client's delta `(d,) float32` into what is sent, and the client's new state.
+    """Encode a client's delta `(d,) float32`; returns the payload and the client's new state.
 
-    With `finite`, it is known that the delta is.
+    `finite` says that the delta is known to be finite.
 
     Raises:
-        ValueError: the delta has another dtype or shape, or is not finite.
+        ValueError: the delta has a wrong dtype or shape, or is not finite.
     """
     d = context.layout.dimension
     if delta.dtype != np.float32 or delta.shape != (d,):
@@ -29,10 +29,10 @@ def encode(
 
 
 def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vector:
-    """Turn what was sent back into a delta `(d,) float32`.
+    """Decode a payload into a delta `(d,) float32`.
 
     Raises:
-        PayloadError: the payload is not one that this pipeline can have made.
+        PayloadError: this pipeline cannot have produced the payload.
     """
     d = context.layout.dimension
     if not context.sender.is_sum:
@@ -47,18 +47,18 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
 def check_payload(
     pipeline: Transform, payload: Payload, context: RoundContext, *, finite: bool = True
 ) -> None:
-    """Refuse what cannot be one client's payload, also where it is added to a sum before it is decoded.
+    """Refuse an invalid payload of one client, even if it is added to a sum before it is decoded.
 
-    Looks at the weight and, for a summable pipeline, at the values; `decode`
-    looks at the rest. Without `finite`, whoever takes the values has to look
-    whether they are.
+    Checks the weight and, for a summable pipeline, the values; `decode` checks
+    the rest. If `finite` is false, the caller must check that the values are
+    finite.
 
     Raises:
-        PayloadError: with what was given and what is allowed.
+        PayloadError: says what was given and what is allowed.
     """
     if not (isfinite(payload.weight) and payload.weight > 0):
         raise PayloadError(f"the weight is {payload.weight}; it must be a number above 0")
     if "weight" not in pipeline.kinds and payload.weight != 1:
-        raise PayloadError(f"the weight is {payload.weight}; every client counts 1 in {pipeline.name}")
+        raise PayloadError(f"the weight is {payload.weight}; every client has weight 1 in {pipeline.name}")
     if pipeline.summable:
         check_values(payload, pipeline.length(context.layout.dimension), pipeline.summed, finite=finite)

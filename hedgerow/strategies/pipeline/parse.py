@@ -1,4 +1,4 @@
-"""A pipeline or a rule from its text, such as `"chain(top_k(0.01), quantize(8))"` or `"median()"`."""
+"""Parse a pipeline or a rule, such as `"chain(top_k(0.01), quantize(8))"` or `"median()"`."""
 
 import ast
 import inspect
@@ -41,19 +41,19 @@ SAMPLINGS = Registry(
     "hedgerow.samplings",
     {name: f"hedgerow.strategies.sampling:{name}" for name in ("uniform", "poisson", "cyclic")},
 )
-"""Rules that a description may name."""
+"""Sampling rules that a description may name."""
 
 
 @checks.arguments
 def parse_pipeline(text: str) -> Transform:
-    """Build the pipeline that a text describes; `str` of a pipeline is such a text.
+    """Build the pipeline that a text describes; `str` of a pipeline returns that text.
 
     The text is a call of a registered transform. Its arguments are numbers,
-    texts, True, False, None, or such calls again; nothing is evaluated.
+    strings, True, False, None, or nested calls; nothing is evaluated.
 
     Raises:
         ValueError: the text is something else, a name or argument is unknown,
-            or the steps do not fit; with the place and what is allowed.
+            or the steps do not fit; with the position and what is allowed.
 
     >>> parse_pipeline("chain(top_k(0.01), quantize(bits=8))")
     chain(top_k(0.01), quantize(8))
@@ -68,7 +68,7 @@ def parse_pipeline(text: str) -> Transform:
 
 @checks.arguments
 def parse_aggregate(text: str) -> Aggregate:
-    """Build the rule that a text describes, such as `"median()"`, in the same way.
+    """Build the aggregation rule that a text describes, such as `"median()"`.
 
     >>> parse_aggregate("trimmed_mean(0.1)").name
     'trimmed_mean(0.1)'
@@ -78,7 +78,7 @@ def parse_aggregate(text: str) -> Aggregate:
 
 
 def parse_sampling(text: str) -> Sampling:
-    """Build the rule that draws cohorts, such as `"uniform(10)"`, in the same way.
+    """Build the sampling rule that a text describes, such as `"uniform(10)"`.
 
     >>> parse_sampling("poisson(10, population=100)").rate
     0.1
@@ -88,17 +88,17 @@ def parse_sampling(text: str) -> Sampling:
 
 
 def parse_call(text: str, registry: Registry, what: str, example: str) -> Any:
-    """Build what a call of a registered part describes.
+    """Build the part that a call of a registered name describes.
 
     Args:
         text: the call.
         registry: of the names that may be called.
-        what: the whole is, for the error.
-        example: of a whole, for the error.
+        what: what the text describes, for the error.
+        example: an example of such a text, for the error.
 
     Raises:
         ValueError: the text is something else, a name or argument is unknown,
-            or the parts do not fit; with the place and what is allowed.
+            or the parts do not fit; with the position and what is allowed.
     """
     checks.kind(str, f", such as {example!r}", text=text)
     source = " ".join(text.split())
@@ -145,7 +145,7 @@ def _argument(source: str, node: ast.expr, registry: Registry) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = node.operand
     if not isinstance(value, ast.Constant) or not isinstance(value.value, int | float | str | None):
-        allowed = f"a number, a text, True, False, None or {_a(registry)}"
+        allowed = f"a number, a string, True, False, None or {_a(registry)}"
         raise _mistake(source, node, f"an argument must be {allowed}")
     if value is node:
         return value.value

@@ -1,4 +1,4 @@
-"""Values that are fit to be encoded or decoded, and the refusal of others."""
+"""Checks of the values that are encoded or decoded."""
 
 from math import isfinite
 from typing import Any
@@ -14,10 +14,10 @@ def take(payload: Payload, name: str, dtype: type[Any]) -> NDArray[Any]:
 
     Raises:
         PayloadError: it is missing, not one-dimensional, or not of that dtype
-            (an abstract dtype such as `np.floating` stands for all of its kind).
+            (an abstract dtype such as `np.floating` allows all of its subtypes).
     """
     if name not in payload.arrays:
-        raise PayloadError(f"the array {name!r} is missing; there is {sorted(payload.arrays)}")
+        raise PayloadError(f"the array {name!r} is missing; the payload has {sorted(payload.arrays)}")
     array = payload.arrays[name]
     if array.ndim != 1 or not (array.dtype.type is dtype or np.issubdtype(array.dtype, dtype)):
         raise PayloadError(
@@ -30,7 +30,7 @@ def require_finite(step: str, values: NDArray[Any]) -> None:
     """Refuse to encode values that are not finite.
 
     Raises:
-        ValueError: names the step, the first such value and its position.
+        ValueError: names the step, the first non-finite value and its position.
     """
     if not _all_finite(values):
         finite = np.isfinite(values)
@@ -42,10 +42,10 @@ def require_finite(step: str, values: NDArray[Any]) -> None:
 
 
 def check_values(payload: Payload, n: int, dtype: type[Any], *, finite: bool = True) -> None:
-    """Refuse a payload whose only array is not `n` values of that dtype, or with `finite` not finite.
+    """Refuse a payload unless its only array is `n` values of that dtype, finite ones with `finite`.
 
     Raises:
-        PayloadError: with what was given and what is allowed.
+        PayloadError: says what was given and what is allowed.
     """
     values = take(payload, "values", dtype)
     extra = sorted(set(payload.arrays) - {"values"})
@@ -58,5 +58,5 @@ def check_values(payload: Payload, n: int, dtype: type[Any], *, finite: bool = T
 
 
 def _all_finite(values: NDArray[Any]) -> bool:
-    # Neither NaN nor infinity can hide from both; this takes half the time of looking at each value.
+    # NaN or infinity shows in one of the two; this takes half the time of checking each value.
     return not len(values) or (isfinite(values.max()) and isfinite(values.min()))

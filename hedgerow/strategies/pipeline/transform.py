@@ -1,8 +1,8 @@
 """One step of the update pipeline.
 
-A `Transform` has two halves. `encode` runs on the client and turns what is to
-be sent into less, or into something safer; `decode` runs on the server and
-undoes it as far as it can be undone.
+A `Transform` has two sides. `encode` runs on the client and makes the payload
+smaller or safer; `decode` runs on the server and reverses this as far as
+possible.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Decode = Callable[[Payload, int, RoundContext], Payload]
 """`(payload, number of values before this step, context) -> payload`."""
 
 STEPS = ", such as quantize(8), or parse_pipeline('quantize(8)')"
-"""What else to give, for an error."""
+"""Example for the error about a step."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,22 +33,22 @@ class Transform:
     Attributes:
         name: as written in a configuration, such as `"quantize(bits=8)"`.
         kinds: what the step does, from `KINDS`, in order; a chain has those of
-            its steps. The order rules look at nothing else.
-        encode: the client's half. An empty state is a fresh client.
-        decode: the server's half. Raises `PayloadError` where the arrays do
-            not fit. For a payload that this step encoded, it returns values of
-            the length given.
+            its steps. The rules of order depend on nothing else.
+        encode: the client side. A new client has an empty state.
+        decode: the server side. Raises `PayloadError` if the arrays do not fit.
+            For a payload that this step encoded, it returns as many values as
+            requested.
         length: number of values after the step, from the number before.
-        summable: decoding is linear, so that it may run once, on a weighted
-            sum of payloads.
+        summable: decoding is linear, so it may run once, on a weighted sum of
+            payloads.
         unbiased: the expectation of the decoded values, over the step's
-            randomness, is what was encoded.
-        stateful: the client keeps something from one round to the next.
-        contractive: the error never exceeds what is encoded, `|x - decoded| <= |x|`;
-            without that, error feedback would not converge.
-        max_weight: the largest weight that the step gives.
-        conditions: what the step asks of the strategy that it is put into.
-        protection: what it has to do with masks and noise.
+            randomness, equals the encoded values.
+        stateful: the client keeps state from one round to the next.
+        contractive: the error never exceeds the input, `|x - decoded| <= |x|`;
+            otherwise error feedback would not converge.
+        max_weight: the largest weight that the step assigns.
+        conditions: the step's conditions on the strategy that contains it.
+        protection: how it relates to masks and noise.
     """
 
     name: str
@@ -71,12 +71,12 @@ class Transform:
 
     @cached_property
     def summed(self) -> type[np.integer[Any] | np.float32]:
-        """What the values of a summable payload are: the whole numbers of a mask or noise, or real ones."""
+        """The dtype of a summable payload's values: integers for a mask or discrete noise, or float32."""
         return np.integer if self.sum_only or self.protection.max_int(0) else np.float32
 
     @property
     def traits(self) -> frozenset[str]:
-        """The step's traits, which the conditions of other parts name."""
+        """The step's traits, for the conditions of other parts."""
         own = [name for name in ("summable", "stateful") if getattr(self, name)]
         return frozenset(self.kinds) | self.protection.traits | frozenset(own)
 

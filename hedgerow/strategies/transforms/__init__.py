@@ -1,1 +1,1 @@
-"""The steps of the update pipeline, one idea a file."""
+"""The steps of the update pipeline, one idea per file."""

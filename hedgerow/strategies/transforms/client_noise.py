@@ -1,4 +1,4 @@
-"""Noise that clients add themselves, so that whoever sums sees no less noisy sum."""
+"""Noise that clients add themselves, so that even the server sees no sum with less noise."""
 
 import math
 from collections.abc import Callable
@@ -18,26 +18,26 @@ from hedgerow.strategies.release import Noise
 from hedgerow.types import Arrays, Payload, RoundContext
 
 _SMALLEST_SIGMA = 4
-_PURPOSE = "lattice"  # the step's first name: another would draw other numbers
-_NATS = 72.0  # exp(-72) is 5e-32; a Gaussian is there at 12 standard deviations
+_PURPOSE = "lattice"  # the step's former name: another one would change the random draws
+_NATS = 72.0  # exp(-72) is 5e-32, which a Gaussian reaches at 12 standard deviations
 
 
 def randomized_round(unit: float, norm: float, range: float | None = None) -> Transform:
-    """Round a clipped vector to whole multiples of `unit`, at random and without bias, and keep its norm.
+    """Round a clipped vector to multiples of `unit`, stochastically and without bias, and bound its norm.
 
-    A draw that is longer than `rounded_norm(norm / unit, n)` is thrown away and drawn again: at least two
-    in five are kept, and the mean moves by next to nothing (Kairouz et al. 2021, arXiv:2102.06387,
-    proposition 22). The values are then whole numbers, `(n,) int32`, and can be summed.
+    A draw whose norm exceeds `rounded_norm(norm / unit, n)` is rejected and drawn again: at least two
+    in five are kept, and the bias is negligible (Kairouz et al. 2021, arXiv:2102.06387, proposition 22).
+    The resulting values are integers, `(n,) int32`, and can be summed.
 
     Args:
         unit: a power of two, so that sums of multiples are exact.
-        norm: of the clip before it.
-        range: values beyond it are cut to it; `None` for the norm, which none
-            exceeds. The sum of a cohort then takes fewer bits.
+        norm: of the preceding clip.
+        range: values are limited to this range, so that the sum of a cohort takes
+            fewer bits; `None` for the norm, which no value exceeds.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not
-            finite, or the vector is longer than `norm`.
+            finite, or the vector's norm exceeds `norm`.
 
     >>> from hedgerow.strategies import chain, clip, decode, encode
     >>> from hedgerow.types import Client, Layout
@@ -86,7 +86,7 @@ def randomized_round(unit: float, norm: float, range: float | None = None) -> Tr
 
 
 def rounded_norm(norm: float, n: int) -> float:
-    """The longest that a vector of `n` values and this norm may be when rounded to whole numbers at random.
+    """The largest norm allowed after a vector of `n` values and this norm is stochastically rounded.
 
     arXiv:2102.06387, proposition 22 with beta = exp(-1/2).
 
@@ -100,30 +100,30 @@ def rounded_norm(norm: float, n: int) -> float:
 def distributed_noise(
     multiplier: float, norm: float, unit: float, min_honest: int, bits: int = 16
 ) -> Transform:
-    """Let each client add its part of the noise to its whole numbers, before they are summed.
+    """Let each client add its share of the noise to its integers, before they are summed.
 
-    Each adds an exact discrete Gaussian of variance `sigma^2 / min_honest`, with
-    `sigma` being `multiplier` times the sensitivity, `rounded_norm`. So the sum
-    of `min_honest` clients or more has at least the noise wanted; of fewer, none is
-    released. A sum of discrete Gaussians is no discrete Gaussian, but from a
-    part of 4 units on it differs from one by less than
-    `10 min_honest exp(-16 pi^2)`, 1e-68 a client (Kairouz et al. 2021,
-    arXiv:2102.06387, theorem 1): the accounting is that of the Gaussian.
+    Each adds an exact discrete Gaussian of variance `sigma^2 / min_honest`, where
+    `sigma` is `multiplier` times the sensitivity, `rounded_norm`. The sum of
+    `min_honest` or more clients thus has at least the required noise; no sum of
+    fewer is released. A sum of discrete Gaussians is not itself a discrete
+    Gaussian, but with shares of at least 4 units it differs from one by less than
+    `10 min_honest exp(-16 pi^2)`, 1e-68 per client (Kairouz et al. 2021,
+    arXiv:2102.06387, theorem 1): it is accounted as a Gaussian.
 
-    A client's own noise protects it from others only as far as these are
-    honest: count those that may leave or collude out of `min_honest`.
+    A client's protection depends on the noise of the other honest clients: do not
+    count clients that may leave or collude in `min_honest`.
 
     Args:
         multiplier: of the noise in the sum.
-        norm, unit: those of the `randomized_round` before it.
-        min_honest: honest clients in a sum, at least.
-        bits: of a number that is sent, 16 or 32; one that does not fit has its
-            noise drawn again, which happens for less than one in 1e30 (`randomized_round`
-            and noise are refused where it would be more).
+        norm, unit: as in the preceding `randomized_round`.
+        min_honest: minimum number of honest clients in a sum.
+        bits: of each number that is sent, 16 or 32; if a number does not fit, its
+            noise is drawn again, for fewer than one in 1e30 (`randomized_round`
+            and noise are refused if it would be more).
 
     Raises:
         ValueError: an argument is out of range, or numbers would not fit; when
-            encoding, the vector is longer than the noise is measured for.
+            encoding, the vector's norm exceeds what the noise is calibrated to.
 
     >>> distributed_noise(1.0, norm=1.0, unit=2.0**-9, min_honest=20).kinds
     ('discrete noise',)
@@ -155,24 +155,24 @@ def distributed_noise(
 
 
 def skellam_noise(multiplier: float, norm: float, unit: float, min_honest: int, bits: int = 16) -> Transform:
-    """Like `distributed_noise`, with Skellam noise: the sum's has exactly the distribution that is counted.
+    """Like `distributed_noise`, with Skellam noise: the sum has exactly the distribution that is accounted.
 
-    Each client adds an exact Skellam variate of `skellam_variance / min_honest`, so
-    that the sum's standard deviation is at least `multiplier` times the
-    sensitivity, `rounded_norm`, as with `distributed_noise`. Sums of Skellam
-    variates are Skellam again: a part may be a single unit, and numbers of 8
-    bits are enough where models are small or cohorts large (Agarwal, Kairouz
-    and Liu 2021, arXiv:2110.04995, algorithm 1, without the rotation). It is
-    counted by Renyi divergences, which give a little more epsilon than a
-    Gaussian of the same variance has: its own is little more where a client
-    moves the sum by far more units than one.
+    Each client adds an exact Skellam variate of the event's variance divided by
+    `min_honest`, so that the sum's standard deviation is at least `multiplier`
+    times the sensitivity, `rounded_norm`, as with `distributed_noise`. Sums of
+    Skellam variates are Skellam again: a share may be a single unit, and numbers
+    of 8 bits are enough for small models or large cohorts (Agarwal, Kairouz and
+    Liu 2021, arXiv:2110.04995, algorithm 1, without the rotation). It is
+    accounted by Renyi divergences, which give a slightly higher epsilon than for
+    a Gaussian of the same variance; the true epsilon is only slightly higher if
+    a client changes the sum by many units.
 
     Args:
-        multiplier, norm, unit, fewest: as in `distributed_noise`.
-        bits: of a number that is sent, 8, 16 or 32.
+        multiplier, norm, unit, min_honest: as in `distributed_noise`.
+        bits: of each number that is sent, 8, 16 or 32.
 
     Raises:
-        ValueError: as `distributed_noise`.
+        ValueError: as in `distributed_noise`.
 
     >>> skellam_noise(1.0, norm=1.0, unit=2.0**-9, min_honest=20).protection.noise.skellam(4000).variance
     263700
@@ -197,21 +197,21 @@ def skellam_noise(multiplier: float, norm: float, unit: float, min_honest: int, 
 
 
 def skellam_event(multiplier: float, norm: float, min_honest: int, n: int | None) -> Skellam:
-    """What the ledger has of a sum of `n` whole numbers with `skellam_noise`.
+    """The ledger's event for a sum of `n` integers with `skellam_noise`.
 
-    A client changes the sum by a vector of whole numbers, of which no l1 norm
-    is more than the square of the l2 norm, or than `sqrt(n)` times it.
+    A client changes the sum by a vector of integers, whose l1 norm is at most the
+    square of its l2 norm, and at most `sqrt(n)` times the l2 norm.
 
     Args:
-        multiplier: standard deviation of the sum's noise over its sensitivity, `rounded_norm`, at least.
+        multiplier: minimum of the noise's standard deviation over the sensitivity, `rounded_norm`.
         norm: of the clip, in units.
-        min_honest: honest clients in a sum, at least; each has the same whole variance.
-        n: number of values; `None` for what costs no less epsilon than any number of them.
+        min_honest: minimum number of honest clients in a sum; each has the same integer variance.
+        n: number of values; `None` for an event that costs at least as much as any number of them.
 
     >>> skellam_event(2.0, norm=100.0, min_honest=10, n=400).variance, round(rounded_norm(100.0, 400), 3)
     (40840, 101.045)
     """
-    if n is None:  # rounding lengthens a vector by nothing, and its noise is what it must be, not more
+    if n is None:  # as if rounding added nothing to the norm, with no more noise than required
         return Skellam(max(1, math.floor((multiplier * norm) ** 2)), norm, norm**2)
     l2 = rounded_norm(norm, n)
     variance = min_honest * math.ceil((multiplier * l2) ** 2 / min_honest)
@@ -222,10 +222,10 @@ def unit_for(
     norm: float, multiplier: float, min_honest: int, bits: int, *,
     clients: int = 1, range: float | None = None,
 ) -> float:  # fmt: skip
-    """The smallest power of two with which the noised sum of `clients` clients fits into `bits` bits.
+    """The smallest power of two with which the noisy sum of `clients` clients fits into `bits` bits.
 
-    This holds unless rounding lengthens a vector by more than a quarter, as it may for
-    very large models. `range` is that of `randomized_round`.
+    This holds unless rounding increases a vector's norm by more than a quarter, as it may
+    for very large models. `range` is that of `randomized_round`.
 
     >>> unit_for(1.0, 1.0, min_honest=40, bits=16), unit_for(1.0, 1.0, min_honest=40, bits=16, clients=50)
     (0.0001220703125, 0.00390625)
@@ -244,14 +244,14 @@ def unit_for(
 
 
 Draw = Callable[[int, rng.RandomSource, int], NDArray[np.int64]]
-"""`(n, source, count) -> (count,) int64`: `count` values of a client's noise, in a vector of `n`."""
+"""`(n, source, count) -> (count,) int64`: `count` values of a client's noise, for a vector of `n`."""
 
 Reach = Callable[[int, int], int]
-"""`(clients, n)`: less than one value in 1e30 of the clients' summed noise is beyond this."""
+"""`(clients, n) -> int`: fewer than one value in 1e30 of the clients' summed noise exceeds this."""
 
 
 def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, noise: Noise) -> Transform:
-    """The step that adds noise to whole numbers of `bits` bits, in a vector of this norm."""
+    """The step that adds noise to the integers of `bits` bits of a vector with this norm."""
     dtype, most = np.dtype(f"int{bits}"), _largest(bits)
 
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
@@ -280,7 +280,7 @@ def _client_noise(name: str, norm: float, draw: Draw, reach: Reach, bits: int, n
         summable=True,
         protection=Protection(
             max_int=lambda before: most,
-            # Noise of clients is independent: its sum reaches less far than `clients` times one's.
+            # The clients' noise is independent: its sum has a smaller range than `clients` times one's.
             max_sum=lambda before, clients, n: clients * before + reach(clients, n),
             noise=noise,
         ),

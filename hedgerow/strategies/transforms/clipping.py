@@ -1,4 +1,4 @@
-"""Bound how much one client can say."""
+"""Clipping: bound one client's contribution."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from hedgerow.strategies.release import ServerClip
 from hedgerow.types import Arrays, Payload, RoundContext
 
 SMALLEST_NORM, LARGEST_NORM = 1e-5, 1e4
-"""Bounds of an adaptive norm; large cohorts bring the upper one down, see `NoisyAggregation.largest_norm`."""
+"""Bounds of an adaptive norm; large cohorts lower the upper one, see `NoisyAggregation.largest_norm`."""
 
 
 @checks.arguments
@@ -19,9 +19,9 @@ def clip(norm: float) -> Transform:
     """Scale the whole vector down to an l2 norm of at most `norm`.
 
     The norm is computed in float64, and the bound holds for the float32 values
-    that are sent, rounding included. A vector within the bound is sent as it
-    is. Decoding changes nothing (McMahan et al. 2018, arXiv:1710.06963, "flat
-    clipping").
+    that are sent, including rounding. A vector within the bound is sent
+    unchanged. Decoding changes nothing (McMahan et al. 2018, arXiv:1710.06963,
+    "flat clipping").
 
     Raises:
         ValueError: `norm` is not a finite number above 0; when encoding, a
@@ -60,20 +60,20 @@ def adaptive_clip(
 
     After a round with a fraction `b` of the clients within the norm `C`, the next
     norm is `C exp(-learning_rate (b - quantile))` (Andrew et al. 2021,
-    arXiv:1905.03871, algorithm 1). `b` is noised: each client's answer is one
+    arXiv:1905.03871, algorithm 1). `b` is noisy: each client's answer is one
     more value of its contribution, under the same noise, and takes `share` of
-    the squared sensitivity. With noise multiplier `z` the delta has
+    the squared sensitivity. With noise multiplier `z`, the delta has
     `z / sqrt(1 - share)` and the answer, of sensitivity 1/2, a noise of
     `z / (2 sqrt(share))`: theorem 1 there, with both in one release.
 
-    The server clips, because it alone knows the norm in central differential
-    privacy, where it is trusted with single updates; under a mask use `clip`.
+    The server clips, because it alone knows the norm: in central differential
+    privacy it is trusted with single updates. Under a mask, use `clip`.
 
     Args:
         initial: norm of the first round.
         quantile: fraction of the clients that should be within the norm.
-        learning_rate: of the norm's logarithm.
-        share: fraction of the squared sensitivity that goes to the answers.
+        learning_rate: step size for the norm's logarithm.
+        share: fraction of the squared sensitivity that is spent on the answers.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not

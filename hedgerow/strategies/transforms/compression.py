@@ -1,4 +1,4 @@
-"""Fewer bits a value, and fewer values."""
+"""Compression: fewer bits per value, and fewer values."""
 
 import math
 from typing import Any, Literal
@@ -24,18 +24,18 @@ def quantize(
     block: Literal["tensor"] | int = "tensor",
     range: float | None = None,
 ) -> Transform:
-    """Round each value to one of a few levels, and send `bits` bits a value.
+    """Round each value to one of a few levels, and send `bits` bits per value.
 
-    With 2 bits or more the levels are `s * l / L` for whole `l` in `-L .. L`,
+    With 2 bits or more, the levels are `s * l / L` for integers `l` in `-L .. L`,
     `L = 2**(bits - 1) - 1`, with `s = max |x|` of the block: QSGD with the
-    maximum in place of the l2 norm (Alistarh et al. 2017, arXiv:1610.02132,
+    maximum instead of the l2 norm (Alistarh et al. 2017, arXiv:1610.02132,
     sections 3.1 and 4). With 1 bit they are `-s` and `s`: stochastic with
     `s = max |x|`, nearest with `s = mean |x|`, which minimises the squared
     error (Karimireddy et al. 2019, arXiv:1901.09847, algorithm 1).
 
     Stochastic rounding goes up or down with the probabilities that make the
-    expectation exact (to float32 rounding). The error of a value is below one
-    step, `s / L`; nearest rounding halves that, is biased, and contractive.
+    expectation exact (up to float32 rounding). The error of a value is below one
+    step, `s / L`; nearest rounding halves that, but is biased; it is contractive.
 
     Arrays: `"values"`, `ceil(n * bits / 8)` bytes; `"scales"`, float32, `s` of
     each block.
@@ -43,13 +43,13 @@ def quantize(
     Args:
         bits: 1 to 16.
         rounding: `"stochastic"` or `"nearest"` (ties to even).
-        block: values that share a scale: that number in a row, or `"tensor"` for
-            one scale a tensor (one for all values after a sparsifier).
-        range: `s` of all clients and values, known in advance, as a mask needs
-            it; what lies beyond is cut, and what lies within is unbiased. The
-            payload's `"values"` are then whole numbers, `(n,) int32` from `-L`
-            to `L`, and can be summed; the ring of the mask decides how many
-            bits are sent. Takes 2 bits or more, and no `block`.
+        block: number of consecutive values that share a scale, or `"tensor"` for
+            one scale per tensor (one for all values after a sparsifier).
+        range: a fixed `s` for all clients and values, which a mask needs; values
+            beyond it are clipped, values within it are unbiased. The payload's
+            `"values"` are then integers, `(n,) int32` from `-L` to `L`, and can be
+            summed; the ring of the mask determines how many bits are sent.
+            Requires 2 bits or more, and no `block`.
 
     Raises:
         ValueError: an argument is out of range; when encoding, a value is not
@@ -108,7 +108,7 @@ def quantize(
         encode=encode,
         decode=decode,
         unbiased=rounding == "stochastic",
-        # With 1 or 2 bits a step is as large as the largest value, and most values are far smaller.
+        # With 1 or 2 bits a step is as large as the largest value, but most values are far smaller.
         contractive=rounding != "stochastic" or bits > 2,
         protection=Protection(max_int=lambda largest: 0),
     )
@@ -116,9 +116,9 @@ def quantize(
 
 @checks.arguments
 def top_k(fraction: float) -> Transform:
-    """Send the values of largest magnitude of the whole vector, and where they are.
+    """Send the values of largest magnitude of the whole vector, and their positions.
 
-    `k = max(1, floor(fraction * n + 1/2))`; of equal magnitudes, the ones at
+    `k = max(1, floor(fraction * n + 1/2))`; among equal magnitudes, those at
     lower positions. Biased: put it inside `error_feedback` (Stich et al. 2018,
     arXiv:1809.07599). Arrays: `"values"`, `(k,) float32`, in the order of their
     positions; `"indices"`, uint8, see `pack_indices`.
@@ -165,9 +165,9 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
     """Send the values at random positions, the same for all clients of a round.
 
     `k` is as in `top_k`. The positions follow from the seed and the round, so
-    that only values are sent, and they can be summed. `unbiased` scales what
-    is sent by `n / k`; inside `error_feedback` it must be False (Stich et al.
-    2018, arXiv:1809.07599). Array: `"values"`, `(k,) float32`.
+    only the values are sent, and they can be summed. `unbiased` scales them by
+    `n / k`; inside `error_feedback` it must be False (Stich et al. 2018,
+    arXiv:1809.07599). Array: `"values"`, `(k,) float32`.
 
     Raises:
         ValueError: `fraction` is not above 0 and at most 1; when encoding, a
@@ -225,7 +225,7 @@ def _scales(x: Vector, sizes: NDArray[np.int64], use_mean: bool) -> NDArray[np.f
 
 
 def _spread(scales: NDArray[np.float32], sizes: NDArray[np.int64]) -> Vector:
-    """Each value's scale; one that broadcasts where all share it."""
+    """Each value's scale; a single one, which broadcasts, if all values share it."""
     return scales if len(scales) == 1 else np.repeat(scales, sizes)
 
 
@@ -233,7 +233,7 @@ def _codes(x: Vector, scale: Vector, bits: int, draw: np.random.Generator | None
     top = 2 ** (bits - 1) - 1
     if bits == 1 and draw is None:
         return (x >= 0).astype(np.uint8)
-    # Divided before it is multiplied: L / s would overflow where s is denormal.
+    # Divide first, then multiply: L / s would overflow if s is denormal.
     y = x / np.where(scale > 0, scale, np.float32(1))
     if bits == 1:
         y += 1
@@ -270,7 +270,7 @@ def _count(fraction: float, n: int) -> int:
 
 
 def _largest(size: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Sorted positions of the `k` largest; of equal ones, the first."""
+    """Sorted positions of the `k` largest values; among equal ones, the first."""
     if k == 0:
         return np.empty(0, np.int64)
     threshold = np.partition(size, len(size) - k)[len(size) - k]
@@ -281,8 +281,8 @@ def _largest(size: NDArray[Any], k: int) -> NDArray[np.int64]:
 
 
 def _random_positions(context: RoundContext, n: int, k: int) -> NDArray[np.int64]:
-    # Ranking raw PCG64 output, which numpy keeps stable (NEP 19), rather than
-    # Generator.choice, which may change: client and server may differ in numpy.
+    # Rank raw PCG64 output, which numpy keeps stable (NEP 19), instead of using
+    # Generator.choice, which may change: client and server may have different numpy versions.
     raw = generator(context.seed, "random_k", round=context.round).bit_generator.random_raw(-(-n // 2))
     return _largest(np.asarray(raw, "<u8").view("<u4")[:n], k)
 

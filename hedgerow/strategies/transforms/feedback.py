@@ -1,4 +1,4 @@
-"""Error feedback: what compression loses in one round is sent in a later one."""
+"""Error feedback: the compression error of one round is sent in later ones."""
 
 from hedgerow.strategies.pipeline.chain import chain
 from hedgerow.strategies.pipeline.transform import Transform
@@ -9,19 +9,20 @@ from hedgerow.types import Arrays, Payload, RoundContext
 def error_feedback(*steps: Transform) -> Transform:
     """Add to each update what earlier rounds failed to send.
 
-    With residual `e` (zero at first) and update `x`, the client sends the
+    With residual `e` (initially zero) and update `x`, the client sends the
     compressed `v = x + e` and keeps `e = v - decoded` (Seide et al. 2014;
     Karimireddy et al. 2019, arXiv:1901.09847, algorithm 2). One residual covers
-    all steps inside, so that both what `top_k` drops and what `quantize` rounds
-    away comes later. Over any number of rounds, what was decoded is the sum of
-    the updates minus the last residual. State: `"residual"`, `(n,) float32`.
+    all inner steps, so both what `top_k` drops and what `quantize` rounds away
+    is sent later. Over any number of rounds, the sum of the decoded updates is
+    the sum of the updates minus the last residual. State: `"residual"`,
+    `(n,) float32`.
 
-    Only sparsifiers and quantisers belong inside, and all must be `contractive`: the
-    residual would else grow from round to round.
+    Only sparsifiers and quantisers belong inside, and all must be `contractive`;
+    otherwise the residual would grow from round to round.
 
     Raises:
         ValueError: a step does not belong inside; when encoding, the residual
-            has another length than the update.
+            and the update have different lengths.
 
     >>> from hedgerow.strategies import quantize, top_k
     >>> error_feedback(top_k(0.01), quantize(8)).name
@@ -59,7 +60,7 @@ def error_feedback(*steps: Transform) -> Transform:
         unbiased=False,
         stateful=True,
         conditions=inner.conditions,
-        # A mask takes its numbers, and none of the steps inside may protect.
+        # A mask may sum its integers; none of the inner steps may protect anything.
         protection=Protection(max_int=inner.protection.max_int),
     )
 
@@ -67,13 +68,13 @@ def error_feedback(*steps: Transform) -> Transform:
 def _refuse_inside(step: Transform) -> None:
     if "feedback" in step.kinds:
         raise ValueError(
-            f"{step.name} cannot stand inside error_feedback: the second residual would always be zero;"
+            f"{step.name} cannot be inside error_feedback: the second residual would always be zero;"
             " keep one of the two"
         )
     if set(step.kinds) - {"sparsify", "quantize"}:
         raise ValueError(
-            f"{step.name} cannot stand inside error_feedback: only sparsifiers and quantisers lose what a"
-            " later round can make up for; put it before or after error_feedback(...)"
+            f"{step.name} cannot be inside error_feedback: only the errors of sparsifiers and quantisers can"
+            " be sent in a later round; put it before or after error_feedback(...)"
         )
     if not step.contractive:
         remedy = "rounding='nearest'"
@@ -82,6 +83,6 @@ def _refuse_inside(step: Transform) -> None:
         elif not step.protection.max_int(0):
             remedy += " or at least 3 bits"
         raise ValueError(
-            f"{step.name} cannot stand inside error_feedback: its error can exceed what it compresses, so"
-            f" that the residual would grow from round to round; use {remedy}"
+            f"{step.name} cannot be inside error_feedback: its error can exceed its input, so the residual"
+            f" would grow from round to round; use {remedy}"
         )

@@ -1,4 +1,4 @@
-"""Whole numbers on a scale that all clients share."""
+"""Quantisation to integers on a scale that all clients share."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from hedgerow.types import Arrays, Payload, RoundContext
 
 
 def quantize_within(range: float, bits: int, rounding: str, block: str | int) -> Transform:
-    """`quantize` with one range for all clients: the values become whole numbers that can be summed."""
+    """`quantize` with one range for all clients: the values become integers that can be summed."""
     checks.positive(range=range)
     checks.whole(2, 16, bits=bits)
     if block != "tensor":
         raise ValueError(
-            f"block is {block!r} and range is {range!r}; one range is for all values: leave out block"
+            f"block is {block!r} and range is {range!r}; a range applies to all values: leave out block"
         )
     largest, top = float(range), 2 ** (bits - 1) - 1
     how = "" if rounding == "stochastic" else f", rounding={rounding!r}"
@@ -25,7 +25,7 @@ def quantize_within(range: float, bits: int, rounding: str, block: str | int) ->
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         x = payload.values
         require_finite(name, x)
-        # Cut before it is multiplied: x * top could overflow.
+        # Clip first, then multiply: x * top could overflow.
         y = np.clip(x, np.float32(-largest), np.float32(largest)) * np.float32(top / largest)
         if rounding == "nearest":
             level = np.rint(y)
@@ -34,7 +34,7 @@ def quantize_within(range: float, bits: int, rounding: str, block: str | int) ->
             level = np.floor(y)
             y -= level
             level += draw.random(len(y), dtype=np.float32) < y
-        # The factor is rounded, so that its product may lie a little past the ends.
+        # The factor is rounded, so the product may be slightly out of range.
         return payload.replace(np.clip(level, -top, top, out=level).astype(np.int32)), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:

@@ -1,7 +1,7 @@
-"""What is summed under a mask: values, weight, metrics and buffers, as numbers of two rings.
+"""What is summed under a mask: values, weight, metrics and buffers, as elements of two rings.
 
-The protocol itself is in `hedgerow.secure`. Here is what it adds up, and what
-a simulation may add up without masks: the same numbers in the same rings.
+The protocol itself is in `hedgerow.secure`. This module builds the vectors that
+it sums; a simulation may sum the same vectors, in the same rings, without masks.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from hedgerow.strategies.protection import Protection
 from hedgerow.types import Fit, Layout, Model, Payload, PayloadError, RoundContext
 
 METRIC_RANGE = 1024.0
-"""Metrics are cut to this size."""
+"""Metrics are clipped to this absolute value."""
 
 MOST_EXAMPLES = 2**20
 """No client's metric counts for more samples."""
@@ -36,12 +36,12 @@ def mask(
     metrics: str = "loss",
     measured: str = "loss accuracy mae",
 ) -> Transform:
-    """Let the server see nothing of clients but the sum of all of them.
+    """Let the server see only the sum of all clients.
 
     Secure aggregation of Bell et al. 2020 (SecAgg+, eprint 2020/704), see
     `docs/secure-aggregation.md`. It comes last, after a quantiser with a range:
-    what is masked are whole numbers in a ring that holds the sum of the cohort.
-    The weight, metrics and buffers are summed under the mask too.
+    it masks integers in a ring that holds the sum of the cohort. The weight,
+    metrics and buffers are summed under the mask too.
 
     Args:
         corrupt: largest fraction of a cohort that works together with the server.
@@ -92,7 +92,7 @@ def mask(
 
 
 def shape_of(pipeline: Transform, layout: Layout, clients: int) -> Shape:
-    """The shape for a cohort; the same on every client and on the server.
+    """The shape of a cohort's vectors, the same on every client and on the server.
 
     Raises:
         ValueError: the sum would not fit into 32 bits, or the cohort is too large.
@@ -110,14 +110,14 @@ def shape_of(pipeline: Transform, layout: Layout, clients: int) -> Shape:
 
 
 def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> RingVector:
-    """An encoded payload, its weight, metrics and buffers, as numbers of the rings.
+    """An encoded payload, its weight, metrics and buffers, as elements of the rings.
 
     Raises:
-        ValueError: a number could make the sum overflow, or the weight is not whole.
+        ValueError: a number could make the sum overflow, or the weight is not an integer.
     """
     if fit.buffers.size and pipeline.protection.noise is not None:
         raise ValueError(
-            f"the model has {fit.buffers.size} values that are not trained, whose sum would have no noise;"
+            f"the model has {fit.buffers.size} values that are not trained, whose sum would get no noise;"
             " use GroupNorm, or a model without them"
         )
     numbers = take(payload, "values", np.signedinteger)
@@ -125,7 +125,7 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     if not (float(weight).is_integer() and 1 <= weight <= pipeline.max_weight):
         raise ValueError(f"the weight is {weight}; it must be whole, from 1 to {pipeline.max_weight}")
     if len(numbers) and max(int(numbers.max()), -int(numbers.min())) > largest:
-        raise ValueError(f"a value is beyond {largest}; {pipeline.name} must keep them within it")
+        raise ValueError(f"a value exceeds {largest}; {pipeline.name} must keep values within it")
     values = shape.ring.put(numbers)
     if weight != 1:
         values *= shape.ring.dtype.type(int(weight) % 2 ** (8 * values.itemsize))
@@ -137,8 +137,8 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
     buffers = np.rint(fit.buffers.astype(np.float64) * (weight * 2.0**RING_FRACTION_BITS))
     if not (np.abs(buffers) <= limit).all():
         raise ValueError(
-            f"a buffer is beyond {limit / weight / 2**RING_FRACTION_BITS:.4g} in size, or not finite; it"
-            " cannot be summed under a mask"
+            f"a buffer exceeds {limit / weight / 2**RING_FRACTION_BITS:.4g} in absolute value, or is not"
+            " finite; it cannot be summed under a mask"
         )
     return RingVector(
         shape.ring.reduced(values),
@@ -163,7 +163,7 @@ def metric_words(value: float | None, examples: int) -> list[int]:
 
 
 def model_hash(model: Model, layout: Layout, seed: int, round: int) -> bytes:
-    """SHA-256 of all that training depends on; that clients agree on it is part of their signatures.
+    """SHA-256 of everything that training depends on; the clients' signatures cover it.
 
     With different models for different clients, the server could find one
     client's update in the sum (Pasquini et al. 2022, arXiv:2111.07380).

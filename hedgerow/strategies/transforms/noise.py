@@ -1,4 +1,4 @@
-"""Noise on what a round reveals."""
+"""Noise that the server adds to what a round reveals."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from hedgerow.types import Arrays, Payload, RoundContext
 def gaussian_noise(multiplier: float) -> Transform:
     """Let the server add Gaussian noise to the sum of a round, once.
 
-    The standard deviation is `multiplier` times the most that one client can
-    change the sum by: the norm of the clip before it. On the client the step
-    does nothing: the server is trusted with single updates, and what leaves it
-    is private (McMahan et al. 2018, arXiv:1710.06963, algorithm 1).
+    The standard deviation is `multiplier` times the largest change that one
+    client can make to the sum: the norm of the preceding clip. On the client the
+    step does nothing: the server is trusted with single updates, and what it
+    releases is private (McMahan et al. 2018, arXiv:1710.06963, algorithm 1).
 
-    Sums are whole multiples of 2**-36, and so is the noise: an exact discrete
-    Gaussian, without the holes of floating-point noise (see
+    Sums are integer multiples of 2**-36, and so is the noise: an exact discrete
+    Gaussian, without the gaps of floating-point noise (see
     `hedgerow.privacy.discrete_gaussian`). In a real run it comes from the
     operating system's generator.
 
@@ -44,20 +44,20 @@ def gaussian_noise(multiplier: float) -> Transform:
 
 @checks.arguments
 def banded_noise(multiplier: float, bands: int, rounds: int) -> Transform:
-    """Like `gaussian_noise`, with noise that later rounds take off again: DP-FTRL by banded factorisation.
+    """Like `gaussian_noise`, but later rounds subtract part of it again: DP-FTRL by banded factorisation.
 
-    For cohorts that take turns (`cyclic`): a client is in at most one of
-    `bands` rounds in a row. For the same epsilon without random cohorts, the
-    model carries far less noise: of 100 rounds with 8 bands, on average a
-    fifth of the variance (Choquette-Choo et al. 2023, arXiv:2306.08153). The
-    server keeps the noise of the last `bands - 1` rounds in its checkpoint.
+    For cohorts that take turns (`cyclic`): a client is in at most one of `bands`
+    consecutive rounds. For the same epsilon without random cohorts, the model
+    has far less noise: over 100 rounds with 8 bands, on average a fifth of the
+    variance (Choquette-Choo et al. 2023, arXiv:2306.08153). The server keeps the
+    noise of the last `bands - 1` rounds in its checkpoint.
 
     Args:
-        multiplier: standard deviation, divided by the l2 norm of all that one
-            participation changes. With `k` participations, epsilon is that of
-            `k` rounds of `gaussian_noise(multiplier)` with every client.
-        bands: rounds over which noise is correlated.
-        rounds: that the factorisation is made for; others work too.
+        multiplier: standard deviation, divided by the l2 norm of everything that
+            one participation changes. With `k` participations, epsilon equals that
+            of `k` rounds of `gaussian_noise(multiplier)` with every client.
+        bands: number of rounds over which noise is correlated.
+        rounds: number of rounds to optimise the factorisation for; others work too.
 
     Raises:
         ValueError: an argument is out of range.

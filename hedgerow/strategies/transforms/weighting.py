@@ -1,4 +1,4 @@
-"""How much a client's update counts."""
+"""Weighting: how much a client's update counts."""
 
 from hedgerow import checks
 from hedgerow.strategies.pipeline.transform import Transform
@@ -8,11 +8,11 @@ from hedgerow.types.payload import MOST_EXAMPLES
 
 @checks.arguments
 def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
-    """Let a client count with the number of samples it trained on.
+    """Weight a client by the number of samples it trained on.
 
-    Without this step every client counts the same. The values stay as they
-    are; the payload's weight is the number of samples, and of more than
-    `max_weight` it is `max_weight` (`n_k` in McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
+    Without this step every client counts the same. The values are unchanged; the
+    payload's weight is the number of samples, at most `max_weight` (`n_k` in
+    McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
 
     Raises:
         ValueError: `max_weight` is not a whole number from 1 to 2**40; when
@@ -37,7 +37,7 @@ def weight_by_examples(max_weight: int = 1_000_000) -> Transform:
         return Payload(payload.arrays, float(min(context.num_examples, largest))), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
-        # The weight of a sum is the total.
+        # The weight of a sum is the total of the weights.
         if not context.sender.is_sum and not (1 <= payload.weight <= largest and payload.weight.is_integer()):
             raise PayloadError(f"the weight is {payload.weight}; it must be whole, from 1 to {largest}")
         return payload

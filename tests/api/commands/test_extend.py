@@ -51,7 +51,7 @@ def test_a_run_resumes_with_more_rounds_and_refuses_fewer_or_other_keys() -> Non
     Path("rows.csv").write_text(ROWS.replace(",1,", ",2,"))
     schema._load.cache_clear()
     told = refused(1, "resume", "runs/run", "rounds=5")
-    assert "was begun otherwise: the training data changed" in told
+    assert "was started differently: the training data changed" in told
     assert RunFolder(folder).config["rounds"] == 5, "it is resumed with the data that it had"
     Path("rows.csv").write_text(ROWS)
     schema._load.cache_clear()
@@ -67,7 +67,7 @@ def test_a_run_starts_from_the_model_of_another_one() -> None:
     assert second.config["model"]["initial"] == str(Path("first").resolve())
     assert second.model.read_bytes() != first.model.read_bytes()
     told = refused(1, "run", "run.toml", "model.name=mlp-2nn", "--out", "third")
-    assert "model.safetensors is of another model: " in told
+    assert "model.safetensors holds another model: " in told
     told = hedgerow("check", "run.toml", "model.initial=gone")
     assert (told.exit_code, "the folder of a run that has one" in told.stderr) == (2, True)
 

@@ -167,7 +167,7 @@ def test_a_file_in_the_place_of_a_folder_is_said(command: str, folder: str) -> N
     result = hedgerow(command, "heart", "--out", folder)
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
-    assert last.startswith(f"{folder}: a file is in the place of this folder, or of one above it; choose an")
+    assert last.startswith(f"{folder}: this path, or a folder above it, is a file; choose another folder")
     assert Path("taken").read_text(encoding="utf-8") == "notes"
 
 

@@ -66,7 +66,7 @@ def light(arrays):
 def test_a_sum_that_no_honest_clients_have_fails_its_round_and_the_model_stays(lie, says):
     for result in masked_run(lie):
         assert says in result.failed
-        assert "nobody can say who" in result.failed
+        assert "nobody can tell which" in result.failed
         assert result.state.model.parameters.tobytes() == TRAINER.initial(0).parameters.tobytes()
 
 
