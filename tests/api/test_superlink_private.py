@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import get_fab_config
-from flwr.proto import control_pb2, fleet_pb2, message_pb2
+from flwr.proto import control_pb2, fleet_pb2, heartbeat_pb2, message_pb2
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 from flwr.superlink.grid import http_grid
@@ -23,17 +23,19 @@ from hedgerow.coordinator.superlink import (
     RELAYED,
     _bundle,
     asks_for_object,
+    beat_seconds,
     brings_message,
     brings_object,
     command,
     look_often_for_replies,
+    named_object,
 )
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
 KEPT_OUT = {"register-node", "unregister-node", "get-fab"}
 
 
-def test_only_one_file_of_the_coordinator_imports_private_flower_names():
+def test_only_two_files_of_the_coordinator_import_private_flower_names():
     files = sorted(Path(inspect.getfile(hedgerow.coordinator)).parent.glob("*.py"))
     assert len(files) >= 12
     private = {
@@ -41,7 +43,7 @@ def test_only_one_file_of_the_coordinator_imports_private_flower_names():
         for file in files
         if set(re.findall(r"^\s*(?:from|import) (flwr[\w.]*)", file.read_text(), re.MULTILINE)) - PUBLIC
     }
-    assert private == {"superlink.py"}
+    assert private == {"envelopes.py", "superlink.py"}
 
 
 def test_the_list_of_open_paths_is_flowers_fleet_api_without_registration_and_code():
@@ -85,6 +87,23 @@ def test_a_request_for_an_object_is_read_and_another_nodes_is_not():
     there = message_pb2.PullObjectResponse(object_found=True, object_available=True, object_content=b"x")
     assert brings_object(there.SerializeToString())
     assert not brings_object(message_pb2.PullObjectResponse(object_found=True).SerializeToString())
+
+
+def test_what_object_a_call_is_about_is_read_of_each_kind_of_call():
+    for path, body in (
+        ("pull-object", message_pb2.PullObjectRequest(object_id="ab")),
+        ("push-object", message_pb2.PushObjectRequest(object_id="ab", object_content=b"x")),
+        ("confirm-message-received", message_pb2.ConfirmMessageReceivedRequest(message_object_id="ab")),
+    ):
+        assert named_object(FLEET + path, body.SerializeToString()) == "ab"
+        assert named_object(FLEET + path, b"\xff") == ""
+    assert named_object(FLEET + "pull-messages", b"") == ""
+
+
+def test_a_sign_of_life_that_was_taken_has_its_interval():
+    body = heartbeat_pb2.SendNodeHeartbeatRequest(heartbeat_interval=30.0).SerializeToString()
+    taken = heartbeat_pb2.SendNodeHeartbeatResponse(success=True).SerializeToString()
+    assert (beat_seconds(body, taken), beat_seconds(body, b"")) == (30.0, 0.0)
 
 
 def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeypatch):

@@ -12,6 +12,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
+from hedgerow.coordinator.envelopes import EnvelopeGrid
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -53,7 +54,8 @@ def main(grid: Grid, context: Context) -> None:
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
     with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
-        run_experiment(experiment, folder, after, grid=RingingGrid(grid, federation), options=options)
+        ringing = RingingGrid(EnvelopeGrid(grid), federation)
+        run_experiment(experiment, folder, after, grid=ringing, options=options)
 
 
 def remember(run: Path, federation: FederationFolder) -> None:
