@@ -11,6 +11,7 @@ from typing import Any, final
 
 from flwr.app import Message
 from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse, PushAppMessagesRequest
 from flwr.serverapp import Grid
@@ -46,11 +47,18 @@ class EnvelopeGrid(GridAround):
 
     Args:
         grid: Flower's own, that speaks to a SuperLink.
+        hand: is given what each node is to be handed, once the SuperLink has it: `hand(node, answer)`.
         clock: in seconds.
     """
 
-    def __init__(self, grid: Grid, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        hand: Callable[[int, bytes], None] = lambda node, answer: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(grid)
+        self._hand = hand
         self._clock, self._due = clock, -float("inf")
         self._reading, self._sent = set[int](), deque[_Sent]()
 
@@ -111,6 +119,10 @@ class EnvelopeGrid(GridAround):
         grid: Any = self._grid
         request = PushAppMessagesRequest(messages_list=envelopes, message_object_trees=trees)
         ids = list(grid._runtime_client.PushMessages(request).message_ids)
+        for stored, made, tree in zip(ids, envelopes, trees, strict=True):
+            if stored:
+                answer = PullMessagesResponse(messages_list=[made], message_object_trees=[tree])
+                self._hand(made.metadata.dst_node_id, answer.SerializeToString())
         self._sent.append(_Sent(absent, set(filter(None, ids))))
         return ids
 

@@ -21,6 +21,7 @@ from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.heartbeats import Heartbeats
 from hedgerow.coordinator.http_types import Refused, Reply, Request
+from hedgerow.coordinator.mail import Mail
 from hedgerow.coordinator.members import (
     Device,
     JoinRefused,
@@ -50,6 +51,7 @@ from hedgerow.coordinator.superlink import (
     link_context,
     named_object,
 )
+from hedgerow.coordinator.turns import Turns
 from hedgerow.wire.envelope import in_envelope
 
 log = logging.getLogger("hedgerow")
@@ -64,6 +66,7 @@ _MOST = {
 _MOST_OTHERS = 64 * _KB
 _PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
+_AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
 _KEPT_OBJECTS = 32 * _MB
 _PREFERS_TO_WAIT = "wait="  # as RFC 7240 has it
 
@@ -83,9 +86,10 @@ class Gateway:
         self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
         self._link = httpx.AsyncClient(
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
         )  # fmt: skip
-        self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
+        self._joining, self._delivery, self._mail = asyncio.Lock(), Delivery(folder), Mail(folder)
+        self._turns = Turns()
         self._bell, self._objects = Bell(folder), ObjectStore(_KEPT_OBJECTS, brings_object)
 
     def admit(self, request: Request) -> int:
@@ -164,7 +168,8 @@ class Gateway:
             raise Refused(404, "a message in its envelope has no objects")
 
         async def asked() -> httpx.Response:
-            return await self._link.post(request.path, content=body, headers=headers)
+            call = self._link.post(request.path, content=body, headers=headers)
+            return await self._turns.call(call)
 
         node, held = self._keys.members.devices[name].node_id, 0.0
         try:
@@ -205,11 +210,15 @@ class Gateway:
         """The answer to a pull, once the device is asked something, or some seconds later; and these."""
         began = time.monotonic()
         waiting = await self._bell.wait(node, seconds)
+        if waiting:
+            await self._turns.turn()
         if not waiting or request.gone():
             # Another call of the device waits now, or nobody does: a message is handed out once.
             raise Refused(409, "another call of this device waits for a message")
         self._senders.sender(request.headers)  # it may have been revoked while it waited
         held = time.monotonic() - began
+        if request.headers.get("user-agent") == OWN_AGENT and (handed := self._mail.take(node)) is not None:
+            return httpx.Response(200, content=handed, headers={"content-type": MEDIA}), held
         return await asked(), held
 
     async def _join(self, body: bytes) -> Reply:

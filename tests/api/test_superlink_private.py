@@ -9,7 +9,11 @@ import pytest
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import get_fab_config
 from flwr.proto import control_pb2, fleet_pb2, heartbeat_pb2, message_pb2
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    ObjectUnavailableError,
+)
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 from flwr.superlink.grid import http_grid
 from flwr.superlink.routers.control import router as control_router
@@ -27,6 +31,7 @@ from hedgerow.coordinator.superlink import (
     brings_message,
     brings_object,
     command,
+    let_messages_be_answered_early,
     look_often_for_replies,
     named_object,
 )
@@ -122,6 +127,21 @@ def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeyp
 
     with pytest.raises(ObjectPullError, match="timeout"):
         http_grid.pull_objects(["a part that its sender never sent"], never)
+
+
+def test_a_message_that_was_answered_before_all_of_it_was_sent_ends_no_run(monkeypatch):
+    """A device that looks by itself has answered, and the SuperLink has let its message go."""
+    assert "make_push_object_fn_protobuf" in http_grid.HttpGrid._try_push_messages.__code__.co_names
+    real = http_grid.make_push_object_fn_protobuf
+    monkeypatch.setattr(http_grid, "make_push_object_fn_protobuf", real)  # put back afterwards
+    let_messages_be_answered_early()
+    refused = message_pb2.PushObjectResponse(stored=False)
+    push = http_grid.make_push_object_fn_protobuf(
+        push_object_protobuf=lambda request: refused, node=None, run_id=1, session_id="s"
+    )
+    push("ab" * 32, b"Message  0\0")
+    with pytest.raises(ObjectPushError):
+        push("ab" * 32, b"RecordDict  2\0{}")
 
 
 def test_the_superlink_takes_its_options(tmp_path):

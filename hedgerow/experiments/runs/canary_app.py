@@ -11,6 +11,7 @@ from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.ringing import RingingGrid
 from hedgerow.coordinator.side_runs import SideRun
+from hedgerow.coordinator.superlink import let_messages_be_answered_early
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.compared import PAIR, compare, to_json
 from hedgerow.experiments.runs.evaluate import begun_experiment
@@ -34,6 +35,7 @@ server_app = ServerApp()
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Ask the devices in `names`, with the two models in the folder `side`."""
+    let_messages_be_answered_early()
     config = context.run_config
     side, run = SideRun(Path(str(config["side"]))), Path(str(config["run"]))
     experiment = begun_experiment(run)
