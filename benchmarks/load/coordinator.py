@@ -65,8 +65,8 @@ class Coordinator:
         lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
         return [json.loads(line) for line in lines if line]
 
-    def megabytes(self) -> dict[str, float]:
-        """Memory of each process that is its own, with its share of what is not."""
+    def processes(self) -> dict[str, int]:
+        """Numbers of its processes."""
         from hedgerow.coordinator import processes
         from hedgerow.coordinator.folder import FederationFolder
         from hedgerow.locks import holder_of
@@ -74,9 +74,21 @@ class Coordinator:
         folder = FederationFolder.open(self.home / "federation")
         pids = {name: each["pid"] for name, each in folder.read(processes.FILE, {}).items()}
         holder = holder_of(self.home / "run")
-        pids |= {"supervisor": self.up.pid} | ({"serverapp": holder.pid} if holder else {})
+        return pids | {"supervisor": self.up.pid} | ({"serverapp": holder.pid} if holder else {})
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """That each process has computed for."""
         found = {}
-        for name, pid in pids.items():
+        for name, pid in self.processes().items():
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                found[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return found
+
+    def megabytes(self) -> dict[str, float]:
+        """Memory of each process that is its own, with its share of what is not."""
+        found = {}
+        for name, pid in self.processes().items():
             with suppress(OSError, StopIteration):
                 text = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 line = next(line for line in text.splitlines() if line.startswith("Pss:"))

@@ -48,10 +48,12 @@ def load(nodes: int, minutes: float, plugin: Path, home: Path) -> dict[str, Any]
         coordinator.wait(lambda: len(coordinator.rounds()) >= 2, 900)
         began, before, memory = time.monotonic(), len(coordinator.rounds()), []
         devices.calls.clear()
+        cpu = {**coordinator.cpu_seconds(), "devices": time.process_time()}
         while (left := began + 60 * minutes - time.monotonic()) > 0:
             memory.append((time.monotonic() - began, coordinator.megabytes()))
             time.sleep(min(SAMPLE_SECONDS, left))
         elapsed, lines = time.monotonic() - began, coordinator.rounds()[before:]
+        after = {**coordinator.cpu_seconds(), "devices": time.process_time()}
         calls = sorted(seconds for _, seconds in devices.calls)
     finally:
         devices.end()
@@ -67,6 +69,7 @@ def load(nodes: int, minutes: float, plugin: Path, home: Path) -> dict[str, Any]
         "lost_replies": sum(len(line["dropped"]) for line in lines),
         "failed_rounds": sum(bool(line["failed"]) for line in lines),
         "tried_again": len(devices.said),
+        "cores": {name: round((after[name] - cpu[name]) / elapsed, 3) for name in after if name in cpu},
         "mb": {name: round(value, 1) for name, value in memory[-1][1].items()},
         "mb_a_minute": slopes(memory, 60 * minutes * WARM),
     }
@@ -152,10 +155,17 @@ def page(results: dict[str, Any]) -> str:
             "|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
+            "Calls are the devices' own, over TLS; a look for messages is counted without the time for which"
+            " the gateway held it, because there was none or the SuperLink had no time.",
+            "",
             f"{found['calls_a_second']:g} calls a second, {found['median_seconds']:g} s in the middle;"
             f" {found['failed_rounds']} rounds failed. The SuperLink, which is Flower's, grew by"
             f" {found['mb_a_minute'].get('superlink', 0):+.2f} MB a minute, to"
             f" {found['mb']['superlink']:g} MB.",
+            "",
+            "Cores that each process took: "
+            + ", ".join(f"{name} {cores:.2f}" for name, cores in sorted(found["cores"].items()))
+            + ". The SuperLink is one process, and has one core at most: that is the limit.",
             "",
         ]
     )
@@ -179,8 +189,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         plugin = write_plugin(home / "plugin")
-        found = [ledger(size, plugin, home / f"ledger-{size}") for size in LEDGER_MEGABYTES]
         loaded = load(options.nodes, options.minutes, plugin, home / "load")
+        print(json.dumps(loaded), flush=True)
+        found = [ledger(size, plugin, home / f"ledger-{size}") for size in LEDGER_MEGABYTES]
     results = {
         "about": about.about("hedgerow", "flwr", "numpy"), "load_average": before,
         "load": loaded, "ledger": found,

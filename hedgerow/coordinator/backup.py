@@ -16,14 +16,14 @@ from contextlib import closing
 from pathlib import Path
 
 from hedgerow import locks
-from hedgerow.coordinator import page, presence, processes
+from hedgerow.coordinator import mail, page, presence, processes
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.side_runs import FOLDER as SIDE_RUNS
 from hedgerow.files import PRIVATE, append_private, private_folder, write_whole
 from hedgerow.promotion.shelf import MODELS
 
 _FEDERATION, _RUN, _ABOUT, _DATABASE = "federation", "run", "hedgerow-backup.json", "link.db"
-_LEFT_OUT = {page.FILE, presence.FILE, processes.FILE, SIDE_RUNS, "job.json", "logs"}
+_LEFT_OUT = {mail.FOLDER, page.FILE, presence.FILE, processes.FILE, SIDE_RUNS, "job.json", "logs"}
 _MOMENTARY = (".lock", ".partial", ".beat")
 _FIRST = ("checkpoints", "model.safetensors")
 """Of a run: the model goes before what it has spent, which may then be of more rounds, never of fewer."""

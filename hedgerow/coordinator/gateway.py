@@ -5,18 +5,13 @@ each device. What is allowed goes to the SuperLink as it is.
 """
 
 import asyncio
-import base64
-import datetime
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, final
 
 import httpx
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator import presence, register
 from hedgerow.coordinator.bell import Bell
@@ -24,7 +19,9 @@ from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
+from hedgerow.coordinator.heartbeats import Heartbeats
 from hedgerow.coordinator.http_types import Refused, Reply, Request
+from hedgerow.coordinator.mail import Mail
 from hedgerow.coordinator.members import (
     Device,
     JoinRefused,
@@ -35,9 +32,11 @@ from hedgerow.coordinator.members import (
     rotate,
 )
 from hedgerow.coordinator.pace import Pace, Rates
+from hedgerow.coordinator.senders import SIGNED, Senders
 from hedgerow.coordinator.store import ObjectStore
 from hedgerow.coordinator.superlink import (
     FLEET,
+    HEARTBEAT,
     MEDIA,
     PULL,
     PULL_OBJECT,
@@ -45,11 +44,15 @@ from hedgerow.coordinator.superlink import (
     RELAYED,
     Control,
     asks_for_object,
+    beat_seconds,
     brings_message,
     brings_object,
     link_address,
     link_context,
+    named_object,
 )
+from hedgerow.coordinator.turns import Turns
+from hedgerow.wire.envelope import in_envelope
 
 log = logging.getLogger("hedgerow")
 
@@ -61,10 +64,9 @@ _MOST = {
     "/rotate": 16 * _KB,
 }
 _MOST_OTHERS = 64 * _KB
-_SIGNED = ("flwr-public-key", "flwr-timestamp", "flwr-signature")
-_PASSED_ON = frozenset({*_SIGNED, "content-type", "accept"})
-_AHEAD, _BEHIND = 5.0, 305.0  # seconds that a device's clock may differ, as the SuperLink's own check has it
+_PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
+_AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
 _KEPT_OBJECTS = 32 * _MB
 _PREFERS_TO_WAIT = "wait="  # as RFC 7240 has it
 
@@ -76,7 +78,7 @@ class Gateway:
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
         # Of a gateway before this one: who is there has not left because it was started again.
-        self._handed = HandedOut()
+        self._handed, self._beats, self._senders = HandedOut(), Heartbeats(), Senders(self._keys)
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._lost_after = folder.settings.lost_after
         self._there = len(presence.still_there(self._heard, self._lost_after))
@@ -84,11 +86,11 @@ class Gateway:
         self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
         self._link = httpx.AsyncClient(
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
         )  # fmt: skip
-        self._joining, self._delivery = asyncio.Lock(), Delivery(folder)
+        self._joining, self._delivery, self._mail = asyncio.Lock(), Delivery(folder), Mail(folder)
+        self._turns = Turns()
         self._bell, self._objects = Bell(folder), ObjectStore(_KEPT_OBJECTS, brings_object)
-        self._verified: dict[bytes, tuple[str, bytes]] = {}
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
@@ -102,7 +104,7 @@ class Gateway:
         if request.method != ("GET" if path == "/register" or model else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
         if path in RELAYED or path in ("/leave", "/rotate") or model:
-            self._within_rate(self._rates, self._sender(request.headers))
+            self._within_rate(self._rates, self._senders.sender(request.headers))
         else:
             self._within_rate(self._strangers, request.peer)
         return _MOST.get(path, _MOST_OTHERS)
@@ -117,9 +119,9 @@ class Gateway:
             if request.path == "/join":
                 return await self._join(body)
             if request.path == "/rotate":
-                return await self._rotate(self._sender(request.headers), body)
+                return await self._rotate(self._senders.sender(request.headers), body)
             if request.path == "/leave":
-                leave(self._folder, name := self._sender(request.headers))
+                leave(self._folder, name := self._senders.sender(request.headers))
                 note(self._folder, f"{name!r} has left")
                 return Reply.of_json(200, {})
             return Reply.of_json(200, register.served(self._folder).told())
@@ -148,33 +150,9 @@ class Gateway:
         if wait := rates.wait(caller):
             raise Refused(429, "too many calls", **{"retry-after": str(max(1, round(wait)))})
 
-    def _sender(self, headers: Mapping[str, str]) -> str:
-        """The device that has signed; raises `Refused`. The SuperLink checks whose node it speaks for."""
-        try:
-            key, signature = (_decoded(headers, name) for name in (_SIGNED[0], _SIGNED[2]))
-            stamp = headers[_SIGNED[1]]
-            age = time.time() - datetime.datetime.fromisoformat(stamp).timestamp()
-            name = self._named(key)
-            if not -_AHEAD < age < _BEHIND:
-                raise Refused(401, "the device's clock differs from the coordinator's; set it")
-            if self._verified.get(key) != (stamp, signature):  # a device signs for some seconds at a time
-                public = serialization.load_pem_public_key(key)
-                assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
-                public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
-                self._verified[key] = stamp, signature
-        except (KeyError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
-            raise Refused(401, "the call is not signed by a device of this federation") from error
-        return name
-
-    def _named(self, key: bytes) -> str:
-        """The device whose key it is; raises `Refused`."""
-        if (name := self._keys.name(key)) is None:
-            raise Refused(401, "this key has not joined, or was revoked")
-        return name
-
     async def _relay(self, request: Request, body: bytes) -> Reply:
         # Again: it may have been revoked while it sent. Its signature was looked at before.
-        name = self._named(_decoded(request.headers, _SIGNED[0]))
+        name = self._senders.again(request.headers)
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
         pace = self._pace.seconds(max(1, self._there))
@@ -184,15 +162,20 @@ class Gateway:
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
             log.warning("%r has lost a message, and is given it again", name)
             return self._paced(200, lost, MEDIA, pace)
+        if own and request.path == HEARTBEAT and (noted := self._beats.answer(name, body)) is not None:
+            return self._paced(200, noted, MEDIA, pace)
+        if in_envelope(named_object(request.path, body)):
+            raise Refused(404, "a message in its envelope has no objects")
 
         async def asked() -> httpx.Response:
-            return await self._link.post(request.path, content=body, headers=headers)
+            call = self._link.post(request.path, content=body, headers=headers)
+            return await self._turns.call(call)
 
-        node = self._keys.members.devices[name].node_id
+        node, held = self._keys.members.devices[name].node_id, 0.0
         try:
             if request.path == PULL and _PREFERS_TO_WAIT in request.headers.get("prefer", ""):
                 seconds, pace = self._pace.held(max(1, self._there))
-                found = await self._message(asked, node, seconds, request)
+                found, held = await self._message(asked, node, seconds, request)
             elif request.path == PULL_OBJECT and (wanted := asks_for_object(body, node)) is not None:
                 # Whoever knows the hash of something knows what it is: the SuperLink asks for no more.
                 found = await self._objects.get(wanted, asked)
@@ -205,25 +188,38 @@ class Gateway:
             self._pace.message()
             if own:
                 self._handed.give(name, found.content)
+        if request.path == HEARTBEAT and found.status_code == 200:
+            self._beats.told(name, body, beat_seconds(body, found.content), found.content)
+        if request.path in (FLEET + "activate-node", FLEET + "deactivate-node"):
+            self._beats.forget(name)
         if request.path == FLEET + "deactivate-node" and found.status_code == 200:
             self._heard.pop(name, None)
-        return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA), pace)
+        kind = found.headers.get("content-type", MEDIA)
+        return self._paced(found.status_code, found.content, kind, pace, held)
 
-    def _paced(self, status: int, content: bytes, kind: str, pace: float) -> Reply:
-        """A reply that says when to pull next."""
+    def _paced(self, status: int, content: bytes, kind: str, pace: float, held: float = 0.0) -> Reply:
+        """A reply that says when to pull next, and for how many seconds the call was held."""
         headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
+        if held:
+            headers["hedgerow-held"] = f"{held:.3f}"
         return Reply(status, content, headers)
 
     async def _message(
         self, asked: Callable[[], Awaitable[httpx.Response]], node: int, seconds: float, request: Request
-    ) -> httpx.Response:
-        """The answer to a pull, once the device is asked something, or some seconds later."""
+    ) -> tuple[httpx.Response, float]:
+        """The answer to a pull, once the device is asked something, or some seconds later; and these."""
+        began = time.monotonic()
         waiting = await self._bell.wait(node, seconds)
+        if waiting:
+            await self._turns.turn()
         if not waiting or request.gone():
             # Another call of the device waits now, or nobody does: a message is handed out once.
             raise Refused(409, "another call of this device waits for a message")
-        self._sender(request.headers)  # it may have been revoked while it waited
-        return await asked()
+        self._senders.sender(request.headers)  # it may have been revoked while it waited
+        held = time.monotonic() - began
+        if request.headers.get("user-agent") == OWN_AGENT and (handed := self._mail.take(node)) is not None:
+            return httpx.Response(200, content=handed, headers={"content-type": MEDIA}), held
+        return await asked(), held
 
     async def _join(self, body: bytes) -> Reply:
         asked = _object(body)
@@ -272,10 +268,6 @@ class Gateway:
         register.rebuild(self._folder, self._keys.refresh())
         known = self._keys.members.devices
         self._heard = {name: heard for name, heard in self._heard.items() if name in known}
-
-
-def _decoded(headers: Mapping[str, str], name: str) -> bytes:
-    return base64.b64decode(headers[name], validate=True)
 
 
 def _object(body: bytes) -> dict[str, Any]:

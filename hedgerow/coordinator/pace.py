@@ -7,8 +7,11 @@ from typing import final
 CALLS_PER_SECOND = 200.0
 """Pulls of all devices together."""
 
+_LOOKS_PER_SECOND = 20.0
+"""Of devices that wait for a message and have not been rung for, all together."""
+
 _QUICK, _SLOW = 0.1, 3.0
-_LONGEST_HELD = 30.0
+_LEAST_HELD, _LONGEST_HELD = 10.0, 30.0
 _LIVELY_SECONDS = 30.0
 _SLOWER_SECONDS = 60.0
 
@@ -47,12 +50,11 @@ class Pace:
     def held(self, devices: int) -> tuple[float, float]:
         """For how long the pull of a device that waits for a message is held, and until the next one then.
 
-        >>> Pace().held(devices=10), Pace().held(devices=10_000)
-        ((3.0, 0.0), (30.0, 20.0))
+        >>> Pace().held(devices=10), Pace().held(devices=300), Pace().held(devices=10_000)
+        ((10.0, 0.0), (15.0, 0.0), (30.0, 20.0))
         """
-        share = devices / CALLS_PER_SECOND
-        seconds = min(max(_SLOW, share), _LONGEST_HELD)
-        return seconds, max(0.0, share - seconds)
+        seconds = min(max(_LEAST_HELD, devices / _LOOKS_PER_SECOND), _LONGEST_HELD)
+        return seconds, max(0.0, devices / CALLS_PER_SECOND - seconds)
 
 
 @final

@@ -10,10 +10,15 @@ from hedgerow.coordinator.bell import ring
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.grids import GridAround
 
+_AT_ONCE = 32
+
 
 @final
 class RingingGrid(GridAround):
-    """Has the gateway know whom messages wait for, as soon as all of them is there."""
+    """Has the gateway know whom messages wait for, as soon as all of them is there.
+
+    A few at a time: those devices work while more is sent, and not all of them call at once.
+    """
 
     def __init__(self, grid: Grid, folder: FederationFolder) -> None:
         super().__init__(grid)
@@ -22,6 +27,9 @@ class RingingGrid(GridAround):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, and ring for their receivers; their ids, in order."""
         sent = list(messages)
-        ids = list(super().push_messages(sent))
-        ring(self._folder, (message.metadata.dst_node_id for message in sent))
+        ids: list[str] = []
+        for first in range(0, len(sent), _AT_ONCE):
+            part = sent[first : first + _AT_ONCE]
+            ids += super().push_messages(part)
+            ring(self._folder, (message.metadata.dst_node_id for message in part))
         return ids

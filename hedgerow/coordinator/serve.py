@@ -1,6 +1,7 @@
 """The gateway as a process of its own: `python -m hedgerow.coordinator.serve FOLDER PARENT`."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import resource
@@ -43,6 +44,12 @@ async def renew(
             log.error("the certificate stays as it is: %s", error)
 
 
+def look_for_no_sniffio() -> None:
+    """Have httpcore, which looks for it with each call, not go through the whole path where there is none."""
+    if importlib.util.find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+
 def allow_connections() -> None:
     """Let this process have as many open files, and so connections, as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -78,4 +85,5 @@ if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("hedgerow").setLevel(logging.INFO)
     allow_connections()
+    look_for_no_sniffio()
     asyncio.run(serve(FederationFolder.open(Path(sys.argv[1])), int(sys.argv[2])))

@@ -1,14 +1,14 @@
 """Flower's SuperLink as it is: how it is started, and its Control API, which only this machine reaches.
 
-This is the one file of the room with private Flower names; `tests/api/test_superlink_private.py` is their
-contract.
+With `envelopes.py` this is the file of the room with private Flower names;
+`tests/api/test_superlink_private.py` is their contract.
 """
 
 import hashlib
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,15 @@ from flwr.common.serde import user_config_to_proto
 from flwr.proto import control_pb2
 from flwr.proto.fab_pb2 import Fab
 from flwr.proto.fleet_pb2 import PullMessagesResponse
-from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    PullObjectRequest,
+    PullObjectResponse,
+    PushObjectRequest,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_push_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, pull_objects
 from flwr.superlink.grid import http_grid
 from google.protobuf.message import DecodeError
 
@@ -44,7 +51,8 @@ SERVER_APP_PROGRAM = "flwr-serverapp"
 """What a SuperLink starts for each run."""
 
 PULL, PUSH = FLEET + "pull-messages", FLEET + "push-messages"
-PULL_OBJECT = FLEET + "pull-object"
+PULL_OBJECT, PUSH_OBJECT = FLEET + "pull-object", FLEET + "push-object"
+CONFIRM, HEARTBEAT = FLEET + "confirm-message-received", FLEET + "send-node-heartbeat"
 MEDIA = "application/protobuf"
 
 
@@ -91,7 +99,7 @@ def environment(folder: FederationFolder) -> dict[str, str]:
         "FLWR_HOME": str(folder.path / "flower"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -109,6 +117,26 @@ def link_address(folder: FederationFolder) -> str:
 def brings_message(reply: bytes) -> bool:
     """Whether the reply to a pull brings a message."""
     return len(PullMessagesResponse.FromString(reply).messages_list) > 0
+
+
+def beat_seconds(body: bytes, reply: bytes) -> float:
+    """The interval of a sign of life that the SuperLink has taken; 0 where it has not."""
+    taken = SendNodeHeartbeatResponse.FromString(reply).success
+    return float(SendNodeHeartbeatRequest.FromString(body).heartbeat_interval) if taken else 0.0
+
+
+def named_object(path: str, body: bytes) -> str:
+    """The id of the object that a call is about; empty where it is about none, or cannot be read."""
+    try:
+        if path == PULL_OBJECT:
+            return str(PullObjectRequest.FromString(body).object_id)
+        if path == PUSH_OBJECT:
+            return str(PushObjectRequest.FromString(body).object_id)
+        if path == CONFIRM:
+            return str(ConfirmMessageReceivedRequest.FromString(body).message_object_id)
+    except DecodeError:
+        pass
+    return ""
 
 
 def asks_for_object(body: bytes, node: int) -> tuple[int, str] | None:
@@ -139,6 +167,28 @@ def look_often_for_replies(longest: float | None) -> None:
     http_grid.pull_objects = partial(  # type: ignore[attr-defined]
         pull_objects, initial_backoff=0.02, backoff_cap=0.5, **given
     )
+
+
+def let_messages_be_answered_early() -> None:
+    """Have the ServerApp of this process go on where a message was answered before all of it was sent.
+
+    A device needs the objects below a message's own, and not that one; once it has answered, the SuperLink
+    wants the message's own no more. Flower ends the run then.
+    """
+
+    def pushing(*given: Any, **named: Any) -> Callable[[str, bytes], None]:
+        real = make_push_object_fn_protobuf(*given, **named)
+
+        def push(name: str, data: bytes) -> None:
+            try:
+                real(name, data)
+            except ObjectPushError:
+                if not data.startswith(b"Message "):
+                    raise
+
+        return push
+
+    http_grid.make_push_object_fn_protobuf = pushing  # type: ignore[attr-defined]
 
 
 @final

@@ -107,6 +107,8 @@ class Connection:
         """Seconds to the next look for messages, as the last answer had it; `None` where it had none."""
         self.model = ""
         """Hash of the coordinator's promoted model, as the last answer had it; empty where it had none."""
+        self.held = 0.0
+        """Seconds for which a server has held the last call until there was something to say."""
         self.date = ""
         """The server's time, as its last answer had it."""
 
@@ -160,6 +162,7 @@ class Connection:
         pace = response.getheader("hedgerow-pace")
         self.pace = _number(pace) if pace else None
         self.model = response.getheader(HEADER) or ""
+        self.held = _number(response.getheader("hedgerow-held") or "0")
         if response.status == 200:
             return data
         text = _reason(data)

@@ -23,7 +23,9 @@ from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
 from hedgerow.wire.bundle import READS, opened
-from hedgerow.wire.content import ConfigRecord
+from hedgerow.wire.codec import decode
+from hedgerow.wire.content import ConfigRecord, Content
+from hedgerow.wire.envelope import ABSENT, in_envelope
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
@@ -193,7 +195,8 @@ class Node:
                 finally:
                     self._interruptible = False
             fleet.push(*reply_to(message, come, fleet.node, self._outbox), come.seconds)
-            fleet.confirm(run, come.id)
+            if not in_envelope(come.id):
+                fleet.confirm(run, come.id)
         except Unreachable as error:
             self._failed = self._failed + 1 if error.status == 500 else 0
             if self._failed < _ATTEMPTS or not _is_well(fleet):
@@ -206,17 +209,15 @@ class Node:
 
     def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
         """Work on a message; what it is answered with is on the disk when this returns."""
-        about, tree = message.metadata, FLEET["ObjectTree"].FromString(come.tree)
+        about = message.metadata
         if about.message_type in OPENINGS:
             self._update_register()
         started = time.monotonic()
         try:
-            if len(tree.children) != 1:
-                raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
-            (root,) = tree.children  # the message's own object says no more than its envelope
-            content = opened(objects.unpack(root.object_id, fleet.fetch(about.run_id, root)), RECORD)
-            about_run = content.get(RECORD)
-            come = replace(come, bundled=isinstance(about_run, ConfigRecord) and READS in about_run)
+            content = opened(_content(fleet, message, come), RECORD)
+            if isinstance(told := content.get(RECORD), ConfigRecord):
+                absent = str(told.get(ABSENT, "")) if in_envelope(come.id) else ""
+                come = replace(come, bundled=READS in told, absent=absent if in_envelope(absent) else "")
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")
@@ -245,6 +246,17 @@ class Node:
             self._said = text
             with suppress(OSError):  # where it is written to, a disk may be full
                 self._told(text)
+
+
+def _content(fleet: Fleet, message: Any, come: Pending) -> Content:
+    """What a message holds, in its envelope or in objects that are fetched; raises `PayloadError`, `Lost`."""
+    if in_envelope(come.id):
+        return decode(message.content.SerializeToString())
+    tree = FLEET["ObjectTree"].FromString(come.tree)
+    if len(tree.children) != 1:
+        raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")
+    (root,) = tree.children  # the message's own object says no more than its envelope
+    return objects.unpack(root.object_id, fleet.fetch(message.metadata.run_id, root))
 
 
 def _is_well(fleet: Fleet) -> bool:

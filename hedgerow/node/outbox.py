@@ -35,6 +35,7 @@ class Pending:
         made: when the answer was made, in seconds since 1970; 0 where it is not known yet.
         seconds: that it took.
         bundled: whether the server reads bundles.
+        absent: the id that an answer in its envelope names; empty where the message came in objects.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Pending:
     made: float = 0.0
     seconds: float = 0.0
     bundled: bool = False
+    absent: str = ""
 
 
 @final

@@ -6,6 +6,7 @@ Nobody is sent what it has not shown to understand, so that Flower's own nodes s
 """
 
 from hedgerow.types import PayloadError
+from hedgerow.wire import envelope
 from hedgerow.wire.codec import decode
 from hedgerow.wire.content import ConfigRecord, Content
 
@@ -22,8 +23,8 @@ MOST = 2**20
 
 
 def bundled(data: bytes) -> Content:
-    """The answer whose bytes these are, as one record."""
-    return {NAME: ConfigRecord({CONTENT: data})}
+    """The answer whose bytes these are, as one record; it also says what else its node reads."""
+    return {NAME: ConfigRecord({CONTENT: data, envelope.READS: True})}
 
 
 def unbundled(content: Content) -> Content:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import get_fab_config
-from flwr.proto import control_pb2, fleet_pb2, message_pb2
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+from flwr.proto import control_pb2, fleet_pb2, heartbeat_pb2, message_pb2
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    ObjectUnavailableError,
+)
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 from flwr.superlink.grid import http_grid
 from flwr.superlink.routers.control import router as control_router
@@ -23,17 +27,20 @@ from hedgerow.coordinator.superlink import (
     RELAYED,
     _bundle,
     asks_for_object,
+    beat_seconds,
     brings_message,
     brings_object,
     command,
+    let_messages_be_answered_early,
     look_often_for_replies,
+    named_object,
 )
 
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
 KEPT_OUT = {"register-node", "unregister-node", "get-fab"}
 
 
-def test_only_one_file_of_the_coordinator_imports_private_flower_names():
+def test_only_two_files_of_the_coordinator_import_private_flower_names():
     files = sorted(Path(inspect.getfile(hedgerow.coordinator)).parent.glob("*.py"))
     assert len(files) >= 12
     private = {
@@ -41,7 +48,7 @@ def test_only_one_file_of_the_coordinator_imports_private_flower_names():
         for file in files
         if set(re.findall(r"^\s*(?:from|import) (flwr[\w.]*)", file.read_text(), re.MULTILINE)) - PUBLIC
     }
-    assert private == {"superlink.py"}
+    assert private == {"envelopes.py", "superlink.py"}
 
 
 def test_the_list_of_open_paths_is_flowers_fleet_api_without_registration_and_code():
@@ -87,6 +94,23 @@ def test_a_request_for_an_object_is_read_and_another_nodes_is_not():
     assert not brings_object(message_pb2.PullObjectResponse(object_found=True).SerializeToString())
 
 
+def test_what_object_a_call_is_about_is_read_of_each_kind_of_call():
+    for path, body in (
+        ("pull-object", message_pb2.PullObjectRequest(object_id="ab")),
+        ("push-object", message_pb2.PushObjectRequest(object_id="ab", object_content=b"x")),
+        ("confirm-message-received", message_pb2.ConfirmMessageReceivedRequest(message_object_id="ab")),
+    ):
+        assert named_object(FLEET + path, body.SerializeToString()) == "ab"
+        assert named_object(FLEET + path, b"\xff") == ""
+    assert named_object(FLEET + "pull-messages", b"") == ""
+
+
+def test_a_sign_of_life_that_was_taken_has_its_interval():
+    body = heartbeat_pb2.SendNodeHeartbeatRequest(heartbeat_interval=30.0).SerializeToString()
+    taken = heartbeat_pb2.SendNodeHeartbeatResponse(success=True).SerializeToString()
+    assert (beat_seconds(body, taken), beat_seconds(body, b"")) == (30.0, 0.0)
+
+
 def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeypatch):
     given = inspect.signature(http_grid.pull_objects).parameters
     assert {"initial_backoff", "backoff_cap", "max_time"} <= set(given)
@@ -103,6 +127,21 @@ def test_flower_asks_again_for_a_reply_in_a_way_that_can_be_made_quicker(monkeyp
 
     with pytest.raises(ObjectPullError, match="timeout"):
         http_grid.pull_objects(["a part that its sender never sent"], never)
+
+
+def test_a_message_that_was_answered_before_all_of_it_was_sent_ends_no_run(monkeypatch):
+    """A device that looks by itself has answered, and the SuperLink has let its message go."""
+    assert "make_push_object_fn_protobuf" in http_grid.HttpGrid._try_push_messages.__code__.co_names
+    real = http_grid.make_push_object_fn_protobuf
+    monkeypatch.setattr(http_grid, "make_push_object_fn_protobuf", real)  # put back afterwards
+    let_messages_be_answered_early()
+    refused = message_pb2.PushObjectResponse(stored=False)
+    push = http_grid.make_push_object_fn_protobuf(
+        push_object_protobuf=lambda request: refused, node=None, run_id=1, session_id="s"
+    )
+    push("ab" * 32, b"Message  0\0")
+    with pytest.raises(ObjectPushError):
+        push("ab" * 32, b"RecordDict  2\0{}")
 
 
 def test_the_superlink_takes_its_options(tmp_path):

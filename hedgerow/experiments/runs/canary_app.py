@@ -9,7 +9,9 @@ from safetensors.numpy import load
 
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.members import load_members
+from hedgerow.coordinator.ringing import RingingGrid
 from hedgerow.coordinator.side_runs import SideRun
+from hedgerow.coordinator.superlink import let_messages_be_answered_early
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.compared import PAIR, compare, to_json
 from hedgerow.experiments.runs.evaluate import begun_experiment
@@ -33,6 +35,7 @@ server_app = ServerApp()
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Ask the devices in `names`, with the two models in the folder `side`."""
+    let_messages_be_answered_early()
     config = context.run_config
     side, run = SideRun(Path(str(config["side"]))), Path(str(config["run"]))
     experiment = begun_experiment(run)
@@ -42,8 +45,9 @@ def main(grid: Grid, context: Context) -> None:
     names = str(config["names"]).split("\n")
     nodes = _there(grid, federation, names)
     announced = announcement_of(experiment, layout, run_id(run))
+    ringing = RingingGrid(grid, federation)
     found = compare(
-        DescribedGrid(grid, announced), experiment, layout, (candidate, current), nodes,
+        DescribedGrid(ringing, announced), experiment, layout, (candidate, current), nodes,
         round=int(str(config["round"])), timeout=experiment.server.deadline or _REPLY_SECONDS,
     )  # fmt: skip
     absent = {name: ABSENT for name in names if name not in nodes}

@@ -12,11 +12,13 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
+from hedgerow.coordinator.envelopes import EnvelopeGrid
 from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.mail import Mail
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
 from hedgerow.coordinator.ringing import RingingGrid
-from hedgerow.coordinator.superlink import look_often_for_replies
+from hedgerow.coordinator.superlink import let_messages_be_answered_early, look_often_for_replies
 from hedgerow.experiments.config.device_recipe import one_experiment
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
@@ -46,6 +48,7 @@ def main(grid: Grid, context: Context) -> None:
     experiment = one_experiment(str(folder), load(folder))
     known = KnownKeys(federation)
     look_often_for_replies(experiment.server.deadline)
+    let_messages_be_answered_early()
 
     def joined() -> Mapping[int, str]:
         return {device.node_id: name for name, device in known.refresh().devices.items()}
@@ -53,7 +56,10 @@ def main(grid: Grid, context: Context) -> None:
     masked = experiment.strategy().pipeline.sum_only
     options = RunOptions(register=Identities(federation) if masked else None, joined=joined)
     with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
-        run_experiment(experiment, folder, after, grid=RingingGrid(grid, federation), options=options)
+        mail = Mail(federation)
+        mail.clear()
+        ringing = RingingGrid(EnvelopeGrid(grid, mail.put), federation)
+        run_experiment(experiment, folder, after, grid=ringing, options=options)
 
 
 def remember(run: Path, federation: FederationFolder) -> None:

@@ -1,0 +1,176 @@
+"""The ServerApp's end of messages in their envelopes, see `wire.envelope`: two calls in place of a dozen.
+
+With `superlink.py` this is the file of the room with private Flower names; they have the same contract.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, final
+
+from flwr.app import Message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse, PushAppMessagesRequest
+from flwr.serverapp import Grid
+
+from hedgerow.grids import GridAround
+from hedgerow.recipe.announcement import RECORD
+from hedgerow.records import measure
+from hedgerow.wire import bundle, envelope
+
+_CLIENT_FAILED = 2
+"""Flower's code of a client that raises."""
+
+_SESSION_SECONDS = 190.0
+"""After which a SuperLink removes what it was promised objects for, if somebody asks: it waits for 180 s."""
+
+_PART = 4.0
+"""A look for replies takes a SuperLink long where many are waited for: it is a quarter of the time."""
+
+
+@final
+@dataclass
+class _Sent:
+    """Messages that were sent together."""
+
+    absent: str
+    waited_for: set[str]
+    done: float | None = None
+
+
+@final
+class EnvelopeGrid(GridAround):
+    """Sends small requests in their envelopes, to nodes that have said that they read them so.
+
+    Args:
+        grid: Flower's own, that speaks to a SuperLink.
+        hand: is given what each node is to be handed, once the SuperLink has it: `hand(node, answer)`.
+        clock: in seconds.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        hand: Callable[[int, bytes], None] = lambda node, answer: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(grid)
+        self._hand = hand
+        self._clock, self._due = clock, -float("inf")
+        self._reading, self._sent = set[int](), deque[_Sent]()
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages; their ids, in order."""
+        given = list(messages)
+        small = [message for message in given if self._fits(message)]
+        ids = dict(zip(map(id, small), self._push(small) if small else (), strict=True))
+        others = [message for message in given if id(message) not in ids]
+        ids.update(zip(map(id, others), self._grid.push_messages(others) if others else (), strict=True))
+        return [ids[id(message)] for message in given]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies that have come; none where the last look was just now."""
+        asked, began = list(message_ids), self._clock()
+        if began < self._due:
+            return []
+        grid: Any = self._grid
+        client = grid._runtime_client
+        found = client.PullMessages(PullAppMessagesRequest(message_ids=asked))
+        self._due = self._clock() + (_PART - 1) * (self._clock() - began)
+        replies, others = [], PullAppMessagesResponse()
+        for message, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+            if envelope.in_envelope(message.metadata.message_id):
+                replies.append(_read(message))
+            else:
+                others.messages_list.append(message)
+                others.message_object_trees.append(tree)
+        if others.messages_list:
+            grid._client = _HasPulled(client, others)
+            try:
+                replies += grid.pull_messages(asked)
+            finally:
+                grid._client = client
+        for reply in replies:
+            self._learn(reply)
+        self._clear(set(asked) - {reply.metadata.reply_to_message_id for reply in replies})
+        return replies
+
+    def _fits(self, message: Message) -> bool:
+        """Whether a message goes in its envelope: a bundle, which has one record, and a small one."""
+        record = message.content.config_records.get(RECORD)
+        data = None if record is None else record.get(bundle.CONTENT)
+        if message.metadata.dst_node_id not in self._reading or not isinstance(data, bytes):
+            return False
+        return len(data) <= envelope.MOST_ASKED and measure(message.content) <= envelope.MOST_ASKED
+
+    def _push(self, messages: list[Message]) -> list[str]:
+        absent, envelopes, trees = envelope.absent(), [], []
+        for message in messages:
+            message.content.config_records[RECORD][envelope.ABSENT] = absent
+            made = message_to_proto(message)
+            made.metadata.message_id = envelope.name_of(made.SerializeToString(deterministic=True))
+            envelopes.append(made)
+            trees.append(ObjectTree(object_id=made.metadata.message_id))
+        # The SuperLink knows it before any node does, and so as it is here: without children.
+        trees[0].children.add(object_id=absent)
+        grid: Any = self._grid
+        request = PushAppMessagesRequest(messages_list=envelopes, message_object_trees=trees)
+        ids = list(grid._runtime_client.PushMessages(request).message_ids)
+        for stored, made, tree in zip(ids, envelopes, trees, strict=True):
+            if stored:
+                answer = PullMessagesResponse(messages_list=[made], message_object_trees=[tree])
+                self._hand(made.metadata.dst_node_id, answer.SerializeToString())
+        self._sent.append(_Sent(absent, set(filter(None, ids))))
+        return ids
+
+    def _learn(self, reply: Message) -> None:
+        node = reply.metadata.src_node_id
+        if reply.has_error():
+            # Perhaps of an older version by now; one that is not says so again.
+            self._reading.discard(node)
+        elif (record := reply.content.config_records.get(bundle.NAME)) and envelope.READS in record:
+            self._reading.add(node)
+
+    def _clear(self, waited_for: set[str]) -> None:
+        """Have the SuperLink remove what it keeps of messages that were answered, or given up, some time ago.
+
+        It removes what it waits for objects of when somebody asks for one of these.
+        """
+        now = self._clock()
+        for sent in self._sent:
+            sent.waited_for &= waited_for
+            if not sent.waited_for and sent.done is None:
+                sent.done = now
+        if self._sent and (done := self._sent[0].done) is not None and now > done + _SESSION_SECONDS:
+            grid: Any = self._grid
+            request = PullObjectRequest(node=grid.node, object_id=self._sent.popleft().absent)
+            request.run_id = grid.run.run_id
+            grid._runtime_client.PullObject(request)
+
+
+@final
+class _HasPulled:
+    """Flower's client of its own grid, which has asked for replies already."""
+
+    def __init__(self, client: Any, found: PullAppMessagesResponse) -> None:
+        self._client, self._found = client, found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def PullMessages(self, _: Any) -> PullAppMessagesResponse:
+        return self._found
+
+
+def _read(made: Any) -> Message:
+    """The message in an envelope, or an error in its place: bytes from outside end no run."""
+    try:
+        return message_from_proto(made)
+    except Exception as error:
+        made.ClearField("content")
+        made.error.code = _CLIENT_FAILED
+        made.error.reason = f"its reply cannot be read: {type(error).__name__}: {error}"
+        return message_from_proto(made)
