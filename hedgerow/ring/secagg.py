@@ -33,16 +33,16 @@ class SecureAggregation:
     """Assumptions of secure aggregation, and the parameters that follow from them.
 
     Attributes:
-        corrupt: largest fraction of a cohort that works together with the server.
-        dropout: largest fraction of a cohort that leaves before the end.
-        min_clients: smallest cohort a client takes part in.
-        failure_bits: with `b` bits, the chance that some client has too many
-            corrupt neighbours is at most `2**-b`, and so is the chance that one
-            has too few left.
-        metrics: names of the metrics of training that are summed under the mask.
-        min_honest: honest clients that a sum must have, whoever the others are:
-            where clients add noise, those whose noise makes the sum private.
-        measured: names of the metrics that are summed where clients measure a model on what they hold out.
+        corrupt: largest fraction of a cohort that colludes with the server.
+        dropout: largest fraction of a cohort that drops out before the end.
+        min_clients: smallest cohort in which a client takes part.
+        failure_bits: with `b` bits, the probability that any client has too many
+            corrupt neighbours is at most `2**-b`, and so is the probability that
+            any has too few neighbours left.
+        metrics: names of the training metrics that are summed under the mask.
+        min_honest: number of honest clients that a sum must include, whoever the
+            others are; if clients add noise, theirs makes the sum private.
+        measured: names of the metrics that are summed when clients evaluate a model on held-out samples.
 
     Raises:
         ValueError: an argument is out of range.

@@ -4,9 +4,9 @@ Refused
 ├── Malformed            bytes that are not the expected message
 ├── OutOfOrder           a stage that is not the next one
 ├── AlreadyAnswered      a round, or a stage of it, that was answered before
-├── StaleRound           another run, round, model or set of keys than this round's
-├── WrongPurpose         a stage of an evaluation in a round of training, or the other way round
-├── AskedTooOften        a round that comes sooner after the last than the strategy promises
+├── StaleRound           a message for another run, round, model or set of keys
+├── WrongPurpose         a stage of an evaluation in a training round, or vice versa
+├── AskedTooOften        a round sooner after the last one than the strategy promises
 ├── NotMasked            a request to send an update in the clear
 ├── WrongModel           a model other than the one announced for the round
 ├── WrongShape           a wrong ring, length or number of words

@@ -36,7 +36,7 @@ class Setup:
     """A round, as the server announces it.
 
     Attributes:
-        run: a text that no other run has, see `name_of`.
+        run: a string that identifies the run uniquely, see `name_of`.
         round: number of the round, from 1.
         members: the cohort.
         neighbours, threshold, survivors: see `SecAggPlan`.

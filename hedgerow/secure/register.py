@@ -74,12 +74,12 @@ class Party:
 
     Attributes:
         name: its stable name.
-        secret: of its Ed25519 identity, 32 bytes.
-        register: of the others.
-        secure: what it insists on.
-        shape: of its own vector, from the size of the cohort.
-        random: where secrets come from.
-        purpose: of the rounds that it takes part in.
+        secret: secret key of its Ed25519 identity, 32 bytes.
+        register: keys of the other clients.
+        secure: the settings that it requires.
+        shape: shape of its own vector, from the size of the cohort.
+        random: source of its secrets.
+        purpose: purpose of the rounds in which it takes part.
     """
 
     name: str

@@ -57,10 +57,10 @@ class _Round:
 @final
 @dataclass(frozen=True)
 class Announced:
-    """The last masked round of a purpose that was announced; with no folder nothing outlives the process.
+    """The last announced masked round of a purpose; without a folder, nothing outlives the process.
 
     Attributes:
-        run: name of the run in the protocol, which all of its rounds of this purpose have.
+        run: name of the run in the protocol, the same in all of its rounds of this purpose.
         folder: of the run.
         purpose: of the rounds.
     """
@@ -71,7 +71,7 @@ class Announced:
 
     @classmethod
     def of(cls, folder: Path | None, purpose: str = TRAIN) -> "Announced":
-        """What the run in a folder has announced, or a new run; raises `ValueError` and `OSError`."""
+        """The announcements of the run in a folder, or of a new run; raises `ValueError` and `OSError`."""
         run = secrets.token_hex(16) if folder is None else run_id(folder)
         return cls(name_of(run, purpose), folder, purpose)
 
@@ -103,7 +103,7 @@ class Announced:
         return self.folder / (FILE if self.purpose == TRAIN else f"{self.purpose}-{FILE}")
 
     def _read(self) -> _Round | None:
-        """What the file holds; one that cannot be read is an error, for to go on could mean to ask twice."""
+        """The saved announcement; an unreadable file is an error, as the round might be asked for twice."""
         file = self._file
         if file is None or not file.exists():
             return None

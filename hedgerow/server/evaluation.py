@@ -51,7 +51,7 @@ class EvaluationPlan:
 
 
 def check_plan(plan: EvaluationPlan | None, strategy: Strategy) -> None:
-    """Raise `ValueError` where clients must not measure models, under a mask neither."""
+    """Raise `ValueError` if the strategy does not allow clients to evaluate models, not even under a mask."""
     if plan is not None and (refused := refuse_evaluation(strategy)):
         raise ValueError(f"evaluation by clients: {refused}")
 
@@ -67,14 +67,14 @@ def evaluate_on_clients(
     timeout: float | None = None,
     constants: Constants | None = None,
 ) -> ClientEvaluation:
-    """What each client measures of the model of a state; one that cannot is dropped by name.
+    """Let clients evaluate the model of a state; a client that cannot is dropped by name.
 
     Args:
         grid: the grid that reaches the clients.
         plan: which clients.
         state: after the round.
-        nodes: `{stable name: node id}` of the clients that are there, sorted by name.
-        layout: of what travels of the model.
+        nodes: `{stable name: node id}` of the available clients, sorted by name.
+        layout: of the shared part of the model.
         seed: of the run.
         timeout: seconds to wait for the replies; `None` waits for ever.
         constants: of the run, already hashed.

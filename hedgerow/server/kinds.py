@@ -1,4 +1,4 @@
-"""Which kind of round a strategy has, and how its models are measured by clients."""
+"""Choose a strategy's kind of round, plain, masked or private, and how clients evaluate its models."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

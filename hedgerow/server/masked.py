@@ -19,7 +19,7 @@ class MaskedRounds:
     """A `RoundKind` in which the server learns a sum.
 
     Attributes:
-        sums: has cohorts summed.
+        sums: sums the vectors of cohorts.
         start: makes the rounds' collectors.
         constants: of the run.
     """
@@ -45,7 +45,7 @@ class MaskedRounds:
         return ""
 
     def announced(self, round: int) -> tuple[str, ...] | None:
-        """The cohort that was told of this round, before a crash."""
+        """The cohort that this round was announced to before a crash."""
         return self.sums.announcing.cohort(round)
 
     def open(self, state: ServerState, cohort: Cohort) -> None:

@@ -61,7 +61,7 @@ _SOMEBODY = "some client has sent what no honest client sends; under a mask nobo
 
 @final
 class SumCollector:
-    """Counts the vectors of clients in that are sent without masks: in a simulation only."""
+    """Adds vectors that are sent without masks, which only simulated clients do."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape, self.collected = shape, MaskedCollected(RingSum(shape))

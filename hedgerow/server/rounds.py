@@ -170,7 +170,7 @@ def loop(
         measures = measures_of(
             client_evaluation, strategy, grid, layout, options, constants, seed=seed, folder=folder
         )
-    # Beside noise who is asked must not follow from what clients have answered: epsilon counts nothing of it.
+    # With noise, who is asked must not depend on the clients' answers: epsilon does not account for that.
     limit = options.set_aside if kind.shows_replies else 0
     while state.round < num_rounds:
         started = time.monotonic()

@@ -30,7 +30,7 @@ _FAREWELL_SECONDS = 15.0
 
 
 def refusal(secure: SecureAggregation, shape: Callable[[int], Shape], clients: int) -> str:
-    """Why a cohort of this size cannot be summed securely; an empty text where it can."""
+    """Why a cohort of this size cannot be summed securely; an empty string if it can."""
     if clients < secure.min_clients:
         return f"secure aggregation needs a cohort of {secure.min_clients}; {clients} clients are available"
     try:
@@ -79,10 +79,10 @@ def aggregate(
 
     Args:
         setup: of the round.
-        request: to train or to measure, with the model.
-        nodes: `{client: node id}` of the cohort, as far as it is there.
-        register: pinned identities; `None` leaves it to the clients to know each other.
-        timeout: seconds that each stage has; `None` waits for ever.
+        request: the request to train or to evaluate, with the model.
+        nodes: `{client: node id}` of the available clients of the cohort.
+        register: pinned identities; `None` leaves checking them to the clients.
+        timeout: seconds for each stage; `None` waits for ever.
     """
     known = None if register is None else Register(register)
     round_ = SecureRound(setup, collected.sum.shape, known)

@@ -1,4 +1,4 @@
-"""When clients may tell how well a model does on their own samples, and what they tell under a mask."""
+"""When clients may report how well a model does on their own samples, and what they report under a mask."""
 
 import math
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ def refuse_evaluation(strategy: Strategy) -> str:
 
 
 def refuse_client_evaluation(strategy: Strategy) -> str:
-    """Why no client must tell by itself what it measures; an empty text where each may.
+    """Why clients must not report their own metrics in the clear; an empty string if they may.
 
-    It would be told in the clear, with the client's number of held-out
-    samples: that says more of it than a masked or noised update does.
+    A client would report its metrics in the clear, with its number of held-out
+    samples: they reveal more about it than a masked or noisy update.
 
     >>> from hedgerow.strategies import fedavg, secure_fedavg
     >>> refuse_client_evaluation(fedavg())

@@ -44,16 +44,16 @@ def mask(
     metrics and buffers are summed under the mask too.
 
     Args:
-        corrupt: largest fraction of a cohort that works together with the server.
-        dropout: largest fraction of a cohort that leaves before the end.
-        min_clients: smallest cohort that a client takes part in.
-        failure_bits: the chance that these fractions are not withstood, in a
-            round, is at most `2**-failure_bits`.
-        metrics: names of the metrics that are summed, with spaces between.
-            Each is cut to 1024 and rounded to 2**-20; no others are sent, and
-            none after a noise, which they would not have.
-        measured: names of those that are summed where clients measure a model
-            on the samples that they hold out, see `strategies.measuring`.
+        corrupt: largest fraction of a cohort that colludes with the server.
+        dropout: largest fraction of a cohort that drops out before the end.
+        min_clients: smallest cohort in which a client takes part.
+        failure_bits: the probability that a round does not tolerate these
+            fractions is at most `2**-failure_bits`.
+        metrics: names of the metrics that are summed, separated by spaces.
+            Each is clipped to 1024 and rounded to 2**-20; no others are sent, and
+            none after a noise step, because they would have no noise.
+        measured: names of the metrics that are summed when clients evaluate a
+            model on their held-out samples, see `strategies.measuring`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -63,8 +63,8 @@ def mask(
     True
     """
     checks.probability(corrupt=corrupt, dropout=dropout)
-    checks.kind(str, ", of names with spaces between", metrics=metrics)
-    checks.kind(str, ", of names with spaces between", measured=measured)
+    checks.kind(str, ", of names separated by spaces", metrics=metrics)
+    checks.kind(str, ", of names separated by spaces", measured=measured)
     default = SecureAggregation()
     secure = SecureAggregation(
         float(corrupt), float(dropout), min_clients, failure_bits, tuple(metrics.split()),
@@ -147,9 +147,9 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
 
 
 def metric_words(value: float | None, examples: int) -> list[int]:
-    """A metric as its examples, and its sum over them in multiples of 2**-20; twice 0 where there is none.
+    """A metric as its number of examples and its sum over them, in multiples of 2**-20; both 0 if there is none.
 
-    Of `MOST_CLIENTS` clients no sum exceeds 2**62 in size, whatever the values: 2**12 clients times 2**20
+    The absolute sum over `MOST_CLIENTS` clients is at most 2**62 for any values: 2**12 clients times 2**20
     examples times 2**10, the largest value, times 2**20.
 
     >>> metric_words(0.75, 8), metric_words(float("inf"), 2**40) == [2**20, 2**50]
