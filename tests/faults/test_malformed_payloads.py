@@ -120,9 +120,7 @@ def test_a_weight_that_is_not_above_zero_is_refused(text: str, weight: float) ->
 
 
 def test_a_weight_that_was_not_asked_for_is_refused() -> None:
-    assert "every client has weight 1" in refused(
-        "quantize(8)", replace(payload_of("quantize(8)"), weight=2.0)
-    )
+    assert "client has weight 1 in" in refused("quantize(8)", replace(payload_of("quantize(8)"), weight=2.0))
     for weight in (1e9, 0.5, 1.5):
         message = refused("weight_by_examples()", replace(payload_of("weight_by_examples()"), weight=weight))
         assert "from 1 to 1000000" in message
