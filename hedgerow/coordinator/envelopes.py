@@ -27,8 +27,8 @@ _CLIENT_FAILED = 2
 _SESSION_SECONDS = 190.0
 """After which a SuperLink removes what it was promised objects for, if somebody asks: it waits for 180 s."""
 
-_PART = 4.0
-"""A look for replies takes a SuperLink long where many are waited for: it is a quarter of the time."""
+_PART = 8.0
+"""A look for replies takes a SuperLink long where many are waited for: it is an eighth of the time."""
 
 
 @final
@@ -114,8 +114,9 @@ class EnvelopeGrid(GridAround):
             made.metadata.message_id = envelope.name_of(made.SerializeToString(deterministic=True))
             envelopes.append(made)
             trees.append(ObjectTree(object_id=made.metadata.message_id))
-        # The SuperLink knows it before any node does, and so as it is here: without children.
-        trees[0].children.add(object_id=absent)
+        # The SuperLink knows it before any node does, and so as it is here: without children. Two are no
+        # content: a node of an older version says so, and does not wait for one.
+        trees[0].children.extend(ObjectTree(object_id=each) for each in (absent, envelope.absent()))
         grid: Any = self._grid
         request = PushAppMessagesRequest(messages_list=envelopes, message_object_trees=trees)
         ids = list(grid._runtime_client.PushMessages(request).message_ids)

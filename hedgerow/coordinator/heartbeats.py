@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import final
 
-_PART = 5 / 6
-"""Of the interval that a device names: the SuperLink is told again before it has missed one."""
+_PART = 4 / 3
+"""Of the interval that a device names; the SuperLink counts it as gone after two of these."""
 
 
 @final
@@ -23,7 +23,7 @@ class Heartbeats:
         self._last: dict[str, tuple[bytes, float, bytes]] = {}
 
     def told(self, name: str, request: bytes, interval: float, reply: bytes) -> None:
-        """The SuperLink has taken a sign of life of a device, for so many seconds at least."""
+        """The SuperLink has taken a sign of life of a device, for such an interval."""
         self._last[name] = request, self._clock() + _PART * interval, reply
 
     def answer(self, name: str, request: bytes) -> bytes | None:

@@ -82,7 +82,7 @@ def grid(link) -> DescribedGrid:
     inner = object.__new__(HttpGrid)
     inner._client, inner.node = link, Node(node_id=SUPERLINK_NODE_ID)
     (inner._run,) = link.state.get_run_info(run_ids=[link.run])
-    return DescribedGrid(EnvelopeGrid(inner), RUN)
+    return DescribedGrid(EnvelopeGrid(inner, clock=lambda: 0.0), RUN)
 
 
 def pulled(link: Link) -> tuple[Any, Any]:
@@ -183,6 +183,23 @@ def test_what_is_no_content_is_that_nodes_error(link, grid, tmp_path, monkeypatc
     assert reply.metadata.reply_to_message_id == ids[0]
 
 
+def test_looks_for_replies_take_an_eighth_of_the_time(link, grid, monkeypatch) -> None:
+    envelopes, clock = grid.within, [0.0]
+    monkeypatch.setattr(envelopes, "_clock", lambda: clock[0])
+    real = runtime_handlers.pull_messages
+
+    def slow(*given: Any) -> Any:
+        clock[0] += 1.0
+        return real(*given)
+
+    monkeypatch.setattr(runtime_handlers, "pull_messages", slow)
+    ids = asks(grid, link)
+    while clock[0] < 80.0:
+        list(grid.pull_messages(ids))
+        clock[0] += 0.5
+    assert 9 <= link.calls.count("PullMessages") <= 11
+
+
 def test_after_some_minutes_nothing_of_a_round_is_left(link, grid, tmp_path, monkeypatch) -> None:
     outbox, envelopes, clock, now = Outbox(tmp_path), grid.within, [0.0], sql_corestate.now
     monkeypatch.setattr(envelopes, "_clock", lambda: clock[0])
@@ -205,7 +222,7 @@ def test_after_some_minutes_nothing_of_a_round_is_left(link, grid, tmp_path, mon
             "object_push_session_roots", "object_push_session_pending"}  # fmt: skip
     after = rows(tmp_path)
     assert {name for name in after if after[name] > before[name]} == kept, "what is waited for stays"
-    assert sum(after[name] - before[name] for name in kept) == 10
+    assert sum(after[name] - before[name] for name in kept) == 14
     while clock[0] < 1500.0:
         assert looked([]) == 0, "it is given up"
     assert rows(tmp_path) == before
