@@ -147,7 +147,7 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
 
 
 def metric_words(value: float | None, examples: int) -> list[int]:
-    """A metric as its number of examples and its sum over them, in multiples of 2**-20; both 0 if there is none.
+    """A metric as its number of examples and its sum over them, in multiples of 2**-20; both 0 without one.
 
     The absolute sum over `MOST_CLIENTS` clients is at most 2**62 for any values: 2**12 clients times 2**20
     examples times 2**10, the largest value, times 2**20.
