@@ -51,7 +51,7 @@ class EvaluationPlan:
 
 
 def check_plan(plan: EvaluationPlan | None, strategy: Strategy) -> None:
-    """Raise `ValueError` where clients must not measure models, under a mask neither."""
+    """Raise `ValueError` where clients must not measure models, not even under a mask."""
     if plan is not None and (refused := refuse_evaluation(strategy)):
         raise ValueError(f"evaluation by clients: {refused}")
 
