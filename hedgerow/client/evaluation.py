@@ -43,7 +43,7 @@ def evaluated(config: ClientConfig, client: LocalClient, request: TrainRequest) 
 
 
 def refuse(config: ClientConfig) -> None:
-    """Raise `NotMasked` where nothing may be told of what clients measure, under a mask neither."""
+    """Raise `NotMasked` where nothing may be told of what clients measure, not even under a mask."""
     if refused := refuse_evaluation(config.strategy):
         raise NotMasked(f"the server asks what a model does on the clients' samples; {refused}")
 

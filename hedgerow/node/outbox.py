@@ -18,7 +18,8 @@ from hedgerow.sealed import Damaged, check, seal, sealed, unsealed
 from hedgerow.secure.errors import AlreadyAnswered, Malformed, StaleRound
 
 _MOST_ANSWERS, _MOST_BYTES = 32, 256 * 2**20
-_MOST_RUNS = 256
+_MOST_RUNS = 512
+"""Names of runs in the masked protocol: 256 runs in which models are measured have two each."""
 
 
 @final

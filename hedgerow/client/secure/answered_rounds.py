@@ -13,7 +13,8 @@ from hedgerow.sealed import check, seal
 from hedgerow.secure.errors import AlreadyAnswered, AskedTooOften, Malformed, OutOfOrder, StaleRound
 
 _KEY = "hedgerow.secure.memory"
-_MOST_RUNS = 256
+_MOST_RUNS = 512
+"""Names of runs in the protocol: 256 runs in which models are measured have two each."""
 _EMPTY = '{"runs": {}, "keys": {}, "open": ["", 0, ""]}'
 
 Told: TypeAlias = dict[str, Any]

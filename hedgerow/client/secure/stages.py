@@ -1,4 +1,4 @@
-"""A client's side of a secure aggregation: its answers to `train.keys` up to `train.unmask`, or `evaluate.`.
+"""A client's side of a secure aggregation: its answers to the stages of `train` and `evaluate` messages.
 
 Between two stages the client's secrets lie in its notes, in memory, and
 closed: to open them takes the device's identity, and a salt that lies where the
