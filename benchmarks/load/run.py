@@ -46,11 +46,12 @@ def load(nodes: int, minutes: float, plugin: Path, home: Path) -> dict[str, Any]
             devices.join(kit, data)
         print(f"{nodes} devices have joined", flush=True)
         coordinator.wait(lambda: len(coordinator.rounds()) >= 2, 900)
-        began, before, memory = time.monotonic(), len(coordinator.rounds()), []
+        began, before, memory, busy = time.monotonic(), len(coordinator.rounds()), [], []
         devices.calls.clear()
         cpu = {**coordinator.cpu_seconds(), "devices": time.process_time()}
         while (left := began + 60 * minutes - time.monotonic()) > 0:
             memory.append((time.monotonic() - began, coordinator.megabytes()))
+            busy.append(os.getloadavg()[0])
             time.sleep(min(SAMPLE_SECONDS, left))
         elapsed, lines = time.monotonic() - began, coordinator.rounds()[before:]
         after = {**coordinator.cpu_seconds(), "devices": time.process_time()}
@@ -61,6 +62,7 @@ def load(nodes: int, minutes: float, plugin: Path, home: Path) -> dict[str, Any]
     return {
         "nodes": nodes,
         "minutes": round(elapsed / 60, 2),
+        "machine_load": round(statistics.mean(busy), 1),
         "rounds": len(lines),
         "rounds_a_minute": round(len(lines) / elapsed * 60, 2),
         "calls_a_second": round(len(calls) / elapsed, 1),
@@ -149,7 +151,8 @@ def page(results: dict[str, Any]) -> str:
             "`python benchmarks/load/run.py` (`make bench-load`): a coordinator and its devices on one"
             f" machine; {found['nodes']} devices, all asked in every round, {found['minutes']:g} minutes.",
             "",
-            about.line(results["about"]) + f" Load of the machine before: {results['load_average']}.",
+            about.line(results["about"]) + f" Load of the machine before: {results['load_average']}; while it"
+            f" ran, {found['machine_load']:g} on average.",
             "",
             "| | wanted | measured |",
             "|---|---|---|",

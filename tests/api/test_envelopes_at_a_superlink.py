@@ -183,21 +183,21 @@ def test_what_is_no_content_is_that_nodes_error(link, grid, tmp_path, monkeypatc
     assert reply.metadata.reply_to_message_id == ids[0]
 
 
-def test_looks_for_replies_take_an_eighth_of_the_time(link, grid, monkeypatch) -> None:
+def test_looks_for_replies_take_a_quarter_of_the_time(link, grid, monkeypatch) -> None:
     envelopes, clock = grid.within, [0.0]
     monkeypatch.setattr(envelopes, "_clock", lambda: clock[0])
     real = runtime_handlers.pull_messages
 
     def slow(*given: Any) -> Any:
-        clock[0] += 1.0
+        clock[0] += 0.5
         return real(*given)
 
     monkeypatch.setattr(runtime_handlers, "pull_messages", slow)
     ids = asks(grid, link)
     while clock[0] < 80.0:
         list(grid.pull_messages(ids))
-        clock[0] += 0.5
-    assert 9 <= link.calls.count("PullMessages") <= 11
+        clock[0] += 0.25
+    assert 38 <= link.calls.count("PullMessages") <= 41
 
 
 def test_after_some_minutes_nothing_of_a_round_is_left(link, grid, tmp_path, monkeypatch) -> None:
