@@ -1,4 +1,4 @@
-"""One client measures the model of a round on the samples that it holds out."""
+"""One client evaluates a round's model on the samples that it holds out."""
 
 from hedgerow import generators
 from hedgerow.client.client_round import ClientConfig, LocalClient
@@ -13,21 +13,21 @@ from hedgerow.wire.messages import TrainRequest
 
 
 def measure(config: ClientConfig, client: LocalClient, data: ClientData, request: TrainRequest) -> Measured:
-    """What a client tells of a model, with its own layers where some are personal.
+    """Evaluate a model on a client's held-out samples, with the client's own layers if it has any.
 
     Args:
-        config: with the strategy; one that masks or promises an epsilon has nothing told.
+        config: holds the strategy; one that masks or promises an epsilon is refused.
         data: holds out samples of this client.
         request: with the model.
 
     Raises:
-        NotMasked: the strategy protects what a client would tell.
+        NotMasked: the strategy protects what the evaluation would reveal.
         ValueError: the client holds no samples out, or they do not fit the model.
     """
     if refused := refuse_client_evaluation(config.strategy):
-        raise NotMasked(f"the server asks what a model does on this client's samples; {refused}")
+        raise NotMasked(f"the server asks how a model does on this client's samples; {refused}")
     samples = held_out_samples(data, client.name)
-    # What the client has of the round that made the model is before the next one.
+    # The state saved in the round that made the model is the one from before the next round.
     seed, round = request.seed, request.round
     model = personal_model(config.layers, client.store.rounds, request.model, seed=seed, round=round + 1)
     with span("evaluate"):

@@ -265,6 +265,6 @@ def test_one_number_for_each_sample_is_compared_with_its_own_target_only() -> No
     data = made(np.linspace(0, 1, 12))
     trainer = hr.TorchTrainer(task)
     with pytest.raises(
-        ValueError, match=r"gives \(4, 2\) for targets of the shape \(4,\).* one number for each"
+        ValueError, match=r"gives \(4, 2\) for targets of shape \(4,\).* one number for each"
     ):
         trainer.evaluate(trainer.initial(0), data.train.take(np.arange(4)))
