@@ -40,9 +40,9 @@ def handed_over(text: str, old: Secret, new: Secret, version: int) -> str:
     ("given", "says"),
     [
         (head(3, FEDERATION) + TEXT, "it is not signed"),
-        (None, "gives no signed register any more"),
+        (None, "no longer gives a signed register"),
         (signed(FOREIGN, 3), "the administrator is"),
-        (signed(FIRST, 1), "version 2 is here, and stays"),
+        (signed(FIRST, 1), "the present one has version 2"),
         (signed(FIRST, 3, federation="f" * 16), "is of federation"),
         (signed(FIRST, 3).replace("version 3", "version 4"), "is invalid"),
         (signed(FIRST, 3, TEXT.replace("kitchen", "shed")).replace("shed", "barn"), "is invalid"),

@@ -41,13 +41,13 @@ def seen(tmp_path: Path, kit: Kit) -> Kit:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (answer(signed(2)), "version 2; version 3 is here"),
-        (answer(signed(3, lines=LINES + f'shed = "{"8e" * 32}"\n')), "version 3; version 3 is here"),
+        (answer(signed(2)), "version 2; the present one has version 3"),
+        (answer(signed(3, lines=LINES + f'shed = "{"8e" * 32}"\n')), "version 3; the present one has version 3"),
         (answer(head(0, FEDERATION) + LINES, "first-use"), "it is not signed"),
         (answer(head(9, FEDERATION) + LINES), "it is not signed"),
-        (answer(None, "first-use"), "no signed register any more"),
-        (answer("", "signed"), "no signed register any more"),
-        ({}, "no signed register any more"),
+        (answer(None, "first-use"), "no longer gives a signed register"),
+        (answer("", "signed"), "no longer gives a signed register"),
+        ({}, "no longer gives a signed register"),
         (answer(signed(4, ANOTHER)), "the administrator is"),
         (answer(signed(4, federation="f" * 16)), "of federation ffff"),
         (answer(signed(4).replace("9f9f", "9f9e", 1)), "is invalid"),
