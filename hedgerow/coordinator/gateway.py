@@ -1,7 +1,7 @@
-"""The one door of a federation: what a device may ask for, and nothing else.
+"""The only entrance to a federation: the requests that a device may make, and nothing else.
 
-TLS, a list of paths, the sender's signature before its body is read, a rate for
-each device. What is allowed goes to the SuperLink as it is.
+TLS, a list of paths, a check of the sender's signature before the body is read, and
+a rate limit for each device. Allowed requests go to the SuperLink unchanged.
 """
 
 import asyncio
@@ -63,19 +63,19 @@ _MOST = {
 _MOST_OTHERS = 64 * _KB
 _SIGNED = ("flwr-public-key", "flwr-timestamp", "flwr-signature")
 _PASSED_ON = frozenset({*_SIGNED, "content-type", "accept"})
-_AHEAD, _BEHIND = 5.0, 305.0  # seconds that a device's clock may differ, as the SuperLink's own check has it
+_AHEAD, _BEHIND = 5.0, 305.0  # seconds that a device's clock may differ, as in the SuperLink's own check
 _SWEEP_SECONDS = 2.0
 _KEPT_OBJECTS = 32 * _MB
-_PREFERS_TO_WAIT = "wait="  # as RFC 7240 has it
+_PREFERS_TO_WAIT = "wait="  # as in RFC 7240
 
 
 @final
 class Gateway:
-    """A `Handler` for one federation; `run` does what is due from time to time."""
+    """A `Handler` for one federation; `run` does periodic work."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
-        # Of a gateway before this one: who is there has not left because it was started again.
+        # From the previous gateway: devices have not left because the gateway was restarted.
         self._handed = HandedOut()
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._lost_after = folder.settings.lost_after
@@ -108,7 +108,7 @@ class Gateway:
         return _MOST.get(path, _MOST_OTHERS)
 
     async def answer(self, request: Request, body: bytes) -> Reply:
-        """The answer; raises `Refused`."""
+        """The answer to a request; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
         if Delivery.has(request.path):
@@ -125,10 +125,10 @@ class Gateway:
             return Reply.of_json(200, register.served(self._folder).told())
         except (FederationError, OSError) as error:
             log.error("%s: %s", request.path, error)
-            raise Refused(500, "the coordinator cannot answer now; its operator is told why") from error
+            raise Refused(500, "the coordinator cannot answer now; its log says why") from error
 
     async def run(self) -> None:
-        """Write down who is there, and have the SuperLink forget who has left; does not end."""
+        """Record which devices are online, and have the SuperLink forget those that left; never returns."""
         while True:
             try:
                 self._there = len(presence.still_there(self._heard, self._lost_after))
@@ -136,7 +136,7 @@ class Gateway:
                 if self._keys.refresh().gone:
                     await asyncio.to_thread(self._forget)
             except (OSError, FederationError, httpx.HTTPError) as error:
-                log.warning("%s; it is tried again", error)
+                log.warning("%s; trying again", error)
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ class Gateway:
             raise Refused(429, "too many calls", **{"retry-after": str(max(1, round(wait)))})
 
     def _sender(self, headers: Mapping[str, str]) -> str:
-        """The device that has signed; raises `Refused`. The SuperLink checks whose node it speaks for."""
+        """The device that signed; raises `Refused`. The SuperLink checks which node it may act for."""
         try:
             key, signature = (_decoded(headers, name) for name in (_SIGNED[0], _SIGNED[2]))
             stamp = headers[_SIGNED[1]]
@@ -157,9 +157,9 @@ class Gateway:
             name = self._named(key)
             if not -_AHEAD < age < _BEHIND:
                 raise Refused(401, "the device's clock differs from the coordinator's; set it")
-            if self._verified.get(key) != (stamp, signature):  # a device signs for some seconds at a time
+            if self._verified.get(key) != (stamp, signature):  # a device reuses a signature for some seconds
                 public = serialization.load_pem_public_key(key)
-                assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+                assert isinstance(public, ec.EllipticCurvePublicKey)  # only such keys can join
                 public.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
                 self._verified[key] = stamp, signature
         except (KeyError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
@@ -167,22 +167,22 @@ class Gateway:
         return name
 
     def _named(self, key: bytes) -> str:
-        """The device whose key it is; raises `Refused`."""
+        """The device with this key; raises `Refused`."""
         if (name := self._keys.name(key)) is None:
             raise Refused(401, "this key has not joined, or was revoked")
         return name
 
     async def _relay(self, request: Request, body: bytes) -> Reply:
-        # Again: it may have been revoked while it sent. Its signature was looked at before.
+        # Checked again, as it may have been revoked while sending; its signature was checked before.
         name = self._named(_decoded(request.headers, _SIGNED[0]))
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
         pace = self._pace.seconds(max(1, self._there))
         own = request.headers.get("user-agent") == OWN_AGENT
         if request.path == PUSH:
-            self._handed.answered(name)  # so it has what it was handed, whatever becomes of the answer
+            self._handed.answered(name)  # so it has received its last message, whatever becomes of the answer
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
-            log.warning("%r has lost a message, and is given it again", name)
+            log.warning("%r has lost a message; sending it again", name)
             return self._paced(200, lost, MEDIA, pace)
 
         async def asked() -> httpx.Response:
@@ -194,13 +194,13 @@ class Gateway:
                 seconds, pace = self._pace.held(max(1, self._there))
                 found = await self._message(asked, node, seconds, request)
             elif request.path == PULL_OBJECT and (wanted := asks_for_object(body, node)) is not None:
-                # Whoever knows the hash of something knows what it is: the SuperLink asks for no more.
+                # Whoever knows an object's hash may fetch it: the SuperLink requires no more.
                 found = await self._objects.get(wanted, asked)
             else:
                 found = await asked()
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
-        self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
+        self._heard[name] = time.time()  # it was waiting for the SuperLink, not silent
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
             if own:
@@ -210,19 +210,19 @@ class Gateway:
         return self._paced(found.status_code, found.content, found.headers.get("content-type", MEDIA), pace)
 
     def _paced(self, status: int, content: bytes, kind: str, pace: float) -> Reply:
-        """A reply that says when to pull next."""
+        """A reply that says when to poll next."""
         headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
         return Reply(status, content, headers)
 
     async def _message(
         self, asked: Callable[[], Awaitable[httpx.Response]], node: int, seconds: float, request: Request
     ) -> httpx.Response:
-        """The answer to a pull, once the device is asked something, or some seconds later."""
+        """The answer to a poll, once there is a message for the device, or after some seconds."""
         waiting = await self._bell.wait(node, seconds)
         if not waiting or request.gone():
-            # Another call of the device waits now, or nobody does: a message is handed out once.
-            raise Refused(409, "another call of this device waits for a message")
-        self._sender(request.headers)  # it may have been revoked while it waited
+            # Another call of the device is waiting now, or none is; a message is handed out only once.
+            raise Refused(409, "another call of this device is waiting for a message")
+        self._sender(request.headers)  # it may have been revoked while waiting
         return await asked()
 
     async def _join(self, body: bytes) -> Reply:
@@ -242,7 +242,7 @@ class Gateway:
         return Reply.of_json(200, {"node_id": device.node_id})
 
     async def _changed(self, change: Callable[..., Device], *arguments: Any) -> Device:
-        """What a change of the members gave; raises `Refused`."""
+        """The result of a change of the members; raises `Refused`."""
         try:
             async with self._joining:
                 device = await asyncio.to_thread(change, *arguments)
@@ -283,7 +283,7 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
     except ValueError as error:
-        raise Refused(400, "the request is no JSON") from error
+        raise Refused(400, "the request is not JSON") from error
     if not isinstance(asked, dict):
         raise Refused(400, "the request must be a JSON object")
     return asked

@@ -13,7 +13,7 @@ from hedgerow.grids import GridAround
 
 @final
 class RingingGrid(GridAround):
-    """Has the gateway know whom messages wait for, as soon as all of them is there."""
+    """Tells the gateway which nodes have messages waiting, once the messages are complete."""
 
     def __init__(self, grid: Grid, folder: FederationFolder) -> None:
         super().__init__(grid)
