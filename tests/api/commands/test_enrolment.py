@@ -157,7 +157,7 @@ def test_removing_says_what_is_wrong() -> None:
     file = Path("register.toml")
     missing = hedgerow("register", "remove", "register.toml", "kitchen")
     assert missing.exit_code == 2
-    assert "register.toml is not there; make it with: hedgerow register add" in missing.stderr
+    assert "register.toml does not exist; create it with: hedgerow register add" in missing.stderr
     file.write_text(f"{LINES[0]}\n", encoding="utf-8")
     wrong = hedgerow("register", "remove", "register.toml", "kitchn")
     assert wrong.exit_code == 2
