@@ -52,7 +52,7 @@ def client_app(
     sent: Sent = honest,
     initial: Model | None = None,
 ) -> ClientApp:
-    """Make the app that runs where the data live.
+    """Make the app that runs where the data is.
 
     The node configuration says which client a node is: `client-name` (a
     name), or `partition-id` (a position in `data.names`).
@@ -165,7 +165,7 @@ class FederatedClient(ClientApp):
 
     @property
     def seeds(self) -> bool:
-        """Whether each client seeds the global generators before its data are loaded and before it trains."""
+        """Whether each client seeds the global generators before its data is loaded and before it trains."""
         return self._deployment.seeded
 
     @property

@@ -19,7 +19,7 @@ _EXTRAS = {"opacus": 'pip install "hedgerow[opacus]", or leave sample_gradients 
 
 
 def supported(trainer: Trainer) -> frozenset[str]:
-    """The names that a trainer declares in `supports`; none where it declares nothing.
+    """The names that a trainer declares in `supports`; none if it declares nothing.
 
     Raises:
         ValueError: `supports` is not a set of names, or a name does not match the trainer's methods.

@@ -123,7 +123,7 @@ class Guard:
 
     @contextmanager
     def errors_counted(self, kind: str, *, run: int, round: str) -> Iterator[None]:
-        """Count an error in place of an update as an answer: its occurrence may reveal something of the data.
+        """Count an error instead of an update as an answer: its occurrence may reveal something of the data.
 
         A message that is refused or cannot be read has not reached the data, and does not count.
         """

@@ -53,7 +53,7 @@ class FolderStates(MutableMapping[int, RecordDict]):
         try:
             files.save(newest, kept.load(newest + 1))
         except OSError as error:
-            _log.warning("the state of %s is not saved: %s; the run goes on", self._name(node), error)
+            _log.warning("the state of %s is not saved: %s; the run continues", self._name(node), error)
             self._unsaved[node] = state
         else:
             self._unsaved.pop(node, None)

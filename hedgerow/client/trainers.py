@@ -65,10 +65,10 @@ what it computes on and in; a run that is resumed must have the same.
 
 
 def trainer_of(task: Task | Trainer, name: str = "loop", computing: Computing = _HERE) -> Trainer:
-    """The trainer of that name for a task; a trainer is taken as it is.
+    """The trainer of that name for a task; a trainer is returned unchanged.
 
     Raises:
-        ValueError: there is none, or it cannot be made so.
+        ValueError: there is no such trainer, or it cannot be made this way.
     """
     return make_trainer(name, task, computing) if isinstance(task, Task) else task
 
@@ -88,7 +88,7 @@ def make_trainer(name: str, task: Task, computing: Computing) -> Trainer:
     """The trainer of that name, for a task.
 
     Raises:
-        ValueError: there is none, or it cannot be made so; the error says what is allowed.
+        ValueError: there is no such trainer, or it cannot be made this way; the error says what is allowed.
     """
     checks.one_of(TRAINERS.names(), trainer=name)
     make: Make = TRAINERS.get(name)

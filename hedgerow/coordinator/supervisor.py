@@ -128,7 +128,7 @@ class Supervisor:
         """Serve devices and carry out side runs, without a run; returns whether it has `ended`.
 
         Raises:
-            FederationError: a process does not start any more.
+            FederationError: a process no longer starts.
         """
 
         def look() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from hedgerow.types import Samples
 
 _REMEDY = (
-    "give the task a loss of its own, such as mse_loss for numbers, or"
+    "give the task its own loss, such as mse_loss for numbers, or"
     " binary_cross_entropy_with_logits for targets 0 and 1"
 )
 
