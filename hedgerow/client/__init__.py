@@ -1,1 +1,1 @@
-"""Where the data live: tasks, trainers, and the Flower client."""
+"""The client, where the data is: tasks, trainers, and the Flower client."""

@@ -1,4 +1,4 @@
-"""A client's own account of what its updates have told of its samples."""
+"""A client's own account of what its updates have revealed about its samples."""
 
 import hashlib
 import logging
@@ -31,7 +31,7 @@ class BudgetSpent(Refused):
 
 
 def event(local: LocalTraining) -> PoissonSampled | Gaussian:
-    """What one step reveals of a sample.
+    """The privacy event of one training step, for one sample.
 
     >>> event(LocalTraining(clip_samples=1, sample_noise=1.5, sample_rate=0.1, sample_delta=1e-5))
     PoissonSampled(rate=0.1, event=Gaussian(noise_multiplier=1.5))
@@ -41,7 +41,7 @@ def event(local: LocalTraining) -> PoissonSampled | Gaussian:
 
 
 def spent(local: LocalTraining, rounds: int) -> float:
-    """The epsilon of each sample of a client that took part in `rounds` rounds, at `sample_delta`.
+    """The epsilon spent on each sample of a client after `rounds` rounds, at `sample_delta`.
 
     >>> local = LocalTraining(clip_samples=1, sample_noise=1.1, sample_rate=0.02, sample_delta=1e-4)
     >>> round(spent(local, 2), 3)
@@ -76,14 +76,14 @@ class Account:
         client: stable name, for the error.
         local: how it trains.
         ledger: with `budget(local)`.
-        seeded: the noise follows from a seed: a simulation.
+        seeded: whether the noise is derived from a seed, as in a simulation.
     """
 
     def __init__(self, client: str, local: LocalTraining, ledger: Ledger, *, seeded: bool) -> None:
         self._client, self._local, self._ledger, self._seeded = client, local, ledger, seeded
 
     def check(self) -> None:
-        """Raise `BudgetSpent` where one more round would pass the budget."""
+        """Raise `BudgetSpent` if one more round would exceed the budget."""
         if not self._ledger.allows(event(self._local), self._local.steps(1)):
             raise BudgetSpent(
                 f"client {self._client!r} takes no further part: one more round would pass its privacy"
@@ -91,11 +91,11 @@ class Account:
             )
 
     def record(self, round: int, fit: Fit | None = None) -> None:
-        """Write down what is about to be sent; `OSError` where that fails, and then nothing may be sent.
+        """Record what is about to be sent; if that raises `OSError`, nothing may be sent.
 
-        With noise that follows from a seed, a `fit` that is sent again counts
-        once. Without a `fit` it counts each time, whatever comes of it: of
-        noise from the operating system even two equal answers are two.
+        With seeded noise, a `fit` that is sent again counts once. Without a
+        `fit` every call counts, whatever its outcome: with noise from the
+        operating system, even two equal answers are two releases.
         """
         digest, by = os.urandom(16).hex(), ""
         if fit is not None:
@@ -114,10 +114,10 @@ class Account:
 
 
 def require_file(file: Path | None, *, seeded: bool) -> Path | None:
-    """The file of an account, which only a simulation may keep in memory.
+    """Check that an account has a file; only a simulation may keep its account in memory.
 
     Raises:
-        ValueError: there is none, and the noise is not a simulation's.
+        ValueError: there is no file, and this is not a simulation.
     """
     if file is None and not seeded:
         raise ValueError(
@@ -139,6 +139,6 @@ def remembered(local: LocalTraining, state: Arrays) -> Ledger:
 
 
 def remember(state: Arrays, round: int) -> Arrays:
-    """The part after a round."""
+    """The account's part of the client state after a round."""
     before = np.asarray(state.get(_ROUNDS, np.zeros(0, np.int64)), np.int64)
     return {_ROUNDS: np.append(before, np.int64(round))}

@@ -1,4 +1,4 @@
-"""A client's answer to a message, from bytes to bytes: with neither Flower nor torch."""
+"""A client's answer to a message, bytes in and bytes out; it needs neither Flower nor torch."""
 
 from functools import partial
 
@@ -21,9 +21,9 @@ from hedgerow.wire.replies import pack_reply
 
 
 def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes) -> bytes:
-    """What a client answers: the same bytes for the same strategy, trainer, store, samples and request.
+    """Answer a message; the same strategy, trainer, store, samples and request give the same bytes.
 
-    (A mask's secrets, and noise that is not seeded, come from the operating system.)
+    (Except for the secrets of masks and for unseeded noise, which come from the operating system.)
 
     Args:
         kind: of the message: `"query"`, `"train"`, `"train.STAGE"` with one of `STAGES`; or, of a client
@@ -31,9 +31,9 @@ def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes)
         request: the message, as `wire.codec` writes it.
 
     Raises:
-        PayloadError: the request is not such a message.
+        PayloadError: the request is malformed.
         ValueError: the client cannot train.
-        Refused: it will not answer.
+        Refused: the client refuses to answer.
 
     >>> from hedgerow.client.state import StateStore
     >>> from hedgerow.strategies import fedavg
@@ -45,7 +45,7 @@ def answer(config: ClientConfig, client: LocalClient, kind: str, request: bytes)
 
 
 def respond(config: ClientConfig, client: LocalClient, kind: str, content: Content) -> Content:
-    """Answer a message that is decoded already; see `answer`."""
+    """Answer a message that has been decoded; see `answer`."""
     if kind == "query":
         return identify(client)
     if kind == "train":
@@ -61,7 +61,7 @@ def respond(config: ClientConfig, client: LocalClient, kind: str, content: Conte
 
 
 def identify(client: LocalClient) -> Content:
-    """Who a client is; raises `ValueError` where it has no data."""
+    """The client's name, as message content; raises `ValueError` if it has no data."""
     client.samples()
     return pack_identity(client.name)
 
@@ -74,17 +74,17 @@ def read_request(config: ClientConfig, content: Content) -> TrainRequest:
 
 
 def whole_request(config: ClientConfig, client: LocalClient, content: Content) -> TrainRequest:
-    """The same with the model's constants, which a client has kept where the request only names them.
+    """The training request with the model's constants, from the client's copy if the request only names them.
 
     Raises:
-        LacksConstants: it does not have them.
-        PayloadError: the request is not such a message, or its constants are others than it says.
+        LacksConstants: the client has no copy.
+        PayloadError: the request is malformed, or its constants do not have the hash that it names.
     """
     return completed(read_request(config, content), config.layers.layout, kept_constants(client.store))
 
 
 def in_the_clear(client_round: ClientRound, fit: Fit) -> Content:
-    """The answer of a client whose pipeline masks, without its mask; raises `NotMasked`."""
+    """The answer of a masking pipeline, sent without its mask; raises `NotMasked` where that is forbidden."""
     config, request = client_round.config, client_round.request
     refuse_in_the_clear(config)
     shape = shape_of(config.strategy.pipeline, config.layers.layout, request.clients)
@@ -92,7 +92,7 @@ def in_the_clear(client_round: ClientRound, fit: Fit) -> Content:
 
 
 def refuse_in_the_clear(config: ClientConfig) -> None:
-    """Raise `NotMasked` where an update may only be sent under its mask."""
+    """Raise `NotMasked` if updates may only be sent masked."""
     if config.strategy.pipeline.sum_only and not config.unmasked:
         raise NotMasked("the server asks for an update without a mask; this client's pipeline masks")
 

@@ -1,4 +1,4 @@
-"""Several clients' answers to one request, where the trainer trains them together: for a simulation."""
+"""The answers of several simulated clients to one request, when the trainer trains them together."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,13 +22,13 @@ def answer_many(
     """Train clients together, and answer for each.
 
     Args:
-        clients: each gives the client at that position, or raises why it cannot.
-        request: what all are asked.
-        answer: `(position, client's round, train) -> answer`; `train()` gives the fit, or raises.
+        clients: functions that each return the client at that position, or raise.
+        request: the same for all clients.
+        answer: `(position, client's round, train) -> answer`; `train()` returns the fit, or raises.
 
     Yields:
-        For each client, in any order, its position and a function that gives its
-        answer, or raises why it failed.
+        For each client, in any order, its position and a function that returns its
+        answer, or raises the error with which it failed.
     """
     trainer, strategy = config.many, config.strategy
     assert trainer is not None
@@ -44,7 +44,7 @@ def answer_many(
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
             if config.corrections:
                 corrections[name] = client_round.correction()["correction"]
-        except Exception as error:  # what the data's loader raises: that client's, and not the others'
+        except Exception as error:  # from the data's loader: only that client fails
             yield position, FailedFit(error).or_raise
             continue
         client_rounds[name] = position, client_round
@@ -54,5 +54,5 @@ def answer_many(
         request.model, samples, strategy.local, seed=request.seed, round=request.round, **extra
     )
     for name, fit in spanned("train", fits):
-        position, client_round = client_rounds.pop(name)  # with what it has read of the client's state
+        position, client_round = client_rounds.pop(name)  # it holds the client state that it has read
         yield position, partial(answer, position, client_round, fit.or_raise)

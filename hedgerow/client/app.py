@@ -41,7 +41,7 @@ from hedgerow.wire.replies import Reply
 log = logging.getLogger("hedgerow")
 
 _SEVERAL = 32
-"""Clients that a trainer is given at once, where it does not say how many it wants."""
+"""Clients that a trainer is given at once if it does not say how many it wants."""
 
 
 @checks.arguments
@@ -57,9 +57,9 @@ def client_app(
     sent: Sent = honest,
     initial: Model | None = None,
 ) -> ClientApp:
-    """Make the app that runs where the data live.
+    """Make the app that runs where the data is.
 
-    Which client a node is, its node configuration says: `client-name` (a
+    The node configuration says which client a node is: `client-name` (a
     name), or `partition-id` (a position in `data.names`).
 
     Args:
@@ -67,30 +67,30 @@ def client_app(
         data: the clients' data, or a function that loads it at first use.
         strategy: the same as the server's.
         state_folder: where clients keep what they carry from round to round
-            (residuals, personal layers), and what they have told of their samples.
-            `None` keeps it with the device's policy or enrolment, and where there
-            is neither in Flower's context: in memory, and lost when the node ends.
-        enrolment: gives a client its identity where the pipeline masks; by
-            default, the folder `enrolment` of the node configuration, in
-            which it also remembers which secure rounds it has answered.
-        deployment: in whose hands the clients are. In a simulation a pipeline
-            with a mask may be summed without it, and noise that a client adds
-            follows from the run's seed: whoever knows that can take it off.
-        guard: gives a device's policy, which each message must pass; by
+            (residuals, personal layers), and the account of their samples.
+            `None` keeps it with the device's policy or enrolment; without either, in
+            Flower's context, that is in memory, where it is lost when the node ends.
+        enrolment: returns a client's identity, for pipelines that mask; by
+            default read from the folder `enrolment` of the node configuration,
+            where the client also records which secure rounds it has answered.
+        deployment: whether clients are real or simulated. A simulation may sum
+            a masking pipeline without its masks, and derives clients' noise
+            from the run's seed, so that whoever knows the seed can remove it.
+        guard: returns a device's policy, which each message must satisfy; by
             default, the one that the node configuration names (`policy`,
-            `enrolment`). `None` for a simulation, which has none.
-        sent: `(request, name, fit) -> fit`, what a client sends in place of what it
-            has learned: for a simulation of compromised clients.
-        initial: the model before the first round, with whose layers personal ones begin; by
+            `enrolment`). `None` for a simulation, which has no policy.
+        sent: `(request, name, fit) -> fit`, what a client sends instead of what it
+            has learned; used to simulate compromised clients.
+        initial: the model before the first round, from which personal layers start; by
             default the one that the trainer makes from the run's seed.
 
     A client that cannot train raises; Flower turns this into an error reply,
-    and the server drops the client by name and goes on. Where the strategy
-    masks or is private, or the device has a policy, the reply holds a code and
-    a neutral sentence, and the error goes to the device's own log.
+    and the server drops the client by name and continues. If the strategy
+    masks or is private, or the device has a policy, the reply holds only a code
+    and a fixed sentence, and the error goes to the device's own log.
 
     Raises:
-        ValueError: an argument is of another kind; or the trainer does not support what the
+        ValueError: an argument has the wrong type, or the trainer does not support what the
             strategy needs (`Trainer.supports`).
     """
     check_learner(task)
@@ -122,7 +122,7 @@ class FederatedClient(ClientApp):
         initial: Model | None = None,
     ) -> None:
         super().__init__()
-        # That of a task is made at the first message: it imports torch.
+        # A task's trainer is made at the first message, because that imports torch.
         if (trainer := given_trainer(task)) is not None:
             require(trainer, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
@@ -137,7 +137,7 @@ class FederatedClient(ClientApp):
                 self.evaluate(stage)(self._respond)
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer one message, if the device's policy lets it."""
+        """Answer one message, if the device's policy allows it."""
         if self._guard is None:
             return super().__call__(message, context)
         strategy, asked = self._strategy, message.metadata
@@ -171,12 +171,12 @@ class FederatedClient(ClientApp):
 
     @property
     def seeds(self) -> bool:
-        """Whether each client seeds the global generators before its data are loaded and before it trains."""
+        """Whether each client seeds the global generators before its data is loaded and before it trains."""
         return self._deployment.seeded
 
     @property
     def batch_clients(self) -> int:
-        """How many clients `train_many` is best given; 1 where one after another is better."""
+        """How many clients to give `train_many` at once; 1 if training them one after another is faster."""
         if not self._trains_many:
             return 1
         if self._chooser is None:
@@ -185,18 +185,18 @@ class FederatedClient(ClientApp):
 
     @property
     def splittable(self) -> bool:
-        """Whether a client's result depends on no other, and all take about as long."""
+        """Whether each client's result is independent of the others, and all take about as long."""
         choice = None if self._chooser is None else self._chooser.choice
         return choice is not None and choice.splittable
 
     @cached_property
     def _chooser(self) -> Chooses | None:
-        """The trainer, where it chooses how it trains: looked at once, for it is asked for in every round."""
+        """The trainer, if it chooses how it trains; cached, because every round asks for it."""
         return self._trainer if chooses(self._trainer) else None
 
     @cached_property
     def _trains_many(self) -> bool:
-        # With noise a client checks its account first, and alone; with layers of its own, each has a model.
+        # With noise, each client first checks its own account; with personal layers, each has its own model.
         local, personal = self._strategy.local, self._strategy.personal
         many = trains_many(self._trainer)
         if many and personal:
@@ -204,14 +204,14 @@ class FederatedClient(ClientApp):
         return many and not personal and not local.sample_noise
 
     def autotune(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
-        """Choose how to train, if that is to be chosen: once, before other processes do it differently.
+        """Choose how to train, if that is still open: once, before other processes choose differently.
 
         Args:
             message: to any client.
-            contexts: of some clients.
+            contexts: of some of the clients.
 
         Returns:
-            Whether it was chosen now. The global generators are left as they were.
+            Whether a choice was made now. The global generators are left unchanged.
         """
         trainer = self._chooser
         if trainer is None or trainer.choice is not None or self._strategy.personal:
@@ -220,7 +220,7 @@ class FederatedClient(ClientApp):
         with generators.undisturbed():
             clients = []
             for context in contexts():
-                # What cannot be loaded now fails by name when that client trains.
+                # A client whose data cannot be loaded fails by name when it trains.
                 with suppress(Exception):
                     client = self._client(context)
                     clients.append((client.name, client_samples(client.name, client.samples)))
@@ -240,9 +240,9 @@ class FederatedClient(ClientApp):
             contexts: of these clients.
 
         Yields:
-            For each message, in any order, its position and a function that gives the
-            reply, or raises why that client failed. Where there is no mask it is
-            what the reply says, not packed into a message.
+            For each message, in any order, its position and a function that returns the
+            reply, or raises the error with which that client failed. Without masks the
+            reply is returned as it is, not packed into a message.
         """
         masked, hides = self._strategy.pipeline.sum_only, self._config.hides_failures
 
@@ -269,7 +269,7 @@ class FederatedClient(ClientApp):
 
     def _client(self, context: Context) -> LocalClient:
         """The client behind a node."""
-        # The data need not be loaded to know a name that is given.
+        # If the name is given, the data need not be loaded to find it.
         given = context.node_config.get("client-name")
         name = str(given) if given else client_name(context.node_config, self._data.names)
         guard = None if self._guard is None else self._guard(context.node_config)

@@ -1,4 +1,4 @@
-"""What a trainer declares to support beyond plain SGD, held against what a strategy needs.
+"""What a trainer declares that it supports beyond plain SGD, checked against what a strategy needs.
 
 Nothing is guessed from signatures, and nothing is silently ignored: a trainer
 that leaves out the proximal term would turn FedProx into FedAvg.
@@ -12,17 +12,17 @@ from hedgerow.types import LocalTraining
 from hedgerow.wording import did_you_mean
 
 _METHODS = {"many": ("fit_many",), "choice": ("choice", "choose"), "outputs": ("outputs",)}
-"""What a trainer must have for a name that it declares."""
+"""The methods that a trainer must have for each name that it declares."""
 
 _EXTRAS = {"opacus": 'pip install "hedgerow[opacus]", or leave sample_gradients out'}
-"""What brings a name that a trainer supports only where an extra is installed."""
+"""How to get a name that a trainer supports only if an extra is installed."""
 
 
 def supported(trainer: Trainer) -> frozenset[str]:
-    """The names that a trainer declares in `supports`; none where it declares nothing.
+    """The names that a trainer declares in `supports`; none if it declares nothing.
 
     Raises:
-        ValueError: `supports` is no set of names, or a name and the trainer's methods do not agree.
+        ValueError: `supports` is not a set of names, or a name does not match the trainer's methods.
 
     >>> class Plain: ...
     >>> supported(Plain())
@@ -51,7 +51,7 @@ def supported(trainer: Trainer) -> frozenset[str]:
 
 
 def alone(trainer: Trainer, local: LocalTraining) -> dict[str, Any]:
-    """What `fit` takes beside its usual arguments, of a simulated client that has kept nothing so far.
+    """The extra arguments of `fit` for a simulated client that has no state yet.
 
     >>> alone(type("Learns", (), {"supports": frozenset({"state"})})(), LocalTraining())
     {'state': {}}
@@ -61,12 +61,12 @@ def alone(trainer: Trainer, local: LocalTraining) -> dict[str, Any]:
 
 
 def trains_many(trainer: Trainer) -> TypeGuard[TrainsMany]:
-    """Whether a trainer declares that it trains several clients at once, and keeps nothing of each."""
+    """Whether a trainer declares that it trains several clients at once, and keeps no client state."""
     return "many" in supported(trainer) and "state" not in supported(trainer)
 
 
 def predicts(trainer: Trainer) -> TypeGuard[Predicts]:
-    """Whether a trainer declares that it says what a model gives for samples."""
+    """Whether a trainer declares that it can return a model's outputs for samples."""
     return "outputs" in supported(trainer)
 
 
@@ -76,10 +76,10 @@ def chooses(trainer: Trainer) -> TypeGuard[Chooses]:
 
 
 def require(trainer: Trainer, strategy: Strategy) -> None:
-    """Refuse a trainer that does not support what the strategy needs, or keeps what it must not.
+    """Refuse a trainer that does not support what the strategy needs, or keeps state that it must not.
 
     Raises:
-        ValueError: the error names what is missing or kept, and the remedy.
+        ValueError: naming what is missing or kept, and the remedy.
     """
     there, name = supported(trainer), type(trainer).__name__
     if "state" in there and (strategy.private or strategy.local.sample_noise):

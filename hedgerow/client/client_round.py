@@ -1,4 +1,4 @@
-"""One client's round: what it brings, spends, sends and keeps."""
+"""One client's round: its inputs, the budget it spends, what it sends and what it keeps."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -37,32 +37,32 @@ log = logging.getLogger("hedgerow")
 _NONE: Vector = np.empty(0, np.float32)
 
 PIPELINE = "pipeline"
-"""The part of a client's state that its pipeline keeps, such as a residual."""
+"""The part of a client's state that belongs to its pipeline, such as a residual."""
 
 TRAINER = "trainer"
-"""The part that a trainer keeps which declares `"state"`."""
+"""The part that belongs to a trainer that declares `"state"`."""
 
 Sent: TypeAlias = Callable[[TrainRequest, str, Fit], Fit]
-"""What a client sends, from what it was asked, its name, and what it has learned."""
+"""`(request, client name, what it has learned) -> what it sends`."""
 
 
 def honest(request: TrainRequest, client: str, fit: Fit) -> Fit:
-    """What was learned."""
+    """Send what was learned."""
     return fit
 
 
 @final
 @dataclass(frozen=True)
 class ClientConfig:
-    """What is the same in every round of every client.
+    """The configuration that all clients share in every round.
 
     Attributes:
         strategy: the same as the server's.
-        trainer: of the clients.
-        seeded_noise: a client's noise follows from the run's seed: in a simulation only.
-        unmasked: a pipeline with a mask may be summed without it: in a simulation only.
-        sent: what clients send; other than what they have learned in a simulated attack.
-        initial: the model with which personal layers begin; `None` for the one that the trainer makes.
+        trainer: used by every client.
+        seeded_noise: whether clients' noise is derived from the run's seed; in a simulation only.
+        unmasked: whether a masking pipeline may be summed without masks; in a simulation only.
+        sent: what clients send; in a simulated attack, not what they have learned.
+        initial: the model from which personal layers start; `None` for the one that the trainer makes.
 
     Raises:
         ValueError: the trainer does not support what the strategy needs.
@@ -80,33 +80,33 @@ class ClientConfig:
 
     @cached_property
     def keeps_training(self) -> bool:
-        """Whether the trainer keeps something of a client from round to round."""
+        """Whether the trainer keeps client state from round to round."""
         return "state" in supported(self.trainer)
 
     @cached_property
     def many(self) -> TrainsMany | None:
-        """The trainer, where it trains several clients at once."""
+        """The trainer, if it can train several clients at once."""
         return self.trainer if trains_many(self.trainer) else None
 
     @cached_property
     def hides_failures(self) -> bool:
-        """Whether clients add noise, which would not hide that one of them has failed."""
+        """Whether clients must hide failures, because they add noise that would not hide a missing update."""
         noise = self.strategy.pipeline.protection.noise
         return noise is not None and noise.min_honest > 0
 
     @cached_property
     def layers(self) -> PersonalLayers:
-        """The clients' own; and the layout of what travels."""
+        """The clients' personal layers, and the layout of what is sent."""
         return PersonalLayers(self.trainer, self.strategy, self.initial)
 
     @cached_property
     def streams(self) -> list[tuple[Stream, int]]:
-        """What travels beside a delta, and the values that a client sends of each."""
+        """The streams sent beside a delta, each with the number of values that a client sends."""
         return [(stream, stream.size(self.layers.layout)) for stream in self.strategy.all_streams]
 
     @cached_property
     def corrections(self) -> list[tuple[str, Callable[[Before], Vector]]]:
-        """The streams that correct a client's gradients, by name, and how."""
+        """The streams that correct a client's gradients: name and correction."""
         return [(s.name, s.correction) for s in self.strategy.streams if s.correction is not None]
 
 
@@ -147,11 +147,11 @@ class ClientRound:
         return self.here.name
 
     def samples(self) -> Samples:
-        """The client's samples; raises `ValueError` where it has none."""
+        """The client's samples; raises `ValueError` if it has none."""
         return client_samples(self.here.name, self.here.samples)
 
     def correction(self) -> dict[str, Vector]:
-        """The trainer's argument `correction`, where a stream corrects the gradients."""
+        """The trainer's argument `correction`, if a stream corrects the gradients."""
         if not self.config.corrections:
             return {}
         found = [
@@ -168,10 +168,10 @@ class ClientRound:
         return {"correction": self.config.layers.spread(sum(found[1:], start=found[0]))}
 
     def fit(self, samples: Samples, correction: Mapping[str, Vector]) -> Fit:
-        """Train, within the client's budget where it has one.
+        """Train, within the client's budget if it has one.
 
         Raises:
-            BudgetSpent: one more round would pass it.
+            BudgetSpent: one more round would exceed it.
             ValueError: the trainer cannot train.
         """
         request, local = self.request, self.config.strategy.local
@@ -195,17 +195,17 @@ class ClientRound:
         return fit
 
     def masked_fit(self) -> Fit:
-        """What is to be masked; raises as `fit`."""
+        """The fit to be masked; raises as `fit` does."""
         return self.hidden(lambda: self.fit(self.samples(), {}))
 
     def hidden(self, train: Callable[[], Fit]) -> Fit:
-        """What came of training; under noise of clients, what is not finite as nothing learned.
+        """The result of training; if clients add noise, a result that is not finite counts as zero change.
 
-        Whoever chooses the model chooses what diverges on which samples, and
-        that a client has failed no noise would hide.
+        Whoever chooses the model can make it diverge on samples of its choice,
+        and no noise would hide that a client has failed.
 
         Args:
-            train: gives the fit, or raises.
+            train: returns the fit, or raises.
         """
         if not self.config.hides_failures:
             return train()
@@ -219,12 +219,12 @@ class ClientRound:
         return fit
 
     def reply(self, fit: Fit) -> Reply:
-        """What is sent of a fit; the client's state is kept."""
+        """The reply for a fit; saves the client's state."""
         payload, _, streams = self._encode(fit)
         return Reply(payload, streams, fit.num_examples, fit.metrics)
 
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
-        """What is masked of a fit, in the ring of its cohort; the client's state is kept."""
+        """The vector to be masked for a fit, in the cohort's ring; saves the client's state."""
         payload, shared, _ = self._encode(fit)
         return to_ring(payload, shared, shape, self.config.strategy.pipeline)
 
@@ -234,11 +234,11 @@ class ClientRound:
 
     @cached_property
     def _before(self) -> State:
-        """What the client kept before this round; read once, and only if something needs it."""
+        """The client's state from before this round; read once, and only if needed."""
         return self._kept.load(self.request.round)
 
     def _spend(self) -> account.Account:
-        """The account, in which a round of a real client stands before it trains: that it fails tells too."""
+        """The account; a real client's round is recorded before training: failing reveals something too."""
         file, seeded = self._account_file(), self.config.seeded_noise
         with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
             own = self._account()
@@ -257,11 +257,11 @@ class ClientRound:
         return account.Account(self.client, local, ledger, seeded=seeded)
 
     def _account_file(self) -> Path | None:
-        """Where the account lies: one for a device, whatever a run calls the client; `None` for memory."""
+        """The account's file: one for each device, whatever a run calls the client; `None` for memory."""
         return account.require_file(self.here.account, seeded=self.config.seeded_noise)
 
     def _encode(self, fit: Fit) -> tuple[Payload, Fit, dict[str, Vector]]:
-        """The encoded delta, what of the fit travels, and what is sent of each stream; the state is kept."""
+        """The encoded delta, the part of the fit that is sent, and each stream's values; saves the state."""
         strategy, request, layout = self.config.strategy, self.request, self.config.layers.layout
         with span("encode"):
             counted = strategy.local.sample_noise > 0 and self._account_file() is None
@@ -282,7 +282,7 @@ class ClientRound:
             after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
             for stream, size in self.config.streams:
                 if not (size or stateful):
-                    continue  # of a model without buffers: nothing to send, and nothing is kept
+                    continue  # a model without buffers: nothing to send or keep
                 local = LocalRound(
                     request.streams.get(stream.name, _NONE), before.get(stream.name, {}), fit, where, steps,
                     strategy.local.learning_rate_at(request.round), request.uncounted.get(self.here.name, 0),

@@ -1,7 +1,7 @@
-"""The constants of models, kept by their hash, so that a device is sent them once.
+"""The constants of models, kept by hash, so that a device is sent them only once.
 
-A device keeps those of the two models that it was sent last: in files, where it
-has a folder, so that they outlive its next start, and else among its notes.
+A device keeps those of the last two models that it was sent: in files if it has a
+folder, so that they survive a restart, and otherwise among its notes.
 """
 
 import logging
@@ -25,31 +25,31 @@ log = logging.getLogger("hedgerow")
 
 _KEPT = 2
 NAME = "constants"
-"""The name of their folder, and of their array in its files."""
+"""The name of the folder of constants, and of the array in its files."""
 
 
 class LacksConstants(Refused):
     """This device does not have the model's constants; it has to be sent them."""
 
-    level = logging.INFO  # nothing is wrong: each device says so once, and the server sends them
+    level = logging.INFO  # no error: each device asks once, and the server sends them
 
 
 class KeptConstants(Protocol):
     """Where a device keeps models' constants."""
 
     def load(self, hash: str) -> Vector | None:
-        """Those of this hash, bit for bit; `None` where they are not there any more."""
+        """The constants with this hash, bit for bit; `None` if they are no longer kept."""
 
     def save(self, hash: str, constants: Vector) -> None:
-        """Keep them; raises `OSError` where they cannot be written."""
+        """Keep constants; raises `OSError` if they cannot be written."""
 
 
 def completed(request: TrainRequest, layout: Layout, kept: KeptConstants) -> TrainRequest:
-    """The request with the model's constants: those that came with it are kept, others were.
+    """The request with the model's constants: saved if they came with it, loaded if it only names them.
 
     Raises:
-        LacksConstants: the request only names them, and they are not here.
-        PayloadError: those that came do not have the hash that the request names.
+        LacksConstants: the request only names them, and they are not kept here.
+        PayloadError: the constants that were sent do not have the hash that the request names.
     """
     named, sent = request.constants, request.model.constants
     if not layout.constants or not named:
@@ -71,19 +71,19 @@ def completed(request: TrainRequest, layout: Layout, kept: KeptConstants) -> Tra
 
 
 def kept_constants(store: StateStore) -> KeptConstants:
-    """Where a client keeps them."""
+    """Where a client keeps constants."""
     return InNotes(store.notes) if store.constants is None else InFolder(store.constants)
 
 
 @final
 class InFolder:
-    """Keeps the two newest in a folder, in files that only their owner can read."""
+    """Keeps the two newest sets in a folder, in files that only their owner can read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def load(self, hash: str) -> Vector | None:
-        """Those of this hash; a file that has changed is as good as none."""
+        """The constants with this hash; a file that has changed counts as missing."""
         path = self._path(hash)
         try:
             found = load_file(path)[NAME]
@@ -92,7 +92,7 @@ class InFolder:
         return found if found.dtype == np.float32 and hash_constants(found) == hash else None
 
     def save(self, hash: str, constants: Vector) -> None:
-        """Keep them, and the ones that were written last before."""
+        """Keep these, and the set written before them."""
         private_folder(self._folder)
         write_whole(self._path(hash), save({NAME: np.ascontiguousarray(constants)}), mode=PRIVATE)
         files = self._folder.glob("*.safetensors")
@@ -106,7 +106,7 @@ class InFolder:
 
 @final
 class InNotes:
-    """Among a client's notes: on a node of Flower in memory, as long as the node lives."""
+    """Keeps them among a client's notes: on a Flower node, in memory for as long as the node lives."""
 
     _KEY = "hedgerow.constants"
 
@@ -114,12 +114,12 @@ class InNotes:
         self._notes = notes
 
     def load(self, hash: str) -> Vector | None:
-        """The constants with this hash; `None` where they are not kept."""
+        """The constants with this hash; `None` if they are not kept."""
         found = self._notes.get(self._KEY, {}).get(hash)
         return None if found is None else np.frombuffer(found, "<f4").astype(np.float32, copy=False)
 
     def save(self, hash: str, constants: Vector) -> None:
-        """Keep them, and the ones that were kept last before."""
+        """Keep these, and the set kept before them."""
         before = {name: kept for name, kept in self._notes.get(self._KEY, {}).items() if name != hash}
         last = dict(list(before.items())[1 - _KEPT :])
         self._notes[self._KEY] = {**last, hash: np.ascontiguousarray(constants, "<f4").tobytes()}

@@ -28,14 +28,14 @@ class ClientData(Protocol):
 
 @runtime_checkable
 class HoldsOut(Protocol):
-    """Data of which each client keeps a part to measure models on, and does not train on it."""
+    """Data of which each client holds a part out, to evaluate models on and never to train on."""
 
     def held_out(self, name: str) -> Samples:
         """The held-out samples of one client."""
 
 
 def check_data(data: object, name: str, *, or_function: bool = False) -> None:
-    """Raises `ValueError`, with the argument's name, where it is no clients' data or what makes them."""
+    """Raise `ValueError`, naming the argument, unless it is clients' data (or a function that makes it)."""
     if or_function and callable(data):
         return
     federation = "a Federation, such as dataset.split(iid(10)), or an object with names and samples(name)"
@@ -46,16 +46,16 @@ def check_data(data: object, name: str, *, or_function: bool = False) -> None:
     listed = isinstance(names, Sequence) and not isinstance(names, str)
     if not listed or not all(isinstance(each, str) for each in names) or len(set(names)) < len(names):
         raise ValueError(
-            f"names of {name} is {shown(names)}; it must be a list of different texts, one a client"
+            f"names of {name} is {shown(names)}; it must be a list of distinct strings, one for each client"
         )
 
 
 @final
 class AlikeEachTime:
-    """Data of which a client's are the same wherever and whenever they are loaded, for a simulation.
+    """Data that is the same for a client wherever and whenever it is loaded, for a simulation.
 
-    What a loader draws from the global generators follows from the client's
-    name. They are left seeded: whoever runs clients keeps the caller's.
+    Each load seeds the global generators from the client's name and leaves them
+    seeded; whoever runs the clients restores the caller's state.
     """
 
     def __init__(self, data: ClientData) -> None:
@@ -74,11 +74,11 @@ class AlikeEachTime:
 
 @dataclass(frozen=True)
 class OneClient:
-    """The data of one client alone, as a device has them.
+    """The data of a single client, as on a device.
 
     Attributes:
         name: stable name of the client.
-        load: gives its training samples.
+        load: returns its training samples.
     """
 
     name: str
@@ -90,15 +90,15 @@ class OneClient:
         return (self.name,)
 
     def samples(self, name: str) -> Samples:
-        """The samples, whoever is asked for: a device is one client."""
+        """The samples, whatever the name: a device is a single client."""
         return self.load()
 
 
 def client_name(node_config: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The stable name of the client that a node is.
+    """The stable name of the client at a node.
 
     Raises:
-        ValueError: the node configuration names no client, or one that is not there.
+        ValueError: the node configuration names no client, or one that does not exist.
     """
     if "client-name" in node_config:
         return str(node_config["client-name"])
@@ -114,12 +114,12 @@ def client_name(node_config: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def holds_out(data: ClientData) -> bool:
-    """Whether clients hold samples out, as far as is known without loading any."""
+    """Whether clients hold samples out, as far as can be told without loading any."""
     return isinstance(data, HoldsOut) and bool(getattr(data, "holds_out", True))
 
 
 def held_out_samples(data: ClientData, name: str) -> Samples:
-    """What a client measures models on.
+    """The samples that a client evaluates models on.
 
     Raises:
         HoldsNothingOut: the client has too few.
@@ -138,7 +138,7 @@ def held_out_samples(data: ClientData, name: str) -> Samples:
 
 
 def client_samples(client: str, load: Callable[[], Samples]) -> Samples:
-    """What a client trains on.
+    """The samples that a client trains on.
 
     Raises:
         ValueError: the client has no samples.

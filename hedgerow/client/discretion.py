@@ -1,4 +1,4 @@
-"""What a device's errors tell others: a code and a sentence; the rest is for its own log."""
+"""What a device's errors tell others: a code and a fixed sentence; the details stay in its own log."""
 
 import logging
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ class ClientFailed(Refused):
 
 @contextmanager
 def discreet(wanted: bool = True) -> Iterator[None]:
-    """Let no error out but its code and a sentence that is the same for all devices and data.
+    """Replace an error by its code and a sentence that is the same for all devices and data.
 
-    The code is the name of the error's class, and the sentence stands at the
-    class. A refusal by the device's policy says which rule it is.
+    The code is the name of the error's class, and the sentence is the first line of
+    the class's docstring. A refusal by the device's policy still names the rule.
 
     >>> with discreet():
     ...     raise OSError("/data/jane-doe.csv is not there")

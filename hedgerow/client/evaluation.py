@@ -1,4 +1,4 @@
-"""One client measures the model of a round on the samples that it holds out."""
+"""One client evaluates a round's model on the samples that it holds out."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ def evaluated(config: ClientConfig, client: LocalClient, request: TrainRequest) 
     """The answer of a client that is asked what a model does on its samples, and that alone.
 
     Raises:
-        NotMasked: the strategy protects what a client would tell.
+        NotMasked: the strategy protects what the evaluation would reveal.
         ValueError: the client holds no samples out, or they do not fit the model.
     """
     if config.unmasked and config.strategy.pipeline.sum_only:

@@ -1,4 +1,4 @@
-"""A client on a Flower node: what it keeps in Flower's context, and what the node configuration says."""
+"""A client on a Flower node: its state in Flower's context, and its node configuration."""
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ from hedgerow.records import pack_state, unpack_state
 from hedgerow.secure.errors import Malformed, UnknownIdentity
 
 _RUNS = 8
-"""Runs of which a device keeps what it carries along."""
+"""The number of runs whose client state a device keeps."""
 
 Enrol: TypeAlias = Callable[[Context, str], Enrolment]
 """`(context, client name) -> enrolment`."""
@@ -48,7 +48,7 @@ class ContextState:
         self._records[self._PREFIX + str(round)] = pack_state(flat(state))
 
     def rounds(self) -> list[int]:
-        """The rounds whose states are here, in order."""
+        """The rounds whose states are kept, in order."""
         return sorted(int(k.removeprefix(self._PREFIX)) for k in self._records if k.startswith(self._PREFIX))
 
 
@@ -76,12 +76,12 @@ class ContextNotes(MutableMapping[str, Note]):
 
 
 def state_store(context: Context, folder: Path | None, client: str, device: Path | None = None) -> StateStore:
-    """What a client keeps: in files where there is a folder for them, else in the context.
+    """Where a client keeps its state: in files if there is a folder for them, else in the context.
 
     Args:
         folder: of all clients' states.
-        device: the device's own folder: models' constants lie there, and, where there is no
-            `folder`, what the client carries along in each of the last runs.
+        device: the device's own folder, for models' constants and, if there is no
+            `folder`, for the client's state in each of the last runs.
     """
     notes = ContextNotes(context)
     if folder is not None:
@@ -89,22 +89,22 @@ def state_store(context: Context, folder: Path | None, client: str, device: Path
         return StateStore(rounds, notes, (device or rounds.path) / CONSTANTS)
     if device is None:
         return StateStore(ContextState(context), notes)
-    # Another run numbers its rounds anew, and must not find the state of this one.
+    # Every run numbers its rounds from 1, so it must not find another run's state.
     rounds = FolderState(device / "states", f"{context.run_id} {client}")
     _forget_old_runs(rounds.path)
     return StateStore(rounds, notes, device / CONSTANTS)
 
 
 def _forget_old_runs(now: Path) -> None:
-    """Remove the states of all runs beside this one but the last few that were saved."""
+    """Remove the states of all but this run and the last few others that were saved."""
     others = [path for path in now.parent.glob("*") if path != now]
-    with suppress(FileNotFoundError):  # another process removes them too
+    with suppress(FileNotFoundError):  # another process may be removing them too
         for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS]:
             rmtree(path, ignore_errors=True)
 
 
 def account_file(guard: Guard | None, folder: Path | None, client: str) -> Path | None:
-    """The file of what a client has told of its samples: its device's, or beside its state; else none."""
+    """The account file of a client's samples: its device's, or one beside its state; else `None`."""
     if guard is not None and guard.samples_file is not None:
         return guard.samples_file
     return None if folder is None else FolderState(folder, client).file("privacy.jsonl")
@@ -114,7 +114,7 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
     """The enrolment in the folder that the node configuration names, as `enrolment="FOLDER"`.
 
     Raises:
-        UnknownIdentity: it names none.
+        UnknownIdentity: it names no folder.
         Malformed: the enrolment cannot be read.
     """
     folder = context.node_config.get("enrolment")
@@ -124,7 +124,7 @@ def node_enrolment(context: Context, name: str) -> Enrolment:
             " 'enrolment=\"FOLDER\"', a folder with identity.key and register.toml"
         )
     first = context.node_config.get("trust-on-first-use", False)
-    if not isinstance(first, bool):  # any text, "false" too, would be true
+    if not isinstance(first, bool):  # any string, even "false", would count as true
         raise Malformed(
             f"trust-on-first-use is {first!r} in the node configuration; it must be true or false"
         )

@@ -1,11 +1,11 @@
-"""What stands between a device's data and whoever asks: its policy, and what it has told before.
+"""The guard of a device's data: its policy, and the record of what it has revealed so far.
 
 A device keeps three files beside its policy, whatever the run, the client's
-name or the strategy, and never starts them anew:
+name or the strategy, and never starts them afresh:
 
-    answers.jsonl           a line for each answer that left it
-    privacy-clients.jsonl   what its updates have told of it
-    privacy-samples.jsonl   what they have told of each of its samples
+    answers.jsonl           a line for each answer that it has sent
+    privacy-clients.jsonl   what its updates have revealed about it
+    privacy-samples.jsonl   what they have revealed about each of its samples
 """
 
 import json
@@ -31,22 +31,22 @@ from hedgerow.types import PayloadError
 
 log = logging.getLogger("hedgerow")
 
-_LONGEST = 60  # characters of a round's name, which the server gives
+_LONGEST = 60  # characters of a round's name, which comes from the server
 _MOVED = {"most-rounds": "most_answers", "account": "sample_epsilon"}
 
 
 @final
 @dataclass(frozen=True)
 class Guard:
-    """A device's policy, and where it keeps what it has told.
+    """A device's policy, and where it records what it has revealed.
 
     Attributes:
         policy: its rules.
         folder: for the files above; `None` for a device that has neither an
-            enrolment nor a policy, which writes its answers to the log alone.
-        data: the device's own data set: a name, or a path; empty where its app
+            enrolment nor a policy, which only logs its answers.
+        data: the device's own data set, a name or a path; empty if its app
             is made with the data.
-        data_options: of the loader of a path, such as `label`.
+        data_options: options of the loader of a path, such as `label`.
     """
 
     policy: Policy
@@ -66,10 +66,10 @@ class Guard:
 
     @property
     def answers(self) -> int:
-        """Updates that have left the device, and models that it has measured.
+        """The number of updates that the device has sent and models that it has evaluated.
 
         Raises:
-            PolicyError: the file that tells cannot be read.
+            PolicyError: the file of answers cannot be read.
         """
         if self.folder is None:
             return 0
@@ -77,12 +77,12 @@ class Guard:
         try:
             return sum(check(json.loads(line))["kind"] in UPDATES for line in read_lines(file))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            # To go on without it would be to forget what was told.
+            # To go on without it would be to forget what was revealed.
             raise PolicyError(f"{file} cannot be read: {error}; restore it from a copy") from error
 
     @contextmanager
     def alone(self, kind: str) -> Iterator[None]:
-        """One update at a time: two that are checked at once could pass a limit together."""
+        """Hold a lock for one update: two that are checked at once could together exceed a limit."""
         if self.folder is None or kind not in UPDATES:
             yield
             return
@@ -90,11 +90,11 @@ class Guard:
             yield
 
     def check(self, kind: str, strategy: Strategy) -> None:
-        """Refuse a message that breaks a rule, or whose answer would pass a limit.
+        """Refuse a message that breaks a rule, or whose answer would exceed a limit.
 
         Raises:
-            AgainstPolicy: with the rules.
-            LedgerError, PolicyError: what was told before cannot be read.
+            AgainstPolicy: naming the rules that it breaks.
+            LedgerError, PolicyError: the record of earlier answers cannot be read.
         """
         self.policy.check(kind, strategy)
         if kind not in (*UPDATES, *OPENINGS):
@@ -102,21 +102,21 @@ class Guard:
         most = self.policy.most_answers
         if most is not None and self.answers >= most:
             raise AgainstPolicy(
-                f"rule most_answers: the device has answered {most} times, and answers no more"
+                f"rule most_answers: the device has answered {most} times, which is its limit"
             )
         for name, ledger, event, times in self._accounts(strategy):
             if ledger.budget.epsilon is not None and not ledger.allows(event, times):
-                raise AgainstPolicy(f"rule {name}: one more update would pass the device's budget")
+                raise AgainstPolicy(f"rule {name}: one more update would exceed the device's budget")
 
     def record(self, kind: str, strategy: Strategy, *, run: int, round: str, size: int) -> None:
-        """Write down an answer, before it leaves.
+        """Record an answer before it is sent.
 
         Raises:
-            OSError: it cannot be written; then nothing may leave.
+            OSError: it cannot be written; then nothing may be sent.
         """
         if self.folder is not None and kind in UPDATES:
             for name, ledger, event, times in self._accounts(strategy):
-                if name == "client_epsilon":  # that of samples is written where they are trained on
+                if name == "client_epsilon":  # the samples' account is written when they are trained on
                     ledger.write(
                         ledger.releases + 1, event, os.urandom(16).hex(), noise="system", times=times
                     )
@@ -124,9 +124,9 @@ class Guard:
 
     @contextmanager
     def errors_counted(self, kind: str, *, run: int, round: str) -> Iterator[None]:
-        """An error in place of an update is an answer: that it came may tell of the data.
+        """Count an error instead of an update as an answer: its occurrence may reveal something of the data.
 
-        What is refused, or cannot be read, has not come as far as the data.
+        A message that is refused or cannot be read has not reached the data, and does not count.
         """
         try:
             yield
@@ -163,7 +163,7 @@ class Guard:
         }
 
     def _accounts(self, strategy: Strategy) -> Iterator[tuple[str, Ledger, Any, int]]:
-        """What one update costs each account: rule, account, event and how often it happens."""
+        """What one update costs each account: `(rule, account, event, times)`."""
         ledgers, local = self.ledgers(), strategy.local
         if not ledgers:
             return
@@ -180,18 +180,18 @@ Guarding: TypeAlias = Callable[[Mapping[str, Any]], Guard]
 def node_guard(node_config: Mapping[str, Any]) -> Guard:
     """The guard of a device, from its own configuration.
 
-    `enrolment` is a folder, in which `policy.toml` may lie; `policy` is a file
-    in any other place; `data` is the device's own data, and `data-KEY` are
+    `enrolment` is a folder, which may contain `policy.toml`; `policy` is a policy
+    file anywhere else; `data` is the device's own data, and `data-KEY` are
     options of its loader.
 
     Raises:
-        PolicyError: the policy cannot be read, others can write to it or to
-            the folder, or a key was moved to it.
+        PolicyError: the policy cannot be read, others can write to it or to the
+            folder, or the configuration has a key that now belongs in the policy.
     """
     for key, rule in _MOVED.items():
         if key in node_config:
             raise PolicyError(
-                f"the node configuration has {key!r}, which is a rule of the device's policy now: write"
+                f"the node configuration has {key!r}, which is now a rule of the device's policy: write"
                 f" {rule} = ... in {policy_file.NAME} (see: hedgerow policy show)"
             )
     enrolment, named = node_config.get("enrolment"), node_config.get("policy")
@@ -199,7 +199,7 @@ def node_guard(node_config: Mapping[str, Any]) -> Guard:
     folder = Path(str(enrolment)) if enrolment else (file.parent if named else None)
     if folder is not None and folder.exists() and (why := who_else_can_write(folder)):
         raise PolicyError(why)
-    if named or (folder is not None and os.path.lexists(file)):  # a link to nothing is a policy that is lost
+    if named or (folder is not None and os.path.lexists(file)):  # a broken link is a lost policy
         policy = policy_file.load_policy(file)
     else:
         policy = Policy.unenrolled() if folder is None else Policy()

@@ -1,4 +1,4 @@
-"""A client's own layers: they are made, trained and kept where its data are, and go nowhere."""
+"""A client's personal layers: made, trained and kept where its data is, and never sent."""
 
 from functools import cached_property
 from typing import final
@@ -14,12 +14,12 @@ from hedgerow.types import Arrays, Fit, Layout, Model, Vector
 from hedgerow.types.split import Split
 
 LAYERS = "layers"
-"""The part of a client's state that its own layers keep."""
+"""The part of a client's state that holds its personal layers."""
 
 
 @final
 class PersonalLayers:
-    """The personal layers of a strategy's clients; without any, a model is what the server sends.
+    """The personal layers of a strategy's clients; without any, a client's model is what the server sends.
 
     Args:
         trainer: of the whole model.
@@ -28,7 +28,7 @@ class PersonalLayers:
             the run's seed.
 
     Raises:
-        ValueError: when they are first needed: they do not fit the model (`split_of`).
+        ValueError: when first used, if they do not fit the model (`split_of`).
     """
 
     def __init__(self, trainer: Trainer, strategy: Strategy, initial: Model | None = None) -> None:
@@ -37,20 +37,20 @@ class PersonalLayers:
 
     @cached_property
     def split(self) -> Split:
-        """What travels, and what stays."""
+        """How the model is split into what is sent and what stays."""
         return self._strategy.split(self._trainer.layout)
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of what travels."""
+        """The layout of what is sent."""
         return self.split.shared
 
     def leave(self, fit: Fit, before: State, seed: int) -> tuple[Fit, State]:
-        """What of a fit travels, and the part of the client's state that its own layers are from now on.
+        """Split a fit into what is sent and the client's new personal layers, as a part of its state.
 
         Args:
-            fit: of the whole model.
-            before: the client's state, as it was when training began.
+            fit: of the full model.
+            before: the client's state when training began.
             seed: of the run.
 
         Raises:
@@ -64,24 +64,24 @@ class PersonalLayers:
         return self.split.shared_fit(fit), {LAYERS: {"parameters": own.parameters, "buffers": own.buffers}}
 
     def whole(self, model: Model, state: State, seed: int) -> Model:
-        """A client's full model: what the server has sent, with the client's own layers.
+        """A client's full model: what the server has sent, with the client's personal layers.
 
         Args:
-            model: what travels.
+            model: what the server sent.
             state: the client's; `{}` for one that has not trained yet.
             seed: of the run.
 
         Raises:
-            ValueError: the layers that the client has kept are of another model.
+            ValueError: the layers that the client has kept belong to another model.
         """
         return self.split.join(model, self._own(state, seed)) if self.split.personal else model
 
     def spread(self, correction: Vector) -> Vector:
-        """A correction of the gradients that travel, for all of them; personal ones are not corrected."""
+        """Extend a correction of the sent parameters to the full model, with zeros for personal layers."""
         return self.split.spread(correction)
 
     def _own(self, state: State, seed: int) -> Model:
-        """The client's own layers; at first those of the initial model."""
+        """The client's personal layers; initially those of the initial model."""
         first, kept = self._first(seed), state.get(LAYERS)
         if kept is None:
             return first
@@ -101,17 +101,17 @@ class PersonalLayers:
 def personal_model(
     layers: PersonalLayers, store: ClientState, model: Model, *, seed: int, round: int
 ) -> Model:
-    """A client's full model, from where its state lies.
+    """A client's full model, from its stored state.
 
     Args:
         layers: of the strategy.
-        store: where the client's state lies.
-        model: what travels.
+        store: holds the client's state.
+        model: what the server sent.
         seed: of the run.
-        round: the layers are those from before this round.
+        round: take the layers from before this round.
 
     Raises:
-        ValueError: the layers that the client has kept are of another model.
+        ValueError: the layers that the client has kept belong to another model.
     """
     return layers.whole(model, store.load(round) if layers.split.personal else {}, seed)
 

@@ -1,8 +1,8 @@
-"""What a device answers: rules of its owner, held against the strategy that a run comes to.
+"""What a device answers: its owner's rules, checked against the strategy that a run resolves to.
 
-The server sends the run, so nothing of it can be relied on: not its recipe, nor
-its noise, cohorts or budget. A policy is judged on the strategy that all of it
-resolves to, and nothing a run says can widen it.
+The server sends the run, so nothing in it can be trusted: neither its recipe nor
+its noise, cohorts or budget. The rules are checked on the strategy that all of it
+resolves to, and nothing in a run can relax them.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ _NOISE_RULES = ("client_noise", "sample_noise", "client_epsilon", "sample_epsilo
 class AgainstPolicy(Refused):
     """A run that this device's policy does not allow.
 
-    The text names the rule. It is made of rules and of what the run asks for,
-    and so tells nothing of the device.
+    The message names the rule. It is made only from the rules and from what the
+    run asks for, so it reveals nothing about the device's data.
     """
 
 
 class PolicyError(ValueError):
-    """A policy, or the list of what a device has told, that cannot be relied on: nothing is answered then."""
+    """A policy, or record of answers, that cannot be trusted: the device then answers nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Policy:
     """The rules of one device; by default, those of a device that was enrolled.
 
     Attributes:
-        masked_only: it sends no update in the clear, and takes part only where
+        masked_only: it sends no update in the clear, and takes part only if
             the strategy masks.
         evaluate: it answers `evaluate` messages: it measures a model, and neither
             noise nor a budget may be asked for. What it measures it adds to a
@@ -47,22 +47,22 @@ class Policy:
         most_answers: updates that it sends in all runs together, masked or
             not, and models that it measures; `None` for no limit.
         models: it fetches the model that its coordinator has promoted.
-        min_clients: smallest cohort that it is masked in.
-        corrupt: fraction of a cohort that may work with the server: thresholds and
+        min_clients: smallest cohort in which it sends a masked update.
+        corrupt: fraction of a cohort that may collude with the server: thresholds and
             floors of a masked round must hold against at least that many.
         failure_bits: the chance that they do not is at most `2**-failure_bits`.
         client_noise: smallest noise multiplier of what clients add to a sum; 0 for none.
         sample_noise: smallest noise multiplier of a step of local training; 0 for none.
         delta: of both epsilons; well below 1 / clients and 1 / samples.
-        client_epsilon: all that its updates may tell of it, in all runs. Only
+        client_epsilon: limit on what its updates reveal about it, in all runs. Only
             noise that clients add counts. `None` for no limit.
-        sample_epsilon: the same of each of its samples, by the noise in its training.
+        sample_epsilon: the same for each of its samples, by the noise in its training.
         recipes: packaged recipes, or files on the device, that a run may name;
             `None` for all packaged ones.
         data: data sets, or paths on the device, that a run may name beside the
             device's own data.
-        strategies: `strategy_hash` of those that it takes part in; empty for
-            all. It narrows the other rules, and widens none.
+        strategies: `strategy_hash` of the strategies that it takes part in; empty
+            for all. It restricts the other rules, and relaxes none.
 
     Raises:
         ValueError: a value is out of range.
@@ -102,7 +102,7 @@ class Policy:
         for name in ("recipes", "data", "strategies"):
             given = getattr(self, name)
             if given is not None and not all(isinstance(text, str) and text for text in given):
-                raise ValueError(f"{name} is {list(given)!r}; it must be a list of texts")
+                raise ValueError(f"{name} is {list(given)!r}; it must be a list of strings")
 
     @classmethod
     def unenrolled(cls) -> Self:
@@ -112,7 +112,7 @@ class Policy:
         )
 
     def check_recipe(self, recipe: str, packaged: Collection[str]) -> None:
-        """Refuse a recipe that a run may not name, without a look at any file.
+        """Refuse a recipe that a run may not name, without looking at any file.
 
         Raises:
             AgainstPolicy: it is neither packaged nor listed.
@@ -123,10 +123,10 @@ class Policy:
             )
 
     def check(self, kind: str, strategy: Strategy) -> None:
-        """Refuse a message that breaks a rule; what was spent before is not looked at.
+        """Refuse a message that breaks a rule; earlier spending is not considered.
 
         Raises:
-            AgainstPolicy: with every rule that it breaks.
+            AgainstPolicy: naming every rule that it breaks.
         """
         if broken := self.refusals(kind, strategy):
             raise AgainstPolicy("; ".join(broken))
@@ -148,10 +148,10 @@ class Policy:
 
 
 def client_event(strategy: Strategy) -> Event | None:
-    """What an update is to the account of the client that sends it; `None` where clients add no noise.
+    """The event of one update in the account of the client that sends it; `None` if clients add no noise.
 
-    Whoever sums knows who took part, and the server may start as many runs as
-    it likes: no chance and no order of rounds is counted on.
+    Whoever sums knows who took part, and the server may start as many runs as it
+    likes, so neither sampling at random nor the order of rounds is relied on.
     """
     noise = strategy.pipeline.protection.noise
     if noise is None or not noise.min_honest or not strategy.pipeline.sum_only:
@@ -160,7 +160,7 @@ def client_event(strategy: Strategy) -> Event | None:
 
 
 def strategy_hash(strategy: Strategy) -> str:
-    """64 hex digits that two strategies share only if a client does the same in both.
+    """A hash, 64 hex digits, that two strategies share only if a client does the same in both.
 
     >>> from hedgerow.strategies import fedavg
     >>> strategy_hash(fedavg()) == strategy_hash(fedavg(quorum=0.9))
@@ -196,14 +196,14 @@ def _evaluate(asked: _Asked) -> str:
     if not asked.measures:
         return ""
     if not asked.policy.evaluate:
-        return "the device measures no model for others"
+        return "the device does not evaluate models for others"
     noise = [name for name in _NOISE_RULES if getattr(asked.policy, name)]
-    return f"what it measures is told without noise, which {', '.join(noise)} ask for" if noise else ""
+    return f"an evaluation is reported without the noise required by {', '.join(noise)}" if noise else ""
 
 
 def _queries(asked: _Asked) -> str:
     refused = asked.kind.startswith("query.") and not asked.policy.statistics
-    return "the device says who it is, and nothing of its data" if refused else ""
+    return "the device tells its name, and nothing about its data" if refused else ""
 
 
 def _messages(asked: _Asked) -> str:
@@ -227,28 +227,28 @@ def _statistics(asked: _Asked) -> str:
     if asked.measures:
         return "to measure a model in the clear tells loss and number of samples"
     told = not asked.strategy.pipeline.sum_only and not asked.strategy.local.sample_noise
-    return "an update in the clear tells loss and number of samples" if told else ""
+    return "an update in the clear reveals loss and number of samples" if told else ""
 
 
 def _min_clients(asked: _Asked) -> str:
     secure, least = asked.strategy.pipeline.protection.secure, asked.policy.min_clients
     if secure is None or secure.min_clients >= least:
         return ""
-    return f"the run has cohorts of {secure.min_clients}; at least {least} must be in"
+    return f"the run has cohorts of {secure.min_clients} clients; at least {least} are required"
 
 
 def _corrupt(asked: _Asked) -> str:
     secure, least = asked.strategy.pipeline.protection.secure, asked.policy.corrupt
     if secure is None or secure.corrupt >= least:
         return ""
-    return f"the run stands a corrupt fraction of {secure.corrupt:g}; it must stand {least:g}"
+    return f"the run tolerates a corrupt fraction of {secure.corrupt:g}; it must tolerate {least:g}"
 
 
 def _failure_bits(asked: _Asked) -> str:
     secure, least = asked.strategy.pipeline.protection.secure, asked.policy.failure_bits
     if secure is None or secure.failure_bits >= least:
         return ""
-    return f"the run's protocol fails with 2^-{secure.failure_bits}; 2^-{least} is allowed"
+    return f"the run's protocol may fail with 2^-{secure.failure_bits}; at most 2^-{least} is allowed"
 
 
 def _client_noise(asked: _Asked) -> str:
@@ -256,14 +256,14 @@ def _client_noise(asked: _Asked) -> str:
     if not least:
         return ""
     if noise is None or client_event(asked.strategy) is None:
-        return f"clients add no noise under a mask; a multiplier of at least {least:g} is asked for"
+        return f"clients add no noise under a mask; a multiplier of at least {least:g} is required"
     found = noise.multiplier
-    return "" if found >= least else f"the clients' noise multiplier is {found:g}; at least {least:g} must be"
+    return "" if found >= least else f"clients' noise multiplier is {found:g}; it must be {least:g} or more"
 
 
 def _sample_noise(asked: _Asked) -> str:
     found, least = asked.strategy.local.sample_noise, asked.policy.sample_noise
-    return "" if found >= least else f"sample_noise is {found:g}; at least {least:g} must be"
+    return "" if found >= least else f"sample_noise is {found:g}; it must be {least:g} or more"
 
 
 def _client_epsilon(asked: _Asked) -> str:

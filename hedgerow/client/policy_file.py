@@ -1,7 +1,7 @@
-"""A policy as a file of one page that a person can read.
+"""A policy as a one-page file for people to read.
 
-`policy.toml` lies in a device's enrolment folder. What it leaves out is as
-strict as on an enrolled device without the file.
+`policy.toml` lies in a device's enrolment folder. A rule that it leaves out has
+the default, which is that of an enrolled device without the file.
 """
 
 import tomllib
@@ -20,7 +20,7 @@ NAME = "policy.toml"
 
 _PAGE: list[tuple[str, dict[str, str]]] = [
     (
-        "What it answers.",
+        "What the device answers.",
         {
             "masked_only": "sends no update in the clear",
             "evaluate": "measures a model on its data; where the strategy masks, under a mask",
@@ -30,32 +30,32 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
         },
     ),
     (
-        "Secure aggregation: what a masked round must stand.",
+        "Secure aggregation: what a masked round must withstand.",
         {
             "min_clients": "smallest cohort",
-            "corrupt": "fraction of a cohort that may work with the server",
-            "failure_bits": "the chance that it does not stand them is at most 2^-40",
+            "corrupt": "fraction of a cohort that may collude with the server",
+            "failure_bits": "the chance that it does not withstand them is at most 2^-40",
         },
     ),
     (
         "Noise, in units of what one client, or one sample, can change.",
         {
-            "client_noise": "of all clients together, under the mask",
+            "client_noise": "added by all clients together, under the mask",
             "sample_noise": "in each step of training",
         },
     ),
     (
-        "What all answers of all runs may tell together.",
+        "What the answers of all runs together may reveal.",
         {
             "delta": "well below 1 / clients and 1 / samples",
-            "client_epsilon": "of the device; by noise of clients",
-            "sample_epsilon": "of each sample; by noise in training",
+            "client_epsilon": "about the device, by clients' noise",
+            "sample_epsilon": "about each sample, by noise in training",
         },
     ),
     (
         "What a run may name.",
         {
-            "recipes": "only these; packaged ones, or files on this device",
+            "recipes": "only these: packaged ones, or files on this device",
             "data": "beside the device's own",
             "strategies": "only these hashes, see: hedgerow policy test",
         },
@@ -81,12 +81,12 @@ def load_policy(file: Path) -> Policy:
 
 
 def policy_text(policy: Policy) -> str:
-    """The file of a policy: every rule with its value; a rule that sets no limit is a comment.
+    """The text of a policy file: every rule with its value; a rule that sets no limit is a comment.
 
     >>> print(policy_text(Policy(client_epsilon=8.0)).splitlines()[20])
-    client_epsilon = 8.0          # of the device; by noise of clients
+    client_epsilon = 8.0          # about the device, by clients' noise
     """
-    lines = ["# What this device answers. Nothing that a server sends can widen it."]
+    lines = ["# What this device answers. Nothing that a server sends can relax it."]
     for title, rules in _PAGE:
         lines += ["", f"# {title}"]
         for name, about in rules.items():
@@ -112,6 +112,6 @@ def _policy(table: Mapping[str, Any]) -> Policy:
     rules: dict[str, Any] = dict(table)
     for key in ("recipes", "data", "strategies"):
         if key in rules and not isinstance(rules[key], list):
-            raise ValueError(f"{key} is {rules[key]!r}; it must be a list of texts")
+            raise ValueError(f"{key} is {rules[key]!r}; it must be a list of strings")
         rules.update({key: tuple(rules[key])} if key in rules else {})
     return Policy(**rules)

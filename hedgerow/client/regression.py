@@ -1,4 +1,4 @@
-"""What a model that predicts one number for each sample learns by, and is measured by."""
+"""The loss and the metric of a model that predicts one number for each sample."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from hedgerow.client.task import Task
 
 
 def task_of(kind: str, model: Callable[[], Any]) -> Task:
-    """What a model learns on such data: cross entropy, or squared error where numbers are predicted.
+    """The task for a kind of data: cross entropy for classes, squared error for numbers.
 
     Raises:
         ValueError: the kind is neither `"classification"` nor `"regression"`.
@@ -27,7 +27,7 @@ def squared_error(outputs: Any, targets: Any) -> Any:
         targets: `(n,)` numbers, or `(n, 1)`.
 
     Raises:
-        ValueError: there is not one output for each target.
+        ValueError: there is not exactly one output for each target.
 
     >>> import torch
     >>> squared_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).item()
@@ -37,7 +37,7 @@ def squared_error(outputs: Any, targets: Any) -> Any:
 
 
 def absolute_error(outputs: Any, targets: Any) -> Any:
-    """Absolute error of each sample, `(n,)`: a metric for `Task`, of the shapes that `squared_error` takes.
+    """Absolute error of each sample, `(n,)`: a metric for `Task`, with the shapes of `squared_error`.
 
     >>> import torch
     >>> absolute_error(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 4.0])).tolist()
@@ -48,10 +48,10 @@ def absolute_error(outputs: Any, targets: Any) -> Any:
 
 def _difference(outputs: Any, targets: Any) -> Any:
     """Output minus target of each sample, `(n,)`."""
-    # Not left to torch, which would take (n, 1) - (n,) for a table of all pairs.
+    # Not left to torch, which would broadcast (n, 1) - (n,) to a table of all pairs.
     if not len(targets) == len(outputs) == targets.numel() == outputs.numel():
         raise ValueError(
-            f"the model gives {tuple(outputs.shape)} for targets of the shape {tuple(targets.shape)}; both"
+            f"the model gives {tuple(outputs.shape)} for targets of shape {tuple(targets.shape)}; both"
             " must be one number for each sample (for several, take a loss such as torch.nn.MSELoss())"
         )
     return outputs.reshape(-1) - targets.reshape(-1)

@@ -1,13 +1,13 @@
 """What a client keeps from one round to the next, such as a residual.
 
 A store keeps the states of the last two rounds that the client trained in, and
-hands out the newest from *before* the round that is asked for. So a round that
-is run again, because the server was killed before it could save, starts from
-the state that it started from the first time.
+returns the newest one from *before* a given round. So a round that is run again,
+because the server was killed before it could save, starts from the same state as
+the first time.
 
-A state has a part for each that keeps something: `"pipeline"` (residuals), each
-stream by its name (such as `"control"`), `"trainer"` and `"account"`. Parts know
-nothing of each other.
+A state has a part for everything that keeps state: `"pipeline"` (residuals), each
+stream by its name (such as `"control"`), `"trainer"` and `"account"`. The parts
+are independent of each other.
 """
 
 import re
@@ -31,17 +31,17 @@ State: TypeAlias = Mapping[str, Arrays]
 
 
 class LostState(Refused):
-    """What a client carried from its last round cannot be read; it goes on from what it has before that."""
+    """The client's state of its last round cannot be read; it will continue from the one before."""
 
 
 class ClientState(Protocol):
-    """Where one client's state lies."""
+    """Where one client's state is stored."""
 
     def load(self, round: int) -> State:
-        """The newest state from before a round; empty for a fresh client."""
+        """The newest state from before a round; empty for a new client."""
 
     def save(self, round: int, state: State) -> None:
-        """Keep the state that a round ended with."""
+        """Keep the state at the end of a round."""
 
 
 def flat(state: State) -> Arrays:
@@ -54,7 +54,7 @@ def flat(state: State) -> Arrays:
 
 
 def parted(arrays: Arrays) -> State:
-    """Undo `flat`; a state that Hedgerow 0.1 has written is read too.
+    """Undo `flat`; also reads a state that Hedgerow 0.1 has written.
 
     >>> list(parted({"control.own": np.zeros(2), "0.residual": np.zeros(2)}))
     ['control', 'pipeline']
@@ -91,10 +91,10 @@ class MemoryState:
 
 
 class FolderState:
-    """Keeps the state in files, so that it outlives the process and the device's next start.
+    """Keeps the state in files, so that it survives restarts of the process and the device.
 
     Args:
-        folder: is made where it is not there.
+        folder: created if missing.
         client: stable name of the client.
     """
 
@@ -105,8 +105,8 @@ class FolderState:
         """The newest state from before `round`.
 
         Raises:
-            LostState: it cannot be read, and is taken away: a round is not answered from an older one
-                without a word, the next one is.
+            LostState: it cannot be read. It is removed, so that the next round starts from an older
+                state; this one fails rather than do so silently.
         """
         number = max((number for number in self._files() if number < round), default=None)
         if number is None:
@@ -130,15 +130,15 @@ class FolderState:
 
     @property
     def path(self) -> Path:
-        """The client's folder, which may not be there yet."""
+        """The client's folder, which may not exist yet."""
         return self._folder
 
     def file(self, name: str) -> Path:
-        """Where the client keeps something else, in its folder, which is made."""
+        """The path of another file in the client's folder, which is created."""
         return private_folder(self._folder) / name
 
     def rounds(self) -> list[int]:
-        """The rounds whose states are here, in order."""
+        """The rounds whose states are kept, in order."""
         return sorted(self._files())
 
     def clear(self) -> None:
@@ -154,7 +154,7 @@ class FolderState:
 
 
 Note: TypeAlias = Mapping[str, Any]
-"""A small record: truth values, whole numbers, texts and bytes by name."""
+"""A small record: booleans, integers, strings and bytes by name."""
 
 
 @final
@@ -163,8 +163,8 @@ class StateStore:
     """All that one client keeps.
 
     Attributes:
-        rounds: what it carries from one round to the next.
-        notes: small records by name: what it keeps between the stages of a masked round.
+        rounds: its state from one round to the next.
+        notes: small records by name, kept between the stages of a masked round.
         constants: folder of the models' constants; `None` keeps them among the notes.
     """
 

@@ -1,4 +1,4 @@
-"""What all clients of a simulation keep, in files, where the clients themselves cannot write them."""
+"""The state of all clients of a simulation, in files, for clients that cannot write files themselves."""
 
 import logging
 from collections.abc import Callable, Iterator, MutableMapping
@@ -15,15 +15,15 @@ _log = logging.getLogger(__name__)
 
 @final
 class FolderStates(MutableMapping[int, RecordDict]):
-    """What clients have in their contexts, in the files that `FolderState` would write.
+    """Saves the state in clients' contexts in the files that `FolderState` would write.
 
-    Clients on a cluster have no folder in common: they keep their state in
-    their context, and it is saved here, where the run is led from. A run in a
-    folder so can go on wherever its clients run next. A state that cannot be
-    written is logged, and kept in memory.
+    Clients on a cluster share no folder: they keep their state in their context,
+    and it is saved here, where the run is driven from. So a run in a folder can
+    continue wherever its clients run next. If a state cannot be written, that is
+    logged, and the state is kept in memory.
 
     Args:
-        folder: of all clients; made where it is not there.
+        folder: of all clients; created if missing.
         name: stable name of the client at a node.
     """
 
@@ -53,7 +53,7 @@ class FolderStates(MutableMapping[int, RecordDict]):
         try:
             files.save(newest, kept.load(newest + 1))
         except OSError as error:
-            _log.warning("the state of %s is not saved: %s; the run goes on", self._name(node), error)
+            _log.warning("the state of %s is not saved: %s; the run continues", self._name(node), error)
             self._unsaved[node] = state
         else:
             self._unsaved.pop(node, None)
@@ -65,11 +65,11 @@ class FolderStates(MutableMapping[int, RecordDict]):
         FolderState(self._folder, self._name(node)).clear()
 
     def __iter__(self) -> Iterator[int]:
-        """Not to be had: files have the names of clients, not of nodes."""
-        raise TypeError("files have the names of clients, not of nodes; look a node up")
+        """Not supported: files are named after clients, not nodes."""
+        raise TypeError("files are named after clients, not nodes; look up single nodes")
 
     def __len__(self) -> int:
-        raise TypeError("only nodes that are looked up are known here")
+        raise TypeError("nodes are known here only once they are looked up")
 
 
 def _context(state: RecordDict) -> Context:

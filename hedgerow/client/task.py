@@ -1,4 +1,4 @@
-"""What is learned: a model, its loss and what to measure."""
+"""What is learned: a model, its loss and its metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from hedgerow import checks
 from hedgerow.wording import shown
 
 _NOT_COUNTED = -100
-"""A target that torch's cross entropy leaves out."""
+"""A target that torch's cross entropy ignores."""
 
 Metric = Callable[[Any, Any], Any]
-"""(outputs, targets) -> one value a sample, `(n,)`."""
+"""(outputs, targets) -> one value for each sample, `(n,)`."""
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:
-    """The fraction of right classes in each sample: 0 or 1 where a sample has one class.
+    """The fraction of correct classes in each sample: 0 or 1 if a sample has one class.
 
-    Of scores `(n, classes)` or `(n, classes, ...)` the highest names the class.
-    Of one column, `(n,)`, `(n, 1)` or `(n, 1, ...)`, a score above 0 names class
+    For scores `(n, classes)` or `(n, classes, ...)`, the highest names the class.
+    For one column, `(n,)`, `(n, 1)` or `(n, 1, ...)`, a score above 0 means class
     1, as with `binary_cross_entropy_with_logits`. For probabilities, after a
-    sigmoid, give the task a metric with a threshold of your own:
+    sigmoid, give the task a metric with your own threshold:
     `{"accuracy": lambda p, y: (p[:, 0] > 0.5) == (y == 1)}`.
 
     Args:
         outputs: torch tensor of scores.
         targets: classes, of the outputs' shape without the dimension of classes
-            (of one column 0 and 1, with that dimension or without), where -100 is
-            not counted; or the probabilities of the classes, of the outputs' shape.
+            (for one column 0 and 1, with or without that dimension), where -100 is
+            ignored; or the probabilities of the classes, of the outputs' shape.
 
     Returns:
         `(n,)` float32.
 
     Raises:
-        ValueError: the targets are not such.
+        ValueError: the targets have another form.
 
     >>> import torch
     >>> accuracy(torch.tensor([[0.1, 0.7], [3.0, 2.0]]), torch.tensor([1, 1])).tolist()
@@ -47,8 +47,8 @@ def accuracy(outputs: Any, targets: Any) -> Any:
     if outputs.dim() < 2 or outputs.shape[1] == 1:
         if not (same or of_classes) or not ((targets == 0) | (targets == 1)).all():
             raise ValueError(
-                f"accuracy of one column of outputs {tuple(outputs.shape)} needs a target 0 or 1 for each;"
-                " where numbers are predicted, leave it out: `Task(..., metrics={})`"
+                f"accuracy of one column of outputs {tuple(outputs.shape)} needs targets 0 or 1 for each;"
+                " if the model predicts numbers, leave it out: `Task(..., metrics={})`"
             )
         right = (outputs > 0).flatten() == (targets == 1).flatten()
         return right.reshape(len(outputs), -1).float().mean(1)
@@ -68,25 +68,25 @@ def accuracy(outputs: Any, targets: Any) -> Any:
 @checks.arguments
 @dataclass(frozen=True)
 class Task:
-    """A model, its loss and what to measure.
+    """A model, its loss and its metrics.
 
-    They may draw from the global generators of torch, numpy and `random`,
-    which are seeded for each client and round. A generator of their own is not.
+    They may draw from the global generators of torch, numpy and `random`, which
+    are seeded for each client and round. Generators of their own are not seeded.
 
     Attributes:
-        model: makes a fresh `torch.nn.Module`: a class or a function, never a
+        model: a class or a function that makes a `torch.nn.Module`, never a
             module. It is called more than once and must make a new one each time.
         loss: `(outputs, targets) -> scalar`, the mean over the batch. `None`
             is cross entropy on scores `(n, classes)` or `(n, classes, ...)`.
-        metrics: `{name: (outputs, targets) -> (n,)}`, one value a sample; what
-            is reported is the mean over the samples. `"loss"` is always
-            reported and cannot be a name here. `None` is `accuracy` with the
-            default loss. With a loss of your own it is nothing but the loss:
-            what its outputs mean is not guessed.
+        metrics: `{name: (outputs, targets) -> (n,)}`, one value for each sample;
+            the mean over the samples is reported. `"loss"` is always reported
+            and cannot be a name here. `None` is `accuracy` with the default
+            loss, and nothing with a loss of your own: what its outputs mean is
+            not guessed.
         statistics: names, or patterns such as `"codebook.*"`, of buffers and
-            frozen parameters that training changes and that are to be
-            averaged, where `hedgerow.client.torch.module` does not see it.
-        constants: of those that training does not change.
+            frozen parameters that training changes and that should be averaged,
+            if the rules of `hedgerow.client.torch.module` miss them.
+        constants: names or patterns of those that training does not change.
 
     Raises:
         ValueError: an attribute is not what it must be.
@@ -133,7 +133,7 @@ class Task:
 
     @property
     def measures(self) -> Mapping[str, Metric]:
-        """`metrics`, or the default where there are none."""
+        """`metrics`, or the default if it is `None`."""
         if self.metrics is not None:
             return self.metrics
         return {"accuracy": accuracy} if self.loss is None else {}

@@ -1,4 +1,4 @@
-"""What can train and evaluate a model on a client's data."""
+"""The interface for training and evaluating a model on a client's data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -12,37 +12,37 @@ from hedgerow.types import FailedFit, Fit, Layout, LocalTraining, Model, Samples
 
 
 class Trainer(Protocol):
-    """Trains and evaluates one task; every back end keeps the same law.
+    """Trains and evaluates one task; every back end obeys the same contract.
 
-    Nothing is remembered between calls: a result depends on the arguments
-    alone (of which a client's `state` may be one). Two back ends agree to
-    1e-5; one back end gives the same bits for the same arguments, in any
-    process of one machine.
+    Nothing is remembered between calls: a result depends only on the arguments
+    (which may include a client's `state`). Two back ends agree to 1e-5; one
+    back end gives the same bits for the same arguments, in any process of one
+    machine.
     """
 
     @property
     def supports(self) -> frozenset[str]:
-        """What `fit` does beyond plain SGD, by name; a trainer that declares nothing supports nothing more.
+        """The names of what `fit` supports beyond plain SGD; a trainer that declares none supports none.
 
         Plain SGD is `learning_rate`, `learning_rate_decay`, `epochs` and
-        `batch_size` of `LocalTraining`. Beyond that there are
+        `batch_size` of `LocalTraining`. Beyond that, the names are
 
         - `"adam"`, `"momentum"`, `"weight_decay"`, `"proximal"`,
-          `"clip_gradient"` and `"clip_samples"`: that choice of `LocalTraining`;
-        - `"sample_noise"`: that choice too; `fit` then takes `seeded_noise`,
-          whether its noise follows from the run's seed (in a simulation);
+          `"clip_gradient"` and `"clip_samples"`: that setting of `LocalTraining`;
+        - `"sample_noise"`: that setting too; `fit` then takes `seeded_noise`,
+          whether its noise is derived from the run's seed (in a simulation);
         - `"opacus"`: `sample_gradients = "opacus"` of `LocalTraining`;
         - `"correction"`: `fit` takes `correction`, added to every step's
           gradient, `(d,) float32`;
-        - `"state"`: `fit` takes `state`, the arrays that this client's last
-          `Fit` held in its `state`, `{}` at first; they are kept with all else
-          that a client keeps, also where a run is resumed;
+        - `"state"`: `fit` takes `state`, the arrays in the `state` of this
+          client's last `Fit`, `{}` at first; they are kept with the rest of the
+          client's state, and survive when a run is resumed;
         - `"outputs"`: the trainer is a `Predicts`;
         - `"many"`: the trainer is a `TrainsMany`; a client's state is for `fit` alone;
         - `"choice"`: the trainer is a `Chooses`.
 
-        A strategy that needs what is not declared is refused where client and
-        strategy meet, before anything is trained.
+        A strategy that needs an undeclared name is refused when the client is
+        built, before anything is trained.
         """
         ...
 
@@ -95,14 +95,14 @@ class Trainer(Protocol):
 
 
 def check_learner(task: object) -> None:
-    """Raises `ValueError` where it is neither a `Task` nor a `Trainer`."""
+    """Raise `ValueError` if it is neither a `Task` nor a `Trainer`."""
     if not isinstance(task, Task):
         parts = ("layout", "initial", "fit", "evaluate")
         checks.has(parts, "a Task, such as Task(MyModel), or a Trainer", task=task)
 
 
 class Predicts(Trainer, Protocol):
-    """A trainer that says what a model gives for samples of which nothing else is known."""
+    """A trainer that can return a model's outputs for samples without targets."""
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
         """Scores of classes `(n, classes)`, or numbers `(n,)` or `(n, 1)`, for samples `(n, ...)`.
@@ -128,23 +128,23 @@ class TrainsMany(Protocol):
     ) -> Iterator[tuple[str, Fit | FailedFit]]:
         """`fit` for each of these clients, in any order; a `FailedFit` holds what `fit` would have raised.
 
-        The same call gives the same bits. Who else is there may show in the
-        last bits of a client's fit, never more than 1e-5.
+        The same call gives the same bits. The other clients in the call may
+        change a client's fit by its last bits, never by more than 1e-5.
         """
         ...
 
 
 class Way(Protocol):
-    """How clients are trained, and why so."""
+    """How clients are trained, and why."""
 
     @property
     def method(self) -> str:
-        """How, in a word: `"loop"` or `"batch"`."""
+        """The method: `"loop"` or `"batch"`."""
         ...
 
     @property
     def why(self) -> str:
-        """Why so, for a person."""
+        """The reason, for people to read."""
         ...
 
     @property
@@ -154,11 +154,11 @@ class Way(Protocol):
 
     @property
     def splittable(self) -> bool:
-        """Whether a client gets the same bits in any company, and all take about as long."""
+        """Whether a client gets the same bits whoever it is trained with, and all take about as long."""
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold, and the trainer's module can read again."""
+        """As JSON values, which the trainer's module can read back."""
         ...
 
 
@@ -179,5 +179,5 @@ class Chooses(Protocol):
         seed: int,
         round: int,
     ) -> Way:
-        """Choose, by training some of these clients, unless it is chosen."""
+        """Choose, by training some of these clients, unless that was done before."""
         ...

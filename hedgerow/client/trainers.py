@@ -1,4 +1,4 @@
-"""Trainers by name: what makes one of a task, built in or from another package."""
+"""Trainers by name: functions that make one for a task, built in or from another package."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TRAINERS = Registry(
         "auto": "hedgerow.client.cohort.named:auto",
     },
 )
-"""A name is a `Make`: one function in a file of its own, and a line here or under that entry-point group."""
+"""Each name maps to a `Make`: a function in its own file, and a line here or in that entry-point group."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Computing:
     """What a trainer is made for.
 
     Attributes:
-        device: that was asked for; `None` leaves it to the trainer.
+        device: the one asked for; `None` leaves it to the trainer.
         precision: of forward and backward passes: `"float32"`, `"bfloat16"` or `"float16"`.
         workers: processes of this machine that will each have a copy of the trainer; `None` on a
-            cluster, where each has what it asks for.
-        kept: what the trainer of the run so far had chosen (`Way.to_json`); `None` at a run's begin.
+            cluster, where each process gets the resources it asks for.
+        kept: the choice of the run's earlier trainer (`Way.to_json`); `None` at the start of a run.
     """
 
     device: str | None = None
@@ -56,30 +56,30 @@ class Computing:
 _HERE = Computing()
 
 Make = Callable[[Task, Computing], Trainer]
-"""Makes a trainer of a task.
+"""Makes a trainer for a task.
 
-Raises `ValueError` where it cannot: no such device, a precision that the device
-or the trainer has not. A trainer may say in `device` and `precision` (texts) what it computes
-on and in: a run that is gone on with must have the same.
+Raises `ValueError` if it cannot: no such device, or a precision that the device or
+the trainer does not support. A trainer may state in `device` and `precision` (strings)
+what it computes on and in; a run that is resumed must have the same.
 """
 
 
 def trainer_of(task: Task | Trainer, name: str = "loop", computing: Computing = _HERE) -> Trainer:
-    """The trainer of that name for a task; a trainer is taken as it is.
+    """The trainer of that name for a task; a trainer is returned unchanged.
 
     Raises:
-        ValueError: there is none, or it cannot be made so.
+        ValueError: there is no such trainer, or it cannot be made this way.
     """
     return make_trainer(name, task, computing) if isinstance(task, Task) else task
 
 
 def given_trainer(task: Task | Trainer) -> Trainer | None:
-    """What is given as a trainer; `None` for a task, whose trainer is made where it is used."""
+    """The argument if it is a trainer; `None` for a task, whose trainer is made where it is used."""
     return None if isinstance(task, Task) else task
 
 
 def given_task(task: Task | Trainer) -> Task | None:
-    """What is given as a task, or the one that a trainer was made of; `None` where it has none."""
+    """The argument if it is a task, or the task of a trainer; `None` if it has none."""
     found = task if isinstance(task, Task) else getattr(task, "task", None)
     return found if isinstance(found, Task) else None
 
@@ -88,7 +88,7 @@ def make_trainer(name: str, task: Task, computing: Computing) -> Trainer:
     """The trainer of that name, for a task.
 
     Raises:
-        ValueError: there is none, or it cannot be made so; the error says what is allowed.
+        ValueError: there is no such trainer, or it cannot be made this way; the error says what is allowed.
     """
     checks.one_of(TRAINERS.names(), trainer=name)
     make: Make = TRAINERS.get(name)

@@ -1,1 +1,1 @@
-"""A federation that people run: a gateway before the SuperLink, who has joined, and what watches over it."""
+"""Running a federation: a gateway in front of the SuperLink, its members, and the supervisor."""

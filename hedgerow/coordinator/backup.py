@@ -1,8 +1,8 @@
-"""A federation in one file, to go on with elsewhere: keys, members, register, and the run that is on.
+"""A federation in one file, to continue elsewhere: keys, members, register, and the current run.
 
-It may be made while the federation runs. A run that is restored goes on after
-the last round that was saved in it; devices that have answered later rounds
-refuse the masked ones among them, which then fail by name, and the run goes on.
+It can be made while the federation runs. A restored run continues after the last
+round saved in it. Devices that have already answered later masked rounds refuse
+them; those rounds fail by name, and the run continues.
 """
 
 import io
@@ -26,11 +26,11 @@ _FEDERATION, _RUN, _ABOUT, _DATABASE = "federation", "run", "hedgerow-backup.jso
 _LEFT_OUT = {mail.FOLDER, page.FILE, presence.FILE, processes.FILE, SIDE_RUNS, "job.json", "logs"}
 _MOMENTARY = (".lock", ".partial", ".beat")
 _FIRST = ("checkpoints", "model.safetensors")
-"""Of a run: the model goes before what it has spent, which may then be of more rounds, never of fewer."""
+"""Files of a run: the model before its ledger, which may then cover more rounds, never fewer."""
 
 
 def backup(folder: FederationFolder, file: Path) -> list[str]:
-    """Write a federation, and its present run, to a file for the owner's eyes only; returns what is in it.
+    """Write a federation, and its current run, to a file private to its owner; returns what is in it.
 
     Raises:
         OSError: it cannot be written.
@@ -48,27 +48,27 @@ def backup(folder: FederationFolder, file: Path) -> list[str]:
         for place in _of_run(Path(run)) if run else ():
             try:
                 _add(archive, f"{_RUN}/{place.relative_to(run)}", place.read_bytes())
-            except FileNotFoundError:  # a checkpoint that has just given way to the next one
+            except FileNotFoundError:  # a checkpoint that the next one has just replaced
                 continue
     os.replace(partial, file)
     return [_FEDERATION, *([_RUN] if run else [])]
 
 
 def restore(file: Path, federation: Path, run: Path) -> FederationFolder:
-    """Make the folders of a federation and its run from a backup; neither may be there.
+    """Restore the folders of a federation and its run from a backup; neither may exist.
 
     Raises:
-        FederationError: a folder is there, or the file is no backup.
+        FederationError: a folder exists, or the file is not a backup.
         OSError: they cannot be written.
     """
     for place in (federation, run):
         if place.exists():
-            raise FederationError(f"{place} is there already; restore to folders that are not")
+            raise FederationError(f"{place} already exists; restore to folders that do not")
     try:
         with tarfile.open(file) as archive:
             names = archive.getnames()
             if _ABOUT not in names or not any(name.startswith(f"{_FEDERATION}/") for name in names):
-                raise FederationError(f"{file} is no backup of a federation")
+                raise FederationError(f"{file} is not a backup of a federation")
             for member in archive:
                 top, _, rest = member.name.partition("/")
                 target = {_FEDERATION: federation, _RUN: run}.get(top)
@@ -79,12 +79,12 @@ def restore(file: Path, federation: Path, run: Path) -> FederationFolder:
                     assert content is not None
                     write_whole(place, content.read(), mode=PRIVATE)
     except tarfile.TarError as error:
-        raise FederationError(f"{file} is no backup of a federation: {error}") from error
+        raise FederationError(f"{file} is not a backup of a federation: {error}") from error
     return FederationFolder.make(federation)
 
 
 def _kept(folder: Path) -> Iterator[Path]:
-    # What was promoted goes before the models, which are there before it is written down.
+    # The promotions before the models, because a model exists before its promotion is recorded.
     for place in sorted(folder.rglob("*"), key=lambda each: (each.parent.name == MODELS, each)):
         top = place.relative_to(folder).parts[0]
         if _stays(place) and top not in _LEFT_OUT and not top.startswith(f"{_DATABASE}-"):
@@ -97,12 +97,12 @@ def _of_run(run: Path) -> list[Path]:
 
 
 def _stays(place: Path) -> bool:
-    """Whether it is a file of more than this moment: not who holds a folder just now."""
+    """Whether a file outlives the process: not a lock, or who holds it."""
     return place.is_file() and place.name != locks.FILE and place.suffix not in _MOMENTARY
 
 
 def _database(file: Path) -> bytes:
-    """A database as it stands, whoever writes to it."""
+    """A consistent copy of a database, even while it is written to."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there:
         return there.serialize()
 

@@ -1,7 +1,7 @@
-"""Signs of life: a process that works touches a file each second, and one that hangs does not.
+"""Heartbeats: a process that works touches a file every second, and one that hangs does not.
 
-Touching takes no room on a full disk. What counts is that the file changes, by the clock of whoever looks,
-and only as far as that one was awake itself: a laptop that sleeps, or a machine with much to do, gives no
+Touching needs no space on a full disk. What counts is when the observer sees the file change, by its own
+clock, and only time in which the observer was awake itself: a sleeping laptop, or a busy machine, raises no
 false alarm.
 """
 
@@ -18,28 +18,28 @@ from hedgerow.files import PRIVATE, private_folder, write_whole
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 15.0
-"""After which a process counts as hanging."""
+"""Seconds of silence after which a process counts as hung."""
 
 SERVER_APP_BEATS = "serverapp"
-"""The name that the run's own process beats under."""
+"""The heartbeat name of the run's own process."""
 
 _MOST_A_LOOK = 1.0
 
 
 def beat_file(folder: FederationFolder, name: str) -> Path:
-    """What the process of that name touches."""
+    """The file that the process with this name touches."""
     return folder.path / "beats" / name
 
 
 def beat(file: Path) -> None:
-    """Give one sign of life."""
-    with suppress(OSError):  # the supervisor has not made it, on a full disk: then nobody looks
+    """Give one heartbeat."""
+    with suppress(OSError):  # the supervisor could not create it on a full disk; then nobody looks
         os.utime(file)
 
 
 @contextmanager
 def beating(file: Path) -> Iterator[None]:
-    """Give signs of life from a thread of this process, as long as the block lasts."""
+    """Give heartbeats from a thread of this process while the block runs."""
     ended = threading.Event()
 
     def run() -> None:
@@ -58,10 +58,10 @@ def beating(file: Path) -> Iterator[None]:
 
 @final
 class Silence:
-    """How long a process has given no sign of life; nothing before its first one.
+    """How long a process has given no heartbeat; zero before its first one.
 
     Args:
-        file: that it touches.
+        file: the one that it touches.
         clock: in seconds.
     """
 
@@ -70,7 +70,7 @@ class Silence:
         self._first, self._last, self._looked, self._seconds = 0, 0, clock(), 0.0
 
     def begin(self) -> None:
-        """Before the process is started."""
+        """Start over, before the process is started."""
         with suppress(OSError):
             private_folder(self._file.parent)
             if not self._file.exists():
@@ -79,7 +79,7 @@ class Silence:
         self._looked, self._seconds = self._clock(), 0.0
 
     def seconds(self) -> float:
-        """Since its last sign of life, as far as this process was awake to see one."""
+        """Seconds since its last heartbeat, counting only time in which this process was awake."""
         now, touched = self._clock(), self._touched()
         self._seconds += min(now - self._looked, _MOST_A_LOOK)
         self._looked = now

@@ -1,7 +1,7 @@
-"""How the gateway learns that a device is asked something: the run's ServerApp rings for it.
+"""How the gateway learns that a message for a device is waiting: the run's ServerApp rings for it.
 
-Nobody has to look for messages all the time then. A bell is a hint: whoever is
-not rung for looks within seconds by itself.
+So nobody has to poll all the time. A ring is only a hint: devices that are not rung
+for poll by themselves within seconds.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _AT_ONCE = 1000  # ids of 8 bytes in a datagram
 
 
 def ring(folder: FederationFolder, nodes: Iterable[int]) -> None:
-    """Say that these nodes are asked something; that nobody listens is fine."""
+    """Announce messages for these nodes; it is fine if nobody listens."""
     ids = list(nodes)
     with suppress(OSError, FederationError, KeyError, ValueError, TypeError), _datagrams() as out:
         found = folder.read(FILE, {})
@@ -33,10 +33,10 @@ def ring(folder: FederationFolder, nodes: Iterable[int]) -> None:
 
 @final
 class Bell:
-    """The gateway's end: who waits for what is rung.
+    """The gateway's end: lets calls wait until their node is rung for.
 
-    Other users of the machine could ring too, if they knew the key, which is
-    in the federation's folder; nothing but a look for messages comes of it.
+    Other users of the machine could ring too, if they knew the key, which is in the
+    federation's folder; it would only cause an extra poll.
     """
 
     def __init__(self, folder: FederationFolder) -> None:
@@ -50,10 +50,10 @@ class Bell:
         self._loop.add_reader(self._in, self._rung)
 
     async def wait(self, node: int, seconds: float) -> bool:
-        """Wait until a node is rung for, at most so long; at once where it was since it waited last.
+        """Wait until a node is rung for, or time is up; returns at once if it was since its last wait.
 
         Returns:
-            `False` where another call of the node waits now in place of this one.
+            `False` if another call of the node has replaced this one.
         """
         if (before := self._waiting.get(node)) is not None and not before.done():
             before.set_result(False)
@@ -71,7 +71,7 @@ class Bell:
                 del self._waiting[node]
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._loop.remove_reader(self._in)
         self._in.close()
 

@@ -1,4 +1,4 @@
-"""The certificates of a federation: a CA of its own, made at first use, and what it certifies."""
+"""The certificates of a federation: its own CA, made at first use, and those that it issues."""
 
 import datetime
 import ipaddress
@@ -26,14 +26,14 @@ class Certificate:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """For a server that shows it: TLS 1.2 and newer; raises `FederationError`."""
+        """A TLS context for a server with this certificate, TLS 1.2 or newer; raises `FederationError`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.load(context)
         return context
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Have new connections of a context see it; raises `FederationError`, and changes nothing then."""
+        """Load it into a context for new connections; raises `FederationError`, and then changes nothing."""
         try:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
@@ -43,7 +43,7 @@ class Certificate:
 
     @property
     def stamp(self) -> tuple[int, ...]:
-        """Changes when one of the files does; empty where one is missing."""
+        """A value that changes when one of the files does; empty if one is missing."""
         try:
             return tuple(part for file in (self.certificate, self.key)
                          for part in (file.stat().st_mtime_ns, file.stat().st_ino))  # fmt: skip
@@ -57,10 +57,10 @@ class Certificate:
 
 
 def authority(folder: FederationFolder) -> Certificate:
-    """The federation's CA, made where it is missing. Its key never leaves the folder.
+    """The federation's CA, created if missing. Its key never leaves the folder.
 
     Raises:
-        FederationError: one is there and cannot be used; devices take no other.
+        FederationError: there is one that cannot be used; devices accept no other.
     """
     found = Certificate(folder.path / "ca.pem", folder.path / "ca.key")
     if found.certificate.exists():
@@ -79,7 +79,7 @@ def authority(folder: FederationFolder) -> Certificate:
 
 
 def _opened(authority: Certificate) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A CA's certificate and key; raises `FederationError` where one is not what it was."""
+    """A CA's certificate and key; raises `FederationError` if one is damaged."""
     try:
         certificate = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
         certificate.verify_directly_issued_by(certificate)
@@ -89,17 +89,17 @@ def _opened(authority: Certificate) -> tuple[x509.Certificate, ec.EllipticCurveP
     except Exception as error:  # cryptography raises many kinds
         raise FederationError(
             f"{authority.certificate} and {authority.key.name} cannot be used: {error}; restore them from a"
-            " copy, for devices know the federation by them"
+            " copy, because devices know the federation by them"
         ) from error
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return certificate, key
 
 
 def certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> Certificate:
-    """A certificate of the federation's CA for a server that is reached at these hosts.
+    """A certificate from the federation's CA for a server that is reached at these hosts.
 
-    The one that is there is kept, unless it is for other hosts, or of another
-    CA, or ends within 30 days.
+    An existing one is kept, unless it is for other hosts, from another CA, or
+    expires within 30 days.
     """
     with locked(folder.path / "certificates.lock"):  # the gateway and a command may renew at the same time
         return _certified(folder, name, hosts)
@@ -127,9 +127,9 @@ def _certified(folder: FederationFolder, name: str, hosts: tuple[str, ...]) -> C
 
 
 def gateway_certificate(folder: FederationFolder) -> Certificate:
-    """What the gateway shows: the one that was given to `hedgerow up`, or one of the federation's CA.
+    """The gateway's certificate: the one given to `hedgerow up`, or one from the federation's CA.
 
-    The latter is made anew where it is missing, for other hosts, or ends soon.
+    The latter is reissued if it is missing, for other hosts, or expires soon.
     """
     settings = folder.settings
     if not settings.own_ca:
@@ -138,7 +138,7 @@ def gateway_certificate(folder: FederationFolder) -> Certificate:
 
 
 def shown(folder: FederationFolder) -> Certificate:
-    """Where the gateway's certificate lies; nothing is made."""
+    """The files of the gateway's certificate; creates nothing."""
     if folder.settings.own_ca:
         return Certificate(folder.path / "server.pem", folder.path / "server.key")
     given = folder.read("certificate.json", {})
@@ -151,7 +151,7 @@ def _stands(found: Certificate, issuer: x509.Certificate, hosts: tuple[str, ...]
         certificate.verify_directly_issued_by(issuer)
         named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         key = serialization.load_pem_private_key(found.key.read_bytes(), None)
-    except Exception:  # missing, not readable, of another CA: a new one is made
+    except Exception:  # missing, unreadable or from another CA: a new one is issued
         return False
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return (
@@ -197,6 +197,6 @@ def _host(host: str) -> x509.GeneralName:
 
 def _save(place: Certificate, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    # The key first: a certificate whose key is of another one is not served, but made again.
+    # The key first: a certificate that does not match its key is reissued, not served.
     write_whole(place.key, key.private_bytes(serialization.Encoding.PEM, *form), mode=PRIVATE)
     write_whole(place.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=PRIVATE)

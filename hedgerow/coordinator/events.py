@@ -1,4 +1,4 @@
-"""What happens to a federation, for its operator: a line for each event, the newest last."""
+"""The event log of a federation, for its operator: a line for each event, newest last."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _LARGEST, _TAIL = 2 * 2**20, 64 * 2**10
 
 
 def note(folder: FederationFolder, text: str) -> None:
-    """Add an event; where that cannot be written (a full disk), it is lost, and nothing else is."""
+    """Add an event; if it cannot be written (a full disk), only the event is lost."""
     line = json.dumps({"at": round(time.time()), "text": " ".join(text.split())[:500]}, ensure_ascii=False)
     file = folder.logs / _NAME
     with suppress(OSError):
@@ -25,7 +25,7 @@ def note(folder: FederationFolder, text: str) -> None:
 
 
 def events(folder: FederationFolder, most: int = 50) -> list[dict[str, Any]]:
-    """The last events, the newest first: each with `at`, in Unix seconds, and `text`."""
+    """The last events, newest first: each with `at`, in Unix seconds, and `text`."""
     file = folder.logs / _NAME
     if not file.exists():
         return []
@@ -34,6 +34,6 @@ def events(folder: FederationFolder, most: int = 50) -> list[dict[str, Any]]:
         lines = log.read().split(b"\n")
     found = []
     for line in reversed(lines):
-        with suppress(ValueError):  # the tail begins within a line, and a kill may have torn the last one
+        with suppress(ValueError):  # the tail may start within a line, and a kill may have torn the last
             found.append(json.loads(line))
     return found[:most]

@@ -1,17 +1,17 @@
-"""A federation's folder: its address, and where everything of it lies.
+"""A federation's folder: its address, and all its files.
 
 federation.json   its id, and the address that devices reach it at
-members.json      who is invited, who has joined, who has left
+members.json      names that are invited, have joined, or have left
 register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
 promotions.jsonl, models/   what was promoted, and the promoted models
-logs/             what each process says, and what happened (up.log)
-side-runs/        short Flower runs that were asked for
-presence.json     when the gateway heard of each device last
-processes.json    what `hedgerow up` has started
+logs/             each process's output, and the event log (up.log)
+side-runs/        short Flower runs that were requested
+presence.json     when the gateway last heard from each device
+processes.json    the processes that `hedgerow up` has started
 
-Nobody but its owner can look into it, and each file is written whole or not at all.
+Only its owner can read it, and each file is written whole or not at all.
 """
 
 import json
@@ -30,21 +30,21 @@ _HOST = re.compile(r"[0-9A-Za-z.:_-]{1,253}")
 
 
 class FederationError(ValueError):
-    """A federation's folder that is not there, cannot be read, or does not allow what is asked."""
+    """A federation's folder is missing, cannot be read, or does not allow what is asked."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `federation.json` holds.
+    """The contents of `federation.json`.
 
     Attributes:
         federation: its id, 16 hex digits.
         host: the name or address that devices reach the gateway at.
         port: of the gateway.
         link_port: of the SuperLink, on this machine only.
-        own_ca: whether devices know the gateway by the federation's own CA, and not by a public one.
-        administrator: public key of who signs the register, 64 hex digits; empty before the first one.
-        lost_after: seconds after which a device that was not heard of counts as gone. It says so every 10 s.
+        own_ca: whether the gateway's certificate is from the federation's own CA, not a public one.
+        administrator: public key that signs the register, 64 hex digits; empty before the first one.
+        lost_after: seconds of silence after which a device counts as gone. It sends a heartbeat every 10 s.
         status_port: of the status page; 0 before it is first chosen.
     """
 
@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """Of the gateway.
+        """The gateway's address.
 
         >>> Settings("0" * 16, host="::1").address
         'https://[::1]:8470'
@@ -71,16 +71,16 @@ class Settings:
 @final
 @dataclass(frozen=True)
 class FederationFolder:
-    """Where everything of a federation lies; `make` makes it, `open` finds one."""
+    """The folder of a federation; `make` creates it, `open` opens an existing one."""
 
     path: Path
 
     @classmethod
     def make(cls, path: Path) -> "FederationFolder":
-        """Make the folder, or close the one that is there; raises `OSError` and `FederationError`."""
+        """Create the folder, or make an existing one private; raises `OSError` and `FederationError`."""
         folder = cls(path.absolute())
         if not folder._settings.is_file() and path.is_dir() and any(path.iterdir()):
-            raise FederationError(f"{path} is not empty and is no federation; choose another folder")
+            raise FederationError(f"{path} is not empty and not a federation; choose another folder")
         private_folder(folder.path)
         private_folder(folder.logs)
         if not folder._settings.is_file():
@@ -89,11 +89,11 @@ class FederationFolder:
 
     @classmethod
     def open(cls, path: Path) -> "FederationFolder":
-        """One that is there; raises `FederationError`."""
+        """An existing folder; raises `FederationError`."""
         folder = cls(path.absolute())
         if not folder._settings.is_file():
             raise FederationError(
-                f"{path} is no federation: it has no federation.json; 'hedgerow up RECIPE' makes one, and"
+                f"{path} is not a federation: it has no federation.json; 'hedgerow up RECIPE' makes one, and"
                 " --federation names another folder"
             )
         return folder
@@ -104,12 +104,12 @@ class FederationFolder:
 
     @property
     def logs(self) -> Path:
-        """Folder of what each process says."""
+        """The folder of each process's output."""
         return self.path / "logs"
 
     @property
     def settings(self) -> Settings:
-        """As they stand; raises `FederationError`."""
+        """The current settings; raises `FederationError`."""
         try:
             return Settings(**check(json.loads(self._settings.read_bytes())))
         except (OSError, ValueError, TypeError) as error:
@@ -118,14 +118,14 @@ class FederationFolder:
             ) from error
 
     def save(self, settings: Settings) -> None:
-        """Write them down."""
+        """Save the settings."""
         self.write("federation.json", asdict(settings))
 
     def at(self, host: str | None = None, **others: float | None) -> Settings:
-        """Take over another host, port, status port or time after which a device is lost, where given.
+        """Change the host, port, status port or time after which a device is lost, if given.
 
         Raises:
-            FederationError: the host cannot be one.
+            FederationError: the host is invalid.
         """
         if host is not None and not _HOST.fullmatch(host):
             raise FederationError(f"the host is {host!r}; it must be a host's name or an IP address")
@@ -137,12 +137,12 @@ class FederationFolder:
         return now
 
     def write(self, name: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
-        """Write a table, as a file of JSON; raises `OSError`."""
+        """Write a table as a JSON file; raises `OSError`."""
         text = json.dumps(seal(content), indent=1, ensure_ascii=False)
         write_whole(self.path / name, text.encode(), durable=durable, mode=PRIVATE)
 
     def read(self, name: str, default: Any) -> Any:
-        """What a file of JSON holds, or the default where there is none; raises `FederationError`."""
+        """The contents of a JSON file, or the default if it is missing; raises `FederationError`."""
         try:
             return check(json.loads((self.path / name).read_bytes()))
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The one door of a federation: what a device may ask for, and nothing else.
+"""The only entrance to a federation: the requests that a device may make, and nothing else.
 
-TLS, a list of paths, the sender's signature before its body is read, a rate for
-each device. What is allowed goes to the SuperLink as it is.
+TLS, a list of paths, a check of the sender's signature before the body is read, and
+a rate limit for each device. Allowed requests go to the SuperLink unchanged.
 """
 
 import asyncio
@@ -68,12 +68,12 @@ _PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
 _AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
 _KEPT_OBJECTS = 32 * _MB
-_PREFERS_TO_WAIT = "wait="  # as RFC 7240 has it
+_PREFERS_TO_WAIT = "wait="  # as in RFC 7240
 
 
 @final
 class Gateway:
-    """A `Handler` for one federation; `run` does what is due from time to time."""
+    """A `Handler` for one federation; `run` does periodic work."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
@@ -110,7 +110,7 @@ class Gateway:
         return _MOST.get(path, _MOST_OTHERS)
 
     async def answer(self, request: Request, body: bytes) -> Reply:
-        """The answer; raises `Refused`."""
+        """The answer to a request; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
         if Delivery.has(request.path):
@@ -127,10 +127,10 @@ class Gateway:
             return Reply.of_json(200, register.served(self._folder).told())
         except (FederationError, OSError) as error:
             log.error("%s: %s", request.path, error)
-            raise Refused(500, "the coordinator cannot answer now; its operator is told why") from error
+            raise Refused(500, "the coordinator cannot answer now; its log says why") from error
 
     async def run(self) -> None:
-        """Write down who is there, and have the SuperLink forget who has left; does not end."""
+        """Record which devices are online, and have the SuperLink forget those that left; never returns."""
         while True:
             try:
                 self._there = len(presence.still_there(self._heard, self._lost_after))
@@ -138,7 +138,7 @@ class Gateway:
                 if self._keys.refresh().gone:
                     await asyncio.to_thread(self._forget)
             except (OSError, FederationError, httpx.HTTPError) as error:
-                log.warning("%s; it is tried again", error)
+                log.warning("%s; trying again", error)
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def close(self) -> None:
@@ -158,9 +158,9 @@ class Gateway:
         pace = self._pace.seconds(max(1, self._there))
         own = request.headers.get("user-agent") == OWN_AGENT
         if request.path == PUSH:
-            self._handed.answered(name)  # so it has what it was handed, whatever becomes of the answer
+            self._handed.answered(name)  # so it has received its last message, whatever becomes of the answer
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
-            log.warning("%r has lost a message, and is given it again", name)
+            log.warning("%r has lost a message; sending it again", name)
             return self._paced(200, lost, MEDIA, pace)
         if own and request.path == HEARTBEAT and (noted := self._beats.answer(name, body)) is not None:
             return self._paced(200, noted, MEDIA, pace)
@@ -177,13 +177,13 @@ class Gateway:
                 seconds, pace = self._pace.held(max(1, self._there))
                 found, held = await self._message(asked, node, seconds, request)
             elif request.path == PULL_OBJECT and (wanted := asks_for_object(body, node)) is not None:
-                # Whoever knows the hash of something knows what it is: the SuperLink asks for no more.
+                # Whoever knows an object's hash may fetch it: the SuperLink requires no more.
                 found = await self._objects.get(wanted, asked)
             else:
                 found = await asked()
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
-        self._heard[name] = time.time()  # it has waited for the SuperLink, and not been silent
+        self._heard[name] = time.time()  # it was waiting for the SuperLink, not silent
         if request.path == PULL and found.status_code == 200 and brings_message(found.content):
             self._pace.message()
             if own:
@@ -238,7 +238,7 @@ class Gateway:
         return Reply.of_json(200, {"node_id": device.node_id})
 
     async def _changed(self, change: Callable[..., Device], *arguments: Any) -> Device:
-        """What a change of the members gave; raises `Refused`."""
+        """The result of a change of the members; raises `Refused`."""
         try:
             async with self._joining:
                 device = await asyncio.to_thread(change, *arguments)
@@ -275,7 +275,7 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
     except ValueError as error:
-        raise Refused(400, "the request is no JSON") from error
+        raise Refused(400, "the request is not JSON") from error
     if not isinstance(asked, dict):
         raise Refused(400, "the request must be a JSON object")
     return asked

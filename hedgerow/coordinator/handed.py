@@ -1,17 +1,17 @@
-"""Messages that devices were handed and have not answered: a SuperLink hands each out once.
+"""Messages that devices have received and not answered, because a SuperLink hands out each only once.
 
-A device of Hedgerow's does one thing after another, and keeps on its disk what it was asked. One that looks
-for the next message before it has sent anything has lost the last one, as when it was killed before it could
-write that down: it is given the same again.
+A Hedgerow device does one thing at a time, and saves each message to disk. If it asks for the next message
+before it has sent anything, it has lost the last one, for example because it was killed before it could save
+it; it is then sent the same message again.
 """
 
 from typing import final
 
 OWN_AGENT = "hedgerow"
-"""How a device of Hedgerow's names itself; Flower's own nodes do several things at a time."""
+"""The user agent of Hedgerow devices; Flower's own nodes do several things at a time."""
 
 _MOST_TIMES = 3
-"""A device that cannot do anything with a message is not given it for ever."""
+"""Limit on repeats, so that a device that cannot handle a message does not get it for ever."""
 
 
 @final
@@ -31,15 +31,15 @@ class HandedOut:
         self._last: dict[str, tuple[bytes, int]] = {}
 
     def give(self, name: str, reply: bytes) -> None:
-        """A device is given a message."""
+        """Record that a device is given a message."""
         self._last[name] = reply, _MOST_TIMES
 
     def answered(self, name: str) -> None:
-        """A device has sent what it has to say of it."""
+        """Record that a device has answered its message."""
         self._last.pop(name, None)
 
     def lost(self, name: str) -> bytes | None:
-        """What a device that asks for the next one has lost; `None` where it has lost nothing."""
+        """The message that a device asking for the next one has lost; `None` if it has lost none."""
         reply, left = self._last.pop(name, (None, 0))
         if reply is not None and left > 1:
             self._last[name] = reply, left - 1

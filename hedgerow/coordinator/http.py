@@ -1,9 +1,9 @@
-"""A small HTTP/1.1 server for hostile networks: h11 on asyncio, where every wait has an end.
+"""A small HTTP/1.1 server for hostile networks: h11 on asyncio, with a time limit on every wait.
 
-Before a body is read, its announced size and the sender have been looked at;
-memory is what the handler allows for one body, times the connections. Nobody
-can hold a connection by being slow: TLS, the head, the body and the reply have
-a deadline each.
+Before a body is read, its announced size and its sender have been checked; memory
+is bounded by what the handler allows for one body, times the number of connections.
+Nobody can hold a connection by being slow: TLS, the head, the body and the reply
+each have a deadline.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ _PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """What a connection may take.
+    """Limits on connections.
 
     Attributes:
-        connections: at a time; one more is closed at once.
-        strangers: of these, how many may not have had a good answer yet, from their first byte on.
+        connections: open at a time; further ones are closed at once.
+        strangers: how many of these may not have had a successful answer yet, counted from their first byte.
         handshake: seconds for TLS.
         head: seconds for the lines before a body.
         idle: seconds between two requests.
         body: seconds for any body, and one more for each `body_rate` bytes.
-        body_rate: bytes a second that a body must come with.
+        body_rate: bytes per second at which a body must arrive.
         reply: seconds in which a reply must be taken.
     """
 
@@ -81,7 +81,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """That it listens on."""
+        """The port that it listens on."""
         return int(self._socket.getsockname()[1])
 
     async def _accept(self) -> None:
@@ -89,11 +89,11 @@ class HttpServer:
         while True:
             try:
                 plain, peer = await loop.sock_accept(self._socket)
-            except OSError as error:  # gone already, or there are too many open files
-                log.warning("no connection could be taken: %s", error)
+            except OSError as error:  # already gone, or too many open files
+                log.warning("no connection could be accepted: %s", error)
                 await asyncio.sleep(_PAUSE)
                 continue
-            # Counted before TLS: a handshake that is not gone on with takes memory too.
+            # Counted before TLS: an abandoned handshake takes memory too.
             if self._open >= self._limits.connections or self._strange >= self._limits.strangers:
                 plain.close()
                 continue
@@ -117,7 +117,7 @@ class HttpServer:
         except (TimeoutError, OSError, ssl.SSLError, h11.LocalProtocolError, asyncio.IncompleteReadError):
             pass  # too slow, or gone
         except asyncio.CancelledError:
-            pass  # this server ends; asyncio would log it for each connection
+            pass  # the server is ending; asyncio would log this for each connection
         except Exception:
             log.exception("a connection ended with an error of this server")
         finally:
@@ -126,7 +126,7 @@ class HttpServer:
             (plain.close if writer is None else writer.transport.abort)()
 
     async def _encrypted(self, plain: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The streams of a connection after TLS, as `asyncio.open_connection` makes them."""
+        """The streams of a connection after TLS, as from `asyncio.open_connection`."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_READ)
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -166,7 +166,7 @@ class _Conversation:
                 if reply.status < HTTPStatus.BAD_REQUEST:
                     self._answered_well()
             except h11.RemoteProtocolError as error:
-                reply = Refused(error.error_status_hint, "this is no HTTP/1.1 that is understood").reply()
+                reply = Refused(error.error_status_hint, "this is not valid HTTP/1.1").reply()
             except Refused as refused:
                 reply = refused.reply()
             if not await self._send(reply):
@@ -175,7 +175,7 @@ class _Conversation:
             waits = self._limits.idle
 
     async def _head(self, waits: float) -> Request | None:
-        """The next request, or `None` at the end; the first byte may be waited for, the others not."""
+        """The next request, or `None` at the end; only the first byte may take long to arrive."""
         event = self._http.next_event()
         if event is h11.NEED_DATA:
             self._http.receive_data(await asyncio.wait_for(self._reader.read(_READ), waits))
@@ -193,7 +193,7 @@ class _Conversation:
         path = event.target.decode("latin-1").partition("?")[0]
         length = int(headers.get("content-length", "0"))
         if not length:
-            self._http.next_event()  # its end: nothing is left unread, whatever is answered
+            self._http.next_event()  # the end of the request, so that nothing is left unread
         return Request(event.method.decode("latin-1"), path, headers, length, self._peer, self._gone)
 
     def _gone(self) -> bool:
@@ -202,7 +202,7 @@ class _Conversation:
     async def _answered(self, request: Request) -> Reply:
         allowed = self._handler.admit(request)
         if request.length > allowed:
-            raise Refused(413, f"the body has {request.length} bytes; at most {allowed} are taken here")
+            raise Refused(413, f"the body has {request.length} bytes; at most {allowed} are accepted here")
         seconds = self._limits.body + request.length / self._limits.body_rate
         body = await asyncio.wait_for(self._body(request), seconds)
         return await self._handler.answer(request, body)
@@ -222,8 +222,8 @@ class _Conversation:
         return b"".join(parts)
 
     async def _send(self, reply: Reply) -> bool:
-        """Send it; whether the connection goes on."""
-        # What was not read is not to be read: the connection ends with the reply.
+        """Send a reply; returns whether the connection stays open."""
+        # An unread body is never read: the connection ends with the reply.
         ends = self._http.their_state is not h11.DONE
         headers = {**reply.headers, "content-length": str(len(reply.body))}
         if ends:
@@ -233,7 +233,7 @@ class _Conversation:
         events = (head, h11.Data(reply.body), h11.EndOfMessage())
         await self._write(b"".join(self._http.send(event) or b"" for event in events))
         if ends:
-            # A connection that is cut while the other side writes loses what it was told.
+            # If a connection is cut while the other side is writing, that side loses the reply.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._drain(), 1.0)
         return not ends and self._http.our_state is h11.DONE

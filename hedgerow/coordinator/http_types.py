@@ -1,4 +1,4 @@
-"""Requests of devices, and what they are answered with."""
+"""Requests of devices, and replies to them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ class Request:
     """A request before its body.
 
     Attributes:
-        method, path: such as `"POST"`, `"/join"`; the path is without its query.
-        headers: by lower-case name; of one that comes twice, the last.
-        length: bytes of the body that are announced.
+        method, path: such as `"POST"`, `"/join"`; the path has no query.
+        headers: by lower-case name; of repeated ones, the last.
+        length: announced bytes of the body.
         peer: address of the connection.
-        gone: whether whoever has asked has left since.
+        gone: returns whether the client has disconnected.
     """
 
     method: str
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered."""
+    """A reply to a request."""
 
     status: int
     body: bytes = b""
@@ -36,19 +36,19 @@ class Reply:
 
     @classmethod
     def of_json(cls, status: int, content: Any, **headers: str) -> "Reply":
-        """One with JSON in it."""
+        """A reply with a JSON body."""
         return cls(status, json.dumps(content).encode(), {"content-type": "application/json", **headers})
 
 
 class Refused(Exception):
-    """A request that is not answered; `status` is HTTP's."""
+    """A request is refused; `status` is the HTTP status."""
 
     def __init__(self, status: int, why: str, **headers: str) -> None:
         super().__init__(why)
         self.status, self.headers = status, headers
 
     def reply(self) -> Reply:
-        """What is said of it."""
+        """The reply that says so."""
         return Reply.of_json(self.status, {"error": str(self)}, **self.headers)
 
 
@@ -56,7 +56,7 @@ class Handler(Protocol):
     """Answers requests."""
 
     def admit(self, request: Request) -> int:
-        """The most bytes that the body may have, before anything of it is read; raises `Refused`."""
+        """The most bytes that the body may have, decided before it is read; raises `Refused`."""
 
     async def answer(self, request: Request, body: bytes) -> Reply:
         """The answer to a request that was admitted; raises `Refused`."""

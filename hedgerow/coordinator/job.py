@@ -8,16 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """The run that is to come to its end.
+    """A run to be completed.
 
     Attributes:
-        folder: of the run; whoever carries it out holds it.
+        folder: of the run, locked by the process that carries it out.
         server_app, client_app: Flower's names of the apps, `"module:attribute"`.
         config: their run config.
-        wanted: clients that the run waits for.
-        done: rounds that are done.
-        finished: whether the run has come to its end.
-        report: is called from time to time, to show what is new.
+        wanted: number of clients that the run waits for.
+        done: returns the number of completed rounds.
+        finished: returns whether the run is complete.
+        report: called from time to time, to show progress.
     """
 
     folder: Path
@@ -31,4 +31,4 @@ class Job:
 
 
 class RunFailed(RuntimeError):
-    """The run cannot go on; why is its text."""
+    """The run cannot continue; the message says why."""

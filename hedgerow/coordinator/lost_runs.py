@@ -1,4 +1,4 @@
-"""Runs of Flower's that were lost: when the next one is tried, and when there is no hope."""
+"""Lost Flower runs: when to start the next one, and when to give up."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ _PASSING = tuple(
 
 @final
 class LostRuns:
-    """Counts runs that were lost with no round in between.
+    """Counts runs that were lost with no completed round in between.
 
     >>> lost = LostRuns()
     >>> lost.hopeless("it was killed", 0, of_its_own=False), lost.wait()
@@ -32,10 +32,10 @@ class LostRuns:
         self._why, self._after, self._number = "", -1, 0
 
     def hopeless(self, why: str, done: int, *, of_its_own: bool) -> bool:
-        """Whether a run that has failed of its own after so many rounds has failed in the same way before.
+        """Whether a run that failed by itself after this many rounds has failed in the same way before.
 
-        A full disk has room again when somebody makes some, and a process that was too slow to say that it
-        lives is none of the run's doing.
+        A full disk does not count, because somebody can make room; nor does a process that was too slow
+        to send its heartbeat, because that is not the run's fault.
         """
         again = done == self._after and why == self._why
         self._number = self._number + 1 if done == self._after else 0
@@ -43,5 +43,5 @@ class LostRuns:
         return again and of_its_own and not any(text in why.lower() for text in _PASSING)
 
     def wait(self) -> float:
-        """Seconds before the next one is tried: later each time, where no round was done since."""
+        """Seconds until the next attempt: longer each time, unless a round was completed since."""
         return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**self._number)

@@ -1,7 +1,7 @@
-"""Who may take part: names that are invited, devices that have joined, nodes that have left.
+"""The members of a federation: invited names, devices that have joined, nodes that have left.
 
-All of it is one file, `members.json`, that the gateway and the commands change
-one after the other. Of a token only its hash is kept.
+Everything is in one file, `members.json`, which the gateway and the commands change
+one after the other. Only the hash of a token is kept.
 """
 
 import base64
@@ -34,7 +34,7 @@ _FILE = "members.json"
 
 
 class JoinRefused(Exception):
-    """Somebody may not join; `status` is HTTP's."""
+    """A device may not join; `status` is the HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -48,8 +48,8 @@ class Device:
     Attributes:
         node_key: its public key as a node, PEM.
         node_id: at the SuperLink.
-        identity: its public key under a mask, 64 hex digits; empty where it has none.
-        token: hash of the one it joined with, so that a reply which was lost can be asked for again.
+        identity: its public key for masked rounds, 64 hex digits; empty if it has none.
+        token: hash of the token it joined with, so that it can ask again if the reply is lost.
         joined: when, in Unix seconds.
     """
 
@@ -62,7 +62,7 @@ class Device:
 
 @dataclass
 class Members:
-    """What `members.json` holds.
+    """The contents of `members.json`.
 
     Attributes:
         invited: `{hash of a token: name}`.
@@ -76,12 +76,12 @@ class Members:
 
     @property
     def waited_for(self) -> set[str]:
-        """Names that are invited and have not joined yet."""
+        """Names that are invited but have not joined yet."""
         return set(self.invited.values()) - set(self.devices)
 
 
 def load_members(folder: FederationFolder) -> Members:
-    """As they stand; raises `FederationError`."""
+    """The current members; raises `FederationError`."""
     try:
         found = folder.read(_FILE, {})
         devices = {name: Device(**each) for name, each in found.get("devices", {}).items()}
@@ -92,7 +92,7 @@ def load_members(folder: FederationFolder) -> Members:
 
 @contextmanager
 def changed_members(folder: FederationFolder) -> Iterator[Members]:
-    """The members, to be changed; written where nothing is raised. Raises `FederationError` and `OSError`."""
+    """The members, to be changed; saved unless an error is raised. Raises `FederationError` and `OSError`."""
     with locked(folder.path / "members.lock"):
         members = load_members(folder)
         yield members
@@ -109,7 +109,7 @@ class KnownKeys:
         self.members = Members()
 
     def refresh(self) -> Members:
-        """The members, as they stand."""
+        """The current members."""
         try:
             about = (self._folder.path / _FILE).stat()
         except FileNotFoundError:
@@ -120,7 +120,7 @@ class KnownKeys:
         return self.members
 
     def name(self, node_key: bytes) -> str | None:
-        """The device whose key it is, `None` for nobody's."""
+        """The device with this key, or `None`."""
         self.refresh()
         return self._names.get(node_key)
 
@@ -131,10 +131,10 @@ def invite(folder: FederationFolder, name: str, out: Path) -> Path:
 
 
 def invite_all(folder: FederationFolder, names: Sequence[str], out: Path) -> list[Path]:
-    """Write a kit for each name, and invalidate earlier ones that were not used; returns their files.
+    """Write a kit for each name, and invalidate earlier unused ones; returns the files.
 
     Raises:
-        FederationError: a name cannot be a device's, or a device of that name has joined; no kit is
+        FederationError: a name is invalid, or a device of that name has joined; no kit is
             written then.
         OSError: a kit cannot be written; nobody is invited then.
     """
@@ -149,7 +149,7 @@ def invite_all(folder: FederationFolder, names: Sequence[str], out: Path) -> lis
         for name in names:
             if name in members.devices:
                 raise FederationError(
-                    f"{name!r} has joined already; to set it up anew, first run: hedgerow revoke {name}"
+                    f"{name!r} has already joined; to set it up again, first run: hedgerow revoke {name}"
                 )
         tokens = {name: secrets.token_bytes(32) for name in names}
         members.invited = {known: who for known, who in members.invited.items() if who not in tokens}
@@ -175,14 +175,14 @@ def join(
     request: Mapping[str, Any],
     register_node: Callable[[bytes, str], int],
 ) -> Device:
-    """Let a device in, by its token; asked again by the same device, it gets the same answer.
+    """Let a device in by its token; if the same device asks again, it gets the same answer.
 
     Args:
-        request: what the device has sent.
-        register_node: tells the SuperLink of its key, and gives the id of the node.
+        request: sent by the device.
+        register_node: registers its key with the SuperLink, and returns the node's id.
 
     Raises:
-        JoinRefused: it may not.
+        JoinRefused: it may not join.
     """
     name, key, identity, token = _read(request)
     with changed_members(folder) as members:
@@ -195,7 +195,7 @@ def join(
             raise JoinRefused(409, f"{name!r} has joined with another key")
         for other, device in members.devices.items():
             if key == device.node_key or (identity and identity == device.identity):
-                raise JoinRefused(409, f"the key is that of {other!r}; each device must have its own")
+                raise JoinRefused(409, f"the key belongs to {other!r}; each device must have its own")
         device = Device(key, register_node(key.encode(), name), identity, token, time.time())
         members.devices[name] = device
         del members.invited[token]
@@ -208,7 +208,7 @@ def rotate(
     request: Mapping[str, Any],
     register_node: Callable[[bytes, str], int],
 ) -> Device:
-    """Give a device another key, for which its present one has signed; asked again, it gets the same answer.
+    """Replace a device's key by one that the present key has signed; asking again gives the same answer.
 
     Args:
         name: of the device that asks.
@@ -216,7 +216,7 @@ def rotate(
         register_node: as in `join`.
 
     Raises:
-        JoinRefused: the key is none, or another device's, or not signed for.
+        JoinRefused: the key is invalid, another device's, or not signed by the present one.
     """
     key = _public_key(request.get("node_key"))
     with changed_members(folder) as members:
@@ -226,15 +226,15 @@ def rotate(
         if device.node_key == key:
             return device
         if any(key == other.node_key for other in members.devices.values()):
-            raise JoinRefused(409, "the key is another device's; each must have its own")
+            raise JoinRefused(409, "the key belongs to another device; each must have its own")
         try:
             public = serialization.load_pem_public_key(device.node_key.encode())
-            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such a key can have joined
+            assert isinstance(public, ec.EllipticCurvePublicKey)  # only such keys can join
             signature = base64.b64decode(str(request.get("signature")), validate=True)
             message = rotation_message(folder.settings.federation, name, key)
             public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
         except (InvalidSignature, ValueError) as error:
-            raise JoinRefused(403, "the new key is not signed for by the present one") from error
+            raise JoinRefused(403, "the new key is not signed by the present one") from error
         members.gone.append(device.node_id)
         changed = replace(device, node_key=key, node_id=register_node(key.encode(), name))
         members.devices[name] = changed
@@ -242,17 +242,17 @@ def rotate(
 
 
 def leave(folder: FederationFolder, name: str) -> None:
-    """Take a device out, and every invitation of it; the gateway then has the SuperLink forget its node.
+    """Remove a device and its invitations; the gateway then has the SuperLink forget its node.
 
     Raises:
-        FederationError: there is nobody of that name.
+        FederationError: there is no such name.
     """
     with changed_members(folder) as members:
         device = members.devices.pop(name, None)
         invited = [token for token, who in members.invited.items() if who == name]
         if device is None and not invited:
             near = did_you_mean(name, [*members.devices, *members.invited.values()])
-            raise FederationError(f"{name!r} is not in the federation, and not invited.{near}")
+            raise FederationError(f"{name!r} is neither in the federation nor invited.{near}")
         for token in invited:
             del members.invited[token]
         if device is not None:
@@ -265,7 +265,7 @@ def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if not isinstance(version, str) or not supported(version):
         raise JoinRefused(
             400,
-            f"hedgerow is {version!r:.40}; this coordinator has {own()}, and takes one minor version more or"
+            f"hedgerow is {version!r:.40}; this coordinator has {own()} and accepts one minor version more or"
             f" less: pip install hedgerow=={own()}",
         )
     try:
@@ -280,7 +280,7 @@ def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _public_key(given: Any) -> str:
-    """A node's key in the one form that it is compared in; raises `JoinRefused`."""
+    """A node's key in canonical form, for comparing; raises `JoinRefused`."""
     try:
         key = serialization.load_pem_public_key(str(given).encode())
     except (ValueError, UnsupportedAlgorithm) as error:

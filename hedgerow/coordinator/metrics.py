@@ -1,4 +1,4 @@
-"""What a federation does, as Prometheus reads it: totals over its devices, and no device's name.
+"""A federation's metrics for Prometheus: totals over its devices, and no device's name.
 
 Read it with the key in `metrics.token`: `authorization: {credentials_file: .../metrics.token}`.
 """
@@ -31,7 +31,7 @@ _OF_DEVICES = ("mean", "weighted_mean", "spread", "worst_tenth")
 
 
 def metrics_token(folder: FederationFolder) -> str:
-    """The key to the metrics, made where it is missing; unlike the page's it stays. Raises `OSError`."""
+    """The key to the metrics, created if missing; unlike the page's, it stays. Raises `OSError`."""
     file = folder.path / TOKEN
     if not file.exists():
         write_whole(file, secrets.token_urlsafe(24).encode(), mode=PRIVATE)
@@ -39,7 +39,7 @@ def metrics_token(folder: FederationFolder) -> str:
 
 
 def exposition(folder: FederationFolder) -> bytes:
-    """The metrics as they stand, in Prometheus' text format; raises `FederationError` and `OSError`."""
+    """The current metrics in Prometheus' text format; raises `FederationError` and `OSError`."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Federation(folder))
     return bytes(generate_latest(registry))
@@ -47,13 +47,13 @@ def exposition(folder: FederationFolder) -> bytes:
 
 @final
 class _Federation(Collector):
-    """Reads the files of a federation, and of the run that it carries out."""
+    """Reads the files of a federation, and of its run."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder = folder
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing before it is asked for."""
+        """Nothing is described in advance."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -68,7 +68,7 @@ class _Federation(Collector):
         for line in [] if run is None else by_round(run / STAGES):
             seconds.update(line["seconds"])
         stages = CounterMetricFamily(
-            "hedgerow_stage_seconds", "Seconds by stage of a round.", labels=["stage"]
+            "hedgerow_stage_seconds", "Seconds by stage of the rounds.", labels=["stage"]
         )
         for name in sorted(seconds):
             stages.add_metric([name], seconds[name])
@@ -76,7 +76,7 @@ class _Federation(Collector):
 
 
 def _now(folder: FederationFolder, status: Row) -> Iterator[Metric]:
-    up = GaugeMetricFamily("hedgerow_up", "Whether a process of the coordinator runs.", labels=["process"])
+    up = GaugeMetricFamily("hedgerow_up", "Whether a process is running.", labels=["process"])
     for name in KEPT:
         up.add_metric([name], float(name in status["processes"]))
     yield up
@@ -101,12 +101,12 @@ def _of_rounds(lines: Sequence[Row]) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "hedgerow_round_seconds", "Seconds of all rounds.", value=sum(line["seconds"] for line in lines)
     )
-    sent = CounterMetricFamily("hedgerow_bytes", "Bytes of messages of training.", labels=["direction"])
+    sent = CounterMetricFamily("hedgerow_bytes", "Bytes of training messages.", labels=["direction"])
     for way in _WAYS:
         sent.add_metric([way], sum(line[f"bytes_{way}"] for line in lines))
     yield sent
     reasons = Counter(kind_of(why) for line in lines for why in line["dropped"].values())
-    drops = CounterMetricFamily("hedgerow_drops", "Clients that did not count, by reason.", labels=["reason"])
+    drops = CounterMetricFamily("hedgerow_drops", "Clients that were dropped, by reason.", labels=["reason"])
     for reason in KINDS:
         drops.add_metric([reason], reasons[reason])
     yield drops
@@ -114,7 +114,7 @@ def _of_rounds(lines: Sequence[Row]) -> Iterator[Metric]:
 
 def _last_scores(lines: Sequence[Row]) -> Iterator[Metric]:
     """The last measurements of the model, and epsilon."""
-    score = GaugeMetricFamily("hedgerow_score", "Of the model, as measured last.", labels=["metric", "of"])
+    score = GaugeMetricFamily("hedgerow_score", "Last scores of the model.", labels=["metric", "of"])
     ours: Row = next((line["evaluation"] for line in reversed(lines) if line["evaluation"]), {})
     for name, value in ours.items():
         if value is not None:

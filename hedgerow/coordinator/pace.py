@@ -1,11 +1,11 @@
-"""How often devices may call: quick while a round is on, slow while nothing happens, never too often."""
+"""How often devices may call: quickly during a round, slowly when idle, never too often."""
 
 import time
 from collections.abc import Callable
 from typing import final
 
 CALLS_PER_SECOND = 200.0
-"""Pulls of all devices together."""
+"""Most polls per second of all devices together."""
 
 _LOOKS_PER_SECOND = 20.0
 """Of devices that wait for a message and have not been rung for, all together."""
@@ -20,10 +20,10 @@ Clock = Callable[[], float]
 
 @final
 class Pace:
-    """When a device should pull next.
+    """When a device should poll next.
 
-    Quick for 30 s after any device got a message, then slower within a minute;
-    whatever happens, all together stay under `CALLS_PER_SECOND`.
+    Quickly for 30 s after any device got a message, then slower within a minute;
+    in any case all devices together stay under `CALLS_PER_SECOND`.
 
     >>> pace = Pace(lambda: 0.0)
     >>> pace.seconds(devices=1)
@@ -38,17 +38,17 @@ class Pace:
         self._last = -float("inf")
 
     def message(self) -> None:
-        """A device got a message just now."""
+        """Record that a device got a message now."""
         self._last = self._clock()
 
     def seconds(self, devices: int) -> float:
-        """How long each of `devices` devices should wait before it pulls again."""
+        """Seconds that each of `devices` devices should wait before it polls again."""
         idle = self._clock() - self._last - _LIVELY_SECONDS
         part = min(1.0, max(0.0, idle / _SLOWER_SECONDS))
         return max(_QUICK + part * (_SLOW - _QUICK), devices / CALLS_PER_SECOND)
 
     def held(self, devices: int) -> tuple[float, float]:
-        """For how long the pull of a device that waits for a message is held, and until the next one then.
+        """Seconds for which a waiting device's poll is held open, and seconds until its next one.
 
         >>> Pace().held(devices=10), Pace().held(devices=300), Pace().held(devices=10_000)
         ((10.0, 0.0), (15.0, 0.0), (30.0, 20.0))
@@ -71,7 +71,7 @@ class Rates:
         self._left: dict[str, tuple[float, float]] = {}
 
     def wait(self, caller: str) -> float:
-        """Take one call; 0, or the seconds after which there is one again."""
+        """Take one call: returns 0, or the seconds until the next is allowed."""
         now = self._clock()
         left, since = self._left.get(caller, (float(self._burst), now))
         left = min(float(self._burst), left + (now - since) * self._per_second)
@@ -79,7 +79,7 @@ class Rates:
             self._left[caller] = left, now
             return (1.0 - left) / self._per_second
         self._left[caller] = left - 1.0, now
-        if len(self._left) > 10_000:  # callers that are full again need not be known
+        if len(self._left) > 10_000:  # callers with a full allowance need not be remembered
             self._left = {
                 who: (tokens, at)
                 for who, (tokens, at) in self._left.items()

@@ -1,7 +1,7 @@
-"""The status page: what a federation does, live in a browser, for whoever has its address with the token.
+"""The status page: a live view of a federation in a browser, for whoever has its address with the token.
 
-A process of its own, `python -m hedgerow.coordinator.page FOLDER PARENT`, that only reads files. It loads
-nothing from elsewhere, and the browser is told to let it load nothing. `/metrics` is Prometheus' part of it.
+A separate process, `python -m hedgerow.coordinator.page FOLDER PARENT`, that only reads files. It loads
+nothing from elsewhere, and forbids the browser to. `/metrics` is for Prometheus.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ _ASSETS = {"page.js": "text/javascript", "page.css": "text/css"}
 
 
 def new_token(folder: FederationFolder, host: str, port: int) -> str:
-    """A token for the page, of which the folder keeps the hash alone; the one before is good no more."""
+    """A new token for the page; the folder keeps only its hash, and the old token becomes invalid."""
     token = secrets.token_urlsafe(24)
     folder.write(FILE, {"hash": _hash(token), "host": host, "port": port})
     return token
 
 
 def page_app(folder: FederationFolder) -> Starlette:
-    """The page, its script and style, and the stream of what it shows."""
+    """The page, its script and style, and the stream of its data."""
     page = files("hedgerow.coordinator") / "page_files"
 
     def allowed(request: Request) -> bool:
@@ -56,7 +56,7 @@ def page_app(folder: FederationFolder) -> Starlette:
 
     async def whole(request: Request) -> Response:
         if not allowed(request):
-            return Response("the address needs the token that 'hedgerow up' has shown\n", 403, _HEADERS)
+            return Response("the address needs the token that 'hedgerow up' printed\n", 403, _HEADERS)
         return Response((page / "page.html").read_bytes(), 200, _HEADERS, "text/html")
 
     async def asset(request: Request) -> Response:
@@ -85,13 +85,13 @@ def page_app(folder: FederationFolder) -> Starlette:
 
 
 async def _events(folder: FederationFolder, request: Request) -> AsyncIterator[str]:
-    """What is shown, whenever it has changed; a comment now and then, so that nobody cuts the connection."""
+    """The data shown, whenever it changes; now and then a comment, to keep the connection alive."""
     last, quiet = "", 0.0
     while not await request.is_disconnected():
         try:
             now = json.dumps(await asyncio.to_thread(snapshot, folder), ensure_ascii=False)
         except (FederationError, OSError, ValueError, KeyError):
-            now = last  # a file is being written; the next look finds it
+            now = last  # a file is being written; try again at the next look
         if now != last:
             yield f"data: {now}\n\n"
             last, quiet = now, 0.0

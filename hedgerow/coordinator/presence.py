@@ -1,4 +1,4 @@
-"""Who is there: when the gateway heard of each device last."""
+"""Which devices are online: when the gateway last heard from each."""
 
 import time
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ FILE = "presence.json"
 
 @dataclass(frozen=True)
 class Gathering:
-    """Who of a federation is there.
+    """Which devices of a federation are online.
 
     Attributes:
         connected: names, sorted.
-        missing: names that have joined or are invited, and are not there, sorted.
-        wanted: how many a run waits for.
+        missing: names that have joined or are invited, and are offline, sorted.
+        wanted: number that a run waits for.
     """
 
     connected: tuple[str, ...]
@@ -25,7 +25,7 @@ class Gathering:
     wanted: int
 
     def told(self) -> str:
-        """One line of it.
+        """This, in one line.
 
         >>> Gathering(("garage", "kitchen"), ("shed",), 3).told()
         '2 of 3 connected: garage, kitchen; waiting for shed'
@@ -43,26 +43,26 @@ class Gathering:
 
 
 def heard(folder: FederationFolder) -> dict[str, float]:
-    """`{name: when it was heard of last}`, in Unix seconds; empty where that cannot be read."""
+    """`{name: time it was last heard from}`, in Unix seconds; empty if that cannot be read."""
     try:
         return {str(name): float(when) for name, when in folder.read(FILE, {}).items()}
     except (FederationError, TypeError, ValueError, AttributeError):
-        return {}  # it is written anew within seconds
+        return {}  # it is rewritten within seconds
 
 
 def still_there(heard: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Those of whom it is not longer ago, sorted by name."""
+    """Those heard from within the last `seconds`, sorted by name."""
     since = time.time() - seconds
     return {name: when for name, when in sorted(heard.items()) if when > since}
 
 
 def online(folder: FederationFolder) -> tuple[str, ...]:
-    """Names of those that are there, sorted."""
+    """Names of the devices that are online, sorted."""
     return tuple(still_there(heard(folder), folder.settings.lost_after))
 
 
 def gathering(folder: FederationFolder, wanted: int) -> Gathering:
-    """Who is there, and who could be."""
+    """The devices that are online, and those that could be."""
     members, there = load_members(folder), online(folder)
     missing = (set(members.devices) | members.waited_for) - set(there)
     return Gathering(there, tuple(sorted(missing)), wanted)

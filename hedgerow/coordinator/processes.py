@@ -1,4 +1,4 @@
-"""The processes of a federation: started, known again after whoever started them was killed, and ended."""
+"""The processes of a federation: starting them, finding them after their parent was killed, ending them."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ _LARGEST_LOG = 20 * 2**20
 
 @final
 class Process:
-    """One program that is to run all the time; what it says is in `logs/NAME.log`."""
+    """A program to keep running; its output is in `logs/NAME.log`."""
 
     def __init__(
         self, folder: FederationFolder, name: str, command: Sequence[str], environment: Mapping[str, str]
@@ -41,17 +41,17 @@ class Process:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The file of its output."""
         return self._folder.logs / f"{self.name}.log"
 
     @property
     def pid(self) -> int:
-        """Of the process that runs now."""
+        """The id of the running process."""
         assert self._process is not None
         return self._process.pid
 
     def start(self, pause: Callable[[float], object] = time.sleep) -> None:
-        """Start it, or start it again; one that ends soon after its start is waited for longer each time."""
+        """Start or restart it; after each quick end, it waits longer first."""
         if self._process is not None:
             stable = time.monotonic() - self._began > _STABLE_SECONDS
             self._wait = _FIRST_WAIT if stable else min(2 * self._wait, _LONGEST_WAIT)
@@ -66,7 +66,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it has been started and has not ended."""
         return self._process is not None and not self.ended()
 
     def ended(self) -> str:
@@ -77,48 +77,48 @@ class Process:
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
     def end_if_it_hangs(self) -> str:
-        """Kill it where it gives no sign of life; what there is to tell, empty where it works."""
+        """Kill it if it gives no heartbeat; returns what to report, empty if it works."""
         if not self.running or (silent := self._silence.seconds()) < SILENT_SECONDS:
             return ""
         end([self.pid], patience=0.0)
         return f"the {self.name} has given no sign of life for {silent:.0f} s"
 
     def trim_log(self) -> None:
-        """Begin the log anew where it is long, and keep the one before."""
+        """Start a new log if it is long, and keep the previous one."""
         with suppress(OSError):  # such as a full disk
             if self.log.stat().st_size > _LARGEST_LOG:
                 shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
-                os.truncate(self.log, 0)  # whoever writes to it adds to its end
+                os.truncate(self.log, 0)  # writers append to the end
 
     def last_lines(self, number: int = 5) -> str:
-        """The end of what it said."""
+        """The last lines of its output."""
         with suppress(OSError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])
         return ""
 
 
 def write_down(folder: FederationFolder, processes: Iterable[Process]) -> None:
-    """Note which processes there are, so that they can be ended after this one was killed."""
+    """Record the running processes, so that they can be ended if this one is killed."""
     found = {each.name: asdict(Holder.of(each.pid)) for each in processes if each.running}
     folder.write(FILE, found)
 
 
 def end_left_over(folder: FederationFolder) -> list[str]:
-    """End what an earlier `hedgerow up` has started and could not end; returns what that was."""
+    """End processes that an earlier `hedgerow up` started and could not end; returns their names."""
     left = {name: Holder(**each) for name, each in folder.read(FILE, {}).items()}
     boot = Holder.this().boot
     alive = {name: each for name, each in left.items() if each.boot == boot and not each.dead}
     if unknown := _that_run(SUPERLINK, folder.path / DATABASE) - {each.pid for each in alive.values()}:
         alive |= {
             f"superlink {pid}": Holder.of(pid) for pid in unknown
-        }  # killed before it could write it down
+        }  # it was killed before it could record them
     end([each.pid for each in alive.values()])
     folder.write(FILE, {})
     return sorted(alive)
 
 
 def end(pids: Iterable[int], *, patience: float = _PATIENCE_SECONDS, family: bool = True) -> None:
-    """End processes, with what they have started: they are asked first, and killed where they do not."""
+    """End processes and their descendants: ask first, and kill those that stay."""
     asked = _family(set(pids)) if family else set(pids)
     _signal(asked, signal.SIGTERM)
     until = time.monotonic() + patience
@@ -128,12 +128,12 @@ def end(pids: Iterable[int], *, patience: float = _PATIENCE_SECONDS, family: boo
 
 
 def started_by(root: int, program: str) -> set[int]:
-    """Processes that run a program and were started by another one, or by what that has started."""
+    """Processes that run a program and descend from a given process."""
     return {pid for pid in _family({root}) - {root} if _runs_program(_command_of(pid), program)}
 
 
 def _that_run(program: str, path: Path) -> set[int]:
-    """Processes that run a program which a path was given to."""
+    """Processes that run a program with a path as an argument."""
     commands = {int(entry.name): _command_of(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")}
     return {pid for pid, each in commands.items() if str(path) in each and _runs_program(each, program)}
 
@@ -149,7 +149,7 @@ def _command_of(pid: int) -> Sequence[str]:
 
 
 def _family(roots: set[int]) -> set[int]:
-    """These processes and all that they have started, as far as `/proc` tells."""
+    """These processes and all their descendants, as far as `/proc` tells."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
@@ -171,18 +171,18 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def stop(folder: FederationFolder) -> Sequence[str]:
-    """Ask whoever holds a federation to end, and end what is left over; returns what was ended.
+    """Ask the process that holds a federation to end, and end what is left over; returns what was ended.
 
     Raises:
-        FederationError: nobody holds it.
+        FederationError: no process holds it.
     """
     holder = holder_of(folder.path)
     if holder is None or holder.dead:
         left = end_left_over(folder)
         if not left:
-            raise FederationError(f"no federation runs in {folder.path}")
+            raise FederationError(f"no federation is running in {folder.path}")
         return left
     if not holder.here:
-        raise FederationError(f"the federation runs on {holder.host}; stop it there")
+        raise FederationError(f"the federation is running on {holder.host}; stop it there")
     end([holder.pid], patience=60.0, family=False)
     return ["hedgerow up"]

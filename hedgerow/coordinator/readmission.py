@@ -1,4 +1,4 @@
-"""Devices that the run asks no more, because so many of their last replies were bad, and their way back."""
+"""Devices that a run has set aside after too many bad replies, and their readmission."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,18 @@ from hedgerow.wording import did_you_mean
 
 
 def devices_aside(folder: FederationFolder) -> tuple[str, ...]:
-    """Names of those that are set aside now, sorted; raises `FederationError`."""
+    """Names of the devices that are currently set aside, sorted; raises `FederationError`."""
     run, names, done = _last(folder)
     try:
         pardons = forgiven(run)
     except ValueError as error:
         raise FederationError(str(error)) from error
-    # They were set aside in the last round that is told, or before it.
+    # They were set aside in the last recorded round, or before it.
     return tuple(sorted(name for name in names if pardons.get(name, 0) < done))
 
 
 def readmit(folder: FederationFolder, name: str) -> None:
-    """Have a device asked again from the next round on.
+    """Let a device take part again from the next round on.
 
     Raises:
         FederationError: it is not set aside.
@@ -30,13 +30,13 @@ def readmit(folder: FederationFolder, name: str) -> None:
     aside = devices_aside(folder)
     run, _, done = _last(folder)
     if run is None or name not in aside:
-        there = f"these are: {', '.join(aside)}" if aside else "nobody is"
+        there = f"these are: {', '.join(aside)}" if aside else "none is"
         raise FederationError(f"{name!r} is not set aside; {there}.{did_you_mean(name, aside)}")
     forgive(run, [name], done)
 
 
 def _last(folder: FederationFolder) -> tuple[Path | None, tuple[str, ...], int]:
-    """The run's folder, and of its last round who was set aside, and the number."""
+    """The run's folder, and for its last round the devices set aside, and its number."""
     job = folder.read("job.json", {})
     if not job.get("run"):
         return None, (), 0

@@ -1,4 +1,4 @@
-"""The register of identities that a federation serves: the administrator's, or the one that joining made."""
+"""The register of identities that a federation serves: the administrator's, or one made from its members."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ SIGNED, FIRST_USE = "signed", "first-use"
 
 @dataclass(frozen=True)
 class Served:
-    """What a device is told of the register.
+    """The register as devices get it.
 
     Attributes:
-        text: of the file; `None` where no device has an identity.
+        text: of the file; `None` if no device has an identity.
         trust: `"signed"` by the administrator, or `"first-use"`.
-        version: of a signed one; 0 else.
-        administrator: public key of who signed it, 64 hex digits.
+        version: of a signed register; else 0.
+        administrator: public key that signed it, 64 hex digits.
     """
 
     text: str | None
@@ -32,7 +32,7 @@ class Served:
     administrator: str | None
 
     def told(self) -> dict[str, Any]:
-        """What `/register` says."""
+        """The answer to `/register`."""
         return {
             "register": self.text, "trust": self.trust, "version": self.version,
             "administrator": self.administrator,
@@ -40,7 +40,7 @@ class Served:
 
 
 def served(folder: FederationFolder) -> Served:
-    """The register, as it stands; raises `FederationError`."""
+    """The current register; raises `FederationError`."""
     file, administrator = folder.path / FILE, folder.settings.administrator
     text = file.read_text(encoding="utf-8") if file.is_file() else None
     if not administrator:
@@ -54,9 +54,9 @@ def served(folder: FederationFolder) -> Served:
 
 @final
 class Identities(Mapping[str, bytes]):
-    """Keys of the register in a folder, as it stands: whoever joins while a run goes on is in it.
+    """Keys of the current register in a folder, including devices that join during a run.
 
-    Raises `Malformed` where it cannot be read.
+    Raises `Malformed` if it cannot be read.
     """
 
     def __init__(self, folder: FederationFolder) -> None:
@@ -81,7 +81,7 @@ class Identities(Mapping[str, bytes]):
 
 
 def rebuild(folder: FederationFolder, members: Members) -> None:
-    """Write the register of those who have joined, unless the administrator's stands."""
+    """Write the register of the devices that have joined, unless there is the administrator's."""
     if folder.settings.administrator:
         return
     lines = [
@@ -94,7 +94,7 @@ def rebuild(folder: FederationFolder, members: Members) -> None:
 
 
 def publish(folder: FederationFolder, text: str) -> Signature:
-    """Take over a register that the administrator has signed: the first one's key is kept for all later ones.
+    """Accept a register that the administrator has signed; the first one's key is kept for all later ones.
 
     Raises:
         FederationError: it is not signed, of another federation, by another administrator, or not newer.
@@ -103,17 +103,17 @@ def publish(folder: FederationFolder, text: str) -> Signature:
     try:
         signature = verify(text, settings.administrator or None)
     except Malformed as error:
-        raise FederationError(f"the register is not taken: {error}") from error
+        raise FederationError(f"the register is rejected: {error}") from error
     if signature.federation != settings.federation:
         raise FederationError(
-            f"the register is of the federation {signature.federation}, this is {settings.federation}"
+            f"the register is for federation {signature.federation}, this is {settings.federation}"
         )
     file = folder.path / FILE
     if settings.administrator and file.is_file():
         before = read_signature(file.read_text(encoding="utf-8"))
         if signature.version <= before.version:
             raise FederationError(
-                f"the register has version {signature.version}, and {before.version} stands; sign a later one"
+                f"the register has version {signature.version}, not above {before.version}; sign a later one"
             )
     write_whole(file, text.encode(), mode=PRIVATE)
     if settings.administrator != signature.administrator:

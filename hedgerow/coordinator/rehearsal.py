@@ -1,4 +1,4 @@
-"""Devices of a rehearsal: a `hedgerow join` for each file, beside the coordinator on one machine."""
+"""Devices of a rehearsal: a `hedgerow join` for each file, on the coordinator's machine."""
 
 import sys
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from hedgerow.files import file_name
 
 @final
 class Rehearsal:
-    """The devices' processes; what each says is in the federation's logs.
+    """The devices' processes; their output is in the federation's logs.
 
     Args:
         folder: of the federation.
@@ -39,8 +39,8 @@ class Rehearsal:
             files: `{name: its data}`.
 
         Raises:
-            FederationError: a name can be no device's.
-            OSError: a kit cannot be written, or a process not be started.
+            FederationError: a name is not allowed for a device.
+            OSError: a kit cannot be written, or a process cannot be started.
         """
         policy = self._home / "policy.toml"
         policy.write_text(policy_text(self._policy), encoding="utf-8")
@@ -56,7 +56,7 @@ class Rehearsal:
             self._devices[name].start()
 
     def check(self) -> None:
-        """Raises `RunFailed` where a device has ended: it would be waited for in vain."""
+        """Raise `RunFailed` if a device has ended, because the run would wait for it in vain."""
         for name, device in self._devices.items():
             if how := device.ended():
                 raise RunFailed(f"device {name!r} {how}: {device.last_lines(1)}")

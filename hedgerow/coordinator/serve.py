@@ -1,4 +1,4 @@
-"""The gateway as a process of its own: `python -m hedgerow.coordinator.serve FOLDER PARENT`."""
+"""The gateway as a separate process: `python -m hedgerow.coordinator.serve FOLDER PARENT`."""
 
 import asyncio
 import importlib.util
@@ -28,9 +28,9 @@ async def renew(
     shown: tuple[int, ...],
     seconds: float = _LOOK_SECONDS,
 ) -> None:
-    """Show a new certificate as soon as there is one, and make it where the old one ends soon.
+    """Use a new certificate as soon as there is one, and make one if the old one expires soon.
 
-    `shown` is the stamp of the one that the context has. It does not end.
+    `shown` is the stamp of the one in the context. Never returns.
     """
     while True:
         await asyncio.sleep(seconds)
@@ -39,9 +39,9 @@ async def renew(
             if found.stamp != shown:
                 shown = found.stamp
                 found.load(context)
-                note(folder, f"the gateway shows a new certificate, until {found.ends:%d %B %Y}")
+                note(folder, f"the gateway uses a new certificate, valid until {found.ends:%d %B %Y}")
         except (FederationError, OSError, ValueError) as error:
-            log.error("the certificate stays as it is: %s", error)
+            log.error("the certificate is unchanged: %s", error)
 
 
 def look_for_no_sniffio() -> None:
@@ -51,7 +51,7 @@ def look_for_no_sniffio() -> None:
 
 
 def allow_connections() -> None:
-    """Let this process have as many open files, and so connections, as it may."""
+    """Raise this process's limit of open files, and so of connections, as far as allowed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

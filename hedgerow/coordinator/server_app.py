@@ -1,4 +1,4 @@
-"""The process that carries a run out: the SuperLink starts it and tells nobody, so it is looked for."""
+"""The process that carries out a run: the SuperLink starts it without saying which, so we search."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from hedgerow.locks import Holder, holder_of
 
 @final
 class ServerAppProcess:
-    """Of the run that goes on."""
+    """The ServerApp process of the current run."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._silence = Silence(beat_file(folder, SERVER_APP_BEATS))
@@ -23,14 +23,14 @@ class ServerAppProcess:
         self._begun = time.monotonic()
 
     def begin(self, run: Path, superlink: int) -> None:
-        """Before a run is started in a folder: whoever has held that, or is there already, is of another."""
+        """Call before a run starts in a folder: processes that already exist or hold it are not the run's."""
         self._before = holder_of(run)
         self._others = processes.started_by(superlink, SERVER_APP_PROGRAM)
         self._silence.begin()
         self._begun = time.monotonic()
 
     def find(self, run: Path, superlink: int) -> None:
-        """Look for it: who holds the run's folder, or was started and has not come so far."""
+        """Search for the process that holds the run's folder, or that has started and not got that far."""
         holder = holder_of(run)
         if holder is not None and holder != self._before:
             self._process = holder
@@ -40,26 +40,26 @@ class ServerAppProcess:
 
     @property
     def gone(self) -> bool:
-        """Whether it was there, and has ended."""
+        """Whether it was found, and has ended."""
         return self._process is not None and self._process.dead
 
     @property
     def running(self) -> int | None:
-        """Its number, while it runs."""
+        """Its process id, while it is running."""
         return None if self._process is None or self._process.dead else self._process.pid
 
     def hangs(self) -> str:
-        """That it gives no sign of life; empty where it does, or did not yet."""
+        """A report that it gives no heartbeat; empty if it does, or has not yet given its first."""
         if self._process is None or (silent := self._silence.seconds()) < SILENT_SECONDS:
             return ""
         return f"the ServerApp has given no sign of life for {silent:.0f} s"
 
     def waited_for(self) -> float:
-        """Seconds since the run was begun, in which it was not seen; 0 where it was."""
+        """Seconds since the run was started, if it has not been found; else 0."""
         return 0.0 if self._process is not None else time.monotonic() - self._begun
 
     def end(self) -> None:
-        """End it: nobody else may write in the run's folder."""
+        """End it, because no other process may write in the run's folder."""
         if (pid := self.running) is not None:
             processes.end([pid], patience=1.0)
         self._process = None

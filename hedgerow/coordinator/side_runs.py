@@ -1,9 +1,9 @@
-"""Short Flower runs beside the federation's own: asked for in a folder, where what they came to is found.
+"""Short Flower runs beside the federation's own: requested in a folder, where the results are written.
 
     side-runs/ID/asked.json   which apps, with which run config
-    side-runs/ID/done.json    what the ServerApp has written, or why there is nothing
+    side-runs/ID/done.json    the ServerApp's result, or why there is none
 
-Whoever holds the federation carries them out.
+The process that holds the federation carries them out.
 """
 
 import json
@@ -22,21 +22,21 @@ from hedgerow.files import PRIVATE, private_folder, write_whole
 FOLDER = "side-runs"
 _ASKED, _DONE = "asked.json", "done.json"
 _LOOK_SECONDS = 0.5
-_FORGOTTEN_SECONDS = 86400.0  # of askers that were killed
+_FORGOTTEN_SECONDS = 86400.0  # for requests whose process was killed
 
 
 @dataclass(frozen=True)
 class SideRun:
-    """One of them, by its folder."""
+    """One side run, by its folder."""
 
     path: Path
 
     @classmethod
     def make(cls, folder: FederationFolder) -> Self:
-        """A folder for a new one, which is not asked for yet; those that nobody asks about any more go.
+        """Create the folder of a new side run, not yet requested, and remove abandoned ones.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         home = private_folder(folder.path / FOLDER)
         for old in home.iterdir():
@@ -45,25 +45,25 @@ class SideRun:
         return cls(private_folder(home / secrets.token_hex(8)))
 
     def close(self) -> None:
-        """Remove it: nobody asks about it any more."""
+        """Remove it: nobody needs it any more."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def ask(self, server_app: str, client_app: str, config: Mapping[str, Any]) -> None:
-        """Have it carried out; the run config also has the folder, as `side`. Raises `OSError`."""
+        """Request it; the run config also gets the folder, as `side`. Raises `OSError`."""
         asked = {"server_app": server_app, "client_app": client_app, "config": dict(config)}
         self._write(_ASKED, asked | {"config": {**config, "side": str(self.path)}})
 
     def finish(self, found: Mapping[str, Any]) -> None:
-        """Write down what it came to; raises `OSError`."""
+        """Write its result; raises `OSError`."""
         self._write(_DONE, dict(found))
 
     def done(self) -> Any:
-        """What was written down; `None` before that."""
+        """The result; `None` before there is one."""
         file = self.path / _DONE
         return json.loads(file.read_bytes()) if file.exists() else None
 
     def asked(self) -> Any:
-        """What is asked for; `None` before that."""
+        """The request; `None` before there is one."""
         file = self.path / _ASKED
         return json.loads(file.read_bytes()) if file.exists() else None
 
@@ -73,15 +73,15 @@ class SideRun:
 
 @final
 class SideRuns:
-    """Carries out what is asked for in a federation's folder; `look` is called from time to time."""
+    """Carries out side runs that are requested in a federation's folder; call `look` from time to time."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._home, self._runs, self._next = folder.path / FOLDER, dict[Path, int](), 0.0
 
     def look(self, control: Control) -> None:
-        """Start what is asked for, and see how it goes; raises `httpx.HTTPError`.
+        """Start requested runs, and follow them; raises `httpx.HTTPError`.
 
-        One that the SuperLink has lost is started again; one that fails says why.
+        A run that the SuperLink has lost is started again; one that fails says why.
         """
         if time.monotonic() < self._next:
             return

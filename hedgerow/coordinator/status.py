@@ -1,4 +1,4 @@
-"""What an operator is told of a federation."""
+"""The status of a federation, for its operator."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def device_rows(folder: FederationFolder) -> Sequence[Row]:
 
 
 def status_of(folder: FederationFolder) -> Row:
-    """All that `hedgerow status` tells."""
+    """Everything that `hedgerow status` shows."""
     settings, job, register = folder.settings, folder.read("job.json", {}), served(folder)
     holder = holder_of(folder.path)
     known = {name: Holder(**each) for name, each in folder.read(processes.FILE, {}).items()}
@@ -61,7 +61,7 @@ def status_of(folder: FederationFolder) -> Row:
 
 
 def _promoted(folder: FederationFolder) -> Row | None:
-    """The model that stands; `None` before the first."""
+    """The current promoted model; `None` before the first."""
     try:
         found = Shelf(folder.path).current()
     except ShelfError as error:
@@ -77,7 +77,7 @@ def _promoted(folder: FederationFolder) -> Row | None:
 
 
 def told(status: Mapping[str, Any]) -> list[str]:
-    """The same, as lines."""
+    """The status as lines of text."""
     register, running = status["register"], ", ".join(status["processes"])
     runs = "runs" if status["runs"] else "does not run"
     lines = [f"federation {status['federation']} {runs} at {status['address']}"]
@@ -86,16 +86,11 @@ def told(status: Mapping[str, Any]) -> list[str]:
     lines += [status["gathering"]] if status["gathering"] else []
     lines += [f"{name} takes no part: {why}" for name, why in status["refusals"].items()]
     if aside := [row["name"] for row in status["devices"] if row["set_aside"]]:
-        lines.append(
-            f"set aside after bad replies, and asked no more: {', '.join(aside)}"
-            " (hedgerow devices --readmit NAME)"
-        )
+        lines.append(f"set aside after bad replies: {', '.join(aside)} (hedgerow devices --readmit NAME)")
     if model := status["promoted"]:
         lines.append(f"promoted: {model['digest'][:16]}, round {model['round']} of {model['recipe']}")
     if register["trust"] == FIRST_USE:
-        lines.append(
-            "identities: trusted on first use; nobody has signed the register (hedgerow register sign)"
-        )
+        lines.append("identities: trusted on first use; the register is not signed (hedgerow register sign)")
     else:
         who = register["administrator"][:16]
         lines.append(f"identities: register version {register['version']}, signed by {who}...")

@@ -1,4 +1,4 @@
-"""Objects that many devices ask for, such as a round's model: asked of the SuperLink once."""
+"""A cache of objects that many devices ask for, such as a round's model, fetched from the SuperLink once."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,11 +12,11 @@ Fetch = Callable[[], Awaitable[httpx.Response]]
 
 @final
 class ObjectStore:
-    """The last objects that went to a device, by their id, which is the hash of their content.
+    """The objects last sent to devices, by id, which is the hash of their content.
 
     Args:
-        most: bytes that are kept.
-        complete: whether an answer brings the object.
+        most: bytes to keep.
+        complete: returns whether an answer contains the object.
     """
 
     def __init__(self, most: int, complete: Callable[[bytes], bool]) -> None:
@@ -25,7 +25,7 @@ class ObjectStore:
         self._asked: dict[tuple[int, str], asyncio.Future[None]] = {}
 
     async def get(self, key: tuple[int, str], fetch: Fetch) -> httpx.Response:
-        """The answer that brings an object; whoever comes while it is fetched waits for that.
+        """The answer with an object; calls that come while it is being fetched wait for it.
 
         Raises:
             httpx.HTTPError: it cannot be fetched.

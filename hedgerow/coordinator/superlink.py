@@ -1,4 +1,4 @@
-"""Flower's SuperLink as it is: how it is started, and its Control API, which only this machine reaches.
+"""Flower's unmodified SuperLink: how it is started, and its Control API, which only this machine can reach.
 
 With `envelopes.py` this is the file of the room with private Flower names;
 `tests/api/test_superlink_private.py` is their contract.
@@ -45,10 +45,10 @@ RELAYED = frozenset(
         "get-run", "push-object", "pull-object", "confirm-message-received",
     )
 )  # fmt: skip
-"""The calls of the Fleet API that devices may make: no registration, and no code."""
+"""The Fleet API calls that devices may make: neither registration nor code."""
 
 SERVER_APP_PROGRAM = "flwr-serverapp"
-"""What a SuperLink starts for each run."""
+"""The program that a SuperLink starts for each run."""
 
 PULL, PUSH = FLEET + "pull-messages", FLEET + "push-messages"
 PULL_OBJECT, PUSH_OBJECT = FLEET + "pull-object", FLEET + "push-object"
@@ -58,11 +58,11 @@ MEDIA = "application/protobuf"
 
 @dataclass(frozen=True)
 class Run:
-    """A run of Flower's.
+    """A Flower run.
 
     Attributes:
         status: `"pending"`, `"starting"`, `"running"` or `"finished"`.
-        outcome: of one that has finished: `"completed"`, `"failed"` or `"stopped"`.
+        outcome: of a finished run: `"completed"`, `"failed"` or `"stopped"`.
         details: why it failed.
     """
 
@@ -72,12 +72,12 @@ class Run:
 
 
 def link_certificate(folder: FederationFolder) -> Certificate:
-    """What the SuperLink shows to this machine."""
+    """The SuperLink's certificate, for this machine."""
     return certified(folder, "link", LOOPBACK)
 
 
 def command(folder: FederationFolder) -> list[str]:
-    """What starts the SuperLink: with its database, node authentication, and on the loopback only."""
+    """The SuperLink's command line: with a database, node authentication, and on the loopback only."""
     certificate = link_certificate(folder)
     return [
         str(Path(sys.executable).parent / SUPERLINK),
@@ -92,7 +92,7 @@ def command(folder: FederationFolder) -> list[str]:
 
 
 def environment(folder: FederationFolder) -> dict[str, str]:
-    """Of the SuperLink and what it starts: it finds Flower's programs, and tells nobody of itself."""
+    """Environment of the SuperLink and its children: it finds Flower's programs, and telemetry is off."""
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -105,17 +105,17 @@ def environment(folder: FederationFolder) -> dict[str, str]:
 
 
 def link_context(folder: FederationFolder) -> ssl.SSLContext:
-    """Takes the SuperLink by the federation's own CA alone."""
+    """A TLS context that trusts only the federation's own CA, for the SuperLink."""
     return ssl.create_default_context(cafile=str(authority(folder).certificate))
 
 
 def link_address(folder: FederationFolder) -> str:
-    """Of the SuperLink."""
+    """The SuperLink's address."""
     return f"https://{LOOPBACK[0]}:{folder.settings.link_port}"
 
 
 def brings_message(reply: bytes) -> bool:
-    """Whether the reply to a pull brings a message."""
+    """Whether the reply to a poll contains a message."""
     return len(PullMessagesResponse.FromString(reply).messages_list) > 0
 
 
@@ -140,7 +140,7 @@ def named_object(path: str, body: bytes) -> str:
 
 
 def asks_for_object(body: bytes, node: int) -> tuple[int, str] | None:
-    """`(run, object id)` that a node asks for; `None` where the request is none, or another node's."""
+    """`(run, object id)` that a node asks for; `None` if the request is invalid, or another node's."""
     try:
         asked = PullObjectRequest.FromString(body)
     except DecodeError:
@@ -149,19 +149,19 @@ def asks_for_object(body: bytes, node: int) -> tuple[int, str] | None:
 
 
 def brings_object(reply: bytes) -> bool:
-    """Whether the reply to a request for an object brings it."""
+    """Whether the reply to a request for an object contains it."""
     found = PullObjectResponse.FromString(reply)
     return bool(found.object_found and found.object_available)
 
 
 def look_often_for_replies(longest: float | None) -> None:
-    """Have the ServerApp of this process ask again soon for a reply that is not there as a whole yet.
+    """Have the ServerApp of this process retry soon when a reply is incomplete.
 
-    Flower asks again after a second, and two, and four; and of a device that has died while it sent its
-    reply it waits for the rest as long as a session lasts, three minutes, while all others' replies wait too.
+    Flower retries after one second, then two, then four. If a device dies while sending its reply, Flower
+    waits for the rest for a whole session, three minutes, while all other replies wait too.
 
     Args:
-        longest: seconds that it waits for the rest of a reply, which is then an error; `None` for Flower's.
+        longest: seconds to wait for the rest of a reply before it is an error; `None` for Flower's limit.
     """
     given: dict[str, Any] = {} if longest is None else {"max_time": longest}
     http_grid.pull_objects = partial(  # type: ignore[attr-defined]
@@ -193,7 +193,7 @@ def let_messages_be_answered_early() -> None:
 
 @final
 class Control:
-    """The SuperLink's Control API; every call raises `httpx.HTTPError` where it cannot be made."""
+    """The SuperLink's Control API; every call raises `httpx.HTTPError` if it fails."""
 
     def __init__(self, folder: FederationFolder, *, timeout: float = 30.0) -> None:
         self._http = httpx.Client(
@@ -222,7 +222,7 @@ class Control:
         }
 
     def register(self, node_key: bytes, name: str) -> int:
-        """Register a node; the id of one that is registered already."""
+        """Register a node; returns its id, also if it was already registered."""
         known = self.nodes().get(node_key)
         if known is not None:
             return known
@@ -230,7 +230,7 @@ class Control:
         return int(self._call("register-node", request, control_pb2.RegisterNodeResponse).node_id)
 
     def unregister(self, node_id: int) -> None:
-        """Have a node forgotten; one that is not known is fine."""
+        """Unregister a node; an unknown one is fine."""
         if node_id in self.nodes().values():
             request = control_pb2.UnregisterNodeRequest(node_id=node_id)
             self._call("unregister-node", request, control_pb2.UnregisterNodeResponse)
@@ -242,12 +242,12 @@ class Control:
         return int(self._call("start-run", request, control_pb2.StartRunResponse).run_id)
 
     def stop_run(self, run: int) -> None:
-        """End a run; one that has ended is fine."""
+        """Stop a run; one that has ended is fine."""
         if self.run(run).status != "finished":
             self._call("stop-run", control_pb2.StopRunRequest(run_id=run), control_pb2.StopRunResponse)
 
     def run(self, run: int) -> Run:
-        """How a run goes; one that is not known has been stopped."""
+        """The state of a run; an unknown one counts as stopped."""
         found = self._call("list-runs", control_pb2.ListRunsRequest(run_id=run), control_pb2.ListRunsResponse)
         if run not in found.run_dict:
             return Run("finished", "stopped", "the SuperLink does not know it")
@@ -268,7 +268,7 @@ class Control:
 
 
 def _bundle(server_app: str, client_app: str, config: Mapping[str, Any]) -> Fab:
-    """A Flower bundle that only names what is installed."""
+    """A Flower bundle that only names installed apps."""
     project = {
         "project": {"name": "hedgerow-federation", "version": "0.1.0", "description": "", "dependencies": []},
         "tool": {

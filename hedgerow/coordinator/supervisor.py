@@ -1,7 +1,7 @@
-"""Keeps a federation going: SuperLink, gateway and the run's ServerApp, each started again when it dies.
+"""Keeps a federation running: SuperLink, gateway and the run's ServerApp, each restarted when it dies.
 
-A run of Flower's that is lost is followed by the next one by itself. Hedgerow's
-run goes on in it from its own checkpoint: at most one round is done again.
+When a Flower run is lost, the next one is started automatically. Hedgerow's run
+continues in it from its own checkpoint: at most one round is repeated.
 """
 
 import logging
@@ -42,17 +42,17 @@ _HANGS_SECONDS = 35.0
 _GOODBYE_SECONDS = 3.0
 _RENEW_SECONDS = 60.0
 _MOST_STARTS = 5
-_RAISED = "ServerApp failed with exception: "  # as Flower begins
+_RAISED = "ServerApp failed with exception: "  # as Flower's messages begin
 
 
 @final
 class Supervisor:
-    """Starts what a federation consists of, and keeps it.
+    """Starts the processes of a federation, and keeps them running.
 
     Args:
-        folder: which this process holds.
-        tell: is given a line of whatever the operator should know.
-        stop: when it is set, all ends soon.
+        folder: locked by this process.
+        tell: called with a line of text for the operator.
+        stop: when it is set, everything ends soon.
     """
 
     def __init__(self, folder: FederationFolder, tell: Callable[[str], None], stop: threading.Event) -> None:
@@ -70,7 +70,7 @@ class Supervisor:
         self._next_renewal, self._certificate = 0.0, tuple[int, ...]()
 
     def clear(self) -> None:
-        """End what an earlier process has left over that was killed, with whoever writes in its run."""
+        """End processes left over from an earlier one that was killed, including those of its run."""
         if left := processes.end_left_over(self._folder):
             self._tell(f"ended what was left over: {', '.join(left)}")
 
@@ -78,7 +78,7 @@ class Supervisor:
         """Start SuperLink, gateway and status page; returns the page's address, with its token.
 
         Raises:
-            FederationError: one of them does not start; with what it says.
+            FederationError: one of them does not start; the error has its output.
         """
         folder = self._folder
         if not folder.settings.link_port or taken(folder.settings.link_port):
@@ -93,7 +93,7 @@ class Supervisor:
         ):  # fmt: skip
             if taken(port, host):
                 raise FederationError(
-                    f"port {port} is in use by another program; choose another one with {option}"
+                    f"port {port} is in use by another program; choose another with {option}"
                 )
         token = page.new_token(folder, page_host, page_port)
         metrics_token(folder)
@@ -110,11 +110,11 @@ class Supervisor:
         return f"http://{page_host}:{page_port}/?token={token}"
 
     def carry_out(self, job: Job) -> bool:
-        """Bring a run to its end; whether it came there, and was not stopped before.
+        """Complete a run; returns whether it was completed, not stopped before.
 
         Raises:
             RunFailed: it fails in the same way again, with no round in between.
-            FederationError: a process does not start any more.
+            FederationError: a process no longer starts.
         """
 
         def ended() -> bool:
@@ -125,10 +125,10 @@ class Supervisor:
         return self._go_on(ended, lambda: self._look_after(job), job.wanted)
 
     def stay(self, ended: Callable[[], bool], wanted: int) -> bool:
-        """Serve devices, and carry out side runs, with no run of its own; whether it has `ended`.
+        """Serve devices and carry out side runs, without a run; returns whether it has `ended`.
 
         Raises:
-            FederationError: a process does not start any more.
+            FederationError: a process no longer starts.
         """
 
         def look() -> None:
@@ -151,16 +151,16 @@ class Supervisor:
                     assert self._control is not None
                     self._waiting.call(self._side_runs.look, self._control)
                     self._tell_changed("problem", "")
-                except httpx.HTTPError:  # it has died just now, or does not move any more
+                except httpx.HTTPError:  # it has just died, or hangs
                     self._end_link_that_hangs()
-                except OSError as error:  # a full disk: there will be room again
-                    self._tell_changed("problem", f"{error}; it is tried again")
+                except OSError as error:  # a full disk, until there is room again
+                    self._tell_changed("problem", f"{error}; trying again")
                 self._tell_changed("gathering", gathering(self._folder, wanted).told())
                 self._waiting.pause(_TICK_SECONDS)
         return False
 
     def end(self) -> None:
-        """End all of it."""
+        """End all processes."""
         if self._run is not None and self._link.running:
             control = Control(self._folder, timeout=_GOODBYE_SECONDS)
             with suppress(httpx.HTTPError):
@@ -170,25 +170,25 @@ class Supervisor:
         if (server_app := self._server_app.running) is not None:
             pids.append(server_app)
         processes.end(pids)
-        with suppress(OSError):  # a full disk; they are known to be dead when somebody looks
+        with suppress(OSError):  # a full disk; whoever looks will find them dead
             self._folder.write(processes.FILE, {})
 
     def _end_link_that_hangs(self) -> None:
-        """Kill the SuperLink where it has answered nothing, though it had time for two calls."""
+        """Kill the SuperLink if it has not answered in the time for two calls."""
         if self._link.running and time.monotonic() - self._answered > _HANGS_SECONDS:
             self._tell(f"the superlink has not answered for {_HANGS_SECONDS:g} s")
             processes.end([self._link.pid], patience=0.0)
 
     def _mend(self) -> None:
-        """Start again what has died; what does not start any more ends all of it."""
+        """Restart processes that have died; one that no longer starts ends the federation."""
         for process, start in self._processes.items():
             process.trim_log()
             if hangs := process.end_if_it_hangs():
                 self._tell(hangs)
             if not (how := process.ended()):
                 continue
-            self._tell(f"the {process.name} {how}; it is started again")
-            if process.name == "gateway":  # what it was handing to devices may be lost
+            self._tell(f"the {process.name} {how}; restarting it")
+            if process.name == "gateway":  # messages that it was delivering may be lost
                 self._interrupted = f"the gateway {how}"
             try:
                 start()
@@ -200,14 +200,14 @@ class Supervisor:
         self._write_down()
 
     def _write_down(self) -> None:
-        """Note which processes there are, where that has changed; raises `OSError`."""
+        """Record the running processes, if they have changed; raises `OSError`."""
         there = {each.name: each.pid for each in self._processes if each.running}
         if there != self._written:
             processes.write_down(self._folder, self._processes)
             self._written = there
 
     def _renew(self) -> None:
-        """Start the SuperLink again where its certificate was about to end; the gateway sees to its own."""
+        """Restart the SuperLink if its certificate is about to expire; the gateway renews its own."""
         if time.monotonic() < self._next_renewal:
             return
         self._next_renewal = time.monotonic() + _RENEW_SECONDS
@@ -218,7 +218,7 @@ class Supervisor:
             processes.end([self._link.pid])
 
     def _start_link(self) -> None:
-        """Start the SuperLink; runs of before are stopped, whatever it takes them for."""
+        """Start the SuperLink, and stop earlier runs, whatever it thinks their state is."""
         self._server_app.end()
         if self._control is not None:
             self._control.close()
@@ -231,7 +231,7 @@ class Supervisor:
         self._run = None
 
     def _wait_for(self, process: Process, ready: Callable[[], bool]) -> None:
-        with suppress(OSError):  # a full disk; it is tried again
+        with suppress(OSError):  # a full disk; tried again later
             self._write_down()
         until = time.monotonic() + _START_SECONDS
         while not self._waiting.call(ready):
@@ -243,7 +243,7 @@ class Supervisor:
             self._waiting.pause(0.1)
 
     def _look_after(self, job: Job) -> None:
-        """Start the run, or the next one where it was lost."""
+        """Start the run, or the next one if it was lost."""
         assert self._control is not None
         if self._run is not None:
             self._server_app.find(job.folder, self._link.pid)
@@ -263,14 +263,14 @@ class Supervisor:
             self._lost(job, why, of_its_own=run.outcome == "failed")
 
     def _why_lost(self, run: Run) -> str:
-        """Why a run will come to nothing; empty where it goes on."""
+        """Why a run is lost; empty if it is running."""
         if run.status == "finished":
             return run.details.removeprefix(_RAISED) or f"it was {run.outcome}"
         if self._server_app.gone:
             return "the ServerApp was killed"
         if self._interrupted:
             return self._interrupted
-        if self._server_app.waited_for() > _HANGS_SECONDS:  # what starts it has died, or does not move
+        if self._server_app.waited_for() > _HANGS_SECONDS:  # whatever starts it has died, or hangs
             processes.end([self._link.pid], patience=0.0)
             return f"the SuperLink has not started the ServerApp in {_HANGS_SECONDS:g} s"
         return self._server_app.hangs()
@@ -284,16 +284,16 @@ class Supervisor:
         if self._lost_runs.hopeless(why, done := job.done(), of_its_own=of_its_own):
             raise RunFailed(why)
         self._next_look = time.monotonic() + self._lost_runs.wait()
-        self._tell(f"the run is lost: {why}; the next one goes on after round {done}")
+        self._tell(f"the run is lost: {why}; the next one continues after round {done}")
         self._waiting.call(self._control.stop_run, run)
 
     def _tell(self, text: str) -> None:
         note(self._folder, text)
-        with suppress(OSError):  # where it is written to, a disk may be full
+        with suppress(OSError):  # the disk that it is written to may be full
             self._told(text)
 
     def _tell_changed(self, what: str, text: str) -> None:
-        """A line of something that is looked at again and again, where it is another one."""
+        """Tell a line about something that is checked repeatedly, if the line has changed."""
         if text != self._said.get(what, ""):
             self._said[what] = text
             if text:

@@ -1,4 +1,4 @@
-"""Waits that end at once where all is to end."""
+"""Waits that end at once when everything is to stop."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _TICK_SECONDS = 0.05
 
 
 class Stopped(Exception):
-    """All is to end; what was waited for has not happened."""
+    """Everything is to stop; what was waited for has not happened."""
 
 
 @final
@@ -31,10 +31,10 @@ class Waiting:
             raise Stopped
 
     def call(self, function: Callable[..., T], *given: Any) -> T:
-        """What a function gives that may take long, such as one that waits for another process.
+        """The result of a function that may take long, such as one that waits for another process.
 
         Raises:
-            Stopped: the function goes on in a thread of its own, and nobody waits for it.
+            Stopped: the function continues in its own thread, and nobody waits for it.
         """
         found: Future[T] = Future()
 

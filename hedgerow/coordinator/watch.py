@@ -1,7 +1,7 @@
 """What an operator sees of a federation and its run: the page and the metrics show no more than this.
 
-Of a protected run (masks, or noise for clients or samples) nothing is shown of
-one device but who is there and who was dropped: no bytes, no scores.
+For a protected run (masks, or noise for clients or samples), single devices are
+shown only as online or dropped: no bytes, no scores.
 """
 
 import json
@@ -24,7 +24,7 @@ KEPT = ("superlink", "gateway", "page")
 """Processes that run beside the run's own."""
 
 STAGES = "stages.jsonl"
-"""In the run's folder: a line for each round, with `seconds` by stage."""
+"""A file in the run's folder with a line for each round, with `seconds` by stage."""
 
 _MOST_ROUNDS = 500
 _MOST_DEVICES = 200
@@ -36,7 +36,7 @@ _PLAIN = ("federation", "address", "runs", "rounds", "gathering", "register")
 
 
 def by_round(file: Path) -> Sequence[Row]:
-    """A line for each round, the last one where it was run again; none where there is no file."""
+    """A line for each round, the last one if it was run again; none if there is no file."""
     lines: dict[int, Row] = {}
     for text in read_lines(file):
         with suppress(ValueError, KeyError, TypeError):
@@ -46,7 +46,7 @@ def by_round(file: Path) -> Sequence[Row]:
 
 
 def snapshot(folder: FederationFolder) -> Row:
-    """All that the page shows; raises `FederationError` and `OSError`."""
+    """Everything that the page shows; raises `FederationError` and `OSError`."""
     found, job = status_of(folder), folder.read("job.json", {})
     run = Path(found["run"]) if found["run"] else None
     lines = [] if run is None else by_round(run / "metrics.jsonl")
@@ -76,14 +76,14 @@ def snapshot(folder: FederationFolder) -> Row:
 def health(
     found: Mapping[str, Any], devices: Sequence[Row], rounds: Sequence[Row], job: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """Whether all is well, as a level and a sentence; what is worst comes first."""
+    """The health as a level and a sentence, for the worst problem."""
     last = rounds[-1] if rounds else None
     done, wanted = last is not None and last["round"] >= (found["rounds"] or 0), int(job.get("wanted", 1))
     if not found["runs"]:
-        ended = f"done: {found['rounds']} rounds" if done else "stopped; the same 'hedgerow up' goes on"
+        ended = f"done: {found['rounds']} rounds" if done else "stopped; the same 'hedgerow up' continues"
         return (GOOD if done else BAD), ended
     if dead := [name for name in KEPT if name not in found["processes"]]:
-        return BAD, f"the {' and the '.join(dead)} died, and is started again"
+        return BAD, f"the {' and the '.join(dead)} died, and is restarting"
     if done:
         return GOOD, f"done: {found['rounds']} rounds"
     if last is not None and last["failed"]:
@@ -93,16 +93,16 @@ def health(
     if lost:
         return BAD, f"no word from {_names(lost)}"
     if there < wanted:
-        return WAITS, f"{wanted - there} of {wanted} devices are waited for"
+        return WAITS, f"waiting for {wanted - there} of {wanted} devices"
     if last is not None and last["dropped"]:
         return WAITS, f"round {last['round']} went without {_names(sorted(last['dropped']))}"
     if last is None:
-        return GOOD, "all is well: the first round is on"
+        return GOOD, "all is well: the first round is running"
     return GOOD, f"all is well: {there} device{'s' * (there != 1)} online, nobody dropped"
 
 
 def _devices(folder: FederationFolder, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Names and states; of one that is away, when it was heard of last, where it has not said goodbye."""
+    """Names and states; for one that is away without having left, also when it was last heard from."""
     last = heard(folder)
     return [
         {
@@ -120,7 +120,7 @@ def _first_what_is_wrong(device: Row) -> tuple[int, str]:
 
 
 def _tell_each(devices: Sequence[Row], lines: Sequence[Row], measured: Sequence[Row]) -> None:
-    """Add what each device has sent, been sent and, where the run keeps that, measured."""
+    """Add what each device has sent, received and, if the run keeps that, measured."""
     for device in devices:
         own = [line["clients"][device["name"]] for line in lines if device["name"] in line["clients"]]
         for way in ("bytes_up", "bytes_down"):
@@ -132,7 +132,7 @@ def _tell_each(devices: Sequence[Row], lines: Sequence[Row], measured: Sequence[
 
 
 def _names(names: Sequence[str]) -> str:
-    """Some of them.
+    """Some of the names, in words.
 
     >>> _names(["a"]), _names(["a", "b", "c", "d"])
     ('a', 'a, b, c and 1 more')

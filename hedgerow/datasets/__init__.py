@@ -1,4 +1,4 @@
-"""Data: embedded sets, downloads with pinned hashes, the user's own, and how they are dealt to clients."""
+"""Data: embedded sets, downloads with pinned hashes, the user's own, and splits among clients."""
 
 from hedgerow.datasets.arrays import from_arrays, from_npz
 from hedgerow.datasets.dataset import Dataset, Federation, Partition

@@ -34,37 +34,36 @@ def from_arrays(
     seed: int = 0,
     name: str = "arrays",
 ) -> Dataset:
-    """Make a data set of arrays: numpy's, torch's, columns of pandas, or lists.
+    """Make a data set from arrays: numpy's, torch's, pandas columns, or lists.
 
     Args:
         x: `(n, ...)`. Pictures are `(n, channels, height, width)`, or
-            `(n, height, width)` for grey ones, as uint8. uint8 is divided by
-            255; other whole numbers are codes (of characters, say) and become
-            int64; the rest becomes float32.
-        y: `(n,)`, the class of each sample, or a number to predict. A whole
-            number is the number of its class: it is kept as it is, so that it
-            may share its alphabet with `x`. Texts are names of classes; truth
-            values are classes 0 and 1. Numbers with fractions are to be
-            predicted; so are whole numbers of which there are more than 20
-            different ones and more than half as many as samples, unless `x`
-            is codes.
+            `(n, height, width)` if grey, as uint8. uint8 is divided by 255;
+            other integers are codes (such as characters) and become int64;
+            everything else becomes float32.
+        y: `(n,)`, the class of each sample, or a number to predict. An integer
+            is the number of its class and is kept unchanged, so that it can
+            share an alphabet with `x`. Strings are names of classes; booleans
+            are classes 0 and 1. Numbers with fractions are to be predicted; so
+            are integers with more than 20 distinct values and more than half as
+            many as samples, unless `x` is codes.
         test: test samples as `(x, y)`, or the fraction of the samples that is
-            held out for testing. It is held out of each client where there
-            are clients, rounded down; else of each class, rounded down, and at
-            least one sample of it. 0 holds nothing out: for a device, which
-            measures on samples of its own.
-        classes: names of the classes, where `y` is numbers from 0; in another
-            case the classes are the different values of `y`, sorted.
-        clients: `(n,)`, whose each sample is: a text or a number, the stable
-            name of a natural client.
+            held out for testing. If there are clients, it is held out of each
+            client, rounded down; else of each class, rounded down, but at least
+            one sample. 0 holds nothing out, for a device, which evaluates on
+            its own samples.
+        classes: names of the classes if `y` is integers from 0; otherwise the
+            classes are the distinct values of `y`, sorted.
+        clients: `(n,)`, the owner of each sample: a string or a number, the
+            stable name of a natural client.
         seed: of the hold-out.
         name: of the data set.
 
     Raises:
-        ValueError: an argument is of another kind, sizes do not fit, a value
-            is missing or not finite, a class has too few samples, a label has
-            no class, or whole numbers are below 0 or leave more than 1000
-            classes without a sample. Rows are counted from 0.
+        ValueError: an argument has the wrong type, sizes do not fit, a value is
+            missing or not finite, a class has too few samples, a label has no
+            class, or integers are below 0 or leave more than 1000 classes
+            without a sample. Rows are counted from 0.
 
     >>> d = from_arrays(np.zeros((10, 3)), ["no", "yes"] * 5, test=0.4)
     >>> len(d.train), len(d.test), d.classes
@@ -110,11 +109,11 @@ def from_npz(
     task: str | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Make a data set of a `.npz` file.
+    """Make a data set from a `.npz` file.
 
     The file holds `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`;
-    and `clients` if the training samples have owners. What they may be is said
-    at `from_arrays`. Nothing in it is unpickled.
+    and `clients` if the training samples have owners. `from_arrays` says what they
+    may be. Nothing in the file is unpickled.
 
     Raises:
         DataFileError: the file cannot be read, misses an array, or holds a bad
@@ -140,7 +139,7 @@ def from_npz(
 
 
 def read_npz(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a `.npz` file; raises `DataFileError` where it is none of plain arrays."""
+    """The arrays of a `.npz` file; raises `DataFileError` if it is not a file of plain arrays."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
@@ -150,7 +149,7 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
 
 def _values(what: str, x: ArrayLike) -> NDArray[Any]:
     values: NDArray[Any] = checks.array(**{what: x})
-    if values.dtype.kind == "O" and values.ndim:  # as pandas gives a table of columns of several types
+    if values.dtype.kind == "O" and values.ndim:  # as from a pandas table with columns of several types
         values = _of_objects(what, values)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise ValueError(
@@ -172,7 +171,7 @@ def _values(what: str, x: ArrayLike) -> NDArray[Any]:
 
 
 def _of_objects(what: str, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Python's objects as numbers, with the first one that is none named by its row."""
+    """Python objects as numbers; an error names the row of the first one that is not a number."""
     try:
         return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -207,7 +206,7 @@ def _check_rows(what: str, values: NDArray[Any], count: int) -> None:
 def _owners(clients: ArrayLike, count: int) -> NDArray[np.str_]:
     owners = targets.column("clients", clients)
     _check_rows("clients", owners, count)
-    if owners.dtype.kind == "f" and (owners == np.floor(owners)).all():  # as pandas has whole numbers
+    if owners.dtype.kind == "f" and (owners == np.floor(owners)).all():  # as pandas stores integers
         owners = owners.astype(np.int64)
     names = np.array([str(c) for c in owners.tolist()])
     if not names.astype(bool).all():
@@ -218,7 +217,7 @@ def _owners(clients: ArrayLike, count: int) -> NDArray[np.str_]:
 def _classes(
     parts: Sequence[NDArray[Any]], classes: Sequence[str] | int | None, task: str | None, coded: bool
 ) -> tuple[str, ...]:
-    """Names of the classes; none where `y` is numbers to predict."""
+    """Names of the classes; none if `y` is numbers to predict."""
     if task is not None:
         checks.one_of(targets.TASKS, task=task)
     if task == "regression" and classes is not None:
@@ -237,12 +236,12 @@ def _hold_out(
     part: float,
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sorted places of the training samples and of the samples held out."""
+    """Sorted positions of the training samples and of the held-out samples."""
     checks.probability(test=part)
     if part == 0:
         return np.arange(len(codes)), np.arange(0)
     random = generator(seed, "hold out")
-    alike = codes if classes else np.zeros(len(codes), np.int64)  # numbers to predict are one group
+    alike = codes if classes else np.zeros(len(codes), np.int64)  # numbers to predict form one group
     groups, group = np.unique(alike if owners is None else owners, return_inverse=True)
     held = []
     for k in range(len(groups)):

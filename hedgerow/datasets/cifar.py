@@ -41,10 +41,10 @@ def load_cifar_10() -> Dataset:
 
 def _records(archive: tarfile.TarFile, file: str) -> NDArray[np.uint8]:
     member = archive.extractfile(f"cifar-10-batches-bin/{file}")
-    assert member is not None, file  # the hash of the archive was checked: it is there
+    assert member is not None, file  # the archive's hash was checked, so it exists
     return np.frombuffer(member.read(), np.uint8).reshape(-1, _RECORD)
 
 
 def _samples(records: NDArray[np.uint8]) -> Samples:
-    """Records of a label and a picture, planes red, green and blue, row by row."""
+    """Convert records of a label and a picture, in planes red, green and blue, row by row."""
     return Samples(scaled(records[:, 1:].reshape(-1, 3, 32, 32)), records[:, 0].astype(np.int64))

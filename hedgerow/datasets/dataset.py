@@ -1,4 +1,4 @@
-"""A data set, a way to deal it, and what comes of that: a data set that lies with clients."""
+"""A data set, a partition, and the result of a split: a data set held by clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,11 +21,11 @@ Split: TypeAlias = tuple[tuple[str, ...], tuple[Indices, ...]]
 
 @dataclass(frozen=True)
 class Partition:
-    """One way to deal samples.
+    """A way to split samples among clients.
 
     Attributes:
-        name: of the way, as in `PARTITIONS`.
-        label: what a person reads, such as `"Dirichlet(0.3), 50 clients"`.
+        name: as in `PARTITIONS`.
+        label: for people to read, such as `"Dirichlet(0.3), 50 clients"`.
         split: `(dataset, seed) -> (client names, positions for each client)`.
     """
 
@@ -48,15 +48,15 @@ class Dataset:
             number to predict.
         test: the same, never used for training.
         classes: name of each class; class `c` is `classes[c]`. None in regression.
-        natural: `(n,) int64`, for each training sample its place in
-            `clients`; None where samples have no owner.
+        natural: `(n,) int64`, for each training sample its position in
+            `clients`; None if samples have no owner.
         clients: stable names of the natural clients.
-        source: where the data come from.
-        licence: under which they may be used.
-        note: what was done to them.
+        source: where the data comes from.
+        licence: under which it may be used.
+        note: how it was processed.
 
     Raises:
-        ValueError: an attribute is of another kind, or they do not fit together.
+        ValueError: an attribute has the wrong type, or they do not fit together.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """`"classification"`, or `"regression"` where there are no classes but numbers to predict."""
+        """`"classification"`, or `"regression"` if there are numbers to predict instead of classes."""
         return "classification" if self.classes else "regression"
 
     @property
@@ -117,14 +117,14 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """Values that a model gives for a sample: a score for each class, or the one number."""
+        """Number of values that a model returns for a sample: a score for each class, or one number."""
         return len(self.classes) or 1
 
     def strata(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """Groups of like training samples: their names, and each sample's place among them.
+        """Groups of similar training samples: their names, and each sample's group.
 
-        They are the classes; in regression, tenths of the targets, as far as
-        these differ, each named by its smallest and largest.
+        They are the classes; in regression, tenths of the targets, as far as they
+        are distinct, each named by its smallest and largest value.
 
         Raises:
             ValueError: a sample has several targets.
@@ -138,11 +138,11 @@ class Dataset:
         return tuple(f"{m.min():g} to {m.max():g}" for m in members), place.astype(np.int64)
 
     def single_targets(self) -> NDArray[Any]:
-        """`y` of the training samples, `(n,)`; raises `ValueError` where a sample has several targets."""
+        """`y` of the training samples, `(n,)`; raises `ValueError` if a sample has several targets."""
         if self.train.y.ndim > 1:
             raise ValueError(
-                f"a sample of {self.name!r} has targets of the shape {self.train.y.shape[1:]}, and this needs"
-                " one target a sample to go by; deal with iid or quantity_skew"
+                f"a sample of {self.name!r} has targets of shape {self.train.y.shape[1:]}, but this needs"
+                " one target for each sample; split with iid or quantity_skew"
             )
         return self.train.y
 
@@ -153,7 +153,7 @@ class Dataset:
 
     @checks.arguments
     def split(self, partition: Partition, seed: int = 0) -> "Federation":
-        """Deal the training samples to clients.
+        """Split the training samples among clients.
 
         Args:
             partition: how, such as `dirichlet(50, alpha=0.3)`.
@@ -161,8 +161,8 @@ class Dataset:
                 clients on any machine.
 
         Raises:
-            ValueError: an argument is of another kind; the data set cannot be dealt that way, for instance
-                because there are fewer samples than clients.
+            ValueError: an argument has the wrong type, or the data set cannot be split that way, for
+                instance because there are fewer samples than clients.
         """
         checks.kind(Partition, ", such as iid(10)", partition=partition)
         checks.whole(None, seed=seed)
@@ -174,21 +174,21 @@ class Dataset:
 @checks.arguments
 @dataclass(frozen=True, eq=False)
 class Federation:
-    """Which training samples lie with which client.
+    """Training samples split among clients.
 
-    No sample lies with two clients and no client is empty; this is checked
-    whichever partition made it.
+    No sample belongs to two clients and no client is empty; this is checked
+    whatever partition made it.
 
     Attributes:
-        dataset: whose training samples were dealt.
+        dataset: whose training samples were split.
         names: stable name of each client, such as `"client-0007"`.
         indices: for each client, in the order of `names`, the positions of its
             samples in `dataset.train`, sorted, int64.
-        held: for each client the positions of those that it does not train
-            on, but measures models on; empty where no client holds any out.
+        held: for each client the positions of the samples that it holds out for
+            evaluation; empty if no client holds any out.
 
     Raises:
-        ValueError: an attribute is of another kind, or clients and samples are not as said.
+        ValueError: an attribute has the wrong type, or clients and samples do not fit together.
     """
 
     dataset: Dataset
@@ -205,8 +205,8 @@ class Federation:
         object.__setattr__(self, "held", tuple(places("one of held", i) for i in self.held))
         if len(self.names) != len(self.indices) or len(set(self.names)) != len(self.names):
             raise ValueError(
-                f"a federation has {len(self.names)} names, {len(set(self.names))} of them different, and"
-                f" {len(self.indices)} lists of indices; each client needs a name of its own and one list"
+                f"a federation has {len(self.names)} names, {len(set(self.names))} of them distinct, and"
+                f" {len(self.indices)} lists of indices; each client needs its own name and one list"
             )
         if not self.names:
             raise ValueError("a federation has no client; it needs at least one")
@@ -222,10 +222,10 @@ class Federation:
             )
         used, total = np.concatenate([*self.indices, *self.held]), len(self.dataset.train)
         if used.min() < 0 or used.max() >= total:
-            raise ValueError(f"a client holds a sample that is not among the {total} there are")
+            raise ValueError(f"a client holds a sample that is not one of the {total} samples")
         if np.bincount(used).max() > 1:
             raise ValueError(
-                f"sample {int(np.bincount(used).argmax())} lies with two clients; each lies with one at most"
+                f"sample {int(np.bincount(used).argmax())} belongs to two clients; each may belong to one"
             )
 
     def __len__(self) -> int:
@@ -233,17 +233,17 @@ class Federation:
 
     @property
     def holds_out(self) -> bool:
-        """Whether clients hold out a part of their samples."""
+        """Whether clients hold out some of their samples."""
         return bool(self.held)
 
     def hold_out(self, fraction: float, by: str = "random", *, seed: int = 0) -> "Federation":
         """The federation with about that fraction of each client's samples held out, see `datasets.held_out`.
 
         Raises:
-            ValueError: some are held out already; or the fraction is not above 0 and below 1.
+            ValueError: some are already held out, or the fraction is not above 0 and below 1.
         """
         if self.held:
-            raise ValueError("this federation holds samples out already; hold out from the one before it")
+            raise ValueError("this federation already holds samples out; call hold_out on the original one")
         whole = self.dataset.train
         parts = [
             hold_out_of(partial(whole.take, i), len(i), fraction, by, client=name, seed=seed)
@@ -263,7 +263,7 @@ class Federation:
         return self.dataset.train.take(self.indices[self._place(name)])
 
     def held_out(self, name: str) -> Samples:
-        """What one client measures models on; empty where it has a single sample.
+        """The held-out samples of one client; empty if it has a single sample.
 
         Raises:
             ValueError: no client has that name, or none holds anything out.
@@ -289,11 +289,11 @@ class Federation:
         return {name: place for place, name in enumerate(self.names)}
 
     def sizes(self) -> NDArray[np.int64]:
-        """Training samples of each client, `(clients,) int64`."""
+        """Number of training samples of each client, `(clients,) int64`."""
         return np.array([len(index) for index in self.indices], np.int64)
 
     def counts(self) -> NDArray[np.int64]:
-        """Training samples of each client in each class (in regression, each stratum), as
+        """Number of training samples of each client in each class (in regression, each stratum), as
         `(clients, classes) int64`."""
         names, place = self.dataset.strata()
         rows = [np.bincount(place[index], minlength=len(names)) for index in self.indices]

@@ -26,14 +26,14 @@ class Archive:
     sha256: Mapping[str, str]
 
     def path(self, file: str) -> Path:
-        """Where a file lies on this machine, after it was fetched if need be.
+        """The path of a file on this machine, which is fetched if needed.
 
-        A file that is there is checked and never overwritten.
+        An existing file is checked and never overwritten.
 
         Raises:
-            DataFileError: the file is damaged, or is not there and cannot be
-                fetched. The error says where it can be had, what its hash must
-                be and where to put it.
+            DataFileError: the file is damaged, or is missing and cannot be fetched.
+                The error says where to get it, what its hash must be and where to
+                put it.
         """
         place = cache_folder() / self.folder / file
         if place.exists():
@@ -54,7 +54,7 @@ class Archive:
                 problems.append(f"{mirror + file}\n    {type(problem).__name__}: {problem}")
         tried = "\n  ".join(problems)
         raise DataFileError(
-            f"{place} is not there and could not be fetched from\n  {tried}\n"
+            f"{place} does not exist and could not be fetched from\n  {tried}\n"
             f"Put {file} (SHA-256 {self.sha256[file]}) into the folder {place.parent}, or set"
             f" {CACHE_VARIABLE} to a folder that holds {self.folder}/{file}"
         )
@@ -79,5 +79,5 @@ def _check_hash(place: Path, sha256: str) -> None:
     if found != sha256:
         raise DataFileError(
             f"{place} is damaged: its SHA-256 is {found}; it must be {sha256}. Delete it, and it"
-            " is fetched again"
+            " will be fetched again"
         )

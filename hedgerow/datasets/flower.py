@@ -11,13 +11,12 @@ from hedgerow.datasets.partitions import client_names
 
 
 def from_flower(partitioner: Any) -> Partition:
-    """Deal samples as a partitioner of flwr-datasets does.
+    """Split samples as a flwr-datasets partitioner does.
 
-    The partitioner is given a table with the columns `"label"` (the class),
-    `"client"` (the name of the natural client, where there are any) and
-    `"index"`: name one of the first two in its `partition_by`. Its own seed
-    decides; the seed of the split changes nothing. It is copied for each
-    split, because it takes only one data set.
+    The partitioner gets a table with the columns `"label"` (the class), `"client"`
+    (the name of the natural client, if there are any) and `"index"`: name one of
+    the first two in its `partition_by`. Its own seed decides; the seed of the split
+    has no effect. It is copied for each split, because it accepts only one data set.
 
     Args:
         partitioner: any object with flwr-datasets' interface: a settable
@@ -25,10 +24,10 @@ def from_flower(partitioner: Any) -> Partition:
 
     Raises:
         TypeError: it has no such interface.
-        ImportError: when split, and Hugging Face `datasets`, which comes with
+        ImportError: when splitting, if Hugging Face `datasets`, which comes with
             flwr-datasets, is not installed.
-        ValueError: when split, and it gives a sample to two clients, or none
-            to one.
+        ValueError: when splitting, if it gives a sample to two clients, or a client
+            no sample.
     """
     kind = type(partitioner)
     for attribute in ("dataset", "num_partitions", "load_partition"):

@@ -12,14 +12,14 @@ from hedgerow.datasets.packing import DataFileError
 
 
 def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Dataset:
-    """Make a data set of a folder that has one folder of pictures for each class.
+    """Make a data set from a folder that has one folder of pictures for each class.
 
     If the folder holds `train` and `test`, these hold the folders of the
     classes. Else a fraction of each class is held out for testing.
 
-    Pictures are any that Pillow reads, all of one size. They are grey if all
-    are; if one has colour, all become red, green and blue, without
-    transparency. Files whose name starts with a dot are passed over.
+    Pictures are any that Pillow reads, all of the same size. They are grey if all
+    are; if one has colour, all become RGB, without transparency. Files whose name
+    starts with a dot are ignored.
 
     Args:
         path: the folder.
@@ -27,8 +27,8 @@ def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Datase
         seed: of the hold-out.
 
     Raises:
-        DataFileError: a folder is empty, a file is no picture, or has another
-            size than the first; the error names it.
+        DataFileError: a folder is empty, or a file is not a picture or differs in size
+            from the first; the error names it.
     """
     root = Path(path)
     if not root.is_dir():
@@ -51,11 +51,11 @@ def from_folder(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Datase
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of the classes; raises `DataFileError` where there is none, or a file beside them."""
+    """The names of the classes; raises `DataFileError` if there is none, or a stray file."""
     classes = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
     loose = [entry for entry in _entries(folder) if not entry.is_dir()]
     if loose:
-        raise DataFileError(f"{loose[0]} lies beside the folders of the classes; put each into one")
+        raise DataFileError(f"{loose[0]} is not in the folder of a class; put each file into one")
     if not classes:
         raise DataFileError(f"{folder} is empty; it must hold one folder of pictures for each class")
     return classes
@@ -70,7 +70,7 @@ def _known(part: Path, classes: list[str]) -> list[str]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The files of a class; raises `DataFileError` where there is none."""
+    """The files of a class; raises `DataFileError` if there is none."""
     files = sorted(_entries(folder))
     if not files:
         raise DataFileError(f"{folder} is empty; a class needs at least one picture")
@@ -107,5 +107,5 @@ def read_picture(file: Path) -> Any:
             return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
     except DataFileError:
         raise
-    except Exception as problem:  # each of Pillow's decoders has errors of its own
+    except Exception as problem:  # each of Pillow's decoders has its own errors
         raise DataFileError(f"{file} is not a picture that can be read: {problem}") from problem

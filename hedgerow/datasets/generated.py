@@ -1,4 +1,4 @@
-"""Clients whose data are made when they are asked for."""
+"""Clients whose data is generated on request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ class Generated:
 
     Attributes:
         names: stable names.
-        make: `number -> samples`, always the same ones for the same number.
+        make: `number -> samples`, always the same for the same number.
     """
 
     names: ClientNames
     make: Callable[[int], Samples]
 
     def samples(self, name: str) -> Samples:
-        """The training samples of one client; raises `ValueError` where no client has that name."""
+        """The training samples of one client; raises `ValueError` if no client has that name."""
         return self.make(self.names.index(name))
 
 
 @checks.arguments
 def from_function(clients: int, samples: Callable[[int], Samples]) -> Generated:
-    """So many clients, of which none costs anything until it is sampled.
+    """Numbered clients, none of which costs anything until it is sampled.
 
     Args:
-        clients: how many; a million start as fast as ten.
-        samples: `number -> samples`, with numbers from 0; always the same ones
-            for the same number. In a simulation that holds for what is drawn from
-            the global generators too, which are then seeded for each client.
+        clients: their number; a million start as fast as ten.
+        samples: `number -> samples`, with numbers from 0; always the same for the same
+            number. In a simulation this includes draws from the global generators, which
+            are seeded for each client.
 
     Raises:
-        ValueError: `clients` is not a whole number above 0, or `samples` no function.
+        ValueError: `clients` is not a whole number above 0, or `samples` is not a function.
 
     >>> import numpy as np
     >>> def samples(number):

@@ -31,9 +31,9 @@ def load_heart_disease() -> Dataset:
     Every fifth patient of each hospital is for testing. The 29 features are
 
     - the 9 columns of `MEASURED`, shifted and scaled to mean 0 and variance 1
-      over the training patients; what is missing is first put to their median;
+      over the training patients; missing values are first set to their median;
     - for the 7 of them that are missing somewhere, 1 where it was missing;
-    - the 4 columns of `CATEGORIES`, one feature a code; all 0 where missing.
+    - the 4 columns of `CATEGORIES`, one feature for each code; all 0 if missing.
 
     A cholesterol or a blood pressure of 0 in the table counts as missing.
     """
@@ -53,7 +53,7 @@ def load_heart_disease() -> Dataset:
         clients=HOSPITALS,
         source=CREDIT,
         licence="CC BY 4.0 (UCI); the package is MIT",
-        note="every fifth patient of each hospital for testing; missing numbers put to the training"
+        note="every fifth patient of each hospital for testing; missing numbers set to the training"
         " median and marked; one patient's hospital corrected",
     )
 

@@ -1,4 +1,4 @@
-"""What each client keeps back to measure models on, and never trains on."""
+"""Samples that each client holds out for evaluation, and never trains on."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from hedgerow import checks, rng
 from hedgerow.types import Samples
 
 WAYS = ("random", "time")
-"""How held-out samples are chosen: each by a draw of its own, or the last ones."""
+"""How held-out samples are chosen: each by an independent draw, or the last ones."""
 
 BY_ROW = "row"
-"""Another way: each by a hash of what it holds, whatever lies beside it."""
+"""Another way: each by a hash of its contents, independent of the other samples."""
 
 ALL_WAYS = (*WAYS, BY_ROW)
 
@@ -23,17 +23,17 @@ ALL_WAYS = (*WAYS, BY_ROW)
 def hold_out(
     samples: int, fraction: float, by: str, *, client: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split one client's samples into a part to train on and a part to measure on.
+    """Split one client's samples into a part for training and a part for evaluation.
 
-    `"time"` holds out the last samples, as many as are nearest to the fraction.
-    `"random"` decides for each sample by its position, the client's name and
-    the seed alone: samples that are added at the end move no other one. About
-    the fraction is held out. Either leaves a client of two or more samples at
-    least one on each side; a single sample is trained on.
+    `"time"` holds out the last samples, as close to the fraction as possible.
+    `"random"` decides for each sample only by its position, the client's name and
+    the seed, so samples added at the end do not move others. The fraction held out
+    is then approximate. With two or more samples, either way leaves at least one on
+    each side; a single sample is trained on.
 
     Args:
-        samples: how many the client has.
-        fraction: of them to hold out, above 0 and below 1.
+        samples: the number of the client's samples.
+        fraction: to hold out, above 0 and below 1.
         by: one of `WAYS`.
         client: its stable name.
         seed: same seed, same split.
@@ -42,7 +42,7 @@ def hold_out(
         Positions to train on and positions held out, sorted, int64.
 
     Raises:
-        ValueError: `fraction` or `by` is not one of those allowed.
+        ValueError: `fraction` or `by` is invalid.
 
     >>> [part.tolist() for part in hold_out(5, 0.4, "time", client="a", seed=0)]
     [[0, 1, 2], [3, 4]]
@@ -52,7 +52,7 @@ def hold_out(
     if by == "time":
         held = np.arange(samples) >= samples - max(1, round(fraction * samples))
     else:
-        # Raw words, which numpy keeps stable; the one of a sample does not depend on how many there are.
+        # Raw words, which numpy keeps stable; a sample's word does not depend on the number of samples.
         words = rng.generator(seed, "hold out", client=client).bit_generator.random_raw(samples)
         draws = np.asarray(words, np.uint64)
         held = draws < np.uint64(fraction * 2.0**64)
@@ -66,9 +66,9 @@ def hold_out(
 def hold_out_of(
     load: Callable[[], Samples], count: int, fraction: float, by: str, *, client: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`hold_out`, of samples that can be loaded, and so in any of `ALL_WAYS`.
+    """`hold_out` for samples that can be loaded, which allows any of `ALL_WAYS`.
 
-    With `"row"` equal samples are on one side, and stay there in a file that grows or is sorted anew,
+    With `"row"`, equal samples are on the same side, and stay there if the file grows or is re-sorted,
     on every device; so a client may hold out none.
 
     >>> few, more = (Samples(np.arange(n), np.zeros(n, int)) for n in (6, 9))
@@ -96,11 +96,11 @@ class _Data(Protocol):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Any clients' data, of which each client holds out a part, see `hold_out`.
+    """Clients' data of which each client holds out a part, see `hold_out`.
 
     Attributes:
         data: anything with `names` and `samples(name)`.
-        fraction: of each client's samples that is held out.
+        fraction: of each client's samples to hold out.
         by: one of `ALL_WAYS`.
         seed: of the split.
 
@@ -124,11 +124,11 @@ class HeldOut:
         return found.names
 
     def samples(self, name: str) -> Samples:
-        """What a client trains on."""
+        """The samples that a client trains on."""
         return self._part(name, 0)
 
     def held_out(self, name: str) -> Samples:
-        """What a client measures models on; empty where it has a single sample."""
+        """The samples that a client holds out; empty if it has a single sample."""
         return self._part(name, 1)
 
     def _part(self, name: str, part: int) -> Samples:

@@ -44,7 +44,7 @@ def load_dataset(name_or_path: str | Path, **options: Any) -> Dataset:
         name_or_path: one of `DATASETS.names()`; or a folder with one folder of
             pictures for each class; or a `.npz`, `.csv` or `.parquet` file; or
             `"file.py:function"` or `"module:function"` (see `as_dataset`).
-        options: what the loader of that name or kind takes, such as
+        options: for the loader of that name or kind, such as
             `label="disease"` for a table.
 
     Raises:
@@ -71,7 +71,7 @@ def load_dataset(name_or_path: str | Path, **options: Any) -> Dataset:
 
 
 def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Any], tuple[Path, ...]]:
-    """What loads a data set of that name or path, and the arguments to call it with before any option.
+    """The loader of a data set's name or path, and the arguments to call it with before any option.
 
     Raises:
         ValueError: there is no such name, folder or file.
@@ -87,7 +87,7 @@ def find_loader(name_or_path: str | Path) -> tuple[Callable[..., Any], tuple[Pat
         return _KINDS[path.suffix.lower()], (path,)
     if path.exists():
         raise ValueError(
-            f"{path} is no data set; give a folder of pictures, or a .npz, .csv or .parquet file"
+            f"{path} is not a data set; give a folder of pictures, or a .npz, .csv or .parquet file"
         )
     raise ValueError(
         f"there is no data set {str(name_or_path)!r}; there is {', '.join(map(repr, names))}, and no"

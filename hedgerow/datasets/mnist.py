@@ -1,4 +1,4 @@
-"""MNIST and the whole of Fashion-MNIST, fetched from the web."""
+"""MNIST and the full Fashion-MNIST, fetched from the web."""
 
 import gzip
 from pathlib import Path

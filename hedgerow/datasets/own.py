@@ -1,4 +1,4 @@
-"""The user's own data, by a function of theirs."""
+"""The user's own data, from a function."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,7 +15,7 @@ from hedgerow.types import Samples
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is `module:function` or `file.py:function`, and no path.
+    """Whether a name is `module:function` or `file.py:function`, not a path.
 
     >>> is_own("mine.py:hospitals"), is_own("package.module:hospitals"), is_own("fashion-mnist")
     (True, True, False)
@@ -27,14 +27,16 @@ def is_own(name: str) -> bool:
 
 
 def find_function(name: str) -> Callable[..., Any]:
-    """The function that gives the data.
+    """The function that returns the data.
 
     Raises:
         ValueError: there is no such module, file or function.
     """
     function = find_own(name, "data")
     if not callable(function):
-        raise ValueError(f"data {name!r} is {_article(function)}; it must be a function that gives the data")
+        raise ValueError(
+            f"data {name!r} is {_article(function)}; it must be a function that returns the data"
+        )
 
     @wraps(function)
     def loaded(*given: Any, **options: Any) -> Any:
@@ -44,13 +46,13 @@ def find_function(name: str) -> Callable[..., Any]:
 
 
 def as_dataset(name: str, given: Any) -> Dataset:
-    """What a function gave, as a data set.
+    """The result of a function, as a data set.
 
     Args:
         name: of the function.
-        given: a `Dataset`; or an object with `names` and `samples(name)`, whose clients then are
-            the natural ones. It may have `test` (samples) and `classes` (their names). Without
-            `classes` whole numbers are classes from 0, and other targets numbers to predict.
+        given: a `Dataset`; or an object with `names` and `samples(name)`, whose clients become the
+            natural ones. It may have `test` (samples) and `classes` (their names). Without
+            `classes`, integers are classes from 0, and other targets are numbers to predict.
 
     Raises:
         ValueError: it is neither, or its samples do not fit together.
@@ -67,12 +69,12 @@ def as_dataset(name: str, given: Any) -> Dataset:
         return given
     if not hasattr(given, "names") or not callable(getattr(given, "samples", None)):
         raise ValueError(
-            f"data {name!r} gave {_article(given)}; it must give a Dataset, or an object with names and"
+            f"data {name!r} returned {_article(given)}; it must return a Dataset, or an object with names and"
             " samples(name)"
         )
     names = tuple(map(str, given.names))
     if not names:
-        raise ValueError(f"data {name!r} gave no client; names must have at least one")
+        raise ValueError(f"data {name!r} returned no client; names must have at least one")
     parts = [_loaded(name, given, client) for client in names]
     for client, part in zip(names, parts, strict=True):
         if part.x.shape[1:] != parts[0].x.shape[1:] or part.y.shape[1:]:
@@ -100,7 +102,7 @@ def as_dataset(name: str, given: Any) -> Dataset:
 
 
 def _loaded(name: str, given: Any, client: str) -> Samples:
-    # What a loader draws from the global generators follows from the client's name.
+    # Draws from the global generators in a loader are determined by the client's name.
     with generators.seeded(integer_seed(0, "data", client=client)):
         what = f"client {client!r}"
         return _checked(name, what, _without_fault(f"data {name!r}: {what}", lambda: given.samples(client)))
@@ -123,7 +125,7 @@ def _checked(name: str, what: str, samples: Any) -> Samples:
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Targets as data sets hold them: int64 or float32."""
+    """Targets in the types of data sets: int64 or float32."""
     whole = np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_
     return values.astype(np.int64 if whole else np.float32, copy=False)
 

@@ -1,4 +1,4 @@
-"""A device's own file, held against the schema that the recipe has for it."""
+"""A device's own file, checked against the recipe's schema."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def load_own(path: str | Path, schema: OwnSchema) -> Samples:
 
     Raises:
         DoesNotFit: (a ValueError) a column is missing, a label unknown, a value out of range, or there
-            is no row; the error names the file, the place and what is allowed.
+            are no rows; the error names the file, the place and what is allowed.
         DataFileError: (a ValueError) the file cannot be read.
     """
     file = Path(path)
@@ -46,12 +46,12 @@ def load_own(path: str | Path, schema: OwnSchema) -> Samples:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Samples without what is to be predicted of them.
+    """Samples without targets.
 
     Attributes:
         x: `(n, *schema.input_shape) float32`.
-        kind: what tells one from the other: `"row"` of a table, `"index"` of an array, `"file"`.
-        places: of each sample; a table's first row, with the names, is row 1.
+        kind: of the samples' places: `"row"` of a table, `"index"` of an array, or `"file"`.
+        places: one for each sample; a table's first row, with the names, is row 1.
     """
 
     x: NDArray[np.float32]
@@ -60,9 +60,9 @@ class Inputs:
 
 
 def load_inputs(path: str | Path, schema: OwnSchema) -> Inputs:
-    """The inputs of a file as `load_own` takes it; labels need not be there, and are not looked at.
+    """The inputs in a file as for `load_own`; labels are not needed, and are ignored.
 
-    Pictures may lie in the folder itself.
+    Pictures may be in the folder itself.
 
     Raises:
         DoesNotFit: (a ValueError) as `load_own`.
@@ -91,7 +91,7 @@ def load_inputs(path: str | Path, schema: OwnSchema) -> Inputs:
 
 def _unreadable(file: Path, folder: str) -> DataFileError:
     return DataFileError(
-        f"{file} is {'no data that can be read' if file.exists() else 'not there'}; give a .csv or .npz file,"
+        f"{file} {'cannot be read as data' if file.exists() else 'does not exist'}; give a .csv or .npz file,"
         f" or {folder}"
     )
 
@@ -108,25 +108,25 @@ def own(
     files: tuple[str, ...] = (),
     test_file: str = "",
 ) -> Dataset:
-    """Data that each device has for itself: a schema; in a simulation also the devices' files.
+    """Data of which each device has its own: a schema, and in a simulation also the devices' files.
 
     Args:
         columns, label, classes, shape, shift, scale, lowest, highest: of `OwnSchema`.
-        files: one for each simulated device, which is called as its file is, without the ending.
-        test_file: on which the server measures the model; none where it is left out.
+        files: one for each simulated device, which is named after its file, without the ending.
+        test_file: on which the server evaluates the model; optional.
 
     Raises:
-        ValueError: there are no files: devices alone have the data; or one does not fit.
+        ValueError: there are no files, because only devices have the data; or one does not fit.
     """
     schema = OwnSchema(columns, label, classes, shape, shift, scale, lowest, highest)
     if not files:
         raise ValueError(
-            "data 'own' lies on devices, and none is here: give the devices' files,"
+            "data 'own' is on the devices, not here: give the devices' files,"
             ' data.files=["a.csv", "b.csv"], to simulate them'
         )
     names = tuple(Path(file).stem for file in files)
     if len(set(names)) < len(names):
-        raise ValueError(f"files are {list(files)}; each must have a name of its own, without the ending")
+        raise ValueError(f"files are {list(files)}; their names without the ending must be distinct")
     parts = [load_own(file, schema) for file in files]
     train = Samples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
     owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -135,7 +135,7 @@ def own(
 
 
 def test_samples(file: str, schema: OwnSchema) -> Samples:
-    """What the server measures the model on; no sample where there is no file."""
+    """The samples on which the server evaluates the model; none if there is no file."""
     if file:
         return load_own(file, schema)
     empty = np.zeros(0, np.int64 if schema.classes else np.float32)
@@ -150,9 +150,9 @@ def _table(file: Path, schema: OwnSchema) -> Samples:
 
 
 def _cells(file: Path, schema: OwnSchema, wanted: Sequence[str]) -> dict[int, list[str]]:
-    """The cells of these columns, by the number of their row; the last column tells what parts cells."""
+    """The cells of these columns, by row number; the last column's name determines the delimiter."""
     if not schema.columns:
-        raise DoesNotFit(f"{file} is a table, and the schema names no columns; give a .npz file, or pictures")
+        raise DoesNotFit(f"{file} is a table, but the schema names no columns; give a .npz file, or pictures")
     rows = read_rows(file, wanted[-1])
     names = [name.strip() for name in next(iter(rows.values()), [])]
     for name in wanted:
@@ -160,7 +160,7 @@ def _cells(file: Path, schema: OwnSchema, wanted: Sequence[str]) -> dict[int, li
             listed = ", ".join(map(repr, names)) or "none"
             raise DoesNotFit(f"{file} has no column {name!r}; it has {listed}.{did_you_mean(name, names)}")
         if names.count(name) > 1:
-            raise DoesNotFit(f"{file} has two columns {name!r}; give each a name of its own")
+            raise DoesNotFit(f"{file} has two columns {name!r}; give each its own name")
     places = [names.index(name) for name in wanted]
     numbers = list(rows)[1:]
     for number in numbers:
@@ -195,7 +195,7 @@ def _arrays(file: Path, schema: OwnSchema) -> Samples:
 
 
 def _array(file: Path, arrays: Mapping[str, NDArray[Any]], schema: OwnSchema) -> NDArray[np.float64]:
-    """The inputs in a `.npz` file, before they are prepared."""
+    """The inputs in a `.npz` file, before shift and scale."""
     x = _named(file, arrays, "x")
     if x.shape[1:] != schema.input_shape or x.dtype.kind not in "biuf":
         wanted = f"(n, {', '.join(map(str, schema.input_shape))})"
@@ -222,11 +222,11 @@ def _class_pictures(folder: Path) -> list[Path]:
 
 
 def _pixels(folder: Path, files: Sequence[Path], schema: OwnSchema) -> NDArray[np.float64]:
-    """The pictures as the schema has them, from 0 to 1."""
+    """The pictures in the schema's shape, from 0 to 1."""
     channels, height, width = schema.input_shape if len(schema.input_shape) == 3 else (0, 0, 0)
     if channels not in (1, 3):
         raise DoesNotFit(
-            f"{folder} is a folder of pictures, and a sample's shape is {schema.input_shape}; pictures have"
+            f"{folder} is a folder of pictures, but a sample's shape is {schema.input_shape}; pictures have"
             " (1 or 3, height, width)"
         )
     pictures = np.empty((len(files), *schema.input_shape), np.float64)
@@ -248,7 +248,7 @@ def _checked(file: Path, values: NDArray[np.float64], schema: OwnSchema) -> NDAr
 
 
 def _labels(given: Sequence[object], schema: OwnSchema, where: Iterable[str]) -> NDArray[np.generic]:
-    """Each label as a class, or as a number where there are no classes."""
+    """Each label as a class, or as a number if there are no classes."""
     if not schema.classes:
         numbers = [as_number(str(each)) for each in given]
         for number, each, place in zip(numbers, given, where, strict=True):
@@ -267,5 +267,5 @@ def _labels(given: Sequence[object], schema: OwnSchema, where: Iterable[str]) ->
 
 
 def _place(label: object, schema: OwnSchema) -> int:
-    """The class of a label that is its number, as arrays have it; -1 for none."""
+    """The class of a label that is its number, as in arrays; -1 if it is not one."""
     return int(label) if checks.is_whole(label) and 0 <= label < len(schema.classes) else -1

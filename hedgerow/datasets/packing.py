@@ -1,9 +1,9 @@
-"""The container of an embedded data set: arrays, one after another, under xz.
+"""The container format of an embedded data set: concatenated arrays, compressed with xz.
 
 A packed file is the concatenation of `.npy` records (format 1.0, C order,
-little endian), compressed as one xz stream with the LZMA2 settings written
-below. There is no time stamp, file name or machine in it, so equal arrays give
-equal bytes. Nothing in it can be unpickled.
+little endian), compressed as one xz stream with the LZMA2 settings below. It has no
+time stamp, file name or machine, so equal arrays give equal bytes. Nothing in it
+is pickled.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Every setting is spelt out: a preset is free to mean something else in a later liblzma.
+# Every setting is explicit, because a preset may change in a later liblzma.
 _LZMA2 = {
     "id": lzma.FILTER_LZMA2,
     "dict_size": 1 << 23,
@@ -31,11 +31,11 @@ _LZMA2 = {
 
 
 class DataFileError(ValueError):
-    """A data file that is missing, damaged, or not what was asked for; the text names it."""
+    """A data file is missing, damaged, or not what was asked for; the message names it."""
 
 
 def pack(arrays: Sequence[NDArray[Any]]) -> bytes:
-    """Arrays to the bytes of a packed file.
+    """The bytes of a packed file of these arrays.
 
     >>> [a.tolist() for a in unpack(pack([np.arange(3), np.ones((1, 2))]))]
     [[0, 1, 2], [[1.0, 1.0]]]
@@ -57,10 +57,10 @@ def unpack(packed: bytes) -> list[NDArray[Any]]:
 
 
 def read_embedded(file: str, sha256: str) -> list[NDArray[Any]]:
-    """The arrays of a file in `hedgerow/datasets/embedded`, after its hash was checked.
+    """The arrays of a file in `hedgerow/datasets/embedded`, after checking its hash.
 
     Raises:
-        DataFileError: the file is not there, or is not the one Hedgerow was
+        DataFileError: the file is missing, or is not the one that Hedgerow was
             released with.
     """
     place = files("hedgerow.datasets") / "embedded" / file

@@ -1,9 +1,8 @@
-"""Ways to deal the training samples of a data set to clients.
+"""Ways to split the training samples of a data set among clients.
 
-Every partition gives each training sample to exactly one client; `natural`
-with a limit leaves out the clients beyond it, and their samples. All draws are
-integers, so that no rounding of floating-point numbers can make two machines
-disagree.
+Every partition gives each training sample to exactly one client; `natural` with a
+limit leaves out the clients beyond it, and their samples. All draws are integers,
+so that no floating-point rounding can make two machines disagree.
 """
 
 import heapq
@@ -28,7 +27,7 @@ PARTITIONS = Registry(
     },
 )
 
-# A concentration is counted in millionths, so that an urn holds whole balls.
+# Concentrations are in millionths, so that an urn holds whole balls.
 _BALL = 1_000_000
 
 
@@ -36,7 +35,7 @@ _BALL = 1_000_000
 def iid(clients: int) -> Partition:
     """Every client gets a random part of the same size.
 
-    Sizes differ by one at most.
+    Sizes differ by at most one.
 
     Raises:
         ValueError: there are fewer samples than clients.
@@ -53,7 +52,7 @@ def iid(clients: int) -> Partition:
 
 @checks.arguments
 def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
-    """Each class is shared out in proportions drawn from a Dirichlet distribution.
+    """Each class is split in proportions drawn from a Dirichlet distribution.
 
     In regression, a tenth of the targets (`Dataset.strata`) takes the place of
     a class. For each class, proportions over the clients are drawn from a symmetric
@@ -68,10 +67,10 @@ def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
 
     Args:
         clients: number of clients.
-        alpha: concentration, from 0.000001 to 1,000,000; counted in
-            millionths. Small: few classes a client. Large: close to IID.
-        min_samples: a client with fewer is filled up with random samples, each
-            from the client that is largest at that moment.
+        alpha: concentration, from 0.000001 to 1,000,000; rounded to
+            millionths. Small: few classes for each client. Large: close to IID.
+        min_samples: a client with fewer gets random samples, each from the client
+            that is largest at that moment.
 
     Raises:
         ValueError: there are fewer than `clients * min_samples` samples.
@@ -97,8 +96,8 @@ def dirichlet(clients: int, alpha: float, min_samples: int = 1) -> Partition:
 def shards(clients: int, shards_per_client: int = 2) -> Partition:
     """Samples are sorted by class and cut into shards; each client gets a few.
 
-    With two shards a client, most clients hold two classes (arXiv:1602.05629,
-    section 3). Shards differ in size by one sample at most.
+    With two shards for each client, most clients hold two classes (arXiv:1602.05629,
+    section 3). Shards differ in size by at most one sample.
 
     Raises:
         ValueError: there are fewer samples than shards.
@@ -149,15 +148,15 @@ def quantity_skew(clients: int, alpha: float, min_samples: int = 1) -> Partition
 
 @checks.arguments
 def natural(clients: int | None = None, min_samples: int = 1) -> Partition:
-    """Each sample stays with the one it came from: a person, a hospital, a speaking role.
+    """Each sample stays with its owner: a person, a hospital, a speaking role.
 
     Args:
-        clients: keep this many, those with the most samples (of two equal
-            ones, the one named first in `dataset.clients`); None keeps all.
+        clients: keep this many, those with the most samples (in a tie, the one named
+            first in `dataset.clients`); None keeps all.
         min_samples: clients with fewer are left out.
 
-    Nothing is drawn: the seed changes nothing. Every sample of a client that
-    is kept is used once; the samples of the others are not used.
+    Nothing is drawn, so the seed has no effect. All samples of the clients that are
+    kept are used; the samples of the others are not.
 
     Raises:
         ValueError: the data set has no natural clients, or too few.
@@ -215,8 +214,8 @@ def _balls(alpha: float) -> int:
 def _urn(draws: int, clients: int, balls: int, random: np.random.Generator) -> Indices:
     """Owners of `draws` samples, from a Polya urn that starts with `balls` for each client.
 
-    Each draw adds `_BALL` balls of the colour drawn, which is the same as to
-    copy the owner of a uniformly chosen earlier draw.
+    Each draw adds `_BALL` balls of the drawn colour, which is the same as copying
+    the owner of a uniformly chosen earlier draw.
     """
     start = clients * balls
     drawn = random.integers(0, start + _BALL * np.arange(draws, dtype=np.int64), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Training samples that the server has itself, such as public ones, and what is left for clients."""
+"""Training samples that the server has itself, such as public ones, and the rest for clients."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +17,9 @@ def server_part(
     """Draw the server's training samples; no client gets one of them.
 
     Args:
-        dataset: where they come from; its test samples stay as they are.
+        dataset: where they come from; its test samples are unchanged.
         share: fraction of the training samples in these classes, above 0 and at most 1.
-        classes: that the server knows; `None` is all.
+        classes: known to the server; `None` for all.
         seed: same seed, same samples.
 
     Returns:

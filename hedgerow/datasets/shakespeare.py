@@ -1,4 +1,4 @@
-"""Shakespeare's plays, by speaking role: guess the next character."""
+"""Shakespeare's plays, by speaking role: predict the next character."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,12 @@ CONTEXT = 80
 def load_shakespeare(step: int = CONTEXT) -> Dataset:
     """Shakespeare, embedded: next character from the 80 before it, 1,426 speaking roles as clients.
 
-    The first 80 % of what a role says, in the order of the play, is for
-    training and the rest for testing. A sample is a character and the 80
-    before it, all from the same part of the same role, so that no test sample
-    shares a character with a training sample. Samples start every `step`
-    characters. A role with fewer than 81 characters to train on has one
-    sample: its last one, with line breaks for what is missing in front.
+    The first 80 % of a role's text, in the order of the play, is for training and
+    the rest for testing. A sample is a character and the 80 before it, all from the
+    same part of the same role, so that no test sample shares a character with a
+    training sample. Samples start every `step` characters. A role with fewer than
+    81 training characters has one sample: its last one, padded in front with line
+    breaks.
 
     Args:
         step: characters from one sample to the next. 80 uses each character
@@ -63,7 +63,7 @@ def load_shakespeare(step: int = CONTEXT) -> Dataset:
 def _windows(
     coded: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], step: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each run of 81 characters in each part, `(n, 81)`, and the part it lies in, `(n,)`."""
+    """Each run of 81 characters in each part, `(n, 81)`, and the part it belongs to, `(n,)`."""
     counts = np.maximum(0, (ends - starts - CONTEXT - 1) // step + 1)
     part = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts)

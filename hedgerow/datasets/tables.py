@@ -34,21 +34,21 @@ def from_csv(
     test: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """Make a data set of a CSV file: UTF-8, column names in the first row.
+    """Make a data set from a CSV file: UTF-8, column names in the first row.
 
-    Every column but `label` and `client` is a feature and holds a finite
-    number in each row; features keep their order. Values are parted by
-    commas, semicolons or tabs: what parts the first row so that `label` is
-    among its names. Lines without a value are passed over, and so is the row
-    number that pandas writes into a first column without a name.
+    Every column but `label` and `client` is a feature and holds a finite number in
+    each row; features keep their order. Values are separated by commas, semicolons
+    or tabs: whichever splits the first row so that `label` is one of its names.
+    Blank lines are ignored, and so is the row number that pandas writes into an
+    unnamed first column.
 
     Args:
         path: the file.
         label: name of the column with the class, any text, or with the number to predict.
         client: name of the column with the owner, any text: natural clients.
-        task: `"classification"` or `"regression"`. Where it is left out, a
-            column of numbers is to be predicted where `from_arrays` says so,
-            and else its values are names of classes.
+        task: `"classification"` or `"regression"`. By default, a column of numbers
+            is to be predicted if `from_arrays` says so; otherwise its values are
+            names of classes.
         test: fraction held out for testing, as in `from_arrays`.
         seed: of the hold-out.
 
@@ -90,13 +90,13 @@ def from_parquet(
     test: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """Make a data set of a Parquet file.
+    """Make a data set from a Parquet file.
 
-    As `from_csv`; rows are counted from 0. Features have a number or a truth
-    value in each row.
+    As for `from_csv`, but rows are counted from 0. Features have a number or a
+    boolean in each row.
 
     Raises:
-        DataFileError: as `from_csv`.
+        DataFileError: as for `from_csv`.
         ImportError: pyarrow is not installed; the error names the command.
     """
     try:
@@ -126,7 +126,7 @@ def from_parquet(
 
 
 def read_rows(file: Path, label: str) -> dict[int, list[str]]:
-    """The cells of each row that has a value, by its number; the label's name tells what parts cells."""
+    """The cells of each row with a value, by row number; the label's name determines the delimiter."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as problem:
@@ -149,7 +149,7 @@ def _parted(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _fits(text: str, mark: str, label: str) -> tuple[bool, int]:
-    """Whether a mark parts the first row so that the label is a name in it, and into how many names."""
+    """Whether a delimiter splits the first row so that the label is one of its names; and their number."""
     try:
         _, names = next(_parted(text, mark), (0, []))
     except csv.Error:
@@ -164,13 +164,13 @@ def _check_names(file: Path, names: Sequence[str], label: str, client: str | Non
             raise DataFileError(f"{file} has no column {name!r}; it has {listed}.{did_you_mean(name, names)}")
     double = [name for name in names if list(names).count(name) > 1]
     if double:
-        raise DataFileError(f"{file} has two columns {double[0]!r}; give each a name of its own")
+        raise DataFileError(f"{file} has two columns {double[0]!r}; give each its own name")
 
 
 def _features(
     file: Path, columns: Mapping[str, Sequence[Any]], label: str, client: str | None
 ) -> tuple[list[str], str]:
-    """The columns that are features, and what to note of another one: the row numbers that pandas writes."""
+    """The columns that are features, and a note about one left out: the row numbers that pandas writes."""
     features = [name for name in columns if name not in (label, client)]
     unnamed = [name for name in features if _UNNAMED.fullmatch(name)]
     for name in unnamed:
@@ -179,7 +179,7 @@ def _features(
             raise DataFileError(f"{file} has a column without a name ({name!r}); name it, or leave it out")
         features.remove(name)
     if not features:
-        raise DataFileError(f"{file} has no column beside the label and the client; it needs a feature")
+        raise DataFileError(f"{file} has no column besides the label and the client; it needs a feature")
     listed = " and ".join(map(repr, unnamed))
     return features, f"column {listed}, the number of the row, is left out" if unnamed else ""
 
@@ -196,7 +196,7 @@ def _numbers(file: Path, name: str, cells: Sequence[str], places: Sequence[int])
 
 
 def as_number(cell: str) -> float:
-    """What a cell says; not a number where it says none."""
+    """The number in a cell; NaN if it holds none."""
     try:
         return float(cell)
     except ValueError:
@@ -204,7 +204,7 @@ def as_number(cell: str) -> float:
 
 
 def _is_no_number(cell: str) -> bool:
-    """Whether it stands for a number that is missing or infinite."""
+    """Whether a cell stands for a missing or infinite number."""
     return cell.casefold() in _MISSING or math.isinf(as_number(cell))
 
 
@@ -222,7 +222,7 @@ def _targets(
         row = known.index(False)
         raise DataFileError(
             f"{file}, row {places[row]}: column {name!r} is {cells[row]!r}; write decimals with a point,"
-            " or say task='classification' where these are names of classes"
+            " or say task='classification' if these are names of classes"
         )
     numeric = bool(cells) and all(known)
     continuous = numeric and targets.is_continuous(np.array(cells, np.float64))
@@ -272,7 +272,7 @@ def _dataset(
 
 
 def _numbers_first(label: str) -> tuple[float, str]:
-    """Sorts `2` before `10`, and numbers before words."""
+    """A sort key that puts `2` before `10`, and numbers before words."""
     try:
         return (float(label), label)
     except ValueError:

@@ -14,7 +14,7 @@ from hedgerow.wording import shown
 TASKS = ("classification", "regression")
 
 MOST_EMPTY_CLASSES = 1000
-"""Whole numbers are classes from 0 to the largest; with more unused ones than this they are refused."""
+"""Integers are classes from 0 to the largest; with more unused classes than this they are refused."""
 
 _FEW_VALUES = 20
 _LARGEST = float(np.finfo(np.float32).max)
@@ -23,13 +23,13 @@ _TO_NUMBERS = "to predict them as numbers, say task='regression'"
 
 
 def column(what: str, values: ArrayLike) -> NDArray[Any]:
-    """A column as a plain array of truth values, whole numbers, numbers or texts, with none missing.
+    """A column as a plain array of booleans, integers, floats or strings, with no missing values.
 
-    Takes what numpy, pandas (`object`, `category` and string types too) and
-    torch give, and lists.
+    Accepts numpy, pandas (also `object`, `category` and string types), torch and
+    lists.
 
     Raises:
-        ValueError: a value is missing, infinite or of another kind; it names
+        ValueError: a value is missing, infinite or of another type; the error names
             the row, counted from 0.
 
     >>> column("y", ["a", "b"]).dtype.kind, column("y", np.array([1, 2], object)).dtype.kind
@@ -39,7 +39,7 @@ def column(what: str, values: ArrayLike) -> NDArray[Any]:
     if array.ndim < 1:
         raise ValueError(f"{what} is {shown(values)}; it must be a column, one value for each sample")
     if array.dtype.kind in "UOT":
-        # In a list with a text, numpy makes a text of everything, also of what is missing.
+        # If a list has a string, numpy converts everything to strings, even missing values.
         return _of_objects(what, np.asarray(values, object))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{what} has the type {array.dtype}; it must be whole numbers, numbers or texts")
@@ -51,11 +51,11 @@ def column(what: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def is_continuous(values: NDArray[Any], coded: bool = False) -> bool:
-    """Whether these are numbers to predict, and no classes.
+    """Whether these are numbers to predict rather than classes.
 
-    So are numbers with fractions; and whole numbers of which there are more
-    than 20 different ones, and more than half as many as samples, unless `x`
-    is codes: the next code is a class.
+    They are if they have fractions, or if they are integers with more than 20
+    distinct values and more than half as many as samples, unless `x` is codes,
+    where the next code is a class.
 
     >>> is_continuous(np.array([0.5, 1.0])), is_continuous(np.array([5, 9])), is_continuous(np.arange(50))
     (True, False, True)
@@ -69,7 +69,7 @@ def is_continuous(values: NDArray[Any], coded: bool = False) -> bool:
 
 
 def numbers(what: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Targets of a regression, `(n,) float32`; raises `ValueError` where one is no such number."""
+    """Targets of a regression, `(n,) float32`; raises `ValueError` if one is not such a number."""
     if values.dtype.kind == "U":
         raise ValueError(f"{what} row 0 is {str(values[0])!r}; with task='regression' it must be a number")
     large = np.abs(values.astype(np.float64)) > _LARGEST
@@ -80,10 +80,10 @@ def numbers(what: str, values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def class_names(parts: Sequence[NDArray[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
-    """Names of the classes: those given, or what `y` says.
+    """Names of the classes: those given, or those in `y`.
 
     Args:
-        parts: `y` of the training samples, and of the test samples where they are given.
+        parts: `y` of the training samples, and of the test samples if they are given.
         classes: the names, or how many there are.
 
     Raises:
@@ -111,10 +111,10 @@ def class_names(parts: Sequence[NDArray[Any]], classes: Sequence[str] | int | No
 
 
 def codes(what: str, labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """The class of each sample, `(n,) int64`: the place of a text in `classes`, and a number as it is.
+    """The class of each sample, `(n,) int64`: the position of a string in `classes`, or a number itself.
 
     Raises:
-        ValueError: there is no such class; it names the row, counted from 0.
+        ValueError: there is no such class; the error names the row, counted from 0.
     """
     if labels.dtype.kind == "U":
         values, place = np.unique(labels, return_inverse=True)
@@ -127,7 +127,7 @@ def codes(what: str, labels: NDArray[Any], classes: tuple[str, ...]) -> NDArray[
         row = int(found.argmin())
         names = repr(classes) if len(classes) <= _FEW_VALUES else f"{classes[0]!r} to {classes[-1]!r}"
         raise ValueError(
-            f"{what} row {row} is {labels[row]}, which is none of the {len(classes)} classes {names}"
+            f"{what} row {row} is {labels[row]}, which is not one of the {len(classes)} classes {names}"
         )
     return found
 
@@ -137,8 +137,7 @@ def _given(classes: Any) -> tuple[str, ...]:
     names = tuple(classes) if several and getattr(classes, "ndim", 1) == 1 else ()
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError(
-            f"classes is {shown(classes)}; it must be different texts, or how many classes there are:"
-            f" {_TO_NAMES}"
+            f"classes is {shown(classes)}; it must be distinct texts, or the number of classes: {_TO_NAMES}"
         )
     return tuple(map(str, names))
 
@@ -167,7 +166,7 @@ def _of_objects(what: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def is_missing(value: Any) -> bool:
-    # pandas' marks are told by their names: it need not be installed.
+    # pandas' markers are recognised by name, so that it need not be installed.
     nan = isinstance(value, float) and math.isnan(value)
     return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
 

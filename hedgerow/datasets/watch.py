@@ -35,8 +35,8 @@ def load_watch(window: int = 100, step: int = 50) -> Dataset:
     The first 75 % of each of the 140 series are for training and the rest for
     testing; only then are they cut into windows, so that no test window shares
     an instant with a training window. Each channel is shifted and scaled to
-    mean 0 and variance 1 over the training part. What is left at the end of a
-    part and fills no window is not used.
+    mean 0 and variance 1 over the training part. A remainder at the end of a
+    part that does not fill a window is not used.
 
     Args:
         window: instants in a sample; 100 are 2 seconds. At most 237, the
@@ -70,7 +70,7 @@ def load_watch(window: int = 100, step: int = 50) -> Dataset:
 
 
 def _series(planes: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """All series, one after another, in steps, `(6, total)`, from the bytes of their differences."""
+    """All series, concatenated, in integer steps, `(6, total)`, from the bytes of their differences."""
     changes = planes[0].astype(np.int64) + 256 * planes[1].view(np.int8).astype(np.int64)
     return np.cumsum(changes, axis=1).astype(np.int16)  # modulo 65,536, as they were taken
 
@@ -78,7 +78,7 @@ def _series(planes: NDArray[np.uint8]) -> NDArray[np.int16]:
 def _standardised(
     series: NDArray[np.int16], starts: NDArray[np.int64], middles: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    # Sums of whole numbers are exact, so that every machine gets the same mean and variance.
+    # Integer sums are exact, so every machine gets the same mean and variance.
     scaled = np.empty(series.shape, np.float32)
     for channel, values in enumerate(series.astype(np.int64)):
         training = np.concatenate([values[a:b] for a, b in zip(starts, middles, strict=True)])
@@ -91,7 +91,7 @@ def _standardised(
 def _windows(
     series: NDArray[np.float32], starts: NDArray[np.int64], ends: NDArray[np.int64], window: int, step: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Windows inside each part, `(n, 6, window)`, and the part each lies in, `(n,)`."""
+    """Windows inside each part, `(n, 6, window)`, and the part each belongs to, `(n,)`."""
     firsts = [np.arange(a, b - window + 1, step, dtype=np.int64) for a, b in zip(starts, ends, strict=True)]
     part = np.repeat(np.arange(len(firsts)), [len(f) for f in firsts])
     views = np.lib.stride_tricks.sliding_window_view(series, window, axis=1)

@@ -33,26 +33,26 @@ _FACTS = ("input_shape", "num_classes")
 @final
 @dataclass(frozen=True, eq=False)
 class NamedModel:
-    """Makes a fresh module when it is called; until then it is a name and arguments, and needs no torch.
+    """Makes a new module when called; until then it is only a name and arguments, and needs no torch.
 
     Attributes:
         name: in `MODELS`, or the user's own, as `build` takes it.
-        arguments: `input_shape`, `num_classes` and the model's options. A trainer that makes a model
-            of its own of these may read them.
+        arguments: `input_shape`, `num_classes` and the model's options. A trainer may read them to
+            build its own model.
     """
 
     name: str
     arguments: Mapping[str, Any]
 
     def __call__(self) -> Any:
-        """A `torch.nn.Module`; raises `ValueError` where the name gives none, as `build` does."""
+        """Make a `torch.nn.Module`; raises `ValueError` if the name does not give one, as `build` does."""
         from torch import nn
 
         function = _resolve(self.name)
         module = function(**_taken(self.name, function, self.arguments))
         if isinstance(module, nn.Module):
             return module
-        raise ValueError(f"model {self.name!r} gave {module!r}; it must give a torch.nn.Module")
+        raise ValueError(f"model {self.name!r} returned {module!r}; it must return a torch.nn.Module")
 
 
 def build(name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, **options: Any) -> NamedModel:
@@ -63,18 +63,18 @@ def build(name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, 
             `"file.py:function"` with a path that may be relative.
         input_shape: of one sample, such as `(1, 28, 28)` or `(80,)`.
         num_classes: of the dataset.
-        options: what else the model takes, such as `hidden=64`.
+        options: the model's other arguments, such as `hidden=64`.
 
-    A user's function (or class) is given `input_shape` and `num_classes` only
-    where it takes them.
+    A user's function (or class) is given `input_shape` and `num_classes` only if
+    it takes them.
 
     Returns:
-        A function that makes a fresh `torch.nn.Module`. It can be pickled.
+        A function that makes a new `torch.nn.Module`. It can be pickled.
 
     Raises:
         ValueError: there is no such name, module, file or function, or it does
-            not take the options. When the factory is called: the function
-            gives something else than a module.
+            not take the options; or, when the factory is called, the function
+            does not return a module.
 
     >>> make = build("logistic", input_shape=(2,), num_classes=3)
     >>> sum(p.numel() for p in make().parameters())
@@ -86,7 +86,7 @@ def build(name_or_path: str, *, input_shape: tuple[int, ...], num_classes: int, 
 
 
 def _taken(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a function is given: all options, and of the data's facts those that it takes."""
+    """The arguments for a function: all options, and those facts of the data that it takes."""
     taken = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
     for option in arguments:

@@ -1,7 +1,7 @@
 """Convolutional models of images and of series.
 
-ReLU comes after max pooling: both orders compute the same, this one on a
-quarter of the values.
+ReLU comes after max pooling: both orders give the same result, and this one works
+on a quarter of the values.
 """
 
 from collections import OrderedDict
@@ -71,7 +71,7 @@ def cnn_1d(
 
     `(n, channels, time) float32 -> (n, num_classes)` scores. The number of
     parameters does not depend on the length of the series. With `batch_norm`, each
-    convolution is followed by one, for strategies that keep norms on the clients.
+    convolution is followed by a BatchNorm, for strategies that keep norms on the clients.
 
     >>> sum(p.numel() for p in cnn_1d((6, 100), 7).parameters())
     11751

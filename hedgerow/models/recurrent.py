@@ -23,7 +23,7 @@ class NextCharacter(nn.Module):
 
 
 def gru_char(num_classes: int, vocabulary: int = 0, embedding: int = 8, hidden: int = 128) -> nn.Module:
-    """A character GRU: embedding of 8, one layer of 128 units.
+    """A character-level GRU: embedding of 8, one layer of 128 units.
 
     Args:
         num_classes: characters that can come next.
@@ -43,7 +43,7 @@ def gru_char(num_classes: int, vocabulary: int = 0, embedding: int = 8, hidden: 
 def lstm_char(
     num_classes: int, vocabulary: int = 0, embedding: int = 8, hidden: int = 256, layers: int = 2
 ) -> nn.Module:
-    """The FedAvg paper's character LSTM: embedding of 8, two layers of 256 units.
+    """The FedAvg paper's character-level LSTM: embedding of 8, two layers of 256 units.
 
     Args:
         num_classes: characters that can come next.
@@ -56,10 +56,10 @@ def lstm_char(
 
     The paper (arXiv:1602.05629, section 3) counts 866,578 parameters and does
     not give the size of its vocabulary. torch's LSTM has two bias vectors
-    where the equations have one, so that this model has 798,720 + 265 v
-    parameters for v characters: 867,090 for v = 258. One bias vector and
-    peephole connections (3 x 256 a layer) make exactly 866,578 of that, which
-    may be how the paper's model was built.
+    where the equations have one, so this model has 798,720 + 265 v parameters
+    for v characters: 867,090 for v = 258. With one bias vector and peephole
+    connections (3 x 256 for each layer) that becomes exactly 866,578, which may be
+    how the paper's model was built.
 
     >>> sum(p.numel() for p in lstm_char(num_classes=258).parameters())
     867090

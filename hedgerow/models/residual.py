@@ -1,4 +1,4 @@
-"""Residual networks with GroupNorm: no running statistics, so nothing but parameters is sent."""
+"""Residual networks with GroupNorm: without running statistics, only parameters are sent."""
 
 from collections import OrderedDict
 
@@ -32,7 +32,7 @@ def resnet_gn_tiny(
 
     `(n, channels, height, width) float32 -> (n, num_classes)` scores, for any
     height and width. Three blocks of 16, 32 and 64 channels; the normalisation
-    does not depend on the batch, which suits small clients with unlike data
+    does not depend on the batch, which suits small clients with dissimilar data
     (arXiv:1910.00189).
 
     >>> sum(p.numel() for p in resnet_gn_tiny((1, 28, 28), 10).parameters())

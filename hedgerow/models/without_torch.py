@@ -1,4 +1,4 @@
-"""The dense models in numpy, for a device that predicts and has no torch."""
+"""The dense models in numpy, for a device that predicts without torch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _LAYERS = {"logistic": ("linear",), "mlp-2nn": ("hidden1", "hidden2", "linear")}
 
 
 def forward(name: str, tensors: Mapping[str, NDArray[Any]]) -> Callable[[Floats], Floats] | None:
-    """What a model of that name gives: `(n, ...) float32 -> (n, outputs) float32`; `None` of another one.
+    """The forward pass of a named model: `(n, ...) float32 -> (n, outputs) float32`; `None` for other names.
 
     Args:
         name: in `MODELS`.

@@ -1,4 +1,4 @@
-"""A device that takes part: one process that speaks Flower's Fleet API, and runs no code of a server's.
+"""A device in a federation: one process that speaks Flower's Fleet API, and runs no code from a server.
 
-It needs neither Flower nor torch: the trainer that a run names may.
+It needs neither Flower nor torch, though the trainer that a run names may.
 """

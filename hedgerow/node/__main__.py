@@ -1,4 +1,4 @@
-"""A device that has joined takes part: `python -m hedgerow.node FOLDER`, which `hedgerow join` ends in."""
+"""Run a device that has joined: `python -m hedgerow.node FOLDER`, which `hedgerow join` finally calls."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from hedgerow.node.node import Node
 
 
 class _Plain(logging.Formatter):
-    """One line for each event; the traceback of an error only where it is asked for."""
+    """One line for each event; an error's traceback only on request."""
 
     def format(self, record: logging.LogRecord) -> str:
         if os.environ.get("HEDGEROW_DEBUG", "0") in ("", "0"):

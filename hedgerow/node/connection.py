@@ -1,4 +1,4 @@
-"""One connection to the coordinator: kept open, signed, and made anew where it was dropped."""
+"""A connection to the coordinator: kept open, with signed calls, and reopened when it drops."""
 
 import http.client
 import ipaddress
@@ -24,8 +24,8 @@ class Unreachable(OSError):
     """No answer, or one that says "later".
 
     Attributes:
-        seconds: to wait, where the server has said so.
-        status: of HTTP; 0 where there was no answer.
+        seconds: to wait, if the server has said so.
+        status: HTTP status; 0 if there was no answer.
     """
 
     def __init__(self, text: str, seconds: float = 0.0, status: int = 0) -> None:
@@ -34,10 +34,10 @@ class Unreachable(OSError):
 
 
 class Denied(Exception):
-    """The server has said no.
+    """The server has refused.
 
     Attributes:
-        status: of HTTP.
+        status: HTTP status.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -47,9 +47,9 @@ class Denied(Exception):
 
 @final
 class Backoff:
-    """How long to wait between attempts: twice as long each time, by a chance of the system's.
+    """How long to wait between attempts: up to twice as long each time, at random.
 
-    So devices that were cut off together do not come back together.
+    So devices that were cut off together do not all come back at once.
     """
 
     def __init__(self, first: float = 0.5, longest: float = 60.0) -> None:
@@ -62,19 +62,19 @@ class Backoff:
         return max(least, self._random.uniform(upto / 2, upto))
 
     def reset(self) -> None:
-        """After an attempt that went well."""
+        """Start over, after a successful attempt."""
         self._next = self._first
 
 
 def check_address(address: str) -> None:
-    """Raises `ValueError` where it is no address, or one on another machine without TLS."""
+    """Raise `ValueError` if it is not an address, or is one on another machine without TLS."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise ValueError(f"the address is {address!r}; it must be https://HOST:PORT")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ValueError(
-            f"the address is {address!r}; another machine is spoken to by https:// alone, for what signs a"
-            " call protects nothing else of it"
+            f"the address is {address!r}; for another machine it must be https://, because the signature of"
+            " a call protects nothing else in it"
         )
 
 
@@ -83,13 +83,13 @@ class Connection:
     """Calls of one node, one after another; the address is looked up again for each new connection.
 
     Args:
-        address: `https://host:port`; `http://` on this machine alone.
-        ca: PEM of who may vouch for the server; `None` for those that the system trusts.
+        address: `https://host:port`; `http://` only on this machine.
+        ca: PEM of the CAs for the server's certificate; `None` for those that the system trusts.
         key: signs each call.
         seconds: to wait for an answer.
 
     Raises:
-        ValueError: the address is none, or the certificates cannot be read.
+        ValueError: the address is invalid, or the certificates cannot be read.
     """
 
     def __init__(self, address: str, ca: str | None, key: NodeKey, *, seconds: float = _SECONDS) -> None:
@@ -104,25 +104,25 @@ class Connection:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._open: http.client.HTTPConnection | None = None
         self.pace: float | None = None
-        """Seconds to the next look for messages, as the last answer had it; `None` where it had none."""
+        """Seconds until the next poll, from the last answer; `None` if it said nothing."""
         self.model = ""
         """Hash of the coordinator's promoted model, as the last answer had it; empty where it had none."""
         self.held = 0.0
         """Seconds for which a server has held the last call until there was something to say."""
         self.date = ""
-        """The server's time, as its last answer had it."""
+        """The server's time, from its last answer."""
 
     def call(
         self, path: str, body: bytes, kind: str = "application/protobuf", method: str = "POST", **more: str
     ) -> bytes:
-        """The answer's body.
+        """Make a call, and return the answer's body.
 
         Args:
             more: further headers.
 
         Raises:
-            Unreachable: there is no answer; or the server is busy, or starts.
-            Denied: the server has said no.
+            Unreachable: there is no answer, or the server is busy or starting.
+            Denied: the server refuses.
         """
         headers = {"content-type": kind, "user-agent": "hedgerow", **more, **self._key.headers()}
         for attempt in (1, 2):
@@ -132,20 +132,20 @@ class Connection:
             except ssl.SSLCertVerificationError as error:
                 self.close()
                 raise Unreachable(
-                    f"{self._parts.netloc} is not who the kit says, or its certificate has expired:"
+                    f"{self._parts.netloc} is not the server in the kit, or its certificate has expired:"
                     f" {error.verify_message}"
                 ) from error
             except (http.client.HTTPException, OSError) as error:
                 self.close()
                 if isinstance(error, Unreachable):
                     raise
-                # Servers close connections that nobody uses; a call that a new one does not take is lost.
+                # Servers close idle connections, so try once more on a new one.
                 if not kept or attempt == 2 or isinstance(error, TimeoutError):
                     raise Unreachable(f"{self._parts.netloc} does not answer: {error}") from error
         raise AssertionError  # pragma: no cover
 
     def close(self) -> None:
-        """The next call makes a new connection."""
+        """Close the connection; the next call opens a new one."""
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -191,7 +191,7 @@ class Connection:
 
 
 def _number(text: str) -> float:
-    """Seconds that a server has named, within reason."""
+    """The seconds that a server has named, within limits."""
     try:
         return min(max(float(text), 0.0), 60.0)
     except ValueError:
@@ -199,7 +199,7 @@ def _number(text: str) -> float:
 
 
 def _reason(data: bytes) -> str:
-    """Why a server refuses, as far as it is a short text."""
+    """A server's reason for refusing, as a short text."""
     text = data[:2000].decode(errors="replace")
     try:
         found = json.loads(text)

@@ -1,4 +1,4 @@
-"""The trainer of a run that was described, as far as it is installed here."""
+"""The trainer of a described run, if it is installed here."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ def described_trainer(run: Described) -> Trainer:
 
     Raises:
         NoTrainer: it is not installed.
-        OtherModel: here the model has other tensors.
+        OtherModel: the model has other tensors here than on the server.
     """
     try:
         model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
@@ -34,10 +34,10 @@ def described_trainer(run: Described) -> Trainer:
 
 
 def evaluating_trainer(run: Described) -> Trainer:
-    """The same to evaluate only, which is float32 wherever the run was trained; raises as that."""
+    """The same for evaluation only, always in float32; raises as `described_trainer` does."""
     return described_trainer(replace(run, precision="float32"))
 
 
 def is_installed(run: Described) -> bool:
-    """Whether model and trainer are names of what is installed, and no code of the server's."""
+    """Whether model and trainer name things installed here, not code from the server."""
     return run.model in MODELS.names() and run.trainer in TRAINERS.names()

@@ -1,17 +1,17 @@
-"""A device's folder: all that it is and remembers in one federation, for its owner alone.
+"""A device's folder: its identity and everything it remembers in one federation, private to its owner.
 
-device.json        where the coordinator is, and who may vouch for it
-node.key           by which the coordinator knows the node; secret
-identity.key       by which other devices know it under a mask; secret
+device.json        where the coordinator is, and the CA of its certificate
+node.key           identifies the node to the coordinator; secret
+identity.key       identifies it to other devices in masked rounds; secret
 register.toml      public identities of all devices
 policy.toml        what the device answers
-privacy-*.jsonl    what its answers have told so far
-answers.jsonl      a line for each answer that left
-state/RUN/         what it carries from round to round, by Hedgerow's run
-constants/         constants of the last models, by their hash: they are sent once
+privacy-*.jsonl    what its answers have revealed so far
+answers.jsonl      a line for each answer that was sent
+state/RUN/         client state from round to round, by Hedgerow's run
+constants/         constants of the last models, by hash: they are sent once
 promoted.json, models/   the model that the coordinator has promoted, and the one before it
-descriptions/      what runs are, by digest
-outbox/            messages that are not answered yet, and answers, before they are sent
+descriptions/      descriptions of runs, by digest
+outbox/            messages not answered yet, and answers before they are sent
 """
 
 import hashlib
@@ -39,17 +39,17 @@ _MOST_RUNS, _MOST_DESCRIPTIONS = 16, 64
 
 
 def default_folder(kit: Kit) -> Path:
-    """Where a device is kept, where its owner names no place."""
+    """The folder of a device whose owner names none."""
     return Path.home() / ".hedgerow" / kit.federation / file_name(kit.name)
 
 
 @final
 @dataclass(frozen=True)
 class Enrolled:
-    """What `device.json` holds.
+    """The contents of `device.json`.
 
     Attributes:
-        kit: without its token, which is used up.
+        kit: without its token, which has been used.
         gateway: whether a coordinator's gateway stands before the SuperLink.
         node: id that the SuperLink gave it; 0 before it is known.
         data: the device's own data, a path.
@@ -64,13 +64,13 @@ class Enrolled:
 
     @property
     def first_use(self) -> bool:
-        """Whether it takes other devices' identities as they show first: nobody signs a register yet."""
+        """Whether it trusts other devices' identities on first use, because no register is signed yet."""
         return self.kit.administrator is None
 
 
 @final
 class Device:
-    """The folder; raises `ValueError` where no device has joined in it."""
+    """A device's folder; raises `ValueError` if no device has joined in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -79,12 +79,12 @@ class Device:
             self.enrolled = Enrolled(**{**found, "kit": Kit(**found["kit"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{folder} is no device's folder, or cannot be read: {error}; join with: hedgerow join KIT"
+                f"{folder} is not a device's folder, or cannot be read: {error}; join with: hedgerow join KIT"
             ) from error
 
     @classmethod
     def make(cls, folder: Path, enrolled: Enrolled) -> "Device":
-        """Write down that a device has joined."""
+        """Record that a device has joined."""
         private_folder(folder)
         plain = replace(enrolled, kit=replace(enrolled.kit, token=None))
         write_whole(folder / _FILE, json.dumps(seal(asdict(plain)), indent=1).encode(), mode=PRIVATE)
@@ -92,34 +92,34 @@ class Device:
 
     @property
     def name(self) -> str:
-        """In the federation."""
+        """The device's name in the federation."""
         return self.enrolled.kit.name
 
     @property
     def key(self) -> NodeKey:
-        """By which the coordinator knows the node."""
+        """The key that identifies the node to the coordinator."""
         return node_key(self.folder / "node.key")
 
     def change(self, **fields: Any) -> None:
-        """Write other fields of `Enrolled` down."""
+        """Change fields of `Enrolled`, on disk too."""
         changed = replace(self.enrolled, **fields)
         if changed != self.enrolled:
             self.enrolled = type(self).make(self.folder, changed).enrolled
 
     def guard(self) -> Guard:
-        """The policy as it stands in its file now, and the accounts; raises `PolicyError`."""
+        """The policy as it is in its file now, and the accounts; raises `PolicyError`."""
         file = self.folder / POLICY
         return Guard(load_policy(file) if file.exists() else Policy(), self.folder, self.enrolled.data)
 
     def state(self, run: str) -> Path:
-        """What is kept of a run; what was not used for longest goes where there are too many."""
+        """The folder of a run's state; the least recently used are removed if there are too many."""
         folder = private_folder(self.folder / "state" / run)
         os.utime(folder)
         _keep_newest(folder.parent, _MOST_RUNS)
         return folder
 
     def description(self, digest: str) -> str | None:
-        """A description that was sent before; one that has changed since is as good as none."""
+        """A description that was sent before; one that has changed since counts as missing."""
         file = self.folder / "descriptions" / f"{digest}.json"
         data = file.read_bytes() if file.exists() else b""
         return data.decode() if hashlib.sha256(data).hexdigest() == digest else None
@@ -139,7 +139,7 @@ class Device:
 
 @final
 class FileNotes(MutableMapping[str, Note]):
-    """Small records in files of a folder: what a masked round keeps between its stages survives a kill."""
+    """Small records as files in a folder, so that a masked round's state between stages survives a kill."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -178,10 +178,10 @@ class FileNotes(MutableMapping[str, Note]):
 
 
 def wait_for_clock(since: float, *, pause: float = 1.0, patience: float = 3600.0) -> bool:
-    """Wait until the clock is not before a time that has been: without a battery it begins in the past.
+    """Wait until the clock has passed a known past time: without a battery it starts in the past.
 
     Returns:
-        Whether it is right by now, as far as can be told.
+        Whether the clock now seems right.
     """
     until = time.monotonic() + patience
     while time.time() < since - 5 and time.monotonic() < until:

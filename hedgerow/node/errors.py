@@ -1,4 +1,4 @@
-"""Why a device does not answer, in words that are the same for all devices and data: they leave it."""
+"""Reasons for not answering, in words that are the same for all devices and data, because they are sent."""
 
 from hedgerow.secure.errors import Refused
 
@@ -8,15 +8,15 @@ class UnknownDescription(Refused):
 
 
 class NoDescription(Refused):
-    """The message does not say of which run it is: its server has no Hedgerow, or an older one."""
+    """The message does not say which run it belongs to: its server has no Hedgerow, or an older one."""
 
 
 class OtherVersion(Refused):
-    """The server's Hedgerow is more than one minor version away from this device's: install the server's."""
+    """The server's Hedgerow is more than one minor version from this device's: install the server's."""
 
 
 class OtherModel(Refused):
-    """This device makes another model of the run's description than its server: install the same versions."""
+    """The device builds another model from the run's description than the server: install its versions."""
 
 
 class NoTrainer(Refused):
@@ -24,8 +24,8 @@ class NoTrainer(Refused):
 
 
 class CannotTrain(Refused):
-    """The trainer on this device does not do what the run's strategy needs; its log says what is missing."""
+    """The device's trainer does not support what the run's strategy needs; its log says what is missing."""
 
 
 class DataDoNotFit(Refused):
-    """The device's own data do not fit the run's schema; its log says where."""
+    """The device's own data does not fit the run's schema; its log says where."""

@@ -11,14 +11,14 @@ from hedgerow.wire.fleet import FLEET
 from hedgerow.wire.objects import Objects
 
 INTERVAL = 30.0
-"""Seconds after which a node that says nothing counts as gone."""
+"""Seconds of silence after which a node counts as gone."""
 
 _MOST_OBJECTS = 100_000
 _WAIT_FIRST, _WAIT_LONGEST, _WAIT_SECONDS = 0.02, 0.3, 120.0
 
 
 class Lost(Exception):
-    """A message of which the server has not got all objects any more."""
+    """A message of which the server no longer has all objects."""
 
 
 @final
@@ -36,20 +36,20 @@ class Fleet:
 
     @property
     def pace(self) -> float | None:
-        """Seconds to the next look for messages; `None` where the server has not said."""
+        """Seconds until the next poll; `None` if the server has not said."""
         return self._connection.pace
 
     @property
     def model(self) -> str:
-        """Hash of the coordinator's promoted model; empty where there is none, or no coordinator."""
+        """Hash of the coordinator's promoted model; empty if there is none, or no coordinator."""
         return self._connection.model
 
     def get(self, path: str) -> bytes:
-        """What the coordinator has at a path."""
+        """Fetch a path from the coordinator."""
         return self._connection.call(path, b"", method="GET")
 
     def register(self, public: bytes) -> None:
-        """Make the node's key known, where the SuperLink takes anybody's; known already is fine."""
+        """Register the node's key with a SuperLink that accepts any; fine if it is already known."""
         try:
             self._call("register-node", FLEET["RegisterNodeFleetRequest"](public_key=public))
         except Denied as error:
@@ -57,28 +57,28 @@ class Fleet:
                 raise
 
     def activate(self, public: bytes) -> None:
-        """Say that the node is there."""
+        """Report that the node is online."""
         request = FLEET["ActivateNodeRequest"](public_key=public, heartbeat_interval=INTERVAL)
         self.node = int(self._call("activate-node", request, "ActivateNodeResponse").node_id)
 
     def deactivate(self) -> None:
-        """Say that it goes, so that it may come back at once."""
+        """Report that the node is going offline, so that it may come back at once."""
         self._call("deactivate-node", FLEET["DeactivateNodeRequest"](node_id=self.node))
 
     def unregister(self) -> None:
-        """Make the node's key unknown again."""
+        """Unregister the node's key."""
         self._call("unregister-node", FLEET["UnregisterNodeFleetRequest"](node_id=self.node))
 
     def heartbeat(self) -> bool:
-        """Say that the node is still there; whether the server counts it so."""
+        """Report that the node is still online; returns whether the server agrees."""
         request = FLEET["SendNodeHeartbeatRequest"](node=self._node, heartbeat_interval=INTERVAL)
         return bool(self._call("send-node-heartbeat", request, "SendNodeHeartbeatResponse").success)
 
     def pull(self) -> tuple[Any, Any] | None:
-        """The next message, and the tree of its objects; `None` where there is none.
+        """The next message, and the tree of its objects; `None` if there is none.
 
-        The server hands each out once: it must be written down before anything is done with it. A
-        coordinator's gateway waits some seconds for one to come; a SuperLink answers at once.
+        The server hands out each message once, so it must be saved before anything is done with it.
+        A coordinator's gateway waits some seconds for one to arrive; a SuperLink answers at once.
         """
         request = FLEET["PullMessagesRequest"](node=self._node)
         reply = self._call("pull-messages", request, "PullMessagesResponse", prefer="wait=30")
@@ -90,8 +90,8 @@ class Fleet:
         """All objects of a tree.
 
         Raises:
-            Lost: the server has not got one of them.
-            PayloadError: one is not what its id says.
+            Lost: the server no longer has one of them.
+            PayloadError: an object does not match its id.
         """
         found: Objects = {}
         for each in _ids(tree):
@@ -100,12 +100,12 @@ class Fleet:
         return found
 
     def push(self, message: Any, tree: Any, objects: Objects, seconds: float) -> None:
-        """Send a reply: what of it the server has not got yet; safe to be done again.
+        """Send the parts of a reply that the server does not have yet; safe to repeat.
 
         Args:
             message: its envelope, with the id that the tree has.
             objects: of the tree.
-            seconds: that the answer took.
+            seconds: that computing the answer took.
         """
         request = FLEET["PushMessagesRequest"](
             node=self._node, messages_list=[message], message_object_trees=[tree]
@@ -124,7 +124,7 @@ class Fleet:
                 self._call("push-object", request, "PushObjectResponse")
 
     def confirm(self, run: int, message: str) -> None:
-        """Say that a message is here, so that the server lets its objects go."""
+        """Confirm that a message has arrived, so that the server can delete its objects."""
         request = FLEET["ConfirmMessageReceivedRequest"](
             node=self._node, run_id=run, message_object_id=message
         )
@@ -144,11 +144,11 @@ class Fleet:
             if reply.object_available:
                 data = bytes(reply.object_content)
                 if hashlib.sha256(data).hexdigest() != each:
-                    raise PayloadError("an object of the message is not the one of its id")
+                    raise PayloadError("an object of the message does not match its id")
                 return data
             time.sleep(pause)
             pause = min(2 * pause, _WAIT_LONGEST)
-        raise Lost(f"the server has not got object {each[:16]}... of the message")
+        raise Lost(f"the server no longer has object {each[:16]}... of the message")
 
     def _call(self, name: str, request: Any, reply: str | None = None, **headers: str) -> Any:
         data = self._connection.call(f"/v1/fleet/{name}", request.SerializeToString(), **headers)
@@ -156,12 +156,12 @@ class Fleet:
 
 
 def _ids(tree: Any) -> Iterator[str]:
-    """The ids of a tree; raises `PayloadError` where there are too many, or they are none."""
+    """The ids of a tree; raises `PayloadError` if there are too many, or one is invalid."""
     open_, count = [tree], 0
     while open_:
         count += 1
         node = open_.pop()
         if count > _MOST_OBJECTS or len(node.object_id) != 64:
-            raise PayloadError("the message has too many objects, or ids that are none")
+            raise PayloadError("the message has too many objects, or invalid ids")
         yield node.object_id
         open_ += node.children

@@ -1,8 +1,8 @@
-"""The register of all devices' identities, as a device takes it from its coordinator.
+"""The register of all devices' identities, as a device gets it from its coordinator.
 
-A register that an administrator has signed is kept, and only one of the same administrator, and no
-older one, takes its place. One that nobody has signed is not: it would let the coordinator say anew
-each time who is who, where a device that takes identities as they show first notices a change.
+A register that an administrator has signed is kept, and only a newer one from the same administrator
+replaces it. An unsigned register is not kept: it would let the coordinator redefine the identities each
+time, whereas a device that trusts identities on first use notices a change.
 """
 
 import logging
@@ -20,25 +20,25 @@ log = logging.getLogger("hedgerow")
 
 
 def take_register(folder: Path, kit: Kit, answer: Mapping[str, Any]) -> str | None:
-    """Keep the register of an answer of the coordinator's, if it may be relied on.
+    """Keep the register in a coordinator's answer, if it can be trusted.
 
     Args:
         folder: of the device.
         kit: with the administrator, once it is known.
-        answer: `register`, a text or `None`.
+        answer: has `register`, a text or `None`.
 
     Returns:
-        Who signs the register, 64 hex digits; `None` where nobody does yet, and identities are taken
-        as they show first.
+        The key that signs the register, 64 hex digits; `None` if there is none yet, and identities are
+        trusted on first use.
 
     Raises:
-        Malformed: it is not the administrator's, or older than the one that is here; that one stays.
+        Malformed: it is not the administrator's, or older than the present one, which stays.
     """
     text = answer.get("register")
     if kit.administrator is None and (not isinstance(text, str) or answer.get("trust") != "signed"):
         return None
     if not isinstance(text, str) or not text:
-        raise Malformed("the coordinator gives no signed register any more; the one that is here stays")
+        raise Malformed("the coordinator no longer gives a signed register; the present one stays")
     found = verify(text, kit.administrator)
     if found.federation != kit.federation:
         raise Malformed(f"the register is of federation {found.federation}, not {kit.federation}")
@@ -49,7 +49,7 @@ def take_register(folder: Path, kit: Kit, answer: Mapping[str, Any]) -> str | No
             return found.administrator
         last = read_signature(known).version
         if found.version <= last:
-            raise Malformed(f"the register has version {found.version}; version {last} is here, and stays")
+            raise Malformed(f"the register has version {found.version}; the present one has version {last}")
     write_whole(file, text.encode(), mode=PRIVATE)
     log.info("register version %d is kept", found.version)
     return found.administrator

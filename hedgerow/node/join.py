@@ -1,4 +1,4 @@
-"""How a device comes into a federation, and leaves it."""
+"""How a device joins a federation, and leaves it."""
 
 import json
 import logging
@@ -33,9 +33,9 @@ class NotJoined(Exception):
 
 
 def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
-    """Make a device's keys in its folder, and make their public halves known to the coordinator.
+    """Create a device's keys in its folder, and register their public halves with the coordinator.
 
-    Again with the same kit and folder it changes nothing but policy and data.
+    Repeating it with the same kit and folder changes only policy and data.
 
     Args:
         kit: the invitation.
@@ -46,7 +46,7 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
     Raises:
         NotJoined: the coordinator refuses.
         Unreachable: it does not answer.
-        Malformed, ValueError, OSError: the folder is not the device's alone, or cannot be used.
+        Malformed, ValueError, OSError: the folder is not private to the device, or cannot be used.
     """
     private_folder(folder)
     answer = _ask(kit, folder, enrol(folder))
@@ -65,11 +65,11 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
 
 
 def leave(folder: Path, told: Callable[[str], None] = log.info) -> None:
-    """Take a device out of its federation, and erase its keys and all that it remembers.
+    """Take a device out of its federation, and erase its keys and everything it remembers.
 
     Raises:
         ValueError: no device has joined in the folder.
-        FolderInUse: the device is taking part just now.
+        FolderInUse: the device is running.
         Unreachable: the coordinator does not answer; nothing is erased.
     """
     device = Device(folder)
@@ -84,14 +84,14 @@ def leave(folder: Path, told: Callable[[str], None] = log.info) -> None:
             elif fleet.node:
                 fleet.unregister()
         except Denied as error:
-            told(f"{error}; the device's keys are erased all the same")
+            told(f"{error}; the device's keys are erased anyway")
         finally:
             connection.close()
         device.erase()
 
 
 def _ask(kit: Kit, folder: Path, identity: str) -> dict[str, Any]:
-    """What the coordinator answers to a device that comes."""
+    """The coordinator's answer to a device that wants to join."""
     if kit.token is None:
         return {}
     key = node_key(folder / "node.key")
@@ -105,11 +105,11 @@ def _ask(kit: Kit, folder: Path, identity: str) -> dict[str, Any]:
     except Denied as error:
         raise NotJoined(f"{error}{_REMEDIES.get(error.status, '')}") from error
     except ValueError as error:
-        raise NotJoined(f"{kit.address} answers as no coordinator does: {error}") from error
+        raise NotJoined(f"{kit.address} does not answer like a coordinator: {error}") from error
     finally:
         connection.close()
     if not isinstance(found, dict) or not isinstance(found.get("node_id"), int):
-        raise NotJoined(f"{kit.address} answers as no coordinator does; is the address right?")
+        raise NotJoined(f"{kit.address} does not answer like a coordinator; is the address right?")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The key by which a SuperLink knows a node: made on the device, and never sent."""
+"""The key that identifies a node to a SuperLink: made on the device, and never sent."""
 
 import os
 import time
@@ -24,13 +24,13 @@ class NodeKey:
         pem: the secret key.
 
     Raises:
-        ValueError: it is no such key.
+        ValueError: it is not a P-384 key.
     """
 
     def __init__(self, pem: bytes) -> None:
         key = serialization.load_pem_private_key(pem, None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
-            raise ValueError("the node's key is no P-384 key; remove it and join anew")
+            raise ValueError("the node's key is not a P-384 key; remove it and join again")
         self._key = key
         self._headers: dict[str, str] = {}
         self._until = 0.0
@@ -43,9 +43,9 @@ class NodeKey:
         return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
 
     def headers(self) -> dict[str, str]:
-        """What signs a call: Flower signs the time alone, and leaves the rest to TLS.
+        """The headers that sign a call: Flower signs only the time, and leaves the rest to TLS.
 
-        The same for some seconds: a server takes it for minutes.
+        Reused for some seconds, because a server accepts them for minutes.
         """
         if time.monotonic() < self._until:
             return dict(self._headers)
@@ -61,15 +61,15 @@ class NodeKey:
 
 
 def rotation_message(federation: str, name: str, key: str) -> bytes:
-    """What a device's present key signs to be followed by another one, a PEM."""
+    """What a device's present key signs to be replaced by another key, a PEM."""
     return f"hedgerow node key 1\n{federation}\n{key}{name}".encode()
 
 
 def node_key(file: Path) -> NodeKey:
-    """The key in a file, which is made where it is not there, for its owner alone.
+    """The key in a file, which is created if missing, private to its owner.
 
     Raises:
-        ValueError: what is there is no such key.
+        ValueError: the file does not hold a P-384 key.
         OSError: it cannot be read or written.
     """
     if not file.exists():
@@ -83,4 +83,4 @@ def node_key(file: Path) -> NodeKey:
     try:
         return NodeKey(file.read_bytes())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"{file} is no key of a node: {error}; restore it from a copy") from error
+        raise ValueError(f"{file} is not a node's key: {error}; restore it from a copy") from error

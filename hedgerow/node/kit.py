@@ -1,4 +1,4 @@
-"""A kit: the file that invites one device, with nothing secret of the device in it."""
+"""A kit: the file that invites one device; it holds no secrets of the device."""
 
 import json
 import re
@@ -19,9 +19,9 @@ class Kit:
         federation: its name, 16 hex digits.
         name: of the device in the federation.
         address: of the coordinator, `https://host:port`.
-        ca: certificates of who vouches for the coordinator, PEM; `None` for those that the system trusts.
-        token: lets the device in once; `None` where the address is a SuperLink that takes anybody's key.
-        administrator: public key of who signs the register, 64 hex digits; `None` where nobody does.
+        ca: CA certificates for the coordinator's, PEM; `None` for those that the system trusts.
+        token: lets the device in once; `None` if the address is a SuperLink that accepts any key.
+        administrator: public key that signs the register, 64 hex digits; `None` if there is none.
     """
 
     federation: str
@@ -36,7 +36,7 @@ def load_kit(file: Path) -> Kit:
     """Read a kit.
 
     Raises:
-        ValueError: it is none, or made for another version; with what to do.
+        ValueError: it is not a kit, or made for another version; the error says what to do.
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def load_kit(file: Path) -> Kit:
         raise ValueError(f"{file} cannot be read as a kit: {why}; ask for a new one") from error
     try:
         if not isinstance(found, dict):
-            raise ValueError(f"it is {shown(found)}, and no table of names and values")
+            raise ValueError(f"it is {shown(found)}, not a table of names and values")
         kit = Kit(
             _text(found, "federation", r"[0-9a-f]{16}"),
             _text(found, "name", r"(?s).{1,200}"),
@@ -57,7 +57,7 @@ def load_kit(file: Path) -> Kit:
         check_address(kit.address)
         _text(found, "hedgerow", r"0\.\d+(\.\d+)?")
     except ValueError as error:
-        raise ValueError(f"{file} is no kit: {error}; ask for a new one, made by hedgerow invite") from error
+        raise ValueError(f"{file} is not a kit: {error}; ask for one made by hedgerow invite") from error
     return kit
 
 

@@ -1,4 +1,4 @@
-"""The life of a node: it connects, looks for messages, answers them, and comes back whatever happens."""
+"""The life of a node: it connects, polls for messages, answers them, and recovers from failures."""
 
 import json
 import logging
@@ -34,11 +34,11 @@ _QUICK, _SLOW, _QUICK_FOR = 0.2, 3.0, 30.0
 _GOODBYE_SECONDS = 5.0
 _REGISTER_SECONDS = 10.0
 _ATTEMPTS = 5
-"""With a message that its server has an error of its own with."""
+"""Attempts to answer a message on which the server itself fails."""
 
 
 class Stopped(BaseException):
-    """The process is asked to end while it works, or waits."""
+    """The process is asked to end while it is working or waiting."""
 
 
 @final
@@ -46,8 +46,8 @@ class Node:
     """A device that takes part, until it is stopped.
 
     Args:
-        device: its folder, which this process holds.
-        told: is given a line for a person each time that something changes.
+        device: its folder, which this process has locked.
+        told: called with a line of text for people each time something changes.
 
     `stop` may be called from a signal handler.
     """
@@ -63,17 +63,15 @@ class Node:
         self._said, self._register_until = "", 0.0
 
     def stop(self) -> None:
-        """End as soon as the server can be told; what is being worked on is done again the next time."""
+        """End as soon as the server can be told; unfinished work is repeated next time."""
         self._stop.set()
         if self._interruptible:
             raise Stopped
 
     def run(self) -> None:
-        """Take part until `stop`; errors of the network, and a full disk, are waited out."""
+        """Take part until `stop`; waits while the network fails or the disk is full."""
         if not wait_for_clock(self._device.enrolled.since):
-            self._tell(
-                "the clock is before the day on which this device joined: set it; going on all the same"
-            )
+            self._tell("the clock is before the day on which this device joined: set it; continuing anyway")
         backoff = Backoff()
         while not self._stop.is_set():
             connection = self._connection()
@@ -89,7 +87,7 @@ class Node:
                 self._wait(backoff.seconds(error.seconds), str(error))
             except Denied as error:
                 self._wait(backoff.seconds(), f"{error}{_REMEDIES.get(error.status, '')}")
-            except OSError as error:  # a full disk, say: what is not written down is not sent
+            except OSError as error:  # such as a full disk: what is not saved is not sent
                 self._wait(backoff.seconds(), str(error))
             except Stopped:
                 self._goodbye(fleet)
@@ -101,10 +99,10 @@ class Node:
         return Connection(kit.address, kit.ca, self._device.key, seconds=seconds)
 
     def _activate(self, fleet: Fleet) -> None:
-        """Say that the node is there.
+        """Report that the node is online.
 
-        A node that is known is counted again from its next sign of life on. It is not deactivated
-        before that: what it was asked last would count as unanswered.
+        A known node is counted again from its next heartbeat. It is not deactivated first, because
+        the last message that it was sent would then count as unanswered.
         """
         if fleet.node:
             try:
@@ -119,7 +117,7 @@ class Node:
         self._device.change(node=fleet.node)
 
     def _update_register(self) -> None:
-        """Ask for the register of identities; what may not be relied on changes nothing."""
+        """Fetch the register of identities; one that cannot be trusted changes nothing."""
         enrolled = self._device.enrolled
         if not enrolled.gateway or time.monotonic() < self._register_until:
             return
@@ -130,12 +128,12 @@ class Node:
             self._device.change(kit=replace(enrolled.kit, administrator=administrator))
             self._register_until = time.monotonic() + _REGISTER_SECONDS
         except (ValueError, AttributeError, Malformed, Denied) as error:
-            log.warning("the register of identities stays as it is: %s", error)
+            log.warning("the register of identities is unchanged: %s", error)
         finally:
             connection.close()
 
     def _serve(self, fleet: Fleet, backoff: Backoff) -> None:
-        """Answer messages until the node is stopped, or the server does not count it any more."""
+        """Answer messages until the node is stopped, or the server no longer counts it."""
         self._gone = gone = threading.Event()
         beating = threading.Thread(target=self._beat, args=(fleet.node, gone), daemon=True)
         beating.start()
@@ -154,7 +152,7 @@ class Node:
                 come = self._outbox.receive(*self._held)  # on a full disk, it is tried again
                 self._held = None
                 self._finish(fleet, come)
-                self._promoted.follow(fleet)  # while rounds come one after another, no pull brings nothing
+                self._promoted.follow(fleet)  # in quick rounds, every pull brings a message
                 last = time.monotonic()
                 backoff.reset()
         finally:
@@ -163,7 +161,7 @@ class Node:
     def _pulled(self, fleet: Fleet) -> tuple[Any, Any] | None:
         """The next message; the server may wait for one, and the node may be stopped meanwhile.
 
-        What it is handed out just then is lost, as is whatever waits for a node that says goodbye.
+        A message handed out at that moment is lost, as are messages waiting for a node that leaves.
         """
         self._interruptible = True
         try:
@@ -172,7 +170,7 @@ class Node:
             self._interruptible = False
 
     def _beat(self, node: int, gone: threading.Event) -> None:
-        """Say that the node is there while it works, on a connection of its own."""
+        """Send heartbeats while the node works, on a separate connection."""
         connection = self._connection(seconds=INTERVAL / 3)
         fleet = Fleet(connection, node)
         while not gone.wait(INTERVAL / 3):
@@ -184,7 +182,7 @@ class Node:
         connection.close()
 
     def _finish(self, fleet: Fleet, come: Pending) -> None:
-        """Answer a message, and see that the server has the answer."""
+        """Answer a message, and make sure that the server has the answer."""
         message = FLEET["Message"].FromString(come.message)
         run = message.metadata.run_id
         try:
@@ -201,9 +199,9 @@ class Node:
             self._failed = self._failed + 1 if error.status == 500 else 0
             if self._failed < _ATTEMPTS or not _is_well(fleet):
                 raise
-            log.warning("message %s... of run %d is given up: %s", come.id[:12], run, error)
+            log.warning("giving up on message %s... of run %d: %s", come.id[:12], run, error)
         except (Denied, Lost) as error:
-            # The run is over, or the server has restarted without it: nobody waits for this any more.
+            # The run is over, or the server has restarted without it: nobody is waiting for this answer.
             log.warning("message %s... of run %d is not answered: %s", come.id[:12], run, error)
         self._outbox.done(come)
 
@@ -241,10 +239,10 @@ class Node:
         self._stop.wait(seconds)
 
     def _tell(self, text: str) -> None:
-        """A line for a person, unless it is the last one again."""
+        """Print a line for people, unless it repeats the last one."""
         if text != self._said:
             self._said = text
-            with suppress(OSError):  # where it is written to, a disk may be full
+            with suppress(OSError):  # the disk that it is written to may be full
                 self._told(text)
 
 
@@ -260,7 +258,7 @@ def _content(fleet: Fleet, message: Any, come: Pending) -> Content:
 
 
 def _is_well(fleet: Fleet) -> bool:
-    """Whether the server answers other calls: one with a full disk has errors with whatever it must write."""
+    """Whether the server answers other calls: if its disk is full, all calls that must write fail."""
     try:
         return fleet.heartbeat()
     except Unreachable:
@@ -275,7 +273,7 @@ _REMEDIES = {
 
 
 def _pause(pace: float | None, idle: float) -> float:
-    """Seconds to the next look for messages: what the server says, or seldom where nothing comes."""
+    """Seconds until the next poll: what the server says, or longer and longer if no messages come."""
     if pace is not None:
         return pace
     return _QUICK if idle < _QUICK_FOR else min(_SLOW, _QUICK * idle / _QUICK_FOR)

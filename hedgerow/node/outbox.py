@@ -1,8 +1,8 @@
-"""What a device has been asked and has not answered yet, and answers, written before they are sent.
+"""Messages that a device has not answered yet, and answers, saved before they are sent.
 
 A server hands out each message once, and a device may be killed at any moment. So a message is
-written down before it is worked on, its answer before it is sent, and both go when the server has
-the answer. An answer stays for a while after that: an identical request gets the same bytes again.
+saved before it is worked on, and its answer before it is sent; the message is deleted when the server
+has the answer. The answer stays for a while, so that an identical request gets the same bytes again.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ _MOST_RUNS = 512
 @final
 @dataclass(frozen=True)
 class Pending:
-    """A message that has come.
+    """A message that has arrived.
 
     Attributes:
         id: of the message.
         message: its envelope, as the server sent it.
         tree: of its objects.
-        answer: key of the answer in the outbox; empty where it was refused, or nothing is known yet.
-        error: why it was refused; empty where it was not.
-        made: when the answer was made, in seconds since 1970; 0 where it is not known yet.
-        seconds: that it took.
+        answer: key of the answer in the outbox; empty if it was refused, or not answered yet.
+        error: why it was refused; empty if it was not.
+        made: when the answer was made, in seconds since 1970; 0 if there is none yet.
+        seconds: that the answer took.
         bundled: whether the server reads bundles.
         absent: the id that an answer in its envelope names; empty where the message came in objects.
     """
@@ -52,7 +52,7 @@ class Pending:
 
 @final
 class Outbox:
-    """In a folder of its own; raises `OSError` where something cannot be written."""
+    """The outbox, in its own folder; raises `OSError` if something cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self._pending = private_folder(folder / "pending")
@@ -60,7 +60,7 @@ class Outbox:
         self._claims = folder / "rounds.json"
 
     def pending(self) -> list[Pending]:
-        """Messages that have come and are not done with, the oldest first."""
+        """Messages that have arrived and are not finished, oldest first."""
         found = []
         for file in sorted(self._pending.glob("*.json"), key=lambda place: place.stat().st_mtime):
             try:
@@ -74,23 +74,23 @@ class Outbox:
         return found
 
     def receive(self, message: Any, tree: Any) -> Pending:
-        """Write a message down."""
+        """Save a message."""
         come = Pending(message.metadata.message_id, message.SerializeToString(), tree.SerializeToString())
         self._write(come)
         return come
 
     def settle(self, come: Pending, *, answer: str = "", error: str = "", seconds: float = 0.0) -> Pending:
-        """Write down what a message is answered with: from now on it is that, to the last byte."""
+        """Save the answer to a message, which from now on is fixed to the last byte."""
         settled = replace(come, answer=answer, error=error, made=time.time(), seconds=seconds)
         self._write(settled)
         return settled
 
     def done(self, come: Pending) -> None:
-        """The server has the answer, or wants none."""
+        """Forget a message: the server has the answer, or no longer wants one."""
         self._file(come).unlink(missing_ok=True)
 
     def answer(self, key: str) -> bytes | None:
-        """What was answered to a request; one that has changed since is as good as none."""
+        """The answer to an earlier request; a file that has changed since counts as missing."""
         file = self._answers / key
         try:
             return unsealed(file.read_bytes(), always=True)
@@ -101,7 +101,7 @@ class Outbox:
             return None
 
     def keep(self, key: str, answer: bytes) -> None:
-        """Write an answer down; the oldest go where there are too many."""
+        """Save an answer; the oldest are deleted if there are too many."""
         write_whole(self._answers / key, sealed(answer), mode=PRIVATE)
         needed = {come.answer for come in self.pending()} | {key}
         files = sorted(self._answers.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
@@ -112,27 +112,27 @@ class Outbox:
                 file.unlink()
 
     def claim(self, run: str, round: int, key: str) -> None:
-        """Remember which request opened a masked round, before it is answered: no other opens it again.
+        """Record which request opens a masked round before answering it, so that no other can open it.
 
         Args:
-            run: Hedgerow's, whatever token the masked protocol has for it.
+            run: Hedgerow's, whatever token the masked protocol uses for it.
             round: of the run.
             key: of the request.
 
         Raises:
             AlreadyAnswered: another request has opened this round.
             StaleRound: a later round of the run was opened.
-            Malformed: the file that tells cannot be read.
+            Malformed: the file of opened rounds cannot be read.
         """
         try:
             claims = check(json.loads(self._claims.read_bytes())) if self._claims.exists() else {}
-        except ValueError as error:  # to go on without it could mean to open a round twice
+        except ValueError as error:  # continuing without it could mean opening a round twice
             raise Malformed(f"{self._claims} cannot be read: {error}; restore it from a copy") from error
         last, opened = claims.pop(run, (-1, ""))
         if round < last:
-            raise StaleRound(f"round {round} comes after round {last}, which was answered before")
+            raise StaleRound(f"round {round} is asked for after round {last}, which was already answered")
         if round == last and opened != key:
-            raise AlreadyAnswered(f"round {round} was opened by another request before")
+            raise AlreadyAnswered(f"round {round} was already opened by another request")
         claims = dict([*claims.items(), (run, (round, key))][-_MOST_RUNS:])
         write_whole(self._claims, json.dumps(seal(claims)).encode(), mode=PRIVATE)
 
@@ -146,7 +146,7 @@ class Outbox:
 
 
 def key_of(kind: str, run: str, request: bytes) -> str:
-    """64 hex digits that two requests share only if they are identical.
+    """A hash, 64 hex digits, that two requests share only if they are identical.
 
     >>> key_of("train", "a", b"x") == key_of("train", "b", b"x")
     False

@@ -1,4 +1,4 @@
-"""A device's own data: one file or folder, loaded again where it has changed."""
+"""A device's own data: one file or folder, reloaded when it has changed."""
 
 from pathlib import Path
 from typing import final
@@ -15,12 +15,12 @@ from hedgerow.types import Samples
 
 @final
 class OwnSamples:
-    """The data of the one client that a device is.
+    """The data of a device, which is a single client.
 
     Args:
         name: of the client.
         path: of the data.
-        schema: that they must fit.
+        schema: that the data must fit.
     """
 
     def __init__(self, name: str, path: Path, schema: OwnSchema) -> None:
@@ -29,7 +29,7 @@ class OwnSamples:
         self._loaded: tuple[object, Samples] | None = None
 
     def samples(self, name: str) -> Samples:
-        """All samples, whoever is asked for; raises `ValueError` where they do not fit the schema."""
+        """All samples, whatever the name; raises `ValueError` if they do not fit the schema."""
         seen = _state_of(self._path)
         if self._loaded is None or self._loaded[0] != seen:
             self._loaded = seen, load_own(self._path, self._schema)
@@ -37,7 +37,7 @@ class OwnSamples:
 
 
 def packaged_part(name: str, data_set: str, seed: int) -> ClientData:
-    """The natural client of that name of a packaged data set: for trying a federation out.
+    """The natural client with that name in a packaged data set, for trying out a federation.
 
     Raises:
         ValueError: the data set has no such client.
@@ -48,7 +48,7 @@ def packaged_part(name: str, data_set: str, seed: int) -> ClientData:
 
 
 def resolved(data: Path) -> str:
-    """What a device keeps of the data that it is given: a whole path, or the name of a packaged data set.
+    """What a device stores about the data it is given: an absolute path, or the name of a packaged data set.
 
     Raises:
         ValueError: it is neither.
@@ -59,18 +59,18 @@ def resolved(data: Path) -> str:
     if str(data) in packaged:
         return str(data)
     raise ValueError(
-        f"data is {str(data)!r}, which is not there; give a .csv or .npz file, or a folder with a folder of"
+        f"data is {str(data)!r}, which does not exist; give a .csv or .npz file, or a folder with a folder of"
         " pictures for each class"
     )
 
 
 def own_data(data: ClientData, held_out: float | None, by: str, seed: int) -> ClientData:
-    """A device's data as a run has them: a part is held out where the run says so."""
+    """A device's data as a run uses it: with a part held out if the run says so."""
     return data if held_out is None else HeldOut(data, held_out, by, seed)
 
 
 def _state_of(path: Path) -> object:
-    """What changes when a file, or one in a folder, does."""
+    """A value that changes when the file, or a file in the folder, does."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     found = [(file, file.stat()) for file in files if file.exists()]
     return [(file, about.st_mtime_ns, about.st_size) for file, about in found]

@@ -1,4 +1,4 @@
-"""What a promoted model says of a file of one's own, with or without torch."""
+"""Predictions of a promoted model for a file of one's own, with or without torch."""
 
 import csv
 import io
@@ -22,16 +22,16 @@ from hedgerow.recipe.own_data import OwnSchema
 
 
 class CannotPredict(ValueError):
-    """Here nothing can be predicted with this model; the error says why, and what to do."""
+    """Nothing can be predicted with this model here; the error says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of each sample.
+    """A model's predictions for samples.
 
     Attributes:
         inputs: the samples.
-        classes: names of the classes; empty where numbers are predicted.
+        classes: names of the classes; empty if numbers are predicted.
         values: probabilities of the classes `(n, classes) float64`, or numbers `(n,) float64`.
     """
 
@@ -40,7 +40,7 @@ class Predictions:
     values: NDArray[np.float64]
 
     def to_csv(self) -> str:
-        """A line for each sample: where it stands, what is predicted, and the probability of each class."""
+        """A line for each sample: its position, the prediction, and the probability of each class."""
         stream = io.StringIO()
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow([self.inputs.kind, "prediction", *(f"probability of {name}" for name in self.classes)])
@@ -53,28 +53,28 @@ class Predictions:
 
 
 def predict(model: Path, description: str, data: Path, *, own_code: bool = False) -> Predictions:
-    """What a model says of the samples in a file; labels need not be there.
+    """A model's predictions for the samples in a file, which need no labels.
 
     Args:
         model: its safetensors file.
-        description: of the run that it is of.
-        data: as the run's schema has it.
-        own_code: whether the run may name code of the user's own: where it ran, never on a device.
+        description: of the run that made it.
+        data: in the form of the run's schema.
+        own_code: whether the run may name the user's own code: only where it ran, never on a device.
 
     Raises:
         CannotPredict: something is not installed, or the model is not the description's.
-        DoesNotFit, DataFileError: (ValueErrors) the data do not fit, or cannot be read.
+        DoesNotFit, DataFileError: (ValueErrors) the data does not fit, or cannot be read.
     """
     run = understand(description)
     if not own_code and not is_installed(run):
         raise CannotPredict(
             f"model {run.model!r} or trainer {run.trainer!r} is not installed here; install the package that"
-            " brings it"
+            " provides it"
         )
     if run.strategy.personal:
         raise CannotPredict(
-            "each client keeps layers of its own in this run, and the promoted model has them as they were"
-            " first made: it predicts nothing of use"
+            "each client keeps its own layers in this run, and the promoted model only has their initial"
+            " values: its predictions would be useless"
         )
     schema = _schema(run)
     inputs = load_inputs(data, schema)
@@ -87,7 +87,7 @@ def predict(model: Path, description: str, data: Path, *, own_code: bool = False
 
 
 def _schema(run: Described) -> OwnSchema:
-    """Of the samples: the run's own, or arrays as its data set has them."""
+    """The schema of the samples: the run's own, or that of its data set's arrays."""
     if run.schema is not None:
         return run.schema
     classes = tuple(map(str, range(run.num_outputs))) if run.kind == "classification" else ()

@@ -1,4 +1,4 @@
-"""A device follows its coordinator's promoted model, between what it is asked."""
+"""A device fetches its coordinator's promoted model, between messages."""
 
 import logging
 import time
@@ -15,16 +15,16 @@ log = logging.getLogger("hedgerow")
 
 _AGAIN_SECONDS = 300.0
 _AT_ONCE_SECONDS = 1.0
-"""For which pieces are fetched before the next look for messages, which the coordinator may hold."""
+"""Time for fetching pieces before the next poll, which the coordinator may hold open."""
 
 
 @final
 class PromotedModel:
-    """Fetches the promoted model, some pieces at a time, so that a round is not kept waiting.
+    """Fetches the promoted model, some pieces at a time, so that no round is kept waiting.
 
     Args:
         device: its folder.
-        told: is given a line for a person.
+        told: called with a line of text for people.
     """
 
     def __init__(self, device: Device, told: Callable[[str], None]) -> None:
@@ -33,10 +33,10 @@ class PromotedModel:
         self._stands, self._left, self._until = "", "", 0.0
 
     def follow(self, fleet: Fleet) -> bool:
-        """Take a step, where the coordinator names another model; whether the next one is due at once.
+        """Take a step, if the coordinator names another model; returns whether the next is due at once.
 
         Raises:
-            Unreachable, OSError: it is tried again later, and goes on where it was.
+            Unreachable, OSError: the next call continues where this one stopped.
         """
         wanted = fleet.model
         if wanted == self._stands or not is_digest(wanted):
@@ -54,7 +54,7 @@ class PromotedModel:
             while promotion is None and time.monotonic() < until:
                 promotion = self._delivered.fetch(fleet.get)
         except (Denied, NotTaken) as error:
-            return self._leave(wanted, f"the promoted model is not taken: {error}")
+            return self._leave(wanted, f"the promoted model is rejected: {error}")
         if promotion is None:
             return True
         self._stands = promotion.model
@@ -65,7 +65,7 @@ class PromotedModel:
         return False
 
     def _leave(self, model: str, why: str) -> bool:
-        """Look at it again after a while."""
+        """Leave a model for now, and try again after a while."""
         if model != self._left:
             self._told(why)
         self._left, self._until = model, time.monotonic() + _AGAIN_SECONDS

@@ -1,4 +1,4 @@
-"""The reply to a message, as Flower's own node would make it of the same answer."""
+"""The reply to a message, as Flower's own node would make it from the same answer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a device makes of a message: its description, its policy, its data, and the answer as bytes."""
+"""How a device answers a message: with the run's description, its policy and its data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,15 +57,15 @@ class Responder:
         self._runs: dict[str, _Run] = {}
 
     def answer(self, kind: str, round: str, content: Content) -> str:
-        """Answer a message; the key of the answer in the outbox, where it lies before this returns.
+        """Answer a message; returns the key of the answer, which is then saved in the outbox.
 
         Args:
             kind: of the message, such as `"train"`.
-            round: as its envelope says.
+            round: from its envelope.
             content: of the message.
 
         Raises:
-            PayloadError, Refused: with words that may leave the device.
+            PayloadError, Refused: with a text that may be sent.
         """
         if RECORD not in content:
             raise NoDescription
@@ -76,7 +76,7 @@ class Responder:
             run, guard = self._run(announced), self._device.guard()
             asked = {name: record for name, record in content.items() if name != RECORD}
             _check(guard, kind, run.described)
-            # That a device was sent the constants too makes no other request of it.
+            # A request is the same with and without the constants.
             key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
@@ -119,7 +119,7 @@ class Responder:
 
 @final
 class _Run:
-    """A run on this device; what takes memory is made when it is needed."""
+    """A run on this device; large objects are made when they are needed."""
 
     def __init__(self, described: Described, client: str, path: Path) -> None:
         self.described, self._client, self._path = described, client, path
@@ -127,7 +127,7 @@ class _Run:
 
     @cached_property
     def data(self) -> ClientData:
-        """The device's own."""
+        """The device's own data."""
         run = self.described
         samples: ClientData
         if run.schema is None:
@@ -137,7 +137,7 @@ class _Run:
         return own_data(samples, run.held_out, run.held_out_by, run.seed)
 
     def samples(self) -> Samples:
-        """What the device trains on; raises `DataDoNotFit`."""
+        """The samples that the device trains on; raises `DataDoNotFit`."""
         with _fitting():
             return self.data.samples(self._client)
 
@@ -165,7 +165,7 @@ class _Run:
 
 @contextmanager
 def _fitting() -> Iterator[None]:
-    """Say by a name of its own that the device's data do not fit."""
+    """Turn errors about the device's data into `DataDoNotFit`."""
     try:
         yield
     except DoesNotFit as error:
@@ -173,7 +173,7 @@ def _fitting() -> Iterator[None]:
 
 
 def reason_of(error: Refused) -> str:
-    """What is sent of a refusal."""
+    """The text that is sent for a refusal."""
     if isinstance(error, UnknownDescription):
         return UNKNOWN
     return f"{type(error).__name__}: {error}"
@@ -184,12 +184,12 @@ def _check(guard: Guard, kind: str, run: Described) -> None:
     guard.policy.check(kind, run.strategy)
     if guard.policy.recipes is not None:
         raise AgainstPolicy(
-            "rule recipes: the device takes listed recipes alone, and this run has no recipe's name; list the"
+            "rule recipes: the device accepts only listed recipes, and this run names none; list the"
             " strategy's hash under strategies"
         )
     if run.schema is None and run.data != guard.data:
-        raise AgainstPolicy("rule data: the run is for another data set than the device's own")
+        raise AgainstPolicy("rule data: the run is for a data set other than the device's own")
     if run.model not in MODELS.names():
-        raise AgainstPolicy("rule recipes: a run may name models that are installed, and no code of its own")
+        raise AgainstPolicy("rule recipes: a run may name only installed models, and no code of its own")
     if run.trainer not in TRAINERS.names():
         raise NoTrainer

@@ -1,4 +1,4 @@
-"""How a device changes its key, or learns that its coordinator has another address; it stays who it is."""
+"""How a device changes its key, or its coordinator's address, and keeps its identity."""
 
 import json
 import os
@@ -15,19 +15,19 @@ _NEXT = "node.key.next"
 
 
 def rotate(device: Device) -> None:
-    """Make a new key on the device, and have the coordinator know it in place of the present one.
+    """Make a new key on the device, and have the coordinator replace the present one with it.
 
-    Killed at any moment, it is gone on with by the next call. The key under masks stays: it is in the
-    register of all devices.
+    If it is killed at any moment, the next call continues. The identity for masks stays, because it is
+    in the register of all devices.
 
     Raises:
         NotJoined: the coordinator refuses, or the device has none.
         Unreachable: it does not answer; the present key stays.
-        FolderInUse: the device is taking part just now.
+        FolderInUse: the device is running.
     """
     if not device.enrolled.gateway:
         raise NotJoined(
-            "a SuperLink without a gateway does not take another key for a node; leave, and join again"
+            "a SuperLink without a gateway does not accept a new key for a node; leave, and join again"
         )
     with hold(device.folder):
         file = device.folder / _NEXT
@@ -35,7 +35,7 @@ def rotate(device: Device) -> None:
         try:
             node = _ask(device, new, device.key)
         except Denied as error:
-            # Of an earlier call the coordinator may know the new key already, and the answer was lost.
+            # The coordinator may know the new key from an earlier call whose answer was lost.
             if not begun or error.status != 401:
                 file.unlink()
                 raise NotJoined(f"{error}; the present key stays") from error
@@ -45,17 +45,17 @@ def rotate(device: Device) -> None:
 
 
 def move(device: Device, address: str) -> None:
-    """Reach the coordinator at another address from now on; who vouches for it stays the same.
+    """Reach the coordinator at another address from now on; its CA stays the same.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     check_address(address)
     device.change(kit=replace(device.enrolled.kit, address=address))
 
 
 def _told_before(device: Device, new: NodeKey) -> int:
-    """The node's id, where the coordinator has taken the new key, and its answer was lost."""
+    """The node's id, if the coordinator has accepted the new key and its answer was lost."""
     try:
         return _ask(device, new, new)
     except Denied as error:

@@ -17,12 +17,12 @@ _AHEAD, _BEHIND = 5.0, 300.0
 
 
 def checks_of(kit: Kit, folder: Path, data: Path) -> Iterator[tuple[bool, str]]:
-    """`(whether it is well, what was found)` for each thing that a device needs."""
+    """`(passed, what was found)` for each thing that a device needs."""
     yield _coordinator(kit)
     yield _folder(folder)
     yield _data(data)
     with_torch = importlib.util.find_spec("torch") is not None
-    yield True, f"trainers: torch is {'installed' if with_torch else 'not installed: plug-ins alone'}"
+    yield True, f"trainers: torch is {'installed' if with_torch else 'not installed: plug-ins only'}"
 
 
 def _coordinator(kit: Kit) -> tuple[bool, str]:
@@ -63,4 +63,4 @@ def _data(data: Path) -> tuple[bool, str]:
                 file.read(1)
         except OSError as error:
             return False, f"data: {error}"
-    return True, f"data: {data} can be read; a run's schema is held against it before anything is trained"
+    return True, f"data: {data} can be read; it is checked against a run's schema before anything is trained"

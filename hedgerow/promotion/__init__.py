@@ -1,1 +1,1 @@
-"""Which model of a run is to be used: candidates, promotions with their lineage, the rule of a canary."""
+"""Which model of a run to use: candidates, promotions with their lineage, and the canary rule."""

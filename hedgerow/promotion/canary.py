@@ -1,9 +1,9 @@
-"""The rule of a canary: some devices measure a candidate, and the model that stands; it is held to that.
+"""The canary rule: some devices evaluate a candidate and the current model, and their results decide.
 
-    gain of the whole      mean of (candidate - current) over the devices that measured both
+    overall gain           mean of (candidate - current) over the devices that measured both
     gain of a group        the same over its devices
 
-with the sign turned where less is better. The candidate is taken where the whole gains at least
+with the sign reversed if less is better. The candidate is accepted if the overall gain is at least
 `better`, and no group loses more than `worse`.
 """
 
@@ -18,19 +18,19 @@ from hedgerow.types.evaluation import LESS_IS_BETTER, Measured
 RULE = "canary"
 
 _TOO_LITTLE = 1e-9
-"""A difference that small is rounding: 0.06 - 0.05 is less than 0.01 in floating point."""
+"""Differences this small are rounding: 0.06 - 0.05 is less than 0.01 in floating point."""
 
 
 @checks.arguments
 @dataclass(frozen=True)
 class Canary:
-    """Who measures a candidate, and what it must come to.
+    """Which devices measure a candidate, and the results required.
 
     Attributes:
-        share: of the devices, drawn; at least one.
-        better: least gain of the whole, in units of the metric.
-        worse: most that a group may lose.
-        metric: that is compared; empty for the accuracy, or else the loss.
+        share: of the devices, drawn at random; at least one.
+        better: smallest overall gain, in units of the metric.
+        worse: largest loss of a group.
+        metric: to compare; empty for the accuracy, or else the loss.
 
     Raises:
         ValueError: a value is out of range.
@@ -48,12 +48,12 @@ class Canary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What devices measured of a candidate and of the model that stands.
+    """What devices measured for a candidate and for the current model.
 
     Attributes:
         asked: names of the devices that were drawn, sorted.
         candidate, current: `{name: measured}` of those that answered.
-        dropped: `{name: reason}` of those that did not, to either.
+        dropped: `{name: reason}` of those that failed to measure either.
     """
 
     asked: Sequence[str]
@@ -64,11 +64,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule comes to.
+    """The result of a rule.
 
     Attributes:
-        why: the candidate is not taken; empty where it is.
-        figures: that it rests on; what JSON can hold.
+        why: the candidate is rejected; empty if it is accepted.
+        figures: that the result is based on, as JSON values.
     """
 
     why: str
@@ -76,12 +76,12 @@ class Verdict:
 
 
 def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = None) -> Verdict:
-    """Whether a candidate is taken.
+    """Whether a candidate is accepted.
 
     Args:
-        rule: that it is held to.
+        rule: to apply.
         found: what devices measured.
-        groups: `{device: group}`; devices that are not in it are a group each.
+        groups: `{device: group}`; each device that is not in it is its own group.
 
     >>> def two(a, b):
     ...     return {name: Measured(10, {"accuracy": v}) for name, v in (("a", a), ("b", b))}
@@ -117,7 +117,7 @@ def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = No
     if whole < rule.better - _TOO_LITTLE:
         how = "better" if whole >= 0 else "worse"
         return Verdict(
-            f"{metric} is {how} by {abs(whole):.4g}; a gain of at least {rule.better:g} is asked for", figures
+            f"{metric} is {how} by {abs(whole):.4g}; a gain of at least {rule.better:g} is required", figures
         )
     worst = min(each, key=lambda group: each[group])
     if -each[worst] > rule.worse + _TOO_LITTLE:
@@ -129,11 +129,11 @@ def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = No
 
 
 def _common_metric(found: Comparison, both: Sequence[str]) -> str:
-    """The accuracy where devices measure it, or else the loss."""
+    """The accuracy if devices measure it, or else the loss."""
     known = {name for device in both for name in found.candidate[device].metrics}
     return "accuracy" if "accuracy" in known else "loss"
 
 
 def _mean(values: Sequence[float]) -> float:
-    # Exact before it is rounded once, so that the order of devices shows nowhere.
+    # Computed exactly and rounded once, so that the order of devices does not matter.
     return math.fsum(values) / len(values)

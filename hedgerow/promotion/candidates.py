@@ -1,11 +1,11 @@
 """The models of a run's last rounds, and its best one: each may be promoted.
 
-They lie in the run's folder:
+They are in the run's folder:
 
-    candidates/round-000005-0123456789abcdef.safetensors   what the round has changed; 16 digits of its hash
+    candidates/round-000005-0123456789abcdef.safetensors   what the round changed; 16 digits of its hash
     candidates/frozen-....safetensors                      what no round changes, once
 
-A round's file is one rename, and its name says what must be in it: a power cut shows.
+A round's file is created by one rename, and its name has the hash of its contents, so damage shows.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ log = logging.getLogger("hedgerow")
 
 FOLDER = "candidates"
 KEPT = 5
-"""Rounds whose models are kept, where `[run] keep_models` says nothing."""
+"""Number of rounds whose models are kept by default (`[run] keep_models`)."""
 
 _HEADER = "hedgerow"
 _NAME = re.compile(r"round-(\d{6,})-([0-9a-f]{16})\.safetensors")
@@ -37,7 +37,7 @@ _SCORES = ("accuracy", "loss")
 
 
 class CandidateError(ValueError):
-    """A candidate that is not there any more, or is not what its name says."""
+    """A candidate no longer exists, or does not match its name."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Candidate:
 
     Attributes:
         round: that made it.
-        file: what the round has changed.
-        metric: by which it was measured; empty where it was not.
+        file: what the round changed.
+        metric: by which it was measured; empty if it was not.
         value: of that metric.
     """
 
@@ -57,14 +57,14 @@ class Candidate:
     value: float = 0.0
 
     def better_than(self, other: "Candidate") -> bool:
-        """Whether both were measured by the same, and it is the better one."""
+        """Whether both were measured by the same metric, and this one is better."""
         if self.metric != other.metric:
             return False
         return self.value < other.value if self.metric in LESS_IS_BETTER else self.value > other.value
 
 
 def measured(result: RoundResult) -> dict[str, float]:
-    """What is known of a round's model: the server's measures, or else means over clients."""
+    """The metrics of a round's model: the server's, or else means over clients."""
     if result.evaluation or result.client_evaluation is None:
         return dict(result.evaluation)
     return result.client_evaluation.means()
@@ -77,7 +77,7 @@ class Keeper:
     Args:
         run: its folder.
         layout: of the whole model.
-        most: of the last rounds; the best one by what was measured is kept besides.
+        most: number of last rounds to keep; the best measured one is also kept.
     """
 
     def __init__(self, run: Path, layout: Layout, most: int) -> None:
@@ -86,7 +86,7 @@ class Keeper:
         self._frozen: str | None = None
 
     def keep(self, model: Model, round: int, metrics: Mapping[str, float]) -> None:
-        """Keep the model of a round; raises `OSError` where it cannot be written."""
+        """Keep the model of a round; raises `OSError` if it cannot be written."""
         if not self._most:
             return
         self._folder.mkdir(exist_ok=True)
@@ -96,12 +96,12 @@ class Keeper:
         moving = {name: values for name, values in arrays.items() if name not in self._never}
         content = save(moving, {_HEADER: json.dumps(header)})
         name = f"round-{round:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-        # A power cut may take it: then it is not what its name says, and is no candidate.
+        # A power cut may damage it; then it does not match its name, and is not a candidate.
         write_whole(self._folder / name, content, durable=False)
         self._prune(round, name)
 
     def _kept_once(self, arrays: Arrays) -> str:
-        """The hash of what no round changes, which lies on the disk by now; empty where there is nothing."""
+        """Save what no round changes, once, and return its hash; empty if there is nothing."""
         if self._frozen is None:
             still = {name: arrays[name] for name in sorted(self._never)}
             content = save(still) if still else b""
@@ -116,13 +116,13 @@ class Keeper:
         if (best := best_of(found)) is not None:
             kept.add(best.file)
         for each in found:
-            again = each.round == round and each.file.name != name  # of before a crash
+            again = each.round == round and each.file.name != name  # from before a crash
             if again or each.file not in kept:
                 each.file.unlink(missing_ok=True)
 
 
 def candidates(run: Path) -> list[Candidate]:
-    """Those of a run that are kept, by round; one whose beginning cannot be read is left out."""
+    """The candidates of a run, by round; one whose header cannot be read is left out."""
     found = []
     for file in sorted((run / FOLDER).glob("round-*.safetensors")):
         if not _NAME.fullmatch(file.name):
@@ -136,12 +136,12 @@ def candidates(run: Path) -> list[Candidate]:
                 )
             )
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is no candidate: %s", file, error)
+            log.warning("%s is not a candidate: %s", file, error)
     return sorted(found, key=lambda each: each.round)
 
 
 def best_of(found: list[Candidate]) -> Candidate | None:
-    """The best one by what was measured; the earliest of equals, and `None` where nothing was."""
+    """The best measured candidate, the earliest of equals; `None` if none was measured."""
     best: Candidate | None = None
     for each in found:
         if each.metric and (best is None or each.better_than(best)):
@@ -150,16 +150,16 @@ def best_of(found: list[Candidate]) -> Candidate | None:
 
 
 def content_of(candidate: Candidate) -> bytes:
-    """The whole model, as safetensors without a header of ours: the same bytes for the same model.
+    """The whole model as safetensors, without metadata of ours: the same bytes for the same model.
 
     Raises:
-        CandidateError: a file is not there, or is not what its name says.
+        CandidateError: a file is missing, or does not match its name.
     """
     try:
         content = candidate.file.read_bytes()
         name = _NAME.fullmatch(candidate.file.name)
         if name is None or not hashlib.sha256(content).hexdigest().startswith(name[2]):
-            raise CandidateError(f"{candidate.file} is not what its name says; take another round")
+            raise CandidateError(f"{candidate.file} does not match its name; take another round")
         arrays = load(content)
         with safe_open(candidate.file, framework="numpy") as stored:
             frozen = json.loads(stored.metadata()[_HEADER])["frozen"]

@@ -1,10 +1,10 @@
-"""How a promoted model comes to a device, and what is kept of it there.
+"""How a device gets the promoted model, and what it keeps.
 
-    models/DIGEST.safetensors   the model that stands, and the one before it
+    models/DIGEST.safetensors   the current model, and the one before it
     models/DIGEST.partial       one that is being fetched, in whole pieces
-    promoted.json               both promotions; it is written when the model is there
+    promoted.json               both promotions; written once the model is complete
 
-A model is data: named arrays of numbers, held to their hash.
+A model is data: named arrays of numbers, verified by their hash.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ log = logging.getLogger("hedgerow")
 
 HEADER, PATH = "hedgerow-model", "/model"
 PIECE = 4 * 2**20
-"""Bytes of one piece: what a gateway, or a device, has in memory of a model at a time."""
+"""Bytes of one piece: the part of a model that a gateway or a device holds in memory at a time."""
 
 FILE = "promoted.json"
 _LARGEST = 2**32
 _MOST_NAMED = 2**20
 
 Ask = Callable[[str], bytes]
-"""The body that the coordinator answers to `GET` of a path."""
+"""`path -> body` of the coordinator's answer to a `GET`."""
 
 
 class NotTaken(ValueError):
-    """A model that is not what the coordinator says of it."""
+    """A model is not what the coordinator says it is."""
 
 
 @final
@@ -50,21 +50,21 @@ class Delivered:
         self._folder = folder
 
     def standing(self) -> list[Promotion]:
-        """The promotion that stands, and the one before it; raises `ValueError` where they cannot be read."""
+        """The current promotion, and the one before it; raises `ValueError` if they cannot be read."""
         file = self._folder / FILE
         if not file.exists():
             return []
         try:
             return [Promotion.from_json(each) for each in json.loads(file.read_bytes())]
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{file} cannot be read: {error}; remove it, and it is fetched again") from error
+            raise ValueError(f"{file} cannot be read: {error}; remove it, to fetch it again") from error
 
     def path(self, promotion: Promotion) -> Path:
-        """Where its model lies."""
+        """The file of a promotion's model."""
         return self._folder / MODELS / f"{promotion.model}.safetensors"
 
     def has(self, model: str) -> bool:
-        """Whether the model of that hash stands."""
+        """Whether the model with this hash is the current one."""
         try:
             standing = self.standing()
         except ValueError:
@@ -72,24 +72,24 @@ class Delivered:
         return bool(standing) and standing[0].model == model
 
     def fetch(self, ask: Ask) -> Promotion | None:
-        """Take one step towards the coordinator's promoted model: what it is, or one piece of it.
+        """Take one step towards the coordinator's promoted model: fetch its description, or one piece.
 
         Returns:
-            The promotion, when it stands; `None` where more is to be fetched.
+            The promotion, once the model is complete; `None` if there is more to fetch.
 
         Raises:
-            NotTaken: it is not what the coordinator says of it; what was fetched is gone.
-            OSError: it cannot be written; what stood still stands.
+            NotTaken: it is not what the coordinator says it is; what was fetched is deleted.
+            OSError: it cannot be written; the current model stays.
         """
         said = ask(PATH)
         if len(said) > _MOST_NAMED:
-            raise NotTaken("the coordinator says too much of its promoted model")
+            raise NotTaken("the coordinator's description of its promoted model is too long")
         try:
             promotion = Promotion.from_json(json.loads(said))
         except ValueError as error:
-            raise NotTaken(f"the coordinator's promoted model is not understood: {error}") from error
+            raise NotTaken(f"the coordinator's promoted model cannot be read: {error}") from error
         if not 0 < promotion.size <= _LARGEST:
-            raise NotTaken(f"the promoted model has {promotion.size} bytes; at most {_LARGEST} are taken")
+            raise NotTaken(f"the promoted model has {promotion.size} bytes; at most {_LARGEST} are accepted")
         file = self.path(promotion)
         if not file.exists() and not self._piece(ask, promotion):
             return None
@@ -111,14 +111,14 @@ class Delivered:
             return []
 
     def _piece(self, ask: Ask, promotion: Promotion) -> bool:
-        """Fetch one piece; whether the model is whole, and on the disk under its name."""
+        """Fetch one piece; returns whether the model is complete, and on disk under its name."""
         partial = private_folder(self._folder / MODELS) / f"{promotion.model}.partial"
         there = partial.stat().st_size // PIECE if partial.exists() else 0
         piece = ask(f"{PATH}/{promotion.model}/{there}")
         end = there * PIECE + len(piece)
         if end < promotion.size and len(piece) != PIECE:
             partial.unlink(missing_ok=True)
-            raise NotTaken("the coordinator sends less of its promoted model than it says")
+            raise NotTaken("the coordinator sent less of its promoted model than it announced")
         partial.touch(PRIVATE)
         with partial.open("r+b") as file:
             file.truncate(there * PIECE)  # a kill may have left half a piece
@@ -136,12 +136,12 @@ class Delivered:
 
 
 def _check(file: Path, model: str) -> None:
-    """Refuse what is not of that hash, or no safetensors file."""
+    """Refuse a file that does not have this hash, or is not safetensors."""
     with file.open("rb") as stored:
         if hashlib.file_digest(stored, "sha256").hexdigest() != model:
-            raise NotTaken("the promoted model is not the one of its hash; it is not taken")
+            raise NotTaken("the promoted model does not match its hash")
     try:
         with safe_open(file, framework="numpy"):
             return
     except SafetensorError as error:
-        raise NotTaken(f"the promoted model is no safetensors file: {error}") from error
+        raise NotTaken(f"the promoted model is not a safetensors file: {error}") from error

@@ -1,28 +1,28 @@
-"""What is known of a promoted model: where it comes from, and by which rule it was taken."""
+"""What is known about a promoted model: its origin, and the rule by which it was accepted."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 SIGNED, FIRST_USE, SIMULATION, FLOWER = "signed", "first-use", "simulation", "flower"
-"""Who vouches for the clients: an administrator, the coordinator alone, nobody, or Flower's own programs."""
+"""What vouches for the clients: an administrator, only the coordinator, nothing, or Flower's own programs."""
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a model comes from.
+    """The origin of a model.
 
     Attributes:
         recipe: its name.
         configuration: SHA-256 of the run's `config.toml`, 64 hex digits.
         run: the run's folder, or its name in what devices are told.
         round: that made the model.
-        clients: how many different ones counted in a round up to that one.
-        privacy: `epsilon`, `delta` and `adjacency` of a client, and of a sample with `sample_` before
-            each; empty where the run promises nothing.
+        clients: number of different clients that counted in any round so far.
+        privacy: `epsilon`, `delta` and `adjacency` for a client, and for a sample with the prefix
+            `sample_`; empty if the run promises nothing.
         trust: `"signed"`, `"first-use"`, `"simulation"` or `"flower"`.
-        metrics: measured of the model, by the server or as means over clients.
-        hedgerow: version that the model was promoted by.
+        metrics: of the model, measured by the server or as means over clients.
+        hedgerow: version that promoted the model.
     """
 
     recipe: str
@@ -36,7 +36,7 @@ class Lineage:
     hedgerow: str
 
     def told_privacy(self) -> str:
-        """In words.
+        """The privacy in words.
 
         >>> Lineage("", "", "", 1, 1, {}, "signed", {}, "").told_privacy()
         'not private'
@@ -60,9 +60,9 @@ class Promotion:
         time: when, ISO 8601 in UTC.
         model: SHA-256 of the safetensors file, 64 hex digits.
         size: of that file, in bytes.
-        rule: by which it was taken: `{"rule": "by hand"}`, or a canary's with its figures.
-        lineage: where it comes from.
-        description: of the run as devices are told it, canonical JSON: with it the model can be used.
+        rule: by which it was accepted: `{"rule": "by hand"}`, or a canary's with its figures.
+        lineage: its origin.
+        description: of the run as devices get it, canonical JSON; needed to use the model.
     """
 
     number: int
@@ -74,24 +74,24 @@ class Promotion:
     description: str = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """The promotion as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, given: Any) -> Self:
-        """Undo `to_json`; raises `ValueError` for what is none."""
+        """Undo `to_json`; raises `ValueError` for anything else."""
         try:
             lineage = Lineage(**_known(Lineage, given["lineage"]))
             found = cls(**{**_known(cls, given), "lineage": lineage})
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"it is no promotion: {error!r}") from error
+            raise ValueError(f"it is not a promotion: {error!r}") from error
         if not is_digest(found.model) or not isinstance(found.description, str):
-            raise ValueError(f"it is no promotion: the model is {found.model!r:.80}")
+            raise ValueError(f"it is not a promotion: the model is {found.model!r:.80}")
         texts = (found.time, lineage.recipe, lineage.run, lineage.trust, lineage.hedgerow)
         if not all(isinstance(text, str) and text.isprintable() for text in texts):
-            raise ValueError("it is no promotion: what it says of itself must be texts of one line")
+            raise ValueError("it is not a promotion: its descriptions must be single lines of text")
         if not _is_count(found.size) or not _is_count(found.number) or not _is_count(lineage.round):
-            raise ValueError("it is no promotion: size, number and round must be whole numbers")
+            raise ValueError("it is not a promotion: size, number and round must be whole numbers")
         return found
 
 
@@ -105,6 +105,6 @@ def _is_count(value: Any) -> bool:
 
 
 def _known(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What this version knows of a record: a later one may say more."""
+    """The fields of a record that this version knows; later versions may add more."""
     names = {each.name for each in fields(kind)}
     return {key: value for key, value in given.items() if key in names}

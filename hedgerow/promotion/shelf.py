@@ -1,10 +1,10 @@
 """Promoted models in a folder, of a federation or of a run, and the way back.
 
-    promotions.jsonl          what was promoted, refused and taken back, one line each; only ever added to
+    promotions.jsonl          promotions, rejections and rollbacks, one line each; append-only
     models/DIGEST.safetensors each promoted model, by its hash
 
-A model lies on the disk before the line that promotes it, and a line is there whole or not at all:
-killed at any moment, the model that stands is the one of before or the one of after.
+A model is on disk before the line that promotes it, and a line is written whole or not at all: if killed at
+any moment, the current model is either the old one or the new one.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ _PROMOTED, _BACK, _REFUSED = "promoted", "rolled_back_to", "refused"
 
 
 class ShelfError(ValueError):
-    """What is asked of the promoted models cannot be done; the error says why."""
+    """An operation on the promoted models cannot be done; the error says why."""
 
 
 @final
 class Shelf:
     """The promoted models of a folder.
 
-    Of the models that may come back, the last five are kept.
+    The last five models are kept for rollbacks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,11 +38,11 @@ class Shelf:
 
     @property
     def file(self) -> Path:
-        """In which promotions are written down."""
+        """The file that records promotions."""
         return self.folder / FILE
 
     def standing(self) -> list[Promotion]:
-        """What was promoted and not taken back, in order; the last one stands.
+        """The promotions that were not rolled back, in order; the last one is current.
 
         Raises:
             ShelfError: the file cannot be read.
@@ -63,19 +63,19 @@ class Shelf:
         return found
 
     def current(self) -> Promotion | None:
-        """The one that stands; `None` before the first. Raises `ShelfError`."""
+        """The current promotion; `None` before the first. Raises `ShelfError`."""
         standing = self.standing()
         return standing[-1] if standing else None
 
     def path(self, model: str) -> Path:
-        """Where the model of that hash lies."""
+        """The file of the model with this hash."""
         return self.folder / MODELS / f"{model}.safetensors"
 
     def content(self, promotion: Promotion) -> bytes:
         """The model's file.
 
         Raises:
-            ShelfError: it is not there, or has changed.
+            ShelfError: it is missing, or has changed.
         """
         file = self.path(promotion.model)
         try:
@@ -91,15 +91,15 @@ class Shelf:
 
         Args:
             content: of its safetensors file.
-            make: the promotion, of its number, its time, the model's hash and its size.
+            make: `(number, time, model's hash, size) -> promotion`.
 
         Raises:
-            ShelfError: the file of before cannot be read.
-            OSError: it cannot be written; what stood still stands.
+            ShelfError: the record of promotions cannot be read.
+            OSError: it cannot be written; the current model stays.
         """
         digest = hashlib.sha256(content).hexdigest()
         with self._alone():
-            self.standing()  # raises where what is there cannot be relied on
+            self.standing()  # raises if the existing record cannot be trusted
             promotion = make(len(self._lines()) + 1, _now(), digest, len(content))
             file = self.path(digest)
             file.parent.mkdir(exist_ok=True)
@@ -110,17 +110,17 @@ class Shelf:
         return promotion
 
     def refuse(self, content: bytes, round: int, why: str, rule: Mapping[str, Any]) -> None:
-        """Write down that a candidate was not taken; raises `OSError`."""
+        """Record that a candidate was rejected; raises `OSError`."""
         digest = hashlib.sha256(content).hexdigest()
         said = {"model": digest, "round": round, "time": _now(), "why": why, "rule": dict(rule)}
         with self._alone():
             append_line(self.file, json.dumps({_REFUSED: said}))
 
     def rollback(self) -> tuple[Promotion, Promotion]:
-        """Go back to the model of before; returns what stood, and what stands now.
+        """Roll back to the previous model; returns the promotions before and after.
 
         Raises:
-            ShelfError: there is none before it, or its model is not there any more.
+            ShelfError: there is no previous promotion, or its model is missing.
             OSError: it cannot be written; what stood still stands.
         """
         with self._alone():

@@ -1,4 +1,4 @@
-"""A model as named tensors, as a safetensors file has them."""
+"""A model as named tensors, as in a safetensors file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ _NAMED = 3
 
 
 class OtherTensors(ValueError):
-    """Tensors that are not those of a layout; the error names the first that differ."""
+    """Tensors do not match a layout; the error names the first that differ."""
 
 
 def named_tensors(model: Model, layout: Layout) -> Arrays:
-    """All that the module itself saves: buffers that are never sent, and each name of a tied tensor, too."""
+    """All tensors that the module saves, including unsent buffers and all names of tied tensors."""
     arrays: Arrays = {}
     for tensors, values in ((layout.parameters, model.parameters), (layout.untrained, model.untrained)):
         start = 0
@@ -40,10 +40,10 @@ def frozen_names(layout: Layout) -> frozenset[str]:
 
 
 def model_of(arrays: Arrays, layout: Layout) -> Model:
-    """The model that named tensors are of; of tied ones any name will do, or several.
+    """The model made of named tensors; tied ones may have any of their names, or several.
 
     Raises:
-        OtherTensors: one is missing, too many, or of another shape or type.
+        OtherTensors: one is missing, unknown, or has another shape or type.
     """
     arrays = dict(arrays)
     wrong = _untie(arrays, layout.ties)
@@ -67,12 +67,12 @@ def model_of(arrays: Arrays, layout: Layout) -> Model:
 
 
 def contiguous(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    """As `safetensors` takes them; unlike `ascontiguousarray`, a single number stays one."""
+    """Contiguous arrays for `safetensors`; unlike `ascontiguousarray`, a scalar stays a scalar."""
     return {name: np.asarray(values, order="C") for name, values in arrays.items()}
 
 
 def _untie(arrays: Arrays, ties: Sequence[tuple[str, str]]) -> list[str]:
-    """Leave of tied tensors the first alone; what is wrong with them."""
+    """Keep only the first name of tied tensors; returns what is wrong with them."""
     wrong = []
     for second, first in ties:
         values = arrays.pop(second, None)

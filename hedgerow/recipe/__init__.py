@@ -1,1 +1,1 @@
-"""What is computed, as a description that another device can read: plain JSON, neither torch nor Flower."""
+"""Descriptions of runs that other devices can read: plain JSON, without torch or Flower."""

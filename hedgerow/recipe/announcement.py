@@ -1,4 +1,4 @@
-"""What a server tells a device of a run, and what the device makes of it: data, and no code.
+"""How a server announces a run to a device, and how the device reads it: data, not code.
 
     {"strategy": as in `recipe.strategy`,
      "task": {"kind": "classification", "model": {"name": "mlp-2nn", "arguments": {...}}, "lora": null},
@@ -7,8 +7,8 @@
      "run": {"trainer": "loop", "precision": "float32"},
      "layout": "16 hex digits", "seed": 0}
 
-It travels as the record `hedgerow.description` of a message: as a whole where a device is asked who
-it is, and by its digest after that. A device keeps those that it knows.
+It is sent as the record `hedgerow.description` of a message: in full when a device is asked for its
+name, and afterwards only as its digest. A device keeps the descriptions that it knows.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from hedgerow.wire.content import ConfigRecord, Content
 RECORD = "hedgerow.description"
 
 UNKNOWN = "unknown-description"
-"""How the error of a device begins that does not know a digest."""
+"""Start of a device's error for an unknown digest."""
 
 _LARGEST = 2**20
 _OF_DATA = ("name", "input_shape", "num_outputs", "held_out", "held_out_by")
@@ -52,12 +52,12 @@ class Announcement:
 
     @classmethod
     def of(cls, description: Mapping[str, Any], *, run: str, version: str) -> Self:
-        """The announcement of a description that JSON can hold."""
+        """The announcement of a description made of JSON values."""
         return cls(json.dumps(description, sort_keys=True, separators=(",", ":")), run, version)
 
     @property
     def digest(self) -> str:
-        """64 hex digits."""
+        """SHA-256 of the description, 64 hex digits."""
         return digest_of(self.description)
 
     def whole(self) -> ConfigRecord:
@@ -68,13 +68,13 @@ class Announcement:
         )  # fmt: skip
 
     def short(self) -> ConfigRecord:
-        """The record for a device that knows it."""
+        """The record for a device that knows the description."""
         return ConfigRecord({"digest": self.digest, "run": self.run, READS: True})
 
 
 @dataclass(frozen=True)
 class Announced:
-    """The record as a device reads it; `description` is empty where only the digest came."""
+    """The record as a device reads it; `description` is empty if only the digest was sent."""
 
     digest: str
     run: str
@@ -88,16 +88,16 @@ def digest_of(description: str) -> str:
 
 
 def read(content: Content) -> Announced:
-    """What a message says of its run.
+    """Read a message's announcement of its run.
 
     Raises:
-        PayloadError: it says nothing, or the description is not that of the digest.
+        PayloadError: it has none, or the description does not match the digest.
     """
     record = content.get(RECORD)
     if not isinstance(record, ConfigRecord):
         raise PayloadError(
-            "the message does not say of which run it is: its server is older than this device, or none of"
-            " Hedgerow's"
+            "the message does not say which run it belongs to: its server is older than this device, or not"
+            " Hedgerow"
         )
     found = {key: record.get(key, "") for key in ("digest", "run", "json", "version")}
     if not all(isinstance(value, str) for value in found.values()):
@@ -106,25 +106,25 @@ def read(content: Content) -> Announced:
     if not _is_hex(digest, 64) or not _is_hex(run, 32):
         raise PayloadError("the digest must have 64 hex digits, and the name of a run 32")
     if len(text) > _LARGEST or (text and digest_of(text) != digest):
-        raise PayloadError("the description is too long, or not the one of the digest beside it")
+        raise PayloadError("the description is too long, or does not match its digest")
     return Announced(digest, run, text, version[:40])
 
 
 @dataclass(frozen=True)
 class Described:
-    """What a description says, checked as far as that goes without its parts.
+    """The contents of a description, checked as far as possible without its parts.
 
     Attributes:
         strategy: of the run.
         kind: `"classification"` or `"regression"`.
         model: its name.
         arguments: of the model.
-        lora: arguments of its adapters; `None` where it has none.
-        schema: of the device's own data; `None` where the run is for another data set.
+        lora: arguments of its adapters; `None` if it has none.
+        schema: of the device's own data; `None` if the run is for another data set.
         data: name of the data set.
         input_shape: of one sample.
-        num_outputs: values that a model gives for a sample.
-        held_out: fraction of the samples to measure models on; `None` for none.
+        num_outputs: number of values that a model returns for a sample.
+        held_out: fraction of the samples to hold out for evaluation; `None` for none.
         held_out_by: how they are chosen.
         trainer, precision: of `[run]`.
         layout: fingerprint of the model's layout.
@@ -152,7 +152,7 @@ def understand(description: str) -> Described:
     """Read a description.
 
     Raises:
-        ValueError: it is none, or its strategy cannot be built; with what was given.
+        ValueError: it is not a description, or its strategy cannot be built; the error says why.
     """
     try:
         given = json.loads(description)
@@ -184,7 +184,7 @@ def understand(description: str) -> Described:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 

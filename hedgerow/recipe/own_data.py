@@ -1,17 +1,17 @@
-"""The schema of data that each device has for itself, so that a row means the same everywhere.
+"""The schema of data of which each device has its own, so that a row means the same everywhere.
 
     [data]
     name = "own"
     columns = ["age", "pressure"]        # inputs, in this order
     label = "sick"
-    classes = ["no", "yes"]              # left out where the label is a number to predict
-    shift = [50.0, 120.0]                # taken off each column,
+    classes = ["no", "yes"]              # left out if the label is a number to predict
+    shift = [50.0, 120.0]                # subtracted from each column,
     scale = [10.0, 20.0]                 # which is then divided by this
-    lowest = [0.0, 40.0]                 # what a cell may be, before that
+    lowest = [0.0, 40.0]                 # limits of the values, before that
     highest = [120.0, 260.0]
-    held_out = 0.2                       # of the rows, each by a hash of what it holds
+    held_out = 0.2                       # of the rows, each by a hash of its contents
 
-Nothing of it is taken from any device's data: all constants stand in the recipe.
+Nothing is derived from any device's data: all constants are in the recipe.
 """
 
 import math
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from hedgerow import checks
 
 NAME = "own"
-"""What `[data]` is called where each device has its own."""
+"""The name of data of which each device has its own, in `[data]`."""
 
 
 class DoesNotFit(ValueError):
-    """A device's own file that does not fit the schema; the error says where, and what is allowed."""
+    """A device's own file does not fit the schema; the message says where, and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class OwnSchema:
     """What each device's file must hold.
 
     Attributes:
-        columns: of a table, the inputs in order; empty where samples are arrays or pictures.
+        columns: of a table, the inputs in order; empty if samples are arrays or pictures.
         label: of a table, the column with the class, or with the number to predict.
-        classes: names of the classes; class `c` is `classes[c]`. Empty where numbers are predicted.
-        shape: of one sample; `(len(columns),)` where it is left out.
-        shift: taken off each value: one number, or one for each column.
+        classes: names of the classes; class `c` is `classes[c]`. Empty if numbers are predicted.
+        shape: of one sample; default: `(len(columns),)`.
+        shift: subtracted from each value: one number, or one for each column.
         scale: each value is then divided by it.
-        lowest, highest: what a value may be, before `shift` and `scale`.
+        lowest, highest: limits of a value, before `shift` and `scale`.
 
     Raises:
-        ValueError: a list has another length than `columns`, or a value is out of range.
+        ValueError: a list differs in length from `columns`, or a value is out of range.
 
     >>> OwnSchema(columns=("a", "b"), classes=("no", "yes")).input_shape
     (2,)
@@ -71,12 +71,12 @@ class OwnSchema:
             values = getattr(self, name)
             checks.texts(**{name: values})
             if len(set(values)) < len(values) or "" in values:
-                raise ValueError(f"{name} is {list(values)}; each must have a name of its own")
+                raise ValueError(f"{name} is {list(values)}; each must have its own name")
         if len(self.classes) == 1:
             raise ValueError(f"classes is {list(self.classes)}; it must have two or more, or be left out")
         if self.label in self.columns:
             raise ValueError(
-                f"label is {self.label!r}, which is one of columns; what is predicted is no input"
+                f"label is {self.label!r}, which is one of columns; the label cannot be an input"
             )
         for size in self.shape:
             checks.whole(1, shape=size)
@@ -99,12 +99,12 @@ class OwnSchema:
 
     @property
     def num_outputs(self) -> int:
-        """Values that a model gives for a sample."""
+        """Number of values that a model returns for a sample."""
         return len(self.classes) or 1
 
     @property
     def name(self) -> str:
-        """The name that a recipe gives these data."""
+        """The name of this data in a recipe."""
         return NAME
 
     @property
@@ -113,12 +113,12 @@ class OwnSchema:
         return "classification" if self.classes else "regression"
 
     def to_json(self) -> dict[str, Any]:
-        """The schema as a description holds it."""
+        """The schema as JSON values, for a description."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """Undo `to_json`; raises `ValueError` for what is none."""
+        """Undo `to_json`; raises `ValueError` for anything else."""
         known = [field.name for field in fields(cls)]
         for key, value in given.items():
             if key not in known or not isinstance(value, str | list | tuple):
@@ -128,7 +128,7 @@ class OwnSchema:
         return cls(**given)
 
     def prepare(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """`(n, columns) or (n, *shape) float64` as a trainer takes it, `(n, *input_shape) float32`.
+        """Convert `(n, columns) or (n, *shape) float64` for a trainer, to `(n, *input_shape) float32`.
 
         Computed in float64 and rounded once, so that it is the same on every machine.
 
@@ -141,7 +141,7 @@ class OwnSchema:
         return values.astype(np.float32).reshape(len(values), *self.input_shape)
 
     def out_of_range(self, values: NDArray[np.float64]) -> tuple[int, ...] | None:
-        """The place of the first value that is not allowed; `None` where all are."""
+        """The position of the first value that is not allowed; `None` if all are."""
         wrong = ~np.isfinite(values)
         if self.lowest:
             wrong |= values < np.array(self.lowest)
@@ -150,7 +150,7 @@ class OwnSchema:
         return tuple(int(place) for place in np.argwhere(wrong)[0]) if wrong.any() else None
 
     def allowed(self, column: int = 0) -> str:
-        """What a value may be, in words."""
+        """The allowed values, in words."""
         low, high = (
             bound[min(column, len(bound) - 1)] if bound else None for bound in (self.lowest, self.highest)
         )

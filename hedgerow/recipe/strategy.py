@@ -1,11 +1,11 @@
-"""A strategy as a description, and back: what a device has to be told in order to take part.
+"""A strategy as a description, and back: what a device needs to know in order to take part.
 
     {"preset": "fedavg", "options": {}, "pipeline": "quantize(8)", "aggregate": "mean()",
      "sampling": "uniform(10)", "local": {"epochs": 2}, "quorum": 0.5, ...}
 
 `options` are the preset's own arguments, `pipeline`, `aggregate` and `sampling` calls of registered
-parts, `local` the fields of `LocalTraining`; the others are those of `Strategy`. All but the preset
-may be left out, and is the preset's default then.
+parts, `local` the fields of `LocalTraining`; the others are those of `Strategy`. Everything except
+the preset may be left out, and is then the preset's default.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from hedgerow.types import LocalTraining
 from hedgerow.wording import did_you_mean
 
 Description = dict[str, Any]
-"""What JSON can hold."""
+"""A table of JSON values."""
 
 _TEXTS = {"pipeline": parse_pipeline, "aggregate": parse_aggregate, "sampling": parse_sampling}
 _PLAIN = ("weighted", "quorum", "max_weight", "max_norm", "norm_bound", "personal")
@@ -28,11 +28,11 @@ _LOCAL = tuple(field.name for field in fields(LocalTraining))
 
 
 def build(description: Mapping[str, Any]) -> Strategy:
-    """The strategy that a description is of.
+    """Build the strategy that a description describes.
 
     Raises:
-        ValueError: it describes none, with what was given and what is allowed; or its parts do not
-            fit together.
+        ValueError: it does not describe a strategy, or its parts do not fit together; the error says
+            what was given and what is allowed.
 
     >>> build({"preset": "fedavg", "pipeline": "quantize(8)", "sampling": "uniform(5)"}).sampling.name
     'uniform(5)'
@@ -50,7 +50,7 @@ def build(description: Mapping[str, Any]) -> Strategy:
     if local:
         parts["local"] = LocalTraining(**local)
     if twice := sorted(set(options) & set(_KEYS)):
-        raise ValueError(f"options has {twice}, which stand beside it")
+        raise ValueError(f"options has {twice}, which belong next to it")
     try:
         strategy: Strategy = preset(**options, **parts)
     except TypeError as error:
@@ -59,10 +59,10 @@ def build(description: Mapping[str, Any]) -> Strategy:
 
 
 def describe(strategy: Strategy) -> Description:
-    """Every argument of a strategy that a preset has made; `build` gives the same strategy.
+    """Every argument of a strategy made by a preset; `build` returns the same strategy.
 
     Raises:
-        ValueError: no preset has made it, or it was changed since in what the preset decides.
+        ValueError: it was not made by a preset, or something that the preset decides was changed since.
 
     >>> from hedgerow.strategies import fedavg
     >>> describe(fedavg())["aggregate"]
@@ -85,20 +85,20 @@ def describe(strategy: Strategy) -> Description:
         "max_weight": strategy.max_weight,
         "max_norm": strategy.max_norm,
     } | ({} if origin.weighted is None else {"weighted": origin.weighted})
-    if strategy.norm_bound != Strategy.norm_bound:  # the server's alone: no device need know of it
+    if strategy.norm_bound != Strategy.norm_bound:  # only the server's: no device needs to know it
         found["norm_bound"] = strategy.norm_bound
-    if build(found).personal != strategy.personal:  # else they are the preset's own
+    if build(found).personal != strategy.personal:  # otherwise they are the preset's own
         found["personal"] = list(strategy.personal)
     if changed := _differences(build(found), strategy):
         raise ValueError(
-            f"{strategy.name} has another {changed[0]} than the preset {origin.preset!r} gives with these"
-            " arguments, and cannot be described; give the preset what it is to have"
+            f"{strategy.name} has another {changed[0]} than the preset {origin.preset!r} makes with these"
+            " arguments, and cannot be described; pass what it should have to the preset"
         )
     return found
 
 
 def _differences(one: Strategy, other: Strategy) -> list[str]:
-    """In which of their parts two strategies differ."""
+    """The parts in which two strategies differ."""
     parts = (
         "name", "sampling", "local", "pipeline", "aggregate", "server_update", "quorum", "max_weight",
         "max_norm", "norm_bound", "streams", "budget", "personal",
@@ -107,7 +107,7 @@ def _differences(one: Strategy, other: Strategy) -> list[str]:
 
 
 def _text(part: Any) -> Any:
-    """What tells parts apart that hold functions: how they are written."""
+    """The text of a part, for comparing parts that contain functions."""
     if isinstance(part, tuple):
         return tuple(_text(each) for each in part)
     return getattr(part, "name", part)

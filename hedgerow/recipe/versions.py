@@ -1,4 +1,4 @@
-"""Which versions of Hedgerow understand each other: those that are at most one minor version apart."""
+"""Which versions of Hedgerow are compatible: those at most one minor version apart."""
 
 import re
 from importlib.metadata import version
@@ -12,7 +12,7 @@ def own() -> str:
 
 
 def supported(theirs: str, mine: str | None = None) -> bool:
-    """Whether a device or server of another version can take part; `mine` is the installed one by default.
+    """Whether a device or server with another version can take part; `mine` defaults to the installed one.
 
     >>> [supported(theirs, "0.1.0") for theirs in ("0.0.9", "0.2.7", "0.3.0", "1.1.0", "0", "x.y")]
     [True, True, False, False, False, False]

@@ -1,8 +1,8 @@
-"""Frozen data that every room shares. numpy only.
+"""Frozen data types shared by all packages. They need only numpy.
 
-A `Model` is what is learned, flattened: one vector of trainable parameters and
-one of buffers that training changes too (BatchNorm statistics), and one of
-constants. A `Layout` says which tensor lies where. A `Payload` is what a client sends.
+A `Model` is what is learned, flattened: a vector of trainable parameters, one of
+buffers that training also changes (BatchNorm statistics), and one of constants. A
+`Layout` says where each tensor is in these vectors. A `Payload` is what a client sends.
 """
 
 from hedgerow.types.clients import ClientNames, Samples

@@ -1,4 +1,4 @@
-"""Who learns, and from what."""
+"""Clients and their samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ class Samples:
         x: `(n, ...)`; float32 for images and series, int64 for characters.
         y: `(n,) int64`, the class of each sample; in regression float32, the number to predict.
 
-    Lists and torch's tensors become numpy arrays; other floats become float32,
-    and other signed whole numbers int64.
+    Lists and torch tensors become numpy arrays; other floats become float32, and
+    other signed integers int64.
 
     Raises:
-        ValueError: one of them is no array of numbers with a row for each sample, or the rows differ.
+        ValueError: one of them is not an array of numbers with a row for each sample, or the numbers of
+            rows differ.
 
     >>> Samples([[0.5], [1.5]], [0, 1]).x.dtype
     dtype('float32')
@@ -35,7 +36,7 @@ class Samples:
     def __post_init__(self) -> None:
         for name in ("x", "y"):
             values = getattr(self, name)
-            if type(values) is np.memmap:  # not to be read here
+            if type(values) is np.memmap:  # must not be read here
                 values = values.view(np.ndarray)
                 object.__setattr__(self, name, values)
             if type(values) is not np.ndarray or values.ndim < 1 or values.dtype not in _KEPT:
@@ -60,21 +61,21 @@ def _rows(name: str, values: Any) -> NDArray[Any]:
     found: NDArray[Any] = checks.array(**{name: values})
     if found.ndim < 1 or found.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name} is {shown(values)} of the type {found.dtype}; it must be numbers, one row for"
+            f"{name} is {shown(values)} of type {found.dtype}; it must be numbers, one row for"
             " each sample: from_arrays(x, y) takes names of classes too"
         )
     if found.dtype.kind == "f":
         with np.errstate(over="ignore"):
             return found.astype(np.float32)
-    # Pictures of bytes stay, so that whoever trains on them says what is to be done.
+    # Byte images stay as they are, so that the trainer decides how to scale them.
     return found.astype(np.int64) if found.dtype.kind == "i" or name == "y" else found
 
 
 @dataclass(frozen=True)
 class ClientNames(Sequence[str]):
-    """Stable names of numbered clients, made when they are looked up.
+    """Stable names of numbered clients, generated on access.
 
-    They are padded with zeros to one length, and so in sorted order.
+    They are zero-padded to equal length, so they are in sorted order.
 
     >>> names = ClientNames(1_000_000)
     >>> names[7], names.index("client-000123")
@@ -96,7 +97,7 @@ class ClientNames(Sequence[str]):
         return self._name(range(self.number)[place])
 
     def index(self, name: Any, start: int = 0, stop: int | None = None) -> int:
-        """The client's number; raises `ValueError` where there is no such client."""
+        """The client's number; raises `ValueError` if there is no such client."""
         digits = str(name).removeprefix("client-")
         place = int(digits) if digits.isdecimal() and digits.isascii() else -1
         if place not in range(self.number)[start:stop] or self._name(place) != name:

@@ -1,11 +1,11 @@
-"""What clients measured of a model on their own held-out samples."""
+"""Clients' evaluations of a model on their own held-out samples."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LESS_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse"})
-"""Metrics of which the highest values are the worst; of all others the lowest are."""
+"""Metrics for which less is better; for all others, more is better."""
 
 
 FRACTIONS = frozenset({"accuracy"})
@@ -14,10 +14,10 @@ FRACTIONS = frozenset({"accuracy"})
 
 @dataclass(frozen=True)
 class Measured:
-    """What one client measured.
+    """One client's evaluation.
 
     Attributes:
-        num_examples: of its held-out samples.
+        num_examples: number of its held-out samples.
         metrics: means over them, such as `{"loss": 0.4, "accuracy": 0.9}`.
     """
 
@@ -27,14 +27,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How one metric lies over clients.
+    """The distribution of one metric over clients.
 
     Attributes:
-        clients: how many have measured it.
-        mean: over the clients, each counting the same.
+        clients: number of clients that measured it.
+        mean: over the clients, each with the same weight.
         weighted_mean: over the samples of all clients.
-        worst_tenth: mean of the worst tenth of the clients, rounded up to whole ones: those of
-            the lowest values, or of the highest where less is better (`LESS_IS_BETTER`).
+        worst_tenth: mean of the worst tenth of the clients, their number rounded up: those with
+            the lowest values, or the highest if less is better (`LESS_IS_BETTER`).
         spread: standard deviation over the clients (divided by their number).
     """
 
@@ -47,7 +47,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class ClientEvaluation:
-    """What clients measured of one model.
+    """Clients' evaluations of one model.
 
     Attributes:
         clients: by stable name, sorted.
@@ -143,7 +143,7 @@ class SummedEvaluation:
 
 
 def _distribution(pairs: list[tuple[int, float]], *, less_is_better: bool) -> Distribution:
-    # Sums are exact before they are rounded once, so that the order of clients shows nowhere.
+    # Sums are exact and rounded once, so that the order of clients does not matter.
     number = len(pairs)
     mean = math.fsum(value for _, value in pairs) / number
     weighted = math.fsum(n * value for n, value in pairs) / sum(n for n, _ in pairs)

@@ -35,13 +35,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Unsent:
-    """A buffer that a module saves and no message holds, such as BatchNorm's batch counter.
+    """A buffer that a module saves but no message contains, such as BatchNorm's batch counter.
 
     Attributes:
         name: of the buffer.
-        kind: of its numbers, as numpy writes it: `"<i8"`, `"|b1"`.
+        kind: numpy dtype of its numbers: `"<i8"`, `"|b1"`.
         shape: of the buffer.
-        data: its values, as the module was made, in C order.
+        data: its initial values, in C order.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Unsent:
 
     @property
     def values(self) -> NDArray[Any]:
-        """The values, not to be changed.
+        """The values, read-only.
 
         >>> Unsent("batches", "<i8", (), bytes(8)).values
         array(0)
@@ -62,17 +62,17 @@ class Unsent:
 @checks.arguments
 @dataclass(frozen=True)
 class Layout:
-    """Which tensor lies where in a model's vectors.
+    """Where each tensor is in a model's vectors.
 
-    `parameters` are the trainable tensors, each once even where a model ties
-    two names to one tensor. `buffers` are the tensors that training changes
-    without a gradient (BatchNorm's statistics), which are averaged.
-    `constants` are those that it does not change (frozen parameters, a mask):
-    the server sends them, and no client sends them back. Integer buffers
-    (BatchNorm's batch counter) are in none of them: they are never sent.
-    `norms` names those of these tensors that belong to norm layers.
+    `parameters` are the trainable tensors, each once even if a model ties two
+    names to one tensor. `buffers` are the tensors that training changes without a
+    gradient (BatchNorm's statistics), which are averaged. `constants` are those
+    that it does not change (frozen parameters, a mask): the server sends them, and
+    no client sends them back. Integer buffers (BatchNorm's batch counter) are in
+    none of these: they are never sent. `norms` names the tensors that belong to
+    norm layers.
 
-    What else a saved model has does not decide what travels, and is not in the
+    The rest of a saved model does not affect what is sent, and is not in the
     fingerprint: `unsent`, the other buffers that the module saves, and `ties`,
     `(second name, first name)` of tensors with two names.
     """
@@ -116,12 +116,12 @@ class Layout:
 
     @cached_property
     def untrained(self) -> tuple[Tensor, ...]:
-        """The buffers, and after them the constants."""
+        """The buffers, followed by the constants."""
         return (*self.buffers, *self.constants)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that two layouts share only if they are equal."""
+        """A hash, 16 hex digits, that two layouts share only if they are equal."""
         text = f"{len(self.parameters)} {[(t.name, t.shape) for t in (*self.parameters, *self.buffers)]}"
         if self.constants:
             text += f" {[(t.name, t.shape) for t in self.constants]}"
@@ -142,7 +142,7 @@ class Layout:
         return Layout(chosen(self.parameters), chosen(self.buffers), chosen(self.constants), norms)
 
     def slices(self) -> tuple[slice, ...]:
-        """Where each parameter tensor lies in the vector, in order."""
+        """The slice of each parameter tensor in the vector, in order."""
         ends = np.cumsum([0, *(t.size for t in self.parameters)]).tolist()
         return tuple(slice(a, b) for a, b in pairwise(ends))
 
@@ -157,7 +157,7 @@ class Layout:
 
 
 def hash_constants(constants: Vector) -> str:
-    """64 hex digits that two models' constants, `(c,) float32`, share only if they are the same bits.
+    """A hash of a model's constants, `(c,) float32`: 64 hex digits, equal only for equal bits.
 
     >>> hash_constants(np.zeros(2, np.float32))[:12]
     'af5570f5a181'
@@ -170,13 +170,13 @@ class Model:
     """The values of a model.
 
     Attributes:
-        parameters: `(d,) float32`; of another type of numbers, or torch's, they become that.
+        parameters: `(d,) float32`; other numbers and torch tensors are converted.
         buffers: `(b,) float32`, empty for most models.
         constants: `(c,) float32`, empty for most models; a run never changes
             them. They need not be finite (a mask of `-inf`).
 
     Raises:
-        ValueError: one of them is no vector of numbers.
+        ValueError: one of them is not a vector of numbers.
     """
 
     parameters: Vector
@@ -191,7 +191,7 @@ class Model:
 
     @property
     def untrained(self) -> Vector:
-        """The buffers, and after them the constants, `(b + c,) float32`."""
+        """The buffers, followed by the constants, `(b + c,) float32`."""
         return np.concatenate([self.buffers, self.constants])
 
 

@@ -1,8 +1,8 @@
 """How a run is executed: one object, from the command line to the training loop.
 
-What is computed (strategy, task, data, rounds, seed) is not here. Of what is
-here, `trainer`, `device` and `precision` may show in a run's last bits, and
-belong to its identity; the others show in no result.
+What is computed (strategy, task, data, rounds, seed) is not here. Of these options,
+`trainer`, `device` and `precision` may affect a run's last bits, and belong to its
+identity; the others affect no result.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,38 +16,38 @@ from hedgerow.wording import did_you_mean
 
 ENGINES = ("local", "ray")
 IDENTITY = ("trainer", "device", "precision")
-"""The options that may show in a run's last bits."""
+"""The options that may affect a run's last bits."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Deployment(StrEnum):
-    """Who runs the clients, and so what is secret from whom.
+    """Who runs the clients, which decides what is secret from whom.
 
     >>> Deployment.SIMULATED.masks, Deployment.REAL.seeded
     (False, False)
     """
 
     REAL = "real"
-    """Each client is run by its owner: masks where the pipeline masks, noise from the operating system."""
+    """Each client is run by its owner: masks if the pipeline masks, noise from the operating system."""
 
     SIMULATED = "simulated"
-    """One party runs all: what masks would sum is added in the clear; the seed decides all randomness."""
+    """One party runs all clients: sums are computed without masks; the seed determines all randomness."""
 
     MASKED = "simulated with masks"
-    """As `SIMULATED`, but with the whole protocol of secure aggregation; the same bits."""
+    """Like `SIMULATED`, but with the whole secure aggregation protocol; the same bits."""
 
     REHEARSED = "rehearsed"
-    """All in one hand, for audits: added in the clear, with the noise and cohorts of a real run."""
+    """One party runs all clients, for audits: no masks, but the noise and cohorts of a real run."""
 
     @property
     def masks(self) -> bool:
-        """Whether a pipeline that masks is summed under its masks."""
+        """Whether a masking pipeline is summed with masks."""
         return self in (Deployment.REAL, Deployment.MASKED)
 
     @property
     def seeded(self) -> bool:
-        """Whether noise and cohorts of private rounds follow from the run's seed, and so protect nobody."""
+        """Whether private rounds' noise and cohorts are derived from the run's seed, and protect nobody."""
         return self in (Deployment.SIMULATED, Deployment.MASKED)
 
 
@@ -57,40 +57,40 @@ class RunOptions:
     """How a run is executed.
 
     Attributes:
-        deployment: in whose hands the clients are; `None` for `Deployment.SIMULATED` in `simulate`, and
-            for `Deployment.REAL` on a grid.
+        deployment: who runs the clients; `None` for `Deployment.SIMULATED` in `simulate`, and for
+            `Deployment.REAL` on a grid.
         trainer: of a `Task`, by name: `"loop"` trains one client after another, `"batch"` several as one
-            computation, `"auto"` measures what is faster; or one that a package registers under
-            `hedgerow.trainers`. Loop and batch agree to rounding only, and so do two runs with
-            `"auto"`; a run in a folder keeps what it chose.
-        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a GPU for `"batch"` and
-            `"auto"` in one process, where there is one, and else the CPU; a run in a folder keeps it.
+            computation, `"auto"` measures which is faster; or one that a package registers under
+            `hedgerow.trainers`. Loop and batch agree only up to rounding, and so do two runs with
+            `"auto"`; a run in a folder keeps its choice.
+        device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a GPU, if there is one,
+            for `"batch"` and `"auto"` in one process, and else the CPU; a run in a folder keeps it.
             On a GPU two runs may differ in their last bits.
         precision: of forward and backward passes in training: `"float32"`, or `"bfloat16"` or
-            `"float16"` by torch's autocast, where the device can; the weights stay float32.
-        workers: processes that simulate clients, one thread each; their number shows in no result.
-            `None` is 1, and on a cluster as many as it has CPUs.
+            `"float16"` by torch's autocast, if the device supports it; the weights stay float32.
+        workers: number of processes that simulate clients, one thread each; it affects no result.
+            `None` is 1, and on a cluster its number of CPUs.
         engine: `"local"`, or `"ray"` for workers on a Ray cluster.
-        address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`; `None` for a Ray of its
-            own on this machine.
-        gpus: that a worker on a cluster asks for; 0.25 lets four share one.
-        client_timeout: seconds a simulated client may take before it is dropped; `None` for no limit.
-        memory_limit: bytes that a simulated client's process may allocate beyond what it starts with,
+        address: of the cluster: `"auto"`, `"host:port"` or `"ray://host:port"`; `None` starts Ray on
+            this machine.
+        gpus: that a worker on a cluster requests; 0.25 lets four share one.
+        client_timeout: seconds that a simulated client may take before it is dropped; `None` for no limit.
+        memory_limit: bytes that a simulated client's process may allocate above what it starts with,
             before the client is dropped; `None` for no limit. Linux only.
-        timeout: seconds a cohort on a grid has for its replies, in each stage of a secure aggregation;
+        timeout: seconds that a cohort on a grid has for its replies, in each stage of a secure aggregation;
             `None` waits for ever.
-        min_clients: on a grid, the clients to wait for before the first round.
-        register: identity keys of clients, pinned by the server of a grid too.
-        over_select: on a grid, the extra clients to ask, as a fraction of the cohort. The first replies
-            count, up to the size of the cohort; later ones are dropped. Only where updates are in the
+        min_clients: on a grid, the number of clients to wait for before the first round.
+        register: identity keys of clients, which the server of a grid also pins.
+        over_select: on a grid, extra clients to ask, as a fraction of the cohort. The first replies
+            count, up to the size of the cohort; later ones are dropped. Only if updates are in the
             clear and nothing is private.
         retry: on a grid, how many times a round in which too few clients counted is repeated before it
             fails; under the same condition.
-        quorum: how many replies must count for a round to, beside the fraction that the strategy asks for.
-        set_aside: bad replies in a row after which a client is asked no more; 0 for never. One that is
-            silent has sent none. Beside noise with a ledger nobody is set aside.
-        joined: on a grid, gives `{node id: name}` of the nodes that may take part, each under its
-            own name; `None` takes every node for who it says that it is.
+        quorum: how many replies must count for the round to count, besides the strategy's fraction.
+        set_aside: bad replies in a row after which a client is set aside; 0 for never. Silence is not a
+            bad reply. With a ledger of noise nobody is set aside.
+        joined: on a grid, returns `{node id: name}` of the nodes that may take part, each under its
+            own name; `None` believes every node's own name.
 
     Raises:
         ValueError: a value is not allowed, or an address or GPUs of a cluster are given without one.
@@ -145,7 +145,7 @@ class RunOptions:
 
 
 class OnGrid(TypedDict, total=False):
-    """The fields of `RunOptions` that mean something where a grid has the clients."""
+    """The fields of `RunOptions` that apply to clients on a grid."""
 
     deployment: Deployment | None
     timeout: float | None
@@ -158,13 +158,13 @@ class OnGrid(TypedDict, total=False):
 
 
 class Waiting(OnGrid, total=False):
-    """Those that mean something where a run on a grid begins."""
+    """The fields that apply at the start of a run on a grid."""
 
     min_clients: int
 
 
 class Simulating(TypedDict, total=False):
-    """Those that mean something where clients are simulated."""
+    """The fields that apply to simulated clients."""
 
     deployment: Deployment | None
     trainer: str
@@ -187,13 +187,13 @@ def options_for(
 
     Args:
         function: its name, for the errors.
-        meant: `OnGrid`, `Waiting` or `Simulating`: the options that it heeds.
-        options: what it was given; `None` for the defaults.
+        meant: `OnGrid`, `Waiting` or `Simulating`: the options that it uses.
+        options: the options it was given; `None` for the defaults.
         changes: its keyword arguments.
 
     Raises:
-        TypeError: a keyword argument is none of those meant.
-        ValueError: an option that it does not heed is set, or a value is not allowed.
+        TypeError: a keyword argument is not one of these.
+        ValueError: an option that it does not use is set, or a value is not allowed.
     """
     checks.kind((RunOptions, NoneType), ", such as RunOptions(workers=2)", options=options)
     names = meant.__annotations__

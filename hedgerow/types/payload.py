@@ -1,4 +1,4 @@
-"""What a client sends, and what a step of the pipeline may know of where."""
+"""What a client sends, and the context of a pipeline step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from hedgerow.types.model import Arrays, Layout
 from hedgerow.wording import shown
 
 MOST_EXAMPLES = 2**40
-"""Samples that a client may say it has trained on; whoever says more is not believed."""
+"""Most samples that a client may claim to have trained on."""
 
 
 class PayloadError(ValueError):
-    """A payload that does not fit what was asked for; its sender is dropped and named."""
+    """A payload does not match the request; its sender is dropped by name."""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What is sent: named arrays, and the weight they count with.
+    """The content that is sent: named arrays, and their weight in the mean.
 
-    The array `"values"` is what the next step works on; other arrays are what
-    earlier steps need in order to undo themselves.
+    The next step works on the array `"values"`; other arrays are what earlier steps
+    need for decoding.
 
     Raises:
-        PayloadError: `arrays` is no dict, or the weight no number.
+        PayloadError: `arrays` is not a dict, or the weight is not a number.
     """
 
     arrays: Arrays
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        # There are many of them in a round: those that the library makes pass the first look.
+        # A round has many payloads: the library's own pass the quick check.
         if type(self.arrays) is not dict and not isinstance(self.arrays, Mapping):
             raise PayloadError(f"arrays is {shown(self.arrays)}; it must be a dict, such as {{'values': x}}")
         if type(self.weight) is not float and not checks.is_number(self.weight):
@@ -51,7 +51,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Client:
-    """One client sent it."""
+    """A single client is the sender."""
 
     name: str
     is_sum: ClassVar[bool] = False
@@ -59,7 +59,7 @@ class Client:
 
 @dataclass(frozen=True)
 class CohortSum:
-    """It is a sum over the clients of a cohort."""
+    """The payload is a sum over the clients of a cohort."""
 
     name: ClassVar[str] = ""
     is_sum: ClassVar[bool] = True
@@ -67,7 +67,7 @@ class CohortSum:
 
 @dataclass(frozen=True)
 class Server:
-    """The server sent it, to every client of a cohort."""
+    """The server is the sender, to every client of a cohort."""
 
     name: ClassVar[str] = ""
     is_sum: ClassVar[bool] = False
@@ -78,19 +78,19 @@ Sender: TypeAlias = Client | CohortSum | Server
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What a step of the pipeline may know.
+    """The context that a step of the pipeline may use.
 
     Attributes:
         seed: seed of the run.
-        round: number of the round in which this was asked for, from 1.
+        round: number of the round of the request, from 1.
         sender: whose payload this is.
         layout: of the model.
-        num_examples: samples the client trained on; 0 on the server.
-        seeded_noise: noise that clients add follows from the seed: in a
+        num_examples: number of samples the client trained on; 0 on the server.
+        seeded_noise: whether clients' noise is derived from the seed; in a
             simulation only.
-        steps: local steps that the client took; 0 on the server.
-        version: rounds done when the model was made that a client trained;
-            `None` is the round before this one.
+        steps: number of local steps that the client took; 0 on the server.
+        version: the round that made the model which the client trained; `None`
+            is the round before this one.
     """
 
     seed: int
@@ -104,12 +104,12 @@ class RoundContext:
 
     @property
     def client(self) -> str:
-        """Stable name of the client that sent it; empty where no single one did."""
+        """Stable name of the client that sent it; empty if no single client did."""
         return self.sender.name
 
     @property
     def model_version(self) -> int:
-        """Rounds done when the model was made that was trained.
+        """The round that made the model which the client trained.
 
         >>> RoundContext(0, 3, Client("a"), Layout.flat(1)).model_version
         2

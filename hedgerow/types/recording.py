@@ -1,4 +1,4 @@
-"""What is recorded of a round, so that the server's model can be had from it again."""
+"""The recording of a round, from which the server's model can be rebuilt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ from hedgerow.types.model import Arrays
 
 @dataclass(frozen=True)
 class Recording:
-    """One round, as the server's step depends on it.
+    """One round: everything that the server's step depends on.
 
     Attributes:
         round: its number.
         cohort: stable names of the clients that were asked, sorted.
-        clients: all that were there, asked or not.
-        counted: clients that count.
+        clients: number of clients online, asked or not.
+        counted: number of clients that count.
         dropped: `{client: reason}`.
-        failed: why the model stayed as it was, or an empty text.
-        replies: `{client: reply}` of those that count, where the server may see them, as
-            `server.recording.pack` writes them.
-        arrays: else what the server saw of them together: the ring sum of a masked round, or what
-            a private one released; never a sum before its noise.
+        failed: why the model did not change, or an empty text.
+        replies: `{client: reply}` of those that count, if the server may see them, in the format of
+            `server.recording.pack`.
+        arrays: otherwise, what the server saw of them together: the ring sum of a masked round, or
+            what a private one released; never a sum before its noise.
     """
 
     round: int

@@ -1,4 +1,4 @@
-"""What the server carries from round to round, and what it tells of each."""
+"""The server's state from round to round, and the result of each round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ from hedgerow.types.model import Arrays, Model, Vector
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server carries from one round to the next.
+    """Everything that the server keeps from one round to the next.
 
     Attributes:
         round: rounds done.
         model: the global model.
         update: state of the server update (momenta), named float arrays.
-        streams: the server's value of each stream that travels beside the delta and is no part of
+        streams: the server's value of each stream that is sent beside the delta and is not part of
             the model, `(n,) float32`.
-        uncounted: `{client: round}`, for each client that was asked and did not count, where a
-            stream has to know: the first such round since one that did.
+        uncounted: `{client: round}` for each client that was asked and did not count, if a stream
+            needs it: the first such round since the client last counted.
         aggregate: state of the rule that combines deltas, named arrays; and of those that combine
             streams, `stream/name`.
-        private: state of a private strategy (an adaptive clip norm, noise to
-            come), named arrays; empty where nothing is private.
-        holding: clients that have counted since they were sent the model's constants: what a
-            simulation's ledger goes by.
-        norms: `{part: median}` of the l2 norms of what clients sent, the largest of the rounds so far:
-            what bounds the next one; the delta's part is called `""`, a stream's by its name. Under
-            `"local steps"` it is that of their steps.
-        strikes: `{client: rounds}` of its bad replies since one that counted.
+        private: state of a private strategy (an adaptive clip norm, future noise), named arrays;
+            empty if nothing is private.
+        holding: clients that have counted since they were sent the model's constants, which a
+            simulation's ledger of bytes uses.
+        norms: `{part: median}` of the l2 norms of what clients sent, the largest of the rounds so far,
+            which bounds the next one; the delta's part is `""`, a stream's is its name. `"local steps"`
+            has the same for their numbers of steps.
+        strikes: `{client: rounds}` of its bad replies since its last one that counted.
     """
 
     round: int
@@ -64,8 +64,8 @@ class RoundResult:
         bytes_down: `{client: bytes}` of each message sent, as serialised.
         metrics: means over the clients that count, weighted by examples;
             empty in a private round.
-        evaluation: of the global model, on the server; empty when not asked for.
-        seconds: wall time of the round, with evaluation.
+        evaluation: of the global model, on the server; empty if there was none.
+        seconds: wall time of the round, including evaluation.
         secure: how a masked sum was computed: `"masked"` by the whole protocol,
             `"unmasked"` where a simulation added the same numbers without
             masks; empty where no mask is in the pipeline.

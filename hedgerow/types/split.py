@@ -1,4 +1,4 @@
-"""Which tensors of a model travel, and which stay with each client."""
+"""Which tensors of a model are sent, and which stay with each client."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ from hedgerow.types.training import Fit
 @final
 @dataclass(frozen=True)
 class Split:
-    """A model in two parts: what travels, and what each client keeps to itself.
+    """A model in two parts: the shared part, which is sent, and the personal part, which each client keeps.
 
     Attributes:
         whole: layout of the model.
-        personal: names of the tensors that stay with the client. Constants, which nobody trains,
+        personal: names of the tensors that stay with the client. Constants, which are not trained,
             are never among them.
 
     >>> layout = Layout((Tensor("body", (2,)), Tensor("head", (1,))))
@@ -32,28 +32,28 @@ class Split:
 
     @cached_property
     def shared(self) -> Layout:
-        """Layout of what travels."""
+        """Layout of the shared part."""
         return self.whole.select(lambda name: name not in self.personal)
 
     @cached_property
     def own(self) -> Layout:
-        """Layout of what stays."""
+        """Layout of the personal part."""
         return self.whole.select(lambda name: name in self.personal)
 
     def shared_part(self, model: Model) -> Model:
-        """The part of a whole model that travels."""
+        """The shared part of a whole model."""
         parameters, buffers = self._cuts
         return Model(
             parameters.shared_of(model.parameters), buffers.shared_of(model.buffers), model.constants
         )
 
     def own_part(self, model: Model) -> Model:
-        """The part of a whole model that stays."""
+        """The personal part of a whole model."""
         parameters, buffers = self._cuts
         return Model(parameters.own_of(model.parameters), buffers.own_of(model.buffers))
 
     def join(self, shared: Model, own: Model) -> Model:
-        """The whole model of a shared part and an own one."""
+        """The whole model, from a shared part and a personal one."""
         parameters, buffers = self._cuts
         return Model(
             parameters.join(own.parameters, shared.parameters),
@@ -62,30 +62,30 @@ class Split:
         )
 
     def shared_fit(self, fit: Fit) -> Fit:
-        """What training gave, without what stays."""
+        """The shared part of a fit."""
         parameters, buffers = self._cuts
         return replace(fit, delta=parameters.shared_of(fit.delta), buffers=buffers.shared_of(fit.buffers))
 
     def own_after(self, own: Model, fit: Fit) -> Model:
-        """The own part after training."""
+        """The personal part after training."""
         parameters, buffers = self._cuts
         return Model(own.parameters + parameters.own_of(fit.delta), buffers.own_of(fit.buffers))
 
     def spread(self, vector: Vector) -> Vector:
-        """A vector over the parameters that travel, `(d,)`, over all of them, with zeros."""
+        """Extend a vector over the shared parameters, `(d,)`, to all parameters, with zeros."""
         parameters, _ = self._cuts
         return parameters.join(np.zeros(self.own.dimension, np.float32), vector)
 
     @cached_property
     def _cuts(self) -> tuple["_Cut", "_Cut"]:
-        """How the parameters are cut, and how the buffers are."""
+        """The cuts of the parameters and of the buffers."""
         layout = self.whole
         return _Cut.of(layout.parameters, self.personal), _Cut.of(layout.buffers, self.personal)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """Where a vector's own values lie, and its shared ones, in as few slices as can be."""
+    """Slices of a vector's personal values, and of its shared ones, as few as possible."""
 
     own: tuple[slice, ...]
     shared: tuple[slice, ...]

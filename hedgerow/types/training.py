@@ -1,4 +1,4 @@
-"""What a client does with its data in a round, and what comes of it."""
+"""How a client trains on its data in a round, and the result."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hedgerow.types.model import Arrays, Vector
 @checks.arguments
 @dataclass(frozen=True)
 class LocalTraining:
-    """What a client does with its data in one round.
+    """How a client trains on its data in one round.
 
     Attributes:
         optimizer: `"sgd"` or `"adam"`.
@@ -20,7 +20,7 @@ class LocalTraining:
         learning_rate_decay: the step size of round `r` (from 1) is
             `learning_rate * learning_rate_decay ** (r - 1)`.
         epochs: passes over the client's data.
-        batch_size: samples a step; the last batch of an epoch may be smaller.
+        batch_size: samples in a step; the last batch of an epoch may be smaller.
             0 takes all of the client's data in one batch (`B = inf` in the
             FedAvg paper).
         momentum: of SGD, 0 for none.
@@ -30,30 +30,30 @@ class LocalTraining:
         clip_gradient: largest l2 norm of a step's gradient, 0 for no clipping.
         clip_samples: largest l2 norm of one sample's gradient, 0 for no
             clipping; a step's gradient is the mean of the samples' clipped
-            gradients (arXiv:1607.00133, algorithm 1, without its noise). Alone
-            it is no bound on what one sample changes: one more shifts what
-            dropout draws for the others, and the mean's divisor.
-        sample_gradients: who computes the gradients that `clip_samples` bounds:
+            gradients (arXiv:1607.00133, algorithm 1, without its noise). By
+            itself this does not bound what one sample changes: one more sample
+            shifts what dropout draws for the others, and the mean's divisor.
+        sample_gradients: what computes the gradients that `clip_samples` bounds:
             `"opacus"`, by its rules for single layers (`pip install
-            "hedgerow[opacus]"`), `"hedgerow"`, which can do every model, or
-            `"auto"`, Opacus where it is installed and faster for the model's
+            "hedgerow[opacus]"`), `"hedgerow"`, which works for every model, or
+            `"auto"`, Opacus if it is installed and faster for the model's
             layers. The bound and the noise are the same.
         sample_noise: standard deviation of the noise in a step's sum of
-            clipped gradients, divided by `clip_samples`; 0 for none. With it
-            all of algorithm 1 is done, and what a client sends is private with
+            clipped gradients, divided by `clip_samples`; 0 for none. With it, all
+            of algorithm 1 is applied, and what a client sends is private with
             respect to each of its samples: a sample is in a step with
             probability `sample_rate`, the sum is divided by `batch_size`
             whatever the number of samples, and an epoch has
-            `ceil(1 / sample_rate)` steps. Nothing of this depends on the data.
-        sample_rate: probability of a sample to be in a step.
+            `ceil(1 / sample_rate)` steps. None of this depends on the data.
+        sample_rate: probability that a sample is in a step.
         sample_delta: of each client's own account, well below 1 / samples.
-        sample_epsilon: a client takes no part in a round that would pass it;
+        sample_epsilon: a client takes no part in a round that would exceed it;
             0 for no limit.
-        sample_adjacency: what a sample's epsilon is about: leaving it out
-            (`"zero_out"`), or another in its place (`"replace"`).
+        sample_adjacency: what a sample's epsilon covers: leaving the sample out
+            (`"zero_out"`), or replacing it by another (`"replace"`).
 
     Raises:
-        ValueError: one of them is of another kind or out of range, or they do not go together.
+        ValueError: one of them has the wrong type or is out of range, or they contradict each other.
     """
 
     optimizer: str = "sgd"
@@ -120,7 +120,7 @@ class LocalTraining:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a trainer must support for this beyond plain SGD, by name (see `hedgerow.client.trainer`).
+        """The names of what a trainer must support beyond plain SGD (see `hedgerow.client.trainer`).
 
         >>> sorted(LocalTraining(optimizer="adam", proximal=0.1).needs)
         ['adam', 'proximal']
@@ -131,7 +131,7 @@ class LocalTraining:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What it is, by name, for the conditions of a strategy's parts: the optimizer, and `needs`."""
+        """Names for the conditions of a strategy's parts: the optimizer, and `needs`."""
         return self.needs | {self.optimizer}
 
     def learning_rate_at(self, round: int) -> float:
@@ -139,7 +139,7 @@ class LocalTraining:
         return float(self.learning_rate * self.learning_rate_decay ** (round - 1))
 
     def steps(self, num_examples: int) -> int:
-        """Steps in a round of a client with `samples` samples.
+        """Number of steps in a round of a client with `num_examples` samples.
 
         >>> LocalTraining(epochs=2, batch_size=10).steps(25)
         6
@@ -152,7 +152,7 @@ class LocalTraining:
 
 
 class Diverged(ValueError):
-    """Training has ended in values that are not finite."""
+    """Training ended with values that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ class Fit:
         buffers: `(b,) float32`, the buffers after training; constants are not among them.
         num_examples: samples trained on.
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
-        finite: the trainer has looked whether all of this is finite, and it is.
-        state: what the client keeps for its next `fit`, by name; only of a trainer that declares `"state"`.
-        sample_gradients: who has computed the samples' clipped gradients, `"opacus"` or `"hedgerow"`;
-            empty where none were clipped, or the trainer does not say.
+        finite: whether the trainer has checked that all of this is finite.
+        state: what the client keeps for its next `fit`, by name; only from a trainer that declares `"state"`.
+        sample_gradients: what computed the samples' clipped gradients, `"opacus"` or `"hedgerow"`;
+            empty if none were clipped, or the trainer does not say.
     """
 
     delta: Vector
@@ -179,14 +179,14 @@ class Fit:
     sample_gradients: str = ""
 
     def or_raise(self) -> "Fit":
-        """The fit itself: what came of training is asked so, whichever of the two it is."""
+        """The fit itself, so that a `Fit` and a `FailedFit` can be handled alike."""
         return self
 
 
 @final
 @dataclass(frozen=True)
 class FailedFit:
-    """In place of a `Fit`: why a client could not be trained.
+    """The reason why a client could not be trained, instead of a `Fit`.
 
     >>> FailedFit(ValueError("it has no samples")).or_raise()
     Traceback (most recent call last):

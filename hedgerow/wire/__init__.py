@@ -1,1 +1,1 @@
-"""Every message's one form: named records, and the bytes that they are. Neither Flower nor torch."""
+"""The canonical form of every message: named records, and their bytes. Needs neither Flower nor torch."""

@@ -1,4 +1,4 @@
-"""Arrays in messages: numpy's `.npy` format, version 1.0, with one copy to write it and none to read it."""
+"""Arrays in messages: numpy's `.npy` format, version 1.0, written with one copy and read with none."""
 
 import math
 from functools import lru_cache
@@ -12,7 +12,7 @@ from hedgerow.types import Arrays, PayloadError
 from hedgerow.wire.content import Array, ArrayRecord
 
 STYPE = "numpy.ndarray"
-"""What an array's `stype` says: that its data are in the `.npy` format."""
+"""The `stype` of an array in the `.npy` format."""
 
 _PLAIN = {
     np.dtype(f"{kind}{bits}"): f"{kind}{bits}"
@@ -37,30 +37,30 @@ def pack_arrays(arrays: Arrays) -> ArrayRecord:
 
 
 def unpack_arrays(record: ArrayRecord, key: str) -> Arrays:
-    """The arrays of the record that is called `key`, read-only.
+    """The arrays of the record named `key`, read-only.
 
     Raises:
-        PayloadError: one cannot be read, or holds no plain numbers.
+        PayloadError: one cannot be read, or does not hold plain numbers.
     """
     arrays = {}
     for name, array in record.items():
         try:
             arrays[name] = read_array(array)
-        except Exception as error:  # whatever numpy makes of bytes from outside
+        except Exception as error:  # whatever numpy raises on bytes from outside
             raise PayloadError(f"array {name!r} of {key!r} cannot be read: {error}") from error
     return arrays
 
 
 def read_array(array: Array) -> NDArray[Any]:
-    """The array that the bytes hold, read-only; no more memory than they take.
+    """The array in the bytes, read-only, without using more memory.
 
-    The bytes alone decide, whatever `dtype` and `shape` say.
+    Only the bytes decide, whatever `dtype` and `shape` say.
 
     Raises:
-        ValueError: they are not one array of plain numbers in the `.npy` format, to the last byte.
+        ValueError: they are not exactly one array of plain numbers in the `.npy` format.
     """
     if array.stype != STYPE:
-        raise ValueError(f"it is written as {array.stype!r}; {STYPE!r} can be read")
+        raise ValueError(f"it is written as {array.stype!r}; only {STYPE!r} can be read")
     data = array.data
     if array.dtype in _NAMES and len(array.shape) == 1:
         head, dtype = _head(array.dtype, array.shape), np.dtype(array.dtype)
@@ -81,7 +81,7 @@ def read_array(array: Array) -> NDArray[Any]:
 
 @lru_cache(maxsize=64)
 def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What numpy writes in front of the numbers of a plain array."""
+    """The header that numpy writes before the numbers of a plain array."""
     head = BytesIO()
     np.lib.format.write_array_header_1_0(
         head, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}

@@ -1,8 +1,8 @@
-"""A small content as one record, for those who can read it so: Flower stores and sends each record alone.
+"""A small content bundled in one record, because Flower stores and sends each record separately.
 
 A server says in `hedgerow.description` that it reads bundles, and a node that makes them answers
-with one; from then on it gets its requests so too: their content is then in that same record.
-Nobody is sent what it has not shown to understand, so that Flower's own nodes see none.
+with one; from then on its requests are bundled too: their content is then in that same record.
+A bundle is sent only to those that have shown that they understand it, so Flower's own nodes see none.
 """
 
 from hedgerow.types import PayloadError
@@ -11,15 +11,15 @@ from hedgerow.wire.codec import decode
 from hedgerow.wire.content import ConfigRecord, Content
 
 NAME = "hedgerow.bundle"
-"""Of the record that an answer consists of."""
+"""Name of the single record of a bundled answer."""
 
 READS = "bundles"
-"""Key of the description by which a server says that it reads them."""
+"""Key in the description with which a server says that it reads bundles."""
 
 CONTENT = "content"
 
 MOST = 2**20
-"""Bytes of a bundle: what is larger is sent in few objects for its size anyway."""
+"""Most bytes in a bundle: larger content is sent in few objects for its size anyway."""
 
 
 def bundled(data: bytes) -> Content:
@@ -28,7 +28,7 @@ def bundled(data: bytes) -> Content:
 
 
 def unbundled(content: Content) -> Content:
-    """An answer as it was; one that is no bundle stays. Raises `PayloadError`.
+    """Undo `bundled`; an answer that is not a bundle is unchanged. Raises `PayloadError`.
 
     >>> unbundled(bundled(bytes.fromhex("0a0e0a016122090a070a016212021002")))
     {'a': {'b': 1}}
@@ -43,7 +43,7 @@ def unbundled(content: Content) -> Content:
 
 
 def opened(content: Content, name: str) -> Content:
-    """A request as it was, of which the record `name` may hold the others. Raises `PayloadError`."""
+    """Unpack a request whose record `name` may contain its other records. Raises `PayloadError`."""
     record = content.get(name)
     if not isinstance(record, ConfigRecord) or not isinstance(data := record.get(CONTENT), bytes):
         return content

@@ -1,7 +1,7 @@
 """Content as bytes, and back: the bytes of Flower's `RecordDict`, without Flower.
 
-Reading is strict, since bytes come from outside: each thing is written in one way, with no field
-that is not known and no byte left over.
+Reading is strict, because the bytes come from outside: everything has exactly one encoding, with no
+unknown fields and no trailing bytes.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _FIELDS: dict[type[Record], str] = {
 }
 _RECORDS: dict[str, type[Record]] = {field: kind for kind, field in _FIELDS.items()}
 
-# A list of nothing is one of the first kind; a truth value is a whole number too, and so comes first.
+# An empty list gets the first kind; bool comes before int, because a bool is also an int.
 _METRICS = {float: ("double", "DoubleList"), int: ("sint64", "SintList")}
 _SETTINGS = {
     bool: ("bool", "BoolList"), int: ("sint64", "SintList"), float: ("double", "DoubleList"),
@@ -36,7 +36,7 @@ def encode(content: Content) -> bytes:
     """The bytes of a message's content.
 
     Raises:
-        TypeError: a value is none that a record may hold.
+        TypeError: a value is not allowed in a record.
 
     >>> encode({"a": ConfigRecord({"b": 1})}).hex()
     '0a0e0a016122090a070a016212021002'
@@ -46,15 +46,15 @@ def encode(content: Content) -> bytes:
 
 
 def size_of(key: str, record: Record) -> int:
-    """Bytes that one record takes in a message; those of its records add up."""
+    """Bytes that one record takes in a message; the sizes of all its records add up."""
     return int(MESSAGES["RecordDict"](items=[_item(key, record)]).ByteSize())
 
 
 def decode(data: bytes) -> Content:
-    """Undo `encode`. Memory stays within about 32 times the bytes, which takes nothing but empty records.
+    """Undo `encode`. Memory stays within about 32 times the bytes; only empty records come near that.
 
     Raises:
-        PayloadError: the bytes are not those of a content.
+        PayloadError: the bytes are not an encoded content.
 
     >>> decode(bytes.fromhex("0a0e0a016122090a070a016212021002"))
     {'a': {'b': 1}}
@@ -69,7 +69,7 @@ def decode(data: bytes) -> Content:
 
 
 def encode_record(record: Record) -> bytes:
-    """The bytes of one record alone."""
+    """The bytes of a single record."""
     return bytes(_message(record).SerializeToString())
 
 
@@ -77,7 +77,7 @@ def decode_record(kind: type[R], data: bytes) -> R:
     """Undo `encode_record`.
 
     Raises:
-        PayloadError: the bytes are not those of such a record.
+        PayloadError: the bytes are not an encoded record of this kind.
 
     >>> decode_record(ConfigRecord, encode_record(ConfigRecord({"b": 1})))
     {'b': 1}
@@ -111,8 +111,8 @@ def _parse(message: Any, data: bytes) -> None:
     message.DiscardUnknownFields()
     if message.ByteSize() != len(data):
         raise PayloadError(
-            f"the message has {len(data)} bytes; what it says takes {message.ByteSize()}: each thing must be"
-            " written in the shortest way, once, and nothing else"
+            f"the message has {len(data)} bytes; its content takes {message.ByteSize()}: everything must be"
+            " written once, in the shortest way, and nothing else"
         )
 
 
@@ -139,7 +139,7 @@ def _read(kind: type[R], message: Any) -> R:
         arrays: Any = kind()
         for item in message.items:
             if item.key in arrays or not item.HasField("value"):
-                raise PayloadError(f"the array {item.key!r} is there twice, or empty")
+                raise PayloadError(f"the array {item.key!r} occurs twice, or is empty")
             value = item.value
             arrays[item.key] = Array(value.dtype, tuple(value.shape), value.stype, value.data)
         return arrays  # type: ignore[no-any-return]
@@ -152,11 +152,11 @@ def _read(kind: type[R], message: Any) -> R:
 
 
 def _only(holder: Any, known: Mapping[str, Any], key: str | None = None) -> str:
-    """Which of its values a message holds; raises `PayloadError` where it has none, or the key is known."""
+    """The field of a message's value; raises `PayloadError` if it has none, or the key is a duplicate."""
     name: str = holder.key if key is None else key
     field: str | None = holder.WhichOneof("value")
     if field is None:
         raise PayloadError(f"{name!r} has no value")
     if name in known:
-        raise PayloadError(f"{name!r} is there twice")
+        raise PayloadError(f"{name!r} occurs twice")
     return field

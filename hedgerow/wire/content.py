@@ -1,4 +1,4 @@
-"""What a message holds: records by name, of arrays, of settings, or of metrics."""
+"""The content of a message: named records of arrays, settings or metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ ConfigValue: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """One array as it is sent; what it says of itself is not trusted, see `wire.arrays`.
+    """One array as it is sent; its dtype and shape are not trusted, see `wire.arrays`.
 
     Attributes:
         dtype: numpy's name for it, such as `"float32"`.
         shape: of the array.
-        stype: how `data` is written; Hedgerow writes `"numpy.ndarray"`.
+        stype: the format of `data`; Hedgerow writes `"numpy.ndarray"`.
         data: the array in the `.npy` format.
     """
 
@@ -36,10 +36,10 @@ class MetricRecord(dict[str, MetricValue]):
 
 
 class ConfigRecord(dict[str, ConfigValue]):
-    """Named settings: truth values, numbers, texts, bytes, and lists of one of these."""
+    """Named settings: booleans, numbers, strings, bytes, and lists of one of these."""
 
 
 Record: TypeAlias = ArrayRecord | MetricRecord | ConfigRecord
 
 Content: TypeAlias = Mapping[str, Record]
-"""`{name: record}`; the order is that of the bytes."""
+"""`{name: record}`, in the order of the bytes."""

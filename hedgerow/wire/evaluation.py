@@ -1,4 +1,4 @@
-"""The answer to an `evaluate` message, which is asked as a `train` message is: a reply without a payload.
+"""The answer to an `evaluate` message, which has the form of a `train` message: a reply without a payload.
 
 | message | content |
 |---|---|
@@ -28,10 +28,10 @@ def unpack_evaluation(content: Content, layout: Layout, *, round: int, client: s
     """Read and check an answer.
 
     Raises:
-        PayloadError: with what was given and what is allowed.
+        PayloadError: saying what was given and what is allowed.
     """
     if _PAYLOAD in content:
-        raise PayloadError(f"the reply has a {_PAYLOAD!r}; what a client measured comes without")
+        raise PayloadError(f"the reply has a {_PAYLOAD!r}; an evaluation must have none")
     whole = {**content, _PAYLOAD: ArrayRecord()}
     reply = unpack_reply(whole, layout, round=round, client=client, max_weight=1.0, streams={})
     return Measured(reply.num_examples, reply.metrics)

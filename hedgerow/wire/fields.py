@@ -1,4 +1,4 @@
-"""What stands in a message, each read with its check."""
+"""The fields of messages, each read with its check."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ R = TypeVar("R", ArrayRecord, ConfigRecord, MetricRecord)
 
 
 def record(content: Content, key: str, kind: type[R]) -> R:
-    """The record of that name and kind; raises `PayloadError`, as all of these do."""
+    """The record with this name and kind; raises `PayloadError`, like all functions here."""
     found = content.get(key)
     if not isinstance(found, kind):
         raise PayloadError(f"the {kind.__name__} {key!r} is missing; the records are {sorted(content)}")
@@ -37,14 +37,14 @@ def arrays(content: Content, key: str) -> Arrays:
 
 
 def float_vector(given: Arrays, name: str, size: int) -> NDArray[np.float32]:
-    """One array of a known size, empty where it is not there."""
+    """One array of a known size; empty if it is missing."""
     values = given.get(name, NO_VALUES)
     check_vector(name, values, size)
     return values
 
 
 def check_vector(name: str, values: NDArray[Any], size: int) -> None:
-    """Refuse what is not `(size,) float32`."""
+    """Refuse an array that is not `(size,) float32`."""
     if values.dtype != np.float32 or values.shape != (size,):
         raise PayloadError(f"{name!r} is {values.dtype} {values.shape}; it must be float32 ({size},)")
 

@@ -1,9 +1,9 @@
-"""What a node and a SuperLink say to each other, as Protocol Buffers; the field numbers are Flower's.
+"""The messages between a node and a SuperLink, as Protocol Buffers; the field numbers are Flower's.
 
-It is the part of Flower's Fleet API that a node needs, `POST /v1/fleet/NAME` with a request as its
-body and a reply in the answer; built here, so that a device needs no Flower. A test holds every
-field to the Flower that is installed. A message's records do not travel in it, but as objects (see
-`wire.objects`): its `content` is there where it has any, and empty.
+This is the part of Flower's Fleet API that a node needs, `POST /v1/fleet/NAME` with a request as the
+body and a reply in the answer; built here, so that a device does not need Flower. A test compares every
+field with the installed Flower. A message's records are not sent in it, but as objects (see
+`wire.objects`): its `content` is present if it has any, and empty.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2
 
 from hedgerow.wire.schema import add_field, message_classes
 
-_PACKAGE = "hedgerow.fleet"  # not Flower's: both may be loaded in one process
+_PACKAGE = "hedgerow.fleet"  # not Flower's name, because both may be loaded in one process
 _NODE, _RUN, _OBJECT = ("node", 1, "Node"), ("run_id", 2, "uint64"), ("object_id", 3, "string")
 _TREES = ("message_object_trees", 3, "ObjectTree*")
 
@@ -54,7 +54,7 @@ SCHEMA: dict[str, tuple[Field, ...]] = {
 
 
 def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
-    """The schema, as `protoc` would describe it."""
+    """The schema, as from `protoc`."""
     file = descriptor_pb2.FileDescriptorProto(name="hedgerow/fleet.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in SCHEMA.items():
         message = file.message_type.add(name=name)
@@ -62,7 +62,7 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             add_field(
                 message, field, number, kind.rstrip("*?"), repeated=kind.endswith("*"), package=_PACKAGE
             )
-            if kind.endswith("?"):  # proto3 keeps such a field in a group of its own
+            if kind.endswith("?"):  # proto3 puts an optional field into its own oneof
                 message.field[-1].proto3_optional = True
                 message.field[-1].oneof_index = len(message.oneof_decl)
                 message.oneof_decl.add(name=f"_{field}")

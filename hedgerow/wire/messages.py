@@ -5,19 +5,19 @@
 | `query` reply | config `hedgerow`: client |
 | `train` | arrays `model`; config `hedgerow`: round, seed, layout, constants, clients, uncounted(-since) |
 | `train` reply | arrays `payload`, and a record for each stream; config `hedgerow`: round, client; metrics |
-| `train.STAGE`, and its reply | config `secure`: message; with `train` where a client is to train |
+| `train.STAGE`, and its reply | config `secure`: message; with `train` if a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
 
-`model` holds the array `parameters`, `buffers` and `constants` where the model has some, and the
-server's value of each stream that is not empty. Where the config names `constants` by their hash, `model`
-holds them only for a client that has said that it lacks them. A reply has an array record for `buffers`
-and for each stream, and never constants. `uncounted` names clients of the cohort whose last answers did
-not count, where a stream has to know; under a mask, `clients` is the size of the cohort. The metrics,
-`hedgerow.metrics`, are the weight, num-examples, and one `metric.NAME` for each metric.
+`model` holds the array `parameters`, `buffers` and `constants` if the model has some, and the server's
+value of each stream that is not empty. If the config names `constants` by their hash, `model` holds them
+only for a client that has said that it lacks them. A reply has an array record for `buffers` and for each
+stream, and never constants. `uncounted` names clients of the cohort whose last answers did not count, if
+a stream needs that; with masks, `clients` is the size of the cohort. The metrics, `hedgerow.metrics`, are
+the weight, num-examples, and one `metric.NAME` for each metric.
 
-The message to every client of a round is the same, so it is packed and
-measured once. What arrives is not trusted: whatever does not have exactly the
-form above raises `PayloadError`.
+All clients of a round get the same message, so it is packed and measured once.
+Incoming messages are not trusted: anything that does not have exactly the form
+above raises `PayloadError`.
 """
 
 from collections.abc import Mapping
@@ -32,17 +32,17 @@ from hedgerow.wire.fields import MAIN, SECURE
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the server asks of a client in one round.
+    """The server's request to a client in one round.
 
     Attributes:
         model: to be trained.
         round: number of the round.
         seed: of the run.
-        streams: the server's value of each stream that is no part of the model.
+        streams: the server's value of each stream that is not part of the model.
         uncounted: `{client: round}`, as in `ServerState`.
-        clients: size of a cohort under a mask.
-        constants: hash of the model's constants, by which a client keeps them; `model` may be
-            without them then. Empty where they are not to be kept.
+        clients: size of the cohort, with masks.
+        constants: hash under which a client keeps the model's constants; `model` may then lack
+            them. Empty if they are not to be kept.
     """
 
     model: Model
@@ -55,7 +55,7 @@ class TrainRequest:
 
 
 def pack_identity(client: str) -> Content:
-    """A client's answer to "who are you?"."""
+    """A client's answer to a query for its name."""
     return {MAIN: ConfigRecord({"client": client})}
 
 
@@ -78,10 +78,10 @@ def pack_train(
     """The request of a round, the same for every client.
 
     Args:
-        streams: the server's value of each stream that is no part of the model.
+        streams: the server's value of each stream that is not part of the model.
         uncounted: of clients of this cohort, as in `ServerState`.
-        clients: size of a cohort under a mask.
-        constants: hash of the model's, which are named by it and left out; empty packs them.
+        clients: size of the cohort, with masks.
+        constants: hash of the model's constants, sent instead of them; if empty, they are packed.
     """
     arrays = {"parameters": model.parameters}
     if layout.buffer_size:
@@ -100,7 +100,7 @@ def pack_train(
 
 
 def without_constants(content: Content) -> Content:
-    """A request as it is for whoever has the model's constants, where it names them by their hash."""
+    """A request for clients that have the model's constants, which it names by their hash."""
     model, config = content.get("model"), content.get(MAIN)
     if (
         not isinstance(model, ArrayRecord)
@@ -116,7 +116,7 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
     """Read a request.
 
     Args:
-        streams: values of each stream of the client's strategy that is no part of the model.
+        streams: number of values of each stream of the client's strategy that is not part of the model.
 
     Raises:
         PayloadError: it is for another model or strategy than this client's.
@@ -158,12 +158,12 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
 
 
 def pack_stage(message: bytes, request: Content | None = None) -> Content:
-    """A message of a secure aggregation; with the request to train where it asks for that."""
+    """A message of a secure aggregation, with the request to train if there is one."""
     return {**(request or {}), SECURE: ConfigRecord({"message": message})}
 
 
 def unpack_stage(content: Content) -> bytes:
-    """Undo `pack_stage`, but for the request; raises `PayloadError`."""
+    """Undo `pack_stage`, except for the request; raises `PayloadError`."""
     message = fields.record(content, SECURE, ConfigRecord).get("message")
     if not isinstance(message, bytes):
         raise PayloadError(f"the message is {type(message).__name__}; it must be bytes")

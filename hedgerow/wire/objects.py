@@ -1,7 +1,7 @@
-"""A message's content as Flower stores it: a tree of objects, each known by the hash of its bytes.
+"""A message's content as Flower stores it: a tree of objects, each identified by the hash of its bytes.
 
 An object is `TYPE CHILDREN LENGTH\\0BODY`, where the children are ids, and an id is the SHA-256 of
-all of it. A content is
+the whole object. A content is
 
     RecordDict       JSON {name: id}, over one object for each record
       ArrayRecord    JSON {name: id}, over one object for each array
@@ -20,7 +20,7 @@ from hedgerow.wire.codec import decode_record, encode_record
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord, Record
 
 CHUNK = 5 * 2**20
-"""Bytes of an array in one object, at most."""
+"""Most bytes of an array in one object."""
 
 Objects: TypeAlias = dict[str, bytes]
 """`{id: bytes}`, children before their parents."""
@@ -32,7 +32,7 @@ _PLAIN: dict[str, type[ConfigRecord] | type[MetricRecord]] = {
 
 
 def object_id(data: bytes) -> str:
-    """64 hex digits."""
+    """The id of an object, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -61,7 +61,7 @@ def unpack(root: str, objects: Mapping[str, bytes]) -> Content:
     """Undo `pack`.
 
     Raises:
-        PayloadError: an object is missing, or is not what it should be.
+        PayloadError: an object is missing or invalid.
     """
     try:
         _, _, body = _parts(objects[root], "RecordDict")
@@ -71,7 +71,7 @@ def unpack(root: str, objects: Mapping[str, bytes]) -> Content:
 
 
 def children(data: bytes) -> list[str]:
-    """The ids of an object's children; raises `ValueError` where it is none."""
+    """The ids of an object's children; raises `ValueError` if it is not an object."""
     return _parts(data)[1]
 
 
@@ -106,18 +106,18 @@ def _unpack_array(data: bytes, objects: Mapping[str, bytes]) -> Array:
     about = json.loads(body)
     places = about["arraychunk_ids"]
     if not all(type(place) is int and 0 <= place < len(chunks) for place in places):
-        raise ValueError("an array's chunks are not those of its head")
+        raise ValueError("an array's chunks do not match its head")
     whole = b"".join(_parts(objects[chunks[place]], "ArrayChunk")[2] for place in places)
     return Array(str(about["dtype"]), tuple(int(n) for n in about["shape"]), str(about["stype"]), whole)
 
 
 def _parts(data: bytes, wanted: str | None = None) -> tuple[str, list[str], bytes]:
-    """Type, children and body of an object; of the type that is wanted."""
+    """Type, children and body of an object, which must have the wanted type."""
     head, divider, body = data.partition(b"\0")
     kind, ids, length = head.decode("ascii").split(" ")
     if not divider or int(length) != len(body) or (wanted is not None and kind != wanted):
         raise ValueError(
-            f"an object is a {kind[:40]} of {len(body)} bytes, and should be a {wanted or 'record'}"
+            f"an object is a {kind[:40]} of {len(body)} bytes, but should be a {wanted or 'record'}"
         )
     return kind, ids.split(",") if ids else [], body
 
@@ -125,7 +125,7 @@ def _parts(data: bytes, wanted: str | None = None) -> tuple[str, list[str], byte
 def _names(body: bytes) -> dict[str, str]:
     found = json.loads(body)
     if not isinstance(found, dict):
-        raise ValueError("a record's names are no JSON object")
+        raise ValueError("a record's names are not a JSON object")
     return found
 
 

@@ -20,7 +20,7 @@ _LARGEST_METRIC = 1e30
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client answered in one round; `streams` has those that are not empty."""
+    """A client's answer in one round; `streams` has those that are not empty."""
 
     payload: Payload
     streams: Mapping[str, Vector]
@@ -44,7 +44,7 @@ def pack_reply(reply: Reply, *, round: int, client: str) -> Content:
 
 
 def measure_reply(reply: Reply, *, round: int, client: str) -> int:
-    """The size of `pack_reply(...)`, without packing where it is known from an answer of the same form."""
+    """The size of `pack_reply(...)`, without packing if it is known from an answer of the same form."""
     arrays: tuple[Any, ...] = ()
     for name, values in reply.payload.arrays.items():
         arrays += name, values.dtype, values.shape
@@ -68,10 +68,10 @@ def unpack_reply(
     max_weight: float,
     streams: Mapping[str, int] | None = None,
 ) -> Reply:
-    """Read a reply and check all of it but the payload's arrays, which the pipeline checks.
+    """Read and check a reply, except for the payload's arrays, which the pipeline checks.
 
     Args:
-        streams: values of each stream that is not empty; the model's buffers alone by default.
+        streams: number of values of each stream that is not empty; by default only the model's buffers.
 
     Raises:
         PayloadError: with what was given and what is allowed.
@@ -97,7 +97,7 @@ def unpack_reply(
 
 
 def checked_reply(reply: Reply, *, max_weight: float, streams: Mapping[str, int]) -> Reply:
-    """The reply, with all of it checked but the payload's arrays.
+    """Check a reply, except for the payload's arrays.
 
     Raises:
         PayloadError: with what was given and what is allowed.

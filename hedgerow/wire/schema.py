@@ -6,8 +6,8 @@
     message ArrayRecord { repeated Item items = 1 { string key = 1; Array value = 2; } }
     message Array { string dtype = 1; repeated int32 shape = 2; string stype = 3; bytes data = 4; }
 
-and the two records of values below. It is built here, in a pool of its own, so that a device needs
-no Flower; a test holds it to the Flower that is installed.
+and the two records of values below. It is built here, in its own pool, so that a device does not need
+Flower; a test compares it with the installed Flower.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ _RECORDS = {"ArrayRecord": "Array", "MetricRecord": "MetricRecordValue", "Config
 
 
 def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
-    """The schema, as `protoc` would describe it."""
+    """The schema, as from `protoc`."""
     file = descriptor_pb2.FileDescriptorProto(
         name="flwr/proto/recorddict.proto", package=PACKAGE, syntax="proto3"
     )
@@ -67,7 +67,7 @@ def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
 
 
 def _items(message: descriptor_pb2.DescriptorProto) -> descriptor_pb2.DescriptorProto:
-    """Give a message its one field, `repeated Item items = 1`; an item has a key."""
+    """Give a message its only field, `repeated Item items = 1`; an item has a key."""
     add_field(message, "items", 1, f"{message.name}.Item", repeated=True)
     item = message.nested_type.add(name="Item")
     add_field(item, "key", 1, "string")
@@ -96,7 +96,7 @@ def add_field(
 
 
 def message_classes(file: descriptor_pb2.FileDescriptorProto) -> dict[str, Any]:
-    """The classes of a file's messages, by name without the package, in a pool of their own."""
+    """The classes of a file's messages, by name without the package, in their own pool."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     found = message_factory.GetMessageClassesForFiles([file.name], pool)

@@ -1,4 +1,4 @@
-"""How many bytes a message takes, without writing what always takes the same room again."""
+"""The size of a message in bytes, without re-encoding records whose size is known."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +12,11 @@ _sizes: dict[Any, int] = {}
 def measure(content: Mapping[str, Mapping[str, Any]], size_of: Callable[[str, Any], int] = size_of) -> int:
     """Bytes of a content.
 
-    Its records are serialised one by one, and add up. Of records that differ only
-    in numbers that always take the same room, the first alone is.
+    Its records are serialised one by one, and their sizes add up. Of records that differ
+    only in numbers of the same encoded size, only the first is serialised.
 
     Args:
-        size_of: gives the bytes of one record; of a plain one by default.
+        size_of: returns the bytes of one record; by default, of a plain one.
     """
     total = 0
     for key, record in content.items():
@@ -25,30 +25,30 @@ def measure(content: Mapping[str, Mapping[str, Any]], size_of: Callable[[str, An
         if size is None:
             size = size_of(key, record)
             data = sum(len(value.data) for value in record.values() if hasattr(value, "stype"))
-            if size - data < _LONG:  # what may come from outside is not remembered where it is long
+            if size - data < _LONG:  # long values that may come from outside are not remembered
                 remember(form, size)
         total += size
     return total
 
 
 def known(form: Any) -> int | None:
-    """The size of what has this form, if it is remembered."""
+    """The size of content with this form, if it is remembered."""
     return _sizes.get(form)
 
 
 def remember(form: Any, size: int) -> None:
-    """Remember the size of what has this form."""
+    """Remember the size of content with this form."""
     if len(_sizes) >= _REMEMBERED:
         _sizes.clear()
     _sizes[form] = size
 
 
 def _form(value: Any) -> tuple[Any, ...]:
-    """What decides how many bytes a value takes."""
+    """Everything that determines how many bytes a value takes."""
     if isinstance(value, float):
         return (float,)
     if type(value) is int and value >= 0:
-        return int, value.bit_length()  # it is written in as many groups of 7 bits as it needs
+        return int, value.bit_length()  # a varint: as many groups of 7 bits as it needs
     if isinstance(value, str | bytes):
         return type(value), len(value.encode() if isinstance(value, str) else value)
     if hasattr(value, "stype"):  # an array

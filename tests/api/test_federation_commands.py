@@ -77,7 +77,7 @@ def test_several_devices_are_invited_at_once_and_none_where_one_cannot_be(folder
     assert sorted(load_members(folder).invited.values()) == ["attic", "barn"]
     joined(folder, "kitchen", tmp_path / "federation")
     before = load_members(folder).invited
-    assert "'kitchen' has joined already" in hedgerow("invite", "cellar", "kitchen", code=2)
+    assert "'kitchen' has already joined" in hedgerow("invite", "cellar", "kitchen", code=2)
     assert load_members(folder).invited == before
     assert not (tmp_path / "cellar.kit").exists()
 
@@ -147,7 +147,7 @@ def test_a_register_is_first_use_until_an_administrator_signs_it_and_later_ones_
     assert "trusted on first use" in hedgerow("status")
     copy, served = tmp_path / "copy.toml", folder.path / "register.toml"
     copy.write_text(served.read_text())
-    assert "nobody has signed it" in hedgerow("register", "publish", "copy.toml", code=2)
+    assert "it is not signed" in hedgerow("register", "publish", "copy.toml", code=2)
     hedgerow("register", "sign", "copy.toml", "--key", "administrator.key")
     assert stat.S_IMODE((tmp_path / "administrator.key").stat().st_mode) == 0o600
     first = copy.read_text()
@@ -158,7 +158,7 @@ def test_a_register_is_first_use_until_an_administrator_signs_it_and_later_ones_
     assert set(load_register(served)) == {"kitchen", "shed"}, "who is not signed is not in it"
     assert "sign a later one" in hedgerow("register", "publish", "copy.toml", code=2)
     hedgerow("register", "add", "copy.toml", f'garage = "{enrol(tmp_path / "identity-garage")}"')
-    assert "nobody has signed it" in hedgerow("register", "publish", "copy.toml", code=2)
+    assert "it is not signed" in hedgerow("register", "publish", "copy.toml", code=2)
     hedgerow("register", "sign", "copy.toml", "--key", "administrator.key")
     assert copy.read_text().count("# signed by") == 1
     hedgerow("register", "publish", "copy.toml")
@@ -185,6 +185,6 @@ def test_a_register_of_another_federation_or_with_one_bit_changed_is_refused(fol
         with pytest.raises(Malformed):
             verify(changed, administrator)
     other = FederationFolder.make(tmp_path / "other")
-    assert "is of the federation" in hedgerow(
+    assert "is for federation" in hedgerow(
         "register", "publish", "copy.toml", "--federation", str(other.path), code=2
     )

@@ -49,7 +49,7 @@ def test_with_one_seed_the_headline_says_that_noise_is_not_known(tmp_path):
     first, noise = headline(summarise([tmp_path]))
     assert "float32(), 5.40 kB up" in first
     assert noise == (
-        "One seed: what is noise is not known, and only the best accuracy counts as good."
+        "One seed: the noise is unknown, and only the best accuracy counts as good."
         " The best: float32(), 80.0 %."
     )
     assert headline(summarise([tmp_path / "a"])) == []

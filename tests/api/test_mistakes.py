@@ -144,7 +144,7 @@ class Own:
 )
 def test_names_of_clients_are_different_texts(names):
     with pytest.raises(
-        ValueError, match=r"names of clients is .*; it must be a list of different texts, one a"
+        ValueError, match=r"names of clients is .*; it must be a list of distinct strings, one for each"
     ):
         a_call("simulate", {**RIGHT["simulate"], "clients": Own(names)})
 

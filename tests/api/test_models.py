@@ -166,7 +166,7 @@ def test_a_model_that_cannot_be_had_says_why(own, name):
 
 def test_a_function_that_makes_no_module_is_refused_when_called(own):
     factory = build("own_models.py:number", input_shape=(4,), num_classes=2)
-    with pytest.raises(ValueError, match=r"gave 3; it must give a torch\.nn\.Module"):
+    with pytest.raises(ValueError, match=r"returned 3; it must return a torch\.nn\.Module"):
         factory()
 
 

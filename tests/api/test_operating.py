@@ -62,7 +62,7 @@ def test_a_certificate_that_ends_soon_is_replaced_while_the_gateway_serves(folde
 
     asyncio.run(asyncio.wait_for(serve(), 60))
     assert authority(folder).certificate.read_bytes() == ca, "devices go on trusting it"
-    assert "the gateway shows a new certificate" in events.events(folder)[0]["text"]
+    assert "the gateway uses a new certificate" in events.events(folder)[0]["text"]
 
 
 def test_what_is_given_and_cannot_be_used_leaves_the_certificate_that_is_shown(folder):
@@ -112,10 +112,10 @@ def test_a_backup_has_what_a_federation_is_and_nothing_of_a_moment(folder, tmp_p
 def test_what_is_no_backup_or_would_write_elsewhere_or_over_something_is_refused(folder, tmp_path):
     file = tmp_path / "backup.tar"
     backup(folder, file)
-    with pytest.raises(FederationError, match="is there already"):
+    with pytest.raises(FederationError, match="already exists"):
         restore(file, folder.path, tmp_path / "run")
     (tmp_path / "text").write_text("no archive")
-    with pytest.raises(FederationError, match="is no backup"):
+    with pytest.raises(FederationError, match="is not a backup"):
         restore(tmp_path / "text", tmp_path / "a", tmp_path / "run")
     with tarfile.open(file, "a") as archive:
         for name in ("federation/../../outside", "/outside", "federation//outside", "other/outside"):
@@ -147,12 +147,12 @@ RUNS = {"runs": True, "rounds": 9, "processes": {"superlink": 1, "gateway": 2, "
         ({"processes": {"gateway": 1, "page": 2}}, ("online",), {}, BAD, "the superlink died"),
         ({}, ("online",) * 2, {"failed": "too few"}, BAD, "round 3 changed nothing: too few"),
         ({}, ("online", "lost"), {}, BAD, "no word from b"),
-        ({}, ("online", "invited"), {}, WAITS, "1 of 2 devices are waited for"),
-        ({}, ("online", "away"), {}, WAITS, "1 of 2 devices are waited for"),
+        ({}, ("online", "invited"), {}, WAITS, "waiting for 1 of 2 devices"),
+        ({}, ("online", "away"), {}, WAITS, "waiting for 1 of 2 devices"),
         ({}, ("online",) * 3, {"dropped": {"c": "late"}}, WAITS, "round 3 went without c"),
         ({}, ("online",) * 2, {}, GOOD, "all is well: 2 devices online, nobody dropped"),
         ({}, ("online",) * 2, {"round": 9}, GOOD, "done: 9 rounds"),
-        ({}, ("online",) * 2, None, GOOD, "the first round is on"),
+        ({}, ("online",) * 2, None, GOOD, "the first round is running"),
     ],
 )
 def test_what_is_worst_is_told_first(found, states, last, level, says):

@@ -61,7 +61,7 @@ def test_a_narrow_table_keeps_the_names_of_its_rows_and_loses_bytes_first(tmp_pa
     for name in (FLOAT, EIGHT, "error_feedback(top"):
         assert name in text, "the name of a row was broken"
     assert "73.0 ±1.4" in text
-    assert all(name in text.partition("Left out, for want of width: ")[2] for name in gone)
+    assert all(name in text.partition("Left out, for lack of width: ")[2] for name in gone)
 
 
 def test_rows_without_an_accuracy_show_what_was_measured(tmp_path):
@@ -153,7 +153,7 @@ def test_missing_evaluations_drops_and_failures_are_noted(tmp_path):
     assert row.bytes_up_per_client == pytest.approx((1000 + 3000 + 1000 + 1000 + 3000) / 5)
     assert any("1 round failed" in note for note in row.notes)
     assert any("1 reply did not count" in note for note in row.notes)
-    assert any("not of the last round" in note for note in row.notes)
+    assert any("not from the last round" in note for note in row.notes)
 
 
 def test_the_same_run_counts_once_however_it_is_named(sweep):

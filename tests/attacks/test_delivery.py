@@ -39,7 +39,7 @@ def test_devices_alone_fetch_the_promoted_model_and_nothing_else(folder, tmp_pat
         raw = Raw(folder, port)
         raw.send("GET", "/model", signed(key))
         status, _, body = raw.reply()
-        assert (status, json.loads(body)["error"]) == (404, "no model was promoted yet")
+        assert (status, json.loads(body)["error"]) == (404, "no model has been promoted yet")
         old, now = shelf.promote(content(1), make), shelf.promote(content(2), make)
         raw.send("GET", "/model", signed(key))
         status, headers, body = raw.reply()

@@ -39,13 +39,13 @@ def handed_over(text: str, old: Secret, new: Secret, version: int) -> str:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (head(3, FEDERATION) + TEXT, "nobody has signed it"),
-        (None, "gives no signed register any more"),
+        (head(3, FEDERATION) + TEXT, "it is not signed"),
+        (None, "no longer gives a signed register"),
         (signed(FOREIGN, 3), "the administrator is"),
-        (signed(FIRST, 1), "version 2 is here, and stays"),
+        (signed(FIRST, 1), "the present one has version 2"),
         (signed(FIRST, 3, federation="f" * 16), "is of federation"),
-        (signed(FIRST, 3).replace("version 3", "version 4"), "does not hold"),
-        (signed(FIRST, 3, TEXT.replace("kitchen", "shed")).replace("shed", "barn"), "does not hold"),
+        (signed(FIRST, 3).replace("version 3", "version 4"), "is invalid"),
+        (signed(FIRST, 3, TEXT.replace("kitchen", "shed")).replace("shed", "barn"), "is invalid"),
     ],
 )
 def test_a_register_that_the_administrator_has_not_signed_last_changes_nothing(tmp_path, given, says):

@@ -108,7 +108,7 @@ def test_a_trainer_that_cannot_do_what_the_strategy_needs_is_named_and_data_are_
     local, responder = LocalTraining(clip_samples=1.0, sample_gradients=sample_gradients), device(OPEN)
     with pytest.raises(CannotTrain) as refused:
         responder.answer("train", "1", asked(announced(strategy=fedavg(local=local)), train()))
-    assert "trainer on this device" in reason_of(refused.value)
+    assert "device's trainer" in reason_of(refused.value)
     assert Mean.fits == 0
     assert not (responder._device.folder / "answers.jsonl").exists()
 

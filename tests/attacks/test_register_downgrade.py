@@ -41,17 +41,20 @@ def seen(tmp_path: Path, kit: Kit) -> Kit:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (answer(signed(2)), "version 2; version 3 is here"),
-        (answer(signed(3, lines=LINES + f'shed = "{"8e" * 32}"\n')), "version 3; version 3 is here"),
-        (answer(head(0, FEDERATION) + LINES, "first-use"), "nobody has signed it"),
-        (answer(head(9, FEDERATION) + LINES), "nobody has signed it"),
-        (answer(None, "first-use"), "no signed register any more"),
-        (answer("", "signed"), "no signed register any more"),
-        ({}, "no signed register any more"),
+        (answer(signed(2)), "version 2; the present one has version 3"),
+        (
+            answer(signed(3, lines=LINES + f'shed = "{"8e" * 32}"\n')),
+            "version 3; the present one has version 3",
+        ),
+        (answer(head(0, FEDERATION) + LINES, "first-use"), "it is not signed"),
+        (answer(head(9, FEDERATION) + LINES), "it is not signed"),
+        (answer(None, "first-use"), "no longer gives a signed register"),
+        (answer("", "signed"), "no longer gives a signed register"),
+        ({}, "no longer gives a signed register"),
         (answer(signed(4, ANOTHER)), "the administrator is"),
         (answer(signed(4, federation="f" * 16)), "of federation ffff"),
-        (answer(signed(4).replace("9f9f", "9f9e", 1)), "does not hold"),
-        (answer(signed(4).replace("version 4", "version 5")), "does not hold"),
+        (answer(signed(4).replace("9f9f", "9f9e", 1)), "is invalid"),
+        (answer(signed(4).replace("version 4", "version 5")), "is invalid"),
     ],
 )
 def test_what_would_take_a_device_back_is_refused_and_what_is_here_stays(tmp_path, seen, given, why):

@@ -138,7 +138,7 @@ def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
         (changed(1, 3, "il"), r"people\.csv has no column 'ill'; it has 'age', .* Did you mean 'il'\?"),
         (changed(1, 1, "client"), r"people\.csv has no column 'who'"),
         (changed(1, 0, "height"), r"people\.csv has two columns 'height'"),
-        ([("who", "ill"), ("a", "b")], "has no column beside the label and the client"),
+        ([("who", "ill"), ("a", "b")], "has no column besides the label and the client"),
         (ROWS[:1], r"people\.csv has no row of data"),
         ([], r"people\.csv has no column 'ill'; it has none"),
         ([("age", "who", "ill"), ("3", '"x', "y")], r"people\.csv cannot be read as CSV"),

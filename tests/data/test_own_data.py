@@ -84,9 +84,11 @@ def test_labels_are_numbers_of_the_given_classes_or_names() -> None:
     ]
     d = from_arrays(x, ["u", "t", "u", "t"], test=(x[:1], ["t"]))
     assert (d.classes, d.train.y.tolist(), d.test.y.tolist()) == (("t", "u"), [1, 0, 1, 0], [0])
-    with pytest.raises(ValueError, match=r"test y row 0 is v, which is none of the 2 classes \('t', 'u'\)"):
+    with pytest.raises(
+        ValueError, match=r"test y row 0 is v, which is not one of the 2 classes \('t', 'u'\)"
+    ):
         from_arrays(x, ["u", "t", "u", "t"], test=(x[:1], ["v"]))
-    with pytest.raises(ValueError, match="y row 1 is 3, which is none of the 3 classes"):
+    with pytest.raises(ValueError, match="y row 1 is 3, which is not one of the 3 classes"):
         from_arrays(x, [0, 3, 0, -1], classes=["a", "b", "c"], test=(x, [1] * 4))
 
 
@@ -116,5 +118,5 @@ def test_an_unknown_name_path_or_option_is_named_with_the_nearest(tmp_path: Path
     with pytest.raises(ValueError, match="'path' is not an option of"):
         load_dataset(write_csv(tmp_path / "t.csv", ROWS), label="ill", path="x")
     (tmp_path / "t.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"t\.txt is no data set; give a folder of pictures, or a \.npz"):
+    with pytest.raises(ValueError, match=r"t\.txt is not a data set; give a folder of pictures, or a \.npz"):
         load_dataset(tmp_path / "t.txt")

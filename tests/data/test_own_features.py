@@ -75,7 +75,7 @@ def test_samples_to_train_and_to_test_on_are_of_one_type() -> None:
 def test_samples_with_several_targets_are_dealt_without_looking_at_them(partition: Any) -> None:
     samples = hr.Samples(X, X.astype(np.float32))
     ours = hr.Dataset("ours", samples, samples, ())
-    with pytest.raises(ValueError, match=r"targets of the shape \(2,\).*; deal with iid or quantity_skew"):
+    with pytest.raises(ValueError, match=r"targets of shape \(2,\).*; split with iid or quantity_skew"):
         ours.split(partition)
     assert ours.split(hr.iid(3)).sizes().tolist() == [4, 4, 4]
 

@@ -91,7 +91,7 @@ def test_arrays_and_pictures_fit_a_shape(tmp_path) -> None:
 
 
 def test_what_cannot_be_read_is_named(tmp_path) -> None:
-    with pytest.raises(DataFileError, match="not there"):
+    with pytest.raises(DataFileError, match="does not exist"):
         load_own(tmp_path / "none", SCHEMA)
     (tmp_path / "own.txt").write_text("x")
     with pytest.raises(DataFileError, match=r"give a \.csv or \.npz file"):
@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_named(tmp_path) -> None:
     [
         ({"columns": ()}, "columns and shape are empty"),
         ({"classes": ("no",)}, "two or more"),
-        ({"classes": ("no", "no")}, "a name of its own"),
+        ({"classes": ("no", "no")}, "its own name"),
         ({"label": "age"}, "one of columns"),
         ({"scale": (0.0, 1.0)}, "cannot be 0"),
         ({"scale": (1.0, 1.0, 1.0)}, "3 numbers; it must have one, or one for each of the 2 columns"),
@@ -145,7 +145,7 @@ def test_a_simulation_has_the_files_as_its_clients(tmp_path) -> None:
     about = {key: tuple(v) if isinstance(v, list) else v for key, v in SCHEMA.to_json().items()}
     data = own(**about, files=files, test_file=files[0])
     assert (data.clients, len(data.train), len(data.test)) == (("attic", "barn"), 4, 2)
-    with pytest.raises(ValueError, match="lies on devices"):
+    with pytest.raises(ValueError, match="is on the devices"):
         own(**about)
 
 
@@ -176,5 +176,5 @@ def test_a_stock_node_takes_its_own_file_by_the_schema_and_none_that_a_run_names
     rows = [data.samples("clinic"), data.held_out("clinic")]
     assert sorted(float(x[0]) for part in rows for x in part.x) == [100.0, 140.0]
     assert sorted(int(y) for part in rows for y in part.y) == [0, 1]
-    with pytest.raises(AgainstPolicy, match="rule data: the run is for a file or folder of the device's own"):
+    with pytest.raises(AgainstPolicy, match="rule data: the run needs a file or folder of the device's own"):
         device_run(str(recipe), overrides, Guard(policy), "clinic")

@@ -146,7 +146,7 @@ def test_a_module_gives_data_too(tmp_path, monkeypatch):
     ("function", "options", "message"),
     [
         ("hospitls", "", r"own.py has no 'hospitls'. Did you mean 'hospitals'\?"),
-        ("number", "", "is an object of the type int; it must be a function that gives the data"),
+        ("number", "", "is an object of the type int; it must be a function that returns the data"),
         (
             "hospitals",
             "numbr = 3",
@@ -183,8 +183,11 @@ def test_a_place_that_is_not_there_is_named(tmp_path, name, message):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("listed", "gave an object of the type list; it must give a Dataset, or an object with names and"),
-        ("nobody", "gave no client; names must have at least one"),
+        (
+            "listed",
+            "returned an object of the type list; it must return a Dataset, or an object with names and",
+        ),
+        ("nobody", "returned no client; names must have at least one"),
         (
             "pairs",
             "client 'hospital 0' is an object of the type tuple; it must be hedgerow.Samples, with x and y",

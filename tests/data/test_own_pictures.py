@@ -101,7 +101,7 @@ def class_of_one(album: Path) -> None:
         ),
         (no_picture, r"dog/notes\.txt is not a picture that can be read"),
         (deep, r"cat/deep\.png has more than 8 bits a pixel"),
-        (loose, r"loose\.png lies beside the folders of the classes"),
+        (loose, r"loose\.png is not in the folder of a class"),
         (empty_class, r"eel is empty; a class needs at least one picture"),
         (class_of_one, r"album: class 'eel' has 1 sample .* add samples"),
     ],

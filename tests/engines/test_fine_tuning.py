@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_written_stops_no_run(
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("HEDGEROW_DATA", str(tmp_path / "file"))
     assert starting_model(experiment("pretraining.local.epochs=1")) is not None
-    assert "is not kept in" in caplog.text
+    assert "is not saved in" in caplog.text
 
 
 def test_a_first_model_that_is_another_models_is_refused() -> None:

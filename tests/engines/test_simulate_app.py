@@ -106,7 +106,7 @@ def test_a_name_that_this_flower_lacks_is_not_asked_to_be_installed(tmp_path: Pa
     app = changed_copy(tmp_path / "app", "import json", f"import json\n{line}")
     done = simulate(app, "--clients", "3", cwd=tmp_path)
     assert done.returncode == 1
-    assert f"the app was written for another Flower; installed is {version('flwr')}" in done.stderr
+    assert f"the app was written for another version of Flower; {version('flwr')} is installed" in done.stderr
     assert "pip install" not in done.stderr
 
 

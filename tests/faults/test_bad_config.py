@@ -40,7 +40,7 @@ CASES: list[tuple[str, Any, list[str]]] = [
         50,
         ["strategy.population = 50: it must be left out: fedadam samples"],
     ),
-    ("strategy.name", "dp_fedavg", ["dp_fedavg needs population, the number of clients"]),
+    ("strategy.name", "dp_fedavg", ["dp_fedavg needs population, the intended number of clients"]),
     ("data.partition.alhpa", 1, ["data.partition.alhpa = 1", "Did you mean 'alpha'?"]),
     ("data.label", "x", ['data.label = "x": there is no such key']),
     ("model.hiden", 3, ["model.hiden = 3: there is no such key"]),
@@ -84,7 +84,7 @@ CASES: list[tuple[str, Any, list[str]]] = [
         "fashon-mnist",
         ['data.name = "fashon-mnist": it must be one of', "Did you mean 'fashion-mnist'?"],
     ),
-    ("data.name", "gone/rows.csv", ["data.name = ", "a folder or file of yours that is there"]),
+    ("data.name", "gone/rows.csv", ["data.name = ", "an existing folder or file of yours"]),
     (
         "data.partition.name",
         "dirchlet",

@@ -13,10 +13,10 @@ from tests.faults.configurations import GOOD
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("rounds", "'rounds' is no override; write key=value, such as rounds=5"),
-        ("=3", "'=3' is no override"),
-        ("strategy..name=x", "is no override"),
-        ("rounds.x=3", "rounds.x: rounds is no table, it is 40"),
+        ("rounds", "'rounds' is not an override; write key=value, as rounds=5"),
+        ("=3", "'=3' is not an override"),
+        ("strategy..name=x", "is not an override"),
+        ("rounds.x=3", "rounds.x: rounds is not a table, it is 40"),
         ("roundz=3", "roundz = 3: there is no such key"),
         ("rounds=many", 'rounds = "many": it must be a whole number'),
         ("strategy.pipeline=quantise(8)", "no transform 'quantise'"),

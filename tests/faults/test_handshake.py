@@ -83,7 +83,7 @@ def test_another_model_is_dropped_by_name_in_the_first_round_with_what_to_do():
     results = run(("train",), OtherModel, rounds=1)
     assert list(results[0].dropped) == [OTHER]
     assert "OtherModel" in results[0].dropped[OTHER]
-    assert "install the same versions" in results[0].dropped[OTHER]
+    assert "install its versions" in results[0].dropped[OTHER]
 
 
 KEY = public(ec.generate_private_key(ec.SECP384R1()))

@@ -102,7 +102,7 @@ def test_a_server_that_the_kit_does_not_vouch_for_is_sent_nothing(tmp_path) -> N
     expired, old = certificate(tmp_path, "expired", days=-1)
     answers = [(200, {}, b"")] * 3
     for file, trusted in ((wrong, ca), (right, other), (right, None), (expired, old)):
-        with server(answers, file) as address, pytest.raises(Unreachable, match="not who the kit says"):
+        with server(answers, file) as address, pytest.raises(Unreachable, match="not the server in the kit"):
             call(address, trusted, tmp_path)
     assert len(answers) == 3
 

@@ -75,7 +75,7 @@ def test_what_a_power_cut_has_left_is_no_candidate_or_is_refused(tmp_path):
     content = second.file.read_bytes()
     second.file.write_bytes(content[:-4] + bytes(4))
     assert [each.round for each in candidates(tmp_path)] == [2, 3]
-    with pytest.raises(CandidateError, match="not what its name says"):
+    with pytest.raises(CandidateError, match="not match its name"):
         content_of(second)
     (frozen,) = (tmp_path / "candidates").glob("frozen-*")
     frozen.unlink()

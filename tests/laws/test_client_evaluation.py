@@ -244,7 +244,7 @@ def test_a_reply_that_is_as_it_must_be_counts():
         (lambda: reply(metrics(num_examples=0)), "no examples"),
         (lambda: reply(metrics(num_examples=2**50)), "number of examples"),
         (lambda: reply({"payload": pack_train(MeanTrainer().initial(0), LAYOUT, round=1, seed=0)["model"]}),
-         "comes without"),
+         "must have none"),
         (lambda: reply({"more": metrics()["hedgerow.metrics"]}), "has records"),
     ],
 )  # fmt: skip

@@ -99,13 +99,13 @@ def test_a_piece_that_was_half_written_is_fetched_again(tmp_path):
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
-        ({"model": "b" * 64}, "not the one of its hash"),
-        ({"model": "../../etc"}, "not understood"),
+        ({"model": "b" * 64}, "not match its hash"),
+        ({"model": "../../etc"}, "cannot be read"),
         ({"size": 2**40}, "at most"),
         ({"size": 0}, "at most"),
-        ({"size": 10**6}, "less of its promoted model than it says"),
-        (None, "not understood"),
-        ({"description": "x" * 2**21}, "too much"),
+        ({"size": 10**6}, "less of its promoted model than it announced"),
+        (None, "cannot be read"),
+        ({"description": "x" * 2**21}, "too long"),
     ],
 )
 def test_a_model_that_is_not_what_is_said_of_it_is_not_taken_and_the_one_before_stands(tmp_path, lie, told):
@@ -130,7 +130,7 @@ def test_what_is_no_safetensors_is_not_taken_whatever_its_hash_and_a_torn_record
     data = b"\x80\x04cos\nsystem\n" * 3  # a pickle, say
     promotion = make(1, "2026-01-01", digest(data), len(data))
     device = Delivered(tmp_path)
-    with pytest.raises(NotTaken, match="no safetensors file"):
+    with pytest.raises(NotTaken, match="not a safetensors file"):
         fetched(device, lambda path: json.dumps(promotion.to_json()).encode() if path == PATH else data)
     assert device.standing() == []
     (tmp_path / FILE).write_text("{")

@@ -64,7 +64,7 @@ def test_a_federation_gives_what_it_holds_out_to_nobody_to_train_on(dataset, by)
         wrapped = HeldOut(whole, 0.3, by, seed=0)
         np.testing.assert_array_equal(wrapped.held_out(name).x, parted.held_out(name).x)
     assert parted.sizes().sum() + sum(map(len, parted.held)) == whole.sizes().sum()
-    with pytest.raises(ValueError, match="holds samples out already"):
+    with pytest.raises(ValueError, match="already holds samples out"):
         parted.hold_out(0.3)
     with pytest.raises(ValueError, match=r"hold no samples out; make the federation with hold_out"):
         whole.held_out(whole.names[0])

@@ -108,7 +108,7 @@ def test_the_four_deployments_differ_in_masks_and_seeds_alone():
 @pytest.mark.parametrize("given", [{"trainer": "batch"}, {"device": "cpu"}, {"precision": "bfloat16"}])
 def test_a_trainer_that_is_made_already_takes_no_options_of_one(given):
     (name,) = given
-    with pytest.raises(ValueError, match=f"{name} is .*, and the task is a trainer already"):
+    with pytest.raises(ValueError, match=f"{name} is .*, but the task is already a trainer"):
         next(hr.simulate(MeanTrainer(), CLIENTS, STRATEGY, rounds=1, **given))
 
 

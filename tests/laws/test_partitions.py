@@ -209,9 +209,9 @@ def test_a_partition_of_somebody_else_is_held_to_the_same_law() -> None:
 
     assert dataset.split(dealt(("a", "b"), [3, 0], [1])).samples("a").y.tolist() == [0, 1]
     for wrong, message in [
-        (dealt(("a", "b"), [0, 1], [1]), "sample 1 lies with two clients"),
+        (dealt(("a", "b"), [0, 1], [1]), "sample 1 belongs to two clients"),
         (dealt(("a", "b"), [0, 1], []), "client 'b' has no sample"),
-        (dealt(("a", "a"), [0], [1]), "a name of its own"),
+        (dealt(("a", "a"), [0], [1]), "its own name"),
         (dealt(("a",), [4]), "not among the 4"),
         (dealt(()), "has no client"),
     ]:

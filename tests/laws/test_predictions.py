@@ -150,7 +150,7 @@ def test_nothing_of_a_description_is_run_and_what_is_missing_is_named(saved, tmp
         with pytest.raises(CannotPredict, match=f"{name} 'os:system'.* is not installed"):
             predict(file, json.dumps(given), tmp_path / "new.npz")
     given = {**json.loads(description), "strategy": describe(fedper())}
-    with pytest.raises(CannotPredict, match="layers of its own"):
+    with pytest.raises(CannotPredict, match="its own layers"):
         predict(file, json.dumps(given), tmp_path / "new.npz")
 
 

@@ -86,10 +86,10 @@ def test_a_promotion_is_read_as_it_was_written_and_what_is_none_is_refused():
     assert Promotion.from_json(json.loads(json.dumps(said))).to_json() == said
     assert Promotion.from_json({**said, "of a later version": 1}).to_json() == said
     for wrong in ({"model": "../x"}, {"model": "A" * 64}, {"size": -1}, {"number": True}, {"lineage": None}):
-        with pytest.raises(ValueError, match="no promotion"):
+        with pytest.raises(ValueError, match="not a promotion"):
             Promotion.from_json({**said, **wrong})
     for wrong in ({"recipe": "\x1b[2J"}, {"recipe": 7}, {"round": "1"}, {"round": None}):
-        with pytest.raises(ValueError, match="no promotion"):
+        with pytest.raises(ValueError, match="not a promotion"):
             Promotion.from_json({**said, "lineage": {**said["lineage"], **wrong}})
 
 

@@ -271,5 +271,5 @@ def test_inputs_that_are_written_over_are_seen():
 
     net = FlatModule(Free(writes), torch.device("cpu"))
     layers = with_opacus.opacus_layers(net, F.cross_entropy)
-    with pytest.raises(CannotSplit, match="'one' are written over"):
+    with pytest.raises(CannotSplit, match="'one' are overwritten"):
         layers.split(torch.ones(3, 20), torch.zeros(3, dtype=torch.int64))

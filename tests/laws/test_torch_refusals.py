@@ -38,7 +38,7 @@ BAD_TASKS = {
     "not callable": (lambda: Task("cnn"), "model is a str object"),
     "metric named loss": (lambda: Task(Half, metrics={"loss": max}), "'loss'"),
     "loss": (lambda: Task(Half, loss=3), "loss is 3"),
-    "not a module": (lambda: TorchTrainer(Task(dict)), "gave {}; it must give a torch.nn.Module"),
+    "not a module": (lambda: TorchTrainer(Task(dict)), "returned {}; it must return a torch.nn.Module"),
     "bfloat16": (lambda: TorchTrainer(Task(Half)), "parameter 'w' is bfloat16; it must be float32"),
     "float64": (lambda: TorchTrainer(Task(lambda: nn.Linear(2, 2).double())), "float64.*\\.float\\(\\)"),
     "lazy": (lambda: TorchTrainer(Task(lambda: nn.LazyLinear(3))), "not LazyLinear"),
@@ -91,7 +91,7 @@ def test_bad_losses_and_metrics_are_refused():
         return nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
 
     vector_loss = TorchTrainer(Task(linear, lambda o, t: o.sum(1)))
-    with pytest.raises(ValueError, match="must give a scalar"):
+    with pytest.raises(ValueError, match="must return a scalar"):
         fit(vector_loss, images(5))
     mean_metric = TorchTrainer(Task(linear, metrics={"top": lambda o, t: o.mean()}))
     with pytest.raises(ValueError, match="metric 'top' gave \\(\\) for 5 samples"):

@@ -98,11 +98,11 @@ VALUE = codec.encode({"a": ConfigRecord({"b": 1})})
         (VALUE[:-1], "cannot be read"),
         (VALUE + b"\x00", "cannot be read"),
         (VALUE + b"\x78\x01", "shortest way"),  # a field that is not known
-        (VALUE + VALUE, "'a' is there twice"),
+        (VALUE + VALUE, "'a' occurs twice"),
         (b"\x0a\x03\x0a\x01a", "'a' has no value"),
         (b"\x8a\x00" + VALUE[1:], "shortest way"),  # a number in more bytes than it needs
         (b"\x0a\x02\x0a\x00", "shortest way"),  # an empty text that is written
-        (b"\x0a\x0a\x0a\x01a\x12\x05\x0a\x03\x0a\x01b", "'b' is there twice, or empty"),
+        (b"\x0a\x0a\x0a\x01a\x12\x05\x0a\x03\x0a\x01b", "'b' occurs twice, or is empty"),
         (b"\x0a\x0a\x0a\x01a\x22\x05\x0a\x03\x0a\x01b", "'b' has no value"),
         (b"\x0a\x03\x0a\x01\xff", "cannot be read"),  # no text
     ],

@@ -1,7 +1,7 @@
-"""Clients of one group trained side by side, each in a slot of its own.
+"""Clients of one group trained side by side, each in its own slot.
 
-When a client has done its steps, the next one takes over its slot, so that all
-slots work until no client waits. Then the batch grows narrower.
+When a client has finished its steps, the next one takes its slot, so all slots
+stay busy until no client is waiting. Then the batch gets narrower.
 """
 
 import math
@@ -29,7 +29,7 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 @dataclass(frozen=True)
 class Work:
-    """What all clients of a round have in common, and the correction of each, if there are any."""
+    """What all clients of a round share, and each client's correction, if there are corrections."""
 
     module: BatchedModule
     losses: Losses
@@ -56,11 +56,11 @@ class Batch:
     """Trains the clients of one group, at most `batch_clients` at a time.
 
     Args:
-        work: what they have in common.
+        work: what the clients share.
         group: the clients.
-        batch_clients: slots.
+        batch_clients: most slots.
         min_batch: fewest slots that compute the same bits as `batch_clients` do;
-            those that belong to no client compute what nobody reads.
+            the results of slots without a client are ignored.
     """
 
     def __init__(self, work: Work, group: ClientGroup, batch_clients: int, min_batch: int) -> None:
@@ -94,7 +94,7 @@ class Batch:
             )
         self._totals = torch.zeros(copies, dtype=torch.float64, device=work.device)
         self._orders = Orders(copies, group.rows, most, local, group.first_rows - 1 if self._first else None)
-        # The targets lie row by row as the orders count them, the spare one included.
+        # Targets are stored row by row in the numbering of `Orders`, including its spare row.
         self._y_rows = group.first_rows if self._first else most
         like = group.clients[0][1].y
         self._y = np.zeros((copies * self._y_rows, *like.shape[1:]), like.dtype)
@@ -107,18 +107,18 @@ class Batch:
 
     @property
     def clients(self) -> list[tuple[str, Samples]]:
-        """The clients in the slots, which are not done yet."""
+        """The clients in the slots, which have not finished."""
         return [(c.name, c.data) for c in self._slots]
 
     @property
     def waiting(self) -> Sequence[tuple[str, Samples]]:
-        """The clients that have not begun."""
+        """The clients that have not started."""
         return tuple(reversed(self._waiting))
 
     def collect(self) -> Iterator[tuple[str, Fit]]:
-        """The results of the clients that are done, not finite where training diverged.
+        """The results of the clients that have finished, not finite if training diverged.
 
-        Their slots are given away as each is taken.
+        Each slot is reassigned as its result is taken.
         """
         totals = self._totals.tolist()
         for slot in reversed(range(len(self._slots))):
@@ -133,7 +133,7 @@ class Batch:
             yield client.name, fit
 
     def _close(self, slot: int) -> None:
-        """Give up a slot, and put the last one in its place."""
+        """Release a slot, and move the last one into its place."""
         last = self._slots.pop()
         end = len(self._slots)
         if slot < end:
@@ -150,7 +150,7 @@ class Batch:
             self._clear(end)
 
     def _clear(self, slot: int) -> None:
-        """Zero a slot that no client uses: it still takes part in the computation, and must stay finite."""
+        """Zero a slot that no client uses: it is still computed, and must stay finite."""
         self._orders.clear(slot)
         self._stack.reset(slot)
         if self._first:
@@ -159,7 +159,7 @@ class Batch:
             wide.begin(slot)
 
     def _begin(self, slots: Collection[int]) -> list[_Client]:
-        """Give slots to the next clients."""
+        """Assign slots to the next clients."""
         work, found = self._work, []
         for slot in slots:
             name, data = self._waiting.pop()
@@ -173,7 +173,7 @@ class Batch:
             self._y_of(slot)[:samples] = data.y
             found.append(_Client(name, data, dropout))
         self._totals[list(slots)] = 0
-        for slot, client in zip(slots, found, strict=True):  # apart: the data go through the whole cache
+        for slot, client in zip(slots, found, strict=True):  # a separate loop: copying data evicts the cache
             correction = None if work.corrections is None else work.corrections[client.name]
             self._stack.reset(slot, correction)
             if self._first:
@@ -188,12 +188,12 @@ class Batch:
         delta, buffers, kept = self._stack.results(slot)
         for each, place, shape in self._away:
             each.change(slot, torch.from_numpy(delta[place]).view(shape))
-        # Not to be counted where a constant has changed either: in the loop the client is told why.
+        # A changed constant counts as a failure too: the loop then retrains the client and says why.
         finite = kept and math.isfinite(loss) and _finite(delta) and _finite(buffers)
         return Fit(delta, buffers, samples, {"loss": loss}, finite)
 
     def advance(self) -> None:
-        """Steps of every slot, until a client is done."""
+        """Step every slot until a client has finished."""
         for _ in range(self._orders.until_done(len(self._slots))):
             self._step()
 
@@ -224,9 +224,9 @@ class Batch:
         generators: Sequence[torch.Generator | None],
         first: FirstStep | None,
     ) -> tuple[Tensor, Mapping[str, Tensor | None]]:
-        """Each slot's loss, and the gradients of those parameters that are not changed on the way."""
+        """Each slot's loss, and the gradients of the parameters that layers do not update themselves."""
         width = len(samples)
-        # `data`, unlike `detach`, lets autograd count the changes of each tensor apart from the others'.
+        # `data`, unlike `detach`, gives each tensor its own autograd version counter.
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
         tensors = {**parameters, **self._stack.buffers(width)}
         step = Step(
@@ -234,11 +234,11 @@ class Batch:
             wide=self._wide,
         )  # fmt: skip
         losses = self._work.losses(step, self._work.module(step, x), y)
-        # Also those of `fuse`: their layers change them on the way to their gradients, which are None.
+        # Includes those of `fuse`: their layers update them during the backward pass and return None.
         outputs = None if first is None else first.outputs
         asked = [wide.asked for wide in self._wide.values()]
         inputs = [*parameters.values(), *asked, *([] if outputs is None else [outputs])]
-        # The sum: where it is given what to begin with, torch first imports sympy to look at it.
+        # Summed, because torch imports sympy to check explicit `grad_outputs`.
         found = torch.autograd.grad(losses.sum(), inputs, allow_unused=True)
         if first is not None and outputs is not None and found[-1] is not None:
             with torch.no_grad():
@@ -247,7 +247,7 @@ class Batch:
         return losses, {n: g for n, g in gradients.items() if n not in self._fuse}
 
     def _samples(self, width: int, index: NDArray[np.int64]) -> Tensor:
-        """The next batch of each slot, filled up to the same number of rows."""
+        """The next batch of each slot, padded to the same number of rows."""
         x = self._workspace("x", width, self._slots[0].data.x)
         for slot, client in enumerate(self._slots):
             if x[slot].flags.c_contiguous:
@@ -279,7 +279,7 @@ class Batch:
         return torch.from_numpy(np.require(weight, requirements="W")).view(layer.shape).to(self._work.device)
 
     def _workspace(self, key: str, width: int, like: NDArray[Any]) -> NDArray[Any]:
-        """An array for a batch; for images with (rows, height, width, clients, channels) in memory."""
+        """An array for a batch; for images, its memory order is (rows, height, width, clients, channels)."""
         dtype = torch.from_numpy(np.empty(0, like.dtype)).dtype
         work, sample = self._work, like.shape[1:]
         if work.module.images and len(sample) > 1 and dtype.is_floating_point:
@@ -292,6 +292,6 @@ class Batch:
 def _finite(values: Vector) -> bool:
     if not len(values):
         return True
-    # The square of a vector is finite where its values are, unless they are huge.
+    # A vector's squared norm is finite if its values are, unless they are huge.
     vector = torch.from_numpy(values)
     return math.isfinite(torch.dot(vector, vector).item()) or bool(np.isfinite(values).all())

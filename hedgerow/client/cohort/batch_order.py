@@ -1,4 +1,4 @@
-"""In which order the clients of a batch go through their samples."""
+"""The order in which the clients of a batch go through their samples."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,15 +7,15 @@ from hedgerow.types import LocalTraining
 
 
 class Orders:
-    """For each slot, the samples of each of its steps: as in `TorchTrainer`, a permutation for each epoch.
+    """The samples of each step of each slot: a permutation for each epoch, as in `TorchTrainer`.
 
     Args:
         slots: clients at once.
         rows: of every batch.
-        most: samples that a client has, at most.
+        most: the largest number of samples of a client.
         local: how they are trained.
-        spare: position that fills up a batch with fewer samples; `None` fills
-            it with a sample of its own.
+        spare: position used to pad a batch with fewer samples; `None` pads it
+            with one of the client's own samples.
     """
 
     def __init__(self, slots: int, rows: int, most: int, local: LocalTraining, spare: int | None) -> None:
@@ -24,13 +24,13 @@ class Orders:
         steps = -(-most // (local.batch_size or most))
         self._index = np.full((slots, steps, rows), 0 if spare is None else spare)
         self._slots = np.arange(slots)
-        # Of the epoch that a slot is in: its next step, its steps, and samples; and epochs left after it.
+        # For each slot's current epoch: the next step, all steps, the samples, and the epochs left after it.
         self._at, self._steps, self._samples, self._left = np.zeros((4, slots), np.int64)
         self._size = np.ones(slots, np.int64)
         self._shuffles: list[np.random.Generator | None] = [None] * slots
 
     def begin(self, slot: int, samples: int, shuffle: np.random.Generator) -> None:
-        """Give a slot to a client."""
+        """Assign a slot to a client."""
         size = self._batch_size or samples
         self._samples[slot], self._size[slot], self._steps[slot] = samples, size, -(-samples // size)
         self._left[slot], self._shuffles[slot] = self._epochs, shuffle
@@ -40,7 +40,7 @@ class Orders:
         samples, shuffle = int(self._samples[slot]), self._shuffles[slot]
         assert shuffle is not None
         order = shuffle.permutation(samples)
-        # What is left of the last batch: where a batch is smaller than the rows, it is the only one.
+        # Pad the last batch; if a batch has fewer samples than rows, it is the only one.
         flat = self._index[slot].reshape(-1)
         end = int(self._steps[slot]) * self._rows
         flat[:samples] = order
@@ -53,8 +53,8 @@ class Orders:
         """Positions in each client's data, `(width, rows)`, and how many of them are samples, `(width,)`.
 
         Args:
-            clients: slots that belong to one.
-            width: those, and some that belong to none.
+            clients: number of slots with a client.
+            width: number of all slots.
         """
         at, size = self._at[:width], self._size[:width]
         counts = np.minimum(size, self._samples[:width] - at * size)
@@ -66,7 +66,7 @@ class Orders:
         return index, counts
 
     def until_done(self, clients: int) -> int:
-        """Steps after which the first of these is done."""
+        """The number of steps until the first of these clients has finished."""
         left = self._steps[:clients] * (1 + self._left[:clients]) - self._at[:clients]
         return int(left.min())
 
@@ -75,13 +75,13 @@ class Orders:
         return bool(self._at[slot] == self._steps[slot])
 
     def move(self, source: int, target: int) -> None:
-        """Put one client in the place of another."""
+        """Move the client of one slot to another."""
         self._index[target] = self._index[source]
         for state in (self._at, self._steps, self._samples, self._left, self._size):
             state[target] = state[source]
         self._shuffles[target] = self._shuffles[source]
 
     def clear(self, slot: int) -> None:
-        """Let a slot belong to no client."""
+        """Make a slot belong to no client."""
         self._samples[slot] = self._at[slot] = self._left[slot] = 0
         self._index[slot] = 0 if self._spare is None else self._spare

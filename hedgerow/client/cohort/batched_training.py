@@ -27,17 +27,17 @@ from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
 log = logging.getLogger("hedgerow")
 
 Trained = Iterator[tuple[str, Samples, Fit | None]]
-"""Name, data and result of each client; `None` for one that fails."""
+"""Name, data and result of each client; the result is `None` if it failed."""
 
 
 class BatchedTraining:
-    """Trains clients in batches, with what is kept from one round to the next.
+    """Trains clients in batches; holds what is reused from one round to the next.
 
     Args:
-        inner: trains each of them alone, and has the model.
-        losses: of a batch.
-        device: where it is computed.
-        threads: of torch.
+        inner: trains single clients, and has the model.
+        losses: computes the losses of a batch.
+        device: the torch device.
+        threads: number of torch threads.
     """
 
     def __init__(self, inner: TorchTrainer, losses: Losses, device: torch.device, threads: int) -> None:
@@ -47,7 +47,7 @@ class BatchedTraining:
         self._draws = False
 
     def possible(self, clients: Clients, local: LocalTraining) -> list[tuple[str, Samples]]:
-        """Clients that can be in a batch; with `clip_samples`, its samples' gradients must find room."""
+        """The clients that can be in a batch; with `clip_samples`, their gradients must fit in memory."""
         if local.clip_samples and self._inner.mixing:
             return []
         most = SIDE_BY_SIDE // self._inner.layout.dimension if local.clip_samples else sys.maxsize
@@ -55,17 +55,17 @@ class BatchedTraining:
         return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
 
     def prepare(self, clients: Clients) -> bool:
-        """Make the batched module, and show it the data of a client on which the model works.
+        """Make the batched module, and observe it on the data of a client for which the model works.
 
         Raises:
             CannotBatch: the model cannot be batched.
-            SharedDraws: it draws what the clients of a batch would share. It is said once.
+            SharedDraws: it draws what the clients of a batch would share. Raised once.
         """
-        with num_threads(self._threads):  # alone: tracing changes `nn.Module` for every thread
+        with num_threads(self._threads):  # a lock: tracing changes `nn.Module` for all threads
             for _, data in clients:
                 if self._module is not None or self._draws:
                     break
-                # What the model draws here is seen by nobody, and leaves the generators as they were.
+                # What the model draws here is discarded, and the generators are left unchanged.
                 try:
                     with seeded(0, self._device):
                         self._module = self._observed(data)
@@ -75,9 +75,9 @@ class BatchedTraining:
         return self._module is not None and not self._draws
 
     def _observed(self, data: Samples) -> BatchedModule | None:
-        """The batched module; `None` where the model does not work on these data."""
+        """The batched module; `None` if the model fails on this data."""
         module = BatchedModule(self._inner._build(0, "constants").to(self._device), self._inner.layout)
-        x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single one
+        x, _ = self._inner._batches.take(data, np.arange(2) % len(data))  # BatchNorm refuses a single sample
         try:
             module.observe(x)
         except Exception:  # of the user's model, on this client's data
@@ -99,7 +99,7 @@ class BatchedTraining:
         """Train clients, after `prepare`, in any order.
 
         Args:
-            careful: where a batch fails, train each of its clients without the others.
+            careful: if a batch fails, train each of its clients separately.
         """
         with self._workspace() as workspace:
             for group in self._groups(clients, local, corrected=corrections is not None):
@@ -114,14 +114,14 @@ class BatchedTraining:
                 yield from self._train(work, group, choice, careful=careful)
 
     def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[ClientGroup]:
-        if corrected or self._module is None:  # a layer without weights takes nothing but the gradients
+        if corrected or self._module is None:  # low-rank layers support no correction
             return groups(clients, local)
         return groups(clients, local, self._module.first_layer, self._module.wide_layers)
 
     def _train(self, work: Work, group: ClientGroup, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
         batch = Batch(work, group, choice.batch_clients, choice.min_batch)
-        # Watched the first time: what one step of a batch draws, every step does.
+        # Watched only the first time: if any step of a batch draws, every step does.
         advance: Callable[[], None] = partial(_without_draws, batch.advance)
         while batch.clients:
             try:
@@ -155,7 +155,7 @@ class BatchedTraining:
             yield from self._train(work, replace(group, clients=tuple(waiting)), choice)
 
     def _usable(self, data: Samples) -> bool:
-        """Whether a client can be in a batch; what is wrong with another one, the loop says."""
+        """Whether a client can be in a batch; if not, the loop reports what is wrong with it."""
         try:
             self._inner.check(data, "")
         except ValueError:
@@ -164,7 +164,7 @@ class BatchedTraining:
 
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:
-        """Memory from the last round, unless a round is still going on."""
+        """Memory from the last round, unless another round is still using it."""
         workspace = self._workspaces.pop() if self._workspaces else Workspace()
         try:
             yield workspace
@@ -177,10 +177,10 @@ def _left_alone(clients: Clients) -> Trained:
 
 
 def _without_draws(advance: Callable[[], None]) -> None:
-    """Steps in which nothing may be drawn but from each client's own generator.
+    """Take steps, and check that they draw only from each client's own generator.
 
     Raises:
-        SharedDraws: something was.
+        SharedDraws: they draw from a global one.
     """
     with generators.undisturbed():
         generators.mark()

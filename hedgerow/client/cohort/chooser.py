@@ -1,4 +1,4 @@
-"""How clients are trained is measured on two of them, unless the caller has said it."""
+"""Choosing how to train clients, by measuring two of them unless the caller has decided."""
 
 import logging
 import time
@@ -18,20 +18,20 @@ log = logging.getLogger("hedgerow")
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
 _MEMORY_FLOATS = 2**27
-"""The parameters, gradients, moments, buffers and constants of one batch take half a GiB at most."""
+"""Floats in a batch's parameters, gradients, moments, buffers and constants: half a GiB."""
 
 
 @final
 @dataclass(frozen=True)
 class Chooser:
-    """Chooses between a loop over clients and a batch of them, by the time that each takes.
+    """Chooses between a loop over clients and a batch of them, whichever is faster.
 
     Attributes:
         inner: trains one client.
         batched: trains several.
-        device: that both compute on.
-        threads: of torch.
-        mode: `"auto"`, or `"batch"`: then only whether that is possible is tried.
+        device: the torch device of both.
+        threads: number of torch threads.
+        mode: `"auto"`, or `"batch"`, which only checks that a batch is possible.
         batch_clients: clients in a batch; `None` to measure.
     """
 
@@ -45,7 +45,7 @@ class Chooser:
     def __call__(
         self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
     ) -> Choice | None:
-        """What is faster for these clients; `None` where there is none that the model can be trained on.
+        """The faster choice for these clients; `None` if the model can be trained on none of them.
 
         Raises:
             ValueError: the mode is `"batch"` and the model cannot be batched.
@@ -73,7 +73,7 @@ class Chooser:
             with explained():
                 self.batched.prepare(some)
                 on_cpu = self.device.type == "cpu"
-                # What else the machine does must not count; but of several threads only one's time is known.
+                # CPU time, so that the machine's load does not count; but it covers only one thread.
                 clock = time.thread_time if on_cpu and self.threads == 1 else time.perf_counter
                 return choose(
                     some, counts, local, loop, batch, self._widths(),
@@ -85,13 +85,13 @@ class Chooser:
         except CannotBatch as error:
             if self.mode == "batch":
                 raise ValueError(
-                    f"mode is 'batch', but the model cannot be trained so: {error}; "
+                    f"mode is 'batch', but the model cannot be trained in a batch: {error}; "
                     f"take mode 'auto' or 'loop'"
                 ) from error
             return Choice("loop", f"the model cannot be trained in a batch: {error}")
 
     def _widths(self) -> list[int]:
-        """Numbers of clients in a batch that are tried; as many as there is memory for."""
+        """The batch sizes to try, as far as memory allows."""
         if self.batch_clients or self.mode == "batch":
             return [self.batch_clients or 10]
         layout = self.inner.layout
@@ -101,7 +101,7 @@ class Chooser:
     def _healthy(
         self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int
     ) -> list[tuple[str, Samples]]:
-        """Two large clients on whose data the model works."""
+        """Two large clients for whose data the model works."""
         found: list[tuple[str, Samples]] = []
         short = replace(local, epochs=1)
         for name, data in sorted(clients[:32], key=lambda client: -len(client[1])):
@@ -110,7 +110,7 @@ class Chooser:
             if len(found) < 2 and same_shape:
                 try:
                     self.inner.fit(model, few, short, seed=seed, round=round, client=name)
-                except Exception:  # that client's, and told when it trains
+                except Exception:  # this client's error, reported when it trains
                     continue
                 found.append((name, data))
         return found

@@ -1,4 +1,4 @@
-"""The trainers that are called `"batch"` and `"auto"`."""
+"""The trainers named `"batch"` and `"auto"`."""
 
 from hedgerow.client.cohort.autotune.choice import Choice
 from hedgerow.client.cohort.trainer import CohortTrainer
@@ -8,12 +8,12 @@ from hedgerow.client.trainers import Computing
 
 
 def batch(task: Task, computing: Computing) -> CohortTrainer:
-    """Several clients as one computation, on a GPU where one process has one."""
+    """Several clients as one computation, on a GPU if a single process has one."""
     return _made(task, computing, "batch")
 
 
 def auto(task: Task, computing: Computing) -> CohortTrainer:
-    """Whichever of loop and batch a short measurement finds faster."""
+    """Loop or batch, whichever a short measurement finds faster."""
     return _made(task, computing, "auto")
 
 

@@ -1,7 +1,7 @@
-"""The clipped gradients of each sample, for several clients side by side.
+"""Clipped per-sample gradients, for several clients side by side.
 
-Each row of each client's batch is computed as a client of its own, with a copy
-of its client's parameters. The copies' gradients are those of the samples.
+Each row of each client's batch is computed as a separate client, with a copy of
+its client's parameters. The copies' gradients are those of the samples.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from hedgerow.client.cohort.step import Step
 from hedgerow.types import Layout
 
 _AT_ONCE = 2**24
-"""Floats of the copies computed together: 64 MiB, and as much again for their gradients."""
+"""Floats in the copies computed at once: 64 MiB, and as much again for their gradients."""
 
 
 class ClippedSamples:
     """Mean losses of clients' batches, and the means of their samples' clipped gradients.
 
     Args:
-        module: what is trained.
-        losses: of it.
-        layout: of it.
+        module: the model that is trained.
+        losses: computes its losses.
+        layout: of the model.
         workspace: memory.
-        largest: l2 norm of a sample's gradient.
+        largest: l2 norm to which a sample's gradient is clipped.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ClippedSamples:
         samples: Sequence[int],
         generators: Sequence[torch.Generator | None],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Losses and gradients of the first clients of a stack; padding counts for nothing.
+        """Losses and gradients of the first clients of a stack; padding does not count.
 
         Returns:
             Losses `(clients,)`, and gradients by name, `(clients, *shape)` each.
@@ -52,7 +52,7 @@ class ClippedSamples:
         width, rows = x.shape[:2]
         weights, buffers = stack.rows(width)
         means = self._rows("means", width, x.device)
-        # Never one client alone, where there are several: its bits would be others.
+        # Never a single client if there are several: its bits would differ.
         chunks = -(-width // max(3, _AT_ONCE // (rows * weights.shape[1])))
         losses = []
         for k in range(chunks):

@@ -1,7 +1,7 @@
 """Which clients train side by side.
 
 All clients of a group take batches of the same number of rows. A batch with
-fewer samples is filled up, and what fills it up has no weight in the loss.
+fewer samples is padded, and the padding has no weight in the loss.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ class ClientGroup:
     """Clients that can train side by side.
 
     Attributes:
-        rows: of every batch.
-        first_rows: of the products of each client, where the model's first layer has no weights; else 0.
-        wide: each wide layer that has no weights, and the vectors that it keeps of each client.
+        rows: in every batch.
+        first_rows: of each client's Gram matrix, if the first layer is trained without weights; else 0.
+        wide: each wide layer trained without weights, and the vectors that it keeps for each client.
         clients: with their data; those with the most steps first, so that few
             are left alone at the end.
     """
@@ -37,10 +37,10 @@ def groups(
     first: FirstLayer | None = None,
     wide: Sequence[WideLayer] = (),
 ) -> list[ClientGroup]:
-    """Put clients together that have samples of one form and batches of one size.
+    """Group clients with samples of the same form and batches of the same size.
 
-    The rows of a client's batches depend on its own data alone: what is
-    computed for it must not depend on who else is there.
+    The rows of a client's batches depend only on its own data, because its results
+    must not depend on the other clients.
     """
     first, wide = (first, wide) if plain(local) else (None, ())
     alike: dict[Any, list[tuple[str, Samples]]] = {}
@@ -57,10 +57,10 @@ def groups(
 
 
 def batch_rows(samples: int, batch_size: int) -> int:
-    """Rows of a client's batches: the batch size, or a little more than the samples if they are fewer.
+    """Rows of a client's batches: the batch size, or a little more than its samples if they are fewer.
 
-    The sizes of small clients are rounded up to one of four in each octave, so
-    that few groups come of many sizes and at most a quarter of a batch is filled up.
+    The sizes of small clients are rounded up to one of four in each octave, so that
+    many sizes make few groups and at most a quarter of a batch is padding.
 
     >>> [batch_rows(n, 10) for n in (1, 7, 9, 10, 500)]
     [1, 7, 10, 10, 10]

@@ -1,4 +1,4 @@
-"""The parameters, buffers and optimizer state of several models, one above the other."""
+"""The parameters, buffers and optimizer state of several models, stacked."""
 
 import itertools
 import math
@@ -20,26 +20,26 @@ T = TypeVar("T")
 _NO_VALUES: Vector = np.empty(0, np.float32)
 
 _ALIGNMENT = 64
-"""Floats. A matrix product's last bits depend on where in a cache line (16 floats) its operands begin, and
-those of an elementwise function on whether a value is in a last, incomplete pair of vector registers."""
+"""Alignment in floats. A matrix product's last bits depend on where in a cache line (16 floats) its operands
+start, and an elementwise function's on whether a value is in a last, incomplete pair of vector registers."""
 
 
 class Workspace:
-    """Memory that is used again: to get new pages for every round takes longer than to fill them."""
+    """Reusable memory: getting new pages for every round takes longer than filling them."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
         self._made: dict[str, tuple[Any, Any]] = {}
 
     def made(self, key: str, like: Any, make: Callable[[], T]) -> T:
-        """What was made here last under this key, if it was made for the same; else it is made now."""
+        """The object last made under this key, if it was made for an equal `like`; otherwise a new one."""
         if key not in self._made or self._made[key][0] != like:
             self._made[key] = like, make()
         found: T = self._made[key][1]
         return found
 
     def take(self, key: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A tensor of any content; it is gone when the same key is taken again."""
+        """An uninitialised tensor; it becomes invalid when the same key is taken again."""
         size = math.prod(shape)
         kept = self._kept.get(key)
         if kept is None or len(kept) < size or (kept.dtype, kept.device) != (dtype, device):
@@ -48,15 +48,15 @@ class Workspace:
 
 
 class Rows:
-    """Flat vectors of one layout, one a client, each tensor on an aligned place.
+    """Flat vectors of one layout, one for each client, with every tensor aligned.
 
     Args:
-        tensors: what a vector consists of.
-        without: names of tensors that are not kept here.
-        workspace: gives memory of a shape.
-        copies: rows.
+        tensors: the parts of a vector.
+        without: names of tensors that are not stored here.
+        workspace: allocates memory of a shape.
+        copies: number of rows.
         channels_last: names of convolutions' weights, `(outputs, inputs, height, width)`,
-            which lie in the order (outputs, height, width, inputs), as torch's kernels want them.
+            stored in the order (outputs, height, width, inputs), as torch's kernels want them.
     """
 
     def __init__(
@@ -89,20 +89,20 @@ class Rows:
         return self._views[rows]
 
     def spread(self, vector: Vector) -> Tensor:
-        """A vector in `Layout` order as a row, on the CPU; what lies between the tensors is zero."""
+        """A vector in `Layout` order as a row, on the CPU; gaps between tensors are zero."""
         row = np.zeros(self._starts[-1], np.float32)
         for tensor, mine, theirs in self._places:
             self._lying(tensor, row[mine])[...] = vector[theirs].reshape(tensor.shape)
         return torch.from_numpy(row)
 
     def gather(self, row: int, minus: Tensor | None = None) -> Vector:
-        """A row as a vector in `Layout` order, less another row, which lies on the CPU.
+        """A row as a vector in `Layout` order, minus another row, which is on the CPU.
 
-        Where tensors are not kept here, the vector holds anything.
+        For tensors that are not stored here, the vector is uninitialised.
         """
         if not self._size:
             return _NO_VALUES
-        vector: Vector = torch.empty(self._size).numpy()  # torch's memory begins on a cache line
+        vector: Vector = torch.empty(self._size).numpy()  # torch's memory starts on a cache line
         memory = self._in_memory
         values = self.values[row].cpu().numpy() if memory is None else memory[row]
         first = None if minus is None else minus.numpy()
@@ -119,7 +119,7 @@ class Rows:
         return vector
 
     def _lying(self, tensor: Slot, values: Vector) -> NDArray[np.float32]:
-        """A tensor's values where they lie in a row, in its shape."""
+        """A tensor's values in the memory order of a row, in its shape."""
         if tensor.name not in self._channels_last:
             return values.reshape(tensor.shape)
         outputs, inputs, height, width = tensor.shape
@@ -127,7 +127,7 @@ class Rows:
 
     @cached_property
     def _places(self) -> list[tuple[Slot, slice, slice]]:
-        """Where each tensor lies in a row, and in a vector."""
+        """The position of each tensor in a row, and in a vector."""
         placed = zip(self._tensors, self._starts, self._offsets, strict=False)
         return [(t, slice(a, a + t.size), slice(b, b + t.size)) for t, a, b in placed]
 
@@ -135,16 +135,16 @@ class Rows:
 class Stack:
     """Several copies of a model in training.
 
-    Before each round it has to `begin`, and each copy to be `reset` before each use.
+    Call `begin` before each round, and `reset` for each copy before each use.
 
     Args:
-        workspace: memory; it belongs to the stack as long as the stack is used.
+        workspace: memory, owned by the stack while it is in use.
         layout: of the model.
-        copies: how many.
+        copies: their number.
         local: how they are trained.
-        device: where they are.
-        without: names of parameters that are kept elsewhere.
-        corrected: whether each copy has a correction of its own, which is added
+        device: the torch device.
+        without: names of parameters that are stored elsewhere.
+        corrected: whether each copy has its own correction, which is added
             to its gradients.
         channels_last: as in `Rows`.
     """
@@ -175,7 +175,7 @@ class Stack:
         self._steps = torch.zeros(copies, 1, dtype=torch.float64, device=device)
 
     def begin(self, model: Model, learning_rate: float) -> None:
-        """Begin a round: what every copy starts from, and its step size."""
+        """Begin a round, with the model that every copy starts from and the step size."""
         self.learning_rate = learning_rate
         self._start = self._weights.spread(model.parameters)
         self._first_weights = self._start.to(self._weights.values.device)
@@ -189,13 +189,13 @@ class Stack:
 
     @property
     def plain(self) -> bool:
-        """Whether a step is `w = keep * w - learning_rate * g`, each value for itself."""
+        """Whether a step is `w = keep * w - learning_rate * g`, value by value."""
         local = self._local
         return local.optimizer == "sgd" and not (local.momentum or local.proximal or local.clip_gradient)
 
     @property
     def keep(self) -> float:
-        """What weight decay leaves of a value in a plain step."""
+        """The factor by which weight decay shrinks a value in a plain step."""
         return 1 - self.learning_rate * self._local.weight_decay
 
     def parameters(self, width: int) -> dict[str, Tensor]:
@@ -203,7 +203,7 @@ class Stack:
         return self._weights.views(width)
 
     def rows(self, width: int) -> tuple[Tensor, Tensor]:
-        """The first `width` copies' parameters, and buffers with constants, as they lie: `(width, ...)`."""
+        """The first `width` copies' parameters, and buffers with constants, as rows: `(width, ...)`."""
         return self._weights.values[:width], self._buffers.values[:width]
 
     def buffers(self, width: int) -> dict[str, Tensor]:
@@ -211,7 +211,7 @@ class Stack:
         return self._buffers.views(width)
 
     def reset(self, copy: int, correction: Vector | None = None) -> None:
-        """Start a copy afresh; without a correction, it is zeros."""
+        """Reset a copy to the start; no correction means zeros."""
         if not self._fresh[copy]:
             self._weights.values[copy] = self._first_weights
             self._buffers.values[copy] = self._first_buffers
@@ -222,14 +222,14 @@ class Stack:
             self._corrections.values[copy] = 0 if correction is None else self._corrections.spread(correction)
 
     def move(self, source: int, target: int) -> None:
-        """Put one copy in the place of another."""
+        """Move a copy to the position of another."""
         for state in (self._weights.values, self._buffers.values, *self._moments, self._steps):
             state[target] = state[source]
         if self._corrections is not None:
             self._corrections.values[target] = self._corrections.values[source]
 
     def results(self, copy: int) -> tuple[Vector, Vector, bool]:
-        """Change of a copy's parameters, `(d,)`; its buffers, `(b,)`; whether its constants are the same."""
+        """Change of a copy's parameters, `(d,)`; its buffers, `(b,)`; whether its constants are unchanged."""
         change, untrained = self._weights.gather(copy, self._start), self._buffers.gather(copy)
         if not len(self._constants):
             return change, untrained, True
@@ -240,8 +240,8 @@ class Stack:
         """One step of the first `width` copies, in the order of `TorchTrainer`.
 
         Args:
-            gradients: by name, `(width, *shape)` each. `None` is zeros.
-            width: copies that step.
+            gradients: by name, `(width, *shape)` each. `None` means zeros.
+            width: number of copies that step.
         """
         if self.plain:
             self._plain_step(gradients, width)
@@ -273,7 +273,7 @@ class Stack:
 
     def _plain_step(self, gradients: Mapping[str, Tensor | None], width: int) -> None:
         weights = self._weights.views(width)
-        if self.keep != 1 and gradients:  # layers that update themselves decay their weights too
+        if self.keep != 1 and gradients:  # layers that update themselves also apply weight decay
             torch._foreach_mul_([weights[name] for name in gradients], self.keep)
         used = {name: g for name, g in gradients.items() if g is not None}
         if used:
@@ -296,5 +296,5 @@ class Stack:
 
 
 def _starts(tensors: Sequence[Slot]) -> list[int]:
-    """Where each tensor begins, and after them where the next row does."""
+    """The start of each tensor, and then of the next row."""
     return [0, *itertools.accumulate(-(-t.size // _ALIGNMENT) * _ALIGNMENT for t in tensors)]

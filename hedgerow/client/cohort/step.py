@@ -1,4 +1,4 @@
-"""What the layers of several models side by side share in one step."""
+"""The data that layers share in one step of several models side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class SharedDraws(CannotBatch):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Whatever torch says about a model that it cannot batch becomes a `CannotBatch`."""
+    """Turn torch's errors about a model that it cannot batch into `CannotBatch`."""
     try:
         yield
     except CannotBatch:
@@ -38,7 +38,7 @@ def explained() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fused:
-    """An update that a layer makes itself in its backward pass: `w = keep * w - learning_rate * g`."""
+    """An update that a layer applies itself in its backward pass: `w = keep * w - learning_rate * g`."""
 
     learning_rate: float
     keep: float
@@ -50,15 +50,15 @@ class Step:
 
     Attributes:
         tensors: parameters and buffers by name, `(clients, *shape)` each.
-        samples: how many rows of each client's batch are samples, not filling.
-        rows: of every batch.
-        generators: of each client's dropout, in the same order; a row that
-            belongs to no client has `None`.
+        samples: how many rows of each client's batch are samples, not padding.
+        rows: in every batch.
+        generators: of each client's dropout, in the same order; `None` for a
+            slot without a client.
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
-        first: the model's first layer, where it has no weights of its own here.
-        wide: layers that have no weights of their own here, by the name of their weight.
-        drawn: where each row of a batch stands here as a client of its own, the
+        first: the model's first layer, if it is trained without weights.
+        wide: layers that are trained without weights, by the name of their weight.
+        drawn: if each row of a batch is a separate client here, the number of
             samples of each client that has a generator; else `None`.
     """
 
@@ -84,6 +84,6 @@ class Step:
         return min(self.samples) == self.rows
 
     def mask(self) -> Tensor:
-        """1 for a sample and 0 for filling, `(clients, rows)`."""
+        """1 for a sample and 0 for padding, `(clients, rows)`."""
         index = torch.arange(self.rows, device=self.counts.device)
         return (index < self.counts[:, None]).float()

@@ -24,7 +24,7 @@ log = logging.getLogger("hedgerow")
 
 
 def _alone(local: LocalTraining) -> str:
-    """Why each client is trained alone; empty where several can be."""
+    """Why each client must be trained alone; empty if several can be trained together."""
     if local.sample_noise:
         return "sample_noise: each client draws its batches and noise, and keeps its account, alone"
     return "sample_gradients: Opacus knows one model at a time" if local.sample_gradients == "opacus" else ""
@@ -33,34 +33,33 @@ def _alone(local: LocalTraining) -> str:
 class CohortTrainer:
     """A `Trainer` that can also train many clients at once, with `fit_many`.
 
-    `fit_many` gives what `fit` gives, client by client, up to rounding: at most
-    about 1e-7 a value after a local epoch, more where a rounding decides a
-    maximum or the sign before a ReLU. Its own results are the same bits for the
-    same arguments and the same `choice`, whoever else is trained with a client,
-    and in which order.
+    `fit_many` returns what `fit` returns, client by client, up to rounding: about
+    1e-7 per value after a local epoch, more where rounding decides a maximum or
+    the sign before a ReLU. With the same arguments and the same `choice`, it gives
+    the same bits, whichever other clients are trained, and in whatever order.
 
-    Layers with a form for many clients: Linear, Conv1d and Conv2d, their
-    pooling, GroupNorm, LayerNorm, BatchNorm (each client with the statistics
-    of its own batch), Embedding, GRU and LSTM (one direction), dropout (with
-    the masks that each client draws alone), and the usual elementwise ones.
-    Others go through `torch.vmap`. A model for which neither works, or that
-    does not compute in a batch what it computes alone, is trained in a loop:
-    `choice.why` gives the reason.
+    Layers with a batched form: Linear, Conv1d and Conv2d, their pooling,
+    GroupNorm, LayerNorm, BatchNorm (each client with the statistics of its own
+    batch), Embedding, GRU and LSTM (one direction), dropout (with the masks that
+    each client would draw alone), and the usual elementwise ones. Others go
+    through `torch.vmap`. A model for which neither works, or that computes
+    something else in a batch than alone, is trained in a loop; `choice.why`
+    gives the reason.
 
     Args:
         task: what is learned.
-        threads: of torch, while it works here.
+        threads: number of torch threads while it trains.
         device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a
             GPU bits may differ.
         precision: as for `TorchTrainer`; less than float32 is trained in a loop.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
-            `fit_many` and take what is faster.
-        batch_clients: clients in a batch; `None` to measure, or 10 where `mode` is `"batch"`.
-        choice: an earlier trainer's, in place of `mode` and `batch_clients`.
+            `fit_many` and use the faster one.
+        batch_clients: clients in a batch; `None` to measure, or 10 if `mode` is `"batch"`.
+        choice: an earlier trainer's, instead of `mode` and `batch_clients`.
 
     Raises:
-        ValueError: as for `TorchTrainer`, or `mode` or `batch_clients` is not what
-            it must be, or `mode` is `"batch"` in less than float32.
+        ValueError: as for `TorchTrainer`; or `mode` or `batch_clients` is invalid, or
+            `mode` is `"batch"` with less than float32.
 
     >>> import numpy as np, torch
     >>> task = Task(lambda: torch.nn.Linear(2, 2))
@@ -102,7 +101,7 @@ class CohortTrainer:
         self._choice = choice
 
     def __reduce__(self) -> Any:
-        """For another process: made there anew, with the choice that was made here."""
+        """Pickle for another process, which builds it again with the choice made here."""
         make = partial(
             CohortTrainer, self._task, threads=self._threads, device=self.device, precision=self.precision,
             mode=self._mode, batch_clients=self._batch_clients, choice=self._choice,
@@ -111,12 +110,12 @@ class CohortTrainer:
 
     @cached_property
     def supports(self) -> frozenset[str]:
-        """What `TorchTrainer` does, and many clients at once, in a way that it chooses."""
+        """What `TorchTrainer` supports, and `"many"` and `"choice"`."""
         return self._inner.supports | {"many", "choice"}
 
     @property
     def device(self) -> str:
-        """What it computes on."""
+        """The device that it computes on."""
         return self._inner.device
 
     @property
@@ -131,12 +130,12 @@ class CohortTrainer:
 
     @property
     def layout(self) -> Layout:
-        """Which tensor of the model lies where."""
+        """The layout of the model's tensors."""
         return self._inner.layout
 
     @property
     def choice(self) -> Choice | None:
-        """What was chosen; `None` before the first `choose` or `fit_many`."""
+        """The choice made; `None` before the first `choose` or `fit_many`."""
         return self._choice
 
     def initial(self, seed: int) -> Model:
@@ -166,7 +165,7 @@ class CohortTrainer:
         return self._inner.evaluate(model, data)
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
-        """What a model gives for samples."""
+        """A model's outputs for samples."""
         return self._inner.outputs(model, x)
 
     def fit_many(
@@ -183,7 +182,7 @@ class CohortTrainer:
 
         Args:
             model: the global model; it is not changed.
-            clients: stable names, each once, and data.
+            clients: distinct stable names, and data.
             local: how to train.
             seed: seed of the run.
             round: round number, from 1.
@@ -191,12 +190,13 @@ class CohortTrainer:
 
         Yields:
             Name and result of every client, in any order: its `Fit`, or a
-            `FailedFit` with the error that `fit` raises for it. Memory is that of `batch_clients` clients.
+            `FailedFit` with the error that `fit` raises for it. Needs the memory of
+            `batch_clients` clients.
 
         Raises:
-            ValueError: `mode` is `"batch"` and the model cannot be batched. One
-                that draws from a global generator is trained in a loop, and a
-                warning says so.
+            ValueError: `mode` is `"batch"` and the model cannot be batched. A model
+                that draws from a global generator is trained in a loop instead,
+                with a warning.
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
         together = self._batched.possible(clients, local) if choice.method == "batch" else []
@@ -223,11 +223,11 @@ class CohortTrainer:
     def choose(
         self, model: Model, clients: Clients, local: LocalTraining, *, seed: int, round: int
     ) -> Choice:
-        """Decide how to train, unless it is decided; `fit_many` does it with its own arguments.
+        """Decide how to train, unless already decided; `fit_many` calls it with its own arguments.
 
-        It takes a second at most for a small model, and a round's time of some
-        25 clients for a large one. The time counts, and so the choice is not
-        the same every time: keep it, and give it to other processes of a run.
+        It takes at most a second for a small model, and for a large one as long as a
+        round of about 25 clients. The choice depends on timing, so it may differ from
+        one call to the next: keep it, and give it to the run's other processes.
 
         Raises:
             ValueError: `mode` is `"batch"` and the model cannot be batched, or each client is to be
@@ -237,7 +237,7 @@ class CohortTrainer:
             if self._mode == "batch":
                 raise ValueError(f"mode is 'batch', but {why}; take mode 'auto' or 'loop'")
             chosen = Choice("loop", why, device=str(self._device))
-            self._choice = self._choice or chosen  # told to whoever asks how it trains
+            self._choice = self._choice or chosen  # shown to callers that ask how it trains
             return chosen
         if self._choice is None:
             measured = self._chooser(model, clients, local, seed, round)

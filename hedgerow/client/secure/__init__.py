@@ -1,1 +1,1 @@
-"""A device's side of secure aggregation: identity, register, and the five stages."""
+"""The device's side of secure aggregation: identity, register, and the five stages."""

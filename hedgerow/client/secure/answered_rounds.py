@@ -1,4 +1,4 @@
-"""What a client has answered and learnt: in a folder, or in memory."""
+"""A client's record of the secure rounds it has answered and the keys it has learned."""
 
 import json
 import os
@@ -21,14 +21,14 @@ Told: TypeAlias = dict[str, Any]
 
 
 class AnsweredRounds:
-    """What a client remembers of secure rounds.
+    """A client's memory of secure rounds.
 
-    Each change is on the disk when its method returns, and two processes that
-    make one at once make one after the other.
+    Each change is on disk when its method returns, and concurrent changes by two
+    processes are made one after the other.
 
     Args:
-        notes: keep it where there is no folder, as long as the node lives.
-        folder: keeps it so that it outlives the process and a power cut.
+        notes: hold the memory if there is no folder, for as long as the node lives.
+        folder: holds it so that it survives restarts and power cuts.
         client: stable name of the client.
     """
 
@@ -37,26 +37,26 @@ class AnsweredRounds:
         self._file = None if folder is None else folder / file_name(client) / "secure.json"
 
     def join(self, run: str, round: int, min_separation: int = 1) -> bytes:
-        """Remember that a round is joined, before it is; returns the salt that its secrets are kept with.
+        """Record a round before joining it; returns the salt for encrypting the round's secrets.
 
-        The last round's salt is forgotten, whichever run that was of, and with
-        it what is left of that round's secrets.
+        The salt of the last round, of whatever run, is forgotten, and with it what
+        is left of that round's secrets.
 
         Raises:
-            AskedTooOften: the last was fewer than `min_separation` rounds before.
-            AlreadyAnswered: it was joined before.
-            StaleRound: a later round of the run was joined before.
+            AskedTooOften: the last round was less than `min_separation` rounds ago.
+            AlreadyAnswered: the client has joined this round before.
+            StaleRound: the client has joined a later round of the run.
         """
         with self._changed() as told:
             last, _ = told["runs"].pop(run, (0, 0))
             if round == last:
-                raise AlreadyAnswered(f"round {round} was answered before; a client answers each once")
+                raise AlreadyAnswered(f"round {round} was already answered; a client answers each round once")
             if round < last:
-                raise StaleRound(f"round {round} comes after round {last}, which was answered before")
+                raise StaleRound(f"round {round} is asked for after round {last}, which was already answered")
             if last and round < last + min_separation:
                 raise AskedTooOften(
-                    f"round {round} comes after round {last}, which was answered; two rounds of a client must"
-                    f" be {min_separation} rounds apart, by the strategy's sampling"
+                    f"round {round} is too soon after round {last}, which was answered; a client's rounds"
+                    f" must be {min_separation} rounds apart, by the strategy's sampling"
                 )
             told["runs"] = dict([*told["runs"].items(), (run, (round, 0))][-_MOST_RUNS:])
             salt = os.urandom(16)
@@ -64,34 +64,34 @@ class AnsweredRounds:
         return salt
 
     def claim(self, run: str, round: int, stage: int) -> None:
-        """Remember that a stage after the first, 0, of a round is answered, before it is.
+        """Record a stage of a round (after the first, 0) before answering it.
 
         Raises:
-            AlreadyAnswered: it was answered before.
-            OutOfOrder: the one before it was not.
-            StaleRound: the client has joined another round of the run since, or never this one.
+            AlreadyAnswered: the stage was answered before.
+            OutOfOrder: the stage before it was not answered.
+            StaleRound: the client has since joined another round of the run, or never joined this one.
         """
         with self._changed() as told:
             last, answered = told["runs"].get(run, (0, 0))
             if round != last:
-                raise StaleRound(f"round {round} is asked for, and this client joined {last} last")
+                raise StaleRound(f"round {round} is asked for, but this client last joined round {last}")
             if stage <= answered:
-                raise AlreadyAnswered(f"this stage of round {round} was answered before; each is, once")
+                raise AlreadyAnswered(f"this stage of round {round} was already answered; each is, once")
             if stage > answered + 1:
-                raise OutOfOrder(f"a stage of round {round} that comes before this one was not answered")
+                raise OutOfOrder(f"the stage of round {round} before this one was not answered")
             told["runs"][run] = (round, stage)
 
     def salt(self, run: str, round: int) -> bytes:
-        """The salt of a round; raises `OutOfOrder` where that is not the one under way."""
+        """The salt of a round; raises `OutOfOrder` if it is not the round in progress."""
         under_way = self._load()["open"]
         if under_way[:2] != (run, round):
             raise OutOfOrder(
-                f"nothing is left of round {round}: it has ended, or this client has joined another one since"
+                f"nothing is left of round {round}: it has ended, or this client has since joined another"
             )
         return bytes.fromhex(under_way[2])
 
     def forget(self, run: str) -> None:
-        """Forget the salt of a run's round, and so its secrets, wherever a copy of them lies."""
+        """Forget the salt of a run's round, which makes all copies of its secrets unreadable."""
         with self._changed() as told:
             if told["open"][0] == run:
                 told["open"] = ("", 0, "")
@@ -107,7 +107,7 @@ class AnsweredRounds:
 
     @contextmanager
     def _changed(self) -> Iterator[Told]:
-        """What is remembered, to be changed; kept where nothing is raised."""
+        """The memory, to be changed; saved unless an error is raised."""
         if self._file is None:
             yield (told := self._load())
             self._notes[_KEY] = {"told": json.dumps(told)}
@@ -126,14 +126,14 @@ class AnsweredRounds:
                 text = str(self._notes[_KEY]["told"])
             return _checked(check(json.loads(text)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            # To go on without it could mean to answer twice.
+            # Continuing without it could mean answering twice.
             raise Malformed(
                 f"{self._file} cannot be read: {error}; move it away, and start a new run"
             ) from error
 
 
 def _checked(told: Any) -> Told:
-    """What was read, each part of the kind that it must be; an error where one is not."""
+    """Convert what was read to the right types; raises an error where that fails."""
     run, round, salt = told["open"]
     return {
         "runs": {str(name): (int(last), int(stage)) for name, (last, stage) in told["runs"].items()},

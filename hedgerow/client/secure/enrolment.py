@@ -1,16 +1,16 @@
-"""How a device proves who it is, and knows the others: its identity key, and the register of all keys.
+"""How a device proves its identity, and knows the others: its own key, and the register of all keys.
 
 A device's enrolment is a folder:
 
-    identity.key     its own secret key, 64 hex digits, readable by its owner only
+    identity.key     its own secret key, 64 hex digits, readable only by its owner
     register.toml    name = "64 hex digits": the public key of each client, its own too
-    NAME/            what the client remembers: which secure rounds it has answered
+    NAME/            the client's record of the secure rounds it has answered
 
-Nobody but its owner may be able to write to the folder, or to one above it:
-whoever can puts another register, or an older memory, in their place.
+Only its owner may be able to write to the folder, or to any folder above it:
+others could replace the register, or restore an older record.
 
-`enrol` makes the first and gives the public key; the second is the same file on
-every device, and comes with the device's software, never from the server.
+`enrol` creates the key and returns its public part; the register is the same file
+on every device, and comes with the device's software, never from the server.
 `hedgerow enrol` and `hedgerow register` do both from the command line.
 """
 
@@ -31,16 +31,16 @@ KEY, REGISTER = "identity.key", "register.toml"
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What a client was given when it was enrolled.
+    """What a client received when it was enrolled.
 
     Attributes:
         secret: of its Ed25519 identity, 32 bytes.
         pinned: public identity keys of all clients, by name.
-        trust_on_first_use: also take clients that are not pinned, with the key
-            they show first. Only for a network that nobody else can change.
-        folder: where the client remembers which secure rounds it has answered,
-            for as long as the device lives. `None` keeps it in memory: for a
-            simulation, where all clients are in one hand.
+        trust_on_first_use: also accept clients that are not pinned, with the key
+            they show first. Only for a network that nobody else can tamper with.
+        folder: where the client records which secure rounds it has answered, for
+            the device's lifetime. `None` keeps the record in memory, for a
+            simulation, where one party controls all clients.
     """
 
     secret: bytes = field(repr=False)
@@ -50,15 +50,15 @@ class Enrolment:
 
 
 def enrol(folder: Path) -> str:
-    """Make a device's identity, or keep the one that is there; returns the public key, 64 hex digits.
+    """Create a device's identity, or keep the existing one; returns the public key, 64 hex digits.
 
-    A key that is there is never written to. The folder, where it is made, and
-    the key are for their owner only.
+    An existing key is never overwritten. A new folder and key are accessible only
+    to their owner.
 
     Raises:
         OSError: the folder cannot be written.
-        Malformed: the key that is there cannot be read, or others can read it,
-            or can write to the folder.
+        Malformed: the existing key cannot be read, or others can read it, or can
+            write to the folder.
     """
     if not folder.exists():
         private_folder(folder)
@@ -67,7 +67,7 @@ def enrol(folder: Path) -> str:
 
 
 def secret_key(file: Path) -> Secret:
-    """The Ed25519 secret in a file, which is made where it is missing, readable by its owner only.
+    """The Ed25519 secret in a file, which is created if missing, readable only by its owner.
 
     Raises:
         OSError: it cannot be written.
@@ -79,11 +79,11 @@ def secret_key(file: Path) -> Secret:
 
 
 def load_enrolment(folder: Path, *, trust_on_first_use: bool = False) -> Enrolment:
-    """Read a device's enrolment; without a register it knows nobody.
+    """Read a device's enrolment; without a register it knows no other clients.
 
     Raises:
-        Malformed: a file is missing or cannot be read, or others can read the
-            key, or write to the register or the folder.
+        Malformed: a file is missing or cannot be read, or others can read the key
+            or write to the register or the folder.
     """
     _refuse_shared(folder)
     return Enrolment(_secret(folder / KEY), load_register(folder / REGISTER), folder, trust_on_first_use)
@@ -95,7 +95,7 @@ def _refuse_shared(folder: Path) -> None:
 
 
 def _write_secret(file: Path) -> None:
-    """A new key in a new file, for its owner only; no file where it cannot be written."""
+    """Write a new key to a new file, readable only by its owner; removes the file if that fails."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "w") as out:
         try:
             out.write(os.urandom(32).hex() + "\n")
@@ -122,14 +122,14 @@ def _secret(file: Path) -> Secret:
     secret = _from_hex(text)
     if secret is None or len(set(secret)) < 2:
         raise Malformed(
-            f"{file} holds no secret key, which is 64 hex digits that differ; restore it from a copy, or"
+            f"{file} holds no secret key, which is 64 hex digits, not all equal; restore it from a copy, or"
             " remove it and enrol the device anew"
         )
     return secret
 
 
 def _from_hex(text: Secret) -> Secret | None:
-    """32 bytes; no error, since Python's has the whole text in it."""
+    """The 32 bytes, or `None`; not an exception, because Python's would contain the whole text."""
     digits = Secret(text.strip().lower())
     if len(digits) != 64 or set(digits) - set(b"0123456789abcdef"):
         return None
@@ -138,7 +138,7 @@ def _from_hex(text: Secret) -> Secret | None:
 
 @final
 class SimulatedEnrolments(Mapping[str, bytes]):
-    """Identities of clients that are all simulated from one secret; as a mapping, their public keys."""
+    """Identities of simulated clients, all derived from one secret; as a mapping, their public keys."""
 
     def __init__(self, root: bytes) -> None:
         self._root = root

@@ -1,14 +1,14 @@
-"""A register that its administrator has signed: who holds the key decides who is who.
+"""A register that its administrator has signed: whoever holds that key decides who is enrolled.
 
     # hedgerow register, version 3, federation 0123456789abcdef
     kitchen = "9f2c... 64 hex digits"
     # signed by 64 hex digits: 128 hex digits
 
-The signature is Ed25519's, over all bytes before the last line. Both lines are
-comments, so that whoever reads `register.toml` reads a signed one too. The
-version counts up, so that an older register cannot be put in its place.
+The signature is an Ed25519 signature over all bytes before the last line. Both lines
+are comments, so code that reads `register.toml` also reads a signed one. The version
+increases, so that an older register cannot replace a newer one.
 
-An administrator hands over to another key by a line, which all later versions keep:
+An administrator hands over to another key with a line that all later versions keep:
 
     # administrator 64 hex digits, appointed by 64 hex digits: 128 hex digits
 """
@@ -37,11 +37,11 @@ _APPOINTS = b"hedgerow administrator 1\n"
 
 @dataclass(frozen=True)
 class Signature:
-    """What a signed register says of itself.
+    """The version, federation and signer that a signed register states.
 
     Attributes:
-        version: counts up.
-        federation: that it is of, 16 hex digits.
+        version: increases with each signed register.
+        federation: its id, 16 hex digits.
         administrator: public key, 64 hex digits.
     """
 
@@ -51,17 +51,17 @@ class Signature:
 
 
 def sign(text: str, secret: Secret, *, version: int, federation: str) -> str:
-    """The text of a register, signed; a signature and a head that are there give way.
+    """Sign the text of a register; replaces an existing first line and signature.
 
     Raises:
-        Malformed: it is no register.
+        Malformed: it is not a register.
 
     >>> key = Secret(bytes(range(32)))
     >>> signed = sign(f'kitchen = "{"9f" * 32}"', key, version=1, federation="0" * 16)
     >>> verify(signed, identity_key(key).hex()).version
     1
     """
-    # Lines that were added after a signature stand below it.
+    # The old signature may not be the last line, if lines were added below it.
     body = _SIGNED.sub("", _HEAD.sub("", text, count=1)).strip("\n")
     _check(body)
     whole = f"{head(version, federation)}{body}\n"
@@ -70,12 +70,12 @@ def sign(text: str, secret: Secret, *, version: int, federation: str) -> str:
 
 
 def head(version: int, federation: str) -> str:
-    """The first line of a register; version 0 is of one that nobody has signed."""
+    """The first line of a register; version 0 means unsigned."""
     return f"# hedgerow register, version {version}, federation {federation}\n"
 
 
 def sign_next(text: str, secret: Secret) -> str:
-    """A register as a coordinator gives it, or signed before, signed as the version after that; as `sign`."""
+    """Sign a coordinator's or an already signed register as its next version; raises as `sign` does."""
     found = _HEAD.match(text)
     if found is None:
         raise Malformed(
@@ -85,10 +85,10 @@ def sign_next(text: str, secret: Secret) -> str:
 
 
 def appoint(text: str, old: Secret, new: Secret) -> str:
-    """A register in which the administrator hands over to another key; it must then be signed with that one.
+    """Add a line that hands over to another key; the register must then be signed with that key.
 
     Raises:
-        Malformed: it is no register of a federation.
+        Malformed: it is not a federation's register.
     """
     found = _HEAD.match(text)
     if found is None:
@@ -104,9 +104,9 @@ def _appointing(federation: str, key: bytes) -> bytes:
 
 
 def _follows(text: str, federation: str, known: str, signer: str) -> bool:
-    """Whether the signer is the administrator that is known, or was appointed by it, also over several."""
+    """Whether the signer is the known administrator, or was appointed by it, directly or through others."""
     trusted = {known}
-    for new, old, said in reversed(_APPOINTED.findall(text)):  # the latest stands first
+    for new, old, said in reversed(_APPOINTED.findall(text)):  # the latest is first
         try:
             message = _appointing(federation, bytes.fromhex(new))
             if old in trusted and not weak_identity(bytes.fromhex(old)):
@@ -118,26 +118,26 @@ def _follows(text: str, federation: str, known: str, signer: str) -> bool:
 
 
 def read_signature(text: str) -> Signature:
-    """What it says of itself, not verified; raises `Malformed` where nobody has signed it."""
+    """What the register states, not verified; raises `Malformed` if it is unsigned."""
     first, last = _HEAD.match(text), _LAST.search(text)
     if first is None or last is None:
-        raise Malformed("nobody has signed it; run hedgerow register sign where the administrator's key lies")
+        raise Malformed("it is not signed; run hedgerow register sign where the administrator's key is")
     return Signature(int(first[1]), first[2], last[1])
 
 
 def verify(text: str, administrator: str | None) -> Signature:
-    """Check a signed register, by the key that is known, or by the one that it names where none is known yet.
+    """Check a signed register against the known key, or against the key it names if none is known yet.
 
-    Whoever the known administrator has appointed counts too, and is named in what is returned.
+    A key that the known administrator has appointed is accepted too; the result names the signer.
 
     Raises:
-        Malformed: it is not signed, or by another key, or was changed since, or is no register.
+        Malformed: it is unsigned, signed by another key, changed since, or not a register.
     """
     found, last = read_signature(text), _LAST.search(text)
     assert last is not None
     if administrator is not None and not _follows(text, found.federation, administrator, found.administrator):
         raise Malformed(
-            f"it is signed by {found.administrator[:16]}..., and the administrator is {administrator[:16]}..."
+            f"it is signed by {found.administrator[:16]}..., but the administrator is {administrator[:16]}..."
         )
     key = bytes.fromhex(found.administrator)
     try:
@@ -146,7 +146,7 @@ def verify(text: str, administrator: str | None) -> Signature:
         signed = text[: last.start()]
         Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(last[2]), _digest(signed))
     except (InvalidSignature, ValueError) as error:
-        raise Malformed("its signature does not hold: it was changed since it was signed") from error
+        raise Malformed("its signature is invalid: it was changed after it was signed") from error
     _check(text)
     return found
 
@@ -159,4 +159,4 @@ def _check(text: str) -> None:
     try:
         parse_register(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise Malformed(f"it is no register: {error}") from error
+        raise Malformed(f"it is not a register: {error}") from error

@@ -1,10 +1,10 @@
 """A client's side of a secure aggregation: its answers to the stages of `train` and `evaluate` messages.
 
-Between two stages the client's secrets lie in its notes, in memory, and
-closed: to open them takes the device's identity, and a salt that lies where the
-client remembers which rounds it has answered. They go when they are not needed
-any more, when the server says that the round has failed, and when the client
-joins another round, of whatever run: so a client is in one round at a time.
+Between stages the client's secrets are kept in its notes, in memory and
+encrypted: decrypting them takes the device's identity and a salt that is stored
+with the record of answered rounds. They are deleted when they are no longer
+needed, when the server says that the round has failed, and when the client joins
+another round of any run: a client is in one round at a time.
 """
 
 import logging
@@ -35,7 +35,7 @@ from hedgerow.wire.messages import TrainRequest, pack_stage, pack_vector, unpack
 log = logging.getLogger("hedgerow")
 
 Completed: TypeAlias = Callable[[TrainRequest], TrainRequest]
-"""Gives the model of a request the constants that the request only names."""
+"""Adds the constants to the model of a request that only names them."""
 
 _KEY = "hedgerow.secure.round"
 T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
@@ -44,13 +44,13 @@ T = TypeVar("T", Joined, Shared, Contributed, Confirmed)
 @final
 @dataclass(frozen=True)
 class SecureClient:
-    """Answers the five stages of a round, and a sixth that says it has failed.
+    """Answers the five stages of a round, and a sixth that reports its failure.
 
     Attributes:
         secure: what it insists on.
         layout: of the model.
         name: the client's stable name.
-        enrolment: the client's identity and register, and where it remembers
+        enrolment: the client's identity and register, and where it records
             which rounds it has answered.
         notes: where it keeps what it needs at the next stage.
         summand: what it adds to the sum.
@@ -94,16 +94,16 @@ class SecureClient:
         protocol.check_delivery(party, before, delivery)
         request = self.completed(unpack_train(content, layout))
         if request.round != before.setup.round:
-            raise StaleRound(f"the model is of round {request.round}, the keys are of {before.setup.round}")
+            raise StaleRound(f"the model is of round {request.round}, the keys of round {before.setup.round}")
         if model_hash(request.model, layout, request.seed, request.round) != before.setup.model:
-            raise WrongModel("the model, or the seed, is not the one that the cohort was told of")
+            raise WrongModel("the model, or the seed, is not the one announced to the cohort")
         shape = party.shape(len(before.setup.members))
         self._claim(before.setup, "masked")
         vector = self.summand.vector(request, shape)
         answer, vector, state = protocol.contribute(party, before, delivery, vector)
         self._keep(state, before.setup)
         for sender in answer.complaints:
-            log.warning("client %s: the shares of client %s are not what it committed to", self.name, sender)
+            log.warning("client %s: the shares of client %s do not match its commitments", self.name, sender)
         return pack_vector(open_payload(vector, shape), encode(answer))
 
     def _survivors(self, content: Content) -> Content:
@@ -114,7 +114,7 @@ class SecureClient:
         return pack_stage(encode(answer))
 
     def _unmask(self, content: Content) -> Content:
-        """After it the client has no secrets of this round."""
+        """The last stage: afterwards the client keeps no secrets of this round."""
         before = self._kept(Confirmed)
         answer = protocol.reveal(self._party, before, decode(Unmask, unpack_stage(content)))
         self._claim(before.setup, "unmask")
@@ -128,7 +128,7 @@ class SecureClient:
         if note is not None and not note["done"]:
             self._answered.forget(str(note["run"]))
         why = unpack_stage(content).decode(errors="replace")[:500]
-        log.warning("a round of secure aggregation failed, and the model stays: %r", why)
+        log.warning("a round of secure aggregation failed; the model is unchanged: %r", why)
         return {}
 
     @cached_property
@@ -156,9 +156,9 @@ class SecureClient:
     def _kept(self, kind: type[T]) -> T:
         note = self.notes.get(_KEY)
         if note is None:
-            raise OutOfOrder("no round of secure aggregation is under way here")
+            raise OutOfOrder("no round of secure aggregation is in progress here")
         if note["done"]:
-            raise AlreadyAnswered("this client has revealed its shares, and has nothing left of that round")
+            raise AlreadyAnswered("this client has revealed its shares, and keeps nothing of that round")
         salt = self._answered.salt(note["run"], note["round"])
         state = reopen(note["state"], kind, self._party.secret, salt)
         protocol.check_purpose(self.summand.purpose, state.setup)

@@ -1,4 +1,4 @@
-"""Samples as torch's tensors, in the memory format that suits the model."""
+"""Samples as torch tensors, in the memory format that suits the model."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -20,8 +20,8 @@ class Batches:
     cannot take it.
 
     Args:
-        build: makes the model; called once, where there are images.
-        device: where the tensors go.
+        build: makes the model; called once, if there are images.
+        device: of the tensors.
     """
 
     def __init__(self, build: Callable[[], nn.Module], device: torch.device) -> None:
@@ -32,7 +32,7 @@ class Batches:
         """The samples at these positions, and their targets."""
         if self._channels_last is None and data.x.ndim == 4:
             self._channels_last = self._takes_channels_last(data)
-        # `clone` puts it into memory that torch aligns: MKL gives other bits for other alignments.
+        # `clone` moves it into memory that torch aligns: MKL's bits depend on alignment.
         x = torch.from_numpy(data.x.take(index, axis=0)).clone().to(self._device)
         y = torch.from_numpy(data.y.take(index, axis=0)).to(self._device)
         if x.dim() == 4 and x.is_floating_point() and self._channels_last:
@@ -40,9 +40,9 @@ class Batches:
         return x, y
 
     def _takes_channels_last(self, data: Samples) -> bool:
-        """Whether the model works in that format; `view` after a convolution does not.
+        """Whether the model works in that format; `view` after a convolution fails in it.
 
-        It is tried on a module of its own, so that the attempt leaves no trace.
+        Tried on a separate module, so that the attempt leaves no trace.
         """
         x = torch.from_numpy(data.x[:1].copy()).to(self._device)
         module = self._build().to(self._device).eval()
@@ -51,13 +51,13 @@ class Batches:
                 module(_in_channels_last(x))
         except RuntimeError as error:
             return "view size is not compatible" not in str(error)
-        except Exception:  # whatever else is wrong will be told where it matters
+        except Exception:  # other errors are reported where they matter
             return True
         return True
 
 
 def check(data: Samples, who: str) -> None:
-    """Refuse samples that no model here can take.
+    """Refuse samples that no model can take.
 
     Raises:
         ValueError: there are none, or `x` is neither float32 nor int64.

@@ -7,10 +7,10 @@ from hedgerow.wording import shown
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of that name; `None` is the CPU.
+    """The device with this name; `None` is the CPU.
 
     Raises:
-        ValueError: there is none here; with those that there are.
+        ValueError: torch finds no such device; the error lists those that it finds.
 
     >>> find_device(None)
     device(type='cpu')
@@ -28,12 +28,12 @@ def find_device(name: str | None) -> torch.device:
         listed = ", ".join(repr(d) for d in there)
         raise ValueError(
             f"device is {shown(name)}; torch finds {listed} here: take one of these, or leave device"
-            " out. Where there is a GPU and torch does not find it, install torch with support for it"
+            " out. If there is a GPU that torch does not find, install torch with support for it"
             " (https://pytorch.org/get-started)"
         )
     return device
 
 
 def best_device() -> str:
-    """`"cuda"` where torch finds such a GPU, else `"cpu"`."""
+    """`"cuda"` if torch finds such a GPU, else `"cpu"`."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""What a user's model, loss or metric did wrong, told with what it was given."""
+"""Errors of a user's model, loss or metric, explained with what it was given."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def total_of(name: str, values: Any, samples: int) -> float:
-    """The sum of a metric's values, one for each sample.
+    """The sum of a metric's values, one per sample.
 
     Raises:
-        ValueError: the metric gives something else.
+        ValueError: the metric returns something else.
     """
     if isinstance(values, Tensor) and values.shape == (samples,):
         return values.double().sum().item()
@@ -18,11 +18,11 @@ def total_of(name: str, values: Any, samples: int) -> float:
 
 
 OF_USERS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
-"""What a user's model or loss may raise on samples that it does not fit."""
+"""Errors that a user's model or loss may raise on samples that do not fit it."""
 
 
 def explained(error: Exception, who: str, x: Tensor, y: Tensor) -> ValueError:
-    """An error of the user's model or loss, with what they were given."""
+    """An error of the user's model or loss, as a `ValueError` that describes their inputs."""
     if "more than 1 value per channel" in str(error):
         return ValueError(
             f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"

@@ -16,26 +16,26 @@ _SAMPLES = 3
 def exported(
     factory: Callable[[], nn.Module], model: Model, shape: tuple[int, ...], beside: Mapping[str, str]
 ) -> bytes:
-    """A `.pt2` file, which `torch.export.load` takes: for any number of samples, in evaluation mode.
+    """A `.pt2` file for `torch.export.load`: for any number of samples, in evaluation mode.
 
     Args:
         factory: makes the module.
         model: its values.
-        shape: of one sample; samples are float32, or int64 where the module takes no others.
-        beside: texts by name that lie in the file too.
+        shape: of one sample; samples are float32, or int64 if the module takes nothing else.
+        beside: other text files to include, by name.
 
     Raises:
-        ValueError: torch cannot export the module; with what it says.
+        ValueError: torch cannot export the module; the error has torch's reason.
     """
     module = factory()
-    module.load_state_dict(module_with(factory, model).state_dict())  # each tensor with memory of its own
+    module.load_state_dict(module_with(factory, model).state_dict())  # each tensor with its own memory
     module.eval()
     with num_threads(1), torch.no_grad():
         x = _samples(module, shape)
         try:
             sizes = ({0: torch.export.Dim("samples")},)
             program = torch.export.export(module, (x,), dynamic_shapes=sizes)
-        except Exception as error:  # of torch's own kinds, which it does not name
+        except Exception as error:  # torch does not document its error types
             first = str(error).strip().partition("\n")[0]
             raise ValueError(f"torch cannot export this model: {first}; write it as .safetensors") from error
         file = io.BytesIO()
@@ -44,7 +44,7 @@ def exported(
 
 
 def _samples(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """Some that the module takes: numbers, or characters."""
+    """Samples that the module accepts: floats, or integers."""
     numbers = torch.zeros(_SAMPLES, *shape)
     try:
         module(numbers)

@@ -1,4 +1,4 @@
-"""Clipped gradients of samples, layer by layer, where the layers let them be told apart."""
+"""Clipped per-sample gradients, layer by layer, for models whose layers allow it."""
 
 from collections.abc import Callable
 from typing import final
@@ -13,29 +13,29 @@ from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.samples import SIDE_BY_SIDE, SampleGradients, rewinder
 
 _MOST = min(512, layer_sums.AT_ONCE)
-"""Samples in one pass, so that what goes into all layers has room."""
+"""Most samples in one pass, so that the inputs of all layers fit in memory."""
 
 
 @final
 class LayerGradients:
-    """As `SampleGradients`, from one pass of the whole batch; what that cannot do is done by `otherwise`.
+    """Like `SampleGradients`, but from one pass over the whole batch; falls back to `otherwise`.
 
     Args:
         net: the module, in training mode when this is called.
-        layers: of it.
-        otherwise: of the same module.
+        layers: of the module.
+        otherwise: the fallback, for the same module.
     """
 
     def __init__(self, net: FlatModule, layers: Layers, otherwise: SampleGradients) -> None:
         self._net, self._layers, self._otherwise = net, layers, otherwise
 
     def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
-        """Losses and summed clipped gradients, as `SampleGradients` gives them."""
+        """Losses and summed clipped gradients, as from `SampleGradients`."""
         out, losses, most = torch.zeros_like(self._net.vector), [], self._most
         for first in range(0, len(x), most):
             try:
                 found, parts = self._layers.split(x[first : first + most], y[first : first + most])
-            except Exception:  # told by what is done instead, if it is the data's fault
+            except Exception:  # if the data is at fault, the fallback reports it
                 return self._otherwise(x, y, largest)
             losses.append(found)
             layer_sums.add_to_mean(parts, largest, len(x), out)
@@ -44,10 +44,10 @@ class LayerGradients:
         return torch.cat(losses).mean(), shaped
 
     def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
-        """As `SampleGradients.fixed_sum`, in which one sample more moves the sum by as much at most.
+        """Like `SampleGradients.fixed_sum`, with the same bound on what one more sample changes.
 
-        Why that holds to the last bit says `layer_sums`. Where anything is drawn
-        after all, or the batch fails, its samples go one after another.
+        `layer_sums` shows why the bound holds to the last bit. If anything is drawn
+        after all, or the batch fails, its samples are computed one after another.
         """
         rewind = rewinder(self._net)
         total = torch.zeros(len(self._net.vector), dtype=torch.int64, device=x.device)
@@ -69,12 +69,12 @@ class LayerGradients:
     def _whole_sum(self, x: Tensor, y: Tensor, largest: float) -> Tensor | None:
         try:
             _, parts = self._layers.split(x, y)
-        except Exception:  # told by what is done instead, if it is the data's fault
+        except Exception:  # if the data is at fault, the fallback reports it
             return None
         return layer_sums.whole_sum(parts, largest, len(self._net.vector))
 
     def _alone(self, x: Tensor, y: Tensor, largest: float, seed: int) -> Tensor:
-        """One sample, rounded as among others: so what fails for one does not show in the rest."""
+        """One sample, rounded as in a batch, so that a failure of one does not show in the others."""
         settings.seed(seed, x.device)
         found = self._whole_sum(x, y, largest)
         if found is None:
@@ -83,5 +83,5 @@ class LayerGradients:
 
     @property
     def _most(self) -> int:
-        """Samples in one pass."""
+        """Most samples in one pass."""
         return max(1, min(_MOST, SIDE_BY_SIDE // (4 * max(1, self._layers.written))))

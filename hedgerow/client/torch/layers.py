@@ -1,11 +1,10 @@
-"""The gradient of each sample, layer by layer, from one pass of the whole batch.
+"""Per-sample gradients, layer by layer, from one pass over the whole batch.
 
-What goes into a layer, and the loss's gradient at what comes out of it, give the
-gradient of the layer's parameters for each sample. That of a linear layer is an
-outer product, which is never written out (arXiv:1510.01799): so its norm costs
-two short norms, and a weighted sum over the samples is one product of matrices.
-No gradient of a parameter is computed on the way back, and nothing stays at the
-module.
+A layer's inputs, and the loss's gradient at its outputs, give the gradient of its
+parameters for each sample. For a linear layer that is an outer product, which is
+never written out (arXiv:1510.01799): its norm costs two short norms, and a weighted
+sum over the samples is one matrix product. The backward pass computes no parameter
+gradients, and leaves nothing on the module.
 """
 
 import warnings
@@ -25,7 +24,7 @@ Rule = Callable[[Any, list[Tensor], Tensor], Mapping[nn.Parameter, Tensor]]
 
 
 class CannotSplit(Exception):
-    """The samples' gradients are not told apart by the model's layers; with the reason."""
+    """The model's layers do not allow per-sample gradients; the message says why."""
 
 
 @final
@@ -63,17 +62,17 @@ class _Call:
 
 @final
 class Layers:
-    """A model's layers with parameters, and how each gives its samples' gradients.
+    """A model's layers with parameters, and how to get per-sample gradients from each.
 
     Args:
         net: the module.
         loss: `(outputs, targets) -> scalar`, the mean over a batch.
-        rules: of kinds of layers other than `nn.Linear`.
-        linear: kinds of layers that compute what `nn.Linear` does.
-        renaming: kinds of modules that only give names of their own to the parameters of layers in them.
+        rules: for types of layers other than `nn.Linear`.
+        linear: types of layers that compute what `nn.Linear` does.
+        renaming: types of modules that only rename the parameters of layers in them.
 
     Raises:
-        CannotSplit: a layer is of no such kind; the error names it.
+        CannotSplit: a layer has none of these types; the error names it.
     """
 
     def __init__(
@@ -99,37 +98,37 @@ class Layers:
                 raise CannotSplit(f"there is no rule for {name or 'the model'!r}, {type(module).__name__}")
         owned = [id(p) for module in trained.values() for p in module.parameters(recurse=False)]
         if len(set(owned)) != len(owned):
-            raise CannotSplit("layers share a parameter, and so a norm is not that of its parts")
+            raise CannotSplit("layers share a parameter, so a gradient's norm does not follow from its parts")
         self._names = {module: name for name, module in trained.items()}
         self._axes: dict[str, int] = {}
         self.written = 0
-        """Values of a sample's gradients that are written out."""
+        """Number of values in a sample's gradients that are written out."""
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Names of the kinds of layers that are trained."""
+        """Names of the types of layers that are trained."""
         return frozenset(type(module).__name__ for module in self._names)
 
     @property
     def linear(self) -> int:
-        """Trainable parameters of linear layers."""
+        """Number of trainable parameters in linear layers."""
         owners = [module for module in self._names if type(module) in self._linear]
         return sum(p.numel() for m in owners for p in m.parameters() if self._trained(p))
 
     @property
     def dimension(self) -> int:
-        """Trainable parameters of the model."""
+        """Number of trainable parameters of the model."""
         return len(self._net.vector)
 
     def take_axes(self, other: "Layers") -> None:
-        """Take over what `find_axes` has found for the same model with other parameters."""
+        """Take over the result of `find_axes` for the same model with other parameters."""
         self._axes, self.written = other._axes, other.written
 
     def find_axes(self, few: tuple[Tensor, Tensor], more: tuple[Tensor, Tensor]) -> None:
         """Find the dimension that counts samples, from two batches of different lengths.
 
         Raises:
-            CannotSplit: a layer has none.
+            CannotSplit: a layer has no such dimension.
         """
         found: dict[str, set[int]] = {}
         for x, y in (few, more):
@@ -147,10 +146,10 @@ class Layers:
         self.written = sum(part.right.shape[1] for part in parts if part.left is None)
 
     def split(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Part]]:
-        """The loss of each sample, `(n,)`, and the parts of its gradients; what has no part is zero.
+        """The loss of each sample, `(n,)`, and the parts of the gradients; without a part, they are zero.
 
         Raises:
-            CannotSplit: they cannot be told apart.
+            CannotSplit: per-sample gradients cannot be computed.
         """
         losses, calls = self._run(x, y)
         edges = [call.edge for several in calls.values() for call in several]
@@ -159,12 +158,12 @@ class Layers:
         for module, several in calls.items():
             gradients = [next(found) for _ in several]
             if any(call.inputs._version != call.version for call in several):
-                raise CannotSplit(f"the inputs of {self._names[module]!r} are written over")
+                raise CannotSplit(f"the inputs of {self._names[module]!r} are overwritten")
             pairs = [(c.inputs, b) for c, b in zip(several, gradients, strict=True) if b is not None]
             if pairs:
                 parts += self._parts(module, pairs, len(x))
         if not parts:
-            raise CannotSplit("no layer's output is in the loss")
+            raise CannotSplit("the loss depends on no layer's output")
         return losses.detach(), parts
 
     def _run(self, x: Tensor, y: Tensor) -> tuple[Tensor, dict[nn.Module, list[_Call]]]:
@@ -173,7 +172,7 @@ class Layers:
 
         def note(module: nn.Module, given: tuple[Any, ...], outputs: Any) -> None:
             if len(given) != 1 or not isinstance(given[0], Tensor) or not isinstance(outputs, Tensor):
-                raise CannotSplit(f"{self._names[module]!r} is given something else than one tensor")
+                raise CannotSplit(f"{self._names[module]!r} takes or returns something other than one tensor")
             inputs = given[0].detach()
             call = _Call(inputs, inputs._version, get_gradient_edge(outputs), outputs.shape)
             calls.setdefault(module, []).append(call)
@@ -186,13 +185,13 @@ class Layers:
                 hook.remove()
 
         if not isinstance(outputs, Tensor):
-            raise CannotSplit(f"the model gives a {type(outputs).__name__} and not one tensor")
+            raise CannotSplit(f"the model returns a {type(outputs).__name__}, not a tensor")
 
         def one(output: Tensor, target: Tensor) -> Tensor:
             return self._loss(output.unsqueeze(0), target.unsqueeze(0))
 
         with warnings.catch_warnings():
-            # Where warnings are errors, this one must not decide which way is taken.
+            # If warnings are errors, this one must not decide which method is used.
             warnings.filterwarnings("ignore", "There is a performance drop")
             return torch.vmap(one)(outputs, y), calls
 

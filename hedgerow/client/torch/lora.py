@@ -1,13 +1,13 @@
-"""Low-rank adapters: train and send a few values for each matrix, beside weights that stay as they are.
+"""Low-rank adapters: train and send a few values for each matrix, next to frozen weights.
 
 Hu et al. 2021, arXiv:2106.09685, equation 3: a weight `W (m, n)` becomes
-`W + (alpha / r) B A`, with `B (m, r)` and `A (r, n)`. `W` is frozen, so that it
-is a constant of the model's layout: no client sends it back. `A` is drawn and
-`B` is zero at first, so that training starts from the model as it was.
+`W + (alpha / r) B A`, with `B (m, r)` and `A (r, n)`. `W` is frozen, so it is a
+constant of the model's layout, and no client sends it back. `A` starts random and
+`B` starts at zero, so that training starts from the original model.
 
-An adapter is a parametrization of torch's: whoever reads `layer.weight` gets the
-sum. So it works in whatever a layer does with its weight, such as the fast
-path of torch's transformer layers.
+An adapter is a torch parametrization: reading `layer.weight` gives the sum. So it
+works with whatever a layer does with its weight, such as the fast path of torch's
+transformer layers.
 """
 
 import copy
@@ -30,13 +30,13 @@ _PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 @final
 class LowRank(nn.Module):
-    """What is added to a weight: `scale * B A` in the weight's shape.
+    """The change of a weight: `scale * B A` in the weight's shape.
 
     Args:
-        weight: `(m, ...) float32`; a convolution's is taken as `(m, channels * height * width)`.
-        rank: of the change; at most that of the matrix.
+        weight: `(m, ...) float32`; a convolution's is treated as `(m, channels * height * width)`.
+        rank: of the change; at most the matrix's.
         alpha: the scale is `alpha / rank`; `None` is a scale of 1.
-        blocks: number of matrices, one above the other, that the weight is made of; each has its own change.
+        blocks: number of stacked matrices that make up the weight; each has its own change.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float | None = None, blocks: int = 1) -> None:
@@ -48,7 +48,7 @@ class LowRank(nn.Module):
         self.b = nn.Parameter(weight.new_zeros(blocks, rows, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight and its change."""
+        """The sum of the weight and its change."""
         matrices = weight.reshape(len(self.a), -1, self.a.shape[2])
         return torch.baddbmm(matrices, self.b, self.a, alpha=self.scale).reshape(self.shape)
 
@@ -81,7 +81,7 @@ class Lora:
                 )
 
     def __call__(self) -> nn.Module:
-        """A fresh module with adapters; raises `ValueError` where a name fits nothing."""
+        """A new module with adapters; raises `ValueError` if a name matches nothing."""
         module = self._plain()
         named = dict(module.named_parameters())
         whole = _fitting("train", self.train, named)
@@ -105,18 +105,18 @@ class Lora:
         return module
 
     def merge(self, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-        """A trained model's tensors as those of the plain model, each change added to its weight.
+        """Convert a trained model's tensors to the plain model's, adding each change to its weight.
 
         Args:
-            tensors: torch's or numpy's, by name: the state of a module with
-                adapters, or what `model.safetensors` of a run holds.
+            tensors: of torch or numpy, by name: the state of a module with
+                adapters, or the contents of a run's `model.safetensors`.
 
         Returns:
-            What the plain module's `load_state_dict(strict=True)` takes; integers
-            that are not among the tensors are as the factory makes them.
+            Tensors for the plain module's `load_state_dict(strict=True)`; integer
+            tensors that are missing have the values that the factory gives them.
 
         Raises:
-            ValueError: the tensors are not those of this model.
+            ValueError: the tensors do not belong to this model.
 
         >>> tuned = lora(lambda: nn.Linear(3, 2), rank=1)
         >>> sorted(tuned.merge(tuned().state_dict()))
@@ -132,7 +132,7 @@ class Lora:
         filled = {state[name].data_ptr() for name in given if name in state}
         missing = [n for n in absent if state[n].is_floating_point() and state[n].data_ptr() not in filled]
         if missing or unknown:
-            what = f"misses {missing[0]!r}" if missing else f"has {unknown[0]!r}, which the model has not"
+            what = f"misses {missing[0]!r}" if missing else f"has {unknown[0]!r}, not in the model"
             raise ValueError(
                 f"the state {what}; it must be of this model with adapters of rank {self.rank}"
                 f" for targets {self.targets!r}"
@@ -162,28 +162,27 @@ def lora(
     train: Sequence[str] = (),
     alpha: float | None = None,
 ) -> Lora:
-    """A model with low-rank adapters, for `Task(model=...)`: only they are trained and sent.
+    """A model with low-rank adapters, for `Task(model=...)`: only the adapters are trained and sent.
 
-    Adapted are linear layers, 1-D and 2-D convolutions, and torch's attention:
-    queries, keys and values each on their own, and the output. All other
-    parameters are frozen; running statistics of a BatchNorm that is in
-    training mode still follow the data.
+    It adapts linear layers, 1-D and 2-D convolutions, and torch's attention: queries,
+    keys and values separately, and the output. All other parameters are frozen; the
+    running statistics of a BatchNorm in training mode still follow the data.
 
     Args:
-        model: makes the module, or is one, which is copied.
-        rank: of the change of each matrix; a matrix of fewer rows or columns gets its full rank.
+        model: makes the module, or is a module, which is copied.
+        rank: of each matrix's change; a matrix with fewer rows or columns gets full rank.
         targets: names or patterns (`"encoder.*.linear1"`) of layers, or of modules with
             layers in them; `None` is every layer that can be adapted.
         train: names or patterns of parameters, or of modules with parameters in
-            them, that are trained as a whole, such as a new head.
-        alpha: each change is scaled by `alpha` over its rank; `None` is no scale. Source: section 4.1.
+            them, that are trained in full, such as a new head.
+        alpha: each change is scaled by `alpha` over its rank; `None` means no scaling. Source: section 4.1.
 
     Returns:
-        A factory. Its `merge` makes a trained model a plain one again.
+        A factory. Its `merge` turns a trained model back into a plain one.
 
     Raises:
-        ValueError: an argument is out of range. When the factory is called: a
-            name fits nothing, or a weight to adapt has two layers that use it.
+        ValueError: an argument is out of range; or, when the factory is called, a name
+            matches nothing or two layers share a weight to adapt.
 
     >>> plain = lambda: nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 2, bias=False))
     >>> tuned = lora(plain, rank=2, train=["2"])
@@ -194,7 +193,7 @@ def lora(
 
 
 def _weights(name: str, layer: nn.Module) -> Iterator[tuple[nn.Module, str, str, int]]:
-    """A layer's matrices: their owner, name there, full name, and how many matrices each is."""
+    """A layer's weights: `(owner, name in it, full name, number of stacked matrices)`."""
     if not isinstance(layer, nn.MultiheadAttention):
         yield layer, "weight", f"{name}.weight".lstrip("."), 1
         return
@@ -203,7 +202,7 @@ def _weights(name: str, layer: nn.Module) -> Iterator[tuple[nn.Module, str, str,
 
 
 def _fitting(argument: str, patterns: Sequence[str], there: Mapping[str, Any]) -> set[str]:
-    """Names that a pattern fits, or that lie in a module that it fits; `ValueError` where one fits none."""
+    """Names that match a pattern, or lie in a module that does; `ValueError` if a pattern matches none."""
     found: set[str] = set()
     for pattern in patterns:
         fitting = {name for name in there if any(fnmatchcase(part, pattern) for part in _containing(name))}
@@ -216,7 +215,7 @@ def _fitting(argument: str, patterns: Sequence[str], there: Mapping[str, Any]) -
 
 
 def _containing(name: str) -> list[str]:
-    """A dotted name, and those of the modules that it lies in."""
+    """A dotted name, and the names of the modules that contain it."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
@@ -224,12 +223,12 @@ def _containing(name: str) -> list[str]:
 def _check_alone(module: nn.Module, name: str, weight: Tensor | None) -> None:
     if weight is None:
         raise ValueError(
-            f"weight {name!r} is computed from others (such as by weight_norm) or has another first name;"
+            f"weight {name!r} is computed from others (as by weight_norm) or is first known by another name;"
             " leave its layer out of targets"
         )
     owners = [p for m in module.modules() for p in m._parameters.values() if p is weight]
     if len(owners) > 1:
         raise ValueError(
-            f"weight {name!r} belongs to two layers (tied weights), which an adapter of one would pull apart;"
+            f"weight {name!r} belongs to two layers (tied weights), and adapting one would untie them;"
             " leave its layer out of targets"
         )

@@ -1,4 +1,4 @@
-"""The loss of a task that names none, and what it cannot mean."""
+"""The default loss of a task, and checks of what it is given."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from hedgerow.types import Samples
 
 _REMEDY = (
-    "give the task a loss of its own, such as mse_loss for numbers, or"
+    "give the task its own loss, such as mse_loss for numbers, or"
     " binary_cross_entropy_with_logits for targets 0 and 1"
 )
 
@@ -19,32 +19,32 @@ def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:
     """torch's cross entropy, the mean over the batch.
 
     Raises:
-        ValueError: as `check_classes`.
+        ValueError: as for `check_classes`.
     """
     check_classes(outputs, targets)
     return F.cross_entropy(outputs, targets)
 
 
 def check_classes(outputs: Any, targets: Tensor) -> None:
-    """Refuse outputs that are no scores of classes, and targets that are no classes, by their form.
+    """Refuse outputs that are not scores and targets that are not classes, judged by shape and dtype.
 
     Args:
-        outputs: of a model, a batch.
+        outputs: a model's, for a batch.
         targets: of the same batch.
 
     Raises:
-        ValueError: of one column cross entropy is 0 whatever the model learns;
-            or the targets are neither whole numbers nor probabilities.
+        ValueError: the outputs have one column, where cross entropy is always 0; or
+            the targets are neither integers nor probabilities.
     """
     if not isinstance(outputs, Tensor):
         raise ValueError(
-            f"the model gives a {type(outputs).__name__}; without a loss of the task's own, it must give one"
+            f"the model returns a {type(outputs).__name__}; if the task names no loss, it must return one"
             " tensor of scores"
         )
     shape = tuple(outputs.shape)
     if len(shape) < 2 or shape[1] == 1:
         raise ValueError(
-            f"the model gives one column of outputs {shape}, and cross entropy needs a score for each class;"
+            f"the model returns one column of outputs {shape}; cross entropy needs a score for each class;"
             f" {_REMEDY}"
         )
     if targets.is_floating_point():
@@ -60,16 +60,16 @@ def check_classes(outputs: Any, targets: Tensor) -> None:
 
 
 def check_probabilities(data: Samples, who: str) -> None:
-    """Refuse targets of cross entropy that are neither classes nor probabilities, by their values.
+    """Refuse targets of cross entropy that are neither classes nor probabilities, judged by value.
 
     Raises:
-        ValueError: targets `(n, classes, ...)` in floating point do not add up to 1.
+        ValueError: floating-point targets `(n, classes, ...)` do not add up to 1.
     """
     y = data.y
     if y.dtype.kind != "f" or y.ndim < 2:
         return
     if (y < 0).any() or not np.allclose(y.sum(1), 1, atol=1e-3):
         raise ValueError(
-            f"{who}: the targets are {y.dtype} {y.shape[1:]}, and cross entropy takes such for probabilities,"
+            f"{who}: the targets are {y.dtype} {y.shape[1:]}, which cross entropy treats as probabilities,"
             f" which must add up to 1; {_REMEDY}"
         )

@@ -1,4 +1,4 @@
-"""Which of a module's layers train: fit asks for training mode, and the module's author has the last word."""
+"""Which layers are in training mode during fit: all, except those that the module's author keeps out."""
 
 from torch import nn
 
@@ -6,10 +6,10 @@ from torch import nn
 class Modes:
     """Puts a module into training mode, except for the layers that its author keeps out of it.
 
-    Those are the sublayers that the factory left in evaluation mode inside a
-    module that is in training mode, and whatever the module's own `train()`
-    says. A module that is in evaluation mode as a whole, as pretrained ones are
-    handed out, trains as if it had been made in training mode.
+    Those are the sublayers that the factory left in evaluation mode inside a module
+    in training mode, and whatever the module's own `train()` decides. A module that
+    is entirely in evaluation mode, as pretrained ones are distributed, trains as if
+    it had been made in training mode.
 
     Args:
         module: as the factory made it.
@@ -25,7 +25,7 @@ class Modes:
         self._still = [m for m in module.modules() if not m.training] if module.training else []
 
     def train(self) -> None:
-        """Training mode, as it should be during `fit`."""
+        """Set the modes for `fit`."""
         self._module.train()
         for layer in self._still:
             layer.training = False

@@ -1,28 +1,28 @@
-"""A torch module as the flat vectors that the rest of Hedgerow knows.
+"""A torch module as the flat vectors that the rest of Hedgerow uses.
 
-What becomes of a tensor is decided once, from the module that the factory
-makes, never from a client's data (`torch_tensors`):
+How each tensor is treated is decided once, from the module that the factory
+makes, never from a client's data (`hedgerow.client.torch.tensors`):
 
 - Trainable parameters are `Model.parameters`. A tensor with two names (tied
-  weights) is there once, under its first name; a saved model has both.
+  weights) occurs once, under its first name; a saved model has both.
 - `Model.buffers` are the floating-point buffers that training changes. The
-  server sends them, clients send them back, and they are averaged. Those are
-  the running statistics of torch's norms that are in training mode, the vectors
-  of its spectral norm, and of the others those that are all zeros or all ones
-  when the module is made, as statistics are.
+  server sends them, clients send them back, and they are averaged. These are
+  the running statistics of torch's norms in training mode, the vectors of its
+  spectral norm, and any other buffer that is all zeros or all ones when the
+  module is made, as statistics are.
 - `Model.constants` are frozen parameters (`requires_grad=False`) and all other
   floating-point buffers that the module saves: a mask of `-inf`, a table of
   positions, the statistics of a frozen BatchNorm. Every client gets them from
-  the server; they are not sent back, averaged or bounded, and stay what they
-  are, bit for bit. A `fit` that has changed one fails and says which.
-- Integer and non-persistent buffers are never sent. Every `load` gives them the
-  values that they had when the module was made, and a saved model has those.
+  the server; they are not sent back, averaged or bounded, and stay unchanged,
+  bit for bit. A `fit` that changes one fails and names it.
+- Integer and non-persistent buffers are never sent. Every `load` resets them to
+  the values that they had when the module was made, and a saved model has those.
 
-Where the rules are wrong, the task says so: `Task(statistics=["codebook.*"])`
-for a buffer that starts at random and is learned, or for a frozen teacher that
-follows the model; `Task(constants=["offset"])` for zeros that stay zeros.
-Tensors of zeros or ones that never change lose nothing by being averaged: the
-mean of zeros is zero, and that of ones is one, exactly.
+If these rules are wrong for a tensor, the task says so: `Task(statistics=
+["codebook.*"])` for a buffer that starts at random and is learned, or for a frozen
+teacher that follows the model; `Task(constants=["offset"])` for zeros that stay
+zeros. Tensors of zeros or ones that never change are not harmed by averaging: the
+mean of zeros is exactly zero, and the mean of ones exactly one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +43,9 @@ class FlatModule:
     """A module whose trainable parameters are views of one vector.
 
     Args:
-        module: taken over: its parameters are moved into the vector.
+        module: taken over; its parameters are moved into the vector.
         device: where to put it.
-        decide: which of its tensors are what.
+        decide: sorts its tensors into kinds.
 
     Raises:
         ValueError: it has no trainable parameters, or one that is not float32
@@ -90,17 +90,17 @@ class FlatModule:
         )  # fmt: skip
         computed = [p for m in module.modules() if isinstance(m, ParametrizationList) for p in m.parameters()]
         self.gradient_size = len(self.vector) + sum(p.numel() for p in computed if not p.requires_grad)
-        """Values in a sample's gradients, with those of weights that are computed from parameters."""
+        """Number of values in a sample's gradients, including weights computed from parameters."""
         self._norms = {
             name: m for name, m in module.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
         }
         self.batch_norms = [n for n, m in self._norms.items() if m.training or m.running_mean is None]
         """Names of the layers that mix the samples of a batch in training."""
-        # Shallow copies, so that nothing a module hangs on itself (a hidden state) reaches the next client.
+        # Shallow copies, so that attributes a module sets (a hidden state) do not reach the next client.
         self._attributes = [(m, dict(vars(m)), dict(m._buffers)) for m in module.modules()]
 
     def load(self, model: Model) -> Tensor:
-        """Take over the model's values, and the state a fresh module has.
+        """Load a model's values, and reset everything else to a new module's state.
 
         Returns:
             The model's parameters, `(d,)`, which training does not change.
@@ -142,7 +142,7 @@ class FlatModule:
         return self._read(self._constants)
 
     def check_constants(self, model: Model, who: str) -> None:
-        """Raise `ValueError` where training has changed constants of the model that was loaded."""
+        """Raise `ValueError` if training has changed constants of the model that was loaded."""
         now, offset, changed = self.read_constants(), 0, []
         for tensor in self.layout.constants:
             place = slice(offset, offset + tensor.size)
@@ -152,7 +152,7 @@ class FlatModule:
         if changed:
             raise ValueError(
                 f"{who}: training changes {', '.join(map(repr, changed))}, constant to Hedgerow;"
-                f" what is to be averaged must be named: `Task(..., statistics={changed})`"
+                f" what should be averaged must be named: `Task(..., statistics={changed})`"
             )
 
     def _read(self, tensors: Mapping[str, Tensor]) -> Vector:
@@ -162,7 +162,7 @@ class FlatModule:
         return torch.cat([now[name].detach().reshape(-1) for name in tensors]).cpu().numpy()
 
     def take_gradients(self) -> list[Tensor]:
-        """The gradients, for the caller to change; a parameter that was not used has zeros."""
+        """The gradients, which the caller may change; a parameter that was not used has zeros."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         for p in self.parameters:
             p.grad = None
@@ -170,7 +170,7 @@ class FlatModule:
 
     @contextmanager
     def lone_sample(self) -> Iterator[None]:
-        """BatchNorm in training mode uses its running statistics, where it has some."""
+        """Make BatchNorm in training mode use its running statistics, if it has any."""
         changed = [m for m in self._norms.values() if m.training and m.running_mean is not None]
         for norm in changed:
             norm.training = False
@@ -182,7 +182,7 @@ class FlatModule:
 
 
 def module_with(factory: Callable[[], nn.Module], model: Model) -> nn.Module:
-    """A fresh module with a model's values, on the CPU; raises `ValueError` where they do not fit."""
+    """A new module with a model's values, on the CPU; raises `ValueError` if they do not fit."""
     flat = FlatModule(factory(), torch.device("cpu"))
     flat.load(model)
     return flat.module
@@ -194,7 +194,7 @@ def _checked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     if nn.parameter.is_lazy(tensor):
         raise ValueError(
             f"{what} {name!r} has no shape until the module has seen data; "
-            f"use the layer that is told its sizes (Linear, not LazyLinear)"
+            f"use a layer with explicit sizes (Linear, not LazyLinear)"
         )
     if tensor.dtype != torch.float32:
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -215,5 +215,5 @@ def _check_fits(what: str, values: Vector, length: int) -> None:
 
 
 def _readable(values: Vector) -> Tensor:
-    # torch warns about an array it could write to by mistake, such as one from a file; it is only read here.
+    # torch warns about read-only arrays, such as those from a file; this one is only read.
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))

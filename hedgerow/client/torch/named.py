@@ -1,4 +1,4 @@
-"""The trainer that is called `"loop"`."""
+"""The trainer named `"loop"`."""
 
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
@@ -6,5 +6,5 @@ from hedgerow.client.trainers import Computing
 
 
 def loop(task: Task, computing: Computing) -> TorchTrainer:
-    """One client after another, on the CPU unless a device is named: the reference."""
+    """The reference trainer: one client after another, on the CPU unless a device is named."""
     return TorchTrainer(task, device=computing.on("cpu"), precision=computing.precision)

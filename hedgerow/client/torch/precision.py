@@ -14,8 +14,8 @@ from hedgerow.types.options import PRECISIONS
 _CAN = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32", "float16")}
 
 _SCALES = {torch.float16: 1024.0}
-"""A loss in float16 is multiplied by so much, and its gradients divided: the small ones would be zero
-(arXiv:1710.03740, section 3.2, a constant factor; a power of two loses no bit)."""
+"""A loss in float16 is multiplied by this, and its gradients divided, or small ones would be zero
+(arXiv:1710.03740, section 3.2, a constant factor; a power of two loses no bits)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Precision:
 
     Attributes:
         name: such as `"bfloat16"`.
-        device: where they are computed.
+        device: the torch device.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Precision:
         return outputs.to(torch.float32) if isinstance(outputs, Tensor) else outputs
 
     def backward(self, loss: Tensor, take: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """The gradients of a loss, in float32: what `take` gives after its backward pass."""
+        """The gradients of a loss, in float32: what `take` returns after its backward pass."""
         scale = self._scale
         (loss if scale == 1.0 else loss * scale).backward()  # type: ignore[no-untyped-call]
         gradients = take()
@@ -63,10 +63,10 @@ class Precision:
 
 
 def find_precision(name: str, device: torch.device) -> Precision:
-    """The precision of that name on a device.
+    """The precision with this name on a device.
 
     Raises:
-        ValueError: there is none of that name, or the device has not got it; with those that it has.
+        ValueError: the device has no such precision; the error lists those that it has.
 
     >>> find_precision("bfloat16", torch.device("cpu")).full
     False

@@ -1,4 +1,4 @@
-"""The steps of DP-SGD: samples drawn at random, clipped gradients, noise in each sum (arXiv:1607.00133)."""
+"""DP-SGD steps: samples drawn at random, clipped gradients, noise in each sum (arXiv:1607.00133)."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger("hedgerow")
 
 
 class ExactSums(Protocol):
-    """What adds clipped gradients of samples so that one more moves the sum by at most `CLIP_UNITS` units."""
+    """Adds clipped gradients of samples, so that one more moves the sum by at most `CLIP_UNITS` units."""
 
     def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
         """See `hedgerow.client.torch.samples`."""
@@ -31,14 +31,14 @@ class ExactSums(Protocol):
 
 @dataclass(frozen=True)
 class Chance:
-    """Where one fit draws from.
+    """The sources of randomness of one fit.
 
     Attributes:
-        batch: which samples are in a step.
-        noise: what is added to their sum.
-        model: `(step, sample) -> seed` of what the model draws for a sample (its
-            bytes), such as dropout. It depends on no other sample and on no place,
-            so that one sample more shifts nothing.
+        batch: decides which samples are in a step.
+        noise: of what is added to their sum.
+        model: `(step, sample) -> seed` of what the model draws for a sample (given as
+            bytes), such as dropout. It depends neither on other samples nor on
+            positions, so that one more sample shifts nothing.
     """
 
     batch: RandomSource
@@ -47,7 +47,7 @@ class Chance:
 
 
 def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
-    """The operating system's generator, or for a simulation what follows from the run's seed."""
+    """The operating system's generator, or in a simulation sources derived from the run's seed."""
     if not seeded:
         return Chance(system_source, system_source, lambda step, sample: secret_seed())
     where: Any = {"round": round, "client": client}
@@ -64,7 +64,7 @@ def chance(seeded: bool, *, seed: int, round: int, client: str) -> Chance:
 
 
 def poisson_batch(n: int, rate: float, source: RandomSource) -> NDArray[np.int64]:
-    """The samples of a step: each of `n` with probability `rate`, independently; perhaps none.
+    """The samples of a step: each of `n` independently with probability `rate`; possibly none.
 
     >>> poisson_batch(10, 0.3, seeded_source(0, "example")).tolist()
     [1, 2]
@@ -82,16 +82,16 @@ def private_gradients(
     local: LocalTraining,
     chance: Chance,
 ) -> list[Tensor]:
-    """The gradient of one step: the drawn samples' sum with noise, divided by the batch size expected.
+    """The gradient of one step: the drawn samples' noisy sum, divided by the expected batch size.
 
-    Sum and noise are multiples of one unit. So there are no holes between
-    floating-point numbers that would give the sum away (Mironov 2012), and the
-    noise is exactly the discrete Gaussian (arXiv:2004.00010).
+    Sum and noise are multiples of one unit. So no gaps between floating-point
+    numbers give the sum away (Mironov 2012), and the noise is exactly the discrete
+    Gaussian (arXiv:2004.00010).
 
     Args:
-        fixed_sum: of the samples at these places, `(d,)` in units of `clip_samples / CLIP_UNITS`.
-        samples: how many there are.
-        parameters: give the gradients' shapes.
+        fixed_sum: of the samples at these positions, `(d,)` in units of `clip_samples / CLIP_UNITS`.
+        samples: their number.
+        parameters: have the gradients' shapes.
         local: how to train.
         chance: where randomness comes from.
     """
@@ -118,17 +118,17 @@ def private_step(
     """The gradient of one step on a client's samples.
 
     Args:
-        sums: of the model.
-        take: the samples and targets at these places, as the model takes them.
+        sums: computes the sums for the model.
+        take: returns the samples and targets at these positions, as tensors for the model.
         data: all samples of the client.
-        parameters: give the gradients' shapes.
+        parameters: have the gradients' shapes.
         local: how to train.
         chance: where randomness comes from.
         number: of the step.
         who: the client, for the error.
 
     Raises:
-        ValueError: the model fails; the error names the client, and tells nothing of the samples.
+        ValueError: the model fails; the error names the client, and reveals nothing of the samples.
     """
 
     def fixed_sum(index: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""By which way the gradients of samples are computed; it follows from the model and what is installed.
+"""How per-sample gradients are computed, which depends on the model and on what is installed.
 
 Time is not measured at run time: the same seed must give the same run, and two
-ways agree to rounding only.
+methods agree only up to rounding.
 """
 
 import logging
@@ -24,19 +24,19 @@ from hedgerow.types import LocalTraining, Samples
 log = logging.getLogger("hedgerow")
 
 _FEW, _MORE = 3, 5
-"""Samples of two batches: a dimension that counts something else has not both these lengths."""
+"""Sizes of two batches: only the dimension that counts samples has both these lengths."""
 
 _TOLERANCE = 1e-4
-"""Relative, of a sample's gradient: float32's rounding, in another order."""
+"""Relative tolerance for a sample's gradient: float32 rounding in another order."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How the gradients of samples are computed.
+    """A method of computing per-sample gradients.
 
     Attributes:
         name: `"opacus"` or `"hedgerow"`, as in `LocalTraining.sample_gradients`.
-        why: for a person.
+        why: the reason, for people to read.
         gradients: what computes them.
     """
 
@@ -47,13 +47,13 @@ class Way:
 
 @final
 class SampleWays:
-    """The ways of one model.
+    """Chooses the method for one model.
 
     Args:
         build: makes the model.
-        net: that is trained.
-        loss: of it.
-        own: the way without Opacus.
+        net: the module that is trained.
+        loss: of the model.
+        own: the method without Opacus.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class SampleWays:
         self._found: dict[object, Way] = {}
 
     def choose(self, local: LocalTraining, data: Samples) -> Way:
-        """The way for `local.sample_gradients`; of the data only the form counts.
+        """The method for `local.sample_gradients`; only the form of the data matters.
 
-        A model that draws, or for a layer of which Opacus has no rule, is computed
-        by the other way whatever was asked: that can do all, and bounds the same.
+        If a model draws, or Opacus has no rule for a layer, the other method is used
+        whatever was asked for: it works for all models, and has the same bound.
         """
         key = local.sample_gradients, form_of(data)
         if key not in self._found:
@@ -80,7 +80,7 @@ class SampleWays:
         if not with_opacus.installed():
             return Way("hedgerow", "Opacus is not installed", self._own)
         if self._net.vector.device.type == "mps":
-            return Way("hedgerow", "this device has no float64, in which norms are computed", self._own)
+            return Way("hedgerow", "this device has no float64, which norms need", self._own)
         try:
             layers = with_opacus.opacus_layers(self._net, self._loss)
             if asked == "auto" and not with_opacus.faster(layers):
@@ -107,7 +107,7 @@ class SampleWays:
                 rewind()
                 _compare(net, layers, self._loss, x[:_MORE], y[:_MORE])
                 return layers
-            except Exception as error:  # of the user's model, too
+            except Exception as error:  # including errors of the user's model
                 failed = error
         if isinstance(failed, CannotSplit):
             raise failed
@@ -115,12 +115,12 @@ class SampleWays:
 
 
 def _compare(net: FlatModule, layers: Layers, loss: Loss, x: Tensor, y: Tensor) -> None:
-    """Raise `CannotSplit` where a sample's gradient is another one than alone, or anything is drawn."""
+    """Raise `CannotSplit` if a sample's gradient differs from its gradient alone, or if anything is drawn."""
     rewind = rewinder(net)
     generators.mark()
     _, parts = layers.split(x, y)
     if generators.drawn():
-        raise CannotSplit("the model draws, and what is drawn for a sample is its own")
+        raise CannotSplit("the model draws, and each sample needs its own draws")
     together = torch.zeros(len(x), len(net.vector), device=x.device)
     for part in parts:
         outer = (
@@ -132,4 +132,4 @@ def _compare(net: FlatModule, layers: Layers, loss: Loss, x: Tensor, y: Tensor) 
         loss(net.module(x[k : k + 1]), y[k : k + 1]).backward()  # type: ignore[no-untyped-call]
         alone = torch.cat([g.flatten() for g in net.take_gradients()])
         if not (row - alone).norm() <= _TOLERANCE * alone.norm():
-            raise CannotSplit("a sample's gradient, layer by layer, is not the one that it has alone")
+            raise CannotSplit("a sample's gradient, layer by layer, differs from the one it has alone")

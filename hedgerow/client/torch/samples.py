@@ -16,20 +16,20 @@ Loss = Callable[[Any, Tensor], Tensor]
 """`(outputs, targets) -> scalar`, the mean over a batch."""
 
 SIDE_BY_SIDE = 2**27
-"""Floats that the gradients of a batch's samples may take at once: half a GiB."""
+"""Most floats in the gradients of a batch's samples at once: half a GiB."""
 
 CLIP_UNITS = 2**30
-"""Units that a clipped gradient is long, where noise is added to it."""
+"""The largest norm of a clipped gradient in units, if noise is added to it."""
 
 
 @final
 class SampleGradients:
     """The mean of the clipped gradients of a batch's samples (arXiv:1607.00133, algorithm 1, without noise).
 
-    `torch.func` computes them side by side. It cannot for every model (torch's
-    GRU among them), and a large batch of a large model would take too much
-    memory: then the samples go one after another, with the same result. Which
-    of the two depends on the model and on the batch's shape alone.
+    `torch.func` computes them side by side. That does not work for every model
+    (such as torch's GRU), and a large batch of a large model would take too much
+    memory; then samples are computed one after another, with the same result. Which
+    of the two is used depends only on the model and the batch's shape.
 
     Args:
         net: the module, in training mode when this is called.
@@ -55,23 +55,23 @@ class SampleGradients:
                 return found
         found = self._apart(x, y, largest)
         if len(x) * self._net.gradient_size <= SIDE_BY_SIDE:
-            self._one_by_one.add(form)  # not before: an error in the data says nothing about the model
+            self._one_by_one.add(form)  # only now, because an error in the data says nothing about the model
         return found
 
     def fixed_sum(self, x: Tensor, y: Tensor, largest: float, seed: Callable[[int], int]) -> Tensor:
         """The exact sum of the samples' clipped gradients, in units of `largest / CLIP_UNITS`: `(d,) int64`.
 
-        Each is cut towards zero to whole units after clipping, so that it is at
-        most `CLIP_UNITS` units long. It follows from the sample, its seed and the net
-        as it is now: what a pass draws, changes or keeps does not reach the next
-        one. So one sample more changes the sum by one clipped gradient. A model
-        that draws has its samples one after another.
+        Each is truncated to whole units after clipping, so that its norm is at most
+        `CLIP_UNITS` units. It depends only on the sample, its seed and the current net:
+        what a pass draws, changes or keeps does not reach the next one. So one more
+        sample changes the sum by one clipped gradient. If a model draws, its samples
+        are computed one after another.
 
         Args:
             x: samples, `(n, ...)`.
             y: targets, `(n, ...)`.
             largest: l2 norm over all parameters.
-            seed: of what is drawn for the sample at this place.
+            seed: `position -> seed` of what is drawn for the sample there.
         """
         rewind = rewinder(self._net)
         total = torch.zeros(len(self._net.vector), dtype=torch.float64, device=x.device)
@@ -94,7 +94,7 @@ class SampleGradients:
         return total.long()
 
     def _undrawn(self, x: Tensor, y: Tensor, largest: float) -> Tensor | None:
-        """The fixed sum; `None` where `torch.func` cannot, or where anything is drawn."""
+        """The fixed sum; `None` if `torch.func` fails, or if anything is drawn."""
         generators.mark()
         found = self._together(x, y, largest, _fixed_sum, randomness="error")
         return None if found is None or generators.drawn() else found[1][0]
@@ -108,8 +108,8 @@ class SampleGradients:
         *,
         randomness: str = "different",  # draws for all samples at once, as without vmap
     ) -> tuple[Tensor, list[Tensor]] | None:
-        """`None`, and nothing changed, where `torch.func` cannot."""
-        x = x.contiguous()  # dropout draws in the order of memory, which the layers' inputs take from here
+        """Losses and gradients; `None`, with nothing changed, if `torch.func` fails."""
+        x = x.contiguous()  # dropout draws in memory order, which the layers' inputs inherit from x
         module = self._net.module
         names = [t.name for t in self._net.layout.parameters]
         parameters = {n: p.detach() for n, p in zip(names, self._net.parameters, strict=True)}
@@ -122,12 +122,12 @@ class SampleGradients:
         state, kept = _random_state(x.device), [dict(vars(m)) for m in module.modules()]
         try:
             with warnings.catch_warnings():
-                # Where warnings are errors, this one must not decide which way is taken.
+                # If warnings are errors, this one must not decide which method is used.
                 warnings.filterwarnings("ignore", "There is a performance drop")
                 gradients, losses = each(parameters, x, y)
             if _unchanged(module, kept):
                 return losses.mean(), (combine or _clipped_mean)([gradients[n] for n in names], largest)
-        except Exception:  # told by what is done instead, if it is the data's fault
+        except Exception:  # if the data is at fault, the fallback reports it
             pass
         for m, attributes in zip(module.modules(), kept, strict=True):
             vars(m).clear()
@@ -150,7 +150,7 @@ class SampleGradients:
 
 
 def rewinder(net: FlatModule) -> Callable[[], None]:
-    """Brings a net back to where it is now: its values, its attributes and its layers' modes."""
+    """A function that restores a net's current values, attributes and layers' modes."""
     now = Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers(), net.read_constants())
     modes = [(module, module.training) for module in net.module.modules()]
 
@@ -163,7 +163,7 @@ def rewinder(net: FlatModule) -> Callable[[], None]:
 
 
 def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:
-    """From `(n, *shape)` for each parameter."""
+    """The mean of the clipped gradients, given as `(n, *shape)` for each parameter."""
     flat = [g.flatten(1) for g in gradients]
     norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in flat], 1).norm(dim=1)
     scale = _scale(norms, largest) / len(norms)
@@ -171,12 +171,12 @@ def _clipped_mean(gradients: list[Tensor], largest: float) -> list[Tensor]:
 
 
 def _fixed_sum(gradients: list[Tensor], largest: float) -> list[Tensor]:
-    """The sum of clipped gradients `(n, *shape)`, in whole units as doubles: exact up to 2**22 samples."""
+    """The sum of clipped gradients `(n, *shape)`, whole units in float64: exact up to 2**22 samples."""
     flat = torch.cat([g.detach().flatten(1) for g in gradients], 1).double()
     norms = torch.linalg.vector_norm(flat, dim=1)
-    # What is not finite counts for nothing: it must not spoil the sum, nor tell that it was there.
+    # What is not finite counts as zero: it must neither spoil the sum nor reveal that it was there.
     finite = norms.isfinite()
-    # A little less than the bound, for the norm's own rounding.
+    # Slightly less than the bound, to cover the norm's own rounding.
     scale = _scale(norms, largest) * ((1 - 1e-9) * CLIP_UNITS / largest)
     flat.mul_(scale.where(finite, 0.0).unsqueeze(1)).trunc_()
     return [flat.where(finite.unsqueeze(1), 0.0).sum(0)]

@@ -1,4 +1,4 @@
-"""Settings for a while: torch's threads and the global generators are left as they were."""
+"""Temporary settings: torch's threads and the global generators are restored afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from hedgerow import generators
 
 @contextmanager
 def num_threads(number: int) -> Iterator[None]:
-    """Have torch compute with `number` threads; one thread of this process at a time may be in here."""
+    """Have torch compute with `number` threads; only one thread of this process may be in here at a time."""
     with generators.alone():
         before = torch.get_num_threads()
         if before == number:
@@ -24,7 +24,7 @@ def num_threads(number: int) -> Iterator[None]:
 
 
 def seed(seed: int, device: torch.device) -> None:
-    """What is drawn from the global generators from now on comes from `seed`."""
+    """Seed the global generators."""
     generators.seed(seed)
     if device.type != "cpu":
         torch.manual_seed(seed)
@@ -32,9 +32,9 @@ def seed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What is drawn from the global generators comes from `seed`; they are left as they were."""
+    """Seed the global generators, and restore them afterwards."""
     with generators.seeded(seed):
-        if device.type == "cpu":  # not as below, which takes as long as a step of a small model
+        if device.type == "cpu":  # the way below takes as long as a step of a small model
             yield
             return
         with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hedgerow.types import LocalTraining
 
 Step = Callable[[list[Tensor]], None]
-"""Changes the parameters, from their gradients."""
+"""Updates the parameters from their gradients."""
 
 
 def stepper(
@@ -19,13 +19,13 @@ def stepper(
     start: Tensor,
     correction: Tensor | None = None,
 ) -> Step:
-    """One step of local training; it may change the gradients it is given.
+    """A function that takes one step of local training; it may change the gradients it is given.
 
     Args:
         local: how to train.
         learning_rate: of this round.
-        parameters: are changed.
-        start: what they were when the round began, `(d,)`.
+        parameters: updated in place.
+        start: their values when the round began, `(d,)`.
         correction: added to every step's gradient, `(d,)`; `None` for zeros.
     """
     move = (_sgd if local.optimizer == "sgd" else _adam)(local, learning_rate, parameters)

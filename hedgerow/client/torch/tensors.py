@@ -1,4 +1,4 @@
-"""Which tensors of a module are trained, averaged, constant, or its own affair."""
+"""Which tensors of a module are trained, averaged, constant, or left to the module."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 @final
 @dataclass(frozen=True)
 class Kinds:
-    """Names of a module's tensors by what becomes of them; `torch_module` says what that is.
+    """Names of a module's tensors by how they are treated; see `hedgerow.client.torch.module`.
 
     Attributes:
         parameters: trained.
@@ -32,15 +32,15 @@ class Kinds:
 
 
 def kinds_of(module: nn.Module, statistics: Sequence[str] = (), constants: Sequence[str] = ()) -> Kinds:
-    """Decide, from a module in training mode.
+    """Decide how each tensor is treated, from a module in training mode.
 
     Args:
-        module: whose layers have the modes that they train in.
+        module: with its layers in the modes that they train in.
         statistics: names or patterns (`"teacher.*"`) of tensors that are buffers, whatever the rules say.
-        constants: of tensors that are constants.
+        constants: names or patterns of tensors that are constants.
 
     Raises:
-        ValueError: a pattern fits no tensor that could be either, or a tensor fits both.
+        ValueError: a pattern matches no tensor that could be either, or a tensor matches both.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).requires_grad_(False))
     >>> kinds_of(net).buffers, kinds_of(net).constants
@@ -74,7 +74,7 @@ def names_of_norms(module: nn.Module) -> frozenset[str]:
 
 
 def unsent_of(module: nn.Module) -> tuple[Unsent, ...]:
-    """The buffers that a module saves and that are not of floating point, as they are.
+    """The values of the buffers that a module saves and that are not floating-point.
 
     >>> [each.name for each in unsent_of(nn.BatchNorm1d(2))]
     ['num_batches_tracked']
@@ -90,7 +90,7 @@ def unsent_of(module: nn.Module) -> tuple[Unsent, ...]:
 
 
 def ties_of(module: nn.Module) -> tuple[tuple[str, str], ...]:
-    """The second names under which a module saves tensors, each with the first.
+    """The second names under which a module saves tied tensors, each with the first name.
 
     >>> one, two = nn.Linear(2, 2), nn.Linear(2, 2)
     >>> two.weight = one.weight
@@ -110,7 +110,7 @@ def _saved_floats(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _known(module: nn.Module) -> Iterator[tuple[str, bool]]:
-    """Names of the buffers of layers of torch's own, and whether training changes them."""
+    """Names of the buffers of torch's own layers, and whether training changes them."""
     for prefix, layer in module.named_modules():
         names: tuple[str, ...] = ()
         changes = layer.training
@@ -122,10 +122,10 @@ def _known(module: nn.Module) -> Iterator[tuple[str, bool]]:
 
 
 def _even(buffer: Tensor) -> bool:
-    """Whether a buffer begins as statistics do: all zeros, or all ones.
+    """Whether a buffer starts as statistics do: all zeros, or all ones.
 
-    The mean of zeros, and that of ones, is exact: a constant that is taken for
-    a statistic here keeps its bits all the same.
+    The mean of zeros and the mean of ones are exact, so a constant that is mistaken
+    for a statistic here still keeps its bits.
     """
     if nn.parameter.is_lazy(buffer) or not buffer.numel() or bool(buffer.signbit().any()):
         return False
@@ -133,7 +133,7 @@ def _even(buffer: Tensor) -> bool:
 
 
 def _named(there: Iterable[str], **given: Sequence[str]) -> set[str]:
-    """The names that one of the patterns fits; raises `ValueError` where a pattern fits none."""
+    """The names that match one of the patterns; raises `ValueError` if a pattern matches none."""
     found: set[str] = set()
     for argument, patterns in given.items():
         for pattern in patterns:

@@ -1,4 +1,4 @@
-"""Local training with torch; `torch_module` says which tensors of a module are sent and which are not."""
+"""Local training with torch; `hedgerow.client.torch.module` says which tensors are sent."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -41,25 +41,24 @@ class TorchTrainer:
     """A `Trainer` on torch. One module serves all clients, one after another.
 
     The optimizer starts afresh in every `fit`: no momentum is carried over.
-    Images reach the model in torch's channels-last memory format, unless it
-    cannot take that (`torch_batches`).
-    In a batch of a single sample there is nothing to normalise by: BatchNorm
-    then uses its running statistics, and leaves them as they are.
-    Layers train in the mode that the module's author gives them (`torch_modes`).
+    Images reach the model in torch's channels-last memory format, unless it fails
+    with that (`batches.py`). In a batch of a single sample there is nothing to
+    normalise by: BatchNorm then uses its running statistics, and does not change
+    them. Layers train in the mode that the module's author gives them (`modes.py`).
 
     Args:
         task: what is learned.
-        threads: of torch, while it works here. Other numbers give other bits.
+        threads: number of torch threads while it trains. Other numbers give other bits.
         device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
             same `fit` give the same bits.
         precision: of forward and backward passes in training, `"float32"`, or
-            `"bfloat16"` or `"float16"` where the device can (`torch.autocast`);
-            weights, steps and evaluation are float32. Clipped samples are not
-            supported then: their norms would be rounded.
-        evaluation_batch: samples evaluated at once.
+            `"bfloat16"` or `"float16"` if the device supports it (`torch.autocast`);
+            weights, steps and evaluation are float32. Clipped samples are then not
+            supported, because their norms would be rounded.
+        evaluation_batch: number of samples evaluated at once.
 
     Raises:
-        ValueError: the factory does not give a module with trainable float32
+        ValueError: the factory does not make a module with trainable float32
             parameters, or there is no such device or precision here.
 
     A trainer is not safe to use from two threads at once.
@@ -95,7 +94,7 @@ class TorchTrainer:
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
-        """For another process: made there anew, which gives the same trainer."""
+        """Pickle for another process, which builds the same trainer again."""
         make = partial(
             TorchTrainer, self._task, threads=self._threads, device=str(self._device),
             precision=self.precision, evaluation_batch=self._evaluation_batch,
@@ -104,14 +103,14 @@ class TorchTrainer:
 
     @cached_property
     def supports(self) -> frozenset[str]:
-        """`"opacus"` only where it is installed; in less than float32, no clipped samples."""
+        """See `Trainer.supports`; `"opacus"` only if installed, clipped samples only in float32."""
         if not self._precision.full:
             return frozenset(_SUPPORTS)
         return frozenset(_SUPPORTS | _IN_FLOAT32 | ({"opacus"} if installed() else set()))
 
     @property
     def device(self) -> str:
-        """What it computes on."""
+        """The device that it computes on."""
         return str(self._device)
 
     @property
@@ -126,7 +125,7 @@ class TorchTrainer:
 
     @property
     def layout(self) -> Layout:
-        """Which tensor of the model lies where."""
+        """The layout of the model's tensors."""
         return self._net.layout
 
     @property
@@ -135,7 +134,7 @@ class TorchTrainer:
         return self._net.batch_norms
 
     def check(self, data: Samples, who: str) -> None:
-        """Refuse data that this task cannot be learned from; raises `ValueError`, which names `who`."""
+        """Refuse data that this task cannot be learned from; raises `ValueError` that names `who`."""
         check(data, who)
         if self._loss is cross_entropy:
             check_probabilities(data, who)
@@ -145,12 +144,12 @@ class TorchTrainer:
         module = self._build(seed, "initial model")
         if {id(p) for p in module.parameters()} & {id(p) for p in self._net.parameters}:
             raise ValueError(
-                "the task's model gave the same parameters twice; "
+                "the task's model returned the same parameters twice; "
                 "it must make a new module, with new layers, each time it is called"
             )
         net = FlatModule(module, self._device, lambda _: self._net.kinds)
         if net.layout != self.layout:
-            raise ValueError("the task's model gave modules of two shapes; it must give the same each time")
+            raise ValueError("the task's model made modules of two shapes; it must make the same each time")
         return Model(net.vector.detach().cpu().numpy().copy(), net.read_buffers(), net.read_constants())
 
     def fit(
@@ -174,17 +173,17 @@ class TorchTrainer:
         samples of all epochs, as seen while training.
 
         With `clip_samples`, a sample's gradient is that of the loss of a batch
-        of this sample alone, and dropout draws for each sample apart. With
-        `sample_noise`, samples, noise and what the model draws for a sample
-        come from the operating system's generator, or with `seeded_noise` from
-        the run's seed; no sample shares its draws with another; and what is
-        returned tells neither the loss nor the number of samples (it says 1).
+        of this sample alone, and dropout draws separately for each sample. With
+        `sample_noise`, the choice of samples, the noise and what the model draws
+        for a sample come from the operating system's generator, or with
+        `seeded_noise` from the run's seed; no two samples share draws; and the
+        result reveals neither the loss nor the number of samples (it says 1).
 
         Raises:
-            ValueError: there are no samples, they do not fit the model,
-                training diverged, or the model is none for `clip_samples` or
+            ValueError: there are no samples, they do not fit the model, training
+                diverged, or the model is unsuitable for `clip_samples` or
                 `sample_noise` (see `Trial`). The error names the client; with
-                `sample_noise`, it tells nothing of the samples.
+                `sample_noise`, it reveals nothing of the samples.
         """
         who = f"client {client!r}, round {round}"
         self.check(data, who)
@@ -222,11 +221,11 @@ class TorchTrainer:
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples.
 
-        They may be infinite or NaN where the model's outputs are.
+        They may be infinite or NaN if the model's outputs are.
 
         Raises:
             ValueError: there are no samples, they do not fit the model, or a
-                metric does not give one value a sample.
+                metric does not return one value for each sample.
         """
         self.check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
@@ -241,13 +240,13 @@ class TorchTrainer:
         return {name: total / len(data) for name, total in totals.items()}
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
-        """What a model gives for samples; raises `ValueError` where there are none."""
+        """A model's outputs for samples; raises `ValueError` if there are none."""
         data = Samples(x, np.zeros(len(x), np.int64))
         check(data, "prediction")
         return np.concatenate([self._net.module(x).cpu().numpy() for x, _ in self._evaluated(model, data)])
 
     def _evaluated(self, model: Model, data: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches, while the module has a model's values and is in evaluation mode."""
+        """Yield batches, while the module has a model's values and is in evaluation mode."""
         with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
@@ -256,7 +255,7 @@ class TorchTrainer:
                 yield self._batches.take(data, index)
 
     def _way(self, data: Samples, local: LocalTraining, who: str) -> Way:
-        """How the samples' gradients are computed, of a model that is tried to be one for them."""
+        """How per-sample gradients are computed, after a trial that the model is suitable for them."""
         self._trial.check(self._net, data, who, noise=local.sample_noise > 0)
         return self._ways.choose(local, data)
 
@@ -290,11 +289,11 @@ class TorchTrainer:
         loss = self._loss(outputs, y)
         if isinstance(loss, Tensor) and loss.dim() == 0:
             return loss
-        raise ValueError(f"the loss gave {loss!r}; it must give a scalar, the mean over the batch")
+        raise ValueError(f"the loss returned {loss!r}; it must return a scalar, the mean over the batch")
 
     def _build(self, seed: int, purpose: str) -> nn.Module:
         with num_threads(self._threads), seeded(integer_seed(seed, purpose), self._device):
             module = self._task.model()
         if isinstance(module, nn.Module):
             return module
-        raise ValueError(f"the task's model gave {module!r}; it must give a torch.nn.Module")
+        raise ValueError(f"the task's model returned {module!r}; it must return a torch.nn.Module")

@@ -1,4 +1,4 @@
-"""What is taken from Opacus: its rules for the samples' gradients of single layers, and its own layers.
+"""The parts of Opacus in use: its rules for per-sample gradients of layers, and its own layers.
 
 Opacus is an extra (`pip install "hedgerow[opacus]"`), and imported only where
 clipped samples ask for it.
@@ -16,7 +16,7 @@ _CONVOLUTIONS = {"Conv1d", "Conv2d", "Conv3d"}
 
 
 def installed() -> bool:
-    """Whether it is there; this does not import it."""
+    """Whether Opacus is installed; does not import it."""
     return find_spec("opacus") is not None
 
 
@@ -24,7 +24,7 @@ def opacus_layers(net: FlatModule, loss: Loss) -> Layers:
     """The layers of a model, by Opacus's rules.
 
     Raises:
-        CannotSplit: there is no rule for one of them.
+        CannotSplit: there is no rule for one of the layers.
     """
     from opacus import GradSampleModule
     from opacus.layers import DPGRU, DPLSTM, DPRNN
@@ -34,10 +34,10 @@ def opacus_layers(net: FlatModule, loss: Loss) -> Layers:
 
 
 def faster(layers: Layers) -> bool:
-    """Whether this is faster than `torch.func`, as `benchmarks/clipping` has it, whatever the machine.
+    """Whether Opacus is faster than `torch.func`, by a rule from `benchmarks/clipping` for all machines.
 
-    A convolution takes about as long in either; what is gained is gained in linear,
-    recurrent and attention layers. So it is where nothing is a convolution, or where
-    at least half of the parameters are of linear layers.
+    A convolution takes about as long in both; the gain is in linear, recurrent and
+    attention layers. So Opacus is faster if there is no convolution, or if at least
+    half of the parameters are in linear layers.
     """
     return not layers.kinds & _CONVOLUTIONS or 2 * layers.linear >= layers.dimension

@@ -1,5 +1,5 @@
 "use strict";
-// Whatever comes from devices is put in as text, never as markup.
+// Anything that comes from devices is inserted as text, never as markup.
 const at = (id) => document.getElementById(id);
 const put = (id, text) => { at(id).textContent = text; };
 const made = (tag, kind, ...parts) => {
@@ -23,7 +23,7 @@ const since = (seconds) => {
   return passed < 90 ? `${Math.round(passed)} s` : passed < 5400 ? `${Math.round(passed / 60)} min` : `${Math.round(passed / 3600)} h`;
 };
 
-// What devices measured stands before what the server did.
+// Devices' measurements take precedence over the server's.
 function measured(line, name) {
   const found = line.client_evaluation && line.client_evaluation.metrics[name];
   if (found && found.mean === undefined) return { mean: found.weighted_mean, devices: line.client_evaluation.clients };
@@ -121,7 +121,7 @@ function draw() {
   show("aside", now.set_aside.length ? `set aside after bad replies: ${now.set_aside.join(", ")}` : "");
   at("private").hidden = !now.protected;
   put("register", now.register.trust === "signed"
-    ? `identities: version ${now.register.version}, signed` : "identities: trusted on first use, signed by nobody");
+    ? `identities: version ${now.register.version}, signed` : "identities: trusted on first use, not signed");
   const dropped = [...rounds].reverse().flatMap((line) => [
     ...(line.failed ? [made("li", "failed", `round ${line.round} changed nothing: ${line.failed}`)] : []),
     ...Object.entries(line.dropped).map(([who, why]) => made("li", "", `round ${line.round}: ${who}: ${why}`)),
@@ -140,7 +140,7 @@ const stream = new EventSource(`events?token=${encodeURIComponent(token)}`);
 stream.onmessage = (event) => { current = JSON.parse(event.data); draw(); };
 stream.onerror = () => {
   put("health", stream.readyState === EventSource.CLOSED
-    ? "this address is good no more: 'hedgerow up' has shown a new one" : "the coordinator does not answer; trying again");
+    ? "this address is no longer valid: 'hedgerow up' has printed a new one" : "the coordinator does not answer; trying again");
   at("health").className = "bad";
 };
 setInterval(() => { if (current && stream.readyState === EventSource.OPEN) draw(); }, 5000);

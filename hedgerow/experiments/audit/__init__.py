@@ -1,1 +1,1 @@
-"""Is what runs as private as its ledger says? Canaries are sent, and what comes out is listened to."""
+"""Is a deployment as private as its ledger says? Send canaries, and measure what comes out."""

@@ -1,4 +1,4 @@
-"""What guesses and scores say of epsilon, and what a run costs at least: other code than the ledger's."""
+"""Bounds on epsilon from guesses and scores, and a run's smallest epsilon, apart from the ledger's code."""
 
 import math
 
@@ -9,9 +9,9 @@ Floats = NDArray[np.float64]
 
 
 def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """The largest probability of `right` right guesses or more about an (epsilon, delta) private run.
+    """The largest probability of at least `right` correct guesses about an (epsilon, delta) private run.
 
-    Each canary was included by a fair coin of its own, and some guessed about
+    Each canary was included by its own fair coin, and some were guessed about
     (Steinke, Nasr and Jagielski 2023, arXiv:2305.08846, theorem 5.2).
 
     >>> round(chance(100, 100, 100, 0.0, 0.0) * 2**100, 6), round(chance(100, 50, 25, 1.0, 1e-5), 3)
@@ -22,13 +22,13 @@ def chance(canaries: int, guesses: int, right: int, epsilon: float, delta: float
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, guesses + 1)))])
     binomial = factorials[-1] - factorials - factorials[::-1]
     exactly = np.exp(binomial + k * q + (guesses - k) * (q - epsilon))
-    fewer = np.cumsum(exactly[:right][::-1])  # of 1, 2, ... right guesses fewer than were seen
+    fewer = np.cumsum(exactly[:right][::-1])  # of 1, 2, ... fewer correct guesses than were seen
     most = float((fewer / np.arange(1, right + 1)).max(initial=0.0))
     return float(min(1.0, exactly[right:].sum() + 2 * canaries * delta * most))
 
 
 def least_epsilon(canaries: int, guesses: int, right: int, delta: float, confidence: float) -> float:
-    """The largest epsilon that `right` right guesses refute, with this confidence; 0 where they refute none.
+    """The largest epsilon that `right` correct guesses refute, with this confidence; 0 if they refute none.
 
     >>> round(least_epsilon(1000, 100, 100, 1e-5, 0.95), 2), least_epsilon(100, 50, 25, 1e-5, 0.95)
     (3.47, 0.0)
@@ -44,9 +44,9 @@ def least_epsilon(canaries: int, guesses: int, right: int, delta: float, confide
 
 
 def guessed(scores: Floats, included: NDArray[np.bool_]) -> tuple[int, int]:
-    """Guesses, and right ones: of the scores, the highest sixth is taken for in and the lowest for out.
+    """The number of guesses, and of correct ones: the highest sixth of scores is guessed in, the lowest out.
 
-    How many are guessed about is fixed before, as the theorem has it.
+    The number of guesses is fixed in advance, as the theorem requires.
     """
     sixth = max(1, len(scores) // 6)
     order = np.argsort(scores, kind="stable")
@@ -57,10 +57,10 @@ def guessed(scores: Floats, included: NDArray[np.bool_]) -> tuple[int, int]:
 def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float = 2.0) -> float:
     """The smallest epsilon for which normal fits of two sets of scores are (epsilon, delta) alike.
 
-    arXiv:2302.03098, algorithm 2, in both directions. Few canaries tell means
-    and spreads badly: all are moved by that many standard errors to the safe
-    side, where the two sets are alike; with two, the scores of a hundred canaries
-    speak for at least this epsilon in 19 of 20 audits, those of twenty in 17.
+    arXiv:2302.03098, algorithm 2, in both directions. Few canaries give poor
+    estimates of means and spreads, so all are moved by `errors` standard errors to
+    the safe side, towards equal sets; with two, the scores of a hundred canaries
+    support at least this epsilon in 19 of 20 audits, those of twenty in 17.
 
     >>> random = np.random.default_rng(0)
     >>> round(gaussian_epsilon(random.normal(0, 1, 10**6), random.normal(1, 1, 10**6), 1e-5), 1)
@@ -69,7 +69,7 @@ def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float =
     spread = max(float(silent.std()), 1e-12)
     wide = max(float(sent.std()), 1e-12) / spread
     apart = (float(sent.mean()) - float(silent.mean())) / spread
-    # Of logarithms of a spread, and of two of them: with few canaries those are nearest to normal.
+    # Errors of the logarithm of one spread, and of two: with few canaries, logarithms are closest to normal.
     of_one, of_other = (1 / math.sqrt(2 * max(1, len(scores) - 1)) for scores in (silent, sent))
     apart -= errors * math.sqrt(1 / len(silent) + wide**2 / len(sent))
     ratio = math.log(wide)
@@ -93,7 +93,7 @@ def gaussian_epsilon(silent: Floats, sent: Floats, delta: float, errors: float =
 
 
 def _beyond(p: tuple[float, float], q: tuple[float, float], epsilon: float) -> float:
-    """The delta of two normal densities, by summing where one exceeds `exp(epsilon)` times the other."""
+    """The delta of two normal densities: the sum of where one exceeds `exp(epsilon)` times the other."""
     reach = 12 * max(p[1], q[1])
     x = np.linspace(min(p[0], q[0]) - reach, max(p[0], q[0]) + reach, 20001)
     log_p, log_q = (-0.5 * ((x - m) / s) ** 2 - math.log(s * math.sqrt(2 * math.pi)) for m, s in (p, q))
@@ -102,17 +102,17 @@ def _beyond(p: tuple[float, float], q: tuple[float, float], epsilon: float) -> f
 
 
 def composed_epsilon(multiplier: float, rate: float, releases: int, delta: float, about: float) -> float:
-    """The epsilon of `releases` releases with Gaussian noise, for leaving out one of those that are sampled.
+    """The epsilon of `releases` releases with Gaussian noise and sampling, for leaving out one participant.
 
-    The distribution of the privacy loss, discretised and convolved with itself by
-    FFT (Koskela et al. 2020, arXiv:1906.03049); other code than the ledger's.
+    The distribution of the privacy loss is discretised and convolved with itself by
+    FFT (Koskela et al. 2020, arXiv:1906.03049), in code separate from the ledger's.
 
     Args:
-        multiplier: standard deviation over what one changes.
+        multiplier: standard deviation of the noise over the sensitivity.
         rate: of Poisson sampling; 1 for everybody.
-        releases: how many there are.
+        releases: their number.
         delta: of the epsilon.
-        about: an epsilon near it: how wide a range of losses must be.
+        about: a rough estimate of the result, which sets the range of losses.
 
     >>> round(composed_epsilon(1.1, 0.02, 100, 1e-4, about=1.0), 3)
     0.882

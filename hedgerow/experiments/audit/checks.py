@@ -1,6 +1,6 @@
-"""What a private deployment must look like from outside, canary by canary.
+"""What a private deployment must look like from outside, checked by canaries.
 
-Each bound leaves 6 standard errors: a sound strategy is refused in about one
+Each bound leaves 6 standard errors: a sound strategy fails in about one
 of a hundred million checks.
 """
 
@@ -16,22 +16,22 @@ from hedgerow.strategies.strategy import Strategy
 
 ERRORS = 6.0
 ALLOWED = 1.5
-"""The estimate may be this many times the ledger's epsilon: normal fits have no confidence of their own."""
+"""The estimate may be this many times the ledger's epsilon, because normal fits have no stated confidence."""
 
 SURE = 1e-6
-"""Guesses refute an epsilon where they would be luck in fewer runs than this."""
+"""Guesses refute an epsilon if they would be luck in fewer than this fraction of runs."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes:
         name: of the check.
-        holds: whether it came out as the ledger says.
-        text: what was seen, and what is allowed.
+        holds: whether the result agrees with the ledger.
+        text: what was measured, and what is allowed.
     """
 
     name: str
@@ -41,24 +41,24 @@ class Finding:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What one deployment let out.
+    """What one deployment released.
 
     Attributes:
-        strategy: that was deployed.
+        strategy: the one deployed.
         sums: `(releases, d)`, in clip norms.
-        canaries: `(clients, d)`, of length 1; `None` where no client took part.
+        canaries: `(clients, d)`, of norm 1; `None` if no client took part.
         included: `(clients,)` whether the canary is sent.
-        present: `(releases, clients)` who took part.
+        present: `(releases, clients)` whether a client took part.
         silent: values that no canary touches.
         reaches: `(releases,)` the sensitivity of a sum, in clip norms.
         numbers: of the rounds that released.
         cohorts: of these rounds.
         population: of clients.
         epsilon: of the ledger, for zeroing out.
-        recorded: releases that it holds.
-        unwritten: sums that reached the model before their line was on the disk.
-        reread: epsilon of the file, for the strategy's own adjacency; NaN where there is none.
-        noises: what the file says of the noise.
+        recorded: number of releases in it.
+        unwritten: number of sums that reached the model before their line was on disk.
+        reread: epsilon of the ledger's file, for the strategy's own adjacency; NaN if there is none.
+        noises: the sources of noise that the file names.
     """
 
     strategy: Strategy
@@ -79,18 +79,18 @@ class Deployed:
 
     @property
     def drawn(self) -> Floats:
-        """The noise that was drawn in each round for the silent values, `(releases, silent)`."""
+        """The noise drawn in each round for the silent values, `(releases, silent)`."""
         return _taken_off_again(self.strategy, self.sums[:, self.silent])
 
     @property
     def sigma(self) -> Floats:
-        """The standard deviation that the ledger counts on, of each release."""
+        """The standard deviation of each release on which the ledger relies."""
         noise = self.strategy.release.noise
         return noise.multiplier * math.sqrt(math.fsum(b**2 for b in noise.bands)) * self.reaches
 
 
 def findings(first: Deployed, again: Deployed, unwritten: Deployed) -> list[Finding]:
-    """Every check that applies: `again` has the seed of `first`, and `unwritten` a ledger that cannot be."""
+    """All checks that apply: `again` has the seed of `first`, and `unwritten` an unwritable ledger."""
     if not len(first.sums):
         return [Finding("release", False, f"in {len(first.cohorts) or 'all'} rounds nothing was released")]
     sampling = first.strategy.sampling
@@ -108,23 +108,23 @@ def findings(first: Deployed, again: Deployed, unwritten: Deployed) -> list[Find
 def canaries(
     epsilon: float, delta: float, number: int, guesses: int, right: int, bound: float, sure: float
 ) -> Finding:
-    """What guesses and scores say of epsilon."""
+    """Check epsilon against guesses and scores."""
     luck = chance(number, guesses, right, epsilon, delta)
     allowed = ALLOWED * epsilon
     return Finding(
         "canaries",
         luck > SURE and sure <= allowed,
         f"{right} of {guesses} guesses about {number} canaries are right: epsilon is {bound:.2f} or more"
-        f" (95 %); their scores surely speak for {sure:.2f}, at most {allowed:.2f} is allowed; the ledger"
+        f" (95 %); their scores show at least {sure:.2f}, at most {allowed:.2f} is allowed; the ledger"
         f" says {epsilon:.2f}",
     )
 
 
 def composed(deployed: Deployed, directions: NDArray[np.generic]) -> Floats:
-    """One score for each direction, `(directions,)`, of all releases together, with noise of 1.
+    """One score for each direction, `(directions,)`, over all releases, normalised to noise of 1.
 
-    Where clients take turns, everybody knows whose turn it is: only those
-    releases are added up in which a client shows. Else all are.
+    If clients take turns, everybody knows whose turn it is, so only the releases
+    in which a client shows are added up; otherwise all are.
     """
     strategy = deployed.strategy
     scores = _taken_off_again(strategy, deployed.sums @ directions.T.astype(np.float64))
@@ -138,7 +138,7 @@ def composed(deployed: Deployed, directions: NDArray[np.generic]) -> Floats:
 
 
 def _taken_off_again(strategy: Strategy, values: Floats) -> Floats:
-    """`C` times the releases, `(releases, n)`: what was drawn, and all that a participation shows in."""
+    """`C` times the releases, `(releases, n)`: the noise drawn, and every trace of a participation."""
     found = values.copy()
     for back, band in enumerate(strategy.release.noise.bands[1:], start=1):
         found[back:] += band * values[:-back]
@@ -146,7 +146,7 @@ def _taken_off_again(strategy: Strategy, values: Floats) -> Floats:
 
 
 def _loudness(deployments: list[Deployed]) -> Finding:
-    """No client moves the sum by more than the clip norm: in no round, and not on average."""
+    """No client moves the sum by more than the clip norm, neither in any round nor on average."""
     worst, allowed = -math.inf, 0.0
     for deployed in deployments:
         heard = []
@@ -154,7 +154,7 @@ def _loudness(deployments: list[Deployed]) -> Finding:
             sent = there & deployed.included
             if deployed.canaries is not None and sent.any():
                 scores = deployed.canaries[sent] @ total
-                # Canaries touch each other a little: each is a client's noise to all others.
+                # Canaries overlap slightly: each is noise to all others.
                 spread = math.hypot(max(sigma, 0.0), math.sqrt(2 * sent.sum() / len(total)))
                 heard.append((scores.mean(), spread / math.sqrt(sent.sum())))
         if not heard:
@@ -171,7 +171,7 @@ def _loudness(deployments: list[Deployed]) -> Finding:
 
 
 def _noise(deployed: Deployed) -> Finding:
-    """Each round, and all together, have the noise that is counted; from clients, none that they share."""
+    """Each round, and all together, have the counted noise; clients' noise must be independent."""
     ratios = deployed.drawn.std(axis=1) / deployed.sigma
     values = deployed.drawn.shape[1]
     least, mean = float(ratios.min()), float(np.sqrt((ratios**2).mean()))
@@ -179,12 +179,12 @@ def _noise(deployed: Deployed) -> Finding:
     allowed, allowed_mean = 1 - error, 1 - ERRORS / math.sqrt(2 * deployed.drawn.size)
     min_honest = deployed.strategy.release.noise.min_honest
     most = 1.0
-    if min_honest:  # each adds its own part; shared ones would add up to more
+    if min_honest:  # independent parts; shared ones would add up to more
         most = float((ratios / np.sqrt([len(c) / min_honest for c in deployed.cohorts])).max())
     return Finding(
         "noise",
         least >= allowed and mean >= allowed_mean and most <= 1.05 + error,
-        f"a round has {least:.2f} of the noise that is counted, or more; at least {allowed:.2f}; all together"
+        f"a round has {least:.2f} or more of the counted noise; at least {allowed:.2f}; all together"
         f" have {mean:.3f}; at least {allowed_mean:.3f}"
         + f"; of independent parts {most:.2f}"
         * bool(min_honest),
@@ -192,7 +192,7 @@ def _noise(deployed: Deployed) -> Finding:
 
 
 def _fresh(deployments: list[Deployed]) -> Finding:
-    """No round's noise tells of another's, nor of that of another run with the same seed."""
+    """Noise is independent between rounds, and between runs with the same seed."""
     drawn = np.concatenate([d.drawn for d in deployments])
     with np.errstate(invalid="ignore"):
         correlation = np.atleast_2d(np.nan_to_num(np.corrcoef(drawn), nan=1.0))
@@ -212,7 +212,7 @@ def _fresh(deployments: list[Deployed]) -> Finding:
 
 
 def _draws(deployed: Deployed, rate: float) -> Finding:
-    """Cohorts are coin flips: of the right rate, and of varying size."""
+    """Cohorts are drawn by coin flips: at the right rate, and with varying size."""
     sizes = np.array([len(cohort) for cohort in deployed.cohorts])
     flips = deployed.population * len(sizes)
     seen = float(sizes.sum()) / flips
@@ -232,7 +232,7 @@ def _draws(deployed: Deployed, rate: float) -> Finding:
 
 
 def _secret_cohorts(first: Deployed, again: Deployed) -> Finding:
-    """Who is drawn does not follow from the run's seed."""
+    """The draw of a cohort does not follow from the run's seed."""
     pairs = [(a, b) for a, b in zip(first.cohorts, again.cohorts, strict=False) if a or b]
     same = sum(a == b for a, b in pairs)
     text = f"{same} of {len(pairs)} cohorts are those of another run with the same seed"
@@ -252,20 +252,20 @@ def _rotation(deployed: Deployed, groups: int) -> Finding:
 
 
 def _ledger(first: Deployed, unwritten: Deployed) -> Finding:
-    """The ledger on the disk has each release before anybody else has it, and without it there is none."""
+    """Each release is in the ledger on disk before anybody gets it; without a ledger there is none."""
     missing, without = len(first.sums) - first.recorded, len(unwritten.sums)
     system = first.noises == {"system"}
     return Finding(
         "ledger",
         not first.unwritten and missing <= 0 and not without and system,
-        f"{first.unwritten} of {len(first.sums)} sums reached the model before their line was on the disk,"
+        f"{first.unwritten} of {len(first.sums)} sums reached the model before their line was on disk,"
         f" {max(0, missing)} have none; {without} left while the ledger could not be written; noise is said"
         f" to be {', '.join(sorted(first.noises)) or 'nowhere'}",
     )
 
 
 def _account(deployed: Deployed) -> Finding:
-    """The ledger's epsilon is no less than what the releases cost, computed in other code."""
+    """The ledger's epsilon is not below the cost of the releases, computed by separate code."""
     strategy = deployed.strategy
     assert strategy.budget is not None
     groups, rate, delta = (
@@ -279,11 +279,11 @@ def _account(deployed: Deployed) -> Finding:
     if rate == 1:
         multiplier = multiplier / sensitivity(strategy.budget.adjacency)
     claimed = deployed.reread
-    # Of sampled clients, replacing one costs more than leaving it out: then this is less than the whole.
+    # With sampling, replacing a client costs more than leaving it out: then this is only a lower bound.
     least = composed_epsilon(multiplier, rate, releases, delta, claimed) if claimed < 100 else 0.0
     return Finding(
         "account",
         claimed >= 0.997 * least - 1e-3,
-        f"the ledger says epsilon {claimed:.3f} of what was released; computed without it, {least:.3f}"
+        f"the ledger says epsilon {claimed:.3f} for what was released; computed without it, {least:.3f}"
         " or more",
     )

@@ -1,12 +1,11 @@
 """Is a private strategy as private as its ledger says? Canaries are sent through a deployment.
 
-Nothing is simulated of what epsilon rests on: the noise is the operating
-system's, the ledger lies on a disk, and clients encode and add their noise as
-on a device. Every client of a made-up federation has a canary, a random
-direction of its own, and a fair coin says whether it sends it, far longer than
-the clip, or nothing. In many dimensions directions hardly touch each other, so
-that one run tells of all canaries at once (Andrew et al. 2023,
-arXiv:2302.03098; Steinke et al. 2023, arXiv:2305.08846).
+Nothing on which epsilon rests is simulated: the noise is the operating system's,
+the ledger is on disk, and clients encode and add their noise as on a device. Every
+client of a made-up federation has a canary, its own random direction, and a fair
+coin decides whether it sends it, with a norm far above the clip, or nothing. In
+high dimensions random directions hardly overlap, so a single run tests all canaries
+at once (Andrew et al. 2023, arXiv:2302.03098; Steinke et al. 2023, arXiv:2305.08846).
 """
 
 import json
@@ -49,17 +48,17 @@ _SILENT = 1000
 
 @dataclass(frozen=True)
 class Audit:
-    """What was heard.
+    """The result of an audit.
 
     Attributes:
         epsilon: of the ledger, over the audited rounds, for zeroing out.
         delta: of all epsilons.
-        bound: epsilon is more than this, by guesses about who sent a canary,
-            with 95 % confidence.
-        estimate: the epsilon that normal fits of the canaries' scores speak for.
-        sent: `(canaries,)` scores over all rounds of those that were sent.
-        silent: `(directions,)` the same of directions that nobody sent.
-        findings: what was checked, and how it came out.
+        bound: epsilon is above this, by guesses about who sent a canary, with
+            95 % confidence.
+        estimate: epsilon estimated from normal fits of the canaries' scores.
+        sent: `(canaries,)` scores over all rounds of the canaries that were sent.
+        silent: `(directions,)` the same for directions that nobody sent.
+        findings: results of all checks.
     """
 
     epsilon: float
@@ -72,21 +71,21 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the ledger."""
+        """Whether no check contradicts the ledger."""
         return all(finding.holds for finding in self.findings)
 
 
 def audit(strategy: Strategy, *, num_rounds: int = 30, dimension: int = 2048, seed: int = 0) -> Audit:
-    """Deploy a private strategy on canaries, with its own sampling, pipeline, noise and ledger.
+    """Audit a private strategy with canaries, using its own sampling, pipeline, noise and ledger.
 
-    Local training, the server's update and the budget's limit are left out:
-    nothing that the ledger counts on depends on them. `audit_samples` looks at
-    training with `sample_noise`. Masks are left out too: what is heard is what
-    would be unmasked. A second deployment has the same seed, and where nothing is
-    compressed, clients that do not clip.
+    Local training, the server's update and the budget's limit are left out, because
+    nothing that the ledger relies on depends on them. `audit_samples` covers training
+    with `sample_noise`. Masks are left out too: the audit sees what would be unmasked.
+    A second deployment has the same seed and, if nothing is compressed, clients that
+    do not clip.
 
     Args:
-        strategy: a private one.
+        strategy: a private strategy.
         num_rounds: rounds to run.
         dimension: values of the made-up model.
         seed: of the run, and of the canaries; an adversary may know it.
@@ -121,7 +120,7 @@ def audit(strategy: Strategy, *, num_rounds: int = 30, dimension: int = 2048, se
 
 @dataclass(frozen=True)
 class _Canaries:
-    """A federation whose clients have no samples that matter."""
+    """A federation whose clients' samples do not matter."""
 
     names: Sequence[str]
 
@@ -131,9 +130,9 @@ class _Canaries:
 
 @dataclass(frozen=True)
 class _Sends:
-    """A trainer whose delta is the client's canary, much longer than any clip norm, or nothing.
+    """A trainer whose delta is the client's canary, far above any clip norm, or zero.
 
-    However clients would train: `supports` is whatever their strategy needs of that.
+    It ignores how clients would train: `supports` is whatever their strategy needs.
     """
 
     layout: Layout
@@ -170,13 +169,13 @@ def is_included(seed: int, client: str) -> bool:
 
 @lru_cache(maxsize=8)
 def silent_values(dimension: int, seed: int) -> NDArray[np.int64]:
-    """Half of the values, `(d / 2,)`, which no canary touches: there the noise is alone."""
+    """Half of the values, `(d / 2,)`, which no canary touches, so that they hold only noise."""
     return np.sort(rng.generator(seed, "silent values").permutation(dimension)[: dimension // 2])
 
 
 @lru_cache(maxsize=4096)
 def direction(dimension: int, seed: int, client: str) -> NDArray[np.float32]:
-    """A random direction of its own for each client, `(d,) float32` of length 1."""
+    """A client's own random direction, `(d,) float32` of norm 1."""
     drawn = rng.generator(seed, "canary", client=client).standard_normal(dimension)
     drawn[silent_values(dimension, seed)] = 0.0
     return (drawn / np.linalg.norm(drawn)).astype(np.float32)
@@ -190,7 +189,7 @@ def _nobody(dimension: int, seed: int) -> NDArray[np.float64]:
 
 
 def _unclipped(strategy: Strategy) -> Strategy:
-    """The strategy with clients that send what they have, where the server can read that."""
+    """The strategy with clients that do not clip, if the server can read their updates."""
     pipeline = strategy.pipeline
     if set(pipeline.kinds) - {"clip", "noise"}:
         return strategy
@@ -199,7 +198,7 @@ def _unclipped(strategy: Strategy) -> Strategy:
 
 @dataclass
 class _Watched:
-    """A server's update that looks whether the ledger on the disk has a line for each sum it gets."""
+    """A server update that checks whether the ledger on disk has a line for each sum it gets."""
 
     file: Path
     applied: int = 0
@@ -240,7 +239,7 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
             num_rounds=num_rounds, seed=seed, ledger=ledger, deployment=Deployment.REHEARSED,
         ):  # fmt: skip
             after = result.state.model.parameters
-            if not np.array_equal(after, before):  # released, whatever the result says
+            if not np.array_equal(after, before):  # it was released, whatever the result says
                 sums.append((after.astype(np.float64) - before) * (release.expected / norm))
                 cohorts.append(frozenset(result.cohort) - set(result.dropped))
                 reaches.append(release.sensitivity(norm) / norm)
@@ -267,6 +266,6 @@ def _deploy(strategy: Strategy, num_rounds: int, dimension: int, seed: int, file
 
 
 def _noises(file: Path) -> frozenset[str]:
-    """What the ledger says of where noise came from."""
+    """The sources of noise that the ledger names."""
     lines = file.read_text().splitlines() if file.is_file() else []
     return frozenset(str(json.loads(line)["noise"]) for line in lines)

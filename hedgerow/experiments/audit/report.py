@@ -1,4 +1,4 @@
-"""`hedgerow audit`: the verdict, its numbers and its picture."""
+"""`hedgerow audit`: the verdict, its numbers and its plot."""
 
 import json as json_format
 import sys
@@ -17,10 +17,10 @@ from hedgerow.files import write_whole
 
 
 def run_audit(source: str, overrides: Sequence[str], most: int, out: Path | None, json: bool) -> bool:
-    """Audit each different private strategy and training; print and write what was heard.
+    """Audit each different private strategy and training; print and write the results.
 
     Returns:
-        Whether nothing speaks against any ledger.
+        Whether no check contradicts any ledger.
 
     Raises:
         ValueError: none of them is private.
@@ -63,7 +63,7 @@ def run_audit(source: str, overrides: Sequence[str], most: int, out: Path | None
 
 
 def described(audit: Audit) -> Iterator[str]:
-    """The verdict for a person, a line each."""
+    """The verdict for people, line by line."""
     for finding in audit.findings:
         yield f"{'ok  ' if finding.holds else 'FAIL'} {finding.name}: {finding.text}"
     if audit.passed:

@@ -1,10 +1,10 @@
 """Is training with `sample_noise` as private as a client's account says? Canaries are put among its samples.
 
-One client of a made-up federation trains as a device does: its account in a
-file, samples and noise drawn by the operating system. A canary is a sample
-whose gradient is one value of the model alone, far longer than the clip; a
-fair coin says whether the client has it, or an empty sample in its place. With
-next to no noise the same training tells how often each sample was drawn.
+One client of a made-up federation trains as a device does: its account is a file,
+and the operating system draws samples and noise. A canary is a sample whose
+gradient is a single value of the model, far above the clip; a fair coin decides
+whether the client has it, or an empty sample instead. With almost no noise, the
+same training shows how often each sample was drawn.
 """
 
 import json
@@ -36,20 +36,20 @@ from hedgerow.types import LocalTraining, Samples
 _LOUD = 1000.0
 _WIDTH = 5  # values of the model for each sample: only the first is touched
 _QUIET = 1e-4
-"""A noise multiplier that leaves whole numbers to be read."""
+"""A noise multiplier small enough that counts can be read off."""
 
 
 def audit_samples(local: LocalTraining, *, num_rounds: int = 4, samples: int = 512, seed: int = 0) -> Audit:
     """Let a client train on canaries, with its own clip, noise, rate and account.
 
-    Learning rate, optimizer and what else moves the model are plain: nothing
-    that the account counts depends on them. What is heard is what the client
-    sends, the sum of its steps; the account also covers whoever sees each.
+    Learning rate, optimizer and everything else that moves the model are plain,
+    because nothing that the account counts depends on them. The audit sees what the
+    client sends, the sum of its steps; the account even covers someone who sees each.
 
     Args:
         local: with `sample_noise`.
         num_rounds: of the run.
-        samples: of the client, half of them canaries that are there.
+        samples: number of the client's; half of the canaries are included.
         seed: of the run, and of the canaries; an adversary may know it.
 
     Raises:
@@ -88,7 +88,7 @@ def audit_samples(local: LocalTraining, *, num_rounds: int = 4, samples: int = 5
 
 @dataclass(frozen=True)
 class _Sent:
-    """What a client has sent, `(rounds, 2 samples)` in clip norms; and its account."""
+    """What a client has sent, `(rounds, 2 samples)` in clip norms, and its account."""
 
     sums: Floats
     epsilon: float
@@ -105,7 +105,7 @@ class _Client:
 
 
 def _sum(outputs: Any, targets: Any) -> Any:
-    """A loss whose gradient is the sample itself, whatever the model is."""
+    """A loss whose gradient is the sample itself, for any model."""
     return -outputs.mean()
 
 
@@ -137,7 +137,7 @@ def _train(
 
 
 def _counted(once: Floats, twice: Floats, included: Any, local: LocalTraining) -> tuple[Finding, Finding]:
-    """How often samples were drawn: of the right rate, each for itself, and not as the run's seed has it."""
+    """Samples were drawn at the right rate, independently, and not by the run's seed."""
     steps, rate = local.steps(1), local.sample_rate
     counts = np.concatenate([once[included], twice[included]])
     off = float(np.abs(counts - np.rint(counts)).max())
@@ -163,7 +163,7 @@ def _counted(once: Floats, twice: Floats, included: Any, local: LocalTraining) -
 
 
 def _noise(first: Floats, again: Floats, sigma: float) -> tuple[Finding, Finding]:
-    """Each value has the noise that is counted, and none that the run's seed or another round tells."""
+    """Each value has the counted noise, independent of the run's seed and of other rounds."""
     ratio, allowed = float(first.std() / sigma), 1 - ERRORS / math.sqrt(2 * first.size)
     drawn = np.concatenate([first, again])
     with np.errstate(invalid="ignore"):
@@ -173,7 +173,7 @@ def _noise(first: Floats, again: Floats, sigma: float) -> tuple[Finding, Finding
     return (
         Finding(
             "sample noise", ratio >= allowed,
-            f"what is sent has {ratio:.3f} of the noise that is counted; at least {allowed:.3f}",
+            f"what is sent has {ratio:.3f} of the counted noise; at least {allowed:.3f}",
         ),
         Finding(
             "sample freshness", largest <= most,

@@ -1,4 +1,4 @@
-"""The commands about a run that has ended. Heavy imports are inside them: `--help` answers at once."""
+"""Commands for runs that have ended. They import heavy modules inside, so that `--help` is quick."""
 
 import sys
 from pathlib import Path
@@ -23,12 +23,12 @@ _SHOWN = 5
 def evaluate(
     run: RunArgument,
     clients: Annotated[
-        str, typer.Option(metavar="all|FRACTION", help="Who measures it, such as 0.5 for half of them.")
+        str, typer.Option(metavar="all|FRACTION", help="Which clients measure it; 0.5 is half of them.")
     ] = "all",
     workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure a run's model on what each of its clients holds out: mean, worst tenth and spread.
+    """Evaluate a run's model on each client's held-out samples: mean, worst tenth and spread.
 
     With --json, what each client measured too. Of a run with a mask, the mean over all samples alone.
     """
@@ -92,9 +92,9 @@ def replay(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make the model of a recorded run again, from who counted and with what: nothing is trained.
+    """Rebuild the model of a recorded run from the replies that counted, without training.
 
-    The exit code is 1 where it is not the run's model, bit for bit.
+    The exit code is 1 if it is not the run's model, bit for bit.
     """
     from dataclasses import asdict
     from json import dumps

@@ -1,4 +1,4 @@
-"""What there is to choose from, and what a data set looks like when it is dealt to clients."""
+"""The available parts, and what a data set looks like when it is split among clients."""
 
 import json as json_format
 import sys
@@ -21,7 +21,7 @@ from hedgerow.registry import Registry
 if TYPE_CHECKING:
     from hedgerow.datasets import Federation
 
-# From few to many samples: distinct in colour and without.
+# From few to many samples: distinguishable with and without colour.
 _SHADES = ((" ", ""), ("░", "#3b528b"), ("▒", "#21918c"), ("▓", "#5ec962"), ("█", "#fde725"))
 
 
@@ -44,7 +44,7 @@ def print_list(kinds: Sequence[str], json: bool) -> None:
 def print_data(
     name: str, options: Sequence[str], partition: str | None, clients: int | None, seed: int, json: bool
 ) -> None:
-    """Print what a data set is and how it lies with its clients."""
+    """Print a data set's properties and how its clients share it."""
     experiment = _experiment(name, options, partition, clients, seed)
     federation = experiment.federation()
     if json:
@@ -67,11 +67,11 @@ def print_data(
 
 
 def heat_map(counts: Any, classes: Sequence[str], width: int = 80, rows: int = 30) -> Text:
-    """Who holds which class: a line for each class, a column for each client.
+    """Which client holds which class: a line for each class, a column for each client.
 
-    The shade says how many samples, on a square-root scale, so that a few are
-    told from none. More clients than fit are thinned out evenly, and of more
-    classes than `rows` the largest are shown.
+    The shade shows the number of samples on a square-root scale, so that a few look
+    different from none. If clients do not fit, an even selection is shown; of more
+    than `rows` classes, the largest.
 
     Args:
         counts: `(clients, classes)` samples.
@@ -131,19 +131,19 @@ def _registry(kind: str) -> Registry:
 def _summary(registry: Registry, name: str) -> str:
     try:
         return registry.summary(name)
-    except ImportError as error:  # a part that needs an extra is listed all the same
+    except ImportError as error:  # a part that needs an extra is listed anyway
         return describe(error)
 
 
 def _experiment(
     name: str, options: Sequence[str], partition: str | None, clients: int | None, seed: int
 ) -> Experiment:
-    """An experiment with this data; by default dealt to its owners, or else to 10 clients alike."""
+    """An experiment with this data, by default split by owner, or else evenly among 10 clients."""
 
     def described(chosen: str, count: int | None) -> Experiment:
         overrides = [f"data.{option}" for option in options] + [f"data.partition.name={chosen}"]
         overrides += [] if count is None else [f"data.partition.clients={count}"]
-        # A model and rounds are needed for a whole configuration; neither is used.
+        # A complete configuration needs a model and rounds; neither is used.
         table = {
             "name": "data",
             "seed": seed,

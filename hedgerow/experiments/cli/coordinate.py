@@ -1,4 +1,4 @@
-"""A run that this machine coordinates, from its start to its end: what `up` and `rehearse` have in common."""
+"""A run that this machine coordinates, from start to end; shared by `up` and `rehearse`."""
 
 import signal
 import threading
@@ -27,22 +27,22 @@ def coordinate(
     stay: bool = False,
     report: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Carry an experiment out with the devices of a federation, telling each round.
+    """Run an experiment on the devices of a federation, printing each round.
 
     Args:
         run: its folder.
-        folder: of the federation, which this process then holds.
-        begun: is called with the address of the status page, as soon as devices can come.
-        status_host: that the page is served on.
-        stay: serve devices and page on when the run is done, until a signal comes.
-        report: is called from time to time; a `RunFailed` that it raises ends the run.
+        folder: of the federation, which this process then locks.
+        begun: called with the address of the status page, as soon as devices can connect.
+        status_host: address that the page is served on.
+        stay: after the run, keep serving devices and page until a signal arrives.
+        report: called from time to time; if it raises `RunFailed`, the run ends.
 
     Returns:
-        Whether the run came to its end, and was not stopped before by a signal.
+        Whether the run was completed, not stopped by a signal.
 
     Raises:
-        typer.Exit: the run cannot go on, which has been told.
-        FederationError, OSError: a process does not start, or not any more.
+        typer.Exit: the run cannot continue; the reason has been printed.
+        FederationError, OSError: a process does not start, or cannot be restarted.
     """
     from hedgerow.coordinator.job import RunFailed
     from hedgerow.coordinator.supervisor import Supervisor
@@ -56,7 +56,7 @@ def coordinate(
             begun(supervisor.start(status_host))
             done = supervisor.carry_out(job)
             if done and stay:
-                terminal.tell("the run has ended; devices are served until 'hedgerow stop' or Ctrl-C")
+                terminal.tell("the run has ended; serving devices until 'hedgerow stop' or Ctrl-C")
                 supervisor.stay(lambda: False, job.wanted)
             return done
         except RunFailed as error:
@@ -104,7 +104,7 @@ def _stopped() -> Iterator[threading.Event]:
     """An event that Ctrl-C, SIGTERM and the end of the terminal set."""
     stop, before = threading.Event(), {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
             before[number] = signal.signal(number, lambda *_: stop.set())
     try:
         yield stop

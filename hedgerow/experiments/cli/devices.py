@@ -1,4 +1,4 @@
-"""The commands that enrol devices for secure aggregation. They need neither torch nor Flower."""
+"""Commands that enrol devices for secure aggregation. They need neither torch nor Flower."""
 
 import shlex
 import sys
@@ -12,7 +12,7 @@ from hedgerow.experiments.cli.options import JsonOption
 from hedgerow.experiments.config.errors import CommandError
 
 register = typer.Typer(
-    no_args_is_help=True, help="Make the register of all devices' keys, which each device gets a copy of."
+    no_args_is_help=True, help="Manage the register of all devices' keys, of which each device gets a copy."
 )
 
 RegisterArgument = Annotated[
@@ -28,14 +28,14 @@ def enrol(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Where the key lies, on the device itself; it is made where it is missing.",
+            help="Folder of the key, on the device itself; created if missing.",
             show_default=False,
         ),
     ],
 ) -> None:
-    """Make a device's identity for secure aggregation, and print its line for the register.
+    """Create a device's identity for secure aggregation, and print its line for the register.
 
-    The secret key, FOLDER/identity.key, is readable by its owner only, never overwritten and never sent.
+    The secret key, FOLDER/identity.key, is readable only by its owner, never overwritten and never sent.
     Run it again to see the line again, and to check FOLDER/register.toml against it.
     """
     from hedgerow.client.secure import enrolment, register_file
@@ -52,7 +52,7 @@ def enrol(
     if not pinned:
         did = "made" if made else "found"
         terminal.tell(
-            f"{did} {folder / enrolment.KEY}, which stays here. Where the register is kept:\n"
+            f"{did} {folder / enrolment.KEY}, which stays here. Where the register is kept, run:\n"
             f"  hedgerow register add register.toml {shlex.quote(line)}\n"
             f"then copy register.toml to {folder}, and run this again to check it"
         )
@@ -74,12 +74,12 @@ def add(
         list[str],
         typer.Argument(
             metavar="LINE...",
-            help="As 'hedgerow enrol' printed it; - reads lines from stdin.",
+            help="As printed by 'hedgerow enrol'; - reads lines from stdin.",
             show_default=False,
         ),
     ],
 ) -> None:
-    """Add devices, by the lines that 'hedgerow enrol' printed on them; all of them, or none."""
+    """Add devices by the lines that 'hedgerow enrol' printed on them; either all or none are added."""
     from hedgerow.client.secure import register_file
     from hedgerow.secure.errors import Malformed
 
@@ -114,7 +114,7 @@ def remove(
     file: RegisterArgument,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of clients.", show_default=False)],
 ) -> None:
-    """Remove devices that were lost, stolen or set up anew."""
+    """Remove devices that were lost, stolen or set up again."""
     from hedgerow.client.secure import register_file
     from hedgerow.secure.errors import Malformed
 
@@ -124,7 +124,7 @@ def remove(
     except (Malformed, ValueError, OSError) as error:
         raise CommandError(str(error)) from error
     terminal.say(f"removed {', '.join(map(repr, names))}; {file} has {_summary(left)}")
-    terminal.tell("the devices go on with their copies until you replace those too")
+    terminal.tell("the devices use their copies until you replace those too")
 
 
 def _existing(file: Path) -> dict[str, bytes]:
@@ -132,7 +132,7 @@ def _existing(file: Path) -> dict[str, bytes]:
     from hedgerow.secure.errors import Malformed
 
     if not file.is_file():
-        raise CommandError(f"{file} is not there; make it with: hedgerow register add {file} LINE...")
+        raise CommandError(f"{file} does not exist; create it with: hedgerow register add {file} LINE...")
     try:
         return load_register(file)
     except Malformed as error:

@@ -1,4 +1,4 @@
-"""The commands of a federation's coordinator."""
+"""Commands of a federation's coordinator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hedgerow.coordinator.folder import FederationFolder
 
 FederationOption = Annotated[
-    Path, typer.Option("--federation", metavar="FOLDER", help="Of the federation; its keys lie there.")
+    Path, typer.Option("--federation", metavar="FOLDER", help="Of the federation, with its keys.")
 ]
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Of the device, such as kitchen.", show_default=False)
@@ -31,7 +31,7 @@ def up(
         str | None,
         typer.Option(
             metavar="NAME_OR_IP",
-            help="That devices reach this machine at.",
+            help="Name or address at which devices reach this machine.",
             show_default="as before, or 127.0.0.1",
         ),
     ] = None,
@@ -39,7 +39,7 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="Of the gateway.", show_default="as before, or 8470")
     ] = None,
     status_host: Annotated[
-        str, typer.Option(metavar="IP", help="That the status page is served on.")
+        str, typer.Option(metavar="IP", help="Address that the status page is served on.")
     ] = "127.0.0.1",
     status_port: Annotated[
         int | None,
@@ -51,12 +51,12 @@ def up(
             metavar="SECONDS",
             min=1.0,
             show_default="as before, or 20",
-            help="That a device may be silent before it counts as gone; in training it is heard of every 10.",
+            help="Silence after which a device counts as gone; while training, it reports every 10 s.",
         ),
     ] = None,
     stay: Annotated[
         bool,
-        typer.Option("--stay", help="Serve devices and page on after the run, until stopped."),
+        typer.Option("--stay", help="Keep serving devices and page after the run, until stopped."),
     ] = False,
     federation: FederationOption = FEDERATION,
     certificate: Annotated[
@@ -69,8 +69,8 @@ def up(
 ) -> None:
     """Coordinate a federation: run a recipe on the devices that have joined, until it is done.
 
-    Makes certificates at first use. Whatever dies is started again, and the run goes on; so does the same
-    command, after Ctrl-C or a reboot. Only the gateway's port need be reachable.
+    Makes certificates at first use. Processes that die are restarted, and the run continues; after Ctrl-C or
+    a reboot, the same command continues it. Only the gateway's port must be reachable.
     """
     from hedgerow.experiments.cli.coordinate import coordinate
     from hedgerow.experiments.config.device_recipe import one_experiment
@@ -92,7 +92,7 @@ def up(
         folder.at(host, port=port, status_port=status_port, lost_after=lost_after)
         done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay)
     if not done:
-        terminal.complain("stopped; nothing saved is lost, and the same command goes on")
+        terminal.complain("stopped; nothing saved is lost, and the same command continues")
         raise typer.Exit(130)
     terminal.write_report(run, [run])
     terminal.print_rows([run], json=False)
@@ -106,7 +106,7 @@ def invite(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kits.")] = Path(),
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Write NAME.kit for each device, with which that one can join, once: hedgerow join NAME.kit."""
+    """Write NAME.kit for each device, with which it can join once: hedgerow join NAME.kit."""
     from hedgerow.coordinator.members import invite_all
 
     with mistakes():
@@ -114,20 +114,20 @@ def invite(
     for kit in kits:
         terminal.say(str(kit))
     terminal.tell(
-        f"take {'it to the device' if len(kits) == 1 else 'each to its device'}, by a way that nobody else"
-        f" reads, and run there: hedgerow join {kits[0].name if len(kits) == 1 else 'NAME.kit'} --data FILE"
+        f"take {'it to the device' if len(kits) == 1 else 'each to its device'}, by a way that nobody can"
+        f" read, and run there: hedgerow join {kits[0].name if len(kits) == 1 else 'NAME.kit'} --data FILE"
     )
 
 
 def devices(
     readmit: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Ask a device again that was set aside.", show_default=False),
+        typer.Option(metavar="NAME", help="Let a device set aside take part again.", show_default=False),
     ] = None,
     federation: FederationOption = FEDERATION,
     json: JsonOption = False,
 ) -> None:
-    """List the devices: who has joined, who is there, who is invited, who is set aside."""
+    """List the devices: joined, online, invited or set aside."""
     from hedgerow.coordinator.readmission import readmit as readmitted
     from hedgerow.coordinator.status import device_rows
 
@@ -135,7 +135,7 @@ def devices(
         folder = opened(federation)
         if readmit is not None:
             readmitted(folder, readmit)
-            terminal.tell(f"{readmit!r} is asked again from the next round on")
+            terminal.tell(f"{readmit!r} takes part again from the next round on")
         rows = device_rows(folder)
     if json:
         from json import dumps
@@ -151,10 +151,10 @@ def status(
     federation: FederationOption = FEDERATION,
     json: JsonOption = False,
     healthy: Annotated[
-        bool, typer.Option("--healthy", help="Exit with 1 unless all processes run: for a health check.")
+        bool, typer.Option("--healthy", help="Exit with 1 unless all processes run; for a health check.")
     ] = False,
 ) -> None:
-    """Say what runs, who is there, how far the run is, and who is trusted with what."""
+    """Show the processes, the devices online, the run's progress, and how identities are trusted."""
     from hedgerow.coordinator.status import status_of, told
     from hedgerow.coordinator.watch import KEPT
 
@@ -172,12 +172,12 @@ def status(
 
 def logs(
     process: Annotated[
-        str, typer.Argument(metavar="[superlink|gateway|page|up]", help="Whose; up has what happened.")
+        str, typer.Argument(metavar="[superlink|gateway|page|up]", help="Which process; up has the events.")
     ] = "superlink",
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 50,
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Show the end of what a process has said; the run's own messages are in that of the SuperLink."""
+    """Show the end of a process's log; the run's own messages are in the SuperLink's."""
     with mistakes():
         folder = opened(federation)
     file = folder.logs / f"{process}.log"
@@ -189,7 +189,7 @@ def logs(
 
 
 def stop(federation: FederationOption = FEDERATION) -> None:
-    """End a federation that runs; the same 'hedgerow up' goes on with it."""
+    """Stop a running federation; the same 'hedgerow up' continues it."""
     from hedgerow.coordinator.processes import stop as stopped
 
     with mistakes():
@@ -197,7 +197,7 @@ def stop(federation: FederationOption = FEDERATION) -> None:
 
 
 def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> None:
-    """Take a device out, at once, or an invitation that was not used."""
+    """Remove a device at once, or an unused invitation."""
     from hedgerow.coordinator.events import note
     from hedgerow.coordinator.members import leave
 
@@ -206,9 +206,9 @@ def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> Non
         leave(folder, name)
         note(folder, f"{name!r} was revoked")
         signed = bool(folder.settings.administrator)
-    terminal.say(f"{name!r} can take no further part")
+    terminal.say(f"{name!r} can no longer take part")
     if signed:
-        terminal.tell("the register still names it: sign a later version without it, and publish that")
+        terminal.tell("the register still names it: sign a later version without it, and publish it")
 
 
 def _prepared(federation: Path, certificate: Path | None, key: Path | None) -> "FederationFolder":
@@ -230,7 +230,7 @@ def _prepared(federation: Path, certificate: Path | None, key: Path | None) -> "
 
 
 def opened(federation: Path) -> "FederationFolder":
-    """The folder of a federation that is there."""
+    """The folder of an existing federation."""
     from hedgerow.coordinator.folder import FederationFolder
 
     return FederationFolder.open(federation)
@@ -238,7 +238,7 @@ def opened(federation: Path) -> "FederationFolder":
 
 @contextmanager
 def mistakes() -> Iterator[None]:
-    """What is wrong with a federation, as the command's error."""
+    """Report a federation's errors as the command's."""
     from hedgerow.coordinator.folder import FederationError
 
     try:

@@ -1,4 +1,4 @@
-"""Imports that Ctrl-C must not fall into."""
+"""Imports that Ctrl-C must not interrupt."""
 
 import signal
 import threading
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def loaded_whole() -> Iterator[None]:
-    """Keep Ctrl-C until what is imported inside is there.
+    """Delay Ctrl-C until the imports inside are done.
 
-    torch ends the process with SIGABRT where one comes while it is imported.
+    torch aborts the process (SIGABRT) if it is interrupted while being imported.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

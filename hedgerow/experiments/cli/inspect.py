@@ -1,4 +1,4 @@
-"""The commands that show something. Heavy imports are inside them, so that `--help` answers at once."""
+"""Commands that show something. They import heavy modules inside, so that `--help` is quick."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ from hedgerow.files import naming
 
 
 class Kind(StrEnum):
-    """What `list` can list."""
+    """The kinds of parts that `list` can list."""
 
     recipes = "recipes"
     datasets = "datasets"
@@ -32,9 +32,7 @@ class Kind(StrEnum):
 
 
 def list_(
-    kind: Annotated[
-        Kind | None, typer.Argument(metavar="[KIND]", help="One of these; all where it is left out.")
-    ] = None,
+    kind: Annotated[Kind | None, typer.Argument(metavar="[KIND]", help="One of these; default: all.")] = None,
     json: JsonOption = False,
 ) -> None:
     """List recipes, and the parts that a recipe may name, a line each."""
@@ -54,7 +52,7 @@ def copy(
     name: Annotated[str, typer.Argument(metavar="RECIPE")],
     file: Annotated[Path, typer.Argument(help="Where to write it; nothing is overwritten.")],
 ) -> None:
-    """Copy a recipe to a file, to change it there."""
+    """Copy a recipe to a file, to edit it."""
     from hedgerow.experiments.config.recipe import recipe_text
 
     text = recipe_text(name)
@@ -63,14 +61,14 @@ def copy(
         with naming(target), target.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise CommandError(f"{target} is there already; choose another name, or remove it") from None
+        raise CommandError(f"{target} already exists; choose another name, or remove it") from None
     terminal.say(f"wrote {target}; run it with: hedgerow run {target}")
 
 
 def check(source: SourceArgument, overrides: OverridesArgument = None) -> None:
-    """Check a configuration without running it; every mistake is told.
+    """Check a configuration without running it, and report every mistake.
 
-    The data are loaded and dealt, and one sample of them goes through model and loss.
+    The data is loaded and split, and one sample goes through the model and the loss.
     """
     from hedgerow.experiments.config.recipe import load_sweep
 
@@ -96,13 +94,13 @@ def data(
     ] = None,
     partition: Annotated[
         str | None,
-        typer.Option(help="How samples are dealt.", show_default="natural where there are owners, else iid"),
+        typer.Option(help="How samples are split.", show_default="natural if samples have owners, else iid"),
     ] = None,
     clients: Annotated[int | None, typer.Option(min=1, help="Number of clients.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Show a data set and how it lies with its clients: rows, classes, sizes, and a heat map."""
+    """Show a data set and its split among clients: rows, classes, sizes, and a heat map."""
     from hedgerow.experiments.cli import catalogue
 
     catalogue.print_data(name, options or [], partition, clients, seed, json)
@@ -116,7 +114,7 @@ def privacy(
     rounds: Annotated[int | None, typer.Option(help="Number of rounds.")] = None,
     noise: Annotated[float | None, typer.Option(help="Noise multiplier: sigma / clip norm.")] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Chance of a client to be in a round; 1: always is.")
+        float | None, typer.Option(help="A client's chance of being in a round; 1: always.")
     ] = None,
     parameters: Annotated[
         int | None, typer.Option(help="For skellam_noise: number of the model's trainable values.")
@@ -125,13 +123,13 @@ def privacy(
     unit: Annotated[float | None, typer.Option(help="For skellam_noise: its unit.")] = None,
     adjacency: Annotated[
         str,
-        typer.Option(help="What epsilon is about: 'zero_out', without a client's data; 'replace', others."),
+        typer.Option(help="Epsilon is for a client's data removed ('zero_out') or replaced ('replace')."),
     ] = "zero_out",
     json: JsonOption = False,
 ) -> None:
-    """Compute the one that is left out of epsilon, delta, rounds, noise and rate, for DP-FedAvg.
+    """Compute whichever of epsilon, delta, rounds, noise and rate is left out, for DP-FedAvg.
 
-    With parameters, norm and unit, noise is what clients add with skellam_noise.
+    With parameters, norm and unit, the noise is what clients add with skellam_noise.
     """
     from hedgerow.experiments.cli import privacy as plan
 

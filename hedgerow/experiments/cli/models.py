@@ -1,4 +1,4 @@
-"""The commands that hand a run's model over: promoted, taken back, written to a file."""
+"""Commands for a run's models: promote, roll back, and write to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +20,8 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder
 FederationOption = Annotated[
     Path | None,
     typer.Option(
-        "--federation", metavar="FOLDER", help="Whose devices are to use it.",
-        show_default="the one that the run was of; else the run's own folder",
+        "--federation", metavar="FOLDER", help="Whose devices will use it.",
+        show_default="the run's federation; else the run's own folder",
     ),
 ]  # fmt: skip
 
@@ -34,18 +34,18 @@ def promote(
     canary: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Have so many of the devices measure it first.", show_default=False
+            metavar="SHARE", help="Have this fraction of the devices measure it first.", show_default=False
         ),
     ] = None,
-    better: Annotated[float, typer.Option(metavar="X", help="Least gain over the model that stands.")] = 0.0,
-    worse: Annotated[float, typer.Option(metavar="Y", help="The most that a group may lose.")] = 0.05,
+    better: Annotated[float, typer.Option(metavar="X", help="Smallest gain over the current model.")] = 0.0,
+    worse: Annotated[float, typer.Option(metavar="Y", help="Largest loss of a group.")] = 0.05,
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="That is compared.", show_default="accuracy, or loss")
+        str, typer.Option(metavar="NAME", help="To compare by.", show_default="accuracy, or loss")
     ] = "",
     groups: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="CSV: a device and its group in a line.", show_default="a group each"
+            metavar="FILE", help="CSV: a device and its group in each line.", show_default="a group each"
         ),
     ] = None,
     federation: FederationOption = None,
@@ -53,16 +53,15 @@ def promote(
 ) -> None:
     """Promote the model of a round: devices fetch it, and it is what 'predict' and 'model' use.
 
-    With --canary, a share of the devices measures it and the model that stands, on samples that they
-    hold out: it is taken where it is better by X, and no group worse by more than Y. The exit code is 1
-    where it is not.
+    With --canary, a share of the devices measures it and the current model on held-out samples: it is
+    accepted if it is better by X, and no group is worse by more than Y. The exit code is 1 if it is not.
     """
     from hedgerow.experiments.runs.promote import NotPromoted
     from hedgerow.experiments.runs.promote import promote as promoted
     from hedgerow.promotion.canary import Canary
 
     if canary is None and (better or metric or groups):
-        raise CommandError("--better, --worse, --metric and --groups are a canary's; give --canary SHARE")
+        raise CommandError("--better, --worse, --metric and --groups need a canary; give --canary SHARE")
     rule = None if canary is None else Canary(canary, better, worse, metric)
     try:
         found = promoted(
@@ -76,15 +75,15 @@ def promote(
 
 
 def rollback(run: RunArgument, federation: FederationOption = None, json: JsonOption = False) -> None:
-    """Take the promoted model back: the one before it stands again, also on devices."""
+    """Roll back to the previously promoted model, also on devices."""
     before, now = _shelf(run, federation).rollback()
     if not json:
-        terminal.say(f"took back {_line(before)}")
+        terminal.say(f"rolled back {_line(before)}")
     _show(now, json)
 
 
 def promoted(run: RunArgument, federation: FederationOption = None, json: JsonOption = False) -> None:
-    """Show which model of a run is promoted, those before it, and which rounds may be promoted."""
+    """Show a run's promoted model, the ones before it, and the rounds that can be promoted."""
     from hedgerow.promotion.candidates import candidates
 
     standing, found = _shelf(run, federation).standing(), candidates(run)
@@ -100,7 +99,7 @@ def promoted(run: RunArgument, federation: FederationOption = None, json: JsonOp
         if not place:
             _details(each)
     if not standing:
-        terminal.say("no model was promoted yet")
+        terminal.say("no model has been promoted yet")
     told = (f"{each.round}" + (f" ({each.metric} {each.value:.4g})" if each.metric else "") for each in found)
     terminal.say(f"candidates: rounds {', '.join(told)}" if found else "candidates: none are kept")
 
@@ -115,7 +114,7 @@ def model(
         typer.Option(metavar="promoted|ROUND|last|best", help="Which.", show_default="promoted, or last"),
     ] = "",
 ) -> None:
-    """Write a model of a run to a file, with its lineage in it."""
+    """Write a model of a run to a file that includes its lineage."""
     from hedgerow.experiments.runs.model_file import write_model
 
     found = write_model(run, to, round)
@@ -160,7 +159,7 @@ def _folder(federation: Path | None) -> "FederationFolder | None":
 
 
 def _groups(file: Path) -> "Mapping[str, str]":
-    """`{device: group}`; raises `CommandError` where a line is none."""
+    """`{device: group}`; raises `CommandError` for an invalid line."""
     import csv
 
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The commands of a device that takes part in a federation. They need neither torch nor Flower."""
+"""Commands of a device that takes part in a federation. They need neither torch nor Flower."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ FolderOption = Annotated[
 def join(
     kit: Annotated[
         Path,
-        typer.Argument(metavar="KIT", help="The file that 'hedgerow invite' has made.", show_default=False),
+        typer.Argument(metavar="KIT", help="The file from 'hedgerow invite'.", show_default=False),
     ],
     data: Annotated[
         Path,
@@ -38,14 +38,16 @@ def join(
     ],
     policy: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What the device answers; without it, you are shown and asked."),
+        typer.Option(
+            metavar="FILE", help="What the device answers; by default, you are shown a policy and asked."
+        ),
     ] = None,
     folder: FolderOption = None,
     selftest: Annotated[
-        bool, typer.Option("--selftest", help="Check what the device needs, and end: it does not join.")
+        bool, typer.Option("--selftest", help="Only check what the device needs; it does not join.")
     ] = False,
     rotate: Annotated[
-        bool, typer.Option("--rotate", help="Change the device's key as a node first; it must have joined.")
+        bool, typer.Option("--rotate", help="First change the device's node key; it must have joined.")
     ] = False,
     address: Annotated[
         str | None,
@@ -56,7 +58,7 @@ def join(
 ) -> None:
     """Take part in a federation with this device's own data, until SIGTERM or Ctrl-C.
 
-    The device's keys are made here, and only their public halves are sent. Run it again to go on.
+    The device's keys are created here, and only their public halves are sent. Run it again to continue.
     """
     from hedgerow.node.device import default_folder
     from hedgerow.node.kit import load_kit
@@ -67,7 +69,7 @@ def join(
         _selftest(invitation, place, data)
     _joined(invitation if address is None else replace(invitation, address=address), place, data, policy)
     _changed(place, rotate, address)
-    # The node is a process of its own, without what the command line has loaded.
+    # The node is a fresh process, without the modules that the command line has loaded.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "hedgerow.node", str(place)])
 
@@ -75,27 +77,27 @@ def join(
 def leave(
     kit: Annotated[
         Path | None,
-        typer.Argument(metavar="[KIT]", help="By which the device has joined.", show_default=False),
+        typer.Argument(metavar="[KIT]", help="The kit with which the device joined.", show_default=False),
     ] = None,
     folder: FolderOption = None,
 ) -> None:
-    """Leave a federation, and erase this device's keys and all that it remembers of it.
+    """Leave a federation, and erase this device's keys and everything it remembers of it.
 
-    Its data stay. To come back, it needs a new kit.
+    Its data stays. To come back, it needs a new kit.
     """
     from hedgerow.node.device import default_folder
     from hedgerow.node.join import leave as leave_federation
     from hedgerow.node.kit import load_kit
 
     if (kit is None) == (folder is None):
-        raise CommandError("give the kit by which the device has joined, or --folder FOLDER")
+        raise CommandError("give the kit with which the device joined, or --folder FOLDER")
     place = folder if folder is not None else default_folder(load_kit(kit))  # type: ignore[arg-type]
     leave_federation(place.expanduser().absolute(), terminal.tell)
     terminal.say(f"left; {place} is gone")
 
 
 def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
-    """Join, or take over new data and a new policy where the device has joined."""
+    """Join, or if the device has already joined, accept new data and a new policy."""
     from hedgerow.client.policy_file import NAME, policy_text
     from hedgerow.files import PRIVATE, write_whole
     from hedgerow.node.device import Device
@@ -119,10 +121,10 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
     if policy is None:
         if not sys.stdin.isatty():
             raise CommandError(
-                "nobody is here to be asked whether this policy is right: write it to a file, change what is"
-                " not, and give --policy FILE"
+                "there is nobody to ask whether this policy is right: write it to a file, change what is"
+                " wrong, and give --policy FILE"
             )
-        typer.confirm("Is this what the device shall answer?", abort=True)
+        typer.confirm("Is this what the device should answer?", abort=True)
     try:
         join_federation(kit, place, data, chosen)
     except NotJoined as error:
@@ -131,7 +133,7 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
 
 
 def _changed(place: Path, new_key: bool, address: str | None) -> None:
-    """Change a device's key, or where its coordinator is, as asked."""
+    """Change a device's key, or its coordinator's address, as requested."""
     from hedgerow.node.device import Device
     from hedgerow.node.join import NotJoined
     from hedgerow.node.rotate import move, rotate

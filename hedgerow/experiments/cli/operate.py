@@ -1,4 +1,4 @@
-"""The commands that keep a federation going over the years: certificates, backups."""
+"""Commands for keeping a federation running for years: certificates and backups."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +11,11 @@ from hedgerow.experiments.cli.federation import FEDERATION, FederationOption, mi
 
 def certificates(
     federation: FederationOption = FEDERATION,
-    renew: Annotated[bool, typer.Option("--renew", help="Make new ones now, of the same CA.")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Issue new ones now, from the same CA.")] = False,
 ) -> None:
-    """Say until when the certificates last; they are renewed by themselves 30 days before.
+    """Show when the certificates expire; they are renewed automatically 30 days before.
 
-    Devices trust the CA, so that a new certificate of it changes nothing for them, and needs no restart.
+    Devices trust the CA, so a new certificate from it changes nothing for them, and needs no restart.
     """
     from hedgerow.coordinator.certificates import authority, gateway_certificate, shown
     from hedgerow.coordinator.superlink import link_certificate
@@ -40,31 +40,29 @@ def backup(
     ],
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Write the federation, with its keys, and its present run to one file; it may run meanwhile."""
+    """Write the federation, with its keys, and its current run to one file; it may keep running."""
     from hedgerow.coordinator.backup import backup as backed_up
 
     with mistakes():
         what = backed_up(opened(federation), file)
     terminal.say(f"{file}: {' and '.join(what)}")
-    terminal.tell("it holds the keys of the CA and the gateway: keep it where nobody else reads it")
+    terminal.tell("it holds the keys of the CA and the gateway: keep it where nobody else can read it")
 
 
 def restore(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="That 'hedgerow backup' has written.", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="From 'hedgerow backup'.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Of the run, to be made.", show_default=False)
+        Path, typer.Option("--out", metavar="FOLDER", help="New folder for the run.", show_default=False)
     ],
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Make a federation's folder, and its run's, from a backup: here it goes on with the same devices."""
+    """Restore a federation and its run from a backup, to continue here with the same devices."""
     from hedgerow.coordinator.backup import restore as restored
 
     with mistakes():
         folder = restored(file, federation, out)
     terminal.say(f"federation {folder.settings.federation} is in {federation}, its run in {out}")
     if (out / "privacy.jsonl").exists():
-        terminal.tell("its ledger ends with the backup: models that it released since then are not in it")
-    terminal.tell(f"go on with: hedgerow up {out} --out {out} --federation {federation}")
-    terminal.tell("if devices reach it elsewhere now, add --host; on them: hedgerow join --address")
+        terminal.tell("its ledger ends with the backup: models released since then are not in it")
+    terminal.tell(f"continue with: hedgerow up {out} --out {out} --federation {federation}")
+    terminal.tell("if its address has changed, add --host; on the devices: hedgerow join --address")

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what they mean together."""
+"""Options shared by several commands, and how they combine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RunEngine(StrEnum):
-    """Where `run` has its clients."""
+    """Where `run` runs its clients."""
 
     local = "local"
     ray = "ray"
@@ -47,12 +47,12 @@ AddressOption = Annotated[
     typer.Option(
         metavar="auto|HOST:PORT|ray://HOST:PORT",
         help="Of the Ray cluster.",
-        show_default="a Ray of its own, here",
+        show_default="a new Ray on this machine",
     ),
 ]
 MasksOption = Annotated[
     bool,
-    typer.Option("--masks", help="Simulate secure aggregation as a whole, and not only what it adds up."),
+    typer.Option("--masks", help="Simulate the whole secure aggregation, not only its sum."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 WorkersOption = Annotated[
@@ -66,7 +66,7 @@ WorkersOption = Annotated[
 
 
 def _in_run(metavar: str, help: str, default: str) -> Any:
-    """An option that is a key of `[run]` too."""
+    """An option that is also a key of `[run]`."""
     return typer.Option(metavar=metavar, help=help, show_default=f"[run] of the file, or {default}")
 
 
@@ -88,7 +88,7 @@ MemoryLimitOption = Annotated[
     typer.Option(
         metavar="MB",
         min=1,
-        help="Drop a client that allocates more than this beyond what its process starts with.",
+        help="Drop a client that allocates more than this above what its process starts with.",
         show_default="no limit",
     ),
 ]
@@ -101,7 +101,7 @@ RecordOption = Annotated[
     bool,
     typer.Option(
         "--record",
-        help="Keep who counted in each round, and with what, for 'hedgerow replay'; as [run] record.",
+        help="Keep the replies that counted in each round, for 'hedgerow replay'; as [run] record.",
     ),
 ]
 
@@ -119,15 +119,15 @@ def run_options(
     address: str | None,
     masks: bool,
 ) -> "RunOptions":
-    """What the options of a command say together; `workers` of `None` is not decided yet.
+    """Combine the options of a command; `workers` of `None` is still undecided.
 
     Raises:
-        CommandError: they do not go together.
+        CommandError: they contradict each other.
     """
     from hedgerow.types import Deployment, RunOptions
 
     if address is not None and engine is not RunEngine.ray:
-        raise CommandError(f"--address {address} is of a Ray cluster; add --engine ray")
+        raise CommandError(f"--address {address} is for a Ray cluster; add --engine ray")
     return RunOptions(
         deployment=Deployment.MASKED if masks else None,
         workers=workers,
@@ -139,7 +139,7 @@ def run_options(
 
 
 def in_run(trainer: str | None, device: str | None, precision: str | None) -> list[str]:
-    """Options that are keys of `[run]`, as overrides: a run keeps them in its folder.
+    """Options that are keys of `[run]`, as overrides, which a run stores in its folder.
 
     >>> in_run("batch", None, None)
     ['run.trainer=batch']
@@ -150,7 +150,7 @@ def in_run(trainer: str | None, device: str | None, precision: str | None) -> li
 
 @contextmanager
 def profiled(wanted: bool) -> "Iterator[Profile | None]":
-    """Record where the time goes, if that is wanted."""
+    """Record where the time goes, if wanted."""
     if not wanted:
         yield None
         return

@@ -1,6 +1,6 @@
 """Commands of other packages, under the entry point `hedgerow.commands`.
 
-One is a function that `typer` makes a command of, or a `typer.Typer` with commands of its own.
+A command is a function for `typer`, or a `typer.Typer` with its own commands.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import typer
 from hedgerow.registry import Registry
 
 COMMANDS = Registry("command", "hedgerow.commands", {})
-"""Commands that other packages add; those of Hedgerow stand in `main.py`, and keep their names."""
+"""Commands from other packages; Hedgerow's own are in `main.py`, and their names take precedence."""
 
 PANEL = "Other packages"
 
 
 def plugin_command(name: str) -> click.Command:
-    """The command that another package has under that name.
+    """The command that another package provides under this name.
 
-    One that cannot be loaded is listed all the same, and says why when it is run.
+    One that cannot be loaded is listed anyway, and says why when it is run.
     """
     try:
         part = COMMANDS.get(name)

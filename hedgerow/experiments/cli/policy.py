@@ -1,4 +1,4 @@
-"""The commands that show what a device answers, and try a run on its policy."""
+"""Commands that show a device's policy, and test a run against it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,15 +24,15 @@ FolderOption = Annotated[
 ]
 FileOption = Annotated[
     Path | None,
-    typer.Option("--policy", metavar="FILE", help="Its policy, where that is not in FOLDER/policy.toml."),
+    typer.Option("--policy", metavar="FILE", help="Its policy, if not FOLDER/policy.toml."),
 ]
 
 
 @policy.command("show")
 def show(device: FolderOption = None, file: FileOption = None) -> None:
-    """Print a device's policy, as a file that you can change and put into its folder; and what it has told.
+    """Print a device's policy, as a file to edit and put into its folder; and what it has answered so far.
 
-    Without a policy of its own, that is what a device answers with or without an enrolment.
+    Without a policy, these are the defaults for a device with or without an enrolment.
     """
     from hedgerow.client.policy import PolicyError
     from hedgerow.client.policy_file import policy_text
@@ -54,15 +54,15 @@ def show(device: FolderOption = None, file: FileOption = None) -> None:
 
 @policy.command("test")
 def trial(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="As a run config would name it.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="As in a run config.")],
     overrides: OverridesArgument = None,
     device: FolderOption = None,
     file: FileOption = None,
     data: Annotated[str, typer.Option(metavar="NAME_OR_PATH", help="The device's own data.")] = "",
 ) -> None:
-    """Say whether a device would take part in a run, and if not, by which rules. Nothing is sent or counted.
+    """Say whether a device would take part in a run, and if not, which rules forbid it. Nothing is sent.
 
-    Exits with 1 where it would not.
+    Exits with 1 if it would not.
     """
     from hedgerow.client.policy import AgainstPolicy, PolicyError, strategy_hash
     from hedgerow.experiments.config.device_recipe import device_run

@@ -1,4 +1,4 @@
-"""`hedgerow predict`: on a device, without torch where the model allows it, and on a server."""
+"""`hedgerow predict`: on a device, without torch if the model allows it, and on a server."""
 
 import sys
 from pathlib import Path
@@ -18,15 +18,13 @@ def predict(
         Path | None,
         typer.Argument(
             metavar="[KIT|FOLDER|RUN]",
-            help="Of the device, or of a run.",
+            help="A device's kit or folder, or a run's folder.",
             show_default="the only device here",
         ),
     ] = None,
     data: Annotated[
         Path,
-        typer.Option(
-            metavar="FILE_OR_FOLDER", help="What to predict; labels need not be in it.", show_default=False
-        ),
+        typer.Option(metavar="FILE_OR_FOLDER", help="The samples, which need no labels.", show_default=False),
     ] = ...,  # type: ignore[assignment]
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.csv", help="Where to write.", show_default="stdout")
@@ -75,7 +73,7 @@ def _predicted(source: Path, data: Path) -> "Predictions":
 
 
 def _device(source: Path) -> Path | None:
-    """The folder of a device that a kit, or the folder itself, names; `None` for a run's."""
+    """The folder of a device, given as a kit or a folder; `None` for a run's folder."""
     if (source / "device.json").is_file():
         return source
     if source.is_dir():
@@ -91,4 +89,4 @@ def _only_device() -> Path:
     if len(found) == 1:
         return found[0].parent
     listed = ", ".join(str(each.parent) for each in found) or "none"
-    raise CommandError(f"which device or run? Give its kit or folder; there are in ~/.hedgerow: {listed}")
+    raise CommandError(f"which device or run? Give its kit or folder; in ~/.hedgerow there are: {listed}")

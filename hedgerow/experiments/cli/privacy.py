@@ -32,12 +32,12 @@ def print_plan(
     adjacency: str = "zero_out",
     json: bool,
 ) -> None:
-    """Print the five numbers, the one that was left out computed; what epsilon is about, and the noise.
+    """Print the five numbers, computing the missing one; what epsilon covers, and the noise.
 
-    Gaussian noise, or `skellam_noise` where parameters, norm and unit are given.
+    For Gaussian noise, or for `skellam_noise` if parameters, norm and unit are given.
 
     Raises:
-        CommandError: not exactly one was left out, or one is out of range.
+        CommandError: not exactly one is missing, or one is out of range.
     """
     given = {
         "epsilon": epsilon, "delta": delta, "rounds": rounds,
@@ -47,7 +47,7 @@ def print_plan(
     if len(missing) != 1:
         left = " ".join(_OPTIONS[name] for name in missing) or "none"
         raise CommandError(
-            f"give four of {' '.join(_OPTIONS.values())}, and the fifth is computed; left out: {left}"
+            f"give four of {' '.join(_OPTIONS.values())}, and the fifth is computed; missing: {left}"
         )
     try:
         mechanism = _mechanism(parameters, norm, unit)
@@ -72,7 +72,7 @@ def _mechanism(parameters: int | None, norm: float | None, unit: float | None) -
     left = [name for name, value in given.items() if value is None]
     if parameters is None or norm is None or unit is None:
         if len(left) < len(given):
-            raise ValueError(f"Skellam noise is measured with all of {' '.join(given)}; left out: {left[0]}")
+            raise ValueError(f"Skellam noise needs all of {' '.join(given)}; missing: {left[0]}")
         return Gaussian
     checks.whole(1, parameters=parameters)
     checks.positive(norm=norm, unit=unit)
@@ -80,10 +80,10 @@ def _mechanism(parameters: int | None, norm: float | None, unit: float | None) -
 
 
 def _noise(plan: Plan, event: Gaussian | Skellam, adjacency: str) -> tuple[dict[str, float], str]:
-    """What stands beside the five numbers, for machines and for people."""
+    """The figures beside the five numbers, for machines and for people."""
     if isinstance(event, Skellam):
         return {"variance": event.variance, "l2": event.l2, "l1": event.l1}, (
-            f"What a client's data change: {event.l2:.6g} units (l2). Skellam noise of variance"
+            f"A client's data changes the sum by {event.l2:.6g} units (l2). Skellam noise of variance"
             f" {event.variance:.6g}, counted by Renyi divergences."
         )
     once = event if plan.rate == 1 else PoissonSampled(plan.rate, event)

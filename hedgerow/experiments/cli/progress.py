@@ -1,4 +1,4 @@
-"""How a run or a sweep goes on: bars on a terminal that can move its cursor, and lines everywhere else."""
+"""Progress of a run or a sweep: bars on a terminal that can move its cursor, and lines elsewhere."""
 
 import time
 from collections import deque
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hedgerow.experiments.runs.sweep import Progress
     from hedgerow.types import RoundResult
 
-SECONDS_BETWEEN_LINES = 10.0  # where there are no bars, and rounds take long
+SECONDS_BETWEEN_LINES = 10.0  # if there are no bars, and rounds take long
 _ROUNDS_OF_PACE = 20
 
 
@@ -52,7 +52,7 @@ def run_progress(experiment: "Experiment", done: int) -> "Iterator[Callable[[Rou
 
 @final
 class Pace:
-    """How fast the rounds of a run are, and how long it takes still, as the last ones went.
+    """The speed of a run's rounds, and the remaining time estimated from the last ones.
 
     >>> pace = Pace(rounds=400)
     >>> pace.after(100, clients=10, seconds=0.5)
@@ -64,7 +64,7 @@ class Pace:
         self._last: deque[tuple[int, float]] = deque(maxlen=_ROUNDS_OF_PACE)
 
     def after(self, round: int, clients: int, seconds: float) -> str:
-        """What to say after a round, from its number of clients and its seconds."""
+        """The text after a round, from its number of clients and its seconds."""
         self._last.append((clients, seconds))
         clients, seconds = sum(c for c, _ in self._last), sum(s for _, s in self._last)
         left = round_to_seconds(seconds / len(self._last) * (self._rounds - round))
@@ -72,7 +72,7 @@ class Pace:
 
 
 def round_to_seconds(seconds: float) -> str:
-    """`m:ss` or `h:mm:ss`; empty where less than half a second is left.
+    """`m:ss` or `h:mm:ss`; empty if less than half a second is left.
 
     >>> round_to_seconds(3725.2), round_to_seconds(0.2)
     ('1:02:05', '')
@@ -86,7 +86,7 @@ def round_to_seconds(seconds: float) -> str:
 
 @contextmanager
 def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]":
-    """Show the experiments of a sweep: all together, and each that is running."""
+    """Show the progress of a sweep: overall, and for each running experiment."""
     rounds = {cell.folder: cell.experiment.rounds for cell in sweep.cells}
     done = dict.fromkeys(rounds, 0)
     ended: list[str] = []
@@ -120,18 +120,18 @@ def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]"
 
 @final
 class _Lines:
-    """A line from time to time about the rounds of a sweep, where there are no bars."""
+    """A line from time to time about the rounds of a sweep, if there are no bars."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds, self._before = rounds, 0
         self._began = self._said = time.monotonic()
 
     def begin(self, done: int) -> None:
-        """An experiment begins, some rounds of which may have been done before."""
+        """An experiment begins, of which some rounds may have been done before."""
         self._before += done
 
     def after(self, done: int) -> str:
-        """What to say after this round; empty where something was said just now."""
+        """The text after this round; empty if a line was printed recently."""
         now = time.monotonic()
         if now - self._said < SECONDS_BETWEEN_LINES:
             return ""
@@ -142,7 +142,7 @@ class _Lines:
 
 
 def can_redraw(console: "Console") -> bool:
-    """Whether it is a terminal that can go back to what it has shown; one with `TERM=dumb` cannot."""
+    """Whether a terminal can redraw what it has shown; one with `TERM=dumb` cannot."""
     return console.is_terminal and not console.is_dumb_terminal
 
 

@@ -1,4 +1,4 @@
-"""The commands of the administrator, who says which devices there are: with a key that no coordinator has."""
+"""Commands of the administrator, who decides which devices exist, with a key that no coordinator has."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,7 @@ from hedgerow.experiments.config.errors import CommandError
 
 KeyOption = Annotated[
     Path,
-    typer.Option(
-        "--key", metavar="FILE", help="The administrator's secret key; it is made where it is missing."
-    ),
+    typer.Option("--key", metavar="FILE", help="The administrator's secret key; created if missing."),
 ]
 
 
@@ -26,13 +24,13 @@ def sign(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="The key that has signed so far: it hands over to --key, once and for all.",
+            help="The key that has signed so far; it hands over to --key for good.",
         ),
     ] = None,
 ) -> None:
-    """Sign a register, as a later version than the one that it is: on a machine that is not the coordinator.
+    """Sign a register as its next version, on a machine that is not the coordinator.
 
-    Before that, compare each line with what the device itself shows (hedgerow enrol).
+    First compare each line with what the device itself shows (hedgerow enrol).
     """
     from hedgerow.client.secure import enrolment
     from hedgerow.client.secure.signed_register import appoint, read_signature, sign_next
@@ -44,7 +42,7 @@ def sign(
         text, secret = file.read_text(encoding="utf-8"), enrolment.secret_key(key)
         if appointed_by is not None:
             if not appointed_by.exists():
-                raise CommandError(f"{appointed_by} is not there; it must be the key that has signed so far")
+                raise CommandError(f"{appointed_by} does not exist; it must be the key that signed so far")
             text = appoint(text, enrolment.secret_key(appointed_by), secret)
         whole = sign_next(text, secret)
         write_whole(file, whole.encode())
@@ -53,12 +51,12 @@ def sign(
     found = read_signature(whole)
     terminal.say(f"{file}: version {found.version}, signed by {found.administrator}")
     if made:
-        terminal.tell(f"made {key}: keep it off the coordinator, and keep a copy of it")
+        terminal.tell(f"created {key}: keep it off the coordinator, and keep a copy of it")
     terminal.tell(f"take it to the coordinator, and run there: hedgerow register publish {file}")
 
 
 def publish(file: RegisterArgument, federation: FederationOption = FEDERATION) -> None:
-    """Have the coordinator serve a signed register; every later one must be of the same administrator."""
+    """Have the coordinator serve a signed register; every later one must be from the same administrator."""
     from hedgerow.coordinator.folder import FederationError, FederationFolder
     from hedgerow.coordinator.register import publish as published
 
@@ -66,4 +64,4 @@ def publish(file: RegisterArgument, federation: FederationOption = FEDERATION) -
         found = published(FederationFolder.open(federation), file.read_text(encoding="utf-8"))
     except (FederationError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error
-    terminal.say(f"version {found.version}, signed by {found.administrator}, is what devices get")
+    terminal.say(f"devices now get version {found.version}, signed by {found.administrator}")

@@ -1,4 +1,4 @@
-"""The command that plays a whole federation on this machine, with the files of its devices."""
+"""The command that rehearses a whole federation on this machine, with its devices' files."""
 
 import shlex
 import shutil
@@ -24,29 +24,29 @@ def rehearse(
         list[str] | None,
         typer.Argument(
             metavar="[FILE|KEY=VALUE]...",
-            help="More of the devices' files, after --data; and keys of the recipe to change, as rounds=5.",
+            help="More device files, after --data; and keys of the recipe to change, such as rounds=5.",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="One for each device, which is called as its file is: .csv, .npz, or a folder of pictures.",
+            help="One for each device, which is named after its file: .csv, .npz, or a folder of pictures.",
             show_default=False,
         ),
     ] = None,
     masks: Annotated[
-        bool, typer.Option("--masks", help="Mask the updates, with thresholds that so few devices can meet.")
+        bool, typer.Option("--masks", help="Mask the updates, with thresholds low enough for these devices.")
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to keep the run.", show_default="it is not kept"),
     ] = None,
 ) -> None:
-    """Play a federation on this machine: a coordinator and a device for each file, as real processes.
+    """Rehearse a federation on this machine: a coordinator and a device for each file, as real processes.
 
     TLS, keys and kits are as in a deployment; at the end it says what would differ there, and which commands
-    lead there. It fails where a device counts in no round.
+    to run there. It fails if a device counts in no round.
     """
     from hedgerow.experiments.runs.store import RunFolder
 
@@ -57,7 +57,7 @@ def rehearse(
     experiment = _experiment(source, [f"server.min_clients={len(files)}", *masking, *overrides])
     _check_cohort(experiment, files)
     if out is not None and out.exists() and any(out.iterdir()):
-        raise CommandError(f"{out} is not empty; a rehearsal begins anew: give another --out")
+        raise CommandError(f"{out} is not empty; a rehearsal starts from scratch: give another --out")
     home = Path(tempfile.mkdtemp(prefix="hedgerow-rehearsal-"))
     run = (out or home / "run").absolute()
     kept = True
@@ -72,7 +72,7 @@ def rehearse(
             terminal.say(line)
     finally:
         if kept:
-            terminal.tell(f"what coordinator and devices have said lies in {home / 'federation' / 'logs'}")
+            terminal.tell(f"the logs of coordinator and devices are in {home / 'federation' / 'logs'}")
         else:
             shutil.rmtree(home)
 
@@ -98,7 +98,7 @@ def _experiment(source: str, overrides: Sequence[str]) -> "Experiment":
 
 
 def _check_files(experiment: "Experiment", files: Mapping[str, Path]) -> None:
-    """Whether every file fits the recipe's schema, before anything is started."""
+    """Check that every file fits the recipe's schema, before anything is started."""
     from hedgerow.datasets.own_file import load_own
     from hedgerow.datasets.packing import DataFileError
     from hedgerow.recipe.own_data import DoesNotFit
@@ -109,7 +109,7 @@ def _check_files(experiment: "Experiment", files: Mapping[str, Path]) -> None:
             " columns, label and classes (docs/devices.md)"
         )
     if not experiment.elsewhere:
-        raise CommandError("the recipe has data.files, which are a simulation's; leave them out")
+        raise CommandError("the recipe has data.files, which are for simulations; leave them out")
     wrong = []
     for file in files.values():
         try:
@@ -121,7 +121,7 @@ def _check_files(experiment: "Experiment", files: Mapping[str, Path]) -> None:
 
 
 def _masking(experiment: "Experiment", files: Mapping[str, Path]) -> list[str]:
-    """What masks a recipe's updates, and lets these few devices do: all are needed, and none is corrupt."""
+    """Overrides that mask a recipe's updates with this few devices: all are needed, and none is corrupt."""
     masked = experiment.strategy().pipeline.sum_only
     name = [] if masked else ["strategy.name=secure_fedavg"]
     return [*name, f"strategy.min_clients={len(files)}", "strategy.dropout=0.0", "strategy.corrupt=0.0"]
@@ -131,14 +131,14 @@ def _check_cohort(experiment: "Experiment", files: Mapping[str, Path]) -> None:
     asked = experiment.strategy_config.clients_per_round
     if asked is not None and asked > len(files):
         raise CommandError(
-            f"strategy.clients_per_round is {asked}, and of files there is only {len(files)}; give"
+            f"strategy.clients_per_round is {asked}, but only {len(files)} files are given; give"
             f" strategy.clients_per_round={len(files)}, or more files"
         )
     secure = experiment.strategy().pipeline.protection.secure
     if secure is not None and secure.min_clients > len(files):
         raise CommandError(
-            f"under its mask the recipe needs {secure.min_clients} devices, and of files there are only"
-            f" {len(files)}; --masks has it do with so few"
+            f"with masks the recipe needs {secure.min_clients} devices, but only {len(files)} files are"
+            " given; --masks lowers its thresholds"
         )
 
 
@@ -156,7 +156,7 @@ def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run
         devices = Rehearsal(folder, home, masked=experiment.strategy().pipeline.sum_only)
 
         def begun(page: str) -> None:
-            terminal.tell(f"{experiment.name}: {len(files)} devices, here; status page: {page}")
+            terminal.tell(f"{experiment.name}: {len(files)} devices on this machine; status page: {page}")
             devices.start(files)
 
         try:
@@ -164,12 +164,12 @@ def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run
                 raise typer.Exit(130)
         finally:
             devices.end()
-            (run / coordinated.FILE).unlink(missing_ok=True)  # this federation ends here, and the run stays
+            (run / coordinated.FILE).unlink(missing_ok=True)  # the federation ends here, but the run stays
     return True
 
 
 def what_went_wrong(lines: Iterable[Mapping[str, Any]], devices: Iterable[str]) -> str:
-    """Why rounds, or devices, counted for nothing; empty where all is well.
+    """Why rounds or devices did not count; empty if all is well.
 
     Args:
         lines: of `metrics.jsonl`.
@@ -187,7 +187,7 @@ def what_went_wrong(lines: Iterable[Mapping[str, Any]], devices: Iterable[str]) 
 def _afterwards(
     experiment: "Experiment", source: str, overrides: Sequence[str], files: Mapping[str, Path]
 ) -> list[str]:
-    """How to get from the rehearsal to a deployment, and what is other there."""
+    """How to get from the rehearsal to a deployment, and what differs there."""
     from hedgerow.client.policy import Policy
 
     recipe = shlex.join([source, *overrides])
@@ -209,7 +209,7 @@ def _afterwards(
         "In one process, with the same model:",
         f"  hedgerow run {recipe} {shlex.quote(f'data.files=[{listed}]')}",
         "What differs there:",
-        "- Each device decides for itself. Here all of them answered whatever they were asked.",
+        "- Each device decides for itself. Here all of them answered everything they were asked.",
     ]
     measures = experiment.evaluation.clients is not None
     if refused := Policy().refusals(f"train{stage}", strategy):
@@ -219,7 +219,7 @@ def _afterwards(
     lines.append("- Nobody has signed who the devices are, here as there: hedgerow register sign.")
     if experiment.server.deadline is None:
         lines.append(
-            "- A device that is away holds a round up, for no [server] deadline is set: server.deadline=120."
+            "- An absent device holds up a round, because no [server] deadline is set: server.deadline=120."
         )
-    lines.append("- Certificate, kits and keys are made anew, each device's on the device.")
+    lines.append("- Certificate, kits and keys are new, and each device's are created on the device.")
     return lines

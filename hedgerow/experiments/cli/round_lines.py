@@ -1,4 +1,4 @@
-"""The rounds of a run that another process carries out, a line for each."""
+"""A line for each round of a run that another process carries out."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -13,10 +13,10 @@ _LONGEST_REASON = 80
 
 @final
 class RoundLines:
-    """Tells each new round, whenever it is called.
+    """Prints new rounds whenever it is called.
 
     Args:
-        run: whose rounds; those that are done already are not told.
+        run: the run; rounds that are already done are not printed.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -25,7 +25,7 @@ class RoundLines:
         self._last = max((line["round"] for line in run.rounds()), default=0)
 
     def __call__(self) -> None:
-        """Tell what is new."""
+        """Print what is new."""
         refusals = refusals_of(self._run.path)
         for name, why in refusals.items():
             if self._refusals.get(name) != why:
@@ -44,7 +44,7 @@ class RoundLines:
 
 
 def round_line(line: Mapping[str, Any], rounds: int) -> str:
-    """What `metrics.jsonl` says of a round, for a person.
+    """A round's line of `metrics.jsonl`, for people.
 
     >>> line = {"round": 3, "seconds": 1.25, "bytes_up": 1200, "bytes_down": 8000,
     ...         "clients": {"a": {}, "b": {}}, "dropped": {"b": "it did not reply in time"},

@@ -1,4 +1,4 @@
-"""The commands that run something. Heavy imports are inside them, so that `--help` answers at once."""
+"""Commands that run something. They import heavy modules inside, so that `--help` is quick."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,9 +63,9 @@ def run(
     record: RecordOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run one experiment; print what it cost and write a report.
+    """Run one experiment, print its cost and write a report.
 
-    The folder then holds the resolved configuration, one line a round, checkpoints and the final model.
+    The folder then holds the resolved configuration, a line for each round, checkpoints and the final model.
     """
     measured = context.with_resource(profiled(profile))
     with span("imports"):
@@ -88,7 +88,7 @@ def run(
             done = len(there.rounds())
             raise CommandError(
                 f"{folder} holds this experiment, {done} of {experiment.rounds} rounds done;"
-                f" go on with: hedgerow resume {folder}"
+                f" continue with: hedgerow resume {folder}"
             )
         _run(experiment, held, options, json, measured)
 
@@ -105,7 +105,7 @@ def sweep(
 ) -> None:
     """Run every combination of the values in \\[sweep], in parallel; compare them and write a report.
 
-    Started again, it goes on where it stopped.
+    If started again, it continues where it stopped.
     An experiment that fails does not stop the others; the exit code is then 1.
     """
     from hedgerow.experiments.config.expand import slug
@@ -128,9 +128,9 @@ def resume(
     masks: MasksOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Go on with a run or a sweep where it stopped; the final model is the same as without the stop.
+    """Continue a run or a sweep where it stopped; the final model is the same as without the stop.
 
-    With more rounds, such as rounds=80, one that has ended goes on too.
+    With more rounds, such as rounds=80, one that has ended continues too.
     """
     measured = context.with_resource(profiled(profile))
     with span("imports"):
@@ -139,7 +139,7 @@ def resume(
         from hedgerow.locks import hold
 
     if not any((folder / name).is_file() for name in ("config.toml", "sweep.toml")):
-        raise CommandError(f"{folder} is no run and no sweep: it has no config.toml and no sweep.toml")
+        raise CommandError(f"{folder} is neither a run nor a sweep: it has no config.toml and no sweep.toml")
     if (folder / "sweep.toml").is_file():
         alone = (
             profile,
@@ -157,7 +157,7 @@ def resume(
         _sweep(load_sweep(folder, overrides or ()), folder, workers, json, extend=True)
         return
     experiment = load(folder, overrides or ())
-    assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
+    assert not isinstance(experiment, Sweep)  # a run's configuration has no [sweep]
     options = run_options(workers, client_timeout, memory_limit, engine, address, masks)
     with hold(folder, keep=True) as held:
         _run(experiment, held, options, json, measured, extend=True)
@@ -176,15 +176,15 @@ def audit(
         str, typer.Argument(metavar="RUN_OR_RECIPE", help="A run's folder, a recipe's name, or a TOML file.")
     ],
     overrides: OverridesArgument = None,
-    rounds: Annotated[int, typer.Option(min=2, help="The most rounds that are tried.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="Most rounds to run.")] = 30,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write audit.png and audit.json.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Send canaries through a private strategy and listen: is it as private as its ledger says?
+    """Send canaries through a private strategy: is it as private as its ledger says?
 
-    The exit code is 1 when it is not.
+    The exit code is 1 if it is not.
     """
     from hedgerow.experiments.audit.report import run_audit
 
@@ -193,7 +193,7 @@ def audit(
 
 
 def _require_what_it_needs(experiments: "Sequence[Experiment]") -> None:
-    """Raise `ModuleNotFoundError` before anything is begun: both are first used some seconds later."""
+    """Raise `ModuleNotFoundError` before anything starts, because both are first used some seconds later."""
     from hedgerow.client.trainers import TRAINERS
 
     require("flwr")
@@ -212,7 +212,7 @@ def _run(
 ) -> None:
     _require_what_it_needs([experiment])
     folder = held.path
-    terminal.tell(f"{experiment.name}: loading data and model; the rounds follow")
+    terminal.tell(f"{experiment.name}: loading data and model")
     with span("imports"), loaded_whole():
         from hedgerow.experiments.runs.failures import told_once
         from hedgerow.experiments.runs.processes import cores
@@ -260,7 +260,7 @@ def _sweep(
 
 
 def _tell(runs: list[Path], folder: Path, json: bool) -> None:
-    """The report and the table, of which neither is lost where the other fails."""
+    """Write the report and print the table; if one fails, the other is still done."""
     try:
         terminal.write_report(folder, runs)
     finally:
@@ -272,5 +272,5 @@ def _resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        terminal.complain(f"interrupted; nothing saved is lost. Go on with: hedgerow resume {folder}")
+        terminal.complain(f"interrupted; nothing saved is lost. Continue with: hedgerow resume {folder}")
         raise typer.Exit(130) from None

@@ -1,4 +1,4 @@
-"""The command that runs a Flower app. Heavy imports are inside it, so that `--help` answers at once."""
+"""The command that runs a Flower app. It imports heavy modules inside, so that `--help` is quick."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Engine(StrEnum):
-    """What `simulate` runs a Flower app on."""
+    """The engine on which `simulate` runs a Flower app."""
 
     hedgerow = "hedgerow"
     flower = "flower"
@@ -55,7 +55,7 @@ def simulate(
 ) -> None:
     """Run any Flower app, unchanged, on this machine: no Ray, no SuperLink.
 
-    The exit code is 1 when the app fails, or when no client answers.
+    The exit code is 1 if the app fails, or if no client answers.
     """
     from hedgerow.experiments.runs.processes import run_module
 

@@ -1,4 +1,4 @@
-"""Where the `hedgerow` command begins: Ctrl-C ends it without a traceback while it is still being loaded."""
+"""Entry point of the `hedgerow` command: Ctrl-C ends it without a traceback even while it is loading."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Output that any terminal can show: what its encoding does not have is written in other characters."""
+"""Output for any terminal: characters that its encoding does not have are replaced."""
 
 import codecs
 import io
@@ -6,7 +6,7 @@ import os
 import sys
 
 HANDLER = "hedgerow.plain"
-"""Name of the way that `tolerate` has characters replaced."""
+"""Name of the error handler with which `tolerate` replaces characters."""
 
 _PLAIN = str.maketrans(
     {
@@ -18,10 +18,10 @@ _PLAIN = str.maketrans(
 
 
 def tolerate() -> None:
-    """Let this process's stdout and stderr take every text, whatever their encoding: ASCII, cp1252, ...
+    """Let this process's stdout and stderr accept any text, whatever their encoding: ASCII, cp1252, ...
 
-    Symbols of ours become similar ones, anything else an escape such as `\\xf6`.
-    A width of 0 columns, which some editors and containers tell, is none.
+    Our symbols become similar ones, and other characters an escape such as `\\xf6`.
+    A width of 0 columns, as some editors and containers report, is ignored.
     """
     if os.environ.get("COLUMNS") == "0":
         del os.environ["COLUMNS"]
@@ -34,7 +34,7 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(_PLAIN)
-    # What stands for a symbol is ASCII; what is left may be half of a pair, which no encoding has.
+    # Replacements of symbols are ASCII; the rest may be lone surrogates, which no encoding has.
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 

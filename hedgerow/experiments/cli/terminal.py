@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from hedgerow.experiments.runs.profile import Profile, Times
 
 _DEVICE = ("join", "leave", "predict", "enrol", "register", "policy")
-"""Commands that a device's install has; the others need the server's."""
+"""Commands of a device's installation; the others need the server's."""
 
 
 class Commands(TyperGroup):
-    """The commands, with one way to end for every error.
+    """The commands, with one exit code for each kind of error.
 
     0 is success, 1 a failure, 2 a mistake in a configuration or a command,
     130 Ctrl-C. A traceback is shown only on demand.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Hedgerow's commands, as far as what is installed carries them out, and those of other packages."""
+        """Hedgerow's commands that work with what is installed, and those of other packages."""
         names = super().list_commands(ctx)
         whole = find_spec("flwr") is not None  # pydantic alone may come with typer
         own = names if whole else [name for name in names if name in _DEVICE]
@@ -72,7 +72,7 @@ class Commands(TyperGroup):
 
 
 def describe(error: Exception) -> str:
-    """An error for a person: what happened, and what to do."""
+    """An error for people: what happened, and what to do."""
     if isinstance(error, ModuleNotFoundError) and (what := remedy(error)):
         return what
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -97,7 +97,7 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print what is no part of the result."""
+    """Print a line that is not part of the result."""
     err().print(Text(text), soft_wrap=True)
 
 
@@ -118,7 +118,7 @@ def print_toml(text: str) -> None:
 
 
 def print_rows(folders: Sequence[Path], json: bool) -> None:
-    """Print the table that compares runs and what it comes to, or its figures as JSON."""
+    """Print the table that compares runs and its conclusion, or its figures as JSON."""
     from hedgerow.experiments.report import compare
     from hedgerow.experiments.report.headline import headline
     from hedgerow.experiments.report.table import table
@@ -136,7 +136,7 @@ def print_rows(folders: Sequence[Path], json: bool) -> None:
 
 
 def write_report(folder: Path, folders: Sequence[Path]) -> None:
-    """Write the report and say where it is; without its extra, say what to install."""
+    """Write the report and say where it is; if its extra is missing, say what to install."""
     from hedgerow.experiments.report import page as report
 
     try:

@@ -1,9 +1,9 @@
-"""Keys of a configuration table against the arguments of what it configures.
+"""Checks the keys of a configuration table against the arguments of what it configures.
 
 A table such as `[data.partition]` is a call: its keys are the arguments of a
-constructor. The signature says which keys there are, of which type, and what
-their defaults are, so nothing is written down twice. pydantic does the typing
-and collects every mistake; this file turns its findings into our words.
+constructor. The signature gives the keys, their types and their defaults, so
+nothing is defined twice. pydantic checks the types and collects every mistake;
+this file turns its findings into our words.
 """
 
 import inspect
@@ -54,7 +54,7 @@ EXAMPLES = {
     "attack.name": 'name = "sign_flip"',
     "attack.clients": "clients = 0.2",
 }
-"""What to write where nothing was given."""
+"""Examples for keys that are missing."""
 
 
 def arguments(
@@ -71,13 +71,12 @@ def arguments(
         constructor: a function or a class; a `**` argument takes any key.
         given: the table, without its `name`.
         path: of the table, for the mistakes.
-        inner: arguments that are not the user's to give.
+        inner: arguments that the user cannot give.
         beside: other keys that the table may have, for the mistakes.
 
     Returns:
-        The table with every default written out (those of `None`, which TOML
-        cannot say, left out), and all mistakes; the table is of use only where
-        there are none.
+        The table with every default written out (except `None`, which TOML cannot
+        express), and all mistakes; the table is valid only if there are none.
     """
     model = _model(constructor, tuple(inner))
     if model is None:
@@ -93,7 +92,7 @@ def arguments(
 def python_values(
     constructor: Callable[..., Any], given: Mapping[str, Any], *, inner: Collection[str] = ()
 ) -> Table:
-    """The arguments as the constructor's types ask for them, such as a tuple for a list.
+    """Convert arguments to the constructor's types, such as a list to a tuple.
 
     Some may be missing; those that are given must have passed `arguments`.
     """
@@ -112,11 +111,11 @@ def refused(
     inner: Collection[str] = (),
     wrong: Collection[str] = (),
 ) -> list[Mistake]:
-    """What the constructor itself says about values of the right type.
+    """Mistakes that the constructor itself finds in values of the right type.
 
-    Each key is tried without the other optional ones, so that every value out
-    of range is told and not only the first; what shows only together is told
-    after that. `wrong` are keys known to be wrong, which are not tried.
+    Each key is tried without the other optional ones, so that every value out of
+    range is reported, not only the first; mistakes in combinations come after that.
+    `wrong` are keys known to be wrong, which are not tried.
     """
     fit = {key: value for key, value in given.items() if key not in wrong}
     needed = _required(constructor, inner)
@@ -124,7 +123,7 @@ def refused(
     values = {**dict.fromkeys(needed, 1), **python_values(constructor, fit, inner=inner)}
     together = _call(constructor, values, given, path)
     if together is None:
-        return []  # a value may be out of range beside the defaults, and right beside the others given
+        return []  # a value may be out of range with the defaults, and valid with the other values given
     found: dict[str, Mistake] = {}
     for key in sorted(fit, key=lambda k: k not in needed):
         tried = {k: 1 if k in found else values[k] for k in needed} | {key: values[key]}
@@ -134,7 +133,7 @@ def refused(
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys.
+    """Nested tables as a flat one, with dotted keys.
 
     >>> flatten({"rounds": 3, "data": {"name": "digits"}})
     {'rounds': 3, 'data.name': 'digits'}
@@ -148,7 +147,7 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def translate(
     error: ValidationError, given: Any, path: str, model: type[BaseModel], beside: Collection[str] = ()
 ) -> list[Mistake]:
-    """pydantic's findings as mistakes: one for each place, in our words.
+    """Turn pydantic's findings into mistakes: one for each place, in our words.
 
     Args:
         error: what pydantic raised.
@@ -178,7 +177,7 @@ def translate(
 
 
 def unknown_key(key: str, keys: Collection[str]) -> str:
-    """The problem text of a key that does not exist."""
+    """The problem text for a key that does not exist."""
     listed = f"; allowed are {', '.join(keys)}" if keys else "; none is allowed here"
     return f"{UNKNOWN}{listed}.{did_you_mean(key, keys)}"
 
@@ -197,7 +196,7 @@ def from_value_error(error: Exception, given: Mapping[str, Any], path: str, key:
 def _model(
     constructor: Callable[..., Any], inner: tuple[str, ...], *, partial: bool = False
 ) -> type[BaseModel] | None:
-    """What the keys must be: a pydantic model with a field for each argument, none required if `partial`."""
+    """A pydantic model with a field for each argument, none required if `partial`."""
     try:
         parameters = inspect.signature(constructor).parameters.values()
     except (TypeError, ValueError):  # some built-in callables have no signature
@@ -240,7 +239,7 @@ def _call(
 
 
 def as_json(given: Mapping[str, Any]) -> str:
-    """A table as pydantic reads it: only from JSON does strict typing take a text for a path."""
+    """A table as JSON for pydantic, whose strict typing accepts a text for a path only from JSON."""
     return json.dumps(given, default=str)
 
 
@@ -249,7 +248,7 @@ def _keys(model: Any, place: list[str]) -> list[str]:
     for step in place:
         fields = {f.alias or name: f.annotation for name, f in model.model_fields.items()}
         model = fields[step]
-        # A table that may be left out: `Table | None`.
+        # An optional table: `Table | None`.
         model = next((kind for kind in get_args(model) if hasattr(kind, "model_fields")), model)
     return [f.alias or name for name, f in model.model_fields.items()]
 

@@ -1,4 +1,4 @@
-"""A configuration against the parts it names: what building them would refuse, and their defaults."""
+"""Checks a configuration against the parts it names: what they would refuse, and their defaults."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -38,12 +38,12 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 from hedgerow.wording import did_you_mean
 
-# Keys of [data] that are no argument of a loader.
+# Keys of [data] that are not arguments of a loader.
 DEALT = tuple(DataConfig.model_fields)[1:]
 
 _MODEL_FACTS = ("input_shape", "num_classes")
 _OWN_DATA = (
-    ", or a folder or file of yours that is there, or a function as 'file.py:function' or 'module:function'"
+    ", or an existing folder or file of yours, or a function as 'file.py:function' or 'module:function'"
 )
 _OWN_MODEL = ", or your own as 'module:function' or 'file.py:function'"
 
@@ -52,8 +52,8 @@ def resolve(table: Mapping[str, Any]) -> tuple[Table, list[Mistake]]:
     """Fill in every default, and find every mistake.
 
     Returns:
-        The table as `Experiment` takes it, of use only where there are no
-        mistakes; and the mistakes, in the order of the sections.
+        The table for `Experiment`, valid only if there are no mistakes; and the
+        mistakes, in the order of the sections.
     """
     resolved: Table = {**deepcopy(dict(table))}
     resolved.setdefault("label", resolved.get("name", ""))
@@ -80,20 +80,20 @@ def _data(given: Table) -> tuple[Table, list[Mistake]]:
 
 
 def _own_data(given: Table) -> Table:
-    """What is understood of data of the user's: a function's arguments may lie in a table of their own."""
+    """Normalise the user's own data: a function's arguments may be in a table of their own."""
     name, options = given.get("name"), given.get("options", {})
     if name == OWN:
-        # Devices have dealt the samples already, and their files grow.
+        # Samples are already split among devices, and their files grow.
         return {"partition": {"name": "natural"}, "held_out_by": BY_ROW, **given}
     if not isinstance(name, str) or not is_own(name) or not isinstance(options, dict):
         return given
     beside = {key: value for key, value in given.items() if key != "options"}
-    # Who gives clients has dealt the samples already.
+    # Whoever provides clients has already split the samples.
     return {"partition": {"name": "natural"}, **options, **beside}
 
 
 def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
-    """`[data]` against the loader of that name, or of that kind of file."""
+    """Check `[data]` against the loader with that name, or for that kind of file."""
     name = given.get("name")
     if not isinstance(name, str) or name in DATASETS.names() or not (is_own(name) or Path(name).exists()):
         return _named("data", given, DATASETS, beside=DEALT, hint=_OWN_DATA)
@@ -101,7 +101,7 @@ def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
         loader, values = find_loader(name)
     except ValueError as error:
         return given, [Mistake("data.name", str(error), name)]
-    # The loader's first arguments are the path, which the name gives.
+    # The loader's first argument is the path, which is the name.
     inner = list(inspect.signature(loader).parameters)[: len(values)]
     options = {key: value for key, value in _options(given).items() if key not in DEALT}
     filled, found = arguments(loader, options, "data", inner=inner, beside=DEALT)
@@ -116,7 +116,7 @@ def _model(given: Table) -> tuple[Table, list[Mistake]]:
         return given, []
     if ":" not in name:
         if name in MODELS.names() and not options:
-            return given, []  # a built-in's options alone need torch to be looked up
+            return given, []  # only a built-in's options need torch to look them up
         named = {"name": name, **options}
         _, found = _named("model", named, MODELS, inner=_MODEL_FACTS, beside=beside, hint=_OWN_MODEL)
         return given, found
@@ -155,7 +155,7 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
                 common.setdefault("weighted", False)
         except ValueError as error:
             found.append(Mistake("strategy.aggregate", str(error), common["aggregate"]))
-    return {**_options(resolved), **common}, found  # what a preset has another default for is in both
+    return {**_options(resolved), **common}, found  # keys whose default differs for a preset are in both
 
 
 def _local(given: Table, path: str = "local") -> tuple[Table, list[Mistake]]:
@@ -172,7 +172,7 @@ def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
 
 def _attack(given: Table) -> tuple[Table, list[Mistake]]:
     own = {key: value for key, value in given.items() if key != "clients"}
-    # The number of classes is the data's.
+    # The number of classes comes from the data.
     resolved, found = _named("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
     found += _refused("attack", resolved, ATTACKS, found, inner=("num_classes",))
     return {**resolved, **{key: given[key] for key in ("clients",) if key in given}}, found
@@ -193,7 +193,7 @@ def _named(
     beside: Collection[str] = (),
     hint: str = "",
 ) -> tuple[Table, list[Mistake]]:
-    """Check a table against the part it names; the keys `beside` are somebody else's."""
+    """Check a table against the part it names; the keys `beside` belong elsewhere."""
     name = given.get("name")
     if not isinstance(name, str):
         return given, []
@@ -209,7 +209,7 @@ def _named(
 def _refused(
     path: str, given: Table, registry: Registry, found: list[Mistake], *, inner: Collection[str] = ()
 ) -> list[Mistake]:
-    """What the named part itself refuses, beside what was found already."""
+    """Mistakes that the named part itself finds, besides those already found."""
     if given.get("name") not in registry.names():
         return []
     return refused(registry.get(given["name"]), _options(given), path, inner=inner, wrong=_keys(found))
@@ -220,7 +220,7 @@ def _keys(found: list[Mistake]) -> set[str]:
 
 
 def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
-    """What the types of the sections refuse; tables found wrong already are left out."""
+    """Mistakes that the sections' types find; tables already found wrong are skipped."""
     wrong = {m.path for m in found}
     checked = dict(resolved)
     if any(path.startswith("local.") for path in wrong):
@@ -235,7 +235,7 @@ def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
 
 
 def _measured(resolved: Table, given: Table) -> list[Mistake]:
-    """Fill in the noise that an epsilon takes over all rounds, where it is not given."""
+    """Fill in the noise that an epsilon needs over all rounds, if it is not given."""
     strategy = resolved["strategy"]
     if private_draws(strategy["name"]) is None or "noise_multiplier" in given or "epsilon" not in given:
         return []
@@ -252,7 +252,7 @@ def _measured(resolved: Table, given: Table) -> list[Mistake]:
 
 
 def _together(resolved: Table) -> list[Mistake]:
-    """What shows only when all parts are put together."""
+    """Mistakes that show only when all parts are combined."""
     experiment = Experiment.model_validate_json(as_json(resolved))
     try:
         strategy = experiment.strategy()
@@ -269,7 +269,7 @@ def _together(resolved: Table) -> list[Mistake]:
         return [Mistake("server.quorum", refused, experiment.server.quorum)]
     cohort = experiment.strategy_config.clients_per_round
     if cohort is not None and experiment.server.quorum > cohort:
-        most = f"of a cohort of {cohort} no more than {cohort} can count"
+        most = f"at most {cohort} of a cohort of {cohort} can count"
         return [Mistake("server.quorum", most, experiment.server.quorum)]
     default = LocalTraining()
     return [
@@ -285,7 +285,7 @@ def _options(table: Mapping[str, Any]) -> Table:
 
 
 def _as_given(mistake: Mistake, table: Mapping[str, Any]) -> Mistake:
-    """The mistake with the value as it stands in the file: 1, where a number became 1.0."""
+    """The mistake with the value as written in the file: 1, if it was converted to 1.0."""
     found: Any = table
     for step in mistake.path.split("."):
         if not isinstance(found, Mapping) or step not in found:

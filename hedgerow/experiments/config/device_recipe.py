@@ -1,7 +1,7 @@
-"""A run as a device takes it: a recipe that its policy allows, on the device's own data.
+"""A run on a device: a recipe that its policy allows, on the device's own data.
 
-Whatever a run names is held against what may be named before it is looked at,
-so that no error tells what lies on the device, and nothing of it is imported.
+Everything that a run names is checked against what it may name before it is looked
+up, so that no error reveals what is on the device, and nothing there is imported.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,12 +42,12 @@ class DeviceRun:
 
 
 def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str = "") -> DeviceRun:
-    """Resolve what a run names, as far as a device lets it.
+    """Resolve what a run names, as far as the device allows.
 
     Args:
         recipe, overrides: of the run.
         guard: the device's policy and its data.
-        client: the device's name; needed where its data are a file or a folder.
+        client: the device's name; needed if its data is a file or a folder.
 
     Raises:
         AgainstPolicy: the run may not name this recipe, data or model.
@@ -59,14 +59,14 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
     own = table if recipe in recipes() else load_unchecked(recipe)[0]
     _check_model(table, own, recipe)
     if any(key in axes for key in _CHOSEN):
-        raise AgainstPolicy("rule data: a run on devices has one model, and data that each device chooses")
+        raise AgainstPolicy("rule data: a run on devices has one model, and each device chooses its data")
     replaced = _choose_data(table, own, recipe, guard)
     experiment = one_experiment(recipe, expand(table, axes, source) if axes else parse(table, source))
     if not replaced:
         return DeviceRun(experiment, experiment.federation)
     if not client:
         raise ValueError(
-            "a device with data of its own needs a name: start the SuperNode with --node-config"
+            "a device with its own data needs a name: start the SuperNode with --node-config"
             " 'client-name=\"NAME\"' too"
         )
     return DeviceRun(experiment, lambda: _own_data(experiment, client, guard))
@@ -81,27 +81,27 @@ def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
     cells = as_sweep(loaded).cells
     if len(cells) > 1:
         raise ValueError(
-            f"{recipe!r} describes {len(cells)} experiments and a federation runs one;"
+            f"{recipe!r} describes {len(cells)} experiments, and a federation runs one;"
             " choose with overrides, such as 'seed=0 strategy.mu=0.1'"
         )
     return cells[0].experiment
 
 
 def _check_model(table: Table, own: Table, recipe: str) -> None:
-    """A model is code: a packaged one, or that of a file which the device's policy lists."""
+    """Check that the model, which is code, is packaged or in a file that the device's policy lists."""
     from hedgerow.models import MODELS
 
     name = _named(table, "model")
     listed = recipe not in recipes() and name == _named(own, "model")
     if name and name not in MODELS.names() and not listed:
-        raise AgainstPolicy("rule recipes: a run may name packaged models, and no code of its own")
+        raise AgainstPolicy("rule recipes: a run may name only packaged models, and no code of its own")
 
 
 def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
-    """Put the device's own data into the table, and say whether they are a file or a folder.
+    """Put the device's own data into the table; returns whether it is a file or a folder.
 
-    Data that the policy lists stay as they are; so do those that a listed
-    recipe names itself, on a device that names none.
+    Data that the policy lists stays unchanged; so does the data that a listed recipe
+    names itself, on a device that names none.
     """
     from hedgerow.datasets import DATASETS
 
@@ -109,10 +109,10 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
     if asked == OWN:
         if not guard.data or guard.data in DATASETS.names():
             raise AgainstPolicy(
-                "rule data: the run is for a file or folder of the device's own, and the device names none"
+                "rule data: the run needs a file or folder of the device's own, and the device names none"
                 " (--node-config 'data=\"PATH\"')"
             )
-        for key in ("files", "test_file"):  # of a simulation: a run names no file of the device's
+        for key in ("files", "test_file"):  # for simulations: a run may not name a device's files
             table["data"].pop(key, None)
         return True
     if not asked or asked in {_path(name) for name in guard.policy.data}:
@@ -120,7 +120,7 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
     if guard.data in DATASETS.names():
         if asked == guard.data:
             return False
-        raise AgainstPolicy("rule data: the run is for other data than the device's")
+        raise AgainstPolicy("rule data: the run is for data other than the device's")
     if not guard.data:
         if recipe not in recipes() and asked == _named(own, "data"):
             return False
@@ -134,10 +134,10 @@ def _choose_data(table: Table, own: Table, recipe: str, guard: Guard) -> bool:
 
 
 def _whole(guard: Guard) -> dict[str, Any]:
-    """The loader's options; a device has no test samples beside what it holds out itself.
+    """The loader's options; a device has no test samples except those that it holds out itself.
 
-    Which are for testing is drawn among all: one sample more, and many others
-    would be trained on. What an update tells of a sample counts that one alone.
+    Test samples are drawn among all samples, so one more sample would change which
+    others are trained on, but the account of a sample covers only that one sample.
     """
     options = dict(guard.data_options)
     loader, path = find_loader(_path(guard.data))
@@ -145,7 +145,7 @@ def _whole(guard: Guard) -> dict[str, Any]:
 
 
 def _named(table: Table, section: str) -> str:
-    """The name in a section; empty where there is none, which the checks of the configuration tell."""
+    """The name in a section; empty if there is none, which the configuration's checks report."""
     found = table.get(section)
     name = found.get("name") if isinstance(found, dict) else None
     return name if isinstance(name, str) else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = object()
-"""Stands for a value that was not given; `None` is not used, so that it may be given."""
+"""Marks a value that was not given; not `None`, which may be given."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Mistake:
 
     Attributes:
         path: where, such as `strategy.pipeline`; empty for the file as a whole.
-        problem: what is allowed, and the nearest name where there is one.
-        given: what stands there, `MISSING` where nothing does.
+        problem: what is allowed, and the nearest name if there is one.
+        given: the value given, or `MISSING`.
 
     >>> str(Mistake("rounds", "it must be a whole number of at least 1", 0))
     'rounds = 0: it must be a whole number of at least 1'
@@ -36,16 +36,16 @@ class CommandError(ValueError):
 
 
 class StoreError(ValueError):
-    """A folder that is no run, or another run."""
+    """A folder is not a run, or is another run."""
 
 
 class ConfigError(ValueError):
     """Every mistake found in a configuration, in one error.
 
     Attributes:
-        mistakes: at least one, in the order of the file's sections; equal
-            ones, as the cells of a sweep make, once.
-        source: the file or recipe, empty where there is none.
+        mistakes: at least one, in the order of the file's sections; equal ones,
+            such as those of a sweep's cells, only once.
+        source: the file or recipe, empty if there is none.
     """
 
     def __init__(self, mistakes: Iterable[Mistake], source: str = "") -> None:

@@ -28,9 +28,9 @@ class Cell:
     """One experiment of a sweep.
 
     Attributes:
-        folder: its name inside the sweep's folder: made from the values that
+        folder: its name inside the sweep's folder, made from the values that
             vary, so that it stays the same when the sweep grows.
-        experiment: what is run there.
+        experiment: to run there.
     """
 
     folder: str
@@ -60,12 +60,12 @@ def expand(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], source: 
         axes: dotted key to the values it takes.
         source: for the error.
 
-    `label` in a table of values is what rows, folders and curves call it. A
-    strategy that is not private has no epsilon: it is run once, and not for
-    each value of `strategy.epsilon`.
+    `label` in a table of values names it in rows, folders and curves. A strategy
+    that is not private has no epsilon, so it is run only once, not for each value
+    of `strategy.epsilon`.
 
     Raises:
-        ConfigError: with the mistakes of all experiments, each told once.
+        ConfigError: with the mistakes of all experiments, each reported once.
     """
     mistakes = [m for key, values in axes.items() for m in _check_values(key, values)]
     if mistakes:
@@ -84,10 +84,10 @@ def expand(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], source: 
 
 
 def put(table: Table, key: str, value: Any) -> None:
-    """Set a dotted key, in place; a table is merged into the one that is there.
+    """Set a dotted key in place; a table is merged into an existing one.
 
     Raises:
-        ConfigError: the key leads through something that is no table.
+        ConfigError: the key leads through something that is not a table.
 
     >>> table = {"data": {"name": "heart"}}
     >>> put(table, "data.partition.clients", 4)
@@ -99,7 +99,7 @@ def put(table: Table, key: str, value: Any) -> None:
         inner = table.setdefault(step, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                [Mistake(key, f"{'.'.join(path[: depth + 1])} is no table, it is {show(inner)}")]
+                [Mistake(key, f"{'.'.join(path[: depth + 1])} is not a table, it is {show(inner)}")]
             )
         table = inner
     if isinstance(value, dict) and isinstance(table.get(last), dict):
@@ -107,20 +107,20 @@ def put(table: Table, key: str, value: Any) -> None:
             put(table[last], inner_key, inner_value)
     else:
         table[last] = deepcopy(value)
-    # The two say the same thing in two ways: who sets one means to replace the other.
+    # Two ways of saying the same thing: setting one replaces the other.
     for one, other in (("clients_per_round", "fraction"), ("fraction", "clients_per_round")):
         if path == ["strategy"] and last == one:
             table.pop(other, None)
 
 
 def slug(text: str) -> str:
-    """A text as a folder name that every file system takes; letters beyond ASCII are told apart by a digest.
+    """A text as a folder name for any file system; a digest distinguishes texts with non-ASCII letters.
 
     >>> slug("chain(top_k(0.01), quantize(8))"), slug("Größe"), slug("rate=1e+30")
     ('chain-top_k-0.01-quantize-8', 'Groe-3c2f10', 'rate=1e30')
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    exponents = re.sub(r"(?<=\de)\+(?=\d)", "", plain)  # 1e+30 is not to read as 1e-30
+    exponents = re.sub(r"(?<=\de)\+(?=\d)", "", plain)  # 1e+30 must not read like 1e-30
     name = re.sub(r"[^A-Za-z0-9_.=]+", "-", exponents).strip("-.")
     if name and len(name) <= 100 and text.isascii() and not is_device(name):
         return name
@@ -144,7 +144,7 @@ def _merged(table: Mapping[str, Any], chosen: Mapping[str, Any]) -> Table:
 
 
 def _combinations(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """What is chosen for each experiment: every combination, once."""
+    """The values for each experiment: every combination, once."""
     found: list[dict[str, Any]] = []
     for values in product(*axes.values()):
         chosen = dict(zip(axes, values, strict=True))
@@ -179,7 +179,7 @@ def _unique(cells: list[tuple[Cell, dict[str, Any]]]) -> list[Cell]:
 
 
 def _inline(value: Any) -> str:
-    """A value on one line: tables on lines of their own would come after the other keys, in another order."""
+    """A value on one line, because tables on their own lines would come after the other keys."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_inline(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
@@ -192,14 +192,14 @@ def _check_values(key: str, values: Any) -> list[Mistake]:
     if not isinstance(values, list) or not values:
         return [Mistake(path, "it must be a list with at least one value", values)]
     twice = [v for i, v in enumerate(values) if v in values[:i] and type(v) is type(values[values.index(v)])]
-    return [Mistake(path, f"{show(twice[0])} stands there twice; take one out", values)] if twice else []
+    return [Mistake(path, f"{show(twice[0])} occurs twice; remove one", values)] if twice else []
 
 
 def _in_sweep(mistake: Mistake, axes: Mapping[str, Sequence[Any]]) -> Mistake:
     for key in axes:
         if mistake.path == key or mistake.path.startswith(f"{key}."):
             path = f'sweep."{key}"{mistake.path[len(key) :]}'
-            if mistake.problem.startswith(UNKNOWN):  # told once, whatever the values
+            if mistake.problem.startswith(UNKNOWN):  # reported once, whatever the values
                 return Mistake(path, mistake.problem)
             return Mistake(path, mistake.problem, mistake.given)
     return mistake

@@ -1,4 +1,4 @@
-"""From a table to an experiment, with every mistake that there is."""
+"""From a table to an experiment, or an error with every mistake."""
 
 import json
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ def parse(table: Mapping[str, Any], source: str = "") -> Experiment:
     """Check a configuration as a whole and fill in every default.
 
     Args:
-        table: as TOML gives it, without `[sweep]`.
+        table: as read from TOML, without `[sweep]`.
         source: the file or recipe, for the error.
 
     Raises:
-        ConfigError: with every mistake there is.
+        ConfigError: with every mistake in it.
     """
     resolved, mistakes = resolve(table)
     if mistakes:

@@ -25,26 +25,26 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
 
     Args:
         source: a recipe's name, a TOML file, or the folder of a run or a sweep.
-        overrides: `key=value` texts: a dotted key and a TOML value, where a
-            text needs no quotes. An empty value takes the key out. One for a
-            key of `[sweep]` replaces its list; `sweep.KEY=[...]` sets a list.
+        overrides: `key=value` texts: a dotted key and a TOML value, in which strings
+            need no quotes. An empty value removes the key. An override of a key in
+            `[sweep]` replaces its list; `sweep.KEY=[...]` sets a list.
 
     Returns:
-        A `Sweep` where there is a `[sweep]`.
+        A `Sweep` if there is a `[sweep]`.
 
     Raises:
-        ConfigError: with every mistake there is.
+        ConfigError: with every mistake in it.
     """
     table, axes, name = load_unchecked(source, overrides)
     return expand(table, axes, name) if axes else parse(table, name)
 
 
 def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Table, Table, str]:
-    """As `load`, but for the checks, which look at the data and import the model that are named.
+    """As `load`, but without the checks, which look at the data and import the model.
 
     Returns:
-        The configuration without `[sweep]`, the lists of that by dotted key,
-        and what to call them in an error.
+        The configuration without `[sweep]`, the lists in `[sweep]` by dotted key,
+        and a name for errors.
 
     Raises:
         ConfigError: it cannot be read.
@@ -88,7 +88,7 @@ def recipe_text(name: str) -> str:
     """A recipe's TOML, with its comments.
 
     Raises:
-        ConfigError: there is none; the error names the nearest.
+        ConfigError: there is no such recipe; the error names the nearest.
     """
     if name not in recipes():
         listed, near = ", ".join(recipes()), did_you_mean(name, recipes())
@@ -107,7 +107,7 @@ _FOLDER = files("hedgerow.experiments") / "recipes"
 
 
 def _read(source: str | Path) -> tuple[str, str, Path]:
-    """The text, what to call it, and the folder that its paths are relative to."""
+    """The text, a name for errors, and the folder that its paths are relative to."""
     path = Path(source).expanduser()
     if str(source) in recipes():
         return recipe_text(str(source)), str(source), Path.cwd()
@@ -135,7 +135,7 @@ def _toml(text: str, name: str) -> Table:
 
 
 def _flat(table: Table, path: str = "") -> Iterable[tuple[str, Any]]:
-    """`[sweep]` with `strategy.pipeline = [...]` means the same as with quotes around the key."""
+    """Flatten `[sweep]`, so that `strategy.pipeline = [...]` means the same as the quoted key."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{path}{key}.")
@@ -152,7 +152,7 @@ def _apply(overrides: Sequence[str], table: Table, axes: dict[str, Any], name: s
             continue
         key, equals, text = (part.strip() for part in override.partition("="))
         if not equals or not all(key.split(".")):
-            mistakes.append(Mistake("", f"{override!r} is no override; write key=value, such as rounds=5"))
+            mistakes.append(Mistake("", f"{override!r} is not an override; write key=value, as rounds=5"))
             continue
         swept = key.removeprefix("sweep.").replace('"', "") if key.startswith("sweep.") else ""
         value = _absolute(swept or key, _value(text), Path.cwd())
@@ -173,7 +173,7 @@ def _apply(overrides: Sequence[str], table: Table, axes: dict[str, Any], name: s
 
 
 def _is_text(given: str) -> bool:
-    """Whether Python could read an argument; of bytes that it could not, it keeps halves of pairs."""
+    """Whether Python could decode an argument; bytes that it could not are left as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in given)
 
 
@@ -209,7 +209,7 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
 
 
 def _full(base: Path, text: str) -> str:
-    """A path from the root; one for every text, so that no error tells which users and links are there."""
+    """An absolute path; defined for every text, so that no error reveals which users and links exist."""
     return os.path.realpath(base / os.path.expanduser(text))
 
 

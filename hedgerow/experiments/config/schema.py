@@ -1,11 +1,11 @@
 """An experiment as typed, frozen data: read from TOML, checked as a whole, written back as TOML.
 
-What a table may hold follows from what it configures: `[local]` has the fields
-of `LocalTraining`, `[data.partition]` the arguments of the partition it names,
-and so on. `parse` finds every mistake, also those that only building a part
-shows, and raises one `ConfigError`. It loads no data.
+The keys of a table follow from what it configures: `[local]` has the fields of
+`LocalTraining`, `[data.partition]` the arguments of the partition it names, and
+so on. `parse` finds every mistake, including those that only building a part
+reveals, and raises one `ConfigError`. It loads no data.
 
-pydantic does the typing, because it collects every mistake before it raises.
+pydantic checks the types, because it collects every mistake before it raises.
 """
 
 import json
@@ -54,11 +54,11 @@ class Experiment(Section):
     the table `[strategy]`; `strategy()` is what it describes.
 
     Attributes:
-        name: what tables and folders call it.
+        name: used in tables and folders.
         label: how it differs from its neighbours in a sweep, without the
-            seed; the name where there is no sweep.
-        seed: of the run, for every draw.
-        rounds: to train.
+            seed; the name if there is no sweep.
+        seed: of the run, for every random draw.
+        rounds: number to train.
     """
 
     name: Annotated[str, AfterValidator(one_line)]
@@ -85,7 +85,7 @@ class Experiment(Section):
 
     @property
     def own_schema(self) -> OwnSchema | None:
-        """Of the data that each device has for itself; `None` where the data set is one that is here."""
+        """The schema of the data that devices have themselves; `None` if the data set is available here."""
         if self.data.name != NAME:
             return None
         given = {key: value for key, value in self.data.options.items() if key not in ("files", "test_file")}
@@ -93,11 +93,11 @@ class Experiment(Section):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether devices have the data, and none of it is here."""
+        """Whether only devices have the data."""
         return self.own_schema is not None and not self.data.options.get("files")
 
     def test(self) -> "Samples | None":
-        """What the server measures the model on; `None` where there is nothing.
+        """The samples on which the server evaluates the model; `None` if there are none.
 
         Raises:
             ValueError: it cannot be read.
@@ -111,10 +111,10 @@ class Experiment(Section):
         return found if len(found) else None
 
     def federation(self) -> "Federation":
-        """The data set, dealt to clients.
+        """The data set, split among clients.
 
         Raises:
-            ValueError: the data cannot be read, or not be dealt that way.
+            ValueError: the data cannot be read, or cannot be split that way.
         """
         from hedgerow.datasets import PARTITIONS
 
@@ -127,10 +127,10 @@ class Experiment(Section):
         return dealt.hold_out(self.data.held_out, self.data.held_out_by, seed=self.seed)
 
     def divided(self) -> "tuple[Samples | None, Dataset]":
-        """The samples that the server trains on before the first round, and the data set without them.
+        """The samples on which the server trains before the first round, and the data set without them.
 
         Raises:
-            ValueError: the data cannot be read, or not be divided that way.
+            ValueError: the data cannot be read, or cannot be divided that way.
         """
         dataset, config = self.dataset(), self.pretraining
         if config is None:
@@ -140,7 +140,7 @@ class Experiment(Section):
         return server_part(dataset, config.share, config.classes, self.seed)
 
     def facts(self) -> "Dataset | OwnSchema":
-        """What a model must fit: `input_shape`, `num_outputs` and `task`.
+        """The facts that a model must fit: `input_shape`, `num_outputs` and `task`.
 
         Raises:
             ValueError: the data cannot be read or fetched.
@@ -148,7 +148,7 @@ class Experiment(Section):
         return self.own_schema or self.dataset()
 
     def factory(self) -> "NamedModel":
-        """What makes the plain model, to fit the data set."""
+        """The factory of the plain model for the data set."""
         from hedgerow.models import NamedModel
 
         data = self.facts()
@@ -156,19 +156,19 @@ class Experiment(Section):
         return NamedModel(self.model.name, {**facts, **self.model.options})
 
     def adapted(self, model: Any) -> "Callable[[], Any]":
-        """A model, or what makes it, with the adapters of `[model.lora]`."""
+        """A model, or its factory, with the adapters of `[model.lora]`."""
         from hedgerow.client.torch.lora import lora
 
         assert self.model.lora is not None
         return lora(model, **self.model.lora.model_dump())
 
     def task(self) -> "Task":
-        """The model, with adapters where there are some, made to fit the data set.
+        """The task: the model for the data set, with adapters if there are any.
 
-        In regression it is trained with squared error and measured by absolute error.
+        For regression, the loss is squared error and the metric absolute error.
 
         Raises:
-            ValueError: the data or the model cannot be had, or there is an accuracy to reach in regression.
+            ValueError: the data or the model is not available, or a regression has a target accuracy.
         """
         from hedgerow.client.regression import task_of
 
@@ -176,12 +176,12 @@ class Experiment(Section):
         if facts.task == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
-                f" {facts.name!r} has numbers to predict, and no accuracy"
+                f" {facts.name!r} is a regression, which has no accuracy"
             )
         return task_of(facts.task, factory if self.model.lora is None else self.adapted(factory))
 
     def adversary(self) -> "Adversary | None":
-        """Who holds some of the simulated clients; `None` where nobody does."""
+        """The adversary that controls some simulated clients; `None` if there is none."""
         from hedgerow.simulation.attacks.adversary import Adversary
         from hedgerow.simulation.attacks.registry import ATTACKS
 
@@ -195,14 +195,14 @@ class Experiment(Section):
 
     @property
     def initial(self) -> Path | None:
-        """Where the model starts from; `None` for a new one."""
+        """The file that the model starts from; `None` for a new model."""
         return None if self.model.initial is None else Path(self.model.initial)
 
     def options(self, given: RunOptions) -> RunOptions:
-        """The options of a run, with what `[run]` says; workers that are given stay.
+        """The options of a run, completed from `[run]`; given workers take precedence.
 
         Raises:
-            ValueError: a trainer, device or precision is given that is another than that of `[run]`.
+            ValueError: a given trainer, device or precision differs from that of `[run]`.
         """
         own = {name: getattr(self.run, name) for name in IDENTITY}
         for name, value in own.items():
@@ -223,17 +223,17 @@ class Experiment(Section):
 
 
 def to_toml(experiment: Experiment) -> str:
-    """The experiment as TOML, every default written out; `load` gives an equal one back.
+    """The experiment as TOML, with every default written out; `load` returns an equal one.
 
-    The model's own defaults are the one exception: to know them, torch would
-    have to be imported wherever a configuration is read.
+    The only exception are the model's own defaults: finding them would mean importing
+    torch wherever a configuration is read.
     """
     return tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
 
 
 @lru_cache(maxsize=1)
 def _load(name: str, options: str) -> "Dataset":
-    # One is kept, because the parts of an experiment and the cells of a sweep ask for the same.
+    # The last one is cached, because parts of an experiment and cells of a sweep use the same.
     from hedgerow.datasets import load_dataset
 
     return load_dataset(name, **json.loads(options))

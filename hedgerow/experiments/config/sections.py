@@ -1,4 +1,4 @@
-"""The tables of a configuration, one class each: what may stand in them, and what is left out."""
+"""The tables of a configuration, one class each: their keys and defaults."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ def checked(check: Callable[..., None], *bounds: Any) -> AfterValidator:
 
 
 def one_line(text: str) -> str:
-    """Refuse a text that is empty or has several lines."""
+    """Refuse a text that is empty or has more than one line."""
     if not text.strip() or not text.isprintable():
         raise ValueError("it must be a text of one line that is not empty")
     return text
@@ -71,7 +71,7 @@ class Section(BaseModel):
 
 
 class NamedPart(Section):
-    """A part by its name; every other key is an argument of that part."""
+    """A part, given by name; every other key is an argument of that part."""
 
     model_config = ConfigDict(extra="allow")
     name: str
@@ -83,15 +83,15 @@ class NamedPart(Section):
 
 
 class PartitionConfig(NamedPart):
-    """`[data.partition]`: how samples are dealt to clients."""
+    """`[data.partition]`: how samples are split among clients."""
 
 
 class DataConfig(NamedPart):
-    """`[data]`: a data set by name or path, and how it is dealt.
+    """`[data]`: a data set by name or path, and how it is split.
 
-    `held_out` is the fraction of each client's samples that it does not train on,
-    but measures models on; `held_out_by` is how they are chosen, `"random"`,
-    `"time"` (the last ones) or `"row"` (by a hash of each).
+    `held_out` is the fraction of its samples on which each client does not train
+    but evaluates models; `held_out_by` is how they are chosen: `"random"`, `"time"`
+    (the last ones) or `"row"` (by a hash of each).
     """
 
     partition: PartitionConfig
@@ -100,7 +100,7 @@ class DataConfig(NamedPart):
 
 
 class LoraConfig(Section):
-    """`[model.lora]`: low-rank adapters in place of all of the model, see `hedgerow.lora`."""
+    """`[model.lora]`: train low-rank adapters instead of the whole model, see `hedgerow.lora`."""
 
     rank: Count
     targets: tuple[str, ...] | None = None
@@ -111,7 +111,7 @@ class LoraConfig(Section):
 class ModelConfig(NamedPart):
     """`[model]`: a model by name, `module:function` or `file.py:function`.
 
-    `initial` is where it starts from: a safetensors file, or the folder of a run
+    `initial` is what it starts from: a safetensors file, or the folder of a run
     that has ended.
     """
 
@@ -125,8 +125,8 @@ class PretrainingConfig(Section):
 
     Attributes:
         share: fraction of the training samples of these classes, drawn with the run's seed.
-        classes: that the server knows; all where it is left out.
-        local: how it trains, with the keys of `[local]`; its epochs are one after another.
+        classes: known to the server; default: all.
+        local: how it trains, with the keys of `[local]`; epochs run one after another.
     """
 
     share: Fraction
@@ -135,10 +135,10 @@ class PretrainingConfig(Section):
 
 
 class StrategyConfig(NamedPart):
-    """`[strategy]`: a preset, its arguments, and what every preset takes.
+    """`[strategy]`: a preset, its arguments, and the keys common to all presets.
 
-    `population` is how many clients there are meant to be, for sampling that
-    must not depend on who is there (private presets).
+    `population` is the intended number of clients, for sampling that must not
+    depend on which clients are online (private presets).
     """
 
     clients_per_round: Count | None = None
@@ -155,13 +155,13 @@ class StrategyConfig(NamedPart):
 
 
 class AttackConfig(NamedPart):
-    """`[attack]`: what compromised clients do, and which fraction of all they are; simulated ones only."""
+    """`[attack]`: what compromised clients do, and their fraction of all; only in simulations."""
 
     clients: Probability
 
 
 class EvaluationConfig(Section):
-    """`[evaluation]`: of the global model, on the test samples, on the server; and by clients.
+    """`[evaluation]`: of the global model, on test samples on the server, and by clients.
 
     Attributes:
         every: rounds from one evaluation to the next; the last round is
@@ -182,20 +182,20 @@ class EvaluationConfig(Section):
 
     @property
     def fraction(self) -> float | None:
-        """The fraction of clients that measure the model; `None` where none does."""
+        """The fraction of clients that evaluate the model; `None` if none does."""
         return 1.0 if self.clients == "all" else self.clients  # type: ignore[return-value]
 
 
 class RunConfig(Section):
     """`[run]`: how a run is carried out, and how clients' work is executed; see `RunOptions`.
 
-    `trainer`, `device` and `precision` may show in a run's last bits, and are
-    part of what a run is; `workers` and `keep_models` show in no result, and are not.
+    `trainer`, `device` and `precision` may affect a run's last bits, so they are part
+    of its identity; `workers` and `keep_models` affect no result, and are not.
 
     Attributes:
-        record: keep in `replies/` who counted in each round, and with what, so
-            that `hedgerow replay` gives the model again.
-        keep_models: of so many of the last rounds, and of the best one, for `hedgerow promote`.
+        record: keep the replies that counted in each round in `replies/`, so that
+            `hedgerow replay` can rebuild the model.
+        keep_models: number of last rounds whose models are kept for `hedgerow promote`, besides the best.
     """
 
     trainer: Annotated[str, AfterValidator(_trainer)] = "loop"
@@ -207,19 +207,19 @@ class RunConfig(Section):
 
 
 class ServerConfig(Section):
-    """`[server]`: when a round ends, and who is asked no more. See `RunOptions`.
+    """`[server]`: when a round ends, and which clients are set aside. See `RunOptions`.
 
-    Simulated clients are never late: for them quorum and set_aside hold, and the others say nothing.
-    The share of those asked that must count is `[strategy] quorum`.
+    Simulated clients are never late: for them only quorum and set_aside have an effect.
+    The fraction of asked clients that must count is `[strategy] quorum`.
 
     Attributes:
-        deadline: seconds that a cohort has for its replies, in each stage under a mask; waits for ever
-            where it is left out.
-        min_clients: that must be there before the first round; all of the experiment's where it is left out.
-        over_select: the extra clients to ask, as a fraction of the cohort; the first replies count.
-        retry: how many times a round in which too few clients count is repeated.
-        quorum: how many replies must count for a round to, whatever the fraction is.
-        set_aside: bad replies in a row after which a client is asked no more; 0 for never.
+        deadline: seconds that a cohort has for its replies, in masked rounds for each stage; without it,
+            the server waits for ever.
+        min_clients: number that must be online before the first round; default: all of the experiment's.
+        over_select: extra clients to ask, as a fraction of the cohort; the first replies count.
+        retry: how many times a round is repeated if too few clients count.
+        quorum: how many replies must count for the round to count, whatever the fraction is.
+        set_aside: bad replies in a row after which a client is set aside; 0 for never.
     """
 
     deadline: Positive | None = None

@@ -13,12 +13,12 @@ from hedgerow.strategies.sampling import Sampling, uniform
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
-# Arguments of a preset that other keys of the file give.
+# Arguments of a preset that come from other keys of the file.
 INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
 
 
 def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
-    """The strategy that `[strategy]` and `[local]` describe.
+    """Build the strategy that `[strategy]` and `[local]` describe.
 
     Raises:
         ValueError: they do not fit together.
@@ -47,18 +47,18 @@ def _sampling(config: StrategyConfig) -> Sampling:
         if config.population is not None:
             raise ValueError(
                 f"population is {config.population}; it must be left out: {config.name} samples from the"
-                " clients that are there"
+                " clients that are online"
             )
         return uniform(config.clients_per_round, fraction=config.fraction)
     if config.population is None:
         raise ValueError(
-            f"{config.name} needs population, the number of clients there are meant to be: the chance of"
-            " each to be drawn must not depend on who is there"
+            f"{config.name} needs population, the intended number of clients: a client's chance of being"
+            " drawn must not depend on which clients are online"
         )
     clients = config.clients_per_round or (config.fraction or 0) * config.population
     return draws(clients, config.population)
 
 
 def private_draws(name: object) -> Draws | None:
-    """How a private preset of that name draws from a population; `None` where there is none."""
+    """How the private preset of that name draws from a population; `None` if there is no such preset."""
     return draws_of(PRESETS.get(str(name))) if name in PRESETS.names() else None

@@ -1,4 +1,4 @@
-"""What is shown of a Flower app while it runs, and at its end."""
+"""What is shown while a Flower app runs, and at its end."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ from hedgerow.simulation import clients
 from hedgerow.simulation.flower_app.app import FlowerApp
 from hedgerow.simulation.flower_app.counts import MessageCounts
 
-SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
+SECONDS_BETWEEN_LINES = 10.0  # if there is no terminal
 _SHOWN_FAILURES = 5
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)\n(?: {4}(?P<code>.+)\n)?')
 _JOINTS = ("Traceback (most", "The above exception", "During handling of")
@@ -30,8 +30,8 @@ _JOINTS = ("Traceback (most", "The above exception", "During handling of")
 def show(app: FlowerApp) -> Iterator[Callable[[MessageCounts], None]]:
     """Show progress on stderr: a live line on a terminal, a line from time to time elsewhere.
 
-    How many rounds there will be is known where the run config says it under
-    the name that Flower's own apps use.
+    The number of rounds is known if the run config has it under the name that
+    Flower's own apps use.
     """
     configured = app.run_config.get("num-server-rounds")
     rounds = configured if type(configured) is int else None
@@ -49,7 +49,7 @@ def show(app: FlowerApp) -> Iterator[Callable[[MessageCounts], None]]:
         redirect_stdout=sys.stdout.isatty(),
     )
     with bars:
-        for handler in logging.getLogger("flwr").handlers:  # it keeps the stderr of before
+        for handler in logging.getLogger("flwr").handlers:  # it has kept the old stderr
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(sys.stderr)
         task = bars.add_task(app.name, total=None, note="")
@@ -81,18 +81,18 @@ def summary(counts: MessageCounts, seconds: float) -> str:
 
 
 def short_traceback(error: BaseException, folder: Path) -> str:
-    """An error with the lines of the app that led to it, and the last one wherever it is."""
+    """An error with the app's own frames, and the last frame wherever it is."""
     text = _shortened("".join(traceback.format_exception(error)), folder)
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "flwr":
-        text += f"\nthe app was written for another Flower; installed is {version('flwr')}"
+        text += f"\nthe app was written for another version of Flower; {version('flwr')} is installed"
     elif isinstance(error, ModuleNotFoundError):
-        text += f"\nthe app needs it; install what the app needs with: pip install {folder}"
+        text += f"\nthe app needs it; install the app's dependencies with: pip install {folder}"
     return text
 
 
 def log_clients(folder: Path) -> None:
-    """Show the failures of clients, each different one once, and no more than a few."""
-    logging.getLogger(clients.__name__).setLevel(logging.DEBUG)  # whoever writes an app wants its tracebacks
+    """Show clients' failures, each different one once, and only the first few."""
+    logging.getLogger(clients.__name__).setLevel(logging.DEBUG)  # authors of apps want tracebacks
     logger = logging.getLogger("hedgerow")
     logger.addHandler(_Failures(folder))
     logger.propagate = False
@@ -106,7 +106,7 @@ class _Failures(logging.Handler):
         self._seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A worker process sends its records as texts, with the traceback at the end.
+        # A worker process sends its records as text, with the traceback at the end.
         message, _, trace = record.getMessage().partition("\n")
         if record.exc_info and record.exc_info[1]:
             trace = "".join(traceback.format_exception(record.exc_info[1]))
@@ -153,7 +153,7 @@ def _round(counts: MessageCounts, rounds: int | None) -> str:
 
 
 def _left(counts: MessageCounts, rounds: int | None) -> str:
-    """How long it takes still, as the rounds that have ended took; empty where that is not known."""
+    """The remaining time, estimated from finished rounds; empty if unknown."""
     if not rounds or not counts.round or not 2 <= counts.round <= rounds:
         return ""
     each = counts.round_began / (counts.round - 1)
@@ -162,7 +162,7 @@ def _left(counts: MessageCounts, rounds: int | None) -> str:
 
 
 def _shortened(trace: str, folder: Path) -> str:
-    """A traceback without its frames outside of a folder, but for the last one."""
+    """A traceback without frames outside a folder, except the last one."""
     lines: list[str] = []
     others: list[str] = []
     for frame in re.split(r"(?m)^(?=  File )", trace):

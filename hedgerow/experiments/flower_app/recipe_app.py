@@ -6,8 +6,8 @@ line, separated by spaces), `out` (the run's folder, on the server) and
 
     flwr run . --run-config 'recipe="heart" out="runs/heart"'
 
-It comes from whoever starts the run. What a device makes of it, the device's
-policy and its own configuration decide: see `hedgerow.client.policy`.
+The run config comes from whoever starts the run. What a device does with it is up
+to the device's policy and its own configuration: see `hedgerow.client.policy`.
 """
 
 import shlex
@@ -47,16 +47,16 @@ def main(grid: Grid, context: Context) -> None:
 
 @final
 class RecipeClient(ClientApp):
-    """The client that a node is, in the run that the run config names."""
+    """The client at a node, in the run that the run config names."""
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer one message, of whatever kind, if the device's policy lets it."""
+        """Answer one message of any kind, if the device's policy allows it."""
         if _simulated():
             return _simulated_client(*_asked(context))(message, context)
         with discreet():
             name, guard = str(context.node_config.get("client-name", "")), node_guard(context.node_config)
             asked = *_asked(context), guard, name
-            # Before any data is loaded, and any model built.
+            # Before any data is loaded or any model built.
             guard.policy.check(message.metadata.message_type, _device_run(*asked).experiment.strategy())
             device = _device_client(*asked)
         return device(message, context)
@@ -66,7 +66,7 @@ client_app = RecipeClient()
 
 
 def _simulated() -> bool:
-    """Whether Flower's simulation engine has started this process: a Ray worker, which no node starts."""
+    """Whether Flower's simulation engine has started this process, a Ray worker, rather than a node."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
@@ -103,5 +103,5 @@ def _device_client(recipe: str, overrides: str, guard: Guard, name: str) -> Clie
 
 
 def _learner(experiment: Experiment) -> Trainer:
-    """What one client trains with, as `[run]` says; a device that has not got it says so."""
+    """The trainer that `[run]` names; raises an error if this device does not have it."""
     return learner_of(experiment.task(), experiment.options(RunOptions(workers=1)))

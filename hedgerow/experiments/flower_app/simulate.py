@@ -1,4 +1,4 @@
-"""Run a Flower app folder on this machine, in a process of its own."""
+"""Run a Flower app folder on this machine, in a separate process."""
 
 import json
 import os
@@ -47,26 +47,26 @@ def simulate_app(
 ) -> MessageCounts:
     """Run a Flower app to the end, in this process.
 
-    The app's folder stays first on `sys.path`, and its modules stay imported.
+    Afterwards the app's folder is still first on `sys.path`, and its modules are still imported.
 
     Args:
         app: as `read_app` reads it from its folder.
-        clients: how many supernodes; None takes the app's federation options.
-        workers: how many clients run at a time, each in a process of its own; 1 runs them in this
-            process, None in as many as there are cores.
-        client_timeout: seconds a client may take; None for no limit. Not for Flower's engine.
+        clients: number of SuperNodes; None uses the app's federation options.
+        workers: number of clients that run at a time, each in its own process; 1 runs them in this
+            process, None uses as many as there are cores.
+        client_timeout: seconds that a client may take; None for no limit. Not for Flower's engine.
         memory_limit: bytes that a client's process may allocate; None for no limit. Not for Flower's engine.
         engine: `hedgerow`, or `flower` for Flower's own simulation on Ray. Both
             give the server its nodes in the order of their partitions, and
             replies in the order of their messages.
-        counts: where to count; a new one where it is left out.
-        on_change: is called with what went through the grid so far.
+        counts: where to count messages; default: a new one.
+        on_change: called with the counts so far.
 
     Returns:
-        What went through the grid.
+        The counts of messages.
 
     Raises:
-        AppError: the app cannot be loaded, or cannot be run as was asked.
+        AppError: the app cannot be loaded, or cannot be run as requested.
         Exception: whatever the app raises.
     """
     checks.one_of(ENGINES, engine=engine)
@@ -95,7 +95,7 @@ def simulate_app(
                 flower.wait_for_nodes(grid, num_clients)
                 nodes = partial(flower.nodes_by_partition, grid)
                 server_app(RayGrid(grid, nodes, counts, on_change), context)
-        except SystemExit as error:  # it would end Flower's thread of the server in silence
+        except SystemExit as error:  # it would silently end Flower's server thread
             if error.code:
                 raise RuntimeError(f"the server app ended itself with exit code {error.code}") from error
 
@@ -120,7 +120,7 @@ def simulate_app(
 
 @final
 class _Measured:
-    """A client app whose work is recorded under the type of its message, and done as in a worker."""
+    """A client app whose work is recorded by message type, and done as in a worker."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -132,7 +132,7 @@ class _Measured:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As a worker process has, also beside the server: more threads of torch give other sums."""
+    """Use one thread, as in a worker process, because more torch threads give different sums."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield
@@ -192,7 +192,7 @@ def _main(
 
 
 def _end(code: int) -> NoReturn:
-    """End the process, also where the app has left threads behind that do not end."""
+    """End the process, even if the app has left threads running."""
     forced = threading.Timer(_SECONDS_TO_END, os._exit, [code])
     forced.daemon = True
     forced.start()

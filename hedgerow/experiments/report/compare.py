@@ -1,7 +1,7 @@
-"""What runs cost and what they reached.
+"""What runs cost and what they achieved.
 
-Every figure comes from `metrics.jsonl`. Bytes are those measured on the
-records that were sent. Runs that differ only in their seed make one row.
+Every figure comes from `metrics.jsonl`. Bytes were measured on the records that
+were sent. Runs that differ only in their seed make one row.
 """
 
 import json
@@ -19,43 +19,43 @@ class Row:
     """One way of training, over its seeds.
 
     Attributes:
-        label: what sets it apart from the other rows.
+        label: how it differs from the other rows.
         seeds: of the runs that count, sorted.
-        rounds: rounds done; all runs of a row have had equally many.
+        rounds: rounds done; the same for all runs of a row.
         planned: rounds the configuration asks for.
         finished: whether the runs have ended.
-        accuracies: one for each seed that has any: the last one measured, from 0 to 1.
-        accuracy: their mean; None where there is none.
-        accuracy_deviation: sample standard deviation (n - 1), None under 2 seeds.
-        evaluation: by name, what else was measured last, such as the loss: mean over seeds.
-        bytes_up_per_client: what one client sends in one round it takes part
-            in: mean over all replies of all rounds and seeds.
-        bytes_down_per_client: what one client is sent in one round: the same
-            over all messages to clients.
+        accuracies: the last one measured for each seed that has any, from 0 to 1.
+        accuracy: their mean; None if there is none.
+        accuracy_deviation: sample standard deviation (n - 1), None for fewer than 2 seeds.
+        evaluation: the last values of other metrics by name, such as the loss: mean over seeds.
+        bytes_up_per_client: sent by one client in one round it takes part in:
+            mean over all replies of all rounds and seeds.
+        bytes_down_per_client: sent to one client in one round: mean over all
+            messages to clients.
         bytes_up: of all clients and rounds, mean over seeds.
         bytes_down: the same for what is sent to clients.
-        target: the accuracy to reach, None where the configuration has none.
+        target: the accuracy to reach, None if the configuration has none.
         reached: number of seeds that reached it.
         bytes_to_target: bytes up and down until the first round measured at or
             above the target, mean over the seeds that reached it.
-        least_to_target: the same, mean over all seeds, of which those that
-            missed it count with all that they sent; None where no seed reached it.
-        least_up_to_target: the same for bytes up alone.
-        epsilon: what the runs have revealed of any client at most, of all
-            seeds the largest; None where they are not private.
+        least_to_target: the same, mean over all seeds, where those that missed it
+            count with everything they sent; None if no seed reached it.
+        least_up_to_target: the same for bytes up only.
+        epsilon: bound on what the runs have revealed about any client, the
+            largest of all seeds; None if they are not private.
         delta: of that epsilon.
-        adjacency: what that epsilon is about, one of `ADJACENCIES`; None where there is none.
-        sample_epsilon: what any client has told of any of its samples at most,
-            to anybody; None without `sample_noise`. Not to be compared with `epsilon`.
+        adjacency: of that epsilon, one of `ADJACENCIES`; None if there is none.
+        sample_epsilon: bound on what any client has revealed about any of its samples,
+            to anybody; None without `sample_noise`. Not comparable with `epsilon`.
         sample_delta: of that epsilon.
-        sample_adjacency: what it is about.
+        sample_adjacency: of that epsilon.
         seconds: wall time of all rounds, mean over seeds.
         client_evaluation: what clients measured last on their held-out samples, by metric: `mean`,
             `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds; under a mask
             `weighted_mean` alone.
         evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
         evaluation_bytes_down: the same for what was sent to them.
-        notes: what a reader must know before comparing this row.
+        notes: what to know before comparing this row.
     """
 
     label: str
@@ -131,7 +131,7 @@ def row(group: Group) -> Row:
         least_up_to_target=_mean([up for up, _ in costs]) if hits else None,
         epsilon=spent,
         delta=group.settings.get("strategy.delta"),
-        # Runs of before there was a choice were counted for zeroing out.
+        # Runs from before there was a choice used zero-out adjacency.
         adjacency=None if spent is None else group.settings.get("strategy.adjacency", "zero_out"),
         sample_epsilon=told,
         sample_delta=group.settings.get("local.sample_delta") or None,
@@ -154,25 +154,25 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _per_client(runs: Sequence[Run], key: str) -> list[int]:
-    # A client whose reply never came stands with 0 bytes up; it sent nothing that could be measured.
+    # A client whose reply never came has 0 bytes up, because nothing could be measured.
     sent = (c.get(key, 0) for r in runs for line in r.trained for c in line.get("clients", {}).values())
     return [count for count in sent if count]
 
 
 def _reached(run: Run, target: float) -> int | None:
-    """The first round measured at or above the target, None where there is none."""
+    """The first round measured at or above the target, None if there is none."""
     return min((number for number, accuracy in run.accuracies().items() if accuracy >= target), default=None)
 
 
 def _spent(run: Run, end: int | None) -> tuple[int, int]:
-    """Bytes up, and up and down, to the end of a round; of the whole run where it is None."""
+    """Bytes up, and up and down, to the end of a round; of the whole run if it is None."""
     up, down = run.spent("up"), run.spent("down")
     last = max(up, default=None) if end is None else end
     return (0, 0) if last is None else (up[last], up[last] + down[last])
 
 
 def _last(runs: Sequence[Run]) -> dict[str, float]:
-    """What each run measured last, but for the accuracy: means over the runs that have it."""
+    """The last value of each metric but accuracy: means over the runs that have it."""
     found: dict[str, list[float]] = {}
     for run in runs:
         last = {k: v for line in run.lines for k, v in line.get("evaluation", {}).items() if v is not None}
@@ -182,7 +182,7 @@ def _last(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """What clients measured last: means over the runs in which they did."""
+    """Clients' last evaluation: means over the runs that have one."""
     found = [run.client_evaluation for run in runs if run.client_evaluation]
     return {
         name: {
@@ -209,9 +209,9 @@ def _notes(group: Group) -> tuple[str, ...]:
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
-        (last - {None, group.first.done} != set(), "the last accuracy is not of the last round"),
+        (last - {None, group.first.done} != set(), "the last accuracy is not from the last round"),
         (None in last and group.first.done > 0, "accuracy was not measured in every run"),
         (stopped, "ended early: one more round would have passed the privacy budget"),
-        (repeated > 0, f"{count(repeated, 'run')} left out: same seed and settings as one that is in"),
+        (repeated > 0, f"{count(repeated, 'run')} left out: same seed and settings as one that is included"),
     ]  # fmt: skip
     return tuple(text for holds, text in notes if holds)

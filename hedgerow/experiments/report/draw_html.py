@@ -1,7 +1,7 @@
 """The plots of a report as plotly figures: plain data that `report.html` hands to plotly.js.
 
 A colour such as `"@c0"` is a CSS variable of the page, and `"@c0:22"` the same
-with an alpha in hex, so that one figure serves the light and the dark page.
+with a hex alpha, so that one figure serves the light and the dark page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ def accuracy_bytes(drawn: Sequence[Curve], way: str) -> Figure:
 
 
 def accuracy_epsilon(drawn: Sequence[Family]) -> Figure:
-    """The last accuracy against epsilon; a dashed line is of what is not private."""
+    """The last accuracy against epsilon; a dashed line is not private."""
     ticks = tradeoff.epsilon_ticks(drawn)
     low, high = ticks[0] / 1.15, ticks[-1] * 1.15
     data: list[Figure] = []
@@ -105,7 +105,7 @@ def accuracy_cost(drawn: Sequence[Family]) -> Figure:
     for family in drawn:
         point = _line(family, family.bytes, family.mean, "%{x:.3s}B: %{y:.1%}")
         texts = [f"\u03b5 {spent:.2g}" for spent in family.epsilon] or ["not private"]
-        # The lowest of a family below its point and the highest above, so that near ones stay apart.
+        # A family's lowest label below its point and its highest above, so that close ones do not overlap.
         ranks = np.argsort(np.argsort(family.mean)) / max(len(texts) - 1, 1)
         sides = [f"{'bottom' if r == 0 else 'top' if r == 1 else 'middle'} right" for r in ranks.tolist()]
         where: str | list[str] = sides if family.private else "middle right"
@@ -121,7 +121,7 @@ def accuracy_cost(drawn: Sequence[Family]) -> Figure:
 
 
 def _bars(family: Family) -> Figure:
-    """From the lowest to the highest seed."""
+    """Error bars from the lowest to the highest seed."""
     return {
         "type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": _colour(family),
         "array": (family.high - family.mean).tolist(), "arrayminus": (family.mean - family.low).tolist(),
@@ -187,7 +187,7 @@ def _figure(
     axis: Figure,
     right: float | None = None,
 ) -> Figure:
-    """Axes, and the labels at the right; `right` asks for thin lines from the curves' ends to them."""
+    """Axes, and labels at the right; with `right`, thin lines connect them to the curves' ends."""
     low, high = plot_data.accuracy_range(drawn)
     gap = _LABEL_PIXELS / (_HEIGHT - 60) * (high - low)
     heights = plot_data.spread([float(c.mean[-1]) for c in drawn], gap, low, high)

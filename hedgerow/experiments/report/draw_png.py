@@ -18,7 +18,7 @@ from hedgerow.files import write_whole
 
 _INK, _FAINT, _GRID, _FRONT = "#1F2933", "#5B6773", "#E4E8EC", "#D3D8DE"
 _HEAT = ("#F3F5F7", "#BCD6EC", "#7FB2D9", "#2F7FBD", "#0A3A6B")
-_LABEL_GAP = 0.05  # of the axis height: one line of text
+_LABEL_GAP = 0.05  # one line of text, as a fraction of the axis height
 
 
 def accuracy_rounds(drawn: Sequence[Curve], file: Path) -> None:
@@ -164,7 +164,7 @@ def _name(axes: Axes, drawn: Sequence[Curve | Family], ends: Sequence[float]) ->
 def _save(figure: Figure, file: Path) -> None:
     drawn = io.BytesIO()
     with warnings.catch_warnings():
-        # Names in a script that the font does not have are boxes in the picture; the page has them in full.
+        # Characters that the font does not have become boxes in the PNG; the HTML page shows them.
         warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from", UserWarning)
         figure.savefig(drawn, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
     write_whole(file, drawn.getvalue())

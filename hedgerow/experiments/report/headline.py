@@ -1,4 +1,4 @@
-"""What a comparison comes to: the fewest bytes that are as good as any, by one rule that the text states."""
+"""The conclusion of a comparison: the fewest bytes for the best accuracy, by a rule that the text states."""
 
 import math
 from collections.abc import Sequence
@@ -8,18 +8,17 @@ from hedgerow.experiments.report.units import count, human_bytes
 
 
 def headline(rows: Sequence[Row]) -> list[str]:
-    """Who sent the fewest bytes among those as accurate as the best; what noise is; who missed the target.
+    """The fewest bytes among rows as accurate as the best; the noise; rows that missed the target.
 
-    As accurate as the best is a row whose mean accuracy is at most one standard
-    error of the difference below the best one's (Breiman et al. 1984,
-    Classification and Regression Trees, section 3.4.3, has this rule with the
-    best one's error alone). Bytes are those until the target, or of the whole
-    run where there is none; a seed that missed the target counts with all that
-    it sent.
+    A row is as accurate as the best if its mean accuracy is at most one standard
+    error of the difference below the best (Breiman et al. 1984, Classification
+    and Regression Trees, section 3.4.3, has this rule with only the best one's
+    error). Bytes are those until the target, or of the whole run if there is none;
+    a seed that missed the target counts with everything it sent.
 
     Returns:
-        A sentence each; none where there are not two rows that may be
-        compared: finished, with an accuracy, the same target and equally many rounds.
+        One sentence each; none unless at least two rows can be compared: finished,
+        with an accuracy, the same target and the same number of rounds.
     """
     known = [(r, r.accuracy) for r in rows if r.finished and r.accuracy is not None]
     if len(known) < 2 or len({(r.target, r.planned) for r, _ in known}) > 1:
@@ -30,7 +29,7 @@ def headline(rows: Sequence[Row]) -> list[str]:
     noise = (
         "Noise: a standard error of the difference to the best, over the seeds."
         if seeds > 1
-        else "One seed: what is noise is not known, and only the best accuracy counts as good."
+        else "One seed: the noise is unknown, and only the best accuracy counts as good."
     )
     within = "" if seeds == 1 else f" Within it: {', '.join(r.label for r in near)}."
     missed = [
@@ -46,7 +45,7 @@ def headline(rows: Sequence[Row]) -> list[str]:
 
 
 def _fewest(near: Sequence[Row], target: float | None) -> list[str]:
-    """The rows of fewest bytes, in each direction."""
+    """The rows with the fewest bytes, in each direction."""
     costs = [(r, *_costs(r)) for r in near if target is None or r.reached]
     if not costs:
         return [f"No way within the noise of the best accuracy reached {_percent(target)}."]
@@ -78,5 +77,5 @@ def _percent(target: float | None) -> str:
 
 
 def _error(r: Row) -> float:
-    """Standard error of the mean accuracy; 0 where there is one seed, and it is not known."""
+    """Standard error of the mean accuracy; 0 for one seed, where it is unknown."""
     return (r.accuracy_deviation or 0.0) / math.sqrt(len(r.accuracies))

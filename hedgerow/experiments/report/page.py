@@ -30,17 +30,16 @@ class _Page(Template):
 def write_report(folder: Path, runs: Sequence[Path]) -> Path:
     """Write `report.html`, `accuracy-rounds.png`, `accuracy-bytes.png` and `clients-classes.png`.
 
-    Where some runs differ in epsilon alone, `accuracy-epsilon.png` too. The
-    page needs no network and no other file. A plot for which there is nothing
-    to draw (no accuracy was measured; the data are not there any more) is left
-    out, and the page says why.
+    If some runs differ only in epsilon, also `accuracy-epsilon.png`. The page needs
+    no network and no other files. A plot with nothing to draw (no accuracy was
+    measured, or the data no longer exists) is left out, and the page says why.
 
     Args:
-        folder: where the files go; it is made where it is not there.
+        folder: where the files go; created if missing.
         runs: runs, or folders with runs below them, such as a sweep's.
 
     Returns:
-        Where the page lies.
+        The path of the page.
 
     Raises:
         StoreError: a folder is missing, holds no run, or cannot be read.
@@ -89,13 +88,13 @@ def _page(groups: Sequence[Group], folder: Path, plots: str, figures: dict[str, 
         commands=_commands(groups, folder),
         machine=escape(_machine()),
         plotly=get_plotlyjs(),
-        # "<" is written as an escape, so that no text of a user can end the script element.
+        # "<" is escaped, so that no user's text can end the script element.
         figures=json.dumps(figures).replace("<", "\\u003c"),
     )
 
 
 def _curves(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
-    """The two plots of accuracy: their place in the page, and the figures by name."""
+    """The two plots of accuracy: their HTML, and the figures by name."""
     from hedgerow.experiments.report import draw_html, draw_png
 
     drawn = plot_data.curves(groups)
@@ -126,7 +125,7 @@ def _curves(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]
 
 
 def _budgets(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
-    """Accuracy against epsilon and bytes, where runs differ in their privacy budget."""
+    """Accuracy against epsilon and bytes, if runs differ in their privacy budget."""
     from hedgerow.experiments.report import draw_html, draw_png
 
     drawn = tradeoff.families(groups)
@@ -137,13 +136,13 @@ def _budgets(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]
     legend = f'<div class="legend">{chips}</div>'
     privacy = _section(
         "Accuracy against privacy",
-        "The last accuracy: mean of the seeds, and bars from the lowest to the highest. Epsilon is what was"
+        "The last accuracy: mean of the seeds, with bars from the lowest to the highest. Epsilon is what was"
         " spent in the whole run. Dashed: not private.",
         f'{legend}<div data-figure="epsilon"></div>',
     )
     cost = _section(
         "Accuracy against privacy and bytes",
-        "The same accuracy against what all clients together sent up; epsilon stands beside the points.",
+        "The same accuracy against the bytes that all clients sent up; epsilon is next to the points.",
         f'{legend}<div data-figure="cost"></div>',
     )
     return privacy + cost, {
@@ -157,7 +156,7 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
     from hedgerow.experiments.report import draw_html, draw_png
 
     run = groups[0].first
-    title = "Who has what: samples of each client in each class"
+    title = "The split: samples of each client in each class"
     try:
         federation = parse(run.config, str(run.folder)).federation()
     except (ValueError, OSError) as error:
@@ -169,7 +168,7 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
         f" Only the first {plot_data.MOST_CLIENTS} are drawn." if len(counts) > plot_data.MOST_CLIENTS else ""
     )
     sizes = federation.sizes()
-    text = f"{len(counts)} clients with {sizes.min()} to {sizes.max()} samples, as dealt with {seed}.{only}"
+    text = f"{len(counts)} clients with {sizes.min()} to {sizes.max()} samples, as split with {seed}.{only}"
     figure = draw_html.clients_classes(counts, federation.names, classes)
     return _section(title, text, '<div data-figure="split"></div>'), {"split": figure}
 
@@ -227,7 +226,7 @@ def _setting(key: str, value: Any) -> str:
 
 
 def _commands(groups: Sequence[Group], folder: Path) -> str:
-    """How to get the same runs again: the sweep where there is one, else run by run."""
+    """The commands that repeat the runs: the sweep if there is one, else run by run."""
     runs = [run.folder for group in groups for run in group.runs]
     parents = {run.resolve().parent for run in runs}
     if len(parents) == 1 and (runs[0].parent / "sweep.toml").is_file():
@@ -260,17 +259,17 @@ def _machine() -> str:
 _WORDS = {
     "accuracy": "Fraction of the test samples that the global model gets right, measured on the server. The"
     " table shows the last one measured: of a finished run, that of its last round.",
-    "±": "Sample standard deviation over the seeds (divided by n - 1). A seed changes all that is drawn:"
-    " the split, which clients are asked, the initial model, the batches, the rounding.",
+    "±": "Sample standard deviation over the seeds (divided by n - 1). A seed changes all random draws:"
+    " the split, the cohorts, the initial model, the batches, the rounding.",
     "bytes": "Measured, not computed: the size of each record as it was serialised to be sent, with names"
-    " and headers. What the network adds below that is not in it. 1 kB = 1000 bytes.",
+    " and headers. What lower network layers add is not included. 1 kB = 1000 bytes.",
     "up, down": "Up is from a client to the server, down from the server to a client.",
     "per client, round": "Mean of what one client sends, or is sent, in one round it takes part in. A"
-    " client whose reply never came is not in the mean of up.",
+    " client whose reply never came is not included in the mean of up.",
     "total": "Sum over all clients and rounds of a run; mean over the seeds.",
     "to a target": "Bytes up and down of all clients until the accuracy was first measured at or above the"
-    " target: mean over the seeds that got there. 1/2 says that one seed of two did.",
-    "time": "Wall time of all rounds with evaluation, mean over seeds. Runs that went side by side shared"
-    " the machine, so compare times only where all did so alike.",
-    "bold": "Best of its column, among finished rows of equally many rounds.",
+    " target: mean over the seeds that reached it. 1/2 means that one seed of two did.",
+    "time": "Wall time of all rounds with evaluation, mean over seeds. Runs in parallel shared the"
+    " machine, so compare times only if all runs did so in the same way.",
+    "bold": "Best of its column, among finished rows with the same number of rounds.",
 }

@@ -1,4 +1,4 @@
-"""What the plots of a report show, computed once for PNG and HTML."""
+"""The data in a report's plots, computed once for PNG and HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ LIGHT = ("#0072B2", "#D55E00", "#00865F", "#B0508C", "#8F6B00", "#2A93D0", "#5F6
 readers, darkened until each has a contrast of 3 with white."""
 
 DARK = ("#56A8F0", "#FF9248", "#35C79A", "#E79AC9", "#E6C229", "#8FD3FF", "#A9B1BC", "#E0708F")
-"""The same on a dark page."""
+"""The same for a dark page."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Ninth line and on: the colours come again with another stroke."""
+"""From the ninth line on, the colours repeat with another stroke."""
 
 BYTES = {"total": "sent up and down", "up": "sent up"}
-"""The two ways of counting what a round costs, and how an axis names them."""
+"""The two ways of counting a round's cost, and their names on an axis."""
 
 MOST_CLIENTS = 2000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy of one group of runs, where all its seeds have measured it.
+    """Accuracy of one group of runs, at rounds in which all its seeds have measured it.
 
     Attributes:
         label: of the group.
-        place: among the groups; it fixes the colour.
+        place: index among the groups, which fixes the colour.
         rounds: `(n,) int64`, increasing; 0 is the untrained model.
         mean: `(n,) float64`, over seeds, from 0 to 1; so are the next two.
         low: lowest of the seeds.
@@ -54,10 +54,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class CostCurve:
-    """What a curve reached for how many bytes; rounds that cost nothing are left out.
+    """A curve's accuracy by bytes; rounds that cost nothing are left out.
 
     Attributes:
-        curve: it is part of.
+        curve: that it belongs to.
         bytes: `(m,) float64`, above 0.
         mean: `(m,) float64`, accuracy.
     """
@@ -123,7 +123,7 @@ def pareto(bytes: Floats, accuracy: Floats) -> NDArray[np.bool_]:
 
 
 def front(drawn: Sequence[CostCurve]) -> tuple[Floats, Floats]:
-    """Bytes and accuracy of the front over all trails, by rising bytes."""
+    """Bytes and accuracy of the front over all curves, by increasing bytes."""
     if not drawn:
         return np.empty(0), np.empty(0)
     cost, reached = np.concatenate([t.bytes for t in drawn]), np.concatenate([t.mean for t in drawn])
@@ -133,11 +133,11 @@ def front(drawn: Sequence[CostCurve]) -> tuple[Floats, Floats]:
 
 
 def spread(places: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:
-    """Move labels apart, as little as it takes, so that neighbours are `gap` or more from each other.
+    """Move labels apart as little as possible, so that neighbours are at least `gap` apart.
 
-    The order stays. Labels that would touch are moved as a block around the
-    mean of where they wanted to be, and between `low` and `high`; where they
-    do not all fit there, they start at `low`.
+    The order is kept. Labels that would touch are placed as a block around the mean
+    of their original places, between `low` and `high`; if they do not all fit there,
+    they start at `low`.
 
     >>> spread([1.0, 1.0, 5.0], 2.0)
     [0.0, 2.0, 5.0]
@@ -162,7 +162,7 @@ def spread(places: Sequence[float], gap: float, low: float = -np.inf, high: floa
 
 
 def byte_ticks(low: float, high: float, fine: bool = False) -> list[tuple[float, str]]:
-    """Where a log axis from `low` to `high` bytes is labelled, and how; `fine` for one of less than a decade.
+    """Positions and labels of ticks on a log axis from `low` to `high` bytes; `fine` for less than a decade.
 
     >>> byte_ticks(9e5, 6e6)
     [(1000000.0, '1 MB'), (2000000.0, '2 MB'), (5000000.0, '5 MB')]
@@ -176,7 +176,7 @@ def byte_ticks(low: float, high: float, fine: bool = False) -> list[tuple[float,
 
 
 class Accuracies(Protocol):
-    """Whatever has accuracies from a lowest to a highest seed."""
+    """Anything that has accuracies from a lowest to a highest seed."""
 
     @property
     def low(self) -> Floats: ...

@@ -15,11 +15,11 @@ from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.types import LocalTraining
 
 Line: TypeAlias = Mapping[str, Any]
-"""What `metrics.jsonl` says of one round."""
+"""One round's entry in `metrics.jsonl`."""
 
 _NOT_SETTINGS = ("name", "label", "seed")
 _NO_MATTER = ("record", "workers")
-"""Keys of `[run]` that show in no result."""
+"""Keys of `[run]` that affect no result."""
 
 _MOST_DIFFERENCES = 3
 
@@ -29,9 +29,9 @@ class Run:
     """One run, as read from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         config: its resolved configuration.
-        lines: one entry a round, in order; round 0, where there is one, is the
+        lines: one entry for each round, in order; round 0, if there is one, is the
             untrained model.
         finished: whether it has ended.
     """
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def planned(self) -> int:
-        """Rounds it is meant to have."""
+        """Number of rounds it is to have."""
         return int(self.config.get("rounds", self.done))
 
     @property
@@ -58,19 +58,19 @@ class Run:
 
     @property
     def done(self) -> int:
-        """Rounds it has had so far."""
+        """Number of rounds it has done."""
         return max((int(line["round"]) for line in self.lines), default=0)
 
     @property
     def epsilon(self) -> float | None:
-        """What the run has revealed of any client so far; None where it is not private."""
+        """Bound on what the run has revealed about any client so far; None if it is not private."""
         return max((float(x["epsilon"]) for x in self.lines if x.get("epsilon") is not None), default=None)
 
     @property
     def sample_epsilon(self) -> float | None:
-        """What the client asked most often has told of each of its samples; None without `sample_noise`.
+        """Bound on what the most-asked client has revealed about each sample; None without `sample_noise`.
 
-        As the server knows it: a client's own account also counts what it sent again, and other runs.
+        From what the server knows: a client's own account also counts resent replies and other runs.
         """
         given = self.config.get("local", {})
         if not given.get("sample_noise"):
@@ -82,22 +82,22 @@ class Run:
         )
         try:
             return most_spent(LocalTraining(**given), max(asked.values(), default=0))
-        except ImportError:  # a server without hedgerow[privacy] can run this, and not count it
+        except ImportError:  # a server without hedgerow[privacy] can run this, but cannot count it
             return None
 
     def accuracies(self) -> dict[int, float]:
-        """Accuracy after each round in which it was measured."""
+        """`{round: accuracy}` for the rounds in which it was measured."""
         found = ((int(x["round"]), x.get("evaluation", {}).get("accuracy")) for x in self.lines)
         return {number: float(value) for number, value in found if value is not None and math.isfinite(value)}
 
     @property
     def client_evaluation(self) -> Mapping[str, Mapping[str, float]]:
-        """What clients measured last, by metric: how it lies over them; empty where they never did."""
+        """Clients' last evaluation: each metric's distribution over clients; empty if there was none."""
         found = [x["client_evaluation"] for x in self.lines if x.get("client_evaluation", {}).get("metrics")]
         return found[-1]["metrics"] if found else {}
 
     def spent_on_evaluation(self, direction: str) -> int:
-        """Bytes of all evaluations by clients, which are in no other figure."""
+        """Bytes of all evaluations by clients, which no other figure includes."""
         return sum(int(x.get("client_evaluation", {}).get(f"bytes_{direction}", 0)) for x in self.lines)
 
     def spent(self, direction: str) -> dict[int, int]:
@@ -111,13 +111,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with equal settings and equally many rounds done, one for each seed.
+    """Runs with equal settings and the same number of rounds done, one for each seed.
 
     Attributes:
-        label: what sets it apart from the other groups.
+        label: how it differs from the other groups.
         runs: sorted by seed; never empty.
-        repeated: folders left out, because a run with the same settings and
-            the same seed is in `runs` already.
+        repeated: folders left out, because `runs` already has a run with the same
+            settings and seed.
     """
 
     label: str
@@ -126,12 +126,12 @@ class Group:
 
     @property
     def first(self) -> Run:
-        """One of the runs, for what all share."""
+        """One of the runs, for everything that they share."""
         return self.runs[0]
 
     @property
     def finished(self) -> bool:
-        """Whether all its runs have ended; they are alike in this."""
+        """Whether its runs have ended; the same for all of them."""
         return self.first.finished
 
     @property
@@ -149,8 +149,8 @@ class Group:
 def find_runs(folders: Sequence[Path]) -> list[Path]:
     """Run folders among and below the folders given, each once.
 
-    Those below a folder come in the order of the sweep, or of their names,
-    where `2` comes before `10`.
+    Those below a folder come in the order of the sweep, or by name, where `2`
+    comes before `10`.
 
     Raises:
         StoreError: a folder is missing, or holds no run.
@@ -175,8 +175,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 def load_groups(folders: Sequence[Path]) -> list[Group]:
     """Read runs and sort them into groups, in the order in which they are found.
 
-    Runs that have had fewer rounds than their fellows, or have not finished,
-    make a group of their own, so that no mean is taken over unequal runs.
+    Runs that have done fewer rounds than others, or have not finished, form their
+    own group, so that no mean is taken over unequal runs.
 
     Raises:
         StoreError: a folder is missing, holds no run, or cannot be read.
@@ -197,7 +197,7 @@ def load_groups(folders: Sequence[Path]) -> list[Group]:
 
 
 def differing(groups: Sequence[Group]) -> list[str]:
-    """Dotted keys of the settings in which the groups are not all alike."""
+    """Dotted keys of the settings in which the groups differ."""
     settings = [g.settings for g in groups]
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
@@ -219,7 +219,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _sweep_order(folder: Path) -> dict[str, int]:
-    """Place of each run's folder in a sweep: the order of the lists in its file."""
+    """Position of each run's folder in a sweep, in the order of the lists in its file."""
     if not (folder / "sweep.toml").is_file():
         return {}
     from hedgerow.experiments.config.expand import Sweep
@@ -227,7 +227,7 @@ def _sweep_order(folder: Path) -> dict[str, int]:
 
     try:
         sweep = load(folder)
-    except ConfigError:  # a plug-in that made a part of it is gone; the runs can still be read
+    except ConfigError:  # a plug-in for one of its parts is gone; the runs can still be read
         return {}
     return {cell.folder: place for place, cell in enumerate(sweep.cells)} if isinstance(sweep, Sweep) else {}
 
@@ -245,7 +245,7 @@ def _read(folder: Path) -> Run:
 
 
 def _labels(groups: Sequence[Group]) -> list[str]:
-    """The runs' own labels or names where these tell the groups apart, else what differs."""
+    """The runs' own labels or names if these distinguish the groups, else what differs."""
     alone = len({json.dumps(g.settings, sort_keys=True, default=str) for g in groups})
     keys = differing(groups)
     by_label, by_name = ([str(g.first.config.get(key, "")) for g in groups] for key in ("label", "name"))
@@ -266,7 +266,7 @@ def _labels(groups: Sequence[Group]) -> list[str]:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A setting for a label: a text speaks for itself, anything else needs its key."""
+    """A setting for a label: a text alone, anything else with its key."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):

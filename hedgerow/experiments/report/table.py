@@ -1,4 +1,4 @@
-"""The figures of `compare` side by side: columns of text, the best of each, and what a reader must know."""
+"""The table of `compare`: columns of text, the best of each, and notes for the reader."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Column:
     """One column of the table, as text.
 
     Attributes:
-        header: of the column; a line break parts its two lines.
+        header: of the column; a line break separates its two lines.
         cells: one for each row.
-        best: whether each cell is the best of the rows that may be compared.
-        rank: where the table is too narrow, columns are left out from the highest rank down; 0 never.
+        best: whether each cell is the best of the comparable rows.
+        rank: if the table is too narrow, columns are left out from the highest rank down; 0 never.
     """
 
     header: str
@@ -40,9 +40,8 @@ class Column:
 def table(rows: Sequence[Row], width: int = 100) -> "Table":
     """The rows as a table of at most `width` characters a line, the best of each column in bold.
 
-    Where not all columns fit beside the names of the rows, those of bytes go
-    first. A caption says which, what the figures are, and what must be known of
-    single rows.
+    If not all columns fit beside the rows' names, columns of bytes are left out first.
+    A caption says which, explains the figures, and has notes on single rows.
     """
     from rich import box
     from rich.table import Table
@@ -72,15 +71,15 @@ def _fitting(found: list[Column], width: int) -> tuple[list[Column], list[str]]:
     while sum(column.width for column in kept) > room and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
     gone = [column.header.replace("\n", " ") for column in figures if column not in kept]
-    line = f"Left out, for want of width: {', '.join(gone)}. A wider terminal and --json have all."
+    line = f"Left out for lack of width: {', '.join(gone)}. A wider terminal or --json shows all."
     return [names, *kept], [line] if gone else []
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """What `table` and the report show, in their order.
+    """The columns of `table` and the report, in order.
 
-    Only finished rows of equally many rounds are candidates for the best; a
-    column in which all of them show the same has none.
+    Only finished rows with the same number of rounds can be the best; a column in
+    which all of these are equal has no best.
     """
     targets = {r.target for r in rows if r.target is not None}
     target = f"{100 * next(iter(targets)):g} %" if len(targets) == 1 else "target"
@@ -111,7 +110,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def caption(rows: Sequence[Row]) -> list[str]:
-    """What the figures of the table are, a line each; then the notes of single rows."""
+    """Explanations of the table's figures, a line each; then the notes on single rows."""
     counts = sorted({len(r.seeds) for r in rows})
     seeds = count(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     spread = ", ± sample standard deviation" if counts[-1] > 1 else ""
@@ -133,12 +132,12 @@ def caption(rows: Sequence[Row]) -> list[str]:
             lines.append(f"Clients of {', '.join(masked)}: under a mask, each sample counting the same.")
     lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
-        lines.append("The rows had unequal numbers of rounds: compare them with care.")
+        lines.append("The rows have different numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
 
 
 def _adjacencies(rows: Sequence[Row]) -> list[str]:
-    """What each epsilon of the table is about; where rows differ in that, which row is about what."""
+    """What each epsilon in the table covers; for each row, if rows differ."""
     lines = []
     for name, who, after, found in (
         ("Epsilon", "client", "the largest of all seeds. -: not private.", [r.adjacency for r in rows]),
@@ -158,7 +157,7 @@ def _adjacencies(rows: Sequence[Row]) -> list[str]:
 
 
 def _quality(rows: Sequence[Row]) -> list[Column]:
-    """The accuracy, or where no row has one (a regression, say), what else was measured."""
+    """The accuracy, or if no row has one (such as for a regression), the other metrics."""
     names = (
         [] if any(r.accuracy is not None for r in rows) else sorted({k for r in rows for k in r.evaluation})
     )
@@ -170,7 +169,7 @@ def _quality(rows: Sequence[Row]) -> list[Column]:
 
 
 def _over_clients(rows: Sequence[Row]) -> list[Column]:
-    """How the accuracy lies over clients, or where no row has one, what else they measured."""
+    """The accuracy's distribution over clients, or if no row has one, the other metrics'."""
     names = sorted({name for r in rows for name in r.client_evaluation})
     shown = ["accuracy"] if "accuracy" in names else names
     return [column for name in shown for column in _distribution(name, rows)]
@@ -208,7 +207,7 @@ def _measured(name: str, rows: Sequence[Row]) -> Column:
     def text(r: Row) -> str:
         return f"{r.evaluation[name]:.4g}" if name in r.evaluation else "-"
 
-    # Of a metric we do not know whether less of it is better; of a loss it is.
+    # Less is better for a loss; for other metrics that is unknown.
     return _ranked(name, rows, text, lambda r: r.evaluation.get(name) if name == "loss" else None)
 
 
@@ -257,7 +256,7 @@ def _to_target(r: Row) -> str:
 
 
 def _cost_of_all(r: Row) -> float | None:
-    # A mean over the luckier seeds only is no match for one over all.
+    # A mean over only the lucky seeds is not comparable with one over all.
     return r.bytes_to_target if r.reached == len(r.seeds) else None
 
 

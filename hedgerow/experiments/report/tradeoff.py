@@ -1,4 +1,4 @@
-"""What privacy costs in accuracy and bytes: the ways of training, each over its values of epsilon."""
+"""The cost of privacy in accuracy and bytes: each way of training, over its values of epsilon."""
 
 import json
 import re
@@ -15,14 +15,14 @@ _BUDGET = ("strategy.epsilon", "strategy.noise_multiplier")
 
 @dataclass(frozen=True)
 class Family:
-    """Groups of runs that differ in nothing but their privacy budget.
+    """Groups of runs that differ only in their privacy budget.
 
     Attributes:
         label: what they share.
-        place: among the families; it fixes the colour.
-        epsilon: `(n,) float64`, spent by the end, rising; empty where nothing is private.
-        mean: `(n,) float64`, the last accuracy, mean over seeds; one value where
-            nothing is private. So are the next two.
+        place: index among the families, which fixes the colour.
+        epsilon: `(n,) float64`, spent by the end, increasing; empty if not private.
+        mean: `(n,) float64`, the last accuracy, mean over seeds; one value if not
+            private. The next two have the same shape.
         low: lowest of the seeds.
         high: highest of the seeds.
         bytes: `(n,) float64`, sent up by all clients in a run, mean over seeds.
@@ -43,7 +43,7 @@ class Family:
 
 
 def families(groups: Sequence[Group]) -> list[Family]:
-    """The finished ways of training; none, unless one of them was run with several epsilons."""
+    """The finished ways of training; empty unless one of them was run with several epsilons."""
     alike: dict[str, list[Group]] = {}
     for group in groups:
         if group.finished and all(run.accuracies() for run in group.runs):
@@ -83,7 +83,7 @@ def _shared(label: str) -> str:
 
 
 def epsilon_ticks(drawn: Sequence[Family]) -> list[float]:
-    """Where an axis of epsilon is labelled: where something was measured, one of near ones."""
+    """Tick positions of an epsilon axis: the measured values, one of several close ones."""
     ticks: list[float] = []
     for value in sorted(float(e) for family in drawn for e in family.epsilon):
         if not ticks or value > 1.12 * ticks[-1]:

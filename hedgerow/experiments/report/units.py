@@ -1,8 +1,8 @@
-"""Numbers for people: bytes in decimal units, nouns in the right number."""
+"""Numbers for people: bytes in decimal units, nouns in singular or plural."""
 
 
 def human_bytes(count: float | None, short: bool = False) -> str:
-    """A number of bytes to three digits, in decimal units; `short` leaves out zeros at the end.
+    """A number of bytes to three digits, in decimal units; `short` drops trailing zeros.
 
     >>> human_bytes(999), human_bytes(240123), human_bytes(2e6), human_bytes(2e6, short=True)
     ('999 B', '240 kB', '2.00 MB', '2 MB')
@@ -20,7 +20,7 @@ def human_bytes(count: float | None, short: bool = False) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun; `many` is the plural where it is not `one` with an s.
+    """A number with its noun; `many` is the plural if it is not `one` with an s.
 
     >>> count(1, "seed"), count(2, "seed"), count(2, "reply", "replies")
     ('1 seed', '2 seeds', '2 replies')

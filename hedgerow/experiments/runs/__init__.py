@@ -1,1 +1,1 @@
-"""Runs and sweeps: each a folder, resumed where it was."""
+"""Runs and sweeps: each is a folder, and can be resumed."""

@@ -1,4 +1,4 @@
-"""What a server tells devices of an experiment: its resolved description, under the name of the run."""
+"""How a server announces an experiment to devices: its resolved description, and the run's name."""
 
 import hedgerow
 from hedgerow.experiments.config.schema import Experiment
@@ -16,7 +16,7 @@ def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announc
         run: `server.announced.run_id(folder)`.
 
     Raises:
-        ValueError: the strategy cannot be described, or the data not be read.
+        ValueError: the strategy cannot be described, or the data cannot be read.
     """
     data, facts, factory = experiment.data, experiment.facts(), experiment.factory()
     lora, schema = experiment.model.lora, experiment.own_schema

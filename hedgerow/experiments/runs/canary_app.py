@@ -1,4 +1,4 @@
-"""The ServerApp of a canary: devices measure two models, and what they say is written down."""
+"""The ServerApp of a canary: devices evaluate two models, and their results are recorded."""
 
 import time
 from pathlib import Path
@@ -25,7 +25,7 @@ SERVER_APP = f"{__name__}:server_app"
 
 ABSENT = "not there"
 _WAIT_SECONDS = 90.0
-"""For devices to come: after a pause of the federation they look for it once a minute."""
+"""Time for devices to connect: after a pause of the federation they poll once a minute."""
 
 _REPLY_SECONDS = 120.0
 
@@ -55,7 +55,7 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _there(grid: Grid, federation: FederationFolder, names: list[str]) -> dict[str, int]:
-    """The nodes of these devices, as far as they come in time."""
+    """The nodes of those devices that connect in time."""
     until = time.monotonic() + _WAIT_SECONDS
     while True:
         joined = {name: each.node_id for name, each in load_members(federation).devices.items()}

@@ -1,4 +1,4 @@
-"""Have clients measure two models: simulated ones here, or devices of a federation."""
+"""Have clients evaluate two models: simulated clients here, or devices of a federation."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ from hedgerow.types import Layout, Model
 from hedgerow.types.evaluation import Measured
 
 Both = tuple[Model, Model]
-"""A candidate, and the model that stands."""
+"""A candidate, and the current model."""
 
 PAIR = ("candidate.safetensors", "current.safetensors")
 _PAUSE = 0.2
@@ -42,7 +42,7 @@ def compare(
     round: int,
     timeout: float | None = None,
 ) -> Comparison:
-    """What the clients behind these nodes measure of both models."""
+    """The results of both models on the clients at these nodes."""
     strategy, found = experiment.strategy(), []
     for model in models:
         state = replace(begin(strategy, model, layout), round=round)
@@ -60,7 +60,7 @@ def compare(
 def on_simulated_clients(
     run: Path, experiment: Experiment, models: Both, *, share: float, round: int
 ) -> Comparison:
-    """What a share of a run's simulated clients measure."""
+    """The results of both models on a share of a run's simulated clients."""
     trainer = measuring_trainer(experiment)
     with simulated_clients(run, experiment, trainer, models[0], workers=1) as (grid, nodes):
         drawn = fraction_of(tuple(nodes), share, experiment.seed, "canary", round)
@@ -79,17 +79,17 @@ def on_devices(
     apps: tuple[str, str],
     tell: Callable[[str], None],
 ) -> Comparison:
-    """What a share of a federation's devices measure, in a short Flower run.
+    """The results of both models on a share of a federation's devices, in a short Flower run.
 
-    Whoever runs the federation carries it out; where nobody does, this process does so meanwhile.
+    The process that runs the federation carries it out; if there is none, this process does.
 
     Args:
-        models: the candidate and the model that stands, as safetensors.
+        models: the candidate and the current model, as safetensors.
         apps: Flower's names of the ServerApp and the ClientApp.
-        tell: is given a line of whatever the operator should know.
+        tell: called with lines of text for the operator.
 
     Raises:
-        ValueError: no device has joined, or the Flower run has failed; with what it says.
+        ValueError: no device has joined, or the Flower run has failed; the error says how.
     """
     joined = tuple(sorted(load_members(folder).devices))
     if not joined:
@@ -104,7 +104,7 @@ def on_devices(
         while (found := side.done()) is None:
             holder = holder_of(folder.path)
             if holder is None or holder.dead:
-                with suppress(FolderInUse):  # somebody runs the federation by now
+                with suppress(FolderInUse):  # another process now runs the federation
                     _carried_out(folder, side, len(drawn), tell)
             time.sleep(_PAUSE)
     finally:
@@ -115,7 +115,7 @@ def on_devices(
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
-    """What JSON can hold."""
+    """A comparison as JSON values."""
     both = {
         key: {name: [each.num_examples, dict(each.metrics)] for name, each in getattr(found, key).items()}
         for key in ("candidate", "current")
@@ -135,7 +135,7 @@ def _carried_out(folder: FederationFolder, side: SideRun, wanted: int, tell: Cal
     """Run the federation until one side run is done."""
     from hedgerow.coordinator.supervisor import (
         Supervisor,
-    )  # with all that serves a page, which others do without
+    )  # imports everything for serving a page, which others do not need
 
     with hold(folder.path, keep=True):
         supervisor = Supervisor(folder, tell, threading.Event())

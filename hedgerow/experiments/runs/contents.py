@@ -1,4 +1,4 @@
-"""What a simulated run computes with, for its fingerprint."""
+"""The inputs of a simulated run, for its fingerprint."""
 
 import sys
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ def contents_of(
     adversary: Adversary | None = None,
     run: Mapping[str, str | None] | None = None,
 ) -> Contents:
-    """Digests of task and data; of what has no arrays to look at, such as a class of the user's, its code.
+    """Digests of task and data; for objects without arrays, such as a user's class, of their code.
 
-    `run` is what of the way it is executed may show in its bits. What is left out
-    has a digest too: what is given to a run that was begun without is a change.
+    `run` has the execution options that may affect a run's bits. Missing inputs have a
+    digest too, because giving one to a run that was begun without it is a change.
     """
     data: dict[str, str] = {}
     if isinstance(clients, Federation):
@@ -42,7 +42,7 @@ def contents_of(
         data["clients"] = digest(type(clients), names, clients if is_dataclass(clients) else None)
     if test is not None:
         data["test data"] = digest(test)
-    # Of a file, where it lies: a run that has begun has no more need of what is in it.
+    # Of a file, its path: a run that has begun no longer needs its contents.
     start = initial if isinstance(initial, Model | NoneType) else str(Path(initial).resolve())
     data["initial model"] = digest(start)
     data["attack"] = digest((adversary.attack.name, adversary.clients) if adversary else None)
@@ -57,6 +57,6 @@ def _code(task: Task | Trainer) -> dict[str, str]:
     try:
         with undisturbed():
             model = digest_of_module(inner.model())
-    except ModuleNotFoundError:  # a trainer that is a plug-in may do without torch, and knows the name alone
+    except ModuleNotFoundError:  # a plug-in trainer may work without torch, and only know the model's name
         model = digest(inner.model)
     return {"model": model, "loss": digest(inner.loss), "trainer": digest(None)}

@@ -1,7 +1,7 @@
-"""The ServerApp of a federation that `hedgerow up` keeps: the run in a folder, with those who have joined.
+"""The ServerApp of a federation that `hedgerow up` runs: a folder's run, on the devices that have joined.
 
-Nodes are told the run as a description, and nothing else of it: a recipe that
-needs code of the server's on a device is refused before anything starts.
+Nodes get only a description of the run: a recipe that needs the server's code on a
+device is refused before anything starts.
 """
 
 import json
@@ -33,7 +33,7 @@ from hedgerow.types import RunOptions
 
 SERVER_APP = f"{__name__}:server_app"
 CLIENT_APP = "hedgerow.experiments.flower_app.recipe_app:client_app"
-"""Of Flower's own nodes; a name, since nothing of it runs here."""
+"""The ClientApp for Flower's own nodes; only a name, because it does not run here."""
 
 FILE = "coordinated.json"
 
@@ -63,28 +63,28 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def remember(run: Path, federation: FederationFolder) -> None:
-    """Write down in a run's folder whose devices it has; raises `OSError`."""
+    """Record in a run's folder which federation's devices it uses; raises `OSError`."""
     write_whole(run / FILE, json.dumps({"federation": str(federation.path)}).encode())
 
 
 def federation_of(run: Path) -> FederationFolder | None:
-    """The federation whose devices a run had; `None` where it had none.
+    """The federation whose devices a run used; `None` if it used none.
 
     Raises:
-        FederationError: it is not where it was.
+        FederationError: it is no longer where it was.
     """
     file = run / FILE
     return FederationFolder.open(Path(json.loads(file.read_bytes())["federation"])) if file.exists() else None
 
 
 def check_describable(experiment: Experiment) -> None:
-    """Raise `CommandError` where devices would need code for the run."""
+    """Raise `CommandError` if devices would need code for the run."""
     if experiment.model.name not in MODELS.names():
         raise CommandError(
             f"model.name is {experiment.model.name!r}; in a federation it must be a registered one, since"
-            f" devices take no code: {', '.join(MODELS.names())}, or one of a package that they have too"
+            f" devices accept no code: {', '.join(MODELS.names())}, or one from a package that they also have"
         )
     try:
         describe(experiment.strategy())
     except ValueError as error:
-        raise CommandError(f"devices cannot be told of the strategy: {error}") from error
+        raise CommandError(f"the strategy cannot be described to devices: {error}") from error

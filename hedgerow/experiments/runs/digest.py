@@ -1,11 +1,10 @@
-"""Digests of data and code: equal where two runs compute with the same.
+"""Digests of data and code: equal if two runs compute with the same inputs.
 
-What is looked at: arrays, to the last bit; of a model, its layers with their
-settings, and the code of those classes that are the user's own; of the user's own
-functions, the compiled code, defaults, what they are closed over and the globals
-that they use, as far as these are plain values, arrays, functions or classes. What
-is in lists and dictionaries there may be a cache and is not looked at, nor is the code
-of installed packages.
+They cover arrays, to the last bit; of a model, its layers with their settings, and
+the code of the user's own classes; of the user's own functions, the compiled code,
+defaults, closures and the globals that they use, if these are plain values, arrays,
+functions or classes. Lists and dictionaries among these may be caches and are not
+covered, nor is the code of installed packages.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ _INSTALLED = tuple(
 
 
 def digest(*values: Any) -> str:
-    """32 hex digits that differ where the values do.
+    """A digest of 32 hex digits that differs if the values do.
 
     >>> digest(np.arange(3)) == digest(np.arange(3)), digest(np.arange(3)) == digest(np.arange(4))
     (True, False)
@@ -41,7 +40,7 @@ def digest(*values: Any) -> str:
 
 
 def digest_of_module(module: Any) -> str:
-    """The same of a `torch.nn.Module`: its layers, their settings and their own code, not their weights."""
+    """The digest of a `torch.nn.Module`: its layers, their settings and their own code, not their weights."""
     found = _Digest()
     for name, layer in module.named_modules():
         found.say(f"layer {name} {type(layer).__module__}.{type(layer).__qualname__}")
@@ -57,16 +56,16 @@ def digest_of_module(module: Any) -> str:
 class _Digest:
     def __init__(self) -> None:
         self.hash = hashlib.blake2b(digest_size=16)
-        self._seen: dict[int, Any] = {}  # kept, so that no id is given to something else
+        self._seen: dict[int, Any] = {}  # kept alive, so that no id is reused
 
     def say(self, text: str) -> None:
-        """Add a text, so that two ones in a row cannot be another two."""
+        """Add a text, delimited so that consecutive texts are unambiguous."""
         data = text.encode("utf-8", "surrogatepass")
         self.hash.update(len(data).to_bytes(8, "little"))
         self.hash.update(data)
 
     def add(self, value: Any) -> None:
-        """Add a value of any kind, by what is in it."""
+        """Add a value of any kind, by its contents."""
         if isinstance(value, _PLAIN):
             self.say(f"{type(value).__name__} {value!r}")
             return
@@ -133,7 +132,7 @@ class _Digest:
                 self._used(function.__globals__[name])
 
     def _used(self, value: Any) -> None:
-        """Add what a function uses from outside; what it may keep there from call to call is left out."""
+        """Add what a function uses from outside, except what may change from call to call."""
         if not isinstance(value, list | set | MutableMapping):
             self.add(value)
 
@@ -154,13 +153,13 @@ class _Digest:
 
 
 def _names(code: types.CodeType) -> list[str]:
-    """Names that a function and those inside of it look up."""
+    """Names that a function and its inner functions look up."""
     inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _names(const)]
     return sorted({*code.co_names, *inner})
 
 
 def _changed(code: types.CodeType) -> set[str]:
-    """Names from outside of a function that it assigns to, such as a counter."""
+    """Outer names that a function assigns to, such as a counter."""
     stores = {i.argval for i in dis.get_instructions(code) if i.opname in ("STORE_GLOBAL", "STORE_DEREF")}
     return stores.union(*(_changed(const) for const in code.co_consts if isinstance(const, types.CodeType)))
 

@@ -1,4 +1,4 @@
-"""Measure the model of a run on what its clients hold out."""
+"""Evaluate the model of a run on its clients' held-out samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def evaluate_run(
     Args:
         folder: of the run.
         fraction: of its clients, drawn as in its last round; 1 for all.
-        workers: processes; their number shows in no figure.
+        workers: number of processes, which affects no figure.
 
     Raises:
         StoreError: there is no run in the folder, or it has no model yet.
@@ -58,7 +58,7 @@ def check_held_out(folder: Path, experiment: Experiment) -> None:
     """Raise `ValueError` where clients hold nothing out."""
     if experiment.data.held_out is None:
         raise ValueError(
-            f"the clients of {folder} held no samples out: its model was trained on all they have; run it"
+            f"the clients of {folder} held no samples out: its model was trained on all of them; run it"
             " again with data.held_out=0.2"
         )
 
@@ -67,10 +67,10 @@ def check_held_out(folder: Path, experiment: Experiment) -> None:
 def simulated_clients(
     folder: Path, experiment: Experiment, trainer: Trainer, initial: Model, *, workers: int
 ) -> Iterator[tuple[Grid, dict[str, int]]]:
-    """The clients of a run with what they carry along, simulated on this machine.
+    """The clients of a run with their state, simulated on this machine.
 
     Yields:
-        The grid, and the node behind each client's name, sorted.
+        The grid, and the node of each client by name, sorted.
     """
     federation = experiment.federation()
     app = client_app(
@@ -91,12 +91,12 @@ def experiment_of(folder: Path) -> Experiment:
     """
     run = RunFolder(folder)
     if not run.model.is_file():
-        raise StoreError(f"{folder} has no model yet; go on with: hedgerow resume {folder}")
+        raise StoreError(f"{folder} has no model yet; continue with: hedgerow resume {folder}")
     return begun_experiment(folder)
 
 
 def begun_experiment(folder: Path) -> Experiment:
-    """The experiment of a run; raises `StoreError` where there is none in the folder."""
+    """The experiment of a run; raises `StoreError` if the folder has none."""
     experiment = load(RunFolder(folder).path)
-    assert not isinstance(experiment, Sweep)  # what a run saves has no [sweep]
+    assert not isinstance(experiment, Sweep)  # a run's configuration has no [sweep]
     return experiment

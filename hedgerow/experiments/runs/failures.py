@@ -1,4 +1,4 @@
-"""What a run tells on stderr of clients that fail: each cause once, and tracebacks only on demand."""
+"""How a run reports failed clients on stderr: each cause once, and tracebacks only on demand."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ from hedgerow.types import RoundResult
 
 
 def debugging() -> bool:
-    """Whether tracebacks are wanted; processes that are started inherit it."""
+    """Whether tracebacks are wanted; child processes inherit it."""
     return os.environ.get("HEDGEROW_DEBUG", "0") not in ("", "0")
 
 
 @contextmanager
 def told_once(on_round: Callable[[RoundResult], None]) -> Iterator[Callable[[RoundResult], None]]:
-    """Tell of clients that are dropped as rounds end, in place of what the clients log."""
+    """Report dropped clients at the end of each round, instead of the clients' own logs."""
     logger, told = logging.getLogger(clients.__name__), set[str]()
     level = logger.level
 

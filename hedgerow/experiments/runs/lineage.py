@@ -1,4 +1,4 @@
-"""Where a model of a run comes from, as far as its folder tells."""
+"""The lineage of a run's model, from the run's folder."""
 
 import hashlib
 import math
@@ -20,10 +20,10 @@ def lineage_of(run: RunFolder, experiment: Experiment, name: str, round: int, tr
 
     Args:
         run: its folder.
-        experiment: that it runs.
+        experiment: of the run.
         name: of the run.
         round: that made the model.
-        trust: who vouches for the clients.
+        trust: what vouches for the clients.
     """
     lines = [line for line in run.rounds() if 0 < line["round"] <= round]
     counted = {
@@ -44,7 +44,7 @@ def lineage_of(run: RunFolder, experiment: Experiment, name: str, round: int, tr
 
 
 def _privacy(experiment: Experiment, lines: Lines) -> dict[str, float | str]:
-    """What the rounds have told of a client, and of a sample, as far as the strategy promises something."""
+    """What the rounds have revealed about a client and about a sample, if the strategy bounds it."""
     strategy, found = experiment.strategy(), dict[str, float | str]()
     spent = [line["epsilon"] for line in lines if line.get("epsilon") is not None]
     if strategy.budget is not None and spent:
@@ -62,7 +62,7 @@ def _privacy(experiment: Experiment, lines: Lines) -> dict[str, float | str]:
 
 
 def _measured(lines: Lines, round: int) -> dict[str, float]:
-    """What was measured of the model of that round, and of no other."""
+    """The metrics of that round's model only."""
     if not lines or lines[-1]["round"] != round:
         return {}
     by_clients = lines[-1].get("client_evaluation", {}).get("metrics", {})

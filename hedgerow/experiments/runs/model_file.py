@@ -31,8 +31,8 @@ class Ready:
     Attributes:
         content: as safetensors.
         description: of the run, canonical JSON.
-        about: where it comes from; what JSON can hold.
-        name: for a person.
+        about: its lineage, as JSON values.
+        name: for people to read.
     """
 
     content: bytes
@@ -42,12 +42,12 @@ class Ready:
 
 
 def ready_model(run: Path, which: str = "") -> Ready:
-    """A model of a run: the promoted one, or where none is, or another is asked for, that of a round.
+    """A model of a run: the promoted one, or that of a round if none is promoted or another is requested.
 
     Args:
         run: the run's folder, or that of a federation.
         which: `"promoted"`, `"last"`, `"best"` or the number of a round; empty for the promoted one,
-            and the last where there is none.
+            or the last if there is none.
 
     Raises:
         StoreError, CandidateError, ShelfError, FederationError: there is none, or it cannot be read.
@@ -72,7 +72,7 @@ def ready_model(run: Path, which: str = "") -> Ready:
 
 
 def write_model(run: Path, file: Path, which: str = "") -> Ready:
-    """Write a model of a run with what is known of it: what it is follows from the file's ending.
+    """Write a model of a run with its lineage, in the format given by the file's ending.
 
     Raises:
         CommandError: the ending is neither `.safetensors` nor `.pt2`.
@@ -91,7 +91,7 @@ def write_model(run: Path, file: Path, which: str = "") -> Ready:
     trainer = evaluating_trainer(described)
     task = getattr(trainer, "task", None)
     if task is None:
-        raise CommandError(f"the model of {run} is none of torch's; write it to a .safetensors file")
+        raise CommandError(f"the model of {run} is not a torch model; write it to a .safetensors file")
     model = model_of(load(ready.content), trainer.layout)
     write_whole(file, exported(task.model, model, described.input_shape, {"hedgerow.lineage.json": about}))
     return ready

@@ -21,18 +21,18 @@ log = logging.getLogger("hedgerow")
 
 
 def starting_model(experiment: Experiment) -> Model | None:
-    """The pretrained model, with fresh adapters if there are any; `None` without `[pretraining]`.
+    """The pretrained model, with new adapters if there are any; `None` without `[pretraining]`.
 
-    It follows from the experiment and its seed. What was trained once is found
-    again, by the hash of all that it depends on, in the folder `pretrained` of
-    the cache (`HEDGEROW_DATA`).
+    It is determined by the experiment and its seed. Once trained, it is cached in the
+    folder `pretrained` of the cache (`HEDGEROW_DATA`), by the hash of everything that
+    it depends on.
 
     Raises:
         ValueError: the data cannot be divided as configured, or training diverges.
     """
     if experiment.pretraining is None:
         return None
-    from hedgerow.client.torch.module import module_with  # a coordinator may do without torch
+    from hedgerow.client.torch.module import module_with  # a coordinator may have no torch
     from hedgerow.client.torch.trainer import TorchTrainer
 
     own, _ = experiment.divided()
@@ -48,7 +48,7 @@ def starting_model(experiment: Experiment) -> Model | None:
 def _pretrained(trainer: Trainer, own: Samples, local: LocalTraining, run_seed: int) -> Model:
     start, seed = trainer.initial(run_seed), integer_seed(run_seed, "pretraining")
     arrays = (start.parameters, start.untrained, own.x, own.y)
-    # What the model computes, and not only what it consists of: a user may change their file.
+    # The code of the model, not only its layers, because users may change their file.
     facts = (
         trainer.layout.fingerprint, trainer.evaluate(start, own), local, seed, version("torch"),
         [hashlib.blake2b(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays],
@@ -57,7 +57,7 @@ def _pretrained(trainer: Trainer, own: Samples, local: LocalTraining, run_seed: 
     place = cache_folder() / "pretrained" / f"{key}.safetensors"
     found = _read(place)
     if found is None:
-        log.info("the server trains on %d samples of its own", len(own))
+        log.info("the server trains on %d of its own samples", len(own))
         fit = trainer.fit(start, own, local, seed=seed, round=1, client="the server, in [pretraining]")
         found = Model(start.parameters + fit.delta, fit.buffers, start.constants)
         _keep(place, found)
@@ -67,7 +67,7 @@ def _pretrained(trainer: Trainer, own: Samples, local: LocalTraining, run_seed: 
 def _read(place: Path) -> Model | None:
     try:
         return Model(**load_file(place))
-    except (OSError, SafetensorError, TypeError):  # not there, or torn
+    except (OSError, SafetensorError, TypeError):  # missing or damaged
         return None
 
 
@@ -77,4 +77,4 @@ def _keep(place: Path, model: Model) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place, save(arrays))
     except OSError as error:
-        log.warning("the pretrained model is not kept in %s: %s; the run goes on", place.parent, error)
+        log.warning("the pretrained model is not saved in %s: %s; the run continues", place.parent, error)

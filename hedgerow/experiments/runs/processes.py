@@ -1,4 +1,4 @@
-"""Processes: how many there is room for, and a module of ours in one of its own."""
+"""Processes: how many this machine has cores for, and running a module in a separate one."""
 
 import json
 import os
@@ -15,9 +15,9 @@ def cores() -> int:
 
 
 def run_module(module: str, options: dict[str, Any]) -> int:
-    """Run `python -m module OPTIONS` on this process's terminal, with the options as JSON; its exit code.
+    """Run `python -m module OPTIONS` on this terminal, with the options as JSON; returns its exit code.
 
-    The current folder is not on its path. A process that is ended by signal n gives -n.
+    The current folder is not on its path. A process ended by signal n returns -n.
     """
     child = subprocess.Popen([sys.executable, "-P", "-m", module, json.dumps(options)])
     while True:

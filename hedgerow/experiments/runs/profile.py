@@ -15,15 +15,15 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Times:
-    """Where the time between the first client's begin and the end of the last round went.
+    """Where the time between the first client's start and the end of the last round went.
 
     Attributes:
-        starting: seconds of each part of what came before.
-        rounds: how many there were; 0 where that is not known, as with a Flower app.
-        seconds: of the rounds together, by the clock.
-        workers: how many processes of clients there were at a time; 0 where clients ran in the server's.
-        server: seconds of the server's process by stage; they add up to `seconds`.
-        clients: seconds of all workers by stage; they add up to the seconds for which there were workers.
+        starting: seconds of each part of the time before that.
+        rounds: their number; 0 if unknown, as with a Flower app.
+        seconds: wall time of all rounds.
+        workers: most client processes at a time; 0 if clients ran in the server's process.
+        server: seconds of the server's process by stage, which add up to `seconds`.
+        clients: seconds of all workers by stage, which add up to the workers' total lifetime.
     """
 
     starting: Mapping[str, float]
@@ -35,21 +35,21 @@ class Times:
 
     @property
     def stages(self) -> list[str]:
-        """The stages there were, in order; what has no name and waiting last."""
+        """The stages that occurred, in order, with unnamed time and waiting last."""
         known = (*spans.STAGES, *spans.STARTING)
         found = {name for times in (self.server, self.clients) for name, seconds in times.items() if seconds}
-        named = sorted(found - {*known, OTHER, spans.IDLE})  # whatever a Flower app calls its messages
+        named = sorted(found - {*known, OTHER, spans.IDLE})  # names of a Flower app's messages
         return [stage for stage in (*known, *named, OTHER, spans.IDLE) if stage in found]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What was recorded while a run went on.
+    """The recording of a run.
 
     Attributes:
-        spans: what was done, by whom; more may be coming.
-        began: the moment at which recording began, in nanoseconds of the clock of spans.
-        process: the number of the server's process.
+        spans: what was done in which process; more may still arrive.
+        began: when recording began, in nanoseconds of the spans' clock.
+        process: id of the server's process.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Profile:
     process: int = field(default_factory=os.getpid)
 
     def times(self) -> Times | None:
-        """Where the time went; None where no client was run."""
+        """Where the time went; None if no client was run."""
         work = [s for s in self.spans if s.name != spans.WORKER]
         clients = [s.start for s in work if s.name == spans.CLIENTS]
         if not clients:
@@ -91,7 +91,7 @@ class Profile:
     def _lives(
         self, by_process: Mapping[int, Sequence[Span]], first: int, last: int
     ) -> list[tuple[int, int]]:
-        """From when until when each worker was there; of one that has not ended, as far as is known."""
+        """The start and end of each worker; for one that has not ended, its last known moment."""
         lives = {s.process: (s.start, s.end) for s in self.spans if s.name == spans.WORKER}
         for process, done in by_process.items():
             lives.setdefault(process, (min(s.start for s in done), last))
@@ -106,10 +106,10 @@ class Profile:
 
 @contextmanager
 def profile() -> Iterator[Profile]:
-    """Record where the time of the runs inside goes; it changes nothing in them.
+    """Record where the time of the runs inside goes; this does not affect them.
 
-    It takes some tens of microseconds a client and round. `times()` and `write_trace(file)`
-    of what it gives tell about a run once that has ended.
+    It costs some tens of microseconds for each client and round. When a run has ended,
+    call `times()` and `write_trace(file)` of the result.
 
     >>> with profile() as found:
     ...     pass
@@ -121,7 +121,7 @@ def profile() -> Iterator[Profile]:
 
 
 def _by_stage(lanes: Sequence[Mapping[str, float]], whole: float, rest: str) -> dict[str, float]:
-    """Seconds by stage of several processes, and what is missing to the whole as the rest."""
+    """Seconds by stage of several processes, with the remainder to the whole under `rest`."""
     totals: dict[str, float] = {}
     for lane in lanes:
         for name, seconds in lane.items():

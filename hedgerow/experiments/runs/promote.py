@@ -1,4 +1,4 @@
-"""Promote the model of a round of a run: by hand, or by the rule of a canary."""
+"""Promote the model of a round of a run, by hand or by a canary's rule."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LAST, BEST = "last", "best"
 
 
 class NotPromoted(ValueError):
-    """A candidate that its rule does not take; what stood still stands."""
+    """The rule rejects a candidate; the current model stays."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Chosen:
 
 
 def shelf_of(run: Path, federation: FederationFolder | None = None) -> tuple[Shelf, FederationFolder | None]:
-    """Where the promoted models of a run lie: in its federation's folder, or else in its own.
+    """The shelf of a run's promoted models: in its federation's folder, or else in its own.
 
     Args:
-        federation: in place of the one that the run was of.
+        federation: instead of the run's own federation.
 
     Raises:
         StoreError: there is no run in the folder.
-        FederationError: its federation is not where it was.
+        FederationError: its federation is no longer where it was.
     """
     RunFolder(run)
     folder = federation or coordinated.federation_of(run)
@@ -64,7 +64,7 @@ def chosen(run: Path, which: str) -> Chosen:
     """A model of a run: `"last"`, `"best"`, or the one of a round by its number.
 
     Raises:
-        StoreError: there is none, or none any more.
+        StoreError: there is no such model, or it is no longer kept.
         CandidateError: it cannot be read.
     """
     there, found = RunFolder(run), candidates(run)
@@ -72,7 +72,7 @@ def chosen(run: Path, which: str) -> Chosen:
     last = max((int(line["round"]) for line in there.rounds()), default=0)
     if which == BEST:
         if (best := best_of(found)) is None:
-            raise StoreError(f"no round of {run} was measured whose model is kept; give a round's number")
+            raise StoreError(f"none of the models kept of {run} was measured; give a round's number")
         return Chosen(best.round, content_of(best))
     if which != LAST and not which.isdecimal():
         raise StoreError(f"the round is {which!r}; it must be a number, 'last' or 'best'")
@@ -99,15 +99,15 @@ def promote(
     Args:
         run: the run's folder.
         which: `"last"`, `"best"`, or the number of a round.
-        federation: whose devices are to use it; the one that the run was of where it is left out.
-        canary: the rule that it is held to first; `None` takes it as it is.
+        federation: whose devices are to use it; default: the run's own.
+        canary: the rule to apply first; `None` promotes it without one.
         groups: `{device: group}` for the canary.
-        tell: is given a line of whatever the operator should know.
+        tell: called with lines of text for the operator.
 
     Raises:
-        NotPromoted: the canary does not take it.
-        StoreError, CandidateError, ShelfError, FederationError: something is not there, or cannot be read.
-        ValueError: devices cannot be told of the run, or must not measure the model.
+        NotPromoted: the canary rejects it.
+        StoreError, CandidateError, ShelfError, FederationError: something is missing, or cannot be read.
+        ValueError: the run cannot be described to devices, or they must not measure the model.
     """
     shelf, folder = shelf_of(run, federation)
     experiment = begun_experiment(run)
@@ -156,7 +156,7 @@ def _measured(
             f"{shelf.folder} has no promoted model to compare with; promote the first one without --canary"
         )
     before = shelf.content(current)
-    models = _read(taken.content, layout, "the candidate"), _read(before, layout, "the model that stands")
+    models = _read(taken.content, layout, "the candidate"), _read(before, layout, "the current model")
     if folder is None or not (run / coordinated.FILE).exists():
         return compared.on_simulated_clients(run, experiment, models, share=canary.share, round=taken.round)
     return compared.on_devices(
@@ -169,4 +169,4 @@ def _read(content: bytes, layout: Layout, what: str) -> Model:
     try:
         return model_of(load(content), layout)
     except OtherTensors as error:
-        raise NotPromoted(f"{what} is of another model than the run's: {error}") from error
+        raise NotPromoted(f"{what} does not belong to the run's model: {error}") from error

@@ -1,4 +1,4 @@
-"""The model of a run from what was recorded of it."""
+"""Rebuild the model of a run from its recorded replies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ from hedgerow.server.replay import replay
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of a replay.
+    """The result of a replay.
 
     Attributes:
         first: the round after which recording began; 0 is the initial model.
         last: the last recorded round.
-        recorded_bytes: on disk, of all that was recorded.
+        recorded_bytes: size of the recording on disk.
         same: whether the model is that of the run, bit for bit.
     """
 
@@ -28,7 +28,7 @@ class Replayed:
 
 
 def replay_run(folder: Path, out: Path | None = None) -> Replayed:
-    """Make a run's model again, without any training, and compare it with the one that the run has.
+    """Rebuild a run's model without training, and compare it with the run's own.
 
     Args:
         folder: of the run.
@@ -47,7 +47,7 @@ def replay_run(folder: Path, out: Path | None = None) -> Replayed:
     for state in replay(recorder, strategy):
         last = state
     model = load_model(folder, layout)
-    # Personal layers are those that the run began with, and its model has them.
+    # Personal layers are those that the run began with, which its model contains.
     again = split.join(last.model, split.own_part(model))
     if out is not None:
         save_model(out, again, layout)

@@ -39,26 +39,26 @@ def run_experiment(
     extend: bool = False,
     wait: float = 0.0,
 ) -> RunFolder:
-    """Run an experiment, or go on with it where it was; does nothing when it has finished.
+    """Run or resume an experiment; does nothing if it has finished.
 
     Args:
         experiment: what to run.
-        folder: the run's folder, made where it is not there.
-        on_round: is called with the result of each round.
+        folder: the run's folder, created if missing.
+        on_round: called with the result of each round.
         grid: where the clients are; `None` simulates them on this machine. On
-            a grid, the run waits until all of the experiment's clients are there.
-        options: how it is executed, see `RunOptions`; what `[run]` of the experiment says is taken from
-            there, but for workers that are given here.
-        extend: a run in the folder may get other rounds and evaluations.
-        wait: seconds to wait for another run that writes in the folder.
+            a grid, the run waits until all of the experiment's clients are online.
+        options: how it is executed, see `RunOptions`; settings in `[run]` of the experiment take
+            precedence, except for workers given here.
+        extend: whether a run in the folder may get other rounds and evaluations.
+        wait: seconds to wait for another run that is writing in the folder.
 
     Raises:
-        StoreError: another run lies in the folder.
-        FolderInUse: another process, or another run of this one, writes in the folder.
-        AnotherRun: the run was begun with another model, loss or data; the error says with what.
-        ValueError: the data or the model cannot be had as configured; or no client can train; or an
-            option is set that means nothing where the clients are.
-        ModuleNotFoundError, ConnectionError: the Ray cluster cannot be had.
+        StoreError: another run is in the folder.
+        FolderInUse: another process, or another run of this one, is writing in the folder.
+        AnotherRun: the run was begun with another model, loss or data; the error says which.
+        ValueError: the data or the model is not available as configured; no client can train; or an
+            option is set that has no meaning for these clients.
+        ModuleNotFoundError, ConnectionError: the Ray cluster is not available.
         OSError: the final model cannot be written; the last checkpoint stays.
     """
     with hold(folder, keep=True, wait=wait) as held:
@@ -78,7 +78,7 @@ def run_experiment(
                 if on_round is not None:
                     on_round(result)
             except BaseException as error:
-                # Not written down as a whole: it is thrown in, so that no checkpoint counts this round.
+                # Not fully recorded: throw the error in, so that no checkpoint counts this round.
                 results.throw(error)
         return run
 
@@ -118,19 +118,19 @@ def _served(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
             " simulated clients attack"
         )
-    # The device and precision of [run] are for the clients: the server measures the model, on the CPU.
+    # The device and precision in [run] are for clients; the server evaluates the model on the CPU.
     trainer, plan = measuring_trainer(experiment), _plan(experiment)
     if not experiment.elsewhere:
         check_held_out(experiment.federation(), plan)
     elif plan is not None and experiment.data.held_out is None:
         raise ValueError(
-            "devices are to measure the model, and hold no samples out; give [data] held_out = 0.2"
+            "devices are to evaluate the model, but hold no samples out; give [data] held_out = 0.2"
         )
     given = experiment.pretraining is not None or experiment.initial is not None
     if given and experiment.strategy().personal:
         raise ValueError(
-            "the model to start from is the server's, and personal layers begin on the devices, which do not"
-            " have it; load its values in the model's own function, or leave strategy.personal out"
+            "only the server has the model to start from, and personal layers start on the devices; load its"
+            " values in the model's own function, or leave strategy.personal out"
         )
     test = _measured_on(experiment, experiment.test())
     announced = announcement_of(experiment, trainer.layout, run_id(held.path))
@@ -163,9 +163,9 @@ def _served(
 
 
 def _measured_on(experiment: Experiment, test: Samples | None) -> Samples | None:
-    """What the server measures the global model on, where there is anything.
+    """The samples on which the server evaluates the global model, if there are any.
 
-    Where layers are personal, it does so only if it is asked to.
+    If layers are personal, it evaluates only on request.
     """
     asked = experiment.evaluation.server
     measured = not experiment.strategy().personal if asked is None else asked
@@ -173,7 +173,7 @@ def _measured_on(experiment: Experiment, test: Samples | None) -> Samples | None
 
 
 def clients_meant(experiment: Experiment) -> int:
-    """How many clients a federation waits for: as `[server]` says, or all of the experiment's."""
+    """The number of clients that a federation waits for: from `[server]`, or all of the experiment's."""
     if experiment.server.min_clients is not None:
         return experiment.server.min_clients
     if not experiment.elsewhere:

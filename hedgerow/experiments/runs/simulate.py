@@ -69,38 +69,39 @@ def simulate(
         clients: their data: a `Federation`, or anything with `names` and `samples(name)`.
         strategy: what is computed.
         rounds: how many.
-        test: samples to measure the global model on.
+        test: samples on which to evaluate the global model.
         seed: same seed, same run.
         folder: where to save after each round, and to resume from; `None` saves nothing.
-        evaluate_every: rounds from one measurement to the next; the last round is always measured.
+        evaluate_every: rounds from one evaluation to the next; the last round is always evaluated.
         initial: the model to start from: a `Model`, a safetensors file, or the folder
             of a run that has ended; `None` makes a new one.
-        masks: where the pipeline masks, run the whole protocol: short for
-            `deployment=Deployment.MASKED`. Without, the same numbers are added in
-            the clear: faster, and the same bits. Each `RoundResult` says which it was.
-        adversary: holds some of the clients, whose data and updates it changes.
-        client_evaluation: which clients measure the model on the samples that
-            they hold out, and when; `clients` must have `held_out(name)` then.
-        record: keep in the folder who counted in each round, and with what.
+        masks: if the pipeline masks, run the whole protocol: short for
+            `deployment=Deployment.MASKED`. Otherwise the same numbers are added in
+            the clear, which is faster and gives the same bits. Each `RoundResult` says
+            which was used.
+        adversary: controls some of the clients, and changes their data and updates.
+        client_evaluation: which clients evaluate the model on their held-out samples,
+            and when; `clients` must then have `held_out(name)`.
+        record: keep the replies that counted in each round in the folder.
         options: how it is executed; see `RunOptions`.
         **changes: `workers`, `trainer`, `device`, `precision`, `client_timeout`,
             `memory_limit`, `engine`, `address`, `gpus`, `deployment`, `quorum` and
-            `set_aside`, in place of theirs in `options`.
+            `set_aside`, overriding those in `options`.
 
     Raises:
-        ValueError: an argument is of another kind or out of range; an option has a
-            value that is not allowed, or is not for a simulation; there is no such
-            device, it is not for a `Task`, or several processes would have to share
-            it; the trainer does not support what the strategy needs; `initial` is of
-            another model; or clients are to measure the model and hold nothing out.
-        FolderInUse: another run writes in the folder.
+        ValueError: an argument has the wrong type or is out of range; an option has an
+            invalid value, or is not for a simulation; there is no such device, it is
+            not for a `Task`, or several processes would have to share it; the trainer
+            does not support what the strategy needs; `initial` belongs to another
+            model; or clients are to evaluate the model but hold nothing out.
+        FolderInUse: another run is writing in the folder.
         AnotherRun: the folder's run was begun with another strategy, task or data, or
             another trainer, device or precision.
-        ModuleNotFoundError: Ray is asked for and not installed.
+        ModuleNotFoundError: Ray is requested and not installed.
         ConnectionError: there is no cluster at the address.
 
-    The same apps run unchanged on Flower's own engines: `client_app` and
-    `train` are all that is used here.
+    The same apps run unchanged on Flower's own engines: only `client_app` and
+    `train` are used here.
     """
     _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
     checks.kind((Adversary, NoneType), adversary=adversary)
@@ -133,7 +134,7 @@ def run_simulated(
     record: bool,
     keep_models: int = 0,
 ) -> Generator[RoundResult, None, None]:
-    """What `simulate` does, with its options in one object."""
+    """Like `simulate`, with the options in one object."""
     deployment = options.deployment or Deployment.SIMULATED
     simulated = [Deployment.SIMULATED.value, Deployment.MASKED.value]
     checks.one_of(simulated, deployment=deployment.value)
@@ -144,16 +145,16 @@ def run_simulated(
         chosen = held.path / "trainer.json" if held else None
         with span("make model"):
             learner = learner_of(task, options, chosen)
-            # A run that is begun has its model; personal layers begin with the one that is given.
+            # A run that has begun has its model; personal layers start from the given one.
             goes_on = held is not None and begun(held.path) and not strategy.personal
             start = start_of(learner, None if goes_on else initial, seed)
         identity = identity_of(task, learner, options)
         if chooses(learner):
             log.info("clients are trained on %s", identity["device"])
         kept = held.path / "clients" if held else None
-        # All simulated clients are in one hand: their identities come from one secret, gone with the run.
+        # All simulated clients belong to one party: their identities come from one secret, lost with the run.
         identities = SimulatedEnrolments(os.urandom(32))
-        # No process is sent a model that it has no use for.
+        # No process is sent a model that it does not need.
         own_start = start if strategy.personal else None
         attacked = adversary and Compromised.of(adversary, learner, clients, strategy, own_start, seed)
         app = client_app(
@@ -161,7 +162,7 @@ def run_simulated(
             enrolment=identities.enrolment, deployment=deployment, guard=None,
             sent=attacked.sent if attacked else honest, initial=own_start,
         )  # fmt: skip
-        # The nodes of a cluster have no folder in common.
+        # The nodes of a cluster share no folder.
         states = (
             FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
         )
@@ -195,7 +196,7 @@ def _check(
     masks: bool,
     initial: object,
 ) -> None:
-    """Refuse what is of another kind before a folder is made or a process started."""
+    """Refuse arguments of the wrong type before a folder is created or a process started."""
     check_learner(task)
     check_data(clients, "clients")
     checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
@@ -218,7 +219,7 @@ def _evaluation(learner: Trainer, test: Samples, seed: int) -> Evaluate:
 def _with_choice(
     results: Generator[RoundResult, None, None], trainer: Trainer, chosen: Path | None
 ) -> Iterator[RoundResult]:
-    """The results, and how clients are trained written down before the first checkpoint counts on it."""
+    """The results; the choice of training is saved before the first checkpoint depends on it."""
     with closing(results):
         for result in results:
             choice = trainer.choice if chooses(trainer) else None
@@ -229,15 +230,15 @@ def _with_choice(
                 yield result
             except GeneratorExit:
                 raise
-            except BaseException as error:  # thrown in by whoever has not written the result down
+            except BaseException as error:  # thrown in by a caller that could not record the result
                 results.throw(error)
 
 
 def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = None) -> Trainer:
-    """The trainer that the options name, for a task; `kept` is the file in which its choice is kept.
+    """The trainer that the options name, for a task; `kept` is the file of its saved choice.
 
     Raises:
-        ValueError: it cannot be made so, or the task is a trainer already, which has these options.
+        ValueError: it cannot be made this way, or the task is already a trainer, with its own options.
     """
     choice = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
     workers = None if options.engine == "ray" else options.workers or 1
@@ -247,35 +248,35 @@ def learner_of(task: Task | Trainer, options: RunOptions, kept: Path | None = No
         given = getattr(options, name)
         if made is task and given != getattr(RunOptions(), name):
             raise ValueError(
-                f"{name} is {shown(given)}, and the task is a trainer already; make it with that"
+                f"{name} is {shown(given)}, but the task is already a trainer; make it with that"
                 f" {name}, or leave it out"
             )
     return made
 
 
 def measuring_trainer(experiment: Experiment) -> Trainer:
-    """The trainer of an experiment where nothing is trained: it knows the layout, and measures on the CPU."""
+    """An experiment's trainer for evaluation only: it knows the layout, and evaluates on the CPU."""
     return trainer_of(experiment.task(), experiment.run.trainer, Computing(device="cpu"))
 
 
 def identity_of(task: Task | Trainer, learner: Trainer, options: RunOptions) -> dict[str, str | None]:
-    """What of the options may show in a run's last bits, and so must stay what it was."""
+    """The options that may affect a run's last bits, and so must not change."""
     chosen = {name: getattr(options, name) for name in IDENTITY}
     made = {name: getattr(learner, name, chosen[name]) for name in ("device", "precision")}
     return made if learner is task else {**chosen, **made}
 
 
 def check_held_out(clients: ClientData, plan: EvaluationPlan | None) -> None:
-    """Raise `ValueError` where clients are to measure the model, and hold nothing out."""
+    """Raise `ValueError` if clients are to evaluate the model but hold nothing out."""
     if plan is not None and not holds_out(clients):
         raise ValueError(
-            "clients are to measure the model, and hold no samples out; give [data] held_out = 0.2, or the"
+            "clients are to evaluate the model, but hold no samples out; give [data] held_out = 0.2, or the"
             " clients' data a method held_out(name)"
         )
 
 
 def start_of(learner: Trainer, initial: Model | Path | str | None, seed: int) -> Model:
-    """The model before the first round: the one that is given, or a new one."""
+    """The model before the first round: the given one, or a new one."""
     with generators.seeded(integer_seed(seed, "initial model")):
         new = learner.initial(seed)
     if initial is None:
@@ -284,7 +285,7 @@ def start_of(learner: Trainer, initial: Model | Path | str | None, seed: int) ->
         given, wanted = ((len(m.parameters), len(m.buffers), len(m.constants)) for m in (initial, new))
         if given != wanted:
             raise ValueError(
-                f"initial has {given[0]} parameters, {given[1]} buffers and {given[2]} constants, and the"
+                f"initial has {given[0]} parameters, {given[1]} buffers and {given[2]} constants, but the"
                 f" task's model {wanted[0]}, {wanted[1]} and {wanted[2]}; give one of the same layout"
             )
         return initial

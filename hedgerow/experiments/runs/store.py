@@ -1,16 +1,16 @@
 """A run is a folder.
 
 config.toml         the resolved configuration
-run-id              the run's name in what devices are told, where there are devices
-metrics.jsonl       one line a round, only ever appended to
-clients.jsonl       one line for each time that clients measured the model, where asked for
+run-id              the run's name as devices are told it, if there are devices
+metrics.jsonl       one line for each round, append-only
+clients.jsonl       one line for each evaluation by clients, on request
 travelled.jsonl     bytes of the round that is not saved yet, so that they count after a crash
-replies/            who counted in each round, and with what, where it is recorded
+replies/            the replies that counted in each round, if they are recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
-candidates/         models of the last rounds, and of the best one, each of which may be promoted
-clients/            what clients carry from round to round (residuals)
-model.safetensors   the final model; it is there when the run is finished
+candidates/         models of the last rounds and of the best one, each of which may be promoted
+clients/            clients' state from round to round (residuals)
+model.safetensors   the final model, once the run is finished
 """
 
 import errno
@@ -36,14 +36,14 @@ from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 log = logging.getLogger("hedgerow")
 
 _NO_MATTER = frozenset({"run.workers", "run.keep_models"})
-"""Keys of a configuration that show in no result."""
+"""Keys of a configuration that affect no result."""
 
 
 METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
 
 
 class RunFolder:
-    """One run's folder; see the module for what lies where.
+    """One run's folder; its files are listed in the module's docstring.
 
     Args:
         path: of the folder.
@@ -62,16 +62,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: str, *, extend: bool = False) -> "RunFolder":
-        """Make the folder, or open the one that is there.
+        """Create the folder, or open an existing one.
 
         Args:
             path: of the folder.
             config: the resolved configuration, as TOML.
-            extend: the run that is there may get other rounds, not fewer than
-                it has done, and other evaluations; they are written down.
+            extend: whether an existing run may get other rounds, not fewer than it
+                has done, and other evaluations, which are saved.
 
         Raises:
-            StoreError: another run, or something else, lies there.
+            StoreError: the folder holds another run, or something else.
             OSError: it cannot be written.
         """
         path = Path(path)
@@ -86,12 +86,12 @@ class RunFolder:
         return cls(path)
 
     def _take(self, config: str, *, extend: bool) -> None:
-        """Refuse a configuration that is not the run's own; or take over what may change."""
+        """Refuse a configuration that is not the run's own, or save the changes that are allowed."""
         before, now = flatten(self.config), flatten(tomllib.loads(config))
         changed = differences(self.path, config)
         if not changed:
             return
-        if not self.begun:  # of a start that failed, and has been corrected
+        if not self.begun:  # an earlier start failed, and its configuration was corrected
             write_whole(self.path / "config.toml", config.encode())
             return
         if not (extend and may_change(changed)):
@@ -104,14 +104,14 @@ class RunFolder:
             )
         done = len(self.rounds())
         if now["rounds"] < done:
-            raise StoreError(f"{self.path} has {done} rounds done; rounds must be {done} or more to go on")
+            raise StoreError(f"{self.path} has {done} rounds done; rounds must be {done} or more to continue")
         if self.model.is_file() and rounds_of_model(self.model) is None:
             mark_model(self.model, before["rounds"])
         write_whole(self.path / "config.toml", config.encode())
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, as TOML gives it."""
+        """The resolved configuration, as read from TOML."""
         return tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
 
     @property
@@ -121,13 +121,13 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of a round was saved; a start that failed leaves its configuration alone."""
+        """Whether anything of a round was saved; a failed start leaves only its configuration."""
         kept = (METRICS, "privacy.jsonl", "checkpoints", "clients", self.model.name)
         return any((self.path / name).exists() for name in kept)
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended, and not only been left; and was not extended since."""
+        """Whether the run is complete, not just interrupted, and was not extended since."""
         if not self.model.is_file():
             return False
         rounds = rounds_of_model(self.model)
@@ -136,23 +136,23 @@ class RunFolder:
     def append(self, line: Mapping[str, Any], name: str = METRICS) -> None:
         """Write one round's line.
 
-        A line that cannot be written (a full disk) is kept and tried again
-        with the next one; the run goes on.
+        A line that cannot be written (a full disk) is kept and written with the next
+        one; the run continues.
         """
         waiting = self._unwritten.setdefault(name, [])
         waiting.append(json.dumps(line, allow_nan=False))
         try:
             self._write(name, "".join(text + "\n" for text in waiting))
         except OSError as error:
-            log.warning("round %s is not in %s yet: %s; the run goes on", line.get("round"), name, error)
+            log.warning("round %s is not in %s yet: %s; the run continues", line.get("round"), name, error)
         else:
             waiting.clear()
 
     def rounds(self, name: str = METRICS) -> list[dict[str, Any]]:
-        """One entry a round, in order, of `metrics.jsonl` or of another such file.
+        """One entry for each round, in order, from `metrics.jsonl` or a similar file.
 
-        A round that was run again after a crash stands twice in the file: its
-        last line counts. A torn line counts as not there.
+        A round that was run again after a crash occurs twice in the file; its last line
+        counts. A torn line is ignored.
         """
         file = self.path / name
         if not file.is_file():
@@ -180,16 +180,16 @@ class RunFolder:
 
 
 def may_change(keys: Iterable[str]) -> bool:
-    """Whether a run that is gone on with may have other values there: they change no round that was done."""
+    """Whether these keys may change when a run is resumed, because they affect no finished round."""
     return all(key in ("rounds", "run.record") or key.startswith(("evaluation.", "server.")) for key in keys)
 
 
 def differences(folder: Path, config: str) -> list[str]:
-    """Dotted keys that may show in a result, and in which a run's configuration differs from another one."""
+    """Dotted keys in which a run's configuration differs from another, and which may affect results."""
     text = (folder / "config.toml").read_text(encoding="utf-8")
     if text == config:
         return []
-    try:  # what an older Hedgerow wrote may lack keys that have a default now
+    try:  # a file from an older Hedgerow may lack keys that now have a default
         before = flatten(tomllib.loads(to_toml(parse(tomllib.loads(text)))))
     except ConfigError:
         before = flatten(tomllib.loads(text))
@@ -203,12 +203,12 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 
 def passing(path: Path) -> bool:
-    """Whether a file is there for a moment only."""
+    """Whether a file is temporary."""
     return path.name == locks.FILE or path.name.endswith(".partial")
 
 
 def line_of(result: RoundResult) -> dict[str, Any]:
-    """What `metrics.jsonl` says of a round."""
+    """A round's line in `metrics.jsonl`."""
     clients = {
         name: {"bytes_up": result.bytes_up.get(name, 0), "bytes_down": result.bytes_down.get(name, 0)}
         for name in result.cohort
@@ -225,7 +225,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
         "metrics": dict(result.metrics),
-        # A loss can overflow; JSON has no word for it but null.
+        # A loss can overflow, for which JSON only has null.
         "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},
         **spent,
         **({} if result.client_evaluation is None else {"client_evaluation": told(result.client_evaluation)}),

@@ -24,19 +24,19 @@ from hedgerow.simulation.processes.worker import end_with
 from hedgerow.types import RoundResult, RunOptions
 
 FILE = "sweep.toml"
-_ORPHANS_SECONDS = 10.0  # in which the processes of a sweep that was killed end by themselves
+_ORPHANS_SECONDS = 10.0  # time for the processes of a killed sweep to end by themselves
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What happened in one experiment of a sweep.
+    """An event in one experiment of a sweep.
 
     Attributes:
         folder: name of the experiment's folder.
-        kind: `"started"` (also where it is resumed), `"round"`, `"finished"`
-            (also where it had finished before), or `"failed"`.
-        round: rounds done.
-        error: of a failure: what went wrong, in a line or a few.
+        kind: `"started"` (also if resumed), `"round"`, `"finished"` (also if it had
+            finished before), or `"failed"`.
+        round: number of rounds done.
+        error: what went wrong, in a few lines, if it failed.
     """
 
     folder: str
@@ -48,7 +48,7 @@ class Progress:
 def run_sweep(
     sweep: Sweep, folder: Path, workers: int | None = None, *, extend: bool = False
 ) -> Iterator[Progress]:
-    """Run what is not finished yet, and yield what happens.
+    """Run the unfinished experiments, and yield events.
 
     Each experiment has a folder in `folder` and resumes from it. One that
     fails does not stop the others. Leaving the iteration early ends the
@@ -56,21 +56,20 @@ def run_sweep(
 
     Args:
         sweep: the experiments.
-        folder: of the sweep; made where it is not there.
-        workers: processes, one thread each; `[run] workers`, or else as many as
-            there are cores, where it is `None`. They are started afresh ("spawn"), so a script that
-            calls this needs `if __name__ == "__main__":`.
-        extend: runs that are there may get other rounds and evaluations.
+        folder: of the sweep; created if missing.
+        workers: number of processes, one thread each; `None` uses `[run] workers`, or else the number
+            of cores. They are spawned, so a script that calls this needs `if __name__ == "__main__":`.
+        extend: whether existing runs may get other rounds and evaluations.
 
     Raises:
-        StoreError: a run with another configuration lies in a folder.
-        FolderInUse: another process runs this sweep.
+        StoreError: a folder holds a run with another configuration.
+        FolderInUse: another process is running this sweep.
         OSError: the folder cannot be written.
     """
     if workers is None:
         workers = max((cell.experiment.run.workers or 0 for cell in sweep.cells), default=0) or cores()
     checks.whole(1, workers=workers)
-    with hold(folder, keep=True):  # its processes work on also while nobody asks for what happens
+    with hold(folder, keep=True):  # its processes continue even while nobody iterates
         _prepare(sweep, folder, extend=extend)
         write_whole(folder / FILE, sweep.toml.encode())
         todo: deque[Cell] = deque()
@@ -83,7 +82,7 @@ def run_sweep(
 
 
 def rounds_done(folder: Path, *, finished: bool = False) -> int:
-    """Rounds that a run has done, 0 where there is none; with `finished`, 0 for an unfinished one too."""
+    """Number of rounds that a run has done, 0 if there is none; with `finished`, 0 if it is unfinished."""
     if not (folder / "config.toml").is_file():
         return 0
     run = RunFolder(folder)
@@ -91,7 +90,7 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
 
 
 def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
-    """Refuse a folder of something else, before anything in it is changed; and extend the sweep's runs."""
+    """Refuse a folder of something else before changing anything in it, and extend the sweep's runs."""
     own = {cell.folder for cell in sweep.cells}
     if not (folder / FILE).is_file() and any(p.name not in own and not passing(p) for p in folder.iterdir()):
         raise StoreError(f"{folder} is not empty and is not a sweep; choose another folder with --out")
@@ -112,8 +111,8 @@ def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
 class _Pool:
     """Worker processes, each with a pipe: an experiment goes in, progress comes out.
 
-    `concurrent.futures` would not do: it gives every experiment up when one
-    process is killed, and reports nothing before an experiment ends.
+    `concurrent.futures` would not do: it abandons every experiment when one process is
+    killed, and reports nothing until an experiment ends.
     """
 
     def __init__(self, folder: Path, todo: deque[Cell], workers: int) -> None:
@@ -201,7 +200,7 @@ def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
             run_experiment(cell.experiment, place, told, options=RunOptions(workers=1), wait=_ORPHANS_SECONDS)
     except (BrokenPipeError, ConnectionResetError):
         raise
-    except Exception as error:  # whatever it is, the other experiments go on
+    except Exception as error:  # whatever it is, the other experiments continue
         text = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
         return Progress(cell.folder, "failed", rounds_done(place), text or type(error).__name__)
     return Progress(cell.folder, "finished", cell.experiment.rounds)

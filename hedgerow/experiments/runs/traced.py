@@ -1,8 +1,8 @@
 """Where the time of a federation's rounds goes: seconds by stage, in a file, and as traces to an endpoint.
 
-Nothing is sent anywhere unless the operator has named an OTLP endpoint, by
-OpenTelemetry's own variables; then the `telemetry` extra is needed. What is
-sent has times and counts of rounds, and nothing of one device.
+Nothing is sent anywhere unless the operator has named an OTLP endpoint with
+OpenTelemetry's own variables; then the `telemetry` extra is needed. Only times and
+counts of rounds are sent, and nothing about single devices.
 """
 
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 WAITING = "waiting"
-"""What is left of a round: the server waits for devices."""
+"""The rest of a round, in which the server waits for devices."""
 
 _SECONDS = 5.0
 
@@ -39,7 +39,7 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 @contextmanager
 def traced(run: RunFolder) -> Iterator[Callable[[RoundResult], None]]:
-    """Record a run in this process; gives what is to be called after each of its rounds.
+    """Record a run in this process; yields a function to call after each of its rounds.
 
     Raises:
         ModuleNotFoundError: an endpoint is named, and the `telemetry` extra is not installed.
@@ -57,7 +57,7 @@ def traced(run: RunFolder) -> Iterator[Callable[[RoundResult], None]]:
 
 
 def stage_seconds(done: Sequence[Span]) -> dict[str, float]:
-    """Seconds by stage; they add up to the time in which anything was done.
+    """Seconds by stage, which add up to the time in which anything was done.
 
     >>> stage_seconds([Span("aggregate", 2 * 10**9, 3 * 10**9, 1, 1), Span("round", 0, 10**10, 1, 1)])
     {'waiting': 9.0, 'aggregate': 1.0}
@@ -69,7 +69,7 @@ def stage_seconds(done: Sequence[Span]) -> dict[str, float]:
 
 
 def send(tracer: "Tracer", done: Sequence[Span], result: RoundResult) -> None:
-    """End a span of OpenTelemetry's for each of ours, below the one that it was done in."""
+    """Send an OpenTelemetry span for each of ours, as a child of the one that contains it."""
     from opentelemetry.trace import set_span_in_context
 
     to_wall = time.time_ns() - time.perf_counter_ns()
@@ -100,7 +100,7 @@ def _counts(result: RoundResult) -> dict[str, int | bool]:
 
 @contextmanager
 def _tracer() -> Iterator["Tracer | None"]:
-    """A tracer to the endpoint that is named, and `None` where none is."""
+    """A tracer to the configured endpoint, or `None` if there is none."""
     if not wanted():
         yield None
         return

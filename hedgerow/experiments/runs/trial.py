@@ -1,4 +1,4 @@
-"""One sample through the model and the loss of an experiment, before a run counts on them."""
+"""Try an experiment's model and loss on one sample, before a run depends on them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
     """Try each different pair of data and model once, and yield what could not be tried.
 
     Raises:
-        ConfigError: with what does not work, told once each.
+        ConfigError: with everything that does not work, each reported once.
     """
     mistakes: list[Mistake] = []
     tried = set[str]()
@@ -31,8 +31,8 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
                 mistakes += _try(experiment)
             except ImportError as error:
                 yield f"model and loss are not tried: {error}"
-            except OSError as error:  # no network, say: no mistake in the configuration
-                yield f"model and loss are not tried, for the data cannot be had here: {error}"
+            except OSError as error:  # such as no network, which is not a mistake in the configuration
+                yield f"model and loss are not tried, because the data is not available here: {error}"
     if mistakes:
         raise ConfigError(mistakes, source)
 
@@ -42,7 +42,7 @@ def _try(experiment: Experiment) -> list[Mistake]:
         name, one = _one_sample(experiment)
     except DataFileError as error:
         if experiment.data.name in DATASETS.names():
-            raise OSError(str(error)) from error  # it is fetched, which may work another time
+            raise OSError(str(error)) from error  # a download, which may work another time
         return [Mistake("data", str(error))]
     except ValueError as error:
         return [Mistake("data", str(error))]
@@ -75,7 +75,7 @@ def _try(experiment: Experiment) -> list[Mistake]:
 
 
 def _one_sample(experiment: Experiment) -> tuple[str, Samples]:
-    """A client and one sample of it; a made-up one where devices alone have the data."""
+    """A client and one of its samples; a made-up one if only devices have the data."""
     if experiment.own_schema is not None and experiment.elsewhere:
         shape, classes = experiment.own_schema.input_shape, experiment.own_schema.classes
         return "device", Samples(

@@ -58,7 +58,8 @@ def test_what_cannot_be_asked_of_a_run_is_refused_by_name() -> None:
         assert "Traceback" not in result.stderr
     Path("runs/heart/model.safetensors").unlink()
     assert (
-        "runs/heart has no model yet; go on with: hedgerow resume" in hedgerow("replay", "runs/heart").stderr
+        "runs/heart has no model yet; continue with: hedgerow resume"
+        in hedgerow("replay", "runs/heart").stderr
     )
 
 

@@ -44,7 +44,7 @@ def test_nothing_is_overwritten() -> None:
     Path("mine.toml").write_text("precious", encoding="utf-8")
     result = hedgerow("copy", "demo", "mine.toml")
     assert result.exit_code == 2
-    assert "mine.toml is there already" in result.stderr
+    assert "mine.toml already exists" in result.stderr
     assert Path("mine.toml").read_text(encoding="utf-8") == "precious"
 
 

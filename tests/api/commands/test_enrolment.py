@@ -108,7 +108,7 @@ def test_a_device_is_told_that_the_register_does_not_know_it(register: str, text
 def test_a_name_that_no_client_can_have_makes_no_key(name: str) -> None:
     result = hedgerow("enrol", name, "device")
     assert result.exit_code == 2
-    assert "it must be a text of 1 to 200 printable characters" in result.stderr
+    assert "it must have 1 to 200 printable characters" in result.stderr
     assert not Path("device").exists()
 
 
@@ -118,10 +118,10 @@ OTHER = identity_key(bytes([9] * 32))
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("kitchen", "is no line of a register"),
+        ("kitchen", "is not a line of a register"),
         ('cellar = "12"', "it must be 64 hex digits"),
         ('a.b = "12"', "it must be 64 hex digits"),
-        (f'{LINES[0]}\n{LINES[1]}', "is no line of a register"),
+        (f'{LINES[0]}\n{LINES[1]}', "is not a line of a register"),
         (register_line("kitchen", OTHER), "hedgerow register remove register.toml kitchen"),
         (register_line("cellar", KEYS["kitchen"]), "the key of 'cellar' is that of 'kitchen'"),
     ],
@@ -132,7 +132,7 @@ def test_of_lines_with_a_mistake_none_is_added_and_each_mistake_is_told(line: st
     result = hedgerow("register", "add", "register.toml", LINES[1], line, "nonsense")
     assert result.exit_code == 2
     assert text in result.stderr
-    assert "'nonsense' is no line of a register" in result.stderr
+    assert "'nonsense' is not a line of a register" in result.stderr
     assert "register.toml is unchanged" in result.stderr
     assert Path("register.toml").read_bytes() == before
 
@@ -157,13 +157,13 @@ def test_removing_says_what_is_wrong() -> None:
     file = Path("register.toml")
     missing = hedgerow("register", "remove", "register.toml", "kitchen")
     assert missing.exit_code == 2
-    assert "register.toml is not there; make it with: hedgerow register add" in missing.stderr
+    assert "register.toml does not exist; create it with: hedgerow register add" in missing.stderr
     file.write_text(f"{LINES[0]}\n", encoding="utf-8")
     wrong = hedgerow("register", "remove", "register.toml", "kitchn")
     assert wrong.exit_code == 2
     assert "Did you mean 'kitchen'?" in wrong.stderr
     file.write_text(f'kitchen = """\\\n  {KEYS["kitchen"].hex()}"""\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="has no line of its own"):
+    with pytest.raises(ValueError, match="does not have its own line"):
         remove(file, ["kitchen"])
 
 

@@ -50,7 +50,7 @@ def lines(run: Path) -> list[dict]:
 
 
 def test_a_model_is_promoted_with_its_lineage_and_taken_back(run):
-    assert "no model was promoted yet" in said("promoted", run)
+    assert "no model has been promoted yet" in said("promoted", run)
     first = json.loads(said("promote", run, 2, "--json"))
     lineage = first["lineage"]
     assert (lineage["round"], lineage["clients"], lineage["trust"]) == (2, 3, "simulation")
@@ -75,7 +75,7 @@ def test_a_model_is_promoted_with_its_lineage_and_taken_back(run):
 def test_a_canary_takes_what_its_clients_find_better_and_writes_down_both(run):
     assert "no promoted model to compare with" in said("promote", run, "--canary", 1, code=1)
     said("promote", run, 1)
-    assert "a gain of at least 0.9 is asked for" in said(
+    assert "a gain of at least 0.9 is required" in said(
         "promote", run, "--canary", 1, "--better", 0.9, code=1
     )
     found = json.loads(said("promote", run, "--canary", 0.6, "--worse", 0.5, "--metric", "loss", "--json"))

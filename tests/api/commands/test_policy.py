@@ -43,7 +43,7 @@ def test_a_run_is_tried_without_a_trace() -> None:
     refused = hedgerow("policy", "test", "private-secure", "strategy.noise_multiplier=0.01", *options)
     assert refused.exit_code == 1
     assert refused.stdout.splitlines() == [
-        "refused: rule corrupt: the run stands a corrupt fraction of 0.1; it must stand 0.2"
+        "refused: rule corrupt: the run tolerates a corrupt fraction of 0.1; it must tolerate 0.2"
     ]
     asked = ("policy", "test", "private-secure", "strategy.corrupt=0.2", *options)
     answered = hedgerow(*asked)

@@ -46,7 +46,7 @@ def test_a_run_interrupted_by_ctrl_c_says_how_to_go_on_and_goes_on() -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "interrupted; nothing saved is lost. Go on with: hedgerow resume mine" in stderr
+    assert "interrupted; nothing saved is lost. Continue with: hedgerow resume mine" in stderr
     assert "Traceback" not in stderr
     done = rounds("mine")
     assert 3 <= done < 60
@@ -54,7 +54,7 @@ def test_a_run_interrupted_by_ctrl_c_says_how_to_go_on_and_goes_on() -> None:
     again = hedgerow("run", "heart", "rounds=60", "--out", "mine")
     assert again.exit_code == 2
     assert (
-        f"mine holds this experiment, {done} of 60 rounds done; go on with: hedgerow resume mine"
+        f"mine holds this experiment, {done} of 60 rounds done; continue with: hedgerow resume mine"
         in again.stderr
     )
 
@@ -124,7 +124,7 @@ def test_a_sweep_interrupted_by_ctrl_c_goes_on_with_what_is_left() -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "Go on with: hedgerow resume mine" in stderr
+    assert "Continue with: hedgerow resume mine" in stderr
     assert "Traceback" not in stderr
     finished = Path("mine/rounds=2/model.safetensors").stat().st_mtime_ns
     done = rounds("mine/rounds=90")

@@ -89,7 +89,7 @@ def test_a_run_with_a_name_in_any_script_ends_with_its_report_on_a_dumb_ascii_te
     name = "Gr\\xf6\\xdfe \\u65e5\\u672c"
     assert name in result.stdout
     lines = result.stderr.splitlines()
-    assert lines[0] == f"{name}: loading data and model; the rounds follow"
+    assert lines[0] == f"{name}: loading data and model"
     assert [line.partition("  ")[0] for line in lines[1:3]] == ["round 1 of 2", "round 2 of 2"]
     (folder,) = Path("runs").iterdir()
     assert folder.name.isascii()
@@ -144,7 +144,7 @@ def test_a_start_that_failed_does_not_block_the_corrected_one() -> None:
            "data.partition.name=iid", "data.partition.clients=2", "model.name=net.py:make")  # fmt: skip
     assert "row 3: column 'a' is 'x'" in hedgerow(*run).stderr
     rows("rows.csv")
-    assert "gave 3; it must give a torch.nn.Module" in hedgerow(*run).stderr
+    assert "returned 3; it must return a torch.nn.Module" in hedgerow(*run).stderr
     corrected = hedgerow(*run, "model.name=logistic")
     assert corrected.exit_code == 0, corrected.stderr
     assert RunFolder(Path("runs/heart")).config["model"]["name"] == "logistic"

@@ -97,4 +97,4 @@ def test_it_is_dropped_by_name_for_what_it_sends_and_set_aside_after_three(tmp_p
         assert [CLIENTS[2] in line["clients"] for line in lines] == [True, True, True, False]
         assert [line["failed"] for line in lines] == [""] * 4
         assert f"set aside: {CLIENTS[2]}" in real.said
-        assert "is started again" not in real.said
+        assert "restarting it" not in real.said

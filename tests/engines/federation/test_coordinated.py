@@ -163,7 +163,7 @@ def test_a_federation_is_stopped_and_gone_on_with_by_its_commands(tmp_path):
         real.command("stop")
         assert real.up is not None
         assert real.up.wait(timeout=60) == 130
-        assert "the same command goes on" in real.said
+        assert "the same command continues" in real.said
         status = json.loads(real.command("status", "--json"))
         assert (status["runs"], status["register"]["trust"]) == (False, "signed")
         real.command("revoke", "hungary")

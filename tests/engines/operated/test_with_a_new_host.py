@@ -54,7 +54,7 @@ def test_a_renewed_certificate_and_a_new_key_change_nothing_for_a_device(real, d
     with gateway(foreign):
         pass  # makes its CA
     connection = Connection(kit.address, (foreign.path / "ca.pem").read_text(), old)
-    with pytest.raises(Unreachable, match="is not who the kit says"):
+    with pytest.raises(Unreachable, match="is not the server in the kit"):
         connection.call("/v1/fleet/pull-messages", b"")
 
 

@@ -18,22 +18,22 @@ InBatch = Callable[[Clients, LocalTraining, int, int], dict[str, Fit]]
 """(clients, local, batch_clients, min_batch) -> results."""
 
 _BUDGET_SECONDS = 0.8
-"""For the measurement of one width, the first excepted."""
+"""Time limit for measuring each batch width but the first."""
 
 _SLOW_STEP = 0.003
-"""Seconds of a step in the loop, beside which what a call takes is nothing: where a narrow batch is slower
-than the loop, a wide one is too, and a batch that does not gain by being wider gains by none."""
+"""Seconds of a step in the loop above which the overhead of calls is negligible. Then, if a narrow batch is
+slower than the loop, so is a wide one; and once a wider batch brings no gain, no still wider one does."""
 
 _EVEN = 1.25
-"""Times as many steps as another client, at most."""
+"""Clients are split evenly if none takes more than this many times the steps of another."""
 
 _TOLERANCE, _TOLERANCE_OF_ONE = 0.01, 0.1
-"""Relative, for the client that fits best and for every client. An error in the model's batched form is
-seldom smaller than the first."""
+"""Relative tolerance for the client that agrees best, and for every client. An error in the model's batched
+form is seldom below the first."""
 
 
 _SAVED_AS = {"batch_clients": "at_once", "min_batch": "narrowest", "splittable": "even"}
-"""Fields that folders of runs keep under their first names."""
+"""Fields that run folders store under older names."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Choice:
 
     Attributes:
         method: `"loop"` or `"batch"`.
-        why: the reason, for a person.
+        why: the reason, for people to read.
         batch_clients: clients side by side in a batch; 1 for the loop.
-        min_batch: the smallest batch that gives a client the same bits as
-            `batch_clients` clients do; there are never fewer places than that.
+        min_batch: the smallest batch in which a client gets the same bits as in one
+            of `batch_clients` clients; a batch never has fewer slots.
         most_steps: a client that takes more steps in a round is trained in the
-            loop all the same: it would be left alone in its batch.
-        milliseconds: measured for one client's step, by the number of clients
-            at once; `"1"` is the loop. Empty where nothing was measured.
-        device: of torch, that they are trained on.
-        splittable: a client gets the same bits in any company, and all take about as
-            many steps: so it does not matter how they are split among workers.
+            loop anyway, because it would end up alone in its batch.
+        milliseconds: measured time of one client's step, by the number of clients
+            at once; `"1"` is the loop. Empty if nothing was measured.
+        device: torch device that they are trained on.
+        splittable: whether a client gets the same bits whoever it is trained with and
+            all take about as many steps, so that any split among workers will do.
 
-    A run that is resumed must keep its choice: loop and batch, and two
-    machines, agree to rounding only.
+    A run that is resumed must keep its choice, because loop and batch, and two
+    machines, agree only up to rounding.
 
     >>> choice = Choice("batch", "asked for", batch_clients=10, min_batch=2)
     >>> Choice.from_json(choice.to_json()) == choice
@@ -77,15 +77,15 @@ class Choice:
         checks.whole(1, self.batch_clients, min_batch=self.min_batch)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold: what a run's folder keeps."""
+        """The choice as JSON values, as a run's folder stores it."""
         return {_SAVED_AS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Choice":
-        """The choice that `to_json` gave.
+        """Undo `to_json`.
 
         Raises:
-            TypeError: there is a field that a choice does not have.
+            TypeError: there is an unknown field.
             ValueError: a value is out of range.
         """
         names = {short: name for name, short in _SAVED_AS.items()}
@@ -104,23 +104,23 @@ def choose(
     bits: bool,
     clock: Callable[[], float],
 ) -> Choice:
-    """Measure a few steps of some clients' training.
+    """Choose how to train, by timing a few steps of some clients.
 
     Args:
-        clients: one or two on whose data the model works.
-        steps: of each client of a round.
+        clients: one or two for whose data the model works.
+        steps: the number for each client of a round.
         local: how they train.
         loop: trains clients one after another.
         batch: trains them side by side.
         widths: numbers of clients at once to try, ascending.
-        timed: compare with the loop, and take it where it is as fast. Else the
-            largest width is taken.
-        bits: whether a client must get the same bits in any company.
-        clock: seconds.
+        timed: compare with the loop, and choose it if it is as fast. Otherwise the
+            largest width is chosen.
+        bits: whether a client must get the same bits whoever it is trained with.
+        clock: returns seconds.
 
     Raises:
         CannotBatch: the batch does not compute what the loop computes, or
-            gives a client other bits in other company.
+            a client's bits depend on who it is trained with.
     """
     short = replace(local, epochs=1)
     size = local.batch_size or max(len(data) for _, data in clients)
@@ -157,10 +157,10 @@ def choose(
 
 
 def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) -> None:
-    """Batch and loop give the same up to rounding, with the plain optimizer, which does not amplify it.
+    """Check that batch and loop agree up to rounding, with plain SGD, which does not amplify it.
 
-    Where a rounding decides a maximum or a ReLU, one client's training takes
-    another way; an error in the model's batched form shows in every client.
+    Where rounding decides a maximum or a ReLU, a single client's training may
+    diverge from the loop's; an error in the batched form shows in every client.
     """
     plain = LocalTraining(
         learning_rate=local.learning_rate, batch_size=local.batch_size, clip_samples=local.clip_samples
@@ -175,7 +175,7 @@ def _agree(some: Clients, local: LocalTraining, loop: InLoop, batch: InBatch) ->
 
 
 def _apart(together: Fit, alone: Fit) -> tuple[float, str]:
-    """The largest relative difference, and what differs, in words."""
+    """The largest relative difference, and a description of it."""
     pairs = {"parameters": (together.delta, alone.delta), "buffers": (together.buffers, alone.buffers)}
     far = [
         (float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-6), what)
@@ -185,18 +185,18 @@ def _apart(together: Fit, alone: Fit) -> tuple[float, str]:
     ours, theirs = together.metrics["loss"], alone.metrics["loss"]
     ratio = abs(ours - theirs) / max(1.0, abs(theirs))
     found.append((ratio, f"in a batch its loss is {ours:g}, alone {theirs:g}"))
-    # NaN is larger than anything.
+    # NaN counts as the largest.
     return max(found, key=lambda each: (math.isnan(each[0]), each[0]))
 
 
 def _min_batch(some: Clients, local: LocalTraining, batch: InBatch, batch_clients: int) -> int:
-    """The fewest clients at once among which one gets the bits that it gets in a full batch, at any place."""
+    """The smallest batch in which a client gets the same bits as in a full batch, in any slot."""
     crowd = _repeated(some, batch_clients)
     full = batch(crowd, local, batch_clients, batch_clients)
     moved = batch(crowd[::-1], local, batch_clients, batch_clients)
     if not all(_equal(full[name], moved[name]) for name in full):
-        raise CannotBatch("in a batch a client's last bits depend on who else is in it")
-    # Not 1: torch takes another way through a product of one matrix than through one of several.
+        raise CannotBatch("in a batch a client's last bits depend on the other clients")
+    # Not 1: torch computes the product of a single matrix differently from a batched product.
     pair = batch(crowd[:2], local, 2, 2)
     return 2 if all(_equal(fit, full[name]) for name, fit in pair.items()) else batch_clients
 
@@ -210,12 +210,12 @@ def _cut(clients: Clients, samples: int) -> list[tuple[str, Samples]]:
 
 
 def _repeated(some: Clients, width: int) -> list[tuple[str, Samples]]:
-    """These clients again and again until there are `width`, each under a name of its own."""
+    """These clients, repeated until there are `width`, each under its own name."""
     return [(f"{some[i % len(some)][0]} {i // len(some)}", some[i % len(some)][1]) for i in range(width)]
 
 
 def _time(work: Callable[[], Any], clients: Clients, size: int, clock: Callable[[], float]) -> float:
-    """Seconds of one client's step: the shortest of a few runs after a first."""
+    """Seconds of one client's step: the shortest of a few runs after a warm-up run."""
     taken: list[float] = []
     while len(taken) < 2 or (len(taken) < 6 and sum(taken) < 0.05):
         start = clock()

@@ -10,11 +10,11 @@ UNLIMITED = 2**31
 
 
 def batch_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mapping[int, float]) -> float:
-    """Time to train clients side by side, as `Batch` does it: the longest first, and nobody waits.
+    """Seconds to train clients side by side, as `Batch` does: the longest first, and no slot idle.
 
     Args:
-        steps: of each client.
-        batch_clients: slots.
+        steps: number of steps of each client.
+        batch_clients: number of slots.
         step_seconds: seconds of one step, by the number of clients that take it together.
 
     >>> batch_seconds([5, 5, 5, 5], 2, {2: 1.0, 4: 1.5})
@@ -28,7 +28,7 @@ def batch_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mappin
         heapq.heappush(ends, start + count)
     total, now = 0.0, 0
     for done, end in enumerate(sorted(ends)):
-        # The last client is not alone: its batch has two slots.
+        # The last client's batch still has two slots.
         total += (end - now) * _interpolated(max(2, len(ends) - done), step_seconds)
         now = end
     return total
@@ -37,10 +37,10 @@ def batch_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mappin
 def best_plan(
     steps: Sequence[int], alone: float, client_step_seconds: Mapping[int, float]
 ) -> tuple[int, int, float]:
-    """How many at once, and up to how many steps; the time relative to that of the loop.
+    """The best batch size, the most steps for a client in a batch, and the time relative to the loop's.
 
     Args:
-        steps: of each client.
+        steps: number of steps of each client.
         alone: seconds of a step in the loop.
         client_step_seconds: seconds of one client's step, by the number of clients in the batch.
 
@@ -64,7 +64,7 @@ def best_plan(
 
 
 def _interpolated(clients: int, seconds: Mapping[int, float]) -> float:
-    """Between the measured numbers of clients, and from the first two on for fewer."""
+    """Interpolate between the measured numbers of clients; extrapolate from the first two for fewer."""
     known = sorted(seconds)
     first = known[0]
     slope = (seconds[known[1]] - seconds[first]) / (known[1] - first) if len(known) > 1 else 0.0

@@ -1,1 +1,1 @@
-"""A user's module as a graph for many clients."""
+"""A user's module as a graph that runs for many clients at once."""

@@ -1,7 +1,7 @@
 """A user's module, for many clients side by side.
 
-What has a form for many clients uses it (`LAYERS`, `FUNCTIONS`); all else goes
-through `torch.vmap`, and so does a whole module that cannot be traced.
+Layers and functions that have a batched form use it (`LAYERS`, `FUNCTIONS`); all
+others go through `torch.vmap`, and so does a whole module that cannot be traced.
 """
 
 import copy
@@ -39,15 +39,15 @@ Run = Callable[[Step, Values], Any]
 
 
 class BatchedModule:
-    """A module that many clients go through side by side, each with its own parameters.
+    """A module that is computed for many clients side by side, each with its own parameters.
 
     Args:
-        module: taken over, and put in training mode, but for what its author keeps out of it.
+        module: taken over, and put in training mode, except for layers that its author keeps out of it.
         layout: of its parameters, buffers and constants.
 
     Raises:
         CannotBatch: it has hooks, keeps state from one batch to the next, or
-            changes its buffers; or it has a BatchNorm that would count filling.
+            changes its buffers; or it has a BatchNorm that would count padding.
     """
 
     def __init__(self, module: nn.Module, layout: Layout) -> None:
@@ -65,20 +65,20 @@ class BatchedModule:
         self.draws = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules()) or bool(
             self._drops
         )
-        """Whether clients need generators."""
+        """Whether each client needs a random generator."""
         self.images = any(isinstance(m, _IMAGES) for m in module.modules())
-        """Whether the model's first layers want images in the order `convolve` has."""
+        """Whether the model's first layers want images in the memory order of `convolve`."""
         self.fusable = used_once(self._graph, nn.Linear) & {t.name for t in layout.parameters}
-        """Parameters that their layers can update themselves."""
+        """Parameters that layers can update themselves in the backward pass."""
         self.channels_last = frozenset(
             t.name for t in layout.parameters
             if len(t.shape) == 4 and t.name in used_once(self._graph, nn.Conv2d)
         )  # fmt: skip
-        """Weights of convolutions, which torch's kernels want in another order."""
+        """Weights of convolutions, which torch's kernels want in channels-last order."""
         self.first_layer, self._before_first = first_layer(self._graph, self._names, self.fusable)
-        """The linear layer that the data go to, if there is one."""
+        """The linear layer that takes the data directly, if there is one."""
         self.wide_layers: tuple[WideLayer, ...] = ()
-        """Linear layers that need no weights where they are wide; known once data were observed."""
+        """Linear layers that need no weights if they are wide; known once data has been observed."""
 
     def __call__(self, step: Step, x: Tensor | None) -> Any:
         """Outputs of all clients, `(clients, rows, ...)`."""
@@ -89,10 +89,10 @@ class BatchedModule:
         return values[node]
 
     def observe(self, x: Tensor) -> None:
-        """See what reaches the layers when a client is alone.
+        """Record what reaches the layers when a single client is computed.
 
-        How tensors lie in memory: dropout draws in that order. And how many
-        vectors go through a linear layer.
+        That is the memory order of tensors, in which dropout draws, and how many
+        vectors go through each linear layer.
 
         Args:
             x: a batch of one client, as `TorchTrainer` makes it.
@@ -118,7 +118,7 @@ class BatchedModule:
         self.wide_layers = tuple(found)
 
     def _refuse_filled(self, module: nn.Module) -> None:
-        """Refuse a BatchNorm whose statistics would be those of the samples and of what fills up a batch."""
+        """Refuse a BatchNorm whose statistics would include padding."""
         for name, m in module.named_modules():
             if isinstance(m, nn.modules.batchnorm._BatchNorm) and (m.training or m.running_mean is None):
                 alone = type(m) in _LAYERS and _LAYERS[type(m)](m) is not None
@@ -207,7 +207,7 @@ class BatchedModule:
 
             def one(own: dict[str, Tensor], given: list[Any]) -> Any:
                 mine = dict(zip(inputs, given, strict=True))
-                # Clones: what a module does to its constants must not reach another batch.
+                # Clones, so that a module's changes to its constants do not reach another batch.
                 rest = {n: t.clone() for n, t in constants.items()}
                 return call({**own, **rest}, *_arguments(node, {**values, **mine}))
 
@@ -230,7 +230,7 @@ class BatchedModule:
 
 
 class _Observer(fx.Interpreter):
-    """Notes the shape of what reaches some nodes, and its dimensions' order in memory, from the outermost."""
+    """Records the shape of some nodes' inputs, and the memory order of their dimensions, outermost first."""
 
     def __init__(
         self, graph: fx.GraphModule, watched: Set[str], orders: Orders, shapes: dict[str, torch.Size]
@@ -239,7 +239,7 @@ class _Observer(fx.Interpreter):
         self._watched, self._orders, self._shapes = watched, orders, shapes
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run it as it is."""
+        """Run a node, and record its input."""
         if n.name in self._watched:
             x: Tensor = self.env[n.all_input_nodes[0]]
             self._shapes[n.name] = x.shape
@@ -258,7 +258,7 @@ def _apply(function: Callable[..., Any], node: fx.Node, values: Values) -> Any:
 
 
 def _number(node: fx.Node) -> bool:
-    """Whether a node that is the same for all clients is a size, or computed from sizes."""
+    """Whether a node that all clients share is a size, or computed from sizes."""
     if node.op not in ("call_function", "call_method"):
         return False
     arithmetic = getattr(node.target, "__module__", "") == "_operator"

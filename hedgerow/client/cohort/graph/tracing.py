@@ -1,4 +1,4 @@
-"""A user's module as a graph, and what can be said of it before anything is computed."""
+"""A user's module as a graph, and what can be told from it before anything is computed."""
 
 import operator
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ _IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv, ope
 
 
 class _Root(nn.Module):
-    """So that a module that is a single layer is a layer of something."""
+    """A parent for the model, so that a model that is a single layer is traced as a layer."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -31,13 +31,13 @@ class _Tracer(fx.Tracer):
 
 
 def trace(module: nn.Module) -> tuple[fx.GraphModule, str]:
-    """The module as a graph, and why it is one node where it cannot be traced.
+    """The module as a graph; and if it cannot be traced, a graph of one node and the reason.
 
     Raises:
-        CannotBatch: it has hooks, keeps state that is no buffer from one batch
-            to the next, or changes its buffers.
-        SharedDraws: it draws while it is traced: what should be drawn for each
-            batch would be a constant of the graph.
+        CannotBatch: it has hooks, keeps state outside its buffers from one
+            batch to the next, or changes its buffers.
+        SharedDraws: it draws while it is traced, so that what should be drawn for
+            each batch would become a constant of the graph.
     """
     root = _Root(module)
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in module.modules()):
@@ -46,7 +46,7 @@ def trace(module: nn.Module) -> tuple[fx.GraphModule, str]:
     generators.mark()
     try:
         graph, why = _Tracer().trace(root), ""
-    except Exception as error:  # whatever the user's code raises when its inputs are no tensors
+    except Exception as error:  # whatever the user's code raises on proxies instead of tensors
         graph, why = _whole(), f"{type(error).__name__}: {error}"
     if generators.drawn():
         raise SharedDraws
@@ -64,13 +64,13 @@ def first_names(module: nn.Module) -> dict[str, str]:
 
 
 def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """All parameters and buffers, with every name that they have."""
+    """All parameters and buffers, under all their names."""
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
 
 
 def used_once(graph: fx.GraphModule, layer: type[nn.Module]) -> frozenset[str]:
-    """Tensors that one layer of this type uses, once, and nothing else does."""
+    """Tensors that are used exactly once, by a layer of this type."""
     names = first_names(graph)
     uses: dict[str, int] = {}
     candidates: set[str] = set()
@@ -91,12 +91,12 @@ def used_once(graph: fx.GraphModule, layer: type[nn.Module]) -> frozenset[str]:
 def first_layer(
     graph: fx.GraphModule, names: Mapping[str, str], free: frozenset[str]
 ) -> tuple[FirstLayer | None, frozenset[fx.Node]]:
-    """The linear layer that the data go to, flattened at most, and the nodes before it.
+    """The linear layer that takes the data directly, or only flattened, and the nodes before it.
 
     Args:
         graph: of the model.
         names: first names of its tensors.
-        free: names of tensors that nothing else uses.
+        free: names of tensors that are used only once.
     """
     node = next(n for n in graph.graph.nodes if n.op == "placeholder")
     before = []
@@ -117,7 +117,7 @@ def first_layer(
 
 
 def _flattens(graph: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node makes each sample a vector, and does nothing else."""
+    """Whether a node only flattens each sample to a vector."""
     if node.op == "call_module":
         module = graph.get_submodule(str(node.target))
         return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
@@ -132,7 +132,7 @@ def _whole() -> fx.Graph:
 
 
 def _attributes(module: nn.Module) -> list[dict[str, int]]:
-    """What hangs on the modules, by identity."""
+    """The attributes of the modules, by identity."""
     return [
         {name: id(value) for kept in (vars(m), m._parameters, m._buffers) for name, value in kept.items()}
         for m in module.modules()

@@ -1,1 +1,1 @@
-"""Linear layers that need no weights of their own for each client."""
+"""Linear layers without a copy of the weights for each client."""

@@ -1,10 +1,10 @@
-"""A linear layer on the data themselves, without weights: from products of the samples.
+"""A first linear layer trained without its weights, from inner products of the samples.
 
-What plain SGD makes of such a layer lies in the span of its samples,
-`W = W0 + sum_i a_i x_i^T`, where `a_i` is what the gradients at sample `i` have
-added up to. So `x_j W^T = x_j W0^T + sum_i (x_j . x_i) a_i`: with the products of
-a client's samples in hand, a step takes a few small matrices and leaves the
-weights alone, which are written once, at the end. It is the dual form of the
+Plain SGD changes such a layer only in the span of its samples,
+`W = W0 + sum_i a_i x_i^T`, where `a_i` is the accumulated gradient at sample `i`.
+So `x_j W^T = x_j W0^T + sum_i (x_j . x_i) a_i`: given the inner products of a
+client's samples, a step needs a few small matrices and does not touch the
+weights, which are written once, at the end. This is the dual form of the
 perceptron (Aizerman et al. 1964), and computes what SGD on the weights does.
 """
 
@@ -23,20 +23,20 @@ from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining, Samples
 
 _SMALL = 2**14
-"""Weights that a core keeps at hand anyway."""
+"""Number of weights that a core's cache holds anyway."""
 
 _MOST_ROWS = 512
-"""Rows of one client, at most: their Gram matrix has the square of that."""
+"""Most rows of one client: its Gram matrix has the square of that."""
 
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """Where a model's first layer is: names of its tensors, and their sizes.
+    """A model's first layer: the names of its tensors, and its sizes.
 
     Attributes:
         weight: `(outputs, inputs)`.
-        bias: `(outputs,)`, where it has one.
-        flattens: whether samples of more than one dimension are made vectors before.
+        bias: `(outputs,)`, if it has one.
+        flattens: whether samples of more than one dimension are flattened first.
     """
 
     weight: str
@@ -51,11 +51,11 @@ class FirstLayer:
         return self.outputs, self.inputs
 
     def rows(self, data: Samples, local: LocalTraining) -> int:
-        """Rows that a client's samples take here, with one to spare; 0 where weights are better.
+        """Rows for a client's samples here, including a spare one; 0 if weights are faster.
 
         Training must be `plain`.
 
-        It depends on the client alone, so that its bits do not depend on who else is there.
+        Depends only on the client, so that its bits do not depend on who it is trained with.
 
         >>> layer = FirstLayer("0.weight", "0.bias", 784, 200)
         >>> def samples(n):
@@ -65,7 +65,7 @@ class FirstLayer:
         """
         weights, n = self.inputs * self.outputs, len(data)
         rows = (n // LINE + 1) * LINE
-        # Of multiplications, beside those of two products with the weights, which both ways need.
+        # Multiplications, apart from the two products with the weights that both ways need.
         more = n * (self.inputs + local.epochs * self.outputs)
         small = weights < _SMALL or rows > _MOST_ROWS or more > 2 * local.epochs * weights
         if small or data.x.dtype != np.float32:
@@ -77,13 +77,13 @@ class GramMatrices:
     """The first layer of the clients in a batch.
 
     Args:
-        layer: where it is.
+        layer: its names and sizes.
         slots: clients at once.
         rows: of each client, from `FirstLayer.rows`.
-        device: where it is computed.
-        workspace: memory, which belongs to this as long as it is used.
+        device: the torch device.
+        workspace: memory, owned by this object while it is in use.
 
-    Before each use it has to `begin`.
+    Call `begin` before each round.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class GramMatrices:
         def take(key: str, columns: int) -> Tensor:
             return workspace.take(f"first {key}", (slots, rows, columns), torch.float32, device)
 
-        # The other way round, so that it is read in one piece.
+        # Transposed, so that it is read contiguously.
         self._weight = workspace.take("first weight", (layer.inputs, layer.outputs), torch.float32, device)
         self._copies = take("samples", -(-layer.inputs // LINE) * LINE)
         self._at_start, self._gram = take("outputs", layer.outputs), take("products", rows)
@@ -110,12 +110,12 @@ class GramMatrices:
 
         Args:
             weight: what all clients start from, `(outputs, inputs)`.
-            least: samples that a client has, at least.
+            least: the smallest number of samples of a client.
             learning_rate: of the round.
         """
         self._weight.copy_(weight.T)
         self.learning_rate = learning_rate
-        # All that a step reads before it is written: rows of clients, and the spare one.
+        # Everything that a step reads before it is written: clients' rows, and the spare one.
         self._added.zero_()
         for state in (self._gram[:, :, least:], self._gram[:, self._spare], self._at_start[:, self._spare]):
             state.zero_()
@@ -128,7 +128,7 @@ class GramMatrices:
         self._x[slot] = None
 
     def load(self, slot: int, data: Samples) -> None:
-        """Begin with a client; its samples must stay as they are until it is done."""
+        """Start a client; its samples must not change until it has finished."""
         n = len(data)
         if self._x[slot] is not None:
             self.clear(slot)
@@ -141,7 +141,7 @@ class GramMatrices:
         torch.mm(x, x.mT, out=gram)
 
     def move(self, source: int, target: int) -> None:
-        """Put one client in the place of another."""
+        """Move the client of one slot to another."""
         for old, new in zip(self._of_slot[source], self._of_slot[target], strict=True):
             new.copy_(old)
         x = self._x[source]
@@ -150,7 +150,7 @@ class GramMatrices:
         self._x[target] = x
 
     def change(self, slot: int, out: Tensor) -> None:
-        """What a client has changed of the weight, `(outputs, inputs)`."""
+        """Write a client's change of the weight, `(outputs, inputs)`."""
         x = self._x[slot]
         assert x is not None
         torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
@@ -163,11 +163,11 @@ class GramMatrices:
         return self._parts[slot, samples]
 
     def step(self, index: NDArray[np.int64], width: int, rows: int) -> "FirstStep":
-        """A step of these rows, counted through all clients; what fills up a batch is the spare row."""
+        """A step on these rows, numbered across all clients; padding is the spare row."""
         return FirstStep(self, torch.from_numpy(index).to(self._weight.device), width, rows)
 
     def outputs(self, step: "FirstStep") -> Tensor:
-        """What the layer gives for these rows, without the bias: `(width, batch rows, outputs)`."""
+        """The layer's outputs for these rows, without the bias: `(width, batch rows, outputs)`."""
         columns = self.layer.outputs
         index = step.index
         if (more := tall(step.rows, columns) - step.rows) > 0:
@@ -177,7 +177,7 @@ class GramMatrices:
         return product(gram, self._added[: step.width], before)[:, : step.rows]
 
     def learn(self, step: "FirstStep", gradient: Tensor) -> None:
-        """Make a step: no row but a spare one, whose gradient is zero, is there twice."""
+        """Take a step. Only the spare row, whose gradient is zero, may occur twice."""
         added = self._added.flatten(0, 1)
         change = gradient.reshape(-1, self.layer.outputs)
         added[step.index] = added.index_select(0, step.index).add_(change, alpha=-self.learning_rate)
@@ -187,16 +187,16 @@ class FirstStep:
     """The first layer for the samples of one step.
 
     Args:
-        products: of the clients.
-        index: rows of them, counted through all clients; what fills up a batch is the spare row, the last.
-        width: clients.
-        rows: of each client's batch.
+        products: the clients' Gram matrices.
+        index: their rows, numbered across all clients; padding is the spare row, the last.
+        width: number of clients.
+        rows: in each client's batch.
     """
 
     def __init__(self, products: GramMatrices, index: Tensor, width: int, rows: int) -> None:
         self._products, self.index, self.width, self.rows = products, index, width, rows
         self.outputs: Tensor | None = None
-        """What was computed, `(width, batch rows, outputs)`; autograd has to find a gradient for it."""
+        """The outputs, `(width, batch rows, outputs)`; autograd must compute their gradient."""
         self._bias: Tensor | None = None
 
     def __call__(self, bias: Tensor | None) -> Tensor:
@@ -207,18 +207,18 @@ class FirstStep:
         return self.outputs.requires_grad_()
 
     def learn(self, gradient: Tensor) -> None:
-        """Make the step, also of the bias, from the gradient of the outputs."""
+        """Take the step, including the bias, from the gradient of the outputs."""
         self._products.learn(self, gradient)
         if self._bias is not None:
             self._bias.add_(gradient.sum(1), alpha=-self._products.learning_rate)
 
 
 def _tensor(x: NDArray[Any]) -> tuple[Tensor, bool]:
-    """The same memory, for reading, and whether each row lies as a copy of it would.
+    """The same memory as a tensor for reading, and whether its rows are aligned as a copy's would be.
 
-    That decides the last bits of a product.
+    Alignment decides the last bits of a product.
     """
-    # Of arrays that are read-only, torch would want a copy.
+    # torch would want a copy of a read-only array.
     tensor = torch.from_numpy(x if x.flags.writeable else np.asarray(_Unlocked(x)))
     on_lines = x.shape[1] % LINE == 0 and tensor.is_contiguous() and tensor.data_ptr() % (4 * LINE) == 0
     return tensor, on_lines
@@ -233,7 +233,7 @@ class _Unlocked:
 
 @lru_cache(maxsize=16)
 def plain(local: LocalTraining) -> bool:
-    """Whether a step takes the gradients as they are, times the learning rate."""
+    """Whether a step subtracts the unmodified gradient times the learning rate."""
     usual = LocalTraining()
     return local == replace(
         usual,

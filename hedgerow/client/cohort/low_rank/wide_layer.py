@@ -1,11 +1,11 @@
-"""A wide linear layer, without weights of its own for each client.
+"""A wide linear layer, without a copy of the weights for each client.
 
-As for a first layer (`first_layer.py`), what plain SGD makes of it is
-`W = W0 + sum_i a_i x_i^T`, with the vectors `x_i` that went through it and what
-the gradients made of each, `a_i`. So `x W^T = x W0^T + (x X^T) A`, and for its
-gradient `g W = g W0 + (g A^T) X`: all clients are multiplied with the one `W0`,
-which a core reads once, and each with its own few `X` and `A`. The weights of a
-client are written once, at the end, where a step would read and write them three times.
+As for a first layer (`first_layer.py`), plain SGD turns it into
+`W = W0 + sum_i a_i x_i^T`, with the vectors `x_i` that went through it and their
+accumulated gradients `a_i`. So `x W^T = x W0^T + (x X^T) A`, and for its gradient
+`g W = g W0 + (g A^T) X`: all clients are multiplied by the same `W0`, which a core
+reads once, and each by its own small `X` and `A`. A client's weights are written
+once, at the end, whereas an ordinary step reads and writes them three times.
 """
 
 import math
@@ -23,21 +23,21 @@ from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining
 
 _FEWEST, _MOST = 16, 191
-"""Rows of a product that torch's library for CPUs computes in one and the same way. Where another library has
+"""Range of rows for which torch's CPU library computes a product in the same way. If another library has
 other bounds, `Choice.min_batch` finds that bits differ."""
 
 _WIDE = 2**18
-"""Weights: 1 MiB, of which a core's cache holds few."""
+"""Number of weights that no longer fits a core's cache: 1 MiB."""
 
 
 @dataclass(frozen=True)
 class WideLayer:
-    """Where a linear layer is: names of its tensors, and their sizes.
+    """A linear layer: the names of its tensors, and its sizes.
 
     Attributes:
         weight: `(outputs, inputs)`.
-        bias: `(outputs,)`, where it has one.
-        vectors: that go through it for each sample.
+        bias: `(outputs,)`, if it has one.
+        vectors: number that go through it for each sample.
     """
 
     weight: str
@@ -54,9 +54,9 @@ class WideLayer:
     def kept(self, samples: int, rows: int, local: LocalTraining) -> int:
         """Vectors to keep for a client with `samples` samples, trained in batches of `rows` rows.
 
-        0 where weights are better. Training must be `plain`. It depends on the
-        client alone, so that its bits do not depend on who else is there; and is
-        rounded up, so that few groups come of many sizes.
+        0 if weights are faster. Training must be `plain`. Depends only on the
+        client, so that its bits do not depend on who it is trained with; and is
+        rounded up, so that many sizes make few groups.
 
         >>> layer = WideLayer("fc.weight", "fc.bias", 1024, 512, 1)
         >>> [layer.kept(n, 10, LocalTraining()) for n in (50, 130, 600)]
@@ -67,10 +67,10 @@ class WideLayer:
             return 0
         each = rows * self.vectors
         vectors = local.steps(samples) * each
-        # Products of a batch with what is kept end on a cache line.
+        # So that products of a batch with the kept vectors end on a cache line.
         unit = max(LINE // math.gcd(LINE, each), 1 << max(0, (vectors - 1).bit_length() - 3))
         vectors = -(-vectors // unit) * unit
-        # Of multiplications, beside those with the weights.
+        # Multiplications, apart from those with the weights.
         return vectors if 2 * vectors * sizes <= weights else 0
 
 
@@ -78,12 +78,12 @@ class LowRankUpdates:
     """A wide layer of the clients in a batch.
 
     Args:
-        layer: where it is.
+        layer: its names and sizes.
         weight: what it starts from, `(outputs, inputs)`.
         slots: clients at once.
-        kept: vectors of each client, from `WideLayer.kept`.
+        kept: number of vectors of each client, from `WideLayer.kept`.
         learning_rate: of the round.
-        workspace: memory, which belongs to this as long as it is used.
+        workspace: memory, owned by this object while it is in use.
     """
 
     def __init__(
@@ -107,32 +107,32 @@ class LowRankUpdates:
         )
         self._at = np.zeros(slots, np.int64)
         self.asked = weight.new_zeros(()).requires_grad_()
-        """Autograd has to find a gradient for it, so that it comes by here; there is none."""
+        """A dummy input that requires a gradient, so that autograd runs this layer's backward pass."""
 
     def begin(self, slot: int) -> None:
-        """Begin with a client, or with none."""
-        # Also the inputs: what is not finite there would not go away when multiplied with zeros.
+        """Start a client in a slot, or leave the slot empty."""
+        # The inputs too: values that are not finite would remain when multiplied by zeros.
         self._x[slot].zero_()
         self._a[slot].zero_()
         self._at[slot] = 0
 
     def move(self, source: int, target: int) -> None:
-        """Put one client in the place of another."""
+        """Move the client of one slot to another."""
         for state in (self._x, self._a, self._at):
             state[target] = state[source]
 
     def change(self, slot: int, out: Tensor) -> None:
-        """What a client has changed of the weight, `(outputs, inputs)`."""
+        """Write a client's change of the weight, `(outputs, inputs)`."""
         torch.mm(self._a[slot].mT, self._x[slot], out=out)
 
     def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """`(clients, ..., inputs) -> (clients, ..., outputs)`; going back makes the step, also the bias."""
+        """`(clients, ..., inputs) -> (clients, ..., outputs)`; the backward pass takes the step."""
         flat = x.reshape(len(x), -1, x.shape[-1])
         y: Tensor = _Through.apply(flat, self.asked, bias, self)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.layer.outputs)
 
     def outputs(self, x: Tensor) -> Tensor:
-        """What the weights give, `(clients, n, outputs)`, without the bias."""
+        """The outputs without the bias, `(clients, n, outputs)`."""
         return self._both(x, self._weight.mT, self._x, self._a)
 
     def back(self, gradient: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class LowRankUpdates:
         return self._both(gradient, self._weight, self._a, self._x)
 
     def learn(self, x: Tensor, gradient: Tensor, bias: Tensor | None) -> None:
-        """Make a step."""
+        """Take a step."""
         clients, n = gradient.shape[:2]
         index = torch.from_numpy(self._rows(clients, n)).to(x.device)
         self._x.flatten(0, 1).index_copy_(0, index, x.flatten(0, 1))
@@ -149,7 +149,7 @@ class LowRankUpdates:
             bias.add_(gradient.sum(1), alpha=-self._learning_rate)
 
     def _rows(self, clients: int, n: int) -> NDArray[np.int64]:
-        """Where the vectors of this step are kept; places of no client go round."""
+        """The rows where this step's vectors are kept; for slots without a client they wrap around."""
         at = self._at[:clients]
         index = (np.arange(clients) * self._kept + at)[:, None] + np.arange(n)
         at += n
@@ -167,8 +167,8 @@ class LowRankUpdates:
 def _times_start(rows: Tensor, start: Tensor) -> Tensor:
     """`(clients, n, k)` times `(k, m)`, with the same bits for a client however many there are.
 
-    A product of few rows is computed in another way than one of more, and so
-    is one of very many. So as many clients go together as stay within.
+    Libraries compute products of few rows, and of very many, differently from the
+    rest. So clients are multiplied together in chunks that stay within those bounds.
     """
     clients, n, _ = rows.shape
     together = max(1, _MOST // n)
@@ -183,7 +183,7 @@ def _times_start(rows: Tensor, start: Tensor) -> Tensor:
 
 
 class _Through(torch.autograd.Function):
-    """The layer, whose backward pass makes its step."""
+    """The layer as an autograd function, whose backward pass takes the step."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, asked: Tensor, bias: Tensor | None, changes: LowRankUpdates) -> Tensor:

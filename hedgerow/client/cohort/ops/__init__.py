@@ -1,1 +1,1 @@
-"""Layers and functions of several clients side by side."""
+"""Layers and functions for several clients side by side."""

@@ -17,7 +17,7 @@ _PARTS = (
 def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
     """Self-attention and two linear layers, without masks; dropout as `TorchTrainer` draws it."""
     own = module.self_attn
-    # Layers that a user, or torch's parametrizations, put in their place compute something else.
+    # Layers that replace them (a user's, or torch's parametrizations) compute something else.
     parts = (own, own.out_proj, module.linear1, module.linear2, module.norm1, module.norm2)
     if not all(type(part) is expected for part, expected in zip(parts, _PARTS, strict=True)):
         return None
@@ -30,7 +30,7 @@ def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
 
         def attend(x: Tensor) -> Tensor:
             out = _attend(step, own, tensors, x)
-            # Alone, torch leaves this tensor with time as its outermost dimension.
+            # For a single client, torch leaves this tensor with time as its outermost dimension.
             return dropout(step, out, _p(module.dropout1), (1, 0, 2))
 
         def feed(x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
 
 
 def encoders(module: nn.TransformerEncoder) -> Layer | None:
-    """Such layers one after another, and a norm after the last if there is one."""
+    """A stack of such layers, and a final norm if there is one."""
     each = [encoder(m) if type(m) is nn.TransformerEncoderLayer else None for m in module.layers]
     last = module.norm
     if not all(each) or type(last) not in (nn.LayerNorm, type(None)):

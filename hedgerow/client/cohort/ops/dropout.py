@@ -1,4 +1,4 @@
-"""Dropout with the masks that each client would draw alone."""
+"""Dropout with the masks that each client would draw if trained alone."""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,21 @@ def dropout(step: Step, x: Tensor, p: float, order: Sequence[int], *, channels: 
     """Zero values with probability `p`, and scale the others by `1 / (1 - p)`.
 
     Args:
-        step: whose generators are drawn from, one value a sample and position.
+        step: has the generators to draw from, one value per sample and position.
         x: `(clients, batch, ...)`.
         p: probability.
         order: dimensions of one client's tensor from the outermost in memory to
-            the innermost, as they lie when the client is alone: torch draws in
-            the order of memory.
+            the innermost, as they are when the client is trained alone: torch
+            draws in memory order.
         channels: drop whole channels of `(clients, batch, channels, ...)`.
     """
     if not p:
-        return x  # as torch does, without a draw
+        return x  # like torch, without drawing
     counts = step.samples if step.drawn is None else step.drawn
-    # One tensor a generator: the rows of its client, also where each is a client of its own here.
+    # One tensor for each generator: its client's rows, even if each row is its own client here.
     shape = [x.shape[0] * x.shape[1] // len(counts), *x.shape[2:]]
     if step.drawn is not None:
-        order = range(len(shape))  # as `SampleGradients` has them: one sample behind another
+        order = range(len(shape))  # as in `SampleGradients`: one sample after another
     if channels:
         shape[2:] = [1] * len(shape[2:])
         order = range(len(shape))

@@ -1,4 +1,4 @@
-"""Functions and methods of tensors, for several clients side by side."""
+"""Tensor functions and methods, for several clients side by side."""
 
 import math
 import operator
@@ -13,11 +13,11 @@ from hedgerow.client.cohort.ops import layers, products
 from hedgerow.client.cohort.step import CannotBatch
 
 Function = Callable[..., Any]
-"""Takes what the original takes, where tensors have a first dimension of clients."""
+"""Takes the original's arguments, where tensors have a first dimension of clients."""
 
 
 def _level(*values: Any) -> list[Any]:
-    """Tensors of one rank, so that they are broadcast behind the clients."""
+    """Give tensors the same rank, so that they broadcast after the dimension of clients."""
     rank = max(v.dim() for v in values if isinstance(v, Tensor))
     return [
         v.view(len(v), *(1,) * (rank - v.dim()), *v.shape[1:]) if isinstance(v, Tensor) else v for v in values
@@ -38,7 +38,7 @@ def _curved(function: Function) -> Function:
 
 
 def _images(function: Function) -> Function:
-    """A function of images that treats each channel alone."""
+    """Batch a function of images that treats each channel separately."""
     return lambda x, *args, **kwargs: layers.each_image(x, lambda v: function(v, *args, **kwargs))
 
 
@@ -113,7 +113,7 @@ FUNCTIONS: dict[Any, Function] = {
     **dict.fromkeys([operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm"], _matmul),
     F.scaled_dot_product_attention: attention,
 }
-"""By function or by name of method. Arguments that are tensors must all have a dimension of clients."""
+"""By function or method name. All tensor arguments must have a dimension of clients."""
 
 ATTRIBUTES: dict[str, Function] = {
     "shape": lambda x: x.shape[1:],
@@ -138,4 +138,4 @@ FACTS: dict[Any, Function] = {
     "dim": lambda x: x.dim() - 1,
     "numel": lambda x: math.prod(x.shape[1:]),
 }
-"""What is asked about a tensor and is the same for every client: sizes, types."""
+"""Queries about a tensor with the same result for every client: sizes, types."""

@@ -1,7 +1,7 @@
-"""Layers of several clients side by side: `(clients, batch, ...)` in and out.
+"""Layers for several clients side by side: `(clients, batch, ...)` in and out.
 
-Images keep `(batch, height, width, clients, channels)` as their order in
-memory: what a grouped convolution wants in torch's channels-last format.
+Images keep the memory order `(batch, height, width, clients, channels)`, which
+a grouped convolution wants in torch's channels-last format.
 """
 
 import math
@@ -20,10 +20,10 @@ Layer = Callable[[Step, dict[str, str], Tensor], Any]
 
 
 def convolve(x: Tensor, w: Tensor, b: Tensor | None, **how: Any) -> Tensor:
-    """2-D convolutions of all clients as one with groups: `(clients, batch, channels, height, width)`."""
+    """All clients' 2-D convolutions as one grouped one: `(clients, batch, channels, height, width)`."""
     clients = len(x)
     how["groups"] = clients * how.get("groups", 1)
-    # In the order of memory: else it would be copied into the usual one, and from that by the kernel.
+    # In memory order: otherwise it would be copied to the default order, and again by the kernel.
     together = w.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
     return each_image(x, lambda images: F.conv2d(images, together, None if b is None else b.flatten(), **how))
 
@@ -69,7 +69,7 @@ def _convolution(module: nn.Conv2d | nn.Conv1d) -> Layer | None:
 
 
 def _pool(module: nn.Module) -> Layer | None:
-    """A 2-D pooling layer: it treats each channel alone."""
+    """A 2-D pooling layer, which treats each channel separately."""
     if getattr(module, "return_indices", False):
         return None
     return lambda step, names, x: each_image(x, module)
@@ -143,11 +143,11 @@ def normalize(x: Tensor, module: nn.LayerNorm, w: Tensor | None, b: Tensor | Non
 
 
 def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer | None:
-    """Each client's statistics are those of its own samples: filling does not count.
+    """Each client's statistics are those of its own samples, without padding.
 
-    As in `TorchTrainer`, a batch of a single sample uses the running
-    statistics and leaves them as they are, and so does every batch of a layer
-    in evaluation mode.
+    As in `TorchTrainer`, a batch of a single sample uses the running statistics
+    and does not change them, and so does every batch of a layer in evaluation
+    mode.
     """
     if not module.track_running_stats or (module.training and module.momentum is None):
         return None
@@ -171,7 +171,7 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer | None:
         alone = (step.counts == 1).view(len(x), 1, 1, *ones)
 
         def average(values: Tensor) -> Tensor:
-            # Each sum is over values in one piece, so that it is added up in the same order in any company.
+            # Each sum is over contiguous values, so that its order does not depend on other clients.
             total = (values * mask).transpose(1, 2).flatten(2).sum(2)
             return total.view(len(x), 1, -1, *ones) / divisor
 
@@ -213,10 +213,10 @@ def _curved(module: nn.Module) -> Layer:
 
 
 def whole_registers(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply an elementwise function of which torch has two implementations.
+    """Apply an elementwise function that torch implements twice.
 
-    It computes whole vector registers in one way, and what is left over at the
-    end in another, with other last bits. Here nothing is left over.
+    It computes full vector registers in one way and the remainder in another, with
+    different last bits. Padding here leaves no remainder.
     """
     left_over = -x.numel() % 64
     if left_over == 0 and x.is_contiguous():
@@ -260,4 +260,4 @@ LAYERS: dict[type[nn.Module], Callable[[Any], Layer | None]] = {
         [nn.Sigmoid, nn.SiLU, nn.GELU, nn.Softplus, nn.ELU, nn.SELU, nn.CELU, nn.Mish, nn.Hardswish], _curved
     ),
 }
-"""Layers that have a form for many clients; a type maps to `None` for what it does not cover."""
+"""Layers with a batched form; the function returns `None` for settings that it does not cover."""

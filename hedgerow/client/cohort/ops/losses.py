@@ -23,7 +23,7 @@ def losses_of(loss: Callable[[Any, Any], Any] | None) -> Losses:
 
 
 _FEW = 32
-"""Classes: of a vector shorter than a few registers, torch computes the softmax value by value."""
+"""Number of classes up to which torch computes the softmax value by value, without vector registers."""
 
 
 def _cross_entropy(step: Step, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class _FewClasses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, classes: Tensor) -> Tensor:
-        # Elementwise functions give a value the same bits where pairs of vector registers are full.
+        # Elementwise functions give a value the same bits as long as pairs of vector registers are full.
         number, rows = scores.shape[1], -(-len(scores) // (2 * LINE)) * 2 * LINE
         by_class = scores.new_zeros(number, rows)
         by_class[:, : len(scores)] = scores.T
@@ -61,7 +61,7 @@ class _FewClasses(torch.autograd.Function):
 
 
 def _own(loss: Callable[[Any, Any], Any], step: Step, outputs: Tensor, targets: Tensor) -> Tensor:
-    """A loss that we know nothing of sees what it sees in the loop: the samples without the filling."""
+    """A user's loss, given the same as in the loop: the samples without padding."""
     full = [k for k, n in enumerate(step.samples) if n == step.rows]
     found: list[Tensor] = [outputs.new_zeros(())] * len(step.samples)
     if full:

@@ -1,7 +1,7 @@
-"""Matrix products of many clients, of which each gets the same bits at every place.
+"""Matrix products for many clients, with the same bits for a client in every slot.
 
 A product's last bits depend on where in a cache line its operands and its
-result begin. So each client's matrices begin on one.
+result start. So each client's matrices start on a cache line.
 """
 
 import math
@@ -16,11 +16,11 @@ LINE = 16
 """Floats in a cache line."""
 
 _SMALL = 2**14
-"""Weights whose gradient is written and read faster than each client's is added in a call of its own."""
+"""Number of weights below which one large gradient is faster than an update call for each client."""
 
 
 def workspace(like: Tensor, *shape: int) -> Tensor:
-    """Memory for `(clients, n, m)` matrices, each of which begins on a cache line."""
+    """Memory for `(clients, n, m)` matrices, each starting on a cache line."""
     clients, n, m = shape
     return like.new_empty(clients, -(-n * m // LINE) * LINE)[:, : n * m].view(clients, n, m)
 
@@ -28,8 +28,8 @@ def workspace(like: Tensor, *shape: int) -> Tensor:
 def tall(rows: int, columns: int) -> int:
     """The smallest number of rows, `rows` or more, with which a matrix ends on a cache line.
 
-    Where all results of a product do, torch computes them in one call; else in
-    one for each client. Rows are cheap, and calls of small products are not.
+    If all results of a product do, torch computes them in one call; otherwise in one
+    call for each client. Extra rows are cheap, but calls for small products are not.
 
     >>> tall(10, 76), tall(10, 10), tall(10, 32)
     (12, 16, 10)
@@ -39,7 +39,7 @@ def tall(rows: int, columns: int) -> int:
 
 
 def aligned(x: Tensor, rows: int = 0) -> Tensor:
-    """The same matrices, `(clients, n, m)`, each of which begins on a cache line.
+    """The same matrices, `(clients, n, m)`, each starting on a cache line.
 
     Args:
         x: the matrices.
@@ -67,8 +67,8 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """`y = x w^T + b` for each client. With `fused`, the backward pass changes `w` and `b` at once:
-    of a large `w`, no gradient tensor is written and read."""
+    """`y = x w^T + b` for each client. With `fused`, the backward pass updates `w` and `b` in place, so that
+    for a large `w` no gradient tensor is written and read."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, fused: Fused | None) -> Tensor:
@@ -103,7 +103,7 @@ def _moved(w: Tensor, gradient: Tensor, fused: Fused) -> None:
 
 
 class _Product(torch.autograd.Function):
-    """`product` of matrices that lie anywhere, `(n, ., .)` each."""
+    """`product` of matrices of any alignment, `(n, ., .)` each."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -123,6 +123,6 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None, fused: Fused | None = None) -
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` for tensors whose dimensions are the same but for the last two."""
+    """`a @ b` for tensors whose dimensions agree except for the last two."""
     flat: Tensor = _Product.apply(a.flatten(0, -3), b.flatten(0, -3))  # type: ignore[no-untyped-call]
     return flat.view(*a.shape[:-1], b.shape[-1])

@@ -1,7 +1,7 @@
-"""GRU and LSTM layers of several clients side by side.
+"""GRU and LSTM layers for several clients side by side.
 
-The steps in time run one after another, for all clients at once. The gradient
-of the recurrent weights is one product over all of time, not one a step, and
+The time steps run one after another, for all clients at once. The gradient of
+the recurrent weights is one product over all time steps, not one for each, and
 so are the derivatives of the gates.
 """
 
@@ -116,19 +116,19 @@ def _weight_gradients(du: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _workspace(like: Tensor, time: int, size: int) -> Tensor:
-    """`(clients, time, batch, size)`, where every `(batch, size)` begins on a cache line."""
+    """`(clients, time, batch, size)`, where every `(batch, size)` starts on a cache line."""
     clients, _, batch, _ = like.shape
     workspace = like.new_empty(clients, time, -(-batch * size // LINE) * LINE)
     return workspace[..., : batch * size].view(clients, time, batch, size)
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    # torch's own sigmoid gives the values at the end of a tensor other last bits.
+    # torch's own sigmoid gives values at the end of a tensor different last bits.
     return x.mul(0.5).tanh_().mul_(0.5).add_(0.5)
 
 
 def recurrent(module: nn.GRU | nn.LSTM) -> Layer | None:
-    """Layers that run forwards in time, from a state of zeros."""
+    """Layers that run forward in time, from a zero state."""
     if module.bidirectional or not module.bias or module.dropout or getattr(module, "proj_size", 0):
         return None
 
@@ -145,7 +145,7 @@ def recurrent(module: nn.GRU | nn.LSTM) -> Layer | None:
                 x = _Lstm.apply(linear(x, wi, bi + bh), wh)  # type: ignore[no-untyped-call]
             last.append(x[:, -1])
         out, state = x.transpose(1, 2) if module.batch_first else x, torch.stack(last, 1)
-        # The cells' last states are not kept: a model that reads them fails here, and is trained in the loop.
+        # The final states are not kept: a model that reads them fails here, and is trained in the loop.
         return out, state if isinstance(module, nn.GRU) else (state, None)
 
     return layer
