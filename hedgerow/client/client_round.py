@@ -118,10 +118,10 @@ class LocalClient:
     Attributes:
         name: stable name.
         samples: loads its samples.
-        store: of what it keeps.
-        account: file of what its updates have told of its samples, where it adds noise to them.
-        enrolment: gives its identity; of a strategy with a mask only.
-        held_out: loads what it measures models on; `None` where it measures none.
+        store: where it keeps its state.
+        account: file of the account of its samples, if it trains with sample noise.
+        enrolment: returns its identity; only for a strategy that masks.
+        held_out: loads the samples on which it evaluates models; `None` if it evaluates none.
     """
 
     name: str

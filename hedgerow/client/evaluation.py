@@ -38,18 +38,18 @@ def evaluated(config: ClientConfig, client: LocalClient, request: TrainRequest) 
         shape = asked.shape(request.clients)
         return pack_vector(open_payload(asked.vector(request, shape), shape), b"")
     if refused := refuse_client_evaluation(config.strategy):
-        raise NotMasked(f"the server asks what a model does on this client's samples; {refused}")
+        raise NotMasked(f"the server asks how a model does on this client's samples; {refused}")
     return pack_evaluation(measure(config, client, request), round=request.round, client=client.name)
 
 
 def refuse(config: ClientConfig) -> None:
-    """Raise `NotMasked` where nothing may be told of what clients measure, not even under a mask."""
+    """Raise `NotMasked` if clients must not report evaluations, not even under a mask."""
     if refused := refuse_evaluation(config.strategy):
-        raise NotMasked(f"the server asks what a model does on the clients' samples; {refused}")
+        raise NotMasked(f"the server asks how a model does on the clients' samples; {refused}")
 
 
 def measure(config: ClientConfig, client: LocalClient, request: TrainRequest) -> Measured:
-    """What a client measures of a model, with its own layers where some are personal.
+    """Evaluate a model on a client's held-out samples, with the client's own layers if it has any.
 
     Args:
         config: with the strategy and the trainer.

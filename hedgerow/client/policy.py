@@ -38,14 +38,14 @@ class Policy:
     Attributes:
         masked_only: it sends no update in the clear, and takes part only if
             the strategy masks.
-        evaluate: it answers `evaluate` messages: it measures a model, and neither
-            noise nor a budget may be asked for. What it measures it adds to a
-            masked sum where the strategy masks; in the clear it tells it only
-            where `statistics` is set too, and `masked_only` is not.
-        statistics: its answers may tell loss and number of samples in the
-            clear, and it answers other `query` messages than who it is.
-        most_answers: updates that it sends in all runs together, masked or
-            not, and models that it measures; `None` for no limit.
+        evaluate: it answers `evaluate` messages: it evaluates a model; no rule may
+            require noise or set a budget. If the strategy masks, it adds its
+            results to a masked sum; it reports them in the clear only if
+            `statistics` is set too, and `masked_only` is not.
+        statistics: its answers may reveal loss and number of samples in the
+            clear, and it answers `query` messages other than the one for its name.
+        most_answers: limit on the updates that it sends, masked or not, and the
+            models that it evaluates, in all runs together; `None` for no limit.
         models: it fetches the model that its coordinator has promoted.
         min_clients: smallest cohort in which it sends a masked update.
         corrupt: fraction of a cohort that may collude with the server: thresholds and
@@ -183,7 +183,7 @@ class _Asked:
 
     @property
     def measures(self) -> bool:
-        """Whether it is to tell how well a model does on its data: without noise."""
+        """Whether the device is asked how well a model does on its data, without noise."""
         return self.kind.startswith("evaluate")
 
     @property
@@ -225,7 +225,7 @@ def _statistics(asked: _Asked) -> str:
     if asked.policy.statistics or asked.hidden:
         return ""
     if asked.measures:
-        return "to measure a model in the clear tells loss and number of samples"
+        return "an evaluation in the clear reveals loss and number of samples"
     told = not asked.strategy.pipeline.sum_only and not asked.strategy.local.sample_noise
     return "an update in the clear reveals loss and number of samples" if told else ""
 

@@ -23,9 +23,9 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
         "What the device answers.",
         {
             "masked_only": "sends no update in the clear",
-            "evaluate": "measures a model on its data; where the strategy masks, under a mask",
-            "statistics": "tells loss and number of samples in the clear",
-            "most_answers": "updates, and models measured, in all runs together",
+            "evaluate": "evaluates a model on its data; under a mask if the strategy masks",
+            "statistics": "reveals loss and number of samples in the clear",
+            "most_answers": "updates, and models evaluated, in all runs together",
             "models": "fetches the model that its coordinator has promoted",
         },
     ),

@@ -77,7 +77,7 @@ class Gateway:
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder, self._keys = folder, KnownKeys(folder)
-        # Of a gateway before this one: who is there has not left because it was started again.
+        # From the previous gateway: devices have not left because the gateway was restarted.
         self._handed, self._beats, self._senders = HandedOut(), Heartbeats(), Senders(self._keys)
         self._pace, self._heard = Pace(), dict[str, float](presence.heard(folder))
         self._lost_after = folder.settings.lost_after
@@ -151,7 +151,7 @@ class Gateway:
             raise Refused(429, "too many calls", **{"retry-after": str(max(1, round(wait)))})
 
     async def _relay(self, request: Request, body: bytes) -> Reply:
-        # Again: it may have been revoked while it sent. Its signature was looked at before.
+        # Checked again, as it may have been revoked while sending; its signature was checked before.
         name = self._senders.again(request.headers)
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
@@ -198,7 +198,7 @@ class Gateway:
         return self._paced(found.status_code, found.content, kind, pace, held)
 
     def _paced(self, status: int, content: bytes, kind: str, pace: float, held: float = 0.0) -> Reply:
-        """A reply that says when to pull next, and for how many seconds the call was held."""
+        """A reply that says when to poll next, and for how many seconds the call was held."""
         headers = {"content-type": kind, "hedgerow-pace": f"{pace:.3g}", **self._delivery.header()}
         if held:
             headers["hedgerow-held"] = f"{held:.3f}"
@@ -213,9 +213,9 @@ class Gateway:
         if waiting:
             await self._turns.turn()
         if not waiting or request.gone():
-            # Another call of the device waits now, or nobody does: a message is handed out once.
+            # Another call of the device is waiting now, or none is; a message is handed out only once.
             raise Refused(409, "another call of this device waits for a message")
-        self._senders.sender(request.headers)  # it may have been revoked while it waited
+        self._senders.sender(request.headers)  # it may have been revoked while waiting
         held = time.monotonic() - began
         if request.headers.get("user-agent") == OWN_AGENT and (handed := self._mail.take(node)) is not None:
             return httpx.Response(200, content=handed, headers={"content-type": MEDIA}), held

@@ -15,7 +15,7 @@ _AT_ONCE = 32
 
 @final
 class RingingGrid(GridAround):
-    """Has the gateway know whom messages wait for, as soon as all of them is there.
+    """Tells the gateway which nodes have messages waiting, once the messages are complete.
 
     A few at a time: those devices work while more is sent, and not all of them call at once.
     """

@@ -106,9 +106,9 @@ class Connection:
         self.pace: float | None = None
         """Seconds until the next poll, from the last answer; `None` if it said nothing."""
         self.model = ""
-        """Hash of the coordinator's promoted model, as the last answer had it; empty where it had none."""
+        """Hash of the coordinator's promoted model, from the last answer; empty if it named none."""
         self.held = 0.0
-        """Seconds for which a server has held the last call until there was something to say."""
+        """Seconds for which the server held the last call until it had something to say."""
         self.date = ""
         """The server's time, from its last answer."""
 

@@ -206,7 +206,7 @@ class Node:
         self._outbox.done(come)
 
     def _answered(self, fleet: Fleet, message: Any, come: Pending) -> Pending:
-        """Work on a message; what it is answered with is on the disk when this returns."""
+        """Work on a message; its answer is on disk when this returns."""
         about = message.metadata
         if about.message_type in OPENINGS:
             self._update_register()

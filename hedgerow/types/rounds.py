@@ -67,13 +67,13 @@ class RoundResult:
         evaluation: of the global model, on the server; empty if there was none.
         seconds: wall time of the round, including evaluation.
         secure: how a masked sum was computed: `"masked"` by the whole protocol,
-            `"unmasked"` where a simulation added the same numbers without
-            masks; empty where no mask is in the pipeline.
-        epsilon: what the run has revealed of any client so far, for the
-            budget's delta; `None` where the strategy is not private.
-        client_evaluation: what clients measured of the global model on their
-            held-out samples, under a mask means alone; `None` where they were not asked.
-        set_aside: clients that are asked no more, sorted: so many of their last replies were bad.
+            `"unmasked"` if a simulation added the same numbers without masks;
+            empty if the pipeline does not mask.
+        epsilon: bound on what the run has revealed about any client so far, for
+            the budget's delta; `None` if the strategy is not private.
+        client_evaluation: clients' evaluations of the global model on their held-out
+            samples, under a mask only means; `None` if they were not asked.
+        set_aside: clients that are set aside after too many bad replies, sorted.
     """
 
     state: ServerState

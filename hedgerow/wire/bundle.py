@@ -23,7 +23,7 @@ MOST = 2**20
 
 
 def bundled(data: bytes) -> Content:
-    """The answer whose bytes these are, as one record; it also says what else its node reads."""
+    """The answer with these bytes, as one record; it also says what else its node reads."""
     return {NAME: ConfigRecord({CONTENT: data, envelope.READS: True})}
 
 

@@ -1,4 +1,4 @@
-"""A client's side of a secure aggregation: its answers to the stages of `train` and `evaluate` messages.
+"""The client's side of secure aggregation: its answers to the stages of `train` and `evaluate` messages.
 
 Between stages the client's secrets are kept in its notes, in memory and
 encrypted: decrypting them takes the device's identity and a salt that is stored
@@ -47,7 +47,7 @@ class SecureClient:
     """Answers the five stages of a round, and a sixth that reports its failure.
 
     Attributes:
-        secure: what it insists on.
+        secure: the settings that it requires.
         layout: of the model.
         name: the client's stable name.
         enrolment: the client's identity and register, and where it records
@@ -88,7 +88,7 @@ class SecureClient:
         return pack_stage(encode(answer))
 
     def _masked(self, content: Content) -> Content:
-        """Here the client trains, or measures."""
+        """The stage in which the client trains, or evaluates."""
         before, party, layout = self._kept(Shared), self._party, self.layout
         delivery = decode(Delivery, unpack_stage(content))
         protocol.check_delivery(party, before, delivery)

@@ -213,10 +213,12 @@ def _afterwards(
     ]
     measures = experiment.evaluation.clients is not None
     if refused := Policy().refusals(f"train{stage}", strategy):
-        lines.append(f"  With the policy that 'join' proposes one would refuse this run: {refused[0]}.")
+        lines.append(f"  With the policy that 'join' proposes, a device would refuse this run: {refused[0]}.")
     elif measures and (refused := Policy().refusals(f"evaluate{stage}", strategy)):
-        lines.append(f"  With the policy that 'join' proposes one would measure no model: {refused[0]}.")
-    lines.append("- Nobody has signed who the devices are, here as there: hedgerow register sign.")
+        lines.append(
+            f"  With the policy that 'join' proposes, a device would evaluate no model: {refused[0]}."
+        )
+    lines.append("- The register of devices is not signed, neither here nor there: hedgerow register sign.")
     if experiment.server.deadline is None:
         lines.append(
             "- An absent device holds up a round, because no [server] deadline is set: server.deadline=120."

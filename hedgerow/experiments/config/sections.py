@@ -166,12 +166,12 @@ class EvaluationConfig(Section):
     Attributes:
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
-        target_accuracy: tables show the bytes it took to reach it.
-        server: whether it is measured; by default, where no layers are personal: with layers that
-            no client has trained, the figure says little.
-        clients: who measures the model too, on its held-out samples: `"all"`
-            that are there, or a fraction of them. Where the strategy masks, their sums are all that is known.
-        per_client: write down what each of them measured, in `clients.jsonl`; without a mask only.
+        target_accuracy: tables show the bytes needed to reach it.
+        server: whether the server evaluates it; by default, only if no layers are personal, because a
+            figure with layers that no client has trained says little.
+        clients: which clients also evaluate the model, on their held-out samples: `"all"`
+            that are online, or a fraction of them. If the strategy masks, only their sums are known.
+        per_client: record what each of them measured, in `clients.jsonl`; only without a mask.
     """
 
     every: Count = 1

@@ -50,7 +50,7 @@ class Row:
         sample_delta: of that epsilon.
         sample_adjacency: of that epsilon.
         seconds: wall time of all rounds, mean over seeds.
-        client_evaluation: what clients measured last on their held-out samples, by metric: `mean`,
+        client_evaluation: clients' last results on their held-out samples, by metric: `mean`,
             `weighted_mean`, `worst_tenth` and `spread` over clients, mean over seeds; under a mask
             `weighted_mean` alone.
         evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
@@ -207,7 +207,7 @@ def _notes(group: Group) -> tuple[str, ...]:
     notes = [
         (any(asked), measuring),
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
-        (failed > 0, f"{count(failed, 'round')} failed and left the model as it was"),
+        (failed > 0, f"{count(failed, 'round')} failed and left the model unchanged"),
         (dropped > 0, f"{count(dropped, 'reply', 'replies')} did not count (dropped)"),
         (last - {None, group.first.done} != set(), "the last accuracy is not from the last round"),
         (None in last and group.first.done > 0, "accuracy was not measured in every run"),

@@ -28,7 +28,7 @@ from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
 def evaluate_run(
     folder: Path, fraction: float = 1.0, *, workers: int = 1
 ) -> ClientEvaluation | SummedEvaluation:
-    """What the clients of a run measure of its model, simulated on this machine.
+    """Evaluate a run's model on its clients, simulated on this machine.
 
     Args:
         folder: of the run.
@@ -55,7 +55,7 @@ def evaluate_run(
 
 
 def check_held_out(folder: Path, experiment: Experiment) -> None:
-    """Raise `ValueError` where clients hold nothing out."""
+    """Raise `ValueError` if clients hold nothing out."""
     if experiment.data.held_out is None:
         raise ValueError(
             f"the clients of {folder} held no samples out: its model was trained on all of them; run it"

@@ -146,7 +146,7 @@ def _measured(
     canary: Canary,
     tell: Callable[[str], None],
 ) -> Comparison:
-    """What devices, or simulated clients, measure of a candidate and of the model that stands."""
+    """The results of a candidate and the current model on devices or simulated clients."""
     if refused := refuse_client_evaluation(experiment.strategy()):
         raise ValueError(f"evaluation by clients: {refused}")
     check_held_out(run, experiment)

@@ -233,7 +233,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
 
 
 def told(found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:
-    """What `metrics.jsonl` says of what clients measured."""
+    """The entry of a client evaluation in `metrics.jsonl`."""
     return {
         **({"failed": found.failed} if found.failed else {}),
         "clients": len(found.clients),
@@ -245,6 +245,6 @@ def told(found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:
 
 
 def client_line(round: int, found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:
-    """What `clients.jsonl` says of each client that measured the model of a round."""
+    """The line in `clients.jsonl` with each client's evaluation of a round's model."""
     clients = {name: {"examples": c.num_examples, **c.metrics} for name, c in found.each.items()}
     return {"round": round, "clients": clients, "dropped": dict(found.dropped)}
