@@ -1,0 +1,19 @@
+"""Recurrent layers, which torch computes in one call."""
+
+from typing import Any
+
+from torch.overrides import TorchFunctionMode
+
+from hedgerow.export.errors import CannotExport
+
+_LAYERS = {"gru", "lstm", "rnn_tanh", "rnn_relu"}
+
+
+class Loops(TorchFunctionMode):
+    """Refuses recurrent layers: their steps would be written one by one."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every function of torch, in here."""
+        if getattr(func, "__name__", "") in _LAYERS:
+            raise CannotExport(f"torch.{func.__name__} has no translation to ONNX yet")
+        return func(*args, **(kwargs or {}))
