@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +14,10 @@ from hedgerow.client.task import Task
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.manifest import manifest_of
 from hedgerow.export.subject import Subject, subject_of
-from hedgerow.export.tracing.masked import of_each
 from hedgerow.export.tracing.step import next_step, state_names
 from hedgerow.export.tracing.trace import Function, trace
 from hedgerow.export.translate import translate
+from hedgerow.export.trial import check_filling, check_mean
 from hedgerow.export.writer import Writer, model_of
 from hedgerow.types import LocalTraining
 
@@ -200,8 +199,9 @@ def _batch(subject: Subject, samples: SampleForm, rows: int) -> dict[str, Tensor
 def _exported(
     subject: Subject, function: Function, inputs: Mapping[str, Tensor], kind: str, local: LocalTraining | None
 ) -> Exported:
-    _check_mean(subject, inputs)
+    check_mean(subject, inputs)
     graph = trace(function, inputs, subject.module)
+    check_filling(graph, inputs)
     to = Writer()
     own = {name: tensor.numpy() for name, tensor in inputs.items() if name.startswith("own/")}
     values = translate(graph, to, own)
@@ -213,28 +213,3 @@ def _exported(
         deterministic=True
     )
     return Exported(content, {**manifest, "sha256": hashlib.sha256(content).hexdigest()})
-
-
-def _check_mean(subject: Subject, inputs: Mapping[str, Tensor]) -> None:
-    """Refuse a loss that is no mean over the samples: a short last batch could not be told by a mask."""
-    if subject.loss_name == "cross_entropy":
-        return
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        rows = 3
-        values = dict(inputs)
-        values["parameters"] = torch.from_numpy(rng.normal(0, 0.1, subject.layout.dimension)).to(
-            subject.dtype
-        )
-        x = inputs["x"].new_ones((rows, *inputs["x"].shape[1:]))
-        outputs, _ = subject.outputs(values, x, torch.ones(rows, dtype=torch.bool))
-        if not isinstance(outputs, Tensor):
-            return
-        made = torch.from_numpy(rng.normal(size=tuple(outputs.shape))).to(outputs.dtype)
-        y = torch.from_numpy(rng.integers(0, 2, (rows, *inputs["y"].shape[1:]))).to(inputs["y"].dtype)
-        whole, each = subject.loss_of(made, y), of_each(subject.task.loss, made, y)
-    if not torch.allclose(whole, each.mean(), rtol=1e-4, equal_nan=True):
-        raise CannotExport(
-            f"the loss {subject.loss_name} of three samples is {whole.item():.4g}, and the mean of their own"
-            f" is {each.mean().item():.4g}; a graph needs a loss that is the mean over its samples"
-        )

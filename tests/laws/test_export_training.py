@@ -251,14 +251,20 @@ class Sorted(nn.Linear):
         return super().forward(x.sort(1).values)
 
 
+class Centred(nn.Linear):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+
 @pytest.mark.parametrize(
     ("net", "told"),
     [
+        (lambda: Centred(4, 2), "mixes the samples of a batch"),
         (lambda: nn.Sequential(Stateful(4, 2)), "keeps state that is no buffer"),
         (lambda: nn.Sequential(Deciding(4, 2)), r"0 \(Deciding\) cannot be written as a graph"),
         (lambda: nn.Sequential(Sorted(4, 2)), r"0 \(Sorted\) uses aten\.sort\.default, which has no"),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.CELU(), nn.RReLU(), nn.Linear(4, 2)), r"2 \(RReLU\)"),
-        (lambda: nn.GRU(4, 2, batch_first=True), "torch.gru has no translation"),
+        (lambda: nn.Sequential(nn.GRU(4, 2)), r"0 \(GRU\): the steps of torch.gru would have to be a loop"),
     ],
 )
 def test_what_cannot_be_written_is_refused_with_the_module_that_it_comes_from(net, told):

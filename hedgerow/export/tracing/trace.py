@@ -54,8 +54,9 @@ def _made(function: Callable[..., Any], inputs: Sequence[Tensor], origins: Origi
         # Attention by its formula; recurrent layers by theirs.
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
             found: fx.GraphModule = make(*inputs)
-    except CannotExport:
-        raise
+    except CannotExport as error:
+        where = f"{origins.current}: " if origins.current else ""
+        raise CannotExport(f"{where}{error}") from error
     except Exception as error:  # whatever the user's code or torch raises on tensors without values
         first = str(error).strip().partition("\n")[0]
         raise CannotExport(
