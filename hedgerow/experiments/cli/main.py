@@ -8,6 +8,7 @@ import typer
 
 from hedgerow.experiments.cli import afterwards as afterwards_commands
 from hedgerow.experiments.cli import devices as device_commands
+from hedgerow.experiments.cli import export as export_command
 from hedgerow.experiments.cli import federation as federation_commands
 from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import models as model_commands
@@ -80,6 +81,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "rollback": model_commands.rollback,
         "promoted": model_commands.promoted,
         "model": model_commands.model,
+        "export": export_command.export,
     },
     "Federation": {
         "rehearse": rehearse_commands.rehearse,

@@ -39,7 +39,7 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
 
 def _try(experiment: Experiment) -> list[Mistake]:
     try:
-        name, one = _one_sample(experiment)
+        name, one = one_sample(experiment)
     except DataFileError as error:
         if experiment.data.name in DATASETS.names():
             raise OSError(str(error)) from error  # a download, which may work another time
@@ -74,7 +74,7 @@ def _try(experiment: Experiment) -> list[Mistake]:
     return []
 
 
-def _one_sample(experiment: Experiment) -> tuple[str, Samples]:
+def one_sample(experiment: Experiment) -> tuple[str, Samples]:
     """A client and one of its samples; a made-up one if only devices have the data."""
     if experiment.own_schema is not None and experiment.elsewhere:
         shape, classes = experiment.own_schema.input_shape, experiment.own_schema.classes

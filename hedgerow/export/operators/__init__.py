@@ -1,0 +1,1 @@
+"""Each aten operator in ONNX's words, one small function an operator."""
