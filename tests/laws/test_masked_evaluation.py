@@ -177,7 +177,7 @@ def test_to_measure_changes_no_training_and_what_is_told_names_no_client() -> No
 def test_too_few_clients_leave_the_measurement_out_and_the_run_goes_on(masks) -> None:
     for result in run(plan=EvaluationPlan(0.5), masks=masks):
         found = result.client_evaluation
-        assert found.failed == "secure aggregation needs a cohort of 10; 7 clients are there"
+        assert found.failed == "secure aggregation needs a cohort of 10; 7 clients are available"
         assert (found.weighted_means, found.bytes_down, result.failed) == ({}, {}, "")
 
 
