@@ -49,7 +49,9 @@ def check_filling(graph: fx.Graph, inputs: Mapping[str, Tensor]) -> None:
     other = values["x"].flip(0) if values["x"].is_floating_point() else 1 - values["x"]
     kept = samples.view(-1, *[1] * (other.dim() - 1))
     filled = torch.where(kept, values["x"], other)
-    run = fx.GraphModule(graph.owning_module, graph)
+    owner = graph.owning_module
+    assert owner is not None
+    run = fx.GraphModule(owner, graph)
     found = []
     for x in (values["x"], filled):
         given = {**values, "mask": samples, "x": x}
