@@ -99,8 +99,10 @@ def of_calls(real: Coordinated) -> dict[str, Any]:
         for number in range(CALLS):
             connection.send("POST", FLEET + name, {**headers, **signed(key)}, body)
             status, got, said = connection.reply()
-            while status == 429:  # quicker than a device may be
+            while status == 429:  # quicker than a device may be, and the connection is closed then
                 time.sleep(1.0)
+                connection.socket.close()
+                connection = Raw(real.folder, real.port)
                 connection.send("POST", FLEET + name, {**headers, **signed(key)}, body)
                 status, got, said = connection.reply()
             assert status in (200, 412), (status, said)
