@@ -13,11 +13,11 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.manifest import manifest_of
-from hedgerow.export.subject import Subject, subject_of
+from hedgerow.export.subject import CONSTANTS, OWN, Subject, subject_of
 from hedgerow.export.tracing.step import next_step, state_names
 from hedgerow.export.tracing.trace import Function, trace
 from hedgerow.export.translate import translate
-from hedgerow.export.trial import check_filling, check_mean
+from hedgerow.export.trial import check_alone, check_mean
 from hedgerow.export.writer import Writer, model_of
 from hedgerow.types import LocalTraining
 
@@ -140,9 +140,10 @@ def _training(subject: Subject, local: LocalTraining) -> Function:
             local, gradient, given["parameters"], given["learning_rate"], given.get("start"),
             given.get("correction"), given,
         )  # fmt: skip
-        if subject.layout.buffers:
-            found["buffers"] = torch.cat([kept[slot.name].reshape(-1) for slot in subject.layout.buffers])
-        return found
+        for name, slots in (("buffers", subject.layout.buffers), (CONSTANTS, subject.layout.constants)):
+            if slots:
+                found[name] = torch.cat([kept[slot.name].reshape(-1) for slot in slots])
+        return found | {name: buffer for name, buffer in kept.items() if name.startswith(OWN)}
 
     return function
 
@@ -169,17 +170,18 @@ def _clipped(
     """The mean of the samples' clipped gradients (arXiv:1607.00133, algorithm 1, without noise)."""
     mask = given["mask"]
 
-    def loss(parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        outputs, _ = subject.outputs({**given, "parameters": parameters}, x.unsqueeze(0), mask[:1])
-        return subject.loss_of(outputs, y.unsqueeze(0))
+    def loss(parameters: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs, kept = subject.outputs({**given, "parameters": parameters}, x.unsqueeze(0), mask[:1])
+        return subject.loss_of(outputs, y.unsqueeze(0)), kept
 
-    each = torch.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0, 0), randomness="different")
-    gradients, losses = each(given["parameters"], given["x"], given["y"])
+    one = torch.func.grad_and_value(loss, has_aux=True)
+    each = torch.vmap(one, in_dims=(None, 0, 0), randomness="different")
+    gradients, (losses, kept) = each(given["parameters"], given["x"], given["y"])
     norms = torch.linalg.vector_norm(gradients, dim=1)
     scale = local.clip_samples / norms.clamp(min=local.clip_samples)
     weights = torch.where(mask, scale, 0) / mask.sum()
     value = torch.where(mask, losses, 0).sum() / mask.sum()
-    return value, weights @ gradients, {}
+    return value, weights @ gradients, {name: buffer[0] for name, buffer in kept.items()}
 
 
 def _batch(subject: Subject, samples: SampleForm, rows: int) -> dict[str, Tensor]:
@@ -192,7 +194,7 @@ def _batch(subject: Subject, samples: SampleForm, rows: int) -> dict[str, Tensor
     ):
         kind = getattr(torch, dtype)
         found[name] = torch.zeros(rows, *shape, dtype=subject.dtype if kind.is_floating_point else kind)
-    own = {f"own/{name}": tensor for name, tensor in subject.own.items()}
+    own = {f"{OWN}{name}": tensor for name, tensor in subject.own.items()}
     return {**found, "mask": torch.ones(rows, dtype=torch.bool), **own}
 
 
@@ -201,10 +203,10 @@ def _exported(
 ) -> Exported:
     check_mean(subject, inputs)
     graph = trace(function, inputs, subject.module)
-    check_filling(graph, inputs)
+    check_alone(graph, inputs)
     to = Writer()
-    own = {name: tensor.numpy() for name, tensor in inputs.items() if name.startswith("own/")}
-    values = translate(graph, to, own)
+    own = {name: tensor.numpy() for name, tensor in inputs.items() if name.startswith(OWN)}
+    values = {n: v for n, v in translate(graph, to, own).items() if n != CONSTANTS and not n.startswith(OWN)}
     # A new value must not have the name of the old one.
     outputs = [(f"new/{name}" if name in inputs else name, value) for name, value in values.items()]
     written = to.graph(kind, outputs)

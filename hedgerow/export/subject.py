@@ -24,6 +24,9 @@ from hedgerow.types import Tensor as Slot
 _NOT_COUNTED = -100
 """A target that torch's cross entropy leaves out."""
 
+OWN, CONSTANTS = "own/", "constants"
+"""Names of what a step must not change: buffers that are never sent, each, and the constants."""
+
 _CPU = torch.device("cpu")
 
 
@@ -53,7 +56,7 @@ class Subject:
         return {name: b.detach() for name, b in self.module.named_buffers() if name not in sent}
 
     def outputs(self, values: Mapping[str, Tensor], x: Tensor, mask: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """What the model gives, and its floating-point buffers and constants afterwards.
+        """What the model gives, and its buffers, constants and `own` afterwards, by name.
 
         Args:
             values: `parameters`, `buffers` and `constants`, where the layout has some, and each of `own`
@@ -64,16 +67,16 @@ class Subject:
         layout = self.layout
         held = dict(_parts(values["parameters"], layout.parameters))
         kept: dict[str, Tensor] = {}
-        for kind, slots in (("buffers", layout.buffers), ("constants", layout.constants)):
+        for kind, slots in (("buffers", layout.buffers), (CONSTANTS, layout.constants)):
             if slots:
                 kept |= {name: part.clone() for name, part in _parts(values[kind], slots)}
-        own = {name: values[f"own/{name}"].clone() for name in self.own}
+        own = {name: values[f"{OWN}{name}"].clone() for name in self.own}
         before = self._attributes()
         with MaskedNorms(mask), Loops():
             found = functional_call(self.module, {**held, **kept, **own}, (x,))
         if self._attributes() != before:
             raise CannotExport("the model keeps state that is no buffer from one batch to the next")
-        return found, kept
+        return found, kept | {f"{OWN}{name}": buffer for name, buffer in own.items()}
 
     def mean_loss(self, outputs: Any, y: Tensor, mask: Tensor) -> Tensor:
         """The loss of the samples that count: the mean over them."""

@@ -1,4 +1,4 @@
-"""Whether a short last batch can be told by a mask, tried on made-up samples."""
+"""Whether a graph has all in it that a step needs, tried on made-up samples."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.export.errors import CannotExport
-from hedgerow.export.subject import Subject
+from hedgerow.export.subject import CONSTANTS, OWN, Subject
 from hedgerow.export.tracing.masked import of_each
 from hedgerow.rng import generator
 
@@ -37,41 +37,59 @@ def check_mean(subject: Subject, inputs: Mapping[str, Tensor]) -> None:
         )
 
 
-def check_filling(graph: fx.Graph, inputs: Mapping[str, Tensor]) -> None:
-    """Refuse a graph in which rows that are no samples have a part.
+def check_alone(graph: fx.Graph, inputs: Mapping[str, Tensor]) -> None:
+    """Refuse a graph in which more has a part than the samples and the model that is sent.
 
     Raises:
-        CannotExport: what comes out changes with them.
+        CannotExport: what comes out changes with rows that are no samples, or with buffers that are
+            never sent and that a step changes; or a step changes constants.
     """
     values = {name: _made_up(name, like) for name, like in inputs.items()}
     rows = len(values["mask"])
-    samples = torch.arange(rows) < max(1, rows // 2)
+    values["mask"] = torch.arange(rows) < max(1, rows // 2)
+    first = _run(graph, values)
+    if CONSTANTS in first and not torch.equal(first[CONSTANTS], values[CONSTANTS]):
+        raise CannotExport(
+            "training changes a tensor that is constant to Hedgerow; see `Task(statistics=...)`"
+        )
     other = values["x"].flip(0) if values["x"].is_floating_point() else 1 - values["x"]
-    kept = samples.view(-1, *[1] * (other.dim() - 1))
-    filled = torch.where(kept, values["x"], other)
-    owner = graph.owning_module
-    assert owner is not None
-    run = fx.GraphModule(owner, graph)
-    found = []
-    for x in (values["x"], filled):
-        given = {**values, "mask": samples, "x": x}
-        with num_threads(1), seeded(0, torch.device("cpu")), torch.no_grad():
-            found.append(dict(zip(graph.output_node().meta["outputs"], run(*given.values()), strict=True)))
-    for name, value in found[0].items():
-        if name == "outputs":  # a row for each sample
+    kept = values["mask"].view(-1, *[1] * (other.dim() - 1))
+    if not _alike(first, _run(graph, {**values, "x": torch.where(kept, values["x"], other)})):
+        raise CannotExport(
+            "the model or its loss mixes the samples of a batch (on made-up ones, what comes out changes"
+            " with the rows that a short last batch is filled up with); use layers that treat each sample"
+            " alone, or BatchNorm, which a graph has with its mask"
+        )
+    moved = {name: value for name, value in first.items() if name.startswith(OWN)}
+    if moved and not _alike(first, _run(graph, {**values, **moved})):
+        names = ", ".join(repr(name.removeprefix(OWN)) for name in moved)
+        raise CannotExport(
+            f"the model counts batches, or keeps other state that is never sent ({names}), and what it gives"
+            " changes with that; a graph keeps none"
+        )
+
+
+def _run(graph: fx.Graph, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What torch makes of a graph; draws are the same each time."""
+    run = fx.GraphModule(graph.owning_module or {}, graph)
+    with num_threads(1), seeded(0, torch.device("cpu")), torch.no_grad():
+        return dict(zip(graph.output_node().meta["outputs"], run(*values.values()), strict=True))
+
+
+def _alike(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether all is the same but for rounding; outputs have a row for each sample, own buffers may move."""
+    for name, value in first.items():
+        if name == "outputs" or name.startswith(OWN):
             continue
-        least = _TOLERANCE * (1 if not value.numel() else float(value.abs().max()))
-        if not torch.allclose(value, found[1][name], rtol=0, atol=least, equal_nan=True):
-            raise CannotExport(
-                "the model or its loss mixes the samples of a batch (on made-up ones, what comes out changes"
-                " with the rows that a short last batch is filled up with); use layers that treat each sample"
-                " alone, or BatchNorm, which a graph has with its mask"
-            )
+        least = _TOLERANCE * float(value.abs().max().nan_to_num()) if value.numel() else 0.0
+        if not torch.allclose(value, second[name], rtol=0, atol=least, equal_nan=True):
+            return False
+    return True
 
 
 def _made_up(name: str, like: Tensor) -> Tensor:
     """Values of this form: small normal numbers, and zeros and ones where numbers are whole."""
-    if name.startswith("own/"):
+    if name.startswith(OWN):
         return like
     random = generator(0, f"made-up {name}")
     if name == "step":
@@ -79,4 +97,4 @@ def _made_up(name: str, like: Tensor) -> Tensor:
     if not like.is_floating_point():
         return torch.from_numpy(random.integers(0, 2, tuple(like.shape))).to(like.dtype)
     made = torch.from_numpy(random.normal(0, 1.0 if name == "x" else 0.1, tuple(like.shape))).to(like.dtype)
-    return made.abs() if name in ("buffers", "second_moment") else made
+    return made.abs() if name in ("buffers", CONSTANTS, "second_moment") else made

@@ -1,6 +1,7 @@
 """A graph's steps are torch's: to 1e-10 in float64, and in float32 as near as torch itself comes."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -10,7 +11,6 @@ from torch import nn
 
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.export.errors import CannotExport
 from hedgerow.models import MODELS, build
 from hedgerow.types import LocalTraining, Samples
 from tests.laws.export_steps import by_torch, exported, stepped
@@ -141,7 +141,7 @@ def test_numbers_are_learned_by_a_loss_of_the_tasks_own():
     rng = np.random.default_rng(0)
     data = Samples(rng.normal(size=(5, 4)).astype("float32"), rng.normal(size=(5, 1)).astype("float32"))
     net = nn.Sequential(nn.Linear(4, 8), nn.Softplus(), nn.LayerNorm(8), nn.ELU(), nn.Linear(8, 1))
-    task = Task(lambda: __import__("copy").deepcopy(net), loss=nn.functional.smooth_l1_loss)
+    task = Task(lambda: deepcopy(net), loss=nn.functional.smooth_l1_loss)
     check(task, data, local())
 
 
@@ -233,63 +233,3 @@ def test_equal_exports_have_equal_bytes_and_the_manifest_is_in_them():
     assert {**json.loads(prop.value), "sha256": first.manifest["sha256"]} == first.manifest
     assert not any(each.external_data for each in model.graph.initializer)
     assert len(first.content) < 20_000  # none of the model's values are in it
-
-
-class Stateful(nn.Linear):
-    def forward(self, x):
-        self.seen = x.mean()
-        return super().forward(x)
-
-
-class Deciding(nn.Linear):
-    def forward(self, x):
-        return super().forward(x) if x.sum() > 0 else super().forward(-x)
-
-
-class Sorted(nn.Linear):
-    def forward(self, x):
-        return super().forward(x.sort(1).values)
-
-
-class Centred(nn.Linear):
-    def forward(self, x):
-        return super().forward(x - x.mean(0))
-
-
-@pytest.mark.parametrize(
-    ("net", "told"),
-    [
-        (lambda: Centred(4, 2), "mixes the samples of a batch"),
-        (lambda: nn.Sequential(Stateful(4, 2)), "keeps state that is no buffer"),
-        (lambda: nn.Sequential(Deciding(4, 2)), r"0 \(Deciding\) cannot be written as a graph"),
-        (lambda: nn.Sequential(Sorted(4, 2)), r"0 \(Sorted\) uses aten\.sort\.default, which has no"),
-        (lambda: nn.Sequential(nn.Linear(4, 4), nn.CELU(), nn.RReLU(), nn.Linear(4, 2)), r"2 \(RReLU\)"),
-        (lambda: nn.Sequential(nn.GRU(4, 2)), r"0 \(GRU\): the steps of torch.gru would have to be a loop"),
-    ],
-)
-def test_what_cannot_be_written_is_refused_with_the_module_that_it_comes_from(net, told):
-    data = Samples(np.ones((3, 4), "float32"), np.zeros(3, np.int64))
-    with pytest.raises(CannotExport, match=told):
-        exported(Task(net), local(), data)
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"batch_size": 0}, "batch_size is 0"),
-        (
-            {"clip_samples": 1.0, "sample_noise": 1.0, "sample_rate": 0.1, "sample_delta": 1e-5},
-            "sample_noise is 1",
-        ),
-        ({"clip_samples": 1.0}, "'norm1' mixes the samples"),
-    ],
-)
-def test_settings_that_a_graph_cannot_have_are_refused(settings, told):
-    with pytest.raises(CannotExport, match=told):
-        exported(batch_norm_task(), local(**settings), samples(SERIES))
-
-
-def test_a_loss_that_is_no_mean_over_its_samples_is_refused():
-    task = Task(lambda: nn.Linear(4, 1), loss=lambda outputs, y: nn.functional.mse_loss(outputs, y).sqrt())
-    with pytest.raises(CannotExport, match="needs a loss that is the mean"):
-        exported(task, local(), Samples(np.ones((3, 4), "float32"), np.ones((3, 1), "float32")))
