@@ -61,7 +61,7 @@ def test_a_narrow_table_keeps_the_names_of_its_rows_and_loses_bytes_first(tmp_pa
     for name in (FLOAT, EIGHT, "error_feedback(top"):
         assert name in text, "the name of a row was broken"
     assert "73.0 ±1.4" in text
-    assert all(name in text.partition("Left out, for lack of width: ")[2] for name in gone)
+    assert all(name in text.partition("Left out for lack of width: ")[2] for name in gone)
 
 
 def test_rows_without_an_accuracy_show_what_was_measured(tmp_path):

@@ -22,7 +22,7 @@ from tests.faults.configurations import GOOD
         ("strategy.pipeline=quantise(8)", "no transform 'quantise'"),
         ("sweep.rounds=3", 'sweep."rounds" = 3: it must be a list with at least one value'),
         ("sweep.rounds=[]", 'sweep."rounds" = []: it must be a list with at least one value'),
-        ("sweep.rounds=[2, 3, 2]", 'sweep."rounds" = [2, 3, 2]: 2 stands there twice'),
+        ("sweep.rounds=[2, 3, 2]", 'sweep."rounds" = [2, 3, 2]: 2 occurs twice'),
         ("sweep.rounds=[2, -3]", 'sweep."rounds" = -3: it must be a whole number of at least 1'),
         ("sweep.local.epoch=[2, 3]", 'sweep."local.epoch": there is no such key'),
     ],

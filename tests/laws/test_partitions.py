@@ -212,7 +212,7 @@ def test_a_partition_of_somebody_else_is_held_to_the_same_law() -> None:
         (dealt(("a", "b"), [0, 1], [1]), "sample 1 belongs to two clients"),
         (dealt(("a", "b"), [0, 1], []), "client 'b' has no sample"),
         (dealt(("a", "a"), [0], [1]), "its own name"),
-        (dealt(("a",), [4]), "not among the 4"),
+        (dealt(("a",), [4]), "not one of the 4"),
         (dealt(()), "has no client"),
     ]:
         with pytest.raises(ValueError, match=message):

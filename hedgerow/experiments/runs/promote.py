@@ -72,7 +72,7 @@ def chosen(run: Path, which: str) -> Chosen:
     last = max((int(line["round"]) for line in there.rounds()), default=0)
     if which == BEST:
         if (best := best_of(found)) is None:
-            raise StoreError(f"none of the models kept of {run} was measured; give a round's number")
+            raise StoreError(f"no round of {run} with a kept model was measured; give a round's number")
         return Chosen(best.round, content_of(best))
     if which != LAST and not which.isdecimal():
         raise StoreError(f"the round is {which!r}; it must be a number, 'last' or 'best'")
