@@ -31,7 +31,7 @@ def test_there_are_as_many_as_we_think():
     assert len(PAGES) == 23
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 25
-    assert len(blocks("sh")) == 13
+    assert len(blocks("sh")) == 14
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

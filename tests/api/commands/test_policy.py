@@ -62,8 +62,8 @@ def test_whether_a_device_would_measure_is_told_too() -> None:
     asked = ("policy", "test", "heart", *masked, "--device", "device", "--data", "heart-disease")
     lines = hedgerow(*asked).stdout.splitlines()
     assert lines[0].startswith("answered: train.masked messages")
-    refused = "refused, while it takes part: evaluate.masked messages: rule evaluate: the device measures no"
-    assert lines[1] == f"{refused} model for others"
+    refused = "refused, while it takes part: evaluate.masked messages: rule evaluate: the device does not"
+    assert lines[1] == f"{refused} evaluate models for others"
     Path("device/policy.toml").write_text("evaluate = true\n")
     answered = hedgerow(*asked)
     assert answered.exit_code == 0

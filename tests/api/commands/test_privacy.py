@@ -51,9 +51,9 @@ def test_a_plan_with_skellam_noise_is_that_of_the_ledger() -> None:
     [
         (
             ["--epsilon", "1", "--delta", "1e-5", "--noise", "1", "--rate", "1", "--norm", "1"],
-            "left out: --para",
+            "missing: --para",
         ),
-        (["--epsilon", "1"], "left out: --delta --rounds --noise --rate"),
+        (["--epsilon", "1"], "missing: --delta --rounds --noise --rate"),
         (["--delta", "2", "--rounds", "3", "--noise", "1", "--rate", "1"], "delta is 2.0"),
         (["--epsilon", "0.01", "--delta", "1e-5", "--noise", "1", "--rate", "1"], "one round alone passes"),
     ],
