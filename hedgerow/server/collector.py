@@ -1,6 +1,6 @@
 """Check the replies of a round and sum them as they arrive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Protocol, final
@@ -55,6 +55,8 @@ class Collector:
         strategy, layout = start.strategy, start.layout
         self._strategy, self._layout, self._seed, self._round = strategy, layout, start.seed, round
         self._counting, self._bound = counting, bound
+        # Computed once, for the bound and for the sum.
+        self._norm: Callable[[Vector], float] = quick_norm if bound.factor else _not_needed
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
         self._max_weight = strategy.largest_weight
@@ -116,33 +118,28 @@ class Collector:
         weight = reply.payload.weight
         with span("aggregate"):
             # Check all streams first: either all are added, or none.
-            present = []
+            present, norms = [], {"": inf}
             for name, stream in self._streams.items():
                 heavy = weight if stream.weighted else 1.0
-                norm = self._norm(reply.streams[name])
-                present.append((name, collected.streams[name], reply.streams[name], heavy, norm))
+                norms[name] = norm = self._norm(reply.streams[name])
+                present.append((collected.streams[name], reply.streams[name], heavy, norm))
             values: Vector = NO_VALUES
             try:
-                for _, total, values, heavy, norm in present:
+                for total, values, heavy, norm in present:
                     total.check(values, heavy, norm=norm)
                 values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
-                norm = self._norm(values)
+                norms[""] = norm = self._norm(values)
                 if self._bound.factor:
-                    norms = {"": norm, **{name: of_stream for name, *_, of_stream in present}}
                     self._bound_norms(client, reply.num_examples, norms)
                 collected.deltas.add(client, values, weight, norm=norm)
             except OutOfRange as error:
                 raise _named(error, _tensors(self._layout, len(values))) from None
-            for _, total, values, heavy, norm in present:
+            for total, values, heavy, norm in present:
                 total.add(client, values, heavy, norm=norm)
         examples = min(reply.num_examples, self._most_examples)
         for name, value in reply.metrics.items() if self._counting.shows_metrics else ():
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
-
-    def _norm(self, values: Vector) -> float:
-        """The l2 norm, computed once for the bound and for the sum; infinite if it is not needed."""
-        return quick_norm(values) if self._bound.factor else inf
 
     def _bound_norms(self, client: str, examples: int, norms: Mapping[str, float]) -> None:
         """Record the norm of each part; raise `PayloadError` if one is too large."""
@@ -170,6 +167,10 @@ class Collector:
 
     def _context(self, sender: Sender) -> RoundContext:
         return RoundContext(self._seed, self._round, sender, self._layout)
+
+
+def _not_needed(values: Vector) -> float:
+    return inf
 
 
 def _tensors(layout: Layout, size: int) -> Sequence[Tensor]:

@@ -91,7 +91,7 @@ def test_a_device_that_dies_ends_the_rehearsal_with_its_name_and_a_refusal_is_to
     assert "Traceback" not in said
     assert not processes_of(clinics)
     (kept,) = (clinics / "tmp").iterdir()
-    assert f"lies in {kept}" in said
+    assert f"are in {kept / 'federation' / 'logs'}" in said
 
 
 def rehearsed(*arguments: str) -> str:
