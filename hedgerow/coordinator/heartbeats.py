@@ -1,16 +1,16 @@
-"""Signs of life of devices: a SuperLink believes one for twice its interval, and need not hear each."""
+"""Heartbeats of devices: a SuperLink trusts one for twice its interval, so it need not receive each."""
 
 import time
 from collections.abc import Callable
 from typing import final
 
 _PART = 4 / 3
-"""Of the interval that a device names; the SuperLink counts it as gone after two of these."""
+"""Time between two that are passed on, in intervals; the SuperLink counts a device as gone after two."""
 
 
 @final
 class Heartbeats:
-    """What the SuperLink has said to the last one of each device that it was told of.
+    """The SuperLink's answers to the last heartbeat of each device that was passed on.
 
     >>> beats = Heartbeats(lambda: 0.0)
     >>> beats.told("kitchen", b"I am here", 30.0, b"noted")
@@ -23,14 +23,14 @@ class Heartbeats:
         self._last: dict[str, tuple[bytes, float, bytes]] = {}
 
     def told(self, name: str, request: bytes, interval: float, reply: bytes) -> None:
-        """The SuperLink has taken a sign of life of a device, for such an interval."""
+        """Record that the SuperLink accepted a device's heartbeat, which holds for this interval."""
         self._last[name] = request, self._clock() + _PART * interval, reply
 
     def answer(self, name: str, request: bytes) -> bytes | None:
-        """What it has said to the same a while ago; `None` where it is to be told."""
+        """Its recent answer to the same heartbeat; `None` if the heartbeat must be passed on."""
         before, until, reply = self._last.get(name, (b"", 0.0, b""))
         return reply if before == request and self._clock() < until else None
 
     def forget(self, name: str) -> None:
-        """A device has left, or comes anew."""
+        """Forget a device that has left or joins again."""
         self._last.pop(name, None)

@@ -1,8 +1,8 @@
 """Messages that the ServerApp hands to the gateway, beside the SuperLink, which has them too.
 
-A device's answer is taken whether or not its SuperLink has handed the message out itself; so the gateway
-need not ask for one that it has here. What lies here is a hint, as the bell is: whatever is lost of it, the
-SuperLink hands out.
+The SuperLink accepts a device's answer even if it did not hand out the message itself, so the gateway need
+not ask it for a message that is here. Like the bell, this is only a hint: the SuperLink hands out whatever is
+lost here.
 """
 
 from contextlib import suppress
@@ -17,20 +17,20 @@ FOLDER = "mail"
 
 @final
 class Mail:
-    """The last message of each device that it has not been handed."""
+    """The last message for each device that has not been handed out."""
 
     def __init__(self, folder: FederationFolder) -> None:
         self._path = folder.path / FOLDER
 
     def put(self, node: int, answer: bytes) -> None:
-        """Hand over what a node's next look for messages is to be answered with, in place of the last."""
+        """Set the answer to a node's next poll, replacing an earlier one."""
         with suppress(OSError):
             write_whole(
                 private_folder(self._path) / f"{node:016x}", sealed(answer), durable=False, mode=PRIVATE
             )
 
     def take(self, node: int) -> bytes | None:
-        """What there is for a node, once; `None` where there is nothing that is whole."""
+        """Take the answer for a node, once; `None` if there is none that is intact."""
         file = self._path / f"{node:016x}"
         try:
             data = file.read_bytes()
@@ -40,6 +40,6 @@ class Mail:
             return None
 
     def clear(self) -> None:
-        """Throw away what there is, of a run that nobody carries on."""
+        """Discard all messages, which belong to a run that has ended."""
         for file in self._path.glob("*"):
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Who waits for a message goes on while the SuperLink has time: whoever is handed one has an answer soon."""
+"""Release waiting devices at the pace of the SuperLink: each that gets a message soon sends an answer."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,14 +14,14 @@ _APART_SECONDS, _LOOK_SECONDS = 0.005, 0.02
 class Turns:
     """Lets one caller through after the other, while few calls are open.
 
-    So answers of a cohort that is asked at once come as they can be taken, and none waits long.
+    The answers of a whole cohort then arrive as fast as they can be processed, and none waits long.
     """
 
     def __init__(self) -> None:
         self._open, self._one = 0, asyncio.Lock()
 
     async def call(self, asked: Awaitable[T]) -> T:
-        """Make a call, which is open until it is answered."""
+        """Make a call; it counts as open until it is answered."""
         self._open += 1
         try:
             return await asked
@@ -29,7 +29,7 @@ class Turns:
             self._open -= 1
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
+        """Wait for a turn."""
         async with self._one:
             while self._open >= _MOST_OPEN:
                 await asyncio.sleep(_LOOK_SECONDS)
