@@ -4,6 +4,7 @@
 
 Writes benchmarks/survival/results.json and README.md: for each kind of process how many kills there were, and
 how much later than usual the next round ended. An hour or two on two free cores; `make survival` runs it.
+Each way is written down when it is done, beside what the others came to before.
 """
 
 import argparse
@@ -119,13 +120,17 @@ def summary(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def page(results: Mapping[str, Any]) -> str:
+def page(ways: Sequence[Mapping[str, Any]]) -> str:
     """The results as a page."""
     rows = [
         f"| {row['role']} | {row['kills']} | {row['median']} s | {row['most']} s | {row['may']:g} s |"
-        for row in results["summary"]
+        for row in summary(ways)
     ]
-    failed = {way["way"]: way["failed_rounds"] for way in results["ways"]}
+    each = [
+        f"| {way['way']} | {len(way['places'])} and {len(way['by_chance'])} | {len(way['failed_rounds'])}"
+        f" | {way['load_average']} | {about.line(way['about'])} |"
+        for way in ways
+    ]
     return "\n".join(
         [
             "# Kills, and what they cost",
@@ -135,14 +140,15 @@ def page(results: Mapping[str, Any]) -> str:
             "are those by which the next round ended later than usual; Flower's own processes are the",
             "SuperLink and the SuperExec.",
             "",
-            about.line(results["about"]) + f" Load of the machine: {results['load_average']}.",
-            "",
             "| process | kills | in the middle | most | may take |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            "The models are those of undisturbed runs, bit for bit, but for rounds that failed by name:"
-            f" {', '.join(f'{way}: {len(rounds)}' for way, rounds in failed.items())}.",
+            "The models are those of undisturbed runs, bit for bit, but for rounds that failed by name:",
+            "",
+            "| way | kills at places, and by chance | failed rounds | load before and after | measured |",
+            "|---|---|---|---|---|",
+            *each,
             "",
         ]
     )
@@ -156,21 +162,20 @@ def main() -> None:
     given.add_argument("--most", type=int)
     given.add_argument("--out", type=Path, default=FOLDER)
     options = given.parse_args()
-    before, ways = os.getloadavg(), options.way or list(WAYS)
-    with tempfile.TemporaryDirectory() as place:
-        each = -(-options.random // len(ways))
-        found = [
-            at_every_place(way, Path(place) / str(number), options.most, each)
-            for number, way in enumerate(ways)
-        ]
-    results = {
-        "about": about.about("hedgerow", "flwr"), "load_average": ", ".join(f"{x:.1f}" for x in before),
-        "summary": summary(found), "ways": found,
-    }  # fmt: skip
+    ways, file = options.way or list(WAYS), options.out / "results.json"
+    found = {way["way"]: way for way in json.loads(file.read_text())} if file.exists() else {}
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.out / "README.md").write_text(page(results))
-    print(page(results))
+    for way in ways:
+        before = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as place:
+            measured = at_every_place(way, Path(place), options.most, -(-options.random // len(ways)))
+        load_average = f"{before:.1f}, {os.getloadavg()[0]:.1f}"
+        measured |= {"about": about.about("hedgerow", "flwr"), "load_average": load_average}
+        found[way] = measured
+        done = [found[name] for name in WAYS if name in found]
+        file.write_text(json.dumps(done, indent=1) + "\n")
+        (options.out / "README.md").write_text(page(done))
+    print(page(done))
 
 
 if __name__ == "__main__":
