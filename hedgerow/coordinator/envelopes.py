@@ -3,11 +3,14 @@
 With `superlink.py` this is the file of the room with private Flower names; they have the same contract.
 """
 
+import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from functools import partial
+from typing import Any, TypeAlias, final
 
 from flwr.app import Message
 from flwr.common.serde import message_from_proto, message_to_proto
@@ -21,6 +24,8 @@ from hedgerow.recipe.announcement import RECORD
 from hedgerow.records import measure
 from hedgerow.wire import bundle, envelope
 
+log = logging.getLogger("hedgerow")
+
 _CLIENT_FAILED = 2
 """Flower's code of a client that raises."""
 
@@ -32,6 +37,15 @@ _PART = 4.0
 
 _LONGEST_SECONDS = 2.0
 """Between two of them: a machine that is busy makes none of them dearer."""
+
+
+Aside: TypeAlias = Callable[[Callable[[], None]], None]
+"""Does some work, perhaps later."""
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Do some work beside the caller's; it ends with the process."""
+    threading.Thread(target=work, daemon=True).start()
 
 
 @final
@@ -52,6 +66,8 @@ class EnvelopeGrid(GridAround):
         grid: Flower's own, that speaks to a SuperLink.
         hand: is given what each node is to be handed, once the SuperLink has it: `hand(node, answer)`.
         clock: in seconds.
+        aside: how the SuperLink's copies of answered messages are removed: that takes it seconds in a large
+            federation, in which replies can be read.
     """
 
     def __init__(
@@ -59,9 +75,10 @@ class EnvelopeGrid(GridAround):
         grid: Grid,
         hand: Callable[[int, bytes], None] = lambda node, answer: None,
         clock: Callable[[], float] = time.monotonic,
+        aside: Aside = in_a_thread,
     ) -> None:
         super().__init__(grid)
-        self._hand = hand
+        self._hand, self._aside, self._removes = hand, aside, threading.Lock()
         self._clock, self._due = clock, -float("inf")
         self._reading, self._sent = set[int](), deque[_Sent]()
 
@@ -149,11 +166,25 @@ class EnvelopeGrid(GridAround):
             sent.waited_for &= waited_for
             if not sent.waited_for and sent.done is None:
                 sent.done = now
-        if self._sent and (done := self._sent[0].done) is not None and now > done + _SESSION_SECONDS:
-            grid: Any = self._grid
-            request = PullObjectRequest(node=grid.node, object_id=self._sent.popleft().absent)
-            request.run_id = grid.run.run_id
-            grid._runtime_client.PullObject(request)
+        if self._removes.locked():
+            return
+        old: list[str] = []
+        while self._sent and (done := self._sent[0].done) is not None and now > done + _SESSION_SECONDS:
+            old.append(self._sent.popleft().absent)
+        if old:
+            self._aside(partial(self._remove, old))
+
+    def _remove(self, absent: Sequence[str]) -> None:
+        grid: Any = self._grid
+        with self._removes:
+            for each in absent:
+                request = PullObjectRequest(node=grid.node, object_id=each)
+                request.run_id = grid.run.run_id
+                try:
+                    grid._runtime_client.PullObject(request)
+                except Exception as error:
+                    log.warning("the SuperLink keeps %d answered requests: %s", len(absent), error)
+                    return
 
 
 @final

@@ -82,7 +82,7 @@ def grid(link) -> DescribedGrid:
     inner = object.__new__(HttpGrid)
     inner._client, inner.node = link, Node(node_id=SUPERLINK_NODE_ID)
     (inner._run,) = link.state.get_run_info(run_ids=[link.run])
-    return DescribedGrid(EnvelopeGrid(inner, clock=lambda: 0.0), RUN)
+    return DescribedGrid(EnvelopeGrid(inner, clock=lambda: 0.0, aside=lambda work: work()), RUN)
 
 
 def pulled(link: Link) -> tuple[Any, Any]:
