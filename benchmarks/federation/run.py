@@ -101,13 +101,13 @@ def _case(
         done = _rounds(run)
         found = _processes(scratch)
         nodes = [_megabytes(pid) for pid, kind in found if kind == "nodes"]
-        if not done and len(nodes) == len(files) and not peak:
-            idle = max(idle, *nodes)
-        elif nodes:
-            peak = max(peak, *nodes)
+        if not done:
+            idle = max([idle, *nodes])
+        else:
+            peak = max([peak, *nodes])
         if done and not before:
             before, first = _cpu(found), len(done)
-        if done:
+        if done and len(nodes) == len(files):
             after, last = _cpu(found), len(done)
         time.sleep(0.2)
     assert process.returncode == 0, process.communicate()[1]
