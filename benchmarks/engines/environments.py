@@ -49,3 +49,19 @@ def python(name: str) -> Path:
         subprocess.run(pip, check=True, env=quiet, stderr=subprocess.PIPE, text=True)
     stamp.write_text(content)
     return interpreter
+
+
+def tree(commit: str) -> Path:
+    """A folder with the package `hedgerow` of a commit.
+
+    Raises:
+        subprocess.CalledProcessError: the repository does not have the commit.
+    """
+    folder = FOLDER / f"tree-{commit}"
+    if not folder.exists():
+        archive = subprocess.run(
+            ["git", "archive", commit, "hedgerow"], cwd=REPOSITORY, check=True, capture_output=True
+        ).stdout
+        folder.mkdir()
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder

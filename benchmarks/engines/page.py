@@ -6,7 +6,7 @@ from typing import Any
 
 Run = dict[str, Any]
 
-OURS = "hedgerow"
+OURS, FORMER = "hedgerow", "former"
 EXTRA = ("resnet-gn", "gru", "transformer", "cnn-power-law")
 WHAT = {
     "mlp": "MLP 784-76-10 (60k parameters)",
@@ -23,6 +23,7 @@ TARGETS = [
     ("mlp", "flower", 40.0), ("cnn", "flower", 6.0), ("lenet", "flower", 3.5), ("cnn-100k", "flower", 60.0),
     ("mlp", "peer", 4.0), ("cnn", "peer", 1.3), ("lenet", "peer", 1.5),
     ("mlp", "loop-2", 3.0), *((w, "loop-2", 1.0) for w in ("cnn", "lenet", *EXTRA)),
+    *((w, FORMER, 0.97) for w in ("mlp", "cnn", "lenet", *EXTRA)),
 ]  # fmt: skip
 FRAMEWORKS = ("flower", "pfl-1", "pfl-2", "blazefl-1", "blazefl-2", "fluke")
 FIRST_ROUND_SECONDS = 4

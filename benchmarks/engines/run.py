@@ -52,6 +52,7 @@ class System:
         workloads: it runs.
         repeats: of a full run, by workload.
         rounds: of a run, where they are fewer than the others'.
+        commit: whose Hedgerow it runs; empty for the tree as it is.
     """
 
     name: str
@@ -61,11 +62,17 @@ class System:
     workloads: tuple[str, ...]
     repeats: dict[str, int] = field(default_factory=dict)
     rounds: dict[str, int] = field(default_factory=dict)
+    commit: str = ""
 
 
+FORMER = "43a278a"  # what our own rounds are held to
 ONCE = dict.fromkeys(EVERYTHING, 1)
 SYSTEMS = [
     System("hedgerow", "Hedgerow", "hedgerow", 2, EVERYTHING),
+    System(
+        "former", f"Hedgerow before devices decided for themselves ({FORMER})", "hedgerow", 2, FEW_CLIENTS,
+        commit=FORMER,
+    ),
     System("loop-2", "plain torch loop, 2 processes", "loop", 2, FEW_CLIENTS),
     System("pfl-2", "pfl, 2 processes", "pfl", 2, (*PAPER_MODELS, "cnn-100k"), {"cnn-100k": 1}),
     System(
@@ -131,7 +138,7 @@ def measure(system: System, workload: str, interpreter: Path, *, quick: bool) ->
     shown = " ".join([f"benchmarks/engines/.envs/{system.environment}/bin/python", *command[1:]])
     run["command"] = shown.replace(command[1], f"benchmarks/engines/{command[1]}")
     process = subprocess.Popen(
-        command, cwd=HERE, env=_environment(), text=True, start_new_session=True,
+        command, cwd=HERE, env=_environment(system.commit), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -154,12 +161,13 @@ def measure_floor() -> dict[str, Any]:
     return {**json.loads(done.stdout), "date": _about()["date"]}
 
 
-def _environment() -> dict[str, str]:
-    """One thread a process, and nobody is told."""
+def _environment(commit: str = "") -> dict[str, str]:
+    """One thread a process, and nobody is told; with the Hedgerow of a commit, where one is given."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     off = dict.fromkeys(("FLWR_TELEMETRY_ENABLED", "RAY_USAGE_STATS_ENABLED"), "0")
     off |= {"FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_HOME": str(environments.FOLDER / "flower-home")}
-    return {**os.environ, **threads, **off}
+    path = {"PYTHONPATH": str(environments.tree(commit))} if commit else {}
+    return {**os.environ, **threads, **off, **path}
 
 
 def _repeats(system: System, workload: str) -> int:
