@@ -13,6 +13,7 @@ from hedgerow.client.data import ClientData, held_out_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guard
 from hedgerow.client.kinds import OPENINGS
+from hedgerow.client.machine import Machine
 from hedgerow.client.policy import AgainstPolicy
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
@@ -50,10 +51,11 @@ class Responder:
     Args:
         device: its folder.
         outbox: keeps what was answered.
+        machine: that the device's limits are held against.
     """
 
-    def __init__(self, device: Device, outbox: Outbox) -> None:
-        self._device, self._outbox = device, outbox
+    def __init__(self, device: Device, outbox: Outbox, machine: Machine | None = None) -> None:
+        self._device, self._outbox, self._machine = device, outbox, machine or Machine()
         self._runs: dict[str, _Run] = {}
 
     def answer(self, kind: str, round: str, content: Content) -> str:
@@ -80,6 +82,7 @@ class Responder:
             key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
+            guard.available(kind, self._machine)
             if kind in OPENINGS:
                 of = name_of(announced.run, kind.partition(".")[0])
                 self._outbox.claim(of, decode(Setup, unpack_stage(asked)).round, key)
