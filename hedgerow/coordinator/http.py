@@ -75,9 +75,11 @@ class HttpServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = self._tasks
+        while left:  # again: before Python 3.12, `wait_for` may swallow a cancellation
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_PAUSE)
         self._socket.close()
 
     @property

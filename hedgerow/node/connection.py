@@ -204,8 +204,10 @@ def is_right(ahead: float) -> bool:
 def remedy(status: int, ahead: float | None) -> str:
     """What to do about a refusal; `ahead` is how far this device's clock is ahead of the server's."""
     if status == 401 and ahead is not None and not is_right(ahead):
-        how = "ahead of" if ahead > 0 else "behind"
-        return f"; this device's clock is {abs(ahead):.0f} s {how} the server's"
+        much = f"{abs(ahead):.0f} s" if abs(ahead) < 100 else f"{abs(ahead) / 60:.0f} min"
+        return f"; this device's clock is {much} {'ahead of' if ahead > 0 else 'behind'} the server's"
+    if status == 401 and ahead is not None:
+        return "; if it was revoked, it needs a new kit: hedgerow leave, and join with that"
     return _REMEDIES.get(status, "")
 
 

@@ -130,6 +130,11 @@ class Device:
         write_whole(folder / f"{digest}.json", description.encode(), mode=PRIVATE)
         _keep_newest(folder, _MOST_DESCRIPTIONS)
 
+    def newest_description(self) -> str | None:
+        """The description that was sent last; `None` if none was, or it has changed since."""
+        files = sorted((self.folder / "descriptions").glob("*.json"), key=lambda file: file.stat().st_mtime)
+        return self.description(files[-1].stem) if files else None
+
     def erase(self) -> None:
         """Remove keys and state: everything."""
         for secret in ("node.key", "identity.key"):
