@@ -3,6 +3,7 @@
 They are the device's own: no server can widen them, and none is told which one holds the device back.
 """
 
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _RANGE = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 class NotAvailable(Refused):
     """The device takes no new work now."""
+
+    level = logging.WARNING
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def checks_of(kit: Kit, folder: Path, data: Path, policy: Policy) -> Iterator[Fo
     yield well, told
     if link is not None:
         yield True, _link(link)
-    yield _folder(folder)
+    yield _folder(folder) if joined is None else (True, f"folder: {folder} is that of {joined.name!r}")
     yield _data(data)
     with_torch = importlib.util.find_spec("torch") is not None
     yield True, f"trainers: torch is {'installed' if with_torch else 'not installed: plug-ins only'}"

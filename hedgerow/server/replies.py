@@ -80,8 +80,9 @@ def is_absence(text: str) -> bool:
 
     One that takes no new work now is absent too.
 
-    >>> [is_absence(text) for text in (NO_REPLY, f"keys: {NOT_THERE}", f"it failed: {NO_REPLY}")]
-    [True, True, False]
+    >>> texts = NO_REPLY, f"keys: {NOT_THERE}", f"masked: {NOT_AVAILABLE}", f"it failed: {NO_REPLY}"
+    >>> [is_absence(text) for text in texts]
+    [True, True, True, False]
     """
     return re.sub(r"^[a-z]+: ", "", text).startswith((NO_REPLY, NOT_THERE, NOT_AVAILABLE, _NOT_REACHED))
 
