@@ -79,7 +79,7 @@ class HttpServer:
         while left:  # again: before Python 3.12, `wait_for` may swallow a cancellation
             for task in left:
                 task.cancel()
-            _, left = await asyncio.wait(left, timeout=_PAUSE)
+            left = (await asyncio.wait(left, timeout=_PAUSE))[1]
         self._socket.close()
 
     @property

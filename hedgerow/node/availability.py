@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import final
 
+from hedgerow.client.kinds import KNOWN
 from hedgerow.client.machine import Machine
 from hedgerow.client.policy import PolicyError
 from hedgerow.node.device import Device
@@ -45,26 +46,24 @@ class Availability:
 
     def ended(self) -> bool:
         """Whether the device is outside its limits, and no round is open."""
-        if time.monotonic() < self._open_until:
-            return False
         if time.monotonic() >= self._read_until:
             self._read()
-        return bool(self._reasons)
+        return bool(self._reasons) and not self._open()
 
     def answered(self, kind: str) -> None:
         """Note a message that was answered: the stages of a masked round belong together."""
         stage = kind.partition(".")[2]
-        if stage:
+        if stage and kind in KNOWN:
             self._open_until = 0.0 if stage in _LAST else time.monotonic() + self._patience
 
     def wait(self, stop: threading.Event, tell: Callable[[str], None]) -> None:
-        """Return when the device is within its limits and its turn has come, or `stop` is set.
+        """Return when the device is within its limits and its turn has come, or a round is open, or on `stop`.
 
         Args:
             tell: called with a line of text for people, once for the same limits.
         """
         told: set[str] = set()
-        while not stop.is_set():
+        while not stop.is_set() and not self._open():
             self._read()
             if not self._reasons:
                 if not told:
@@ -76,6 +75,9 @@ class Availability:
                 told = set(self._reasons)
                 tell(f"takes no new work: {'; '.join(self._reasons.values())}")
             stop.wait(self._look)
+
+    def _open(self) -> bool:
+        return time.monotonic() < self._open_until
 
     def _read(self) -> None:
         self._read_until = time.monotonic() + self._fresh

@@ -1,7 +1,10 @@
 """A device outside its own limits: it leaves, tells why to its person alone, and comes back by itself."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from hedgerow.client.limits import Limits
 from hedgerow.client.machine import Machine
@@ -78,7 +81,9 @@ def test_a_masked_round_that_was_begun_is_finished_or_given_up_in_time(tmp_path)
         available.answered(f"{begun.partition('.')[0]}.unmask")
         assert available.ended()
     available.answered("train.keys")
+    available.wait(threading.Event(), pytest.fail)  # the link has dropped: it goes on with the round
     available.answered("train.failed")
+    available.answered("query.sizes")
     assert available.ended()
     given_up = Availability(real.device(tmp_path, COOL, "shed"), sensor.machine, patience=0.0)
     given_up.answered("train.keys")

@@ -4,6 +4,7 @@ All of it is brought by apt and pip, by name, into one folder, which is kept (`H
 `~/.cache/hedgerow-arm64`). apt has lists of its own there: nothing of the machine changes.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -45,9 +46,9 @@ class Arm64:
         """The root in a cache; what is missing of it is brought."""
         path.mkdir(parents=True, exist_ok=True)
         root = cls(path)
-        for name, make in (("root", root._debian), ("qemu", root._qemu), ("packages", root._wheels)):
+        for name, make in (("root", root._debian), ("qemu", root._qemu), (_packages(), root._wheels)):
             if not (path / name).is_dir():
-                partial = Path(path / f"{name}.partial")
+                partial = path / f"{name}.partial"
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
                 make(partial)
@@ -96,11 +97,10 @@ class Arm64:
         package.unlink()
 
     def _wheels(self, into: Path) -> None:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         platforms = [part for each in _PLATFORMS for part in ("--platform", each)]
         version = self._interpreter.name.removeprefix("python")
         for_it = ["--only-binary=:all:", "--python-version", version, "--implementation", "cp"]
-        _pip("--target", str(into), *platforms, *for_it, *project["dependencies"])
+        _pip("--target", str(into), *platforms, *for_it, *_dependencies())
 
     def _apt(self, architecture: str) -> list[str]:
         """`apt-get` with lists of its own, of one architecture, from where this machine has its packages."""
@@ -138,12 +138,22 @@ class Arm64Environment:
 
     def variables(self, *more: Path) -> dict[str, str]:
         """Environment variables, with further folders of packages."""
-        path = [str(each) for each in (self.packages, self.root.path / "packages", *more)]
+        path = [str(each) for each in (self.packages, self.root.path / _packages(), *more)]
         return clean(PYTHONPATH=os.pathsep.join(path), COLUMNS="200", PYTHONNOUSERSITE="1")
 
     def run(self, *command: str) -> str:
         """What a command of Python prints."""
         return _run(*command, env=self.variables())
+
+
+def _dependencies() -> list[str]:
+    """What a bare install brings."""
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
+def _packages() -> str:
+    """The folder of these, and of no others."""
+    return f"packages-{hashlib.sha256(repr(_dependencies()).encode()).hexdigest()[:12]}"
 
 
 def _release() -> tuple[str, str] | None:
