@@ -159,6 +159,10 @@ class Coordinator:
     def ask(self, kind: str, content: Content, round: str = "1") -> None:
         """Send the device a message, which it fetches at once."""
         self.link.ask(kind, content, round)
+        self.ring()
+
+    def ring(self) -> None:
+        """End the device's call that waits for a message."""
         ring(self.folder, [NODE])
 
     @contextmanager

@@ -39,7 +39,7 @@ def test_a_device_that_is_too_hot_leaves_and_comes_back_when_it_is_cooler(tmp_pa
         answers(real, node, 1)
         node.forget()
         sensor.shows(61)
-        real.ask("query", asked(announced()))  # ends the call that waits for a message
+        real.ring()  # ends the call that waits for a message
         node.until(lambda: real.link.calls[-1] == "deactivate-node")
         node.until("takes no new work: it is 61 °C here, and the limit is 60 °C")
         sensor.shows(58)  # below the limit, and not by much
@@ -48,7 +48,7 @@ def test_a_device_that_is_too_hot_leaves_and_comes_back_when_it_is_cooler(tmp_pa
         assert real.link.calls[-1] == "deactivate-node"
         sensor.shows(50)
         node.until("is connected to")
-        node.until(lambda: len(real.link.answers) == 3)
+        node.until(lambda: len(real.link.answers) == 2)
         assert not real.link.answers[-1].HasField("error")
     told = b"".join(answer.SerializeToString() for answer in real.link.answers)
     assert b"60" not in told
@@ -96,7 +96,7 @@ def test_a_policy_that_cannot_be_read_ends_new_work_until_it_can(tmp_path) -> No
     with installed(), real.serving(), living(device, at_once(device, sensor)) as node:
         answers(real, node, 1)
         (device.folder / "policy.toml").write_text("[limits]\nquiet = ['noon']\n")
-        real.ask("query", asked(announced()))
+        real.ring()
         node.until("takes no new work: ")
         assert "cannot be read: quiet has 'noon'" in node.said[-1]
         node.forget()
