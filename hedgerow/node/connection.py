@@ -220,7 +220,7 @@ def _ahead(date: str) -> float | None:
 
 def _distrust(error: ssl.SSLCertVerificationError) -> str:
     """Why a server's certificate is not accepted."""
-    shows = f"by this device's clock, which shows {datetime.now():%d %B %Y %H:%M}"
+    shows = f"by this device's clock, which shows {datetime.now():%d %B %Y}"
     if error.verify_code == _NOT_YET:
         return f"has a certificate that is not valid yet, {shows}: the clock is wrong, or the server's was"
     if error.verify_code == _EXPIRED:

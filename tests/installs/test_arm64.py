@@ -109,7 +109,7 @@ def test_an_arm64_device_trains_beside_others_in_the_clear_and_under_a_mask(
         assert not line["failed"]
         assert set(line["clients"]) - set(line["dropped"]) == set(NAMES)
     assert masked[-1]["secure"] == "masked"
-    assert len(re.findall(r"answered train of round", said)) == 2
+    assert set(re.findall(r"answered train of round (\d)", said)) == {"1", "2"}
     same_as_simulated(tmp_path, files, plain)
 
 
