@@ -144,6 +144,7 @@ class FederatedClient(ClientApp):
         with discreet():
             guard = self._guard(context.node_config)
         with discreet(strategy.protected or guard.discreet), guard.alone(asked.message_type):
+            guard.available(asked.message_type)
             guard.check(asked.message_type, strategy)
             with guard.errors_counted(asked.message_type, run=asked.run_id, round=asked.group_id):
                 reply = super().__call__(message, context)

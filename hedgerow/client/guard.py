@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 from hedgerow.client import account, policy_file
-from hedgerow.client.kinds import OPENINGS, UPDATES
+from hedgerow.client.kinds import BEGINNINGS, OPENINGS, UPDATES
+from hedgerow.client.limits import NotAvailable
+from hedgerow.client.machine import Machine
 from hedgerow.client.policy import AgainstPolicy, Policy, PolicyError, client_event
 from hedgerow.files import append_line, locked, read_lines, who_else_can_write
 from hedgerow.privacy.accounting import Budget
@@ -88,6 +90,15 @@ class Guard:
             return
         with locked(self.folder / "answers.lock"):
             yield
+
+    def available(self, kind: str, machine: Machine | None = None) -> None:
+        """Refuse new work outside the device's limits; a round that it has begun goes on.
+
+        Raises:
+            NotAvailable: with the reasons, which are for the device's own log.
+        """
+        if kind in BEGINNINGS and (why := self.policy.limits.reasons(machine or Machine())):
+            raise NotAvailable("; ".join(why.values()))
 
     def check(self, kind: str, strategy: Strategy) -> None:
         """Refuse a message that breaks a rule, or whose answer would exceed a limit.

@@ -15,5 +15,8 @@ NAMES = ("query", "train.failed", "evaluate.failed")
 IN_THE_CLEAR = ("train", "evaluate")
 """Messages whose answers are sent in the clear."""
 
+BEGINNINGS = (*IN_THE_CLEAR, *OPENINGS)
+"""Messages that ask for new work; the other stages of a masked round finish what one of these began."""
+
 KNOWN = (*IN_THE_CLEAR, *(f"{kind}.{stage}" for kind in IN_THE_CLEAR for stage in STAGES))
 """All kinds of messages but queries."""

@@ -12,6 +12,7 @@ from typing import Self
 
 from hedgerow import checks
 from hedgerow.client.kinds import IN_THE_CLEAR, KNOWN, NAMES
+from hedgerow.client.limits import NO_LIMITS, Limits
 from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
 from hedgerow.strategies.strategy import Strategy
@@ -63,6 +64,7 @@ class Policy:
             device's own data.
         strategies: `strategy_hash` of the strategies that it takes part in; empty
             for all. It restricts the other rules, and relaxes none.
+        limits: what the device gives of its machine, and when; not a rule for runs.
 
     Raises:
         ValueError: a value is out of range.
@@ -84,6 +86,7 @@ class Policy:
     recipes: tuple[str, ...] | None = None
     data: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
+    limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
         for name in ("masked_only", "evaluate", "statistics", "models"):
@@ -94,9 +97,9 @@ class Policy:
         checks.probability(corrupt=self.corrupt)
         checks.not_negative(client_noise=self.client_noise, sample_noise=self.sample_noise)
         checks.inside(delta=self.delta)
-        for name, check in (("client_epsilon", checks.positive), ("sample_epsilon", checks.positive)):
-            if getattr(self, name) is not None:
-                check(**{name: getattr(self, name)})
+        for name in ("client_epsilon", "sample_epsilon"):
+            if (value := getattr(self, name)) is not None:
+                checks.positive(**{name: value})
         if self.most_answers is not None:
             checks.whole(1, most_answers=self.most_answers)
         for name in ("recipes", "data", "strategies"):

@@ -5,13 +5,14 @@ the default, which is that of an enrolled device without the file.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from hedgerow.client.limits import Limits
 from hedgerow.client.policy import Policy, PolicyError
 from hedgerow.files import who_else_can_write
 from hedgerow.wording import did_you_mean
@@ -62,6 +63,15 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
     ),
 ]
 
+_LIMITS = {
+    "memory": "megabytes that it may allocate, from its next start",
+    "threads": "processor cores that it computes on, from its next start",
+    "temperature": "degrees Celsius from which it takes no new work",
+    "on_mains": "takes new work only while the machine does not run on its battery",
+    "unmetered": "takes new work only while NetworkManager says that the link is not metered",
+    "quiet": 'hours without new work, in local time, such as "22:00-06:00"',
+}
+
 
 def load_policy(file: Path) -> Policy:
     """Read a policy.
@@ -88,12 +98,17 @@ def policy_text(policy: Policy) -> str:
     """
     lines = ["# What this device answers. Nothing that a server sends can relax it."]
     for title, rules in _PAGE:
-        lines += ["", f"# {title}"]
-        for name, about in rules.items():
-            value = getattr(policy, name)
-            shown = f"# {name} = ..." if value is None else _line(name, value)
-            lines.append(f"{shown:<28}  # {about}{', no limit' if value is None else ''}")
+        lines += ["", f"# {title}", *_lines(policy, rules)]
+    lines += ["", "# What it gives of its machine, and when; a coordinator learns only that it is not there."]
+    lines += ["[limits]", *_lines(policy.limits, _LIMITS)]
     return "\n".join(lines) + "\n"
+
+
+def _lines(given: Policy | Limits, rules: Mapping[str, str]) -> Iterator[str]:
+    for name, about in rules.items():
+        value = getattr(given, name)
+        shown = f"# {name} = ..." if value is None else _line(name, value)
+        yield f"{shown:<28}  # {about}{', no limit' if value is None else ''}"
 
 
 def _line(name: str, value: Any) -> str:
@@ -103,15 +118,24 @@ def _line(name: str, value: Any) -> str:
 
 
 def _policy(table: Mapping[str, Any]) -> Policy:
-    known = [field.name for field in fields(Policy)]
+    rules = _known(table, Policy, "rule")
+    limits = rules.get("limits", {})
+    if not isinstance(limits, dict):
+        raise ValueError(f"limits is {limits!r}; it must be a table, [limits]")
+    for given, lists in ((rules, ("recipes", "data", "strategies")), (limits, ("quiet",))):
+        for key in lists:
+            if key in given and not isinstance(given[key], list):
+                raise ValueError(f"{key} is {given[key]!r}; it must be a list of strings")
+            given.update({key: tuple(given[key])} if key in given else {})
+    return Policy(**{**rules, "limits": Limits(**_known(limits, Limits, "limit"))})
+
+
+def _known(table: Mapping[str, Any], of: type[Policy] | type[Limits], called: str) -> dict[str, Any]:
+    """The table, if all of its keys are fields."""
+    known = [field.name for field in fields(of)]
     for key in table:
         if key not in known:
             raise ValueError(
-                f"there is no rule {key!r}; there is {', '.join(known)}.{did_you_mean(key, known)}"
+                f"there is no {called} {key!r}; there is {', '.join(known)}.{did_you_mean(key, known)}"
             )
-    rules: dict[str, Any] = dict(table)
-    for key in ("recipes", "data", "strategies"):
-        if key in rules and not isinstance(rules[key], list):
-            raise ValueError(f"{key} is {rules[key]!r}; it must be a list of strings")
-        rules.update({key: tuple(rules[key])} if key in rules else {})
-    return Policy(**rules)
+    return dict(table)

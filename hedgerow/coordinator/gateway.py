@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, final
 
 import httpx
@@ -52,6 +53,7 @@ from hedgerow.coordinator.superlink import (
     named_object,
 )
 from hedgerow.coordinator.turns import Turns
+from hedgerow.node.link import PROBE, TOKEN
 from hedgerow.wire.envelope import in_envelope
 
 log = logging.getLogger("hedgerow")
@@ -62,12 +64,14 @@ _MOST = {
     FLEET + "push-messages": 4 * _MB,
     "/join": 16 * _KB,
     "/rotate": 16 * _KB,
+    PROBE: _MB,
 }
 _MOST_OTHERS = 64 * _KB
 _PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
 _AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
 _KEPT_OBJECTS = 32 * _MB
+_BYTES = "application/octet-stream"
 _PREFERS_TO_WAIT = "wait="  # as in RFC 7240
 
 
@@ -83,6 +87,7 @@ class Gateway:
         self._lost_after = folder.settings.lost_after
         self._there = len(presence.still_there(self._heard, self._lost_after))
         self._rates = Rates(per_second=100.0, burst=400)
+        self._probes = Rates(per_second=0.2, burst=8)
         self._strangers = Rates(per_second=10.0, burst=200)  # many devices may share one address
         self._link = httpx.AsyncClient(
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
@@ -99,6 +104,9 @@ class Gateway:
             raise Refused(403, f"{path} is not open to devices")
         model = Delivery.has(path)
         open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
+        if path == PROBE and request.method in ("GET", "POST"):
+            self._within_rate(self._probes, self._prober(request))
+            return _MOST[path]
         if path not in open_paths and not model:
             raise Refused(404, f"there is no {path}")
         if request.method != ("GET" if path == "/register" or model else "POST"):
@@ -113,6 +121,8 @@ class Gateway:
         """The answer to a request; raises `Refused`."""
         if request.path in RELAYED:
             return await self._relay(request, body)
+        if request.path == PROBE:
+            return Reply(200, bytes(_MB) if request.method == "GET" else b"", {"content-type": _BYTES})
         if Delivery.has(request.path):
             return await asyncio.to_thread(self._delivery.answer, request)
         try:
@@ -145,6 +155,15 @@ class Gateway:
         """Close the connections to the SuperLink."""
         self._bell.close()
         await self._link.aclose()
+
+    def _prober(self, request: Request) -> str:
+        """Who measures its link: a device that has joined, or one with a kit; raises `Refused`."""
+        if (token := request.headers.get(TOKEN)) is None:
+            return self._senders.sender(request.headers)
+        with suppress(ValueError):
+            if (name := self._keys.invited(token)) is not None:
+                return name
+        raise Refused(401, "the token was used, replaced or revoked")
 
     def _within_rate(self, rates: Rates, caller: str) -> None:
         if wait := rates.wait(caller):

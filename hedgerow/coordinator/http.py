@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import final
 
@@ -74,9 +75,11 @@ class HttpServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = self._tasks
+        while left:  # again: before Python 3.12, `wait_for` may swallow a cancellation
+            for task in left:
+                task.cancel()
+            left = (await asyncio.wait(left, timeout=_PAUSE))[1]
         self._socket.close()
 
     @property
@@ -225,7 +228,10 @@ class _Conversation:
         """Send a reply; returns whether the connection stays open."""
         # An unread body is never read: the connection ends with the reply.
         ends = self._http.their_state is not h11.DONE
-        headers = {**reply.headers, "content-length": str(len(reply.body))}
+        # A device compares its clock with the date.
+        headers = {
+            "date": formatdate(usegmt=True), **reply.headers, "content-length": str(len(reply.body))
+        }  # fmt: skip
         if ends:
             headers["connection"] = "close"
         reason = HTTPStatus(reply.status).phrase.encode()

@@ -6,7 +6,10 @@ import json
 import logging
 import secrets
 import ssl
+import time
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,6 +20,8 @@ from hedgerow.promotion.delivered import HEADER
 log = logging.getLogger("hedgerow")
 
 _SECONDS = 60.0
+_AHEAD, _BEHIND = 5.0, 300.0
+_NOT_YET, _EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED
 _LARGEST_REPLY = 64 * 2**20
 
 
@@ -109,8 +114,8 @@ class Connection:
         """Hash of the coordinator's promoted model, from the last answer; empty if it named none."""
         self.held = 0.0
         """Seconds for which the server held the last call until it had something to say."""
-        self.date = ""
-        """The server's time, from its last answer."""
+        self.ahead: float | None = None
+        """Seconds by which this machine's clock is ahead of the server's; `None` if that is not known."""
 
     def call(
         self, path: str, body: bytes, kind: str = "application/protobuf", method: str = "POST", **more: str
@@ -131,10 +136,7 @@ class Connection:
                 return self._answer(path, body, method, headers)
             except ssl.SSLCertVerificationError as error:
                 self.close()
-                raise Unreachable(
-                    f"{self._parts.netloc} is not the server in the kit, or its certificate has expired:"
-                    f" {error.verify_message}"
-                ) from error
+                raise Unreachable(f"{self._parts.netloc} {_distrust(error)}") from error
             except (http.client.HTTPException, OSError) as error:
                 self.close()
                 if isinstance(error, Unreachable):
@@ -158,7 +160,7 @@ class Connection:
         data = response.read(_LARGEST_REPLY + 1)
         if len(data) > _LARGEST_REPLY:
             raise http.client.HTTPException(f"an answer of more than {_LARGEST_REPLY} bytes")
-        self.date = response.getheader("date") or ""
+        self.ahead = _ahead(response.getheader("date") or "")
         pace = response.getheader("hedgerow-pace")
         self.pace = _number(pace) if pace else None
         self.model = response.getheader(HEADER) or ""
@@ -190,6 +192,42 @@ class Connection:
         return http.client.HTTPSConnection(host, port, timeout=self._seconds, context=self._tls)
 
 
+def is_right(ahead: float) -> bool:
+    """Whether a server takes calls from a machine whose clock is so many seconds ahead.
+
+    >>> is_right(4.0), is_right(7.0), is_right(-290.0), is_right(-310.0)
+    (True, False, True, False)
+    """
+    return -_BEHIND < ahead < _AHEAD + 1  # a server tells its time in whole seconds
+
+
+def remedy(status: int, ahead: float | None) -> str:
+    """What to do about a refusal; `ahead` is how far this device's clock is ahead of the server's."""
+    if status == 401 and ahead is not None and not is_right(ahead):
+        much = f"{abs(ahead):.0f} s" if abs(ahead) < 100 else f"{abs(ahead) / 60:.0f} min"
+        return f"; this device's clock is {much} {'ahead of' if ahead > 0 else 'behind'} the server's"
+    if status == 401 and ahead is not None:
+        return "; if it was revoked, it needs a new kit: hedgerow leave, and join with that"
+    return _REMEDIES.get(status, "")
+
+
+def _ahead(date: str) -> float | None:
+    try:
+        return time.time() - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Why a server's certificate is not accepted."""
+    shows = f"by this device's clock, which shows {datetime.now():%d %B %Y}"
+    if error.verify_code == _NOT_YET:
+        return f"has a certificate that is not valid yet, {shows}: the clock is wrong, or the server's was"
+    if error.verify_code == _EXPIRED:
+        return f"has a certificate that has expired, {shows}"
+    return f"is not the server in the kit: {error.verify_message}"
+
+
 def _number(text: str) -> float:
     """The seconds that a server has named, within limits."""
     try:
@@ -214,3 +252,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+_REMEDIES = {
+    401: "; this device was revoked, or its clock is wrong",
+    404: "; is a Hedgerow coordinator or a SuperLink at this address?",
+    412: "; its last session is not over yet",
+}

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -130,6 +130,11 @@ class Device:
         write_whole(folder / f"{digest}.json", description.encode(), mode=PRIVATE)
         _keep_newest(folder, _MOST_DESCRIPTIONS)
 
+    def newest_description(self) -> str | None:
+        """The description that was sent last; `None` if none was, or it has changed since."""
+        files = sorted((self.folder / "descriptions").glob("*.json"), key=lambda file: file.stat().st_mtime)
+        return self.description(files[-1].stem) if files else None
+
     def erase(self) -> None:
         """Remove keys and state: everything."""
         for secret in ("node.key", "identity.key"):
@@ -177,15 +182,25 @@ class FileNotes(MutableMapping[str, Note]):
         return self._folder / f"{file_name(name)}.note"
 
 
-def wait_for_clock(since: float, *, pause: float = 1.0, patience: float = 3600.0) -> bool:
+def wait_for_clock(
+    since: float,
+    *,
+    pause: float = 1.0,
+    patience: float = 3600.0,
+    wait: Callable[[float], object] = time.sleep,
+) -> bool:
     """Wait until the clock has passed a known past time: without a battery it starts in the past.
+
+    Args:
+        wait: for some seconds; returns something true to end the waiting.
 
     Returns:
         Whether the clock now seems right.
     """
     until = time.monotonic() + patience
     while time.time() < since - 5 and time.monotonic() < until:
-        time.sleep(pause)
+        if wait(pause):
+            break
     return time.time() >= since - 5
 
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, final
 
 from hedgerow.client.kinds import OPENINGS
-from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable
+from hedgerow.node.availability import Availability
+from hedgerow.node.connection import Backoff, Connection, Denied, Unreachable, remedy
 from hedgerow.node.device import Device, wait_for_clock
 from hedgerow.node.fleet import INTERVAL, Fleet, Lost
 from hedgerow.node.identities import take_register
@@ -48,14 +50,23 @@ class Node:
     Args:
         device: its folder, which this process has locked.
         told: called with a line of text for people each time something changes.
+        available: when it takes new work.
+        backoff: how long it waits between attempts to reach the server.
 
     `stop` may be called from a signal handler.
     """
 
-    def __init__(self, device: Device, told: Callable[[str], None] = log.info) -> None:
-        self._device, self._told = device, told
+    def __init__(
+        self,
+        device: Device,
+        told: Callable[[str], None] = log.info,
+        available: Availability | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._device, self._told, self._backoff = device, told, backoff or Backoff()
+        self._available = available or Availability(device)
         self._outbox = Outbox(device.folder / "outbox")
-        self._responder = Responder(device, self._outbox)
+        self._responder = Responder(device, self._outbox, self._available.machine)
         self._promoted = PromotedModel(device, self._tell)
         self._stop, self._gone = threading.Event(), threading.Event()
         self._interruptible, self._failed = False, 0
@@ -70,23 +81,29 @@ class Node:
 
     def run(self) -> None:
         """Take part until `stop`; waits while the network fails or the disk is full."""
-        if not wait_for_clock(self._device.enrolled.since):
-            self._tell("the clock is before the day on which this device joined: set it; continuing anyway")
-        backoff = Backoff()
+        if not wait_for_clock(self._device.enrolled.since, patience=0.0):
+            self._tell(
+                f"the clock shows {datetime.now():%d %B %Y}, before the day on which this device joined:"
+                " waiting for the network's time"
+            )
+            wait_for_clock(self._device.enrolled.since, wait=self._stop.wait)
+        backoff = self._backoff
         while not self._stop.is_set():
+            self._available.wait(self._stop, self._tell)
+            if self._stop.is_set():
+                return
             connection = self._connection()
             fleet = Fleet(connection, self._device.enrolled.node)
             try:
                 self._activate(fleet)
                 self._update_register()
                 self._tell(f"{self._device.name} is connected to {self._device.enrolled.kit.address}")
-                self._serve(fleet, backoff)
-                if self._stop.is_set():
+                if self._serve(fleet, backoff) or self._stop.is_set():
                     self._goodbye(fleet)
             except Unreachable as error:
                 self._wait(backoff.seconds(error.seconds), str(error))
             except Denied as error:
-                self._wait(backoff.seconds(), f"{error}{_REMEDIES.get(error.status, '')}")
+                self._wait(backoff.seconds(), f"{error}{remedy(error.status, connection.ahead)}")
             except OSError as error:  # such as a full disk: what is not saved is not sent
                 self._wait(backoff.seconds(), str(error))
             except Stopped:
@@ -132,8 +149,8 @@ class Node:
         finally:
             connection.close()
 
-    def _serve(self, fleet: Fleet, backoff: Backoff) -> None:
-        """Answer messages until the node is stopped, or the server no longer counts it."""
+    def _serve(self, fleet: Fleet, backoff: Backoff) -> bool:
+        """Answer messages until the node is stopped or outside its limits; whether the server counts it."""
         self._gone = gone = threading.Event()
         beating = threading.Thread(target=self._beat, args=(fleet.node, gone), daemon=True)
         beating.start()
@@ -142,6 +159,8 @@ class Node:
                 self._finish(fleet, come)
             last = time.monotonic()
             while not self._stop.is_set() and not gone.is_set():
+                if self._held is None and self._available.ended():
+                    break
                 self._held = self._held or self._pulled(fleet)
                 if self._held is None:
                     backoff.reset()
@@ -155,6 +174,7 @@ class Node:
                 self._promoted.follow(fleet)  # in quick rounds, every pull brings a message
                 last = time.monotonic()
                 backoff.reset()
+            return not gone.is_set()
         finally:
             gone.set()
 
@@ -222,6 +242,7 @@ class Node:
         except Refused as error:
             return self._outbox.settle(come, error=reason_of(error))
         seconds = time.monotonic() - started
+        self._available.answered(about.message_type)
         self._tell(f"answered {about.message_type} of round {about.group_id or '-'} in {seconds:.2f} s")
         return self._outbox.settle(come, answer=key, seconds=seconds)
 
@@ -263,13 +284,6 @@ def _is_well(fleet: Fleet) -> bool:
         return fleet.heartbeat()
     except Unreachable:
         return False
-
-
-_REMEDIES = {
-    401: "; this device was revoked, or its clock is more than 5 s ahead or 5 min behind",
-    404: "; is a Hedgerow coordinator or a SuperLink at this address?",
-    412: "; its last session is not over yet",
-}
 
 
 def _pause(pace: float | None, idle: float) -> float:

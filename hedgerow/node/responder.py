@@ -13,6 +13,7 @@ from hedgerow.client.data import ClientData, held_out_samples
 from hedgerow.client.discretion import discreet
 from hedgerow.client.guard import Guard
 from hedgerow.client.kinds import OPENINGS
+from hedgerow.client.machine import Machine
 from hedgerow.client.policy import AgainstPolicy
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
@@ -50,11 +51,12 @@ class Responder:
     Args:
         device: its folder.
         outbox: keeps what was answered.
+        machine: that the device's limits are held against.
     """
 
-    def __init__(self, device: Device, outbox: Outbox) -> None:
-        self._device, self._outbox = device, outbox
-        self._runs: dict[str, _Run] = {}
+    def __init__(self, device: Device, outbox: Outbox, machine: Machine | None = None) -> None:
+        self._device, self._outbox, self._machine = device, outbox, machine or Machine()
+        self._runs: dict[str, LocalRun] = {}
 
     def answer(self, kind: str, round: str, content: Content) -> str:
         """Answer a message; returns the key of the answer, which is then saved in the outbox.
@@ -80,6 +82,7 @@ class Responder:
             key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
+            guard.available(kind, self._machine)
             if kind in OPENINGS:
                 of = name_of(announced.run, kind.partition(".")[0])
                 self._outbox.claim(of, decode(Setup, unpack_stage(asked)).round, key)
@@ -92,18 +95,18 @@ class Responder:
                 self._outbox.keep(key, answer)
             return key
 
-    def _run(self, announced: Announced) -> "_Run":
+    def _run(self, announced: Announced) -> "LocalRun":
         if announced.version and not supported(announced.version):
             raise OtherVersion
         if announced.description:
             self._device.learn(announced.digest, announced.description)
         if announced.digest not in self._runs:
             text = announced.description or self._device.description(announced.digest)
-            run = _Run(understand(text or ""), self._device.name, Path(self._device.enrolled.data))
+            run = LocalRun(understand(text or ""), self._device.name, Path(self._device.enrolled.data))
             self._runs = {announced.digest: run}  # one at a time: a trainer and its data take memory
         return self._runs[announced.digest]
 
-    def _client(self, name: str, run: "_Run", guard: Guard) -> LocalClient:
+    def _client(self, name: str, run: "LocalRun", guard: Guard) -> LocalClient:
         device, state = self._device, self._device.state(name)
         return LocalClient(
             device.name,
@@ -118,7 +121,7 @@ class Responder:
 
 
 @final
-class _Run:
+class LocalRun:
     """A run on this device; large objects are made when they are needed."""
 
     def __init__(self, described: Described, client: str, path: Path) -> None:
@@ -150,14 +153,15 @@ class _Run:
         """The answer of a client."""
         if kind == "query":
             return identify(client)
-        trainer = self._made()
+        trainer = self.trainer()
         try:
             config = ClientConfig(self.described.strategy, trainer)
         except ValueError as error:
             raise CannotTrain(str(error)) from error
         return respond(config, client, kind, content)
 
-    def _made(self) -> Trainer:
+    def trainer(self) -> Trainer:
+        """The trainer that the run names; raises `NoTrainer` and `OtherModel`."""
         if self._trainer is None:
             self._trainer = described_trainer(self.described)
         return self._trainer

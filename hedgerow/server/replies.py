@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 NO_REPLY = "it did not reply in time"
 TOO_LATE = "it did not reply in time: enough others had"
 NOT_THERE = "it is not connected"
+NOT_AVAILABLE = "it is not available"
 
 KINDS = ("late", "unreachable", "refused", "failed", "bad reply")
 
@@ -19,6 +20,8 @@ _TRANSPORT = {  # by Flower's codes, whose own texts are about its database and 
     4: "its reply has expired",
     5: "nothing is heard of it",
 }
+
+_NO_NEW_WORK = "NotAvailable:"  # what a device outside its own limits says, and no more than that
 
 _MOST_LETTERS = 500
 
@@ -41,14 +44,18 @@ def failure(error: "Error") -> str:
     'it cannot be reached: nothing is heard of it'
     >>> failure(Error(2, "<class 'OSError'>:<'no such file'>"))
     'it failed: OSError: no such file'
+    >>> failure(Error(2, "NotAvailable: The device takes no new work now."))
+    'it is not available'
     """
-    lost = _TRANSPORT.get(error.code)
-    return f"{_FAILED}: {reason(error.reason)}" if lost is None else f"{_NOT_REACHED}: {lost}"
+    lost, why = _TRANSPORT.get(error.code), reason(error.reason)
+    if lost is not None:
+        return f"{_NOT_REACHED}: {lost}"
+    return NOT_AVAILABLE if why.startswith(_NO_NEW_WORK) else f"{_FAILED}: {why}"
 
 
 def is_silence(text: str) -> bool:
     """Whether a client does not count merely because nothing came from it."""
-    return NO_REPLY in text or _NOT_REACHED in text
+    return any(why in text for why in (NO_REPLY, _NOT_REACHED, NOT_AVAILABLE))
 
 
 def kind_of(text: str) -> str:
@@ -61,7 +68,7 @@ def kind_of(text: str) -> str:
     """
     if NO_REPLY in text:
         return "late"
-    if text.startswith((_NOT_REACHED, NOT_THERE)):
+    if text.startswith((_NOT_REACHED, NOT_THERE, NOT_AVAILABLE)):
         return "unreachable"
     if text.startswith(f"{_FAILED}: AgainstPolicy"):
         return "refused"
@@ -71,10 +78,13 @@ def kind_of(text: str) -> str:
 def is_absence(text: str) -> bool:
     """Whether a client does not count because nothing came from it, in any stage of a round.
 
-    >>> [is_absence(text) for text in (NO_REPLY, f"keys: {NOT_THERE}", f"it failed: {NO_REPLY}")]
-    [True, True, False]
+    One that takes no new work now is absent too.
+
+    >>> texts = NO_REPLY, f"keys: {NOT_THERE}", f"masked: {NOT_AVAILABLE}", f"it failed: {NO_REPLY}"
+    >>> [is_absence(text) for text in texts]
+    [True, True, True, False]
     """
-    return re.sub(r"^[a-z]+: ", "", text).startswith((NO_REPLY, NOT_THERE, _NOT_REACHED))
+    return re.sub(r"^[a-z]+: ", "", text).startswith((NO_REPLY, NOT_THERE, NOT_AVAILABLE, _NOT_REACHED))
 
 
 def reason(text: str | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hedgerow.client.limits import Limits, NotAvailable
 from hedgerow.client.policy import AgainstPolicy, Policy, client_event, strategy_hash
 from hedgerow.experiments.config.recipe import load, recipe_text
 from hedgerow.experiments.flower_app import recipe_app
@@ -172,6 +173,15 @@ def test_a_recipe_that_the_policy_lists_may_name_the_devices_files(tmp_path) -> 
     for other in (str(copy), "heart"):
         assert rules(device.refused("query", other)) == {"recipes"}
     assert rules(device.refused("query", str(recipe), "data.name=watch")) == {"data"}
+
+
+def test_a_device_outside_its_limits_says_that_and_not_which_and_counts_no_answer(tmp_path) -> None:
+    limits = Limits(quiet=("00:00-12:00", "12:00-00:00"))
+    device = Device(tmp_path / "device", replace(OPEN, limits=limits))
+    with pytest.raises(NotAvailable, match=r"^The device takes no new work now\.$"):
+        device.train()
+    assert not device.answers
+    assert device.ask("query")["hedgerow"]["client"]
 
 
 def test_a_device_with_a_file_trains_on_that_whatever_data_the_run_names(tmp_path) -> None:

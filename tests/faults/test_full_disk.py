@@ -1,14 +1,8 @@
-"""A disk that fills up: the run goes on, and nothing that was saved is lost.
-
-A real limit of the operating system stands in for the full disk: no file may
-grow past a size, and `write` fails as it does when the disk is full.
-"""
+"""A disk that fills up: the run goes on, and nothing that was saved is lost."""
 
 import json
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
 from urllib.parse import quote
 
 import numpy as np
@@ -28,20 +22,11 @@ from hedgerow.server.app import train
 from hedgerow.server.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, uniform
+from tests.full_disks import full_disk
 from tests.support import MeanTrainer, clients
 
 TRAINER, DATA = MeanTrainer(), clients(4)
 STRATEGY = fedavg(sampling=uniform(2))
-
-
-@contextmanager
-def full_disk():
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def run(folder, num_rounds, full_from=None, full_to=None):

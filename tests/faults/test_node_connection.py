@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from hedgerow.node.kit import load_kit
 from hedgerow.node.outbox import Outbox
 
 
-def certificate(folder: Path, name: str, days: int = 1) -> tuple[Path, str]:
+def certificate(folder: Path, name: str, days: int = 1, since: int = -2) -> tuple[Path, str]:
     """A certificate for this machine that vouches for itself: a file with its key, and PEM."""
     key, now = ec.generate_private_key(ec.SECP384R1()), datetime.now(UTC)
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -30,7 +31,7 @@ def certificate(folder: Path, name: str, days: int = 1) -> tuple[Path, str]:
         x509.CertificateBuilder()
         .subject_name(who).issuer_name(who).public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2)).not_valid_after(now + timedelta(days=days))
+        .not_valid_before(now + timedelta(days=since)).not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
@@ -100,9 +101,20 @@ def test_a_server_that_the_kit_does_not_vouch_for_is_sent_nothing(tmp_path) -> N
     right, ca = certificate(tmp_path, "right")
     wrong, other = certificate(tmp_path, "wrong")
     expired, old = certificate(tmp_path, "expired", days=-1)
-    answers = [(200, {}, b"")] * 3
-    for file, trusted in ((wrong, ca), (right, other), (right, None), (expired, old)):
-        with server(answers, file) as address, pytest.raises(Unreachable, match="not the server in the kit"):
+    early, new = certificate(tmp_path, "early", days=9, since=8)
+    answers, year = [(200, {}, b"")] * 3, datetime.now().year
+    for file, trusted, told in (
+        (wrong, ca, "is not the server in the kit"),
+        (right, other, "is not the server in the kit"),
+        (right, None, "is not the server in the kit"),
+        (expired, old, f"has a certificate that has expired, by this device's clock, which shows .* {year}"),
+        (
+            early,
+            new,
+            f"has a certificate that is not valid yet, by this device's clock, .* {year}: the clock is wrong",
+        ),
+    ):
+        with server(answers, file) as address, pytest.raises(Unreachable, match=told):
             call(address, trusted, tmp_path)
     assert len(answers) == 3
 
@@ -149,6 +161,17 @@ def test_waits_grow_up_to_a_limit_and_differ(tmp_path) -> None:
     assert len({Backoff().seconds() for _ in range(20)}) > 15
     backoff.reset()
     assert backoff.seconds() <= 1.0
+
+
+def test_300_devices_whose_server_was_away_for_5_minutes_come_back_within_a_minute_and_not_at_once() -> None:
+    back = []
+    for _ in range(300):
+        backoff, now = Backoff(), 0.0
+        while now < 300.0:
+            now += backoff.seconds()
+        back.append(now)
+    assert max(back) < 361
+    assert max(Counter(map(int, back)).values()) <= 30, "about 7 a second"
 
 
 def test_a_clock_before_the_day_of_joining_is_waited_for() -> None:

@@ -1,5 +1,7 @@
 """The four installs, from the wheel, into fresh environments: what each brings, offers and weighs."""
 
+import json
+
 import pytest
 
 DEVICE = ("join", "leave", "enrol", "register", "policy")
@@ -32,6 +34,13 @@ def test_an_install_has_its_packages_offers_its_commands_and_names_the_extra_of_
     offered = [name for name in (*DEVICE, *COORDINATOR) if f"│ {name} " in listed]
     assert offered == [*DEVICE, *(COORDINATOR if "flwr" in brings else ())]
     assert "masked_only = " in made.run("hedgerow", "policy", "show").stdout
+    kit = {"hedgerow": "0.1", "federation": "0" * 16, "name": "a", "address": "https://127.0.0.1:1"}
+    (tmp_path / "a.kit").write_text(json.dumps(kit))
+    tested = made.run(
+        "hedgerow", "join", str(tmp_path / "a.kit"), "--data", str(tmp_path / "a.kit"), "--selftest"
+    )
+    assert (tested.returncode, tested.stderr) == (1, ""), tested.stdout
+    assert "failed  coordinator: 127.0.0.1:1 does not answer" in tested.stdout
     ran = made.run("hedgerow", "run", "heart", "rounds=1", "--out", str(tmp_path / "run"))
     if extra == "simulation":
         assert ran.returncode == 0, ran.stderr

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hedgerow.client.limits import Limits
 from hedgerow.client.policy import Policy, PolicyError
 from hedgerow.client.policy_file import load_policy, policy_text
 from hedgerow.strategies import cyclic, fedavg, secure_dp_fedavg, secure_fedavg, uniform
@@ -14,6 +15,16 @@ from hedgerow.strategies import cyclic, fedavg, secure_dp_fedavg, secure_fedavg,
 shares = st.floats(0, 0.9)
 positive = st.floats(1e-6, 1e6)
 texts = st.lists(st.text(min_size=1, max_size=20), max_size=3).map(tuple)
+hours = st.times().map(lambda time: f"{time:%H:%M}")
+limits = st.builds(
+    Limits,
+    memory=st.none() | st.integers(128, 10**6),
+    threads=st.none() | st.integers(1, 64),
+    temperature=st.none() | positive,
+    on_mains=st.booleans(),
+    unmetered=st.booleans(),
+    quiet=st.lists(st.builds("{}-{}".format, hours, hours), max_size=3).map(tuple),
+)
 policies = st.builds(
     Policy,
     masked_only=st.booleans(),
@@ -31,6 +42,7 @@ policies = st.builds(
     recipes=st.none() | texts,
     data=texts,
     strategies=texts,
+    limits=limits,
 )
 
 
@@ -40,8 +52,8 @@ def test_a_policy_that_is_written_and_read_is_the_same(policy: Policy, tmp_path:
     file = tmp_path / "policy.toml"
     file.write_text(policy_text(policy), encoding="utf-8")
     assert load_policy(file) == policy
-    assert len(policy_text(policy).splitlines()) <= 30, "a page"
-    assert all(field.name in policy_text(policy) for field in fields(Policy))
+    assert len(policy_text(policy).splitlines()) <= 40, "a page"
+    assert all(field.name in policy_text(policy) for field in (*fields(Policy), *fields(Limits)))
 
 
 def test_an_empty_file_is_as_strict_as_none(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def join(
     ] = None,
     folder: FolderOption = None,
     selftest: Annotated[
-        bool, typer.Option("--selftest", help="Only check what the device needs; it does not join.")
+        bool, typer.Option("--selftest", help="Only check and measure what the device has; it does not join.")
     ] = False,
     rotate: Annotated[
         bool, typer.Option("--rotate", help="First change the device's node key; it must have joined.")
@@ -55,23 +55,33 @@ def join(
             metavar="https://HOST:PORT", help="Where the coordinator is now.", show_default="as before"
         ),
     ] = None,
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--service", help="Only print a unit for systemd, which joins and takes part from each boot on."
+        ),
+    ] = False,
 ) -> None:
     """Take part in a federation with this device's own data, until SIGTERM or Ctrl-C.
 
     The device's keys are created here, and only their public halves are sent. Run it again to continue.
     """
-    from hedgerow.node.device import default_folder
+    from hedgerow.node.confinement import confine
+    from hedgerow.node.device import Device, default_folder
     from hedgerow.node.kit import load_kit
 
     invitation = load_kit(kit)
     place = (folder or default_folder(invitation)).expanduser().absolute()
+    if service:
+        _print_unit(invitation, kit, data, policy)
     if selftest:
-        _selftest(invitation, place, data)
+        _selftest(invitation, place, data, policy)
     _joined(invitation if address is None else replace(invitation, address=address), place, data, policy)
     _changed(place, rotate, address)
     # The node is a fresh process, without the modules that the command line has loaded.
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "hedgerow.node", str(place)])
+    environment = {**os.environ, **confine(Device(place).guard().policy.limits)}
+    os.execve(sys.executable, [sys.executable, "-m", "hedgerow.node", str(place)], environment)
 
 
 def leave(
@@ -155,11 +165,26 @@ def _policy(file: Path | None) -> "Policy":
     return Policy() if file is None else load_policy(file)
 
 
-def _selftest(kit: "Kit", place: Path, data: Path) -> None:
+def _print_unit(kit: "Kit", file: Path, data: Path, policy: Path | None) -> None:
+    from hedgerow.node.own_samples import resolved
+    from hedgerow.node.service import unit
+
+    if policy is None:
+        raise CommandError("a service has nobody to ask: give --policy FILE (see: hedgerow policy show)")
+    resolved(data)
+    terminal.say(unit(kit, file, data, policy, _policy(policy).limits).rstrip("\n"))
+    raise typer.Exit
+
+
+def _selftest(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
+    from hedgerow.client.policy_file import NAME
+    from hedgerow.node.confinement import confine
     from hedgerow.node.selftest import checks_of
 
-    well = True
-    for good, text in checks_of(kit, place, data):
+    standing = place / NAME
+    rules, well = _policy(policy or (standing if standing.exists() else None)), True
+    confine(rules.limits)
+    for good, text in checks_of(kit, place, data, rules):
         terminal.say(f"{'ok    ' if good else 'failed'}  {text}")
         well &= good
     raise typer.Exit(0 if well else 1)

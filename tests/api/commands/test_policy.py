@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from hedgerow.client.limits import Limits
 from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import load_policy
 from tests.api.commands.command import ROOT, hedgerow
@@ -86,4 +87,7 @@ def test_the_policy_in_the_guide_is_one() -> None:
     blocks = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (text,) = (block for block in blocks if "masked_only" in block)
     Path("guide.toml").write_text(text)
-    assert load_policy(Path("guide.toml")) == Policy(client_noise=2.0, client_epsilon=8.0, most_answers=100)
+    limits = Limits(quiet=("18:00-23:00",))
+    assert load_policy(Path("guide.toml")) == Policy(
+        client_noise=2.0, client_epsilon=8.0, most_answers=100, limits=limits
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from hedgerow.client.policy_file import load_policy
 from hedgerow.locks import hold
+from hedgerow.node.availability import Availability
 from hedgerow.node.device import Device
 from hedgerow.node.join import join
 from hedgerow.node.kit import load_kit
@@ -73,7 +74,8 @@ class OwnDevice:
     def start(self) -> "OwnDevice":
         if not (self.folder / "device.json").exists():
             join(load_kit(self.kit), self.folder, self.data, load_policy(self.policy))
-        self._node = Node(Device(self.folder), self.said.append)
+        device = Device(self.folder)
+        self._node = Node(device, self.said.append, Availability(device, fresh=0.1, look=0.1, jitter=0.5))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
