@@ -68,11 +68,11 @@ class _Sent:
 
 @final
 class _Replies:
-    """The ids that answers are to have, each of one node's; used again, for a SuperLink forgets none.
+    """The ids that answers are to have: each is one node's, and used again: a SuperLink remembers them.
 
-    Whoever knew one could put an answer of his own in its place, so they are secret. One is free once its
-    request is gone at the SuperLink, which takes no answer to it then: before, it would take the answer to
-    another request for the same one, sent again.
+    They are secret: whoever knew one could put an answer of their own in its place. One is free again once
+    the SuperLink no longer has the request, and so takes no more answers to it. As long as it has, an answer
+    may lie there, and it would take the answer to another request for that one, sent again.
 
     >>> replies = _Replies()
     >>> first = replies.of(7)
