@@ -51,11 +51,56 @@ def in_a_thread(work: Callable[[], None]) -> None:
 @final
 @dataclass
 class _Sent:
-    """Messages that were sent together."""
+    """Messages that were sent together.
+
+    Attributes:
+        absent: the id by which a SuperLink finds them, to remove what it keeps of them.
+        ids: of the messages.
+        waited_for: those whose answers are waited for.
+        done: when the last was answered, or given up; `None` before.
+    """
 
     absent: str
+    ids: list[str]
     waited_for: set[str]
     done: float | None = None
+
+
+@final
+class _Replies:
+    """The ids that answers are to have: each is one node's, and used again: a SuperLink remembers them.
+
+    They are secret: whoever knew one could put an answer of their own in its place. One is free again once
+    the SuperLink no longer has the request, and so takes no more answers to it. As long as it has, an answer
+    may lie there, and it would take the answer to another request for that one, sent again.
+
+    >>> replies = _Replies()
+    >>> first = replies.of(7)
+    >>> replies.asked("a" * 64, 7, first)
+    >>> replies.of(7) != first and replies.of(8) != first
+    True
+    >>> replies.gone("a" * 64)
+    >>> replies.of(7) == first
+    True
+    """
+
+    def __init__(self) -> None:
+        self._free, self._asked = dict[int, list[str]](), dict[str, tuple[int, str]]()
+
+    def of(self, node: int) -> str:
+        """An id for a node's next answer."""
+        free = self._free.get(node)
+        return free.pop() if free else envelope.secret_name()
+
+    def asked(self, request: str, node: int, reply: str) -> None:
+        """Record that a request with this id names this id for its answer."""
+        self._asked[request] = node, reply
+
+    def gone(self, request: str) -> None:
+        """Record that the SuperLink no longer has a request; one that is not known is fine."""
+        if (known := self._asked.pop(request, None)) is not None:
+            node, reply = known
+            self._free.setdefault(node, []).append(reply)
 
 
 @final
@@ -80,7 +125,7 @@ class EnvelopeGrid(GridAround):
         super().__init__(grid)
         self._hand, self._aside, self._removes = hand, aside, threading.Lock()
         self._clock, self._due = clock, -float("inf")
-        self._reading, self._sent = set[int](), deque[_Sent]()
+        self._reading, self._sent, self._replies = set[int](), deque[_Sent](), _Replies()
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages; their ids, in order."""
@@ -114,9 +159,12 @@ class EnvelopeGrid(GridAround):
                 replies += grid.pull_messages(asked)
             finally:
                 grid._client = client
+        answered = {reply.metadata.reply_to_message_id for reply in replies}
         for reply in replies:
             self._learn(reply)
-        self._clear(set(asked) - {reply.metadata.reply_to_message_id for reply in replies})
+        for request in answered:
+            self._replies.gone(request)
+        self._clear(set(asked) - answered)
         return replies
 
     def _fits(self, message: Message) -> bool:
@@ -128,24 +176,30 @@ class EnvelopeGrid(GridAround):
         return len(data) <= envelope.MOST_ASKED and measure(message.content) <= envelope.MOST_ASKED
 
     def _push(self, messages: list[Message]) -> list[str]:
-        absent, envelopes, trees = envelope.absent(), [], []
+        absent, envelopes, trees, replies = envelope.secret_name(), [], [], []
         for message in messages:
-            message.content.config_records[RECORD][envelope.ABSENT] = absent
+            replies.append(self._replies.of(message.metadata.dst_node_id))
+            message.content.config_records[RECORD][envelope.REPLY] = replies[-1]
             made = message_to_proto(message)
             made.metadata.message_id = envelope.name_of(made.SerializeToString(deterministic=True))
             envelopes.append(made)
             trees.append(ObjectTree(object_id=made.metadata.message_id))
         # The SuperLink knows it before any node does, and so as it is here: without children. Two are no
         # content: a node of an older version says so, and does not wait for one.
-        trees[0].children.extend(ObjectTree(object_id=each) for each in (absent, envelope.absent()))
+        trees[0].children.extend(ObjectTree(object_id=each) for each in (absent, envelope.secret_name()))
         grid: Any = self._grid
         request = PushAppMessagesRequest(messages_list=envelopes, message_object_trees=trees)
         ids = list(grid._runtime_client.PushMessages(request).message_ids)
-        for stored, made, tree in zip(ids, envelopes, trees, strict=True):
+        for stored, made, tree, reply in zip(ids, envelopes, trees, replies, strict=True):
+            node = made.metadata.dst_node_id
+            self._replies.asked(made.metadata.message_id, node, reply)
             if stored:
                 answer = PullMessagesResponse(messages_list=[made], message_object_trees=[tree])
-                self._hand(made.metadata.dst_node_id, answer.SerializeToString())
-        self._sent.append(_Sent(absent, set(filter(None, ids))))
+                self._hand(node, answer.SerializeToString())
+            else:
+                self._replies.gone(made.metadata.message_id)
+        known = list(filter(None, ids))
+        self._sent.append(_Sent(absent, known, set(known)))
         return ids
 
     def _learn(self, reply: Message) -> None:
@@ -168,23 +222,25 @@ class EnvelopeGrid(GridAround):
                 sent.done = now
         if self._removes.locked():
             return
-        old: list[str] = []
+        old: list[_Sent] = []
         while self._sent and (done := self._sent[0].done) is not None and now > done + _SESSION_SECONDS:
-            old.append(self._sent.popleft().absent)
+            old.append(self._sent.popleft())
         if old:
             self._aside(partial(self._remove, old))
 
-    def _remove(self, absent: Sequence[str]) -> None:
+    def _remove(self, old: Sequence[_Sent]) -> None:
         grid: Any = self._grid
         with self._removes:
-            for each in absent:
-                request = PullObjectRequest(node=grid.node, object_id=each)
+            for sent in old:
+                request = PullObjectRequest(node=grid.node, object_id=sent.absent)
                 request.run_id = grid.run.run_id
                 try:
-                    grid._runtime_client.PullObject(request)
+                    kept = grid._runtime_client.PullObject(request).object_found
                 except Exception as error:
-                    log.warning("the SuperLink keeps %d answered requests: %s", len(absent), error)
+                    log.warning("the SuperLink keeps %d groups of answered requests: %s", len(old), error)
                     return
+                for each in () if kept else sent.ids:
+                    self._replies.gone(each)
 
 
 @final

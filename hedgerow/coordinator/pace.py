@@ -7,7 +7,7 @@ from typing import final
 CALLS_PER_SECOND = 200.0
 """Most polls per second of all devices together."""
 
-_LOOKS_PER_SECOND = 20.0
+_LOOKS_PER_SECOND = 10.0
 """Of devices that wait for a message and have not been rung for, all together."""
 
 _QUICK, _SLOW = 0.1, 3.0
@@ -51,7 +51,7 @@ class Pace:
         """Seconds for which a waiting device's poll is held open, and seconds until its next one.
 
         >>> Pace().held(devices=10), Pace().held(devices=300), Pace().held(devices=10_000)
-        ((10.0, 0.0), (15.0, 0.0), (30.0, 20.0))
+        ((10.0, 0.0), (30.0, 0.0), (30.0, 20.0))
         """
         seconds = min(max(_LEAST_HELD, devices / _LOOKS_PER_SECOND), _LONGEST_HELD)
         return seconds, max(0.0, devices / CALLS_PER_SECOND - seconds)

@@ -27,7 +27,7 @@ from hedgerow.wire import objects
 from hedgerow.wire.bundle import READS, opened
 from hedgerow.wire.codec import decode
 from hedgerow.wire.content import ConfigRecord, Content
-from hedgerow.wire.envelope import ABSENT, in_envelope
+from hedgerow.wire.envelope import REPLY, in_envelope
 from hedgerow.wire.fleet import FLEET
 
 log = logging.getLogger("hedgerow")
@@ -234,8 +234,8 @@ class Node:
         try:
             content = opened(_content(fleet, message, come), RECORD)
             if isinstance(told := content.get(RECORD), ConfigRecord):
-                absent = str(told.get(ABSENT, "")) if in_envelope(come.id) else ""
-                come = replace(come, bundled=READS in told, absent=absent if in_envelope(absent) else "")
+                reply = str(told.get(REPLY, "")) if in_envelope(come.id) else ""
+                come = replace(come, bundled=READS in told, reply=reply if in_envelope(reply) else "")
             key = self._responder.answer(about.message_type, about.group_id, content)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")

@@ -36,7 +36,7 @@ class Pending:
         made: when the answer was made, in seconds since 1970; 0 if there is none yet.
         seconds: that the answer took.
         bundled: whether the server reads bundles.
-        absent: the id that an answer in its envelope names; empty where the message came in objects.
+        reply: the id of an answer in its envelope; empty if the server has named none.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Pending:
     made: float = 0.0
     seconds: float = 0.0
     bundled: bool = False
-    absent: str = ""
+    reply: str = ""
 
 
 @final

@@ -6,7 +6,7 @@ from hedgerow.node.outbox import Outbox, Pending
 from hedgerow.wire import objects
 from hedgerow.wire.bundle import MOST, bundled
 from hedgerow.wire.codec import decode, encode
-from hedgerow.wire.envelope import MOST_ANSWERED, name_of
+from hedgerow.wire.envelope import MOST_ANSWERED
 from hedgerow.wire.fleet import FLEET
 
 _CLIENT_FAILED = 2
@@ -30,8 +30,11 @@ def reply_to(message: Any, come: Pending, node: int, outbox: Outbox) -> tuple[An
     answer = b"" if come.error else outbox.answer(come.answer) or b""
     if come.error:
         reply.error.code, reply.error.reason = _CLIENT_FAILED, come.error
-    if come.absent and len(answer) <= MOST_ANSWERED:
-        return *_in_envelope(reply, answer, come.absent), found
+    if come.reply and len(answer) <= MOST_ANSWERED:
+        if not come.error:
+            reply.content.MergeFromString(encode(bundled(answer)))
+        reply.metadata.message_id = come.reply
+        return reply, FLEET["ObjectTree"](object_id=come.reply), found
     if not come.error:
         bundle = come.bundled and len(answer) <= MOST
         root, found = objects.pack(bundled(answer) if bundle else decode(answer))
@@ -43,14 +46,6 @@ def reply_to(message: Any, come: Pending, node: int, outbox: Outbox) -> tuple[An
     if not come.error:
         reply.content.SetInParent()
     return reply, FLEET["ObjectTree"](object_id=top, children=children), found
-
-
-def _in_envelope(reply: Any, answer: bytes, absent: str) -> tuple[Any, Any]:
-    """The reply with the answer in it, and the tree that stands for no object."""
-    if not reply.HasField("error"):
-        reply.content.MergeFromString(encode(bundled(answer)))
-    reply.metadata.message_id = name = name_of(reply.SerializeToString(deterministic=True))
-    return reply, FLEET["ObjectTree"](object_id=name, children=[FLEET["ObjectTree"](object_id=absent)])
 
 
 def _tree(root: str, found: objects.Objects) -> Any:

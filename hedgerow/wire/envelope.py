@@ -6,8 +6,8 @@ envelope to a node that has said in a bundle that it reads such, and the node an
 
 Whatever a SuperLink is told of must have an id that might be an object's. These have a head of their
 own, so that nobody has to ask for an object that is nowhere; none that exists has it, but by a chance of
-2^-64. Beside each answer stands the id that its request names under `ABSENT`: all that is kept of a
-round's messages is found by it, and removed.
+2^-64. A SuperLink remembers each id for as long as the run lasts, so a request names the id that its answer
+is to have: once that was taken, the node's next answer has it again.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ import secrets
 READS = "envelopes"
 """Key of a bundle by which a node says that it reads messages in their envelopes."""
 
-ABSENT = "absent"
-"""Key of the description in a request: the id that the answer is to name too."""
+REPLY = "reply"
+"""Key of the description in a request: the id that the answer is to have, if it goes in its envelope."""
 
 MOST_ASKED, MOST_ANSWERED = 2**14, 2**16
 """Bytes of a request and of an answer: a ServerApp takes all answers that are there at once."""
@@ -35,8 +35,8 @@ def name_of(envelope: bytes) -> str:
     return _HEAD + hashlib.sha256(envelope).hexdigest()[len(_HEAD) :]
 
 
-def absent() -> str:
-    """An id of nothing, which nobody knows before it is told."""
+def secret_name() -> str:
+    """An id that nobody knows before it is told."""
     return _HEAD + secrets.token_hex((_DIGITS - len(_HEAD)) // 2)
 
 

@@ -1,126 +1,54 @@
 """A SuperLink of the installed version keeps a message's envelope whole, and nothing of it for ever."""
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message, RecordDict
-from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.app import Message
 from flwr.common.serde import message_from_proto
-from flwr.proto import fleet_pb2
-from flwr.proto.node_pb2 import Node
-from flwr.server.superlink.linkstate import LinkStateFactory
-from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.corestate import sql_corestate
-from flwr.supercore.object_store import ObjectStoreFactory
-from flwr.superlink.federation import NoOpFederationManager
-from flwr.superlink.grid.http_grid import HttpGrid
-from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
 
-from hedgerow.coordinator.envelopes import EnvelopeGrid
 from hedgerow.node.outbox import Outbox
-from hedgerow.node.reply import reply_to
-from hedgerow.recipe.announcement import RECORD, Announcement
-from hedgerow.records import from_flower, to_flower
+from hedgerow.recipe.announcement import RECORD
+from hedgerow.records import from_flower
 from hedgerow.server.described import DescribedGrid
-from hedgerow.simulation.flower import task_identity
 from hedgerow.wire.arrays import pack_arrays
-from hedgerow.wire.bundle import opened
-from hedgerow.wire.codec import decode, encode
 from hedgerow.wire.content import ConfigRecord
-from hedgerow.wire.envelope import ABSENT, MOST_ANSWERED, in_envelope
-from hedgerow.wire.fleet import FLEET
+from hedgerow.wire.envelope import MOST_ANSWERED, REPLY
+from tests.api.links import ASKED, Link, answered, answers, asks, grid_of, grown, pulled, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")  # Flower's own
 
-RUN = Announcement.of({"a": 1}, run="00" * 16, version="0.1.0")
-ASKED = {"x": pack_arrays({"a": np.arange(3, dtype=np.float32)}), "y": ConfigRecord({"b": 1})}
-
-
-class Link:
-    """The handlers of a SuperLink, on a database of their own; counts the calls."""
-
-    def __init__(self, database: str) -> None:
-        manager = NoOpFederationManager()
-        self.state = LinkStateFactory(database, manager, ObjectStoreFactory(database)).state()
-        self.run = self.state.create_run("", "", "", {}, NOOP_FEDERATION_ID, None, "", TaskType.SERVER_APP)
-        (task,) = self.state.get_tasks(run_ids=[self.run])
-        self.state.claim_task(task.task_id)
-        assert self.state.activate_task(task.task_id)
-        self.node = self.state.create_node("", "", b"key", 30.0)
-        assert self.state.activate_node(self.node, 30.0)
-        self.task, self.calls = task, list[str]()
-
-    def __getattr__(self, name: str) -> Any:
-        """A call of the Runtime API, by Flower's client's name of it."""
-        handler = getattr(runtime_handlers, "".join(f"_{c.lower()}" if c.isupper() else c for c in name)[1:])
-        self.calls.append(name)
-        return lambda request: handler(
-            type(request).FromString(request.SerializeToString()), self.state, self.task
-        )
-
-    def fleet(self, name: str, request: Any, *given: Any) -> Any:
-        """A call of a node's."""
-        self.calls.append(name)
-        answer = getattr(fleet_handlers, name)(request, self.state, *given)
-        return answer.SerializeToString()
-
 
 @pytest.fixture
-def link(tmp_path) -> Iterator[Link]:
-    made = Link(str(tmp_path / "link.db"))
-    with task_identity(made.run):
-        yield made
+def link(tmp_path) -> Link:
+    return Link.on(str(tmp_path / "link.db"))
 
 
 @pytest.fixture
 def grid(link) -> DescribedGrid:
-    inner = object.__new__(HttpGrid)
-    inner._client, inner.node = link, Node(node_id=SUPERLINK_NODE_ID)
-    (inner._run,) = link.state.get_run_info(run_ids=[link.run])
-    return DescribedGrid(EnvelopeGrid(inner, clock=lambda: 0.0, aside=lambda work: work()), RUN)
+    return grid_of(link)
 
 
-def pulled(link: Link) -> tuple[Any, Any]:
-    """What a node is handed out."""
-    request = fleet_pb2.PullMessagesRequest(node=Node(node_id=link.node))
-    found = FLEET["PullMessagesResponse"].FromString(
-        link.fleet("pull_messages", request, link.state.object_store)
-    )
-    return found.messages_list[0], found.message_object_trees[0]
+@pytest.fixture
+def later(grid, monkeypatch) -> list[float]:
+    """Seconds by which it is later, for grid and SuperLink."""
+    clock, now = [0.0], sql_corestate.now
+    monkeypatch.setattr(grid.within, "_clock", lambda: clock[0])
+    monkeypatch.setattr(sql_corestate, "now", lambda: now() + timedelta(seconds=clock[0]))
+    return clock
 
 
-def answered(link: Link, outbox: Outbox, content: Any = None, error: str = "") -> Any:
-    """A node answers the next message, and pushes what it is asked to; gives what it was asked."""
-    message, tree = pulled(link)
-    asked = (
-        opened(decode(message.content.SerializeToString()), RECORD) if in_envelope(tree.object_id) else None
-    )
-    come = outbox.receive(message, tree)
-    if content is not None:
-        outbox.keep("key", encode(content))
-    absent = asked[RECORD][ABSENT] if asked else ""
-    come = type(come)(**{**vars(come), "bundled": True, "absent": absent})
-    come = outbox.settle(come, answer="" if error else "key", error=error)
-    reply, tree, objects = reply_to(message, come, link.node, outbox)
-    for _ in range(2):  # it may be sent again: what it is answered with was lost
-        request = FLEET["PushMessagesRequest"](
-            node=FLEET["Node"](node_id=link.node), messages_list=[reply], message_object_trees=[tree]
-        )
-        request = fleet_pb2.PushMessagesRequest.FromString(request.SerializeToString())
-        pushed = FLEET["PushMessagesResponse"].FromString(link.fleet("push_messages", request))
-    for name, data in objects.items():
-        assert link.state.store_object(link.run, pushed.session_id, name, data)
-    return asked
-
-
-def asks(grid: DescribedGrid, link: Link, kind: str = "train") -> list[str]:
-    content = RecordDict() if kind == "query" else to_flower(ASKED)
-    return list(grid.push_messages([Message(content, dst_node_id=link.node, message_type=kind)]))
+def nothing_comes(later: list[float], link: Link, grid: DescribedGrid, ids: Sequence[str] = ()) -> None:
+    """Some minutes pass, in which these are waited for."""
+    until = later[0] + 500.0
+    while later[0] < until:
+        later[0] += 20.0
+        assert link.state.acknowledge_task_heartbeat(link.task.task_id)
+        assert not list(grid.pull_messages(ids))
 
 
 def introduced(grid: DescribedGrid, link: Link, outbox: Outbox) -> None:
@@ -200,36 +128,79 @@ def test_looks_for_replies_take_a_quarter_of_the_time(link, grid, monkeypatch) -
     assert 38 <= link.calls.count("PullMessages") <= 41
 
 
-def test_after_some_minutes_nothing_of_a_round_is_left(link, grid, tmp_path, monkeypatch) -> None:
-    outbox, envelopes, clock, now = Outbox(tmp_path), grid.within, [0.0], sql_corestate.now
-    monkeypatch.setattr(envelopes, "_clock", lambda: clock[0])
-    monkeypatch.setattr(sql_corestate, "now", lambda: now() + timedelta(seconds=clock[0]))
-
-    def looked(ids: list[str]) -> int:
-        clock[0] += 60.0
-        return len(list(grid.pull_messages(ids)))
-
+def test_however_many_the_rounds_a_superlink_keeps_one_answer_of_a_node(later, grid, link, tmp_path) -> None:
+    outbox = Outbox(tmp_path)
     introduced(grid, link, outbox)
     before = rows(tmp_path)
-    for _ in range(3):
-        ids = asks(grid, link)
-        answered(link, outbox, {})
-        assert len(list(grid.pull_messages(ids))) == 1
+    for number in range(4):
+        assert asked_for(grid, link, outbox, number) == number
     waited_for = asks(grid, link)
-    while clock[0] < 1000.0:
-        assert looked(waited_for) == 0
-    kept = {"message_ins", "objects", "object_children", "run_objects", "object_push_sessions",
-            "object_push_session_roots", "object_push_session_pending"}  # fmt: skip
-    after = rows(tmp_path)
-    assert {name for name in after if after[name] > before[name]} == kept, "what is waited for stays"
-    assert sum(after[name] - before[name] for name in kept) == 14
-    while clock[0] < 1500.0:
-        assert looked([]) == 0, "it is given up"
-    assert rows(tmp_path) == before
+    nothing_comes(later, link, grid, waited_for)
+    assert grown(tmp_path, before) == {
+        "message_ins": 1, "object_children": 2, "objects": 1 + 3, "run_objects": 1 + 3,
+        "object_push_sessions": 2, "object_push_session_roots": 2, "object_push_session_pending": 1 + 3,
+    }, "what is waited for stays"  # fmt: skip
+    nothing_comes(later, link, grid)
+    assert grown(tmp_path, before) == dict.fromkeys(
+        ("objects", "run_objects", "object_push_sessions", "object_push_session_roots",
+         "object_push_session_pending"), 1
+    )  # fmt: skip
 
 
-def rows(folder: Any) -> dict[str, int]:
-    """How much of each kind a SuperLink keeps."""
-    with sqlite3.connect(folder / "link.db") as database:
-        names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        return {name: database.execute(f"select count(*) from {name}").fetchone()[0] for name in names}
+def test_what_was_answered_too_late_or_never_takes_no_answers_place(later, grid, link, tmp_path) -> None:
+    outbox, kept = Outbox(tmp_path), []
+    introduced(grid, link, outbox)
+    for number in range(3):
+        asks(grid, link)
+        late = pulled(link)
+        ids = asks(grid, link)
+        answers(link, outbox, late, {"z": ConfigRecord({"number": -1})})
+        assert not list(grid.pull_messages(ids)), "only the other was asked for"
+        answered(link, outbox, {"z": ConfigRecord({"number": number})})
+        (reply,) = grid.pull_messages(ids)
+        assert reply.content["z"] == {"number": number}
+        asks(grid, link)
+        pulled(link)
+        nothing_comes(later, link, grid)
+        kept.append(rows(tmp_path))
+    assert kept[1:] == [kept[0]] * 2, "no table grows"
+
+
+def test_an_answer_that_comes_again_in_the_next_round_is_not_that_rounds(link, grid, tmp_path) -> None:
+    outbox = Outbox(tmp_path)
+    introduced(grid, link, outbox)
+    first = asks(grid, link)
+    before = pulled(link)
+    named = answers(link, outbox, before, {"z": ConfigRecord({"number": 1})})[RECORD][REPLY]
+    assert len(list(grid.pull_messages(first))) == 1
+    second = asks(grid, link)
+    come = pulled(link)
+    answers(link, outbox, before, {"z": ConfigRecord({"number": 1})})
+    assert not list(grid.pull_messages(second))
+    asked = answers(link, outbox, come, {"z": ConfigRecord({"number": 2})})
+    (reply,) = grid.pull_messages(second)
+    assert reply.content["z"] == {"number": 2}
+    assert asked[RECORD][REPLY] == named, "the same id"
+
+
+def test_two_runs_ask_one_node_and_each_gets_its_own_answer(link, grid, tmp_path) -> None:
+    other = Link(link.state, link.node)
+    runs = {1: (link, grid), 2: (other, grid_of(other))}
+    outboxes = {number: Outbox(tmp_path / str(number)) for number in runs}
+    for number, (where, of) in runs.items():
+        introduced(of, where, outboxes[number])
+    for _ in range(2):
+        ids = {number: asks(of, where) for number, (where, of) in runs.items()}
+        for number in runs:  # the oldest message first, whoever asks for it
+            assert answered(link, outboxes[number], {"z": ConfigRecord({"number": number})})
+        for number, (_, of) in runs.items():
+            (reply,) = of.pull_messages(ids[number])
+            assert reply.content["z"] == {"number": number}
+
+
+def asked_for(grid: DescribedGrid, link: Link, outbox: Outbox, number: int) -> Any:
+    """What comes of a number that a node answers with."""
+    ids = asks(grid, link)
+    answered(link, outbox, {"z": ConfigRecord({"number": number})})
+    (reply,) = grid.pull_messages(ids)
+    return reply.content["z"]["number"]

@@ -104,7 +104,7 @@ def test_a_device_cannot_have_the_messages_of_a_round_removed(made, path, kind, 
     async def run() -> None:
         coordinator = Coordinator(*made)
         node = MESSAGES["Node"](node_id=load_members(made[0]).devices["kitchen"].node_id)
-        for name in (envelope.absent(), envelope.name_of(b"a message")):
+        for name in (envelope.secret_name(), envelope.name_of(b"a message")):
             request = MESSAGES[kind](node=node, run_id=1, **{field: name})
             with pytest.raises(Refused, match="has no objects"):
                 await coordinator.call(path, request.SerializeToString())
