@@ -1,9 +1,10 @@
 """Checks a configuration against the parts it names: what they would refuse, and their defaults."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,6 @@ def _attack(given: Table) -> tuple[Table, list[Mistake]]:
     return {**resolved, **{key: given[key] for key in ("clients",) if key in given}}, found
 
 
-_CHECKS = {
-    "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
-    "attack": _attack, "devices": lambda given: _built("devices", given, DEVICES),
-}  # fmt: skip
-
-
 def _named(
     path: str,
     given: Table,
@@ -212,6 +207,12 @@ def _built(
     if named.get("name") in registry.names():
         found += refused(registry.get(named["name"]), _options(named), path, inner=inner, wrong=_keys(found))
     return named, found
+
+
+_CHECKS: dict[str, Callable[[Table], tuple[Table, list[Mistake]]]] = {
+    "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
+    "attack": _attack, "devices": partial(_built, "devices", registry=DEVICES),
+}  # fmt: skip
 
 
 def _keys(found: list[Mistake]) -> set[str]:
