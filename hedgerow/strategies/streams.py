@@ -116,6 +116,14 @@ class Stream:
     read: Callable[[ServerState], Vector] | None = None
     write: Callable[[ServerState, Vector], ServerState] | None = None
 
+    def __post_init__(self) -> None:
+        linear = self.aggregate is None or self.aggregate.linear
+        if self.masked and not (self.weighted and linear):
+            raise ValueError(
+                f"the stream {self.name!r} declares masked=True, and under a mask there is only the weighted"
+                " mean; leave out weighted=False, and take mean() as its aggregate"
+            )
+
     @property
     def all_conditions(self) -> tuple[Condition, ...]:
         """Its own conditions, plus one: nothing is sent in the clear if the pipeline protects the delta."""

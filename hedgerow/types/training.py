@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NoReturn, final
 
 from hedgerow import checks
@@ -144,6 +144,19 @@ class LocalTraining:
         named = {self.optimizer, self.sample_gradients} & {"adam", "opacus"}
         fewer = {"max_steps"} if self.max_steps or self.time_budget else set()
         return frozenset(named | fewer | {name for name in choices if getattr(self, name)})
+
+    @property
+    def listed(self) -> str:
+        """Its `repr`, without newer fields at their default: hashes that policies list stay what they were.
+
+        >>> "max_steps" in LocalTraining().listed, "max_steps=3" in LocalTraining(max_steps=3).listed
+        (False, True)
+        """
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("max_steps", "time_budget"):
+            if not shown[name]:
+                del shown[name]
+        return f"LocalTraining({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def traits(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import hedgerow as hr
 from hedgerow.server.recording import Recorder
 from hedgerow.server.replay import replay
+from hedgerow.strategies.streams import Totals
 from hedgerow.types import Model, Samples
 from tests.laws.unlike_devices import (
     BUDGET,
@@ -25,6 +26,7 @@ from tests.laws.unlike_devices import (
 )
 from tests.support import Clients
 
+(REACH,) = hr.fednova().streams
 DATA, ALL = clients(), hr.uniform(len(SIZES))
 STEPS = {f"client-{k}": steps_of(LOCAL, n, STEP_SECONDS[k]) for k, n in enumerate(SIZES)}
 MASK = "mask(0.1, 0.2, 5, metrics='loss steps_taken')"
@@ -203,8 +205,6 @@ def test_a_fast_device_among_slow_ones_is_not_taken_for_a_broken_one():
 
 def test_no_claimed_reach_counts_beyond_that_of_the_largest_number_of_steps():
     strategy = hr.fednova(local=hr.LocalTraining(max_steps=5))
-    from hedgerow.strategies.streams import Totals
-
     totals = Totals(streams={"reach": np.array([1e9], np.float32)})
     after, _ = strategy.server_update.apply(np.zeros(2, np.float32), np.ones(2, np.float32), {}, totals)
     assert after.tolist() == [5.0, 5.0]
@@ -238,6 +238,15 @@ def test_with_noise_for_clients_the_clip_bounds_each_and_nothing_of_its_steps_is
                 weighted=False, pipeline=hr.parse_pipeline("chain(clip(1.0), gaussian_noise(1.0))")
             ),
             "fednova does not fit here: reaches would be sent without noise.*use dp_fedavg",
+        ),
+        (
+            lambda: replace(REACH, weighted=False),
+            "'reach' declares masked=True, and under a mask there is only",
+        ),
+        (lambda: replace(REACH, aggregate=hr.median()), "take mean.. as its aggregate"),
+        (
+            lambda: replace(REACH, initial=None).first(LAYOUT),
+            "the server would send 1 values with the model, which no signature covers",
         ),
         (lambda: hr.fednova(aggregate=hr.median()), "reaches are averaged.*use mean"),
     ],
