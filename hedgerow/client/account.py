@@ -4,12 +4,14 @@ import hashlib
 import logging
 import math
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
-from hedgerow.files import who_else_can_write
+from hedgerow.files import locked, who_else_can_write
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.events import Gaussian, PoissonSampled
 from hedgerow.privacy.ledger import Ledger, LedgerError
@@ -111,6 +113,41 @@ class Account:
         log.info(
             "client %r has spent epsilon %.3g of each of its samples (delta %g)", self._client, epsilon, delta
         )
+
+
+def spend(
+    client: str,
+    local: LocalTraining,
+    round: int,
+    file: Path | None,
+    kept: Callable[[], Arrays],
+    *,
+    seeded: bool,
+) -> Account:
+    """Open a client's account for one more round.
+
+    A real client's round is recorded here, before training, because failing reveals something too.
+
+    Args:
+        client: stable name.
+        local: how it trains.
+        round: that it is asked for.
+        file: one for each device, whatever a run calls the client; `None` for an account in memory.
+        kept: returns the account's part of the client's state, for an account in memory.
+        seeded: whether the noise is derived from a seed, as in a simulation.
+
+    Raises:
+        BudgetSpent: the round would exceed the budget.
+        ValueError: there is no file, and this is not a simulation.
+    """
+    file = require_file(file, seeded=seeded)
+    with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
+        ledger = remembered(local, kept()) if file is None else Ledger(budget(local), file)
+        own = Account(client, local, ledger, seeded=seeded)
+        own.check()
+        if not seeded:
+            own.record(round)
+    return own
 
 
 def require_file(file: Path | None, *, seeded: bool) -> Path | None:

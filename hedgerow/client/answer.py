@@ -87,7 +87,7 @@ def in_the_clear(client_round: ClientRound, fit: Fit) -> Content:
     """The answer of a masking pipeline, sent without its mask; raises `NotMasked` where that is forbidden."""
     config, request = client_round.config, client_round.request
     refuse_in_the_clear(config)
-    shape = shape_of(config.strategy.pipeline, config.layers.layout, request.clients)
+    shape = _shape(config, request.clients)
     return pack_vector(open_payload(client_round.in_ring(fit, shape), shape), b"")
 
 
@@ -124,8 +124,13 @@ def _update(config: ClientConfig, client: LocalClient) -> Summand:
         client_round = ClientRound(config, client, request)
         return client_round.in_ring(client_round.masked_fit(), shape)
 
-    shape = partial(shape_of, strategy.pipeline, config.layers.layout)
-    return Summand(TRAIN, shape, vector, strategy.sampling.groups or 1)
+    return Summand(TRAIN, partial(_shape, config), vector, strategy.sampling.groups or 1)
+
+
+def _shape(config: ClientConfig, clients: int) -> Shape:
+    """What each of a cohort adds when it trains."""
+    strategy, layout = config.strategy, config.layers.layout
+    return shape_of(strategy.pipeline, layout, clients, strategy.sent_beside(layout))
 
 
 def _secure(config: ClientConfig, client: LocalClient, purpose: str) -> SecureClient:

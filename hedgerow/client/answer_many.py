@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
 from hedgerow.client.data import client_samples
@@ -34,6 +34,7 @@ def answer_many(
     assert trainer is not None
     client_rounds: dict[str, tuple[int, ClientRound]] = {}
     corrections: dict[str, Vector] = {}
+    max_steps: dict[str, int] = {}
     samples: list[tuple[str, Samples]] = []
     for position, client in enumerate(clients):
         try:
@@ -44,15 +45,27 @@ def answer_many(
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
             if config.corrections:
                 corrections[name] = client_round.correction()["correction"]
+            if limit := client_round.pace.limit(len(own), _untimed):
+                max_steps[name] = limit
         except Exception as error:  # from the data's loader: only that client fails
             yield position, FailedFit(error).or_raise
             continue
         client_rounds[name] = position, client_round
         samples.append((name, own))
-    extra = {"corrections": corrections} if corrections else {}
+    beside = {"corrections": corrections, "max_steps": max_steps}
+    extra: dict[str, Any] = {argument: values for argument, values in beside.items() if values}
     fits = trainer.fit_many(
         request.model, samples, strategy.local, seed=request.seed, round=request.round, **extra
     )
     for name, fit in spanned("train", fits):
         position, client_round = client_rounds.pop(name)  # it holds the client state that it has read
-        yield position, partial(answer, position, client_round, fit.or_raise)
+        fitted = partial(client_round.pace.take, partial(_already, fit))
+        yield position, partial(answer, position, client_round, fitted)
+
+
+def _already(fit: Fit | FailedFit, most: int) -> Fit:
+    return fit.or_raise()
+
+
+def _untimed(most: int) -> Fit:
+    raise ValueError("clients that are trained side by side cannot be timed; train them one by one")

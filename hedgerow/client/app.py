@@ -28,6 +28,7 @@ from hedgerow.client.discretion import discreet
 from hedgerow.client.flower import Enrol, account_file, node_enrolment, state_store
 from hedgerow.client.guard import Guarding, node_guard
 from hedgerow.client.kinds import STAGES
+from hedgerow.client.pace import CLOCK, StepTimes
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Chooses, Trainer, check_learner
 from hedgerow.client.trainers import given_trainer, trainer_of
@@ -56,6 +57,7 @@ def client_app(
     guard: Guarding | None = node_guard,
     sent: Sent = honest,
     initial: Model | None = None,
+    step_times: StepTimes = CLOCK,
 ) -> ClientApp:
     """Make the app that runs where the data is.
 
@@ -83,6 +85,8 @@ def client_app(
             has learned; used to simulate compromised clients.
         initial: the model before the first round, from which personal layers start; by
             default the one that the trainer makes from the run's seed.
+        step_times: tells how long a client's step takes, for a time budget; by default, the machine's
+            clock. Simulated clients need described devices (`hedgerow.simulation.devices`).
 
     A client that cannot train raises; Flower turns this into an error reply,
     and the server drops the client by name and continues. If the strategy
@@ -102,7 +106,10 @@ def client_app(
     checks.kind(Callable, sent=sent)
     checks.kind((Model, NoneType), ", such as trainer.initial(seed)", initial=initial)
     folder = None if state_folder is None else checks.path(state_folder=state_folder)
-    return FederatedClient(task, data, strategy, folder, enrolment, deployment, guard, sent, initial)
+    checks.has(("ahead", "timed"), "the clock, or devices such as classes(...)", step_times=step_times)
+    return FederatedClient(
+        task, data, strategy, folder, enrolment, deployment, guard, sent, initial, step_times
+    )
 
 
 @final
@@ -120,6 +127,7 @@ class FederatedClient(ClientApp):
         guard: Guarding | None = node_guard,
         sent: Sent = honest,
         initial: Model | None = None,
+        step_times: StepTimes = CLOCK,
     ) -> None:
         super().__init__()
         # A task's trainer is made at the first message, because that imports torch.
@@ -127,7 +135,7 @@ class FederatedClient(ClientApp):
             require(trainer, strategy)
         self._deployment, self._guard, self._sent = Deployment(deployment), guard, sent
         self._task, self._given, self._strategy, self._state_folder = task, data, strategy, state_folder
-        self._enrolment, self._initial = enrolment, initial
+        self._enrolment, self._initial, self._step_times = enrolment, initial, step_times
         self.query()(self._identify)
         self.train()(self._respond)
         self.evaluate()(self._respond)
@@ -161,7 +169,9 @@ class FederatedClient(ClientApp):
     @cached_property
     def _config(self) -> ClientConfig:
         seeded, unmasked = self._deployment.seeded, not self._deployment.masks
-        return ClientConfig(self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial)
+        return ClientConfig(
+            self._strategy, self._trainer, seeded, unmasked, self._sent, self._initial, self._step_times
+        )
 
     @cached_property
     def _data(self) -> ClientData:
@@ -197,12 +207,14 @@ class FederatedClient(ClientApp):
 
     @cached_property
     def _trains_many(self) -> bool:
-        # With noise, each client first checks its own account; with personal layers, each has its own model.
+        # With noise, each client first checks its own account; with personal layers, each has its own model;
+        # with a time budget and a real clock, each is timed.
         local, personal = self._strategy.local, self._strategy.personal
+        timed = local.time_budget > 0 and not self._step_times.simulated
         many = trains_many(self._trainer)
         if many and personal:
             log.warning("clients are trained one after another: each has personal layers, %s", personal)
-        return many and not personal and not local.sample_noise
+        return many and not personal and not local.sample_noise and not timed
 
     def autotune(self, message: Message, contexts: Callable[[], Iterable[Context]]) -> bool:
         """Choose how to train, if that is still open: once, before other processes choose differently.

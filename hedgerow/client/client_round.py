@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,11 @@ from hedgerow import generators
 from hedgerow.client import account
 from hedgerow.client.capabilities import require, supported, trains_many
 from hedgerow.client.data import client_samples
+from hedgerow.client.pace import CLOCK, PACE, Pace, Place, StepTimes
 from hedgerow.client.personal import PersonalLayers
 from hedgerow.client.secure.enrolment import Enrolment
 from hedgerow.client.state import ClientState, State, StateStore
 from hedgerow.client.trainer import Trainer, TrainsMany
-from hedgerow.files import locked
-from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.vector import RingVector, Shape
 from hedgerow.rng import integer_seed
 from hedgerow.spans import span
@@ -63,6 +61,7 @@ class ClientConfig:
         unmasked: whether a masking pipeline may be summed without masks; in a simulation only.
         sent: what clients send; in a simulated attack, not what they have learned.
         initial: the model from which personal layers start; `None` for the one that the trainer makes.
+        step_times: tells how long a step takes, for a time budget.
 
     Raises:
         ValueError: the trainer does not support what the strategy needs.
@@ -74,6 +73,7 @@ class ClientConfig:
     unmasked: bool = False
     sent: Sent = honest
     initial: Model | None = None
+    step_times: StepTimes = CLOCK
 
     def __post_init__(self) -> None:
         require(self.trainer, self.strategy)
@@ -183,13 +183,17 @@ class ClientRound:
             options["seeded_noise"] = self.config.seeded_noise
         layers = self.config.layers
         model = layers.whole(request.model, self._before if layers.split.personal else {}, request.seed)
-        with span("train"):
+
+        def train(most: int) -> Fit:
             if self.config.seeded_noise:  # for a trainer that draws from the global generators
                 generators.seed(integer_seed(request.seed, "train", round=request.round, client=self.client))
-            fit = self.config.trainer.fit(
-                model, samples, local,
+            return self.config.trainer.fit(
+                model, samples, local.at_most(most),
                 seed=request.seed, round=request.round, client=self.client, **options,
             )  # fmt: skip
+
+        with span("train"):
+            fit = self.pace.trained(len(samples), train)
         if own is not None and self.config.seeded_noise:
             own.record(request.round, fit)
         return fit
@@ -225,8 +229,19 @@ class ClientRound:
 
     def in_ring(self, fit: Fit, shape: Shape) -> RingVector:
         """The vector to be masked for a fit, in the cohort's ring; saves the client's state."""
-        payload, shared, _ = self._encode(fit)
-        return to_ring(payload, shared, shape, self.config.strategy.pipeline)
+        payload, shared, sent = self._encode(fit)
+        beside = [sent[stream.name] for stream in self.config.strategy.streams if stream.name in sent]
+        return to_ring(
+            payload, shared, shape, self.config.strategy.pipeline, np.concatenate([_NONE, *beside])
+        )
+
+    @cached_property
+    def pace(self) -> Pace:
+        """How many steps it takes in this round."""
+        strategy, request = self.config.strategy, self.request
+        before = self._before.get(PACE, {}) if strategy.keeps_pace else {}
+        place = Place(request.seed, request.round, self.client)
+        return Pace(self.config.step_times, strategy.local, place, before)
 
     @property
     def _kept(self) -> ClientState:
@@ -238,39 +253,23 @@ class ClientRound:
         return self._kept.load(self.request.round)
 
     def _spend(self) -> account.Account:
-        """The account; a real client's round is recorded before training: failing reveals something too."""
-        file, seeded = self._account_file(), self.config.seeded_noise
-        with nullcontext() if seeded or file is None else locked(file.with_suffix(".lock")):
-            own = self._account()
-            own.check()
-            if not seeded:
-                own.record(self.request.round)
-        return own
-
-    def _account(self) -> account.Account:
-        file, local, seeded = self._account_file(), self.config.strategy.local, self.config.seeded_noise
-        if file is None:
-            kept = self._before.get(account.STATE, {})
-            ledger = account.remembered(local, kept)
-        else:
-            ledger = Ledger(account.budget(local), file)
-        return account.Account(self.client, local, ledger, seeded=seeded)
-
-    def _account_file(self) -> Path | None:
-        """The account's file: one for each device, whatever a run calls the client; `None` for memory."""
-        return account.require_file(self.here.account, seeded=self.config.seeded_noise)
+        """The account, in which a real client's round is recorded before training."""
+        return account.spend(
+            self.client, self.config.strategy.local, self.request.round, self.here.account,
+            lambda: self._before.get(account.STATE, {}), seeded=self.config.seeded_noise,
+        )  # fmt: skip
 
     def _encode(self, fit: Fit) -> tuple[Payload, Fit, dict[str, Vector]]:
         """The encoded delta, the part of the fit that is sent, and each stream's values; saves the state."""
         strategy, request, layout = self.config.strategy, self.request, self.config.layers.layout
         with span("encode"):
-            counted = strategy.local.sample_noise > 0 and self._account_file() is None
+            counted = strategy.local.sample_noise > 0 and self.here.account is None
             keeps_training = self.config.keeps_training
             stateful = strategy.stateful or counted or keeps_training
             before = self._before if stateful else {}
             shared, layers = self.config.layers.leave(fit, before, request.seed)
             fit = self.config.sent(request, self.here.name, shared)
-            steps = strategy.local.steps(fit.num_examples)
+            steps = fit.steps or strategy.local.steps(fit.num_examples)
             where = RoundContext(
                 request.seed, request.round, Client(self.here.name), layout, fit.num_examples,
                 self.config.seeded_noise, steps,
@@ -292,6 +291,8 @@ class ClientRound:
                     sent[stream.name] = values
             if keeps_training:
                 after[TRAINER] = fit.state
+            if strategy.keeps_pace:
+                after[PACE] = self.pace.kept
             if counted:
                 after[account.STATE] = account.remember(before.get(account.STATE, {}), request.round)
             if stateful:

@@ -171,11 +171,11 @@ def strategy_hash(strategy: Strategy) -> str:
     >>> strategy_hash(fedavg()) == strategy_hash(fedavg(weighted=False))
     False
     """
-    parts: tuple[object, ...] = (
-        strategy.sampling.name, strategy.local, strategy.pipeline.name, [s.name for s in strategy.streams]
-    )  # fmt: skip
-    parts += (strategy.personal,) if strategy.personal else ()
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    parts = [
+        repr(strategy.sampling.name), strategy.local.listed, repr(strategy.pipeline.name),
+        repr([s.name for s in strategy.streams]), *([repr(strategy.personal)] if strategy.personal else []),
+    ]  # fmt: skip
+    return hashlib.sha256(f"({', '.join(parts)})".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Trainer(Protocol):
 
         - `"adam"`, `"momentum"`, `"weight_decay"`, `"proximal"`,
           `"clip_gradient"` and `"clip_samples"`: that setting of `LocalTraining`;
+        - `"max_steps"`: that setting too, in `LocalTraining.steps`; `fit_many` takes `max_steps`, the most
+          steps of some clients;
         - `"sample_noise"`: that setting too; `fit` then takes `seeded_noise`,
           whether its noise is derived from the run's seed (in a simulation);
         - `"opacus"`: `sample_gradients = "opacus"` of `LocalTraining`;
@@ -125,9 +127,11 @@ class TrainsMany(Protocol):
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
+        max_steps: Mapping[str, int] | None = None,
     ) -> Iterator[tuple[str, Fit | FailedFit]]:
         """`fit` for each of these clients, in any order; a `FailedFit` holds what `fit` would have raised.
 
+        A trainer that does not declare `"correction"` or `"max_steps"` is called without the argument.
         The same call gives the same bits. The other clients in the call may
         change a client's fit by its last bits, never by more than 1e-5.
         """

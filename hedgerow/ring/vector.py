@@ -1,4 +1,4 @@
-"""One client's contribution and the sum of all: values, weight, metrics and buffers, in two rings."""
+"""One client's contribution and the sum of all: values, weight, metrics and streams, in two rings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ MOST_CLIENTS = 4096
 """The largest cohort of a masked round."""
 
 RING_FRACTION_BITS = 20
-"""Metrics and buffers are multiples of 2**-20."""
+"""Metrics and streams, such as buffers, are multiples of 2**-20."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Shape:
         ring: ring of the values.
         length: number of values.
         metrics: names of the metrics.
-        buffers: number of buffers.
+        streams: number of values of the streams: the buffers, and the strategy's own.
         clients: size of the cohort.
     """
 
     ring: Ring
     length: int
     metrics: tuple[str, ...]
-    buffers: int
+    streams: int
     clients: int
 
     @property
     def words(self) -> int:
-        """Number of 64-bit words: the weight, two for each metric, and the buffers."""
-        return 1 + 2 * len(self.metrics) + self.buffers
+        """Number of 64-bit words: the weight, two for each metric, and the streams."""
+        return 1 + 2 * len(self.metrics) + self.streams
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class RingSum:
                 means[name] = total / examples / 2**RING_FRACTION_BITS
         return means
 
-    def buffers(self) -> NDArray[np.float32]:
-        """The weighted mean of the buffers, `(b,) float32`."""
-        signed = self.words.view(np.int64)[self.shape.words - self.shape.buffers :]
+    def streams(self) -> NDArray[np.float32]:
+        """The weighted mean of the streams, `(streams,) float32`."""
+        signed = self.words.view(np.int64)[self.shape.words - self.shape.streams :]
         return (signed / (self.weight * 2.0**RING_FRACTION_BITS)).astype(np.float32)
 
 

@@ -50,6 +50,10 @@ class Collected:
         self.counted += other.counted
         self.kept.update(other.kept)
 
+    def each(self, metric: str) -> dict[str, float]:
+        """What each client sent of a metric, sorted by client."""
+        return {client: value for client, (_, value) in sorted(self.metrics.get(metric, {}).items())}
+
     def means(self) -> dict[str, float]:
         """Each metric's mean over the clients that sent it, weighted by examples."""
         means = {}

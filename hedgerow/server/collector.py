@@ -28,6 +28,7 @@ from hedgerow.types import (
     Tensor,
     Vector,
 )
+from hedgerow.types.training import STEPS_TAKEN
 from hedgerow.wire.fields import NO_VALUES
 from hedgerow.wire.replies import Reply, checked_reply, measure_reply, unpack_reply
 
@@ -130,7 +131,7 @@ class Collector:
                 values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
                 norms[""] = norm = self._norm(values)
                 if self._bound.factor:
-                    self._bound_norms(client, reply.num_examples, norms)
+                    self._bound_norms(client, reply, norms)
                 collected.deltas.add(client, values, weight, norm=norm)
             except OutOfRange as error:
                 raise _named(error, _tensors(self._layout, len(values))) from None
@@ -141,9 +142,11 @@ class Collector:
             collected.metrics.setdefault(name, {})[client] = (examples, value)
         collected.counted += 1
 
-    def _bound_norms(self, client: str, examples: int, norms: Mapping[str, float]) -> None:
+    def _bound_norms(self, client: str, reply: Reply, norms: Mapping[str, float]) -> None:
         """Record the norm of each part; raise `PayloadError` if one is too large."""
-        steps, kept = float(self._strategy.local.steps(max(1, examples))), self.collected.norms
+        share = min(1.0, max(0.0, reply.metrics.get(STEPS_TAKEN, 1.0)))
+        steps = max(1.0, share * self._strategy.local.steps(max(1, reply.num_examples)))
+        kept = self.collected.norms
         kept.setdefault(STEPS, {})[client] = steps
         for name, norm in norms.items():
             if isfinite(norm):  # the sum refuses other values, with a better message

@@ -18,7 +18,6 @@ from hedgerow.strategies.aggregates.mean import LARGEST_SUM
 from hedgerow.strategies.pipeline.coding import decode
 from hedgerow.strategies.release import UNIT
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.strategies.streams import BUFFERS
 from hedgerow.strategies.transforms.mask import shape_of
 from hedgerow.types import Arrays, CohortSum, Layout, Payload, PayloadError, RoundContext, Vector
 from hedgerow.wire.messages import unpack_vector
@@ -50,6 +49,10 @@ class MaskedCollected:
         self.dropped.update(other.dropped)
         self.bytes_up.update(other.bytes_up)
         self.counted += other.counted
+
+    def each(self, metric: str) -> dict[str, float]:
+        """Nothing: under a mask no client's own values are known."""
+        return {}
 
     def means(self) -> Mapping[str, float]:
         """Each metric's mean, weighted by examples; none if the round has failed."""
@@ -127,8 +130,13 @@ class MaskedCollector:
             )
 
     def streams(self, state: Arrays) -> tuple[Mapping[str, Vector], Arrays]:
-        """The weighted mean of the buffers, if the model has any; no other stream is masked."""
-        return {BUFFERS.name: self.collected.sum.buffers()} if self.shape.buffers else {}, {}
+        """The weighted means of the buffers, if the model has any, and of the strategy's own streams."""
+        means, found, end = self.collected.sum.streams(), {}, 0
+        for stream in self._strategy.all_streams:
+            start, end = end, end + stream.size(self._context.layout)
+            if end > start:
+                found[stream.name] = means[start:end]
+        return found, {}
 
     def bounding(self) -> tuple[NormBound, Norms]:
         """No bound and no norms: the server sees none, and the ring bounds what a client adds."""
@@ -181,7 +189,8 @@ class StartMasked:
 
     def shape(self, clients: int) -> Shape:
         """What each of a cohort adds."""
-        return shape_of(self.strategy.pipeline, self.layout, clients)
+        strategy, layout = self.strategy, self.layout
+        return shape_of(strategy.pipeline, layout, clients, strategy.sent_beside(layout))
 
     def __call__(self, round: int, clients: int, *bounds: Any) -> MaskedCollector:
         """A collector for one round of a cohort of `clients` clients."""

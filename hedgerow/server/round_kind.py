@@ -43,6 +43,9 @@ class Replies(Protocol):
     def means(self) -> Mapping[str, float]:
         """Each metric's mean over the clients that count, weighted by examples."""
 
+    def each(self, metric: str) -> Mapping[str, float]:
+        """What each client that counts sent of a metric, as far as that is known."""
+
 
 class Collector(Protocol):
     """Adds replies, and returns their aggregate."""

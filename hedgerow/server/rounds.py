@@ -28,6 +28,7 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
 from hedgerow.types.options import OnGrid, options_for
 from hedgerow.types.recording import Recording
+from hedgerow.types.training import STEPS_TAKEN
 
 log = logging.getLogger("hedgerow")
 
@@ -219,6 +220,7 @@ def loop(
             epsilon=kind.epsilon,
             client_evaluation=measured,
             set_aside=tuple(sorted(left_out)),
+            steps_taken=replies.each(STEPS_TAKEN),
         )
 
 

@@ -101,12 +101,24 @@ class Strategy:
     @cached_property
     def stateful(self) -> bool:
         """Whether clients keep state from one round to the next."""
-        return self.pipeline.stateful or bool(self.streams) or bool(self.personal)
+        return self.pipeline.stateful or bool(self.streams) or bool(self.personal) or self.keeps_pace
+
+    @property
+    def keeps_pace(self) -> bool:
+        """Whether clients with a time budget keep the time of a step for their next round.
+
+        Not if rounds are private: the account counts each without what a client remembers of others.
+        """
+        return self.local.time_budget > 0 and not self.private
 
     @cached_property
     def all_streams(self) -> tuple[Stream, ...]:
         """The model's buffers, and `streams`."""
         return (BUFFERS, *self.streams)
+
+    def sent_beside(self, layout: Layout) -> int:
+        """Number of values that a client sends in `streams`."""
+        return sum(stream.size(layout) for stream in self.streams)
 
     def rule_for(self, stream: Stream) -> Aggregate:
         """The rule that combines what clients sent of a stream."""

@@ -93,7 +93,9 @@ class Stream:
         correction: what is added to each gradient of a client, `(d,) float32`; `None` adds nothing.
         confirmed: whether clients are told which of their answers did not count.
         sends: whether clients send anything; if not, the size is 0. A stream that sends is refused
-            together with a mask or noise.
+            together with noise, and with a mask unless it is `masked`.
+        masked: whether it may be summed under a mask, weighted as the delta is, in multiples of 2**-20;
+            the server then sends nothing of it.
         conditions: conditions on the strategy's other parts.
         read: reads the server's value from its state, if it is not stored under the stream's name.
         write: returns the state with another value.
@@ -109,9 +111,18 @@ class Stream:
     correction: Callable[[Before], Vector] | None = None
     confirmed: bool = False
     sends: bool = True
+    masked: bool = False
     conditions: tuple[Condition, ...] = ()
     read: Callable[[ServerState], Vector] | None = None
     write: Callable[[ServerState, Vector], ServerState] | None = None
+
+    def __post_init__(self) -> None:
+        linear = self.aggregate is None or self.aggregate.linear
+        if self.masked and not (self.weighted and linear):
+            raise ValueError(
+                f"the stream {self.name!r} declares masked=True, and under a mask there is only the weighted"
+                " mean; leave out weighted=False, and take mean() as its aggregate"
+            )
 
     @property
     def all_conditions(self) -> tuple[Condition, ...]:
@@ -122,20 +133,28 @@ class Stream:
             f"the stream {self.name!r} would be sent in the clear, next to what {{pipeline.name}} protects;"
             " leave out mask and noise, or use another strategy, such as fedavg"
         )
-        return (*self.conditions, excludes("noise", "discrete noise", "mask", reason=reason))
+        mask = () if self.masked else ("mask",)
+        return (*self.conditions, excludes("noise", "discrete noise", *mask, reason=reason))
 
     def first(self, layout: Layout) -> Vector:
         """The server's value before the first round.
 
         Raises:
-            ValueError: the stream declares that it sends nothing, but has a size.
+            ValueError: the stream declares that it sends nothing, but has a size; or that it is masked,
+                but the server would send its value.
         """
         if not self.sends and (size := self.size(layout)):
             raise ValueError(
                 f"the stream {self.name!r} declares sends=False, but clients would send {size} values; make"
                 " its size 0, or leave sends out"
             )
-        return np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
+        first = np.zeros(self.size(layout), np.float32) if self.initial is None else self.initial(layout)
+        if self.masked and first.size:
+            raise ValueError(
+                f"the stream {self.name!r} declares masked=True, but the server would send {first.size}"
+                " values with the model, which no signature covers; make its initial value empty"
+            )
+        return first
 
     def value(self, state: ServerState) -> Vector:
         """The server's value in a state."""

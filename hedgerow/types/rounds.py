@@ -74,6 +74,8 @@ class RoundResult:
         client_evaluation: clients' evaluations of the global model on their held-out
             samples, under a mask only means; `None` if they were not asked.
         set_aside: clients that are set aside after too many bad replies, sorted.
+        steps_taken: `{client: share}` of its local steps that each client took which counts, if there is
+            a time budget, nothing is private, and no mask hides it.
     """
 
     state: ServerState
@@ -89,6 +91,7 @@ class RoundResult:
     epsilon: float | None = None
     client_evaluation: ClientEvaluation | SummedEvaluation | None = None
     set_aside: tuple[str, ...] = ()
+    steps_taken: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def round(self) -> int:

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import NoReturn, final
 
 from hedgerow import checks
 from hedgerow.types.model import Arrays, Vector
+
+STEPS_TAKEN = "steps_taken"
+"""The metric of a client with a time budget: its share of `LocalTraining.steps`, above 0 and at most 1."""
 
 
 @checks.arguments
@@ -23,6 +26,10 @@ class LocalTraining:
         batch_size: samples in a step; the last batch of an epoch may be smaller.
             0 takes all of the client's data in one batch (`B = inf` in the
             FedAvg paper).
+        max_steps: most steps of a client in a round, 0 for no limit; `epochs` limits them too.
+        time_budget: seconds that a client trains in a round, 0 for no limit. Each client times its
+            own steps and takes as many as fit: at least one, at most those of `epochs`
+            (`hedgerow.client.pace`).
         momentum: of SGD, 0 for none.
         weight_decay: added to the gradient as `weight_decay * w`.
         proximal: FedProx's mu; adds `mu / 2 * |w - w_global|^2` to the loss
@@ -61,6 +68,8 @@ class LocalTraining:
     learning_rate_decay: float = 1.0
     epochs: int = 1
     batch_size: int = 10
+    max_steps: int = 0
+    time_budget: float = 0.0
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal: float = 0.0
@@ -78,7 +87,8 @@ class LocalTraining:
         checks.positive(learning_rate=self.learning_rate)
         checks.fraction(learning_rate_decay=self.learning_rate_decay)
         checks.whole(1, epochs=self.epochs)
-        checks.whole(0, batch_size=self.batch_size)
+        checks.whole(0, batch_size=self.batch_size, max_steps=self.max_steps)
+        checks.not_negative(time_budget=self.time_budget)
         checks.probability(momentum=self.momentum)
         if self.momentum and self.optimizer == "adam":
             raise ValueError(
@@ -103,6 +113,11 @@ class LocalTraining:
         if self.sample_delta:
             checks.inside(sample_delta=self.sample_delta)
         if self.sample_noise:
+            if self.time_budget:
+                raise ValueError(
+                    f"time_budget is {self.time_budget:g}; it must be 0, for no limit, with sample_noise: how"
+                    " long a step takes tells how many samples were drawn for it; take max_steps"
+                )
             if not (self.clip_samples and self.sample_rate and self.sample_delta and self.batch_size):
                 raise ValueError(
                     f"sample_noise is {self.sample_noise}; with it, clip_samples (such as 1.0), sample_rate,"
@@ -127,7 +142,21 @@ class LocalTraining:
         """
         choices = ("momentum", "weight_decay", "proximal", "clip_gradient", "clip_samples", "sample_noise")
         named = {self.optimizer, self.sample_gradients} & {"adam", "opacus"}
-        return frozenset(named | {name for name in choices if getattr(self, name)})
+        fewer = {"max_steps"} if self.max_steps or self.time_budget else set()
+        return frozenset(named | fewer | {name for name in choices if getattr(self, name)})
+
+    @property
+    def listed(self) -> str:
+        """Its `repr`, without newer fields at their default: hashes that policies list stay what they were.
+
+        >>> "max_steps" in LocalTraining().listed, "max_steps=3" in LocalTraining(max_steps=3).listed
+        (False, True)
+        """
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("max_steps", "time_budget"):
+            if not shown[name]:
+                del shown[name]
+        return f"LocalTraining({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def traits(self) -> frozenset[str]:
@@ -145,10 +174,33 @@ class LocalTraining:
         6
         >>> LocalTraining(clip_samples=1, sample_noise=1, sample_rate=0.3, sample_delta=1e-5).steps(25)
         4
+        >>> LocalTraining(epochs=2, batch_size=10, max_steps=4).steps(25)
+        4
         """
+        all_epochs = self.epochs * self._steps_of_epoch(num_examples)
+        return min(all_epochs, self.max_steps) if self.max_steps else all_epochs
+
+    def samples_seen(self, num_examples: int) -> int:
+        """Number of samples in these steps, each counted as often as it is seen; without `sample_noise`.
+
+        >>> LocalTraining(epochs=2, batch_size=10, max_steps=4).samples_seen(25)
+        35
+        """
+        epochs, more = divmod(self.steps(num_examples), self._steps_of_epoch(num_examples))
+        return epochs * num_examples + more * self.batch_size
+
+    def at_most(self, steps: int) -> "LocalTraining":
+        """The same with at most this many steps in a round; 0 changes nothing.
+
+        >>> LocalTraining(epochs=2).at_most(3).steps(25)
+        3
+        """
+        return replace(self, max_steps=steps) if steps else self
+
+    def _steps_of_epoch(self, num_examples: int) -> int:
         if self.sample_noise:
-            return self.epochs * math.ceil(1 / self.sample_rate)
-        return self.epochs * -(-num_examples // (self.batch_size or num_examples))
+            return math.ceil(1 / self.sample_rate)
+        return -(-num_examples // (self.batch_size or num_examples))
 
 
 class Diverged(ValueError):
@@ -162,12 +214,13 @@ class Fit:
     Attributes:
         delta: `(d,) float32`, new parameters minus old.
         buffers: `(b,) float32`, the buffers after training; constants are not among them.
-        num_examples: samples trained on.
+        num_examples: samples that the client has to train on.
         metrics: finite numbers such as `{"loss": 0.31}`: means over the samples.
         finite: whether the trainer has checked that all of this is finite.
         state: what the client keeps for its next `fit`, by name; only from a trainer that declares `"state"`.
         sample_gradients: what computed the samples' clipped gradients, `"opacus"` or `"hedgerow"`;
             empty if none were clipped, or the trainer does not say.
+        steps: local steps taken; 0 for all of `LocalTraining.steps`.
     """
 
     delta: Vector
@@ -177,6 +230,7 @@ class Fit:
     finite: bool = False
     state: Arrays = field(default_factory=dict)
     sample_gradients: str = ""
+    steps: int = 0
 
     def or_raise(self) -> "Fit":
         """The fit itself, so that a `Fit` and a `FailedFit` can be handled alike."""

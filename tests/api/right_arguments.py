@@ -9,6 +9,7 @@ from torch import nn
 
 import hedgerow as hr
 from hedgerow.client.client_round import honest
+from hedgerow.client.pace import CLOCK
 from hedgerow.types import Tensor
 from tests.support import LAYOUT, MeanTrainer, clients
 
@@ -95,7 +96,8 @@ RIGHT: dict[str, Given] = {
     },
     "LocalTraining": {
         "optimizer": "sgd", "learning_rate": 0.1, "learning_rate_decay": 1.0, "epochs": 1, "batch_size": 10,
-        "momentum": 0.5, "weight_decay": 0.1, "proximal": 0.1, "clip_gradient": 1.0, "clip_samples": 1.0,
+        "max_steps": 5, "time_budget": 0.0, "momentum": 0.5,
+        "weight_decay": 0.1, "proximal": 0.1, "clip_gradient": 1.0, "clip_samples": 1.0,
         "sample_noise": 1.0, "sample_rate": 0.5, "sample_delta": 1e-5, "sample_epsilon": 8.0,
         "sample_adjacency": "zero_out", "sample_gradients": "auto",
     },
@@ -132,7 +134,7 @@ RIGHT: dict[str, Given] = {
     "client_app": {
         "task": TASK, "data": clients(2), "strategy": STRATEGY, "state_folder": "state", "enrolment": max,
         "deployment": hr.Deployment.SIMULATED, "guard": None, "sent": honest,
-        "initial": None,
+        "initial": None, "step_times": CLOCK,
     },
     "clip": {"norm": 1.0},
     "cyclic": {"clients": 2.0, "population": 10},
@@ -217,6 +219,7 @@ RIGHT: dict[str, Given] = {
         "precision": "float32", "deployment": hr.Deployment.SIMULATED, "options": None, "quorum": 1,
         "set_aside": 3,
         "masks": False, "initial": None, "adversary": None, "client_evaluation": None, "record": False,
+        "devices": None,
     },
     "top_k": {"fraction": 0.5},
     "train": {

@@ -18,10 +18,10 @@ FETCHED = {"mnist", "fashion-mnist-full", "cifar-10"}
 NAMES = recipes()
 
 
-def test_there_are_fourteen_recipes_and_each_is_found() -> None:
+def test_there_are_fifteen_recipes_and_each_is_found() -> None:
     files = {file.stem for file in (Path(recipe.__file__).parents[1] / "recipes").glob("*.toml")}
     assert files == set(NAMES)
-    assert len(NAMES) == 14
+    assert len(NAMES) == 15
 
 
 @pytest.mark.parametrize("name", NAMES)

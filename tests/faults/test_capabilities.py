@@ -26,6 +26,7 @@ NEEDY = {
     ),
     "clip_samples, sample_noise": hr.fedavg(sampling=ALL, local=SAMPLE_NOISE),
     "correction": hr.scaffold(sampling=ALL),
+    "max_steps": hr.fedavg(sampling=ALL, local=LocalTraining(max_steps=3)),
 }
 PLAIN = {"learning_rate": 0.3, "learning_rate_decay": 0.9, "epochs": 2, "batch_size": 3}
 
@@ -82,6 +83,7 @@ def test_plain_sgd_is_all_that_nobody_has_to_declare():
 def test_every_choice_of_local_training_is_plain_or_has_a_name():
     given = {field.name for field in fields(LocalTraining)} - PLAIN.keys()
     described = {"sample_rate", "sample_delta", "sample_epsilon", "sample_adjacency"}  # of sample_noise
+    described |= {"time_budget"}  # of max_steps
     named = set().union(*(strategy.local.needs for strategy in NEEDY.values()))
     values = {"adam": "optimizer", "opacus": "sample_gradients"}
     assert given - described == {values.get(name, name) for name in named}

@@ -129,7 +129,7 @@ def rings() -> Any:
         found.append({**told, "metrics": metrics, "sent": sent})
     summed = {
         "total": total.total().tolist(), "weight": total.weight, "mean": shown(total.mean()),
-        "metrics": dict(total.metrics()), "buffers": shown(total.buffers()),
+        "metrics": dict(total.metrics()), "buffers": shown(total.streams()),
     }  # fmt: skip
     told = {"pipeline": MASKED, "clients": clients, "bits": shape.ring.bits, "length": shape.length}
     return {**told, "words": shape.words, "vectors": found, "sum": summed}

@@ -115,7 +115,7 @@ def test_a_buffer_that_could_overflow_is_refused(buffer: float) -> None:
     layout = replace(LAYOUT, buffers=LAYOUT.parameters)
     fit = Fit(np.zeros(3, np.float32), np.array([0, buffer, 0], np.float32), 5)
     payload = Payload({"values": np.zeros(3, np.int32)})
-    with pytest.raises(ValueError, match="a buffer exceeds"):
+    with pytest.raises(ValueError, match="a buffer, or a value of a stream, exceeds"):
         to_ring(payload, fit, shape_of(PIPELINE, layout, 4096), PIPELINE)
 
 

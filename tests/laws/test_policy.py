@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hedgerow.client.limits import Limits
-from hedgerow.client.policy import Policy, PolicyError
+from hedgerow.client.policy import Policy, PolicyError, strategy_hash
 from hedgerow.client.policy_file import load_policy, policy_text
-from hedgerow.strategies import cyclic, fedavg, secure_dp_fedavg, secure_fedavg, uniform
+from hedgerow.strategies import cyclic, fedavg, fedper, secure_dp_fedavg, secure_fedavg, uniform
+from hedgerow.types import LocalTraining
 
 shares = st.floats(0, 0.9)
 positive = st.floats(1e-6, 1e6)
@@ -112,3 +113,10 @@ def test_a_stricter_policy_refuses_whatever_a_looser_one_does(policy: Policy, st
         return {text.partition(":")[0] for text in rules.refusals(kind, strategy)}
 
     assert broken(policy) <= broken(stricter)
+
+
+def test_the_hash_that_a_policy_lists_stays_what_it_was_and_tells_every_change_of_local_training():
+    assert strategy_hash(fedavg()).startswith("9d0ec43836357a19")
+    assert strategy_hash(fedper()).startswith("1a8040952a38f9f8")
+    locals_ = [LocalTraining(), LocalTraining(max_steps=3), LocalTraining(time_budget=2.0)]
+    assert len({strategy_hash(fedavg(local=local)) for local in locals_}) == 3

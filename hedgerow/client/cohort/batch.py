@@ -5,7 +5,7 @@ stay busy until no client is waiting. Then the batch gets narrower.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 @dataclass(frozen=True)
 class Work:
-    """What all clients of a round share, and each client's correction, if there are corrections."""
+    """What all clients of a round share, how each trains, and its correction, if there are corrections."""
 
     module: BatchedModule
     losses: Losses
@@ -40,6 +40,7 @@ class Work:
     round: int
     device: torch.device
     workspace: Workspace
+    local_of: Callable[[str], LocalTraining]
     corrections: Mapping[str, Vector] | None = None
 
 
@@ -169,7 +170,7 @@ class Batch:
                 dropout = torch.Generator(work.device)
                 dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
             samples = len(data)
-            self._orders.begin(slot, samples, shuffle)
+            self._orders.begin(slot, samples, work.local_of(name).steps(samples), shuffle)
             self._y_of(slot)[:samples] = data.y
             found.append(_Client(name, data, dropout))
         self._totals[list(slots)] = 0
@@ -183,8 +184,9 @@ class Batch:
         return found
 
     def _result(self, slot: int, total: float) -> Fit:
-        samples = len(self._slots[slot].data)
-        loss = total / (self._work.local.epochs * samples)
+        client = self._slots[slot]
+        samples = len(client.data)
+        loss = total / self._work.local_of(client.name).samples_seen(samples)
         delta, buffers, kept = self._stack.results(slot)
         for each, place, shape in self._away:
             each.change(slot, torch.from_numpy(delta[place]).view(shape))

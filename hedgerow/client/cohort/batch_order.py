@@ -20,20 +20,19 @@ class Orders:
 
     def __init__(self, slots: int, rows: int, most: int, local: LocalTraining, spare: int | None) -> None:
         self._rows, self._batch_size, self._spare = rows, local.batch_size, spare
-        self._epochs = local.epochs
         steps = -(-most // (local.batch_size or most))
         self._index = np.full((slots, steps, rows), 0 if spare is None else spare)
         self._slots = np.arange(slots)
-        # For each slot's current epoch: the next step, all steps, the samples, and the epochs left after it.
+        # For each slot: the next step of its epoch, the steps of an epoch, the samples, and all steps left.
         self._at, self._steps, self._samples, self._left = np.zeros((4, slots), np.int64)
         self._size = np.ones(slots, np.int64)
         self._shuffles: list[np.random.Generator | None] = [None] * slots
 
-    def begin(self, slot: int, samples: int, shuffle: np.random.Generator) -> None:
-        """Assign a slot to a client."""
+    def begin(self, slot: int, samples: int, steps: int, shuffle: np.random.Generator) -> None:
+        """Assign a slot to a client, which takes `steps` steps."""
         size = self._batch_size or samples
         self._samples[slot], self._size[slot], self._steps[slot] = samples, size, -(-samples // size)
-        self._left[slot], self._shuffles[slot] = self._epochs, shuffle
+        self._left[slot], self._shuffles[slot] = steps, shuffle
         self._next_epoch(slot)
 
     def _next_epoch(self, slot: int) -> None:
@@ -47,7 +46,6 @@ class Orders:
         if end > samples:
             flat[samples:end] = order[end - self._rows] if self._spare is None else self._spare
         self._at[slot] = 0
-        self._left[slot] -= 1
 
     def next(self, clients: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Positions in each client's data, `(width, rows)`, and how many of them are samples, `(width,)`.
@@ -60,19 +58,18 @@ class Orders:
         counts = np.minimum(size, self._samples[:width] - at * size)
         index = self._index[self._slots[:width], at]
         self._at[:clients] += 1
-        if self._epochs > 1:
-            for slot in np.flatnonzero((self._at == self._steps) & (self._left > 0)).tolist():
-                self._next_epoch(slot)
+        self._left[:clients] -= 1
+        for slot in np.flatnonzero((self._at == self._steps) & (self._left > 0)).tolist():
+            self._next_epoch(slot)
         return index, counts
 
     def until_done(self, clients: int) -> int:
         """The number of steps until the first of these clients has finished."""
-        left = self._steps[:clients] * (1 + self._left[:clients]) - self._at[:clients]
-        return int(left.min())
+        return int(self._left[:clients].min())
 
     def done(self, slot: int) -> bool:
         """Whether a slot's client has taken all its steps."""
-        return bool(self._at[slot] == self._steps[slot])
+        return bool(self._left[slot] == 0)
 
     def move(self, source: int, target: int) -> None:
         """Move the client of one slot to another."""

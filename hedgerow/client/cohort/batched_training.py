@@ -94,6 +94,7 @@ class BatchedTraining:
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
+        max_steps: Mapping[str, int] | None = None,
         careful: bool = True,
     ) -> Trained:
         """Train clients, after `prepare`, in any order.
@@ -101,22 +102,25 @@ class BatchedTraining:
         Args:
             careful: if a batch fails, train each of its clients separately.
         """
+        local_of = limited(local, max_steps)
         with self._workspace() as workspace:
-            for group in self._groups(clients, local, corrected=corrections is not None):
+            for group in self._groups(clients, local_of, corrected=corrections is not None):
                 if self._draws:
                     yield from _left_alone(group.clients)
                     continue
                 assert self._module is not None
                 work = Work(
                     self._module, self._losses, self._inner.layout, model, local, seed, round,
-                    self._device, workspace, corrections,
+                    self._device, workspace, local_of, corrections,
                 )  # fmt: skip
                 yield from self._train(work, group, choice, careful=careful)
 
-    def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[ClientGroup]:
+    def _groups(
+        self, clients: Clients, local_of: Callable[[str], LocalTraining], *, corrected: bool
+    ) -> list[ClientGroup]:
         if corrected or self._module is None:  # low-rank layers support no correction
-            return groups(clients, local)
-        return groups(clients, local, self._module.first_layer, self._module.wide_layers)
+            return groups(clients, local_of)
+        return groups(clients, local_of, self._module.first_layer, self._module.wide_layers)
 
     def _train(self, work: Work, group: ClientGroup, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
@@ -170,6 +174,14 @@ class BatchedTraining:
             yield workspace
         finally:
             self._workspaces.append(workspace)
+
+
+def limited(local: LocalTraining, max_steps: Mapping[str, int] | None) -> Callable[[str], LocalTraining]:
+    """How each client trains, by name, where some may take fewer steps than `local` gives."""
+    if not max_steps:
+        return lambda name: local
+    own = {most: local.at_most(most) for most in {0, *max_steps.values()}}
+    return lambda name: own[max_steps.get(name, 0)]
 
 
 def _left_alone(clients: Clients) -> Trained:

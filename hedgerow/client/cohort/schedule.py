@@ -4,7 +4,7 @@ All clients of a group take batches of the same number of rows. A batch with
 fewer samples is padded, and the padding has no weight in the loss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class ClientGroup:
 
 def groups(
     clients: Sequence[tuple[str, Samples]],
-    local: LocalTraining,
+    local_of: Callable[[str], LocalTraining],
     first: FirstLayer | None = None,
     wide: Sequence[WideLayer] = (),
 ) -> list[ClientGroup]:
@@ -41,16 +41,24 @@ def groups(
 
     The rows of a client's batches depend only on its own data, because its results
     must not depend on the other clients.
+
+    Args:
+        clients: with their data.
+        local_of: how a client trains, by name; clients may differ only in their number of steps.
+        first: the model's first layer, if it can be trained without weights.
+        wide: its wide layers.
     """
-    first, wide = (first, wide) if plain(local) else (None, ())
     alike: dict[Any, list[tuple[str, Samples]]] = {}
     for name, data in clients:
         x, y = data.x, data.y
-        alike.setdefault((len(y), x.shape[1:], x.dtype, y.shape[1:], y.dtype), []).append((name, data))
+        steps = local_of(name).steps(len(y))
+        alike.setdefault((steps, len(y), x.shape[1:], x.dtype, y.shape[1:], y.dtype), []).append((name, data))
     found: dict[Any, list[tuple[str, Samples]]] = {}
-    for (n, *form), some in sorted(alike.items(), key=lambda item: -local.steps(item[0][0])):
-        rows, first_rows = batch_rows(n, local.batch_size), first.rows(some[0][1], local) if first else 0
-        others = [w for w in wide if not (first and first_rows and w.weight == first.weight)]
+    for (_, n, *form), some in sorted(alike.items(), key=lambda item: -item[0][0]):
+        local = local_of(some[0][0])
+        thin, wide_ones = (first, wide) if plain(local) else (None, ())
+        rows, first_rows = batch_rows(n, local.batch_size), thin.rows(some[0][1], local) if thin else 0
+        others = [w for w in wide_ones if not (thin and first_rows and w.weight == thin.weight)]
         kept = tuple((w, size) for w in others if (size := w.kept(n, rows, local)))
         found.setdefault((rows, first_rows, kept, *form), []).extend(some)
     return [ClientGroup(rows, one, wide, tuple(some)) for (rows, one, wide, *_), some in found.items()]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
-from hedgerow.client.cohort.batched_training import BatchedTraining
+from hedgerow.client.cohort.batched_training import BatchedTraining, limited
 from hedgerow.client.cohort.chooser import Chooser
 from hedgerow.client.cohort.ops.losses import losses_of
 from hedgerow.client.cohort.step import SharedDraws
@@ -177,6 +177,7 @@ class CohortTrainer:
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
+        max_steps: Mapping[str, int] | None = None,
     ) -> Iterator[tuple[str, Fit | FailedFit]]:
         """Train copies of the model, each on one client's data.
 
@@ -187,6 +188,7 @@ class CohortTrainer:
             seed: seed of the run.
             round: round number, from 1.
             corrections: added to every step's gradient, `(d,)` for each client.
+            max_steps: most steps of some clients, where these are fewer than those of `local`.
 
         Yields:
             Name and result of every client, in any order: its `Fit`, or a
@@ -200,7 +202,8 @@ class CohortTrainer:
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
         together = self._batched.possible(clients, local) if choice.method == "batch" else []
-        together = [c for c in together if local.steps(len(c[1])) <= choice.most_steps]
+        local_of = limited(local, max_steps)
+        together = [c for c in together if local_of(c[0]).steps(len(c[1])) <= choice.most_steps]
         try:
             together = together if self._batched.prepare(together) else []
         except SharedDraws as error:
@@ -209,14 +212,15 @@ class CohortTrainer:
         names = {name for name, _ in together}
 
         def alone(name: str, data: Samples) -> Fit | FailedFit:
-            return self._alone(model, name, data, local, seed, round, corrections)
+            return self._alone(model, name, data, local_of(name), seed, round, corrections)
 
         for name, data in clients:
             if name not in names:
                 yield name, alone(name, data)
         trained = self._batched.train(
-            model, together, local, choice, seed=seed, round=round, corrections=corrections
-        )
+            model, together, local, choice,
+            seed=seed, round=round, corrections=corrections, max_steps=max_steps,
+        )  # fmt: skip
         for name, data, fit in trained:
             yield name, fit or alone(name, data)
 

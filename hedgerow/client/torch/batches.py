@@ -1,14 +1,15 @@
 """Samples as torch tensors, in the memory format that suits the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hedgerow.client.torch.settings import seeded
-from hedgerow.types import Samples
+from hedgerow.types import LocalTraining, Samples
 
 
 @final
@@ -54,6 +55,19 @@ class Batches:
         except Exception:  # other errors are reported where they matter
             return True
         return True
+
+
+def epochs(samples: int, local: LocalTraining, shuffle: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """The order of the samples in each epoch; the last epoch ends with the last of `local.steps`.
+
+    >>> [len(order) for order in epochs(25, LocalTraining(epochs=3, max_steps=4), np.random.default_rng(0))]
+    [25, 10]
+    """
+    size, left = local.batch_size or samples, local.steps(samples)
+    while left:
+        order = shuffle.permutation(samples)[: left * size]
+        left -= -(-len(order) // size)
+        yield order
 
 
 def check(data: Samples, who: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hedgerow import checks
 from hedgerow.client.task import Task
-from hedgerow.client.torch.batches import Batches, check
+from hedgerow.client.torch.batches import Batches, check, epochs
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.explained import OF_USERS, explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
@@ -30,10 +30,11 @@ from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 from hedgerow.types.training import Diverged
 
-_AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
 _IN_FLOAT32 = {"clip_samples", "sample_noise"}
-_SUPPORTS = {"adam", "clip_gradient", "correction", "momentum", "outputs", "proximal", "weight_decay"}
+_SUPPORTS = {
+    "adam", "clip_gradient", "correction", "max_steps", "momentum", "outputs", "proximal", "weight_decay"
+}  # fmt: skip
 
 
 @checks.arguments
@@ -170,7 +171,7 @@ class TorchTrainer:
         mean of the samples' clipped gradients) plus `proximal * (w - w_global)`;
         it is clipped, then `weight_decay * w` and the correction are added,
         then the optimizer steps. `"loss"` in the metrics is the mean over all
-        samples of all epochs, as seen while training.
+        samples of all steps, as seen while training.
 
         With `clip_samples`, a sample's gradient is that of the loss of a batch
         of this sample alone, and dropout draws separately for each sample. With
@@ -201,12 +202,12 @@ class TorchTrainer:
                 assert way is not None
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
-            for _ in range(0 if local.sample_noise else local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way)
+            for order in () if local.sample_noise else epochs(len(data), local, shuffle):
+                total += self._epoch(data, order, local, step, who, way)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
             self._net.check_constants(model, who)
-        loss = total / (local.epochs * len(data))
+        loss = total / local.samples_seen(len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
             raise Diverged(
                 f"{who}: training diverged (loss {loss:g}); the learning rate was "
@@ -281,7 +282,7 @@ class TorchTrainer:
 
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
-        with self._net.lone_sample() if len(x) == 1 else _AS_IT_IS:
+        with self._net.lone_sample() if len(x) == 1 else nullcontext():
             loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 

@@ -116,6 +116,7 @@ def _registry(kind: str) -> Registry:
     from hedgerow.datasets import DATASETS, PARTITIONS
     from hedgerow.models import MODELS
     from hedgerow.simulation.attacks.registry import ATTACKS
+    from hedgerow.simulation.devices.registry import DEVICES
     from hedgerow.strategies.aggregates.registry import AGGREGATES
     from hedgerow.strategies.personal import PERSONAL
     from hedgerow.strategies.pipeline.parse import TRANSFORMS
@@ -124,7 +125,7 @@ def _registry(kind: str) -> Registry:
     return {
         "datasets": DATASETS, "partitions": PARTITIONS, "models": MODELS, "strategies": PRESETS,
         "trainers": TRAINERS, "transforms": TRANSFORMS, "aggregates": AGGREGATES, "personal": PERSONAL,
-        "attacks": ATTACKS,
+        "attacks": ATTACKS, "devices": DEVICES,
     }[kind]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     aggregates = "aggregates"
     personal = "personal"
     attacks = "attacks"
+    devices = "devices"
 
 
 def list_(

@@ -63,6 +63,8 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
     sent = (human_bytes(line[way], short=True) for way in ("bytes_up", "bytes_down"))
     parts.append("{} up, {} down".format(*sent))
     parts.append(f"{line['seconds']:.1f} s")
+    if (share := line.get("metrics", {}).get("steps_taken")) is not None:
+        parts.append(f"{100 * share:.0f} % of the steps")
     if line.get("epsilon") is not None:
         parts.append(f"epsilon {line['epsilon']:.2f}")
     if dropped:

@@ -128,7 +128,8 @@ def refused(
     for key in sorted(fit, key=lambda k: k not in needed):
         tried = {k: 1 if k in found else values[k] for k in needed} | {key: values[key]}
         if mistake := _call(constructor, tried, fit, path, key):
-            found[mistake.path.removeprefix(f"{path}.")] = mistake
+            # What is found of a key again may be about what stands in for it.
+            found.setdefault(mistake.path.removeprefix(f"{path}."), mistake)
     return list(found.values()) or ([] if wrong else [together])
 
 

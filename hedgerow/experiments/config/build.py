@@ -1,9 +1,10 @@
 """Checks a configuration against the parts it names: what they would refuse, and their defaults."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from hedgerow.models import MODELS, build
 from hedgerow.recipe.own_data import NAME as OWN
 from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
+from hedgerow.simulation.devices.registry import DEVICES
 from hedgerow.strategies.calibration import noise_multiplier
 from hedgerow.strategies.measuring import refuse_client_evaluation, refuse_evaluation
 from hedgerow.strategies.pipeline.parse import parse_aggregate, parse_pipeline
@@ -73,8 +75,7 @@ def _data(given: Table) -> tuple[Table, list[Mistake]]:
     given = _own_data(given)
     resolved, found = _dataset(given)
     if isinstance(given.get("partition"), dict):
-        partition, mistakes = _named("data.partition", given["partition"], PARTITIONS)
-        mistakes += _refused("data.partition", partition, PARTITIONS, mistakes)
+        partition, mistakes = _built("data.partition", given["partition"], PARTITIONS)
         resolved, found = {**resolved, "partition": partition}, found + mistakes
     return resolved, found
 
@@ -135,8 +136,7 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
         common.setdefault("weighted", False)
     beside = list(StrategyConfig.model_fields)[1:]
     named = {"name": common["name"], **own}
-    resolved, found = _named("strategy", named, PRESETS, inner=INNER, beside=beside)
-    found += _refused("strategy", resolved, PRESETS, found, inner=INNER)
+    resolved, found = _built("strategy", named, PRESETS, inner=INNER, beside=beside)
     if "clients_per_round" in common and "fraction" in common:
         either = "give either it or strategy.fraction, not both"
         found.append(Mistake("strategy.clients_per_round", either, common["clients_per_round"]))
@@ -173,15 +173,8 @@ def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
 def _attack(given: Table) -> tuple[Table, list[Mistake]]:
     own = {key: value for key, value in given.items() if key != "clients"}
     # The number of classes comes from the data.
-    resolved, found = _named("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
-    found += _refused("attack", resolved, ATTACKS, found, inner=("num_classes",))
+    resolved, found = _built("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
     return {**resolved, **{key: given[key] for key in ("clients",) if key in given}}, found
-
-
-_CHECKS = {
-    "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
-    "attack": _attack,
-}  # fmt: skip
 
 
 def _named(
@@ -206,13 +199,20 @@ def _named(
     return {**given, **filled}, found
 
 
-def _refused(
-    path: str, given: Table, registry: Registry, found: list[Mistake], *, inner: Collection[str] = ()
-) -> list[Mistake]:
-    """Mistakes that the named part itself finds, besides those already found."""
-    if given.get("name") not in registry.names():
-        return []
-    return refused(registry.get(given["name"]), _options(given), path, inner=inner, wrong=_keys(found))
+def _built(
+    path: str, given: Table, registry: Registry, *, inner: Collection[str] = (), beside: Collection[str] = ()
+) -> tuple[Table, list[Mistake]]:
+    """Like `_named`, with the mistakes that the part itself finds."""
+    named, found = _named(path, given, registry, inner=inner, beside=beside)
+    if named.get("name") in registry.names():
+        found += refused(registry.get(named["name"]), _options(named), path, inner=inner, wrong=_keys(found))
+    return named, found
+
+
+_CHECKS: dict[str, Callable[[Table], tuple[Table, list[Mistake]]]] = {
+    "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
+    "attack": _attack, "devices": partial(_built, "devices", registry=DEVICES),
+}  # fmt: skip
 
 
 def _keys(found: list[Mistake]) -> set[str]:

@@ -24,6 +24,7 @@ from hedgerow.experiments.config.sections import (
     AttackConfig,
     Count,
     DataConfig,
+    DevicesConfig,
     EvaluationConfig,
     ModelConfig,
     PretrainingConfig,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.datasets import Dataset, Federation
     from hedgerow.models import NamedModel
     from hedgerow.simulation.attacks.adversary import Adversary
+    from hedgerow.simulation.devices.base import Devices
     from hedgerow.types import Samples
 
 
@@ -72,6 +74,7 @@ class Experiment(Section):
     local: LocalTraining = LocalTraining()
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
+    devices: DevicesConfig | None = None
     run: RunConfig = RunConfig()
     server: ServerConfig = ServerConfig()
 
@@ -192,6 +195,16 @@ class Experiment(Section):
         if "num_classes" in signature(attack).parameters:
             options["num_classes"] = self.dataset().num_classes
         return Adversary(attack(**options), self.attack.clients)
+
+    def described_devices(self) -> "Devices | None":
+        """The devices of simulated clients; `None` if they are not described."""
+        from hedgerow.simulation.devices.registry import DEVICES
+
+        if self.devices is None:
+            return None
+        make = DEVICES.get(self.devices.name)
+        found: Devices = make(**python_values(make, self.devices.options))
+        return found
 
     @property
     def initial(self) -> Path | None:

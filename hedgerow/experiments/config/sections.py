@@ -45,6 +45,12 @@ def _all_or_fraction(given: str | float | None) -> str | float | None:
     return given
 
 
+def _untimed(local: LocalTraining) -> LocalTraining:
+    if local.time_budget:
+        raise ValueError("it must be without time_budget: the server trains for all epochs")
+    return local
+
+
 def _trainer(name: str) -> str:
     checks.one_of(TRAINERS.names(), value=name)
     return name
@@ -131,7 +137,7 @@ class PretrainingConfig(Section):
 
     share: Fraction
     classes: tuple[int, ...] | None = None
-    local: LocalTraining = LocalTraining()
+    local: Annotated[LocalTraining, AfterValidator(_untimed)] = LocalTraining()
 
 
 class StrategyConfig(NamedPart):
@@ -158,6 +164,10 @@ class AttackConfig(NamedPart):
     """`[attack]`: what compromised clients do, and their fraction of all; only in simulations."""
 
     clients: Probability
+
+
+class DevicesConfig(NamedPart):
+    """`[devices]`: how long a step takes on each simulated client's device; real ones have a clock."""
 
 
 class EvaluationConfig(Section):

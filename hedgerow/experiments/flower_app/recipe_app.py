@@ -30,6 +30,7 @@ from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.simulate import learner_of
+from hedgerow.simulation.devices.base import step_times_of
 from hedgerow.types import RunOptions
 
 server_app = ServerApp()
@@ -88,7 +89,11 @@ def _experiment(recipe: str, overrides: str) -> Experiment:
 @cache
 def _simulated_client(recipe: str, overrides: str) -> ClientApp:
     experiment = _experiment(recipe, overrides)
-    return client.client_app(_learner(experiment), experiment.federation, experiment.strategy(), guard=None)
+    strategy = experiment.strategy()
+    return client.client_app(
+        _learner(experiment), experiment.federation, strategy, guard=None,
+        step_times=step_times_of(experiment.described_devices(), strategy),
+    )  # fmt: skip
 
 
 @cache

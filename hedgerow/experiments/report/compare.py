@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hedgerow.experiments.report.participation import mean_share
 from hedgerow.experiments.report.results import Group, Run, load_groups
 from hedgerow.experiments.report.units import count, human_bytes
 
@@ -56,6 +57,7 @@ class Row:
         evaluation_bytes_up: of all evaluations by clients, mean over seeds; in no other figure.
         evaluation_bytes_down: the same for what was sent to them.
         notes: what to know before comparing this row.
+        steps_taken: mean share of their steps that clients with a time budget took; None if not known.
     """
 
     label: str
@@ -87,6 +89,7 @@ class Row:
     evaluation_bytes_up: float
     evaluation_bytes_down: float
     notes: tuple[str, ...]
+    steps_taken: float | None
 
 
 def summarise(folders: Sequence[Path]) -> list[Row]:
@@ -141,6 +144,7 @@ def row(group: Group) -> Row:
         evaluation_bytes_up=statistics.fmean(r.spent_on_evaluation("up") for r in runs),
         evaluation_bytes_down=statistics.fmean(r.spent_on_evaluation("down") for r in runs),
         notes=_notes(group),
+        steps_taken=mean_share(runs),
     )
 
 

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from hedgerow.experiments.config.errors import show
-from hedgerow.experiments.report import plot_data, table, tradeoff
+from hedgerow.experiments.report import participation, plot_data, table, tradeoff
 from hedgerow.experiments.report.compare import Row, row
 from hedgerow.experiments.report.headline import headline
 from hedgerow.experiments.report.results import Group, differing, load_groups
@@ -56,9 +56,10 @@ def write_report(folder: Path, runs: Sequence[Path]) -> Path:
     curve_plots, curve_figures = _curves(groups, folder)
     budget_plots, budget_figures = _budgets(groups, folder)
     split_plot, split_figures = _split(groups, folder)
+    parts = _participation(groups)
     file = folder / "report.html"
     figures = {**budget_figures, **curve_figures, **split_figures}
-    page = _page(groups, folder, budget_plots + curve_plots + split_plot, figures)
+    page = _page(groups, folder, budget_plots + curve_plots + parts + split_plot, figures)
     write_whole(file, page.encode())
     return file
 
@@ -171,6 +172,16 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
     text = f"{len(counts)} clients with {sizes.min()} to {sizes.max()} samples, as split with {seed}.{only}"
     figure = draw_html.clients_classes(counts, federation.names, classes)
     return _section(title, text, '<div data-figure="split"></div>'), {"split": figure}
+
+
+def _participation(groups: Sequence[Group]) -> str:
+    """How much each client, or each class of devices, took part; empty if no share is known."""
+    found = {group.label: participation.participation(group) for group in groups}
+    tables = "".join(
+        f"<h3>{escape(label)}</h3>{participation.table(parts)}" for label, parts in found.items() if parts
+    )
+    text = "The share of its local steps that fitted into the time budget, over the answers that counted."
+    return _section("How much each took part", text, tables) if tables else ""
 
 
 def _section(title: str, text: str, body: str) -> str:

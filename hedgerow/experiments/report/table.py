@@ -93,6 +93,8 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     if any(r.sample_epsilon is not None for r in rows):
         header = f"sample\nepsilon\n({sample_delta})"
         shown.append(_ranked(header, rows, lambda r: _epsilon(r.sample_epsilon), lambda r: r.sample_epsilon))
+    if any(r.steps_taken is not None for r in rows):
+        shown.append(_plain("steps\ntaken\n(%)", rows, _steps, 2))
     shown += [
         _bytes("up per\nclient,\nround", rows, lambda r: r.bytes_up_per_client, 5),
         _bytes("down per\nclient,\nround", rows, lambda r: r.bytes_down_per_client, 7),
@@ -130,6 +132,8 @@ def caption(rows: Sequence[Row]) -> list[str]:
         )
         if masked := [r.label for r in rows if any("mean" not in m for m in r.client_evaluation.values())]:
             lines.append(f"Clients of {', '.join(masked)}: under a mask, each sample counting the same.")
+    if any(r.steps_taken is not None for r in rows):
+        lines.append("Steps taken: of all local steps; mean of rounds, each sample counting the same.")
     lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows have different numbers of rounds: compare them with care.")
@@ -242,6 +246,10 @@ def _accuracy(r: Row) -> str:
         return "-"
     spread = "" if r.accuracy_deviation is None else f" ±{100 * r.accuracy_deviation:.1f}"
     return f"{100 * r.accuracy:.1f}{spread}"
+
+
+def _steps(r: Row) -> str:
+    return "-" if r.steps_taken is None else f"{100 * r.steps_taken:.1f}"
 
 
 def _epsilon(value: float | None) -> str:

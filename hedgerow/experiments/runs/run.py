@@ -104,6 +104,7 @@ def _simulated(
         evaluate_every=experiment.evaluation.every,
         initial=initial,
         adversary=experiment.adversary(),
+        devices=experiment.described_devices(),
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
         keep_models=experiment.run.keep_models,

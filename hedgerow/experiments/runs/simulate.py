@@ -32,6 +32,7 @@ from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
 from hedgerow.simulation.attacks.adversary import Adversary, Compromised
 from hedgerow.simulation.clients import FIRST_NODE_ID
+from hedgerow.simulation.devices.base import Devices, step_times_of
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
 from hedgerow.spans import span
@@ -57,6 +58,7 @@ def simulate(
     initial: Model | Path | str | None = None,
     masks: bool = False,
     adversary: Adversary | None = None,
+    devices: Devices | None = None,
     client_evaluation: EvaluationPlan | None = None,
     record: bool = False,
     options: RunOptions | None = None,
@@ -80,6 +82,7 @@ def simulate(
             the clear, which is faster and gives the same bits. Each `RoundResult` says
             which was used.
         adversary: controls some of the clients, and changes their data and updates.
+        devices: how long a step takes on each client's device, for `LocalTraining.time_budget`.
         client_evaluation: which clients evaluate the model on their held-out samples,
             and when; `clients` must then have `held_out(name)`.
         record: keep the replies that counted in each round in the folder.
@@ -105,6 +108,8 @@ def simulate(
     """
     _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
     checks.kind((Adversary, NoneType), adversary=adversary)
+    checks.kind((Devices, NoneType), ", such as lognormal(0.02)", devices=devices)
+    step_times_of(devices, strategy)
     checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
     checks.flag(record=record)
     chosen = options_for("simulate", Simulating, options, changes)
@@ -113,7 +118,7 @@ def simulate(
     return run_simulated(
         task, clients, strategy, chosen,
         rounds=rounds, test=test, seed=seed, folder=folder, evaluate_every=evaluate_every, initial=initial,
-        adversary=adversary, client_evaluation=client_evaluation, record=record,
+        adversary=adversary, devices=devices, client_evaluation=client_evaluation, record=record,
     )  # fmt: skip
 
 
@@ -130,6 +135,7 @@ def run_simulated(
     evaluate_every: int,
     initial: Model | Path | str | None,
     adversary: Adversary | None,
+    devices: Devices | None,
     client_evaluation: EvaluationPlan | None,
     record: bool,
     keep_models: int = 0,
@@ -161,6 +167,7 @@ def run_simulated(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
             sent=attacked.sent if attacked else honest, initial=own_start,
+            step_times=step_times_of(devices, strategy),
         )  # fmt: skip
         # The nodes of a cluster share no folder.
         states = (
@@ -179,7 +186,7 @@ def run_simulated(
                 client_evaluation=client_evaluation, record=record, keep_models=keep_models,
                 deployment=deployment, quorum=options.quorum, set_aside=options.set_aside,
                 contents=contents_of(
-                    task, clients, test, initial, adversary, identity
+                    task, clients, test, initial, adversary, identity, devices
                 ) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)

@@ -224,6 +224,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "failed": result.failed,
         **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
+        **({"steps_taken": dict(result.steps_taken)} if result.steps_taken else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow, for which JSON only has null.
         "evaluation": {name: v if math.isfinite(v) else None for name, v in result.evaluation.items()},

@@ -8,6 +8,8 @@ of FedAvg). The fixed point is therefore that of the clients' weighted loss,
 whatever the numbers of steps.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Unpack
 
 import numpy as np
@@ -21,7 +23,9 @@ from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.server_update import ServerUpdate
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.streams import LocalRound, Stream, Totals
-from hedgerow.types import Arrays, Payload, RoundContext, Vector
+from hedgerow.types import Arrays, LocalTraining, Payload, RoundContext, Vector
+
+_COUNTED_STEPS = 100_000
 
 
 @checks.arguments
@@ -29,12 +33,13 @@ from hedgerow.types import Arrays, Payload, RoundContext, Vector
 def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strategy:
     """FedNova, Wang et al. 2020 (arXiv:2007.07481, algorithm of section 4).
 
-    In addition to its delta, a client sends one number, the reach of its steps.
-    Momentum, weight decay and a proximal term are supported.
+    In addition to its delta, a client sends one number, the reach of its steps; under a
+    mask, only the weighted mean of the reaches is known. Momentum, weight decay and a
+    proximal term are supported. With `LocalTraining.max_steps`, no mean above the reach
+    of so many steps counts, whatever clients claim.
 
     Raises:
-        ValueError: the optimizer is not SGD, or the pipeline hides the clients'
-            values from the server.
+        ValueError: the optimizer is not SGD, or the pipeline adds noise.
 
     >>> fednova().pipeline.name
     'chain(weight_by_examples(), divide_by_reach(0.0, 0.0, 0.1))'
@@ -46,10 +51,10 @@ def fednova(server_learning_rate: float = 1.0, **parts: Unpack[Parts]) -> Strate
     pipeline = chain(
         divide_by_reach(local.momentum, pull, local.learning_rate), *([given] if given.kinds else [])
     )
-    rate = np.float32(server_learning_rate)
+    rate, most = np.float32(server_learning_rate), _largest_reach(local, pull)
 
     def apply(w: Vector, delta: Vector, state: Arrays, totals: Totals) -> tuple[Vector, Arrays]:
-        return w + rate * totals.streams["reach"][0] * delta, state
+        return w + rate * np.clip(totals.streams["reach"][0], 0, most) * delta, state
 
     update = ServerUpdate(f"fednova({server_learning_rate})", lambda d: {}, apply)
     others: Parts = {**parts, "pipeline": pipeline}
@@ -86,11 +91,24 @@ def reach(steps: int, momentum: float, pull: float, learning_rate: float) -> flo
     >>> round(reach(2, 0.5, 0.0, 0.1), 6)  # 1, and 1 + 0.5
     2.5
     """
+    return next(islice(_reaches_of(momentum, pull, learning_rate), steps, None))
+
+
+def _reaches_of(momentum: float, pull: float, learning_rate: float) -> Iterator[float]:
+    """The reach of 0 steps, of 1, of 2 and so on."""
     moved = velocity = 0.0
-    for _ in range(steps):
+    while True:
+        yield moved
         velocity = momentum * velocity + 1.0 - pull * learning_rate * moved
         moved += velocity
-    return moved
+
+
+def _largest_reach(local: LocalTraining, pull: float) -> np.float32:
+    """The largest reach that a client can have; infinite if nothing, or a huge number, limits its steps."""
+    if not 0 < local.max_steps <= _COUNTED_STEPS:
+        return np.float32(np.inf)
+    reaches = _reaches_of(local.momentum, pull, local.learning_rate)
+    return np.float32(max(islice(reaches, local.max_steps + 1)))
 
 
 def _reaches(momentum: float, pull: float) -> Stream:
@@ -103,6 +121,7 @@ def _reaches(momentum: float, pull: float) -> Stream:
         encode=encode,
         update=lambda value, aggregate, totals: value,
         initial=lambda layout: np.empty(0, np.float32),
+        masked=True,
         conditions=_conditions(),
     )
 
@@ -123,8 +142,9 @@ def _conditions() -> tuple[Condition, ...]:
             "with a proximal term or weight decay, the learning rate must be constant; leave out its decay",
         ),
         excludes(
-            *("noise", "discrete noise", "mask"),
-            reason="reaches would be sent in the clear, next to what {pipeline.name} protects",
+            *("noise", "discrete noise"),
+            reason="reaches would be sent without noise, next to what {pipeline.name} protects; use"
+            " dp_fedavg, whose clip bounds a client that takes many steps",
         ),
         needs(
             "linear",

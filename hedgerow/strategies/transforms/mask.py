@@ -1,4 +1,4 @@
-"""What is summed under a mask: values, weight, metrics and buffers, as elements of two rings.
+"""What is summed under a mask: values, weight, metrics and streams, as elements of two rings.
 
 The protocol itself is in `hedgerow.secure`. This module builds the vectors that
 it sums; a simulation may sum the same vectors, in the same rings, without masks.
@@ -16,7 +16,7 @@ from hedgerow.ring.vector import MOST_CLIENTS, RING_FRACTION_BITS, RingVector, S
 from hedgerow.strategies.pipeline.payload_checks import take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
-from hedgerow.types import Fit, Layout, Model, Payload, PayloadError, RoundContext
+from hedgerow.types import Fit, Layout, Model, Payload, PayloadError, RoundContext, Vector
 
 METRIC_RANGE = 1024.0
 """Metrics are clipped to this absolute value."""
@@ -25,6 +25,8 @@ MOST_EXAMPLES = 2**20
 """No client's metric counts for more samples."""
 
 _WORD_RANGE = 2.0**62
+
+_NO_VALUES: Vector = np.empty(0, np.float32)
 
 
 @checks.arguments
@@ -41,7 +43,7 @@ def mask(
     Secure aggregation of Bell et al. 2020 (SecAgg+, eprint 2020/704), see
     `docs/secure-aggregation.md`. It comes last, after a quantiser with a range:
     it masks integers in a ring that holds the sum of the cohort. The weight,
-    metrics and buffers are summed under the mask too.
+    metrics, buffers and masked streams are summed under the mask too.
 
     Args:
         corrupt: largest fraction of a cohort that colludes with the server.
@@ -91,8 +93,14 @@ def mask(
     )
 
 
-def shape_of(pipeline: Transform, layout: Layout, clients: int) -> Shape:
+def shape_of(pipeline: Transform, layout: Layout, clients: int, beside: int = 0) -> Shape:
     """The shape of a cohort's vectors, the same on every client and on the server.
+
+    Args:
+        pipeline: of the strategy.
+        layout: of the model.
+        clients: size of the cohort.
+        beside: number of values of the strategy's own streams (`Strategy.sent_beside`).
 
     Raises:
         ValueError: the sum would not fit into 32 bits, or the cohort is too large.
@@ -106,11 +114,20 @@ def shape_of(pipeline: Transform, layout: Layout, clients: int) -> Shape:
         size = pipeline.max_weight * protection.max_sum(0, clients, length)
         ring = ring_within(size, f"{clients} clients in {pipeline.name}")
     metrics = protection.secure.metrics if protection.secure else ()
-    return Shape(ring, length, metrics, layout.buffer_size, clients)
+    return Shape(ring, length, metrics, layout.buffer_size + beside, clients)
 
 
-def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> RingVector:
-    """An encoded payload, its weight, metrics and buffers, as elements of the rings.
+def to_ring(
+    payload: Payload, fit: Fit, shape: Shape, pipeline: Transform, beside: Vector = _NO_VALUES
+) -> RingVector:
+    """An encoded payload, its weight, metrics, buffers and streams, as elements of the rings.
+
+    Args:
+        payload: the encoded delta.
+        fit: has metrics and buffers.
+        shape: of the cohort's vectors.
+        pipeline: of the strategy.
+        beside: values of the strategy's own streams.
 
     Raises:
         ValueError: a number could make the sum overflow, or the weight is not an integer.
@@ -134,15 +151,16 @@ def to_ring(payload: Payload, fit: Fit, shape: Shape, pipeline: Transform) -> Ri
         value = fit.metrics.get(name)
         words += metric_words(None if value is None or math.isnan(value) else value, fit.num_examples)
     limit = _WORD_RANGE / shape.clients
-    buffers = np.rint(fit.buffers.astype(np.float64) * (weight * 2.0**RING_FRACTION_BITS))
-    if not (np.abs(buffers) <= limit).all():
+    streams = np.concatenate([fit.buffers, beside]).astype(np.float64)
+    streams = np.rint(streams * (weight * 2.0**RING_FRACTION_BITS))
+    if not (np.abs(streams) <= limit).all():
         raise ValueError(
-            f"a buffer exceeds {limit / weight / 2**RING_FRACTION_BITS:.4g} in absolute value, or is not"
-            " finite; it cannot be summed under a mask"
+            f"a buffer, or a value of a stream, exceeds {limit / weight / 2**RING_FRACTION_BITS:.4g} in"
+            " absolute value, or is not finite; it cannot be summed under a mask"
         )
     return RingVector(
         shape.ring.reduced(values),
-        np.concatenate([np.array(words, np.int64), buffers.astype(np.int64)]).view(np.uint64),
+        np.concatenate([np.array(words, np.int64), streams.astype(np.int64)]).view(np.uint64),
     )
 
 

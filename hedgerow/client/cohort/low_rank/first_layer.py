@@ -241,4 +241,6 @@ def plain(local: LocalTraining) -> bool:
         learning_rate_decay=local.learning_rate_decay,
         epochs=local.epochs,
         batch_size=local.batch_size,
+        max_steps=local.max_steps,
+        time_budget=local.time_budget,
     )

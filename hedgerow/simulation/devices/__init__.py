@@ -1,0 +1,1 @@
+"""Described devices of simulated clients: how long a step takes on each."""
