@@ -125,7 +125,7 @@ class KnownKeys:
         return self._names.get(node_key)
 
     def invited(self, token: str) -> str:
-        """The name that a kit's unused token lets in; raises `KeyError` and `ValueError` for any other text."""
+        """The name that a kit's unused token lets in; raises `KeyError` and `ValueError` for other texts."""
         return self.refresh().invited[_hash(base64.urlsafe_b64decode(token))]
 
 
