@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser federation arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
+.PHONY: demo test test-fast check browser units federation arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
-test: check browser  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+test: check browser units  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
 	@$(BIN)/python -m compileall -q hedgerow  # once, and not in each of the hundreds of processes that tests start
 	$(BIN)/pytest -n 2 --durations=10
 
@@ -25,11 +25,18 @@ check: $(VENV)/.dev  ## style, types and the arrows between rooms
 	$(BIN)/lint-imports
 
 # As root or with sudo, on what has apt; elsewhere the test that needs it is skipped, and says so.
+define by-apt
+	echo "Installing $(1) by apt, once."; test "$$(id -u)" = 0 || as="sudo -n"; \
+	$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends $(1) >/dev/null \
+	|| echo "NO $(1): it cannot be installed here, and $(2) will be skipped." >&2
+endef
+
 browser:  ## Chromium, in which the status page is tested
 	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name >/dev/null && exit 0; done; \
-	echo "Installing Chromium by apt, once."; test "$$(id -u)" = 0 || as="sudo -n"; \
-	$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium >/dev/null \
-	|| echo "NO CHROMIUM: it cannot be installed here, and the test of the status page will be skipped." >&2
+	$(call by-apt,chromium,the test of the status page)
+
+units:  ## systemd, by which the units are verified
+	@command -v systemd-analyze >/dev/null && exit 0; $(call by-apt,systemd,the verification of the units)
 
 federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three devices of three users (a minute)
 	$(BIN)/pytest -s tests/installs/test_federation.py

@@ -70,6 +70,10 @@ class Bell:
             if self._waiting.get(node) is waits:
                 del self._waiting[node]
 
+    def missed(self, node: int) -> None:
+        """Have the next wait of a node return at once: whoever waited when it was rung for has gone."""
+        self._missed.add(node)
+
     def close(self) -> None:
         """Stop listening."""
         self._loop.remove_reader(self._in)
@@ -82,7 +86,7 @@ class Bell:
             return
         for (node,) in struct.iter_unpack("<Q", ids):
             if (waits := self._waiting.get(node)) is None or waits.done():
-                self._missed.add(node)
+                self.missed(node)
             else:
                 waits.set_result(True)
 

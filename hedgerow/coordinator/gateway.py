@@ -9,7 +9,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, final
 
 import httpx
@@ -71,7 +70,6 @@ _PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
 _AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
 _KEPT_OBJECTS = 32 * _MB
-_BYTES = "application/octet-stream"
 _PREFERS_TO_WAIT = "wait="  # as in RFC 7240
 
 
@@ -122,7 +120,7 @@ class Gateway:
         if request.path in RELAYED:
             return await self._relay(request, body)
         if request.path == PROBE:
-            return Reply(200, bytes(_MB) if request.method == "GET" else b"", {"content-type": _BYTES})
+            return Reply(200, bytes(_MB) if request.method == "GET" else b"")
         if Delivery.has(request.path):
             return await asyncio.to_thread(self._delivery.answer, request)
         try:
@@ -160,10 +158,10 @@ class Gateway:
         """Who measures its link: a device that has joined, or one with a kit; raises `Refused`."""
         if (token := request.headers.get(TOKEN)) is None:
             return self._senders.sender(request.headers)
-        with suppress(ValueError):
-            if (name := self._keys.invited(token)) is not None:
-                return name
-        raise Refused(401, "the token was used, replaced or revoked")
+        try:
+            return self._keys.invited(token)
+        except (KeyError, ValueError) as error:
+            raise Refused(401, "the token was used, replaced or revoked") from error
 
     def _within_rate(self, rates: Rates, caller: str) -> None:
         if wait := rates.wait(caller):
@@ -231,7 +229,9 @@ class Gateway:
         waiting = await self._bell.wait(node, seconds)
         if waiting:
             await self._turns.turn()
-        if not waiting or request.gone():
+        if gone := request.gone():
+            self._bell.missed(node)
+        if not waiting or gone:
             # Another call of the device is waiting now, or none is; a message is handed out only once.
             raise Refused(409, "another call of this device waits for a message")
         self._senders.sender(request.headers)  # it may have been revoked while waiting

@@ -124,9 +124,9 @@ class KnownKeys:
         self.refresh()
         return self._names.get(node_key)
 
-    def invited(self, token: str) -> str | None:
-        """The name that a kit's unused token lets in, or `None`; raises `ValueError` if it is no token."""
-        return self.refresh().invited.get(_hash(base64.urlsafe_b64decode(token)))
+    def invited(self, token: str) -> str:
+        """The name that a kit's unused token lets in; raises `KeyError` and `ValueError` for other texts."""
+        return self.refresh().invited[_hash(base64.urlsafe_b64decode(token))]
 
 
 def invite(folder: FederationFolder, name: str, out: Path) -> Path:

@@ -57,7 +57,7 @@ class Availability:
             self._open_until = 0.0 if stage in _LAST else time.monotonic() + self._patience
 
     def wait(self, stop: threading.Event, tell: Callable[[str], None]) -> None:
-        """Return when the device is within its limits and its turn has come, a round is open, or on `stop`.
+        """Return when it is within its limits and its turn has come, or a round is open, or `stop` is set.
 
         Args:
             tell: called with a line of text for people, once for the same limits.

@@ -11,10 +11,12 @@ import pytest
 from hedgerow.coordinator.bell import Bell, ring
 from hedgerow.coordinator.certificates import gateway_certificate
 from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer
-from hedgerow.coordinator.http_types import Reply, Request
+from hedgerow.coordinator.http_types import Refused, Reply, Request
 from hedgerow.coordinator.store import ObjectStore
-from tests.attacks.gateways import Raw
+from hedgerow.coordinator.superlink import PULL, link_address
+from tests.attacks.gateways import Raw, joined, signed
 
 LONG = 60.0
 
@@ -149,6 +151,34 @@ def test_a_fetch_that_fails_leaves_nothing_behind() -> None:
         with pytest.raises(httpx.ConnectError):
             await store.get((1, "a"), fails)
         assert (await store.get((1, "a"), works)).content == b"x"
+
+    asyncio.run(main())
+
+
+def test_who_comes_back_after_its_call_was_rung_for_in_vain_is_not_held(folder, tmp_path) -> None:
+    """As where a link has dropped while the device waited: its message waits for the next call."""
+    key = joined(folder, "kitchen", tmp_path)
+
+    async def main() -> None:
+        gateway, left = Gateway(folder), asyncio.Event()
+        answers = httpx.MockTransport(lambda request: httpx.Response(200))
+        gateway._link = httpx.AsyncClient(base_url=link_address(folder), transport=answers)
+        headers = {**signed(key), "user-agent": "hedgerow", "prefer": "wait=30"}
+        first = Request("POST", PULL, headers, 0, "", gone=left.is_set)
+        try:
+            await gateway.answer(first, b"")  # who comes first looks at once
+            call = asyncio.create_task(gateway.answer(first, b""))
+            await settle()
+            left.set()
+            ring(folder, [7])
+            with pytest.raises(Refused):
+                await call
+            back = await gateway.answer(Request("POST", PULL, headers, 0, "", gone=lambda: False), b"")
+            assert float(back.headers.get("hedgerow-held", "0")) < 10.0, (
+                "the least that a call is held for nothing"
+            )
+        finally:
+            await gateway.close()
 
     asyncio.run(main())
 
