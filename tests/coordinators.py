@@ -68,6 +68,11 @@ class SuperLink:
         )
         self._waiting.append(reply.SerializeToString())
 
+    @property
+    def contents(self) -> list[bytes]:
+        """What the node has stored, oldest first."""
+        return [self._objects[each] for each in self.stored]
+
     def __call__(self, request: httpx.Request) -> httpx.Response:
         name = request.url.path.rpartition("/")[2]
         answer = getattr(self, f"_{name.replace('-', '_')}", lambda body: b"")(request.content)
@@ -191,6 +196,24 @@ class Coordinator:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
+    @contextmanager
+    def living(self, device: Device, available: Availability | None = None) -> Iterator["Living"]:
+        """A node that takes part until the block ends; it tries again after a tenth of a second at most."""
+        said: list[str] = []
+        node = Node(device, said.append, available, Backoff(0.02, 0.1))
+        thread = threading.Thread(target=node.run, daemon=True)
+        thread.start()
+        try:
+            yield Living(node, said)
+        finally:
+            with suppress(Stopped):  # for signal handlers, where the node is at work
+                node.stop()
+            until = time.monotonic() + 60
+            while thread.is_alive():
+                assert time.monotonic() < until, said
+                self.ring()
+                thread.join(0.05)
+
     def another_certificate(self, place: Path) -> Certificate:
         """The certificate of a federation with a CA of its own."""
         other = FederationFolder.make(place / "other")
@@ -221,19 +244,3 @@ class Living:
     def forget(self) -> None:
         """What was said so far."""
         self.said.clear()
-
-
-@contextmanager
-def living(device: Device, available: Availability | None = None) -> Iterator[Living]:
-    """A node that takes part until the block ends; it tries again after a tenth of a second at most."""
-    said: list[str] = []
-    node = Node(device, said.append, available, Backoff(0.02, 0.1))
-    thread = threading.Thread(target=node.run, daemon=True)
-    thread.start()
-    try:
-        yield Living(node, said)
-    finally:
-        with suppress(Stopped):  # for signal handlers, where the node is at work
-            node.stop()
-        thread.join(timeout=60)
-        assert not thread.is_alive(), said

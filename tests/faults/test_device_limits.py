@@ -9,7 +9,7 @@ import pytest
 from hedgerow.client.limits import Limits
 from hedgerow.client.machine import Machine
 from hedgerow.node.availability import Availability
-from tests.coordinators import Coordinator, Living, living, set_policy
+from tests.coordinators import Coordinator, Living, set_policy
 from tests.described_runs import OPEN, announced, asked, installed, train
 
 COOL = replace(OPEN, limits=Limits(temperature=60.0))
@@ -35,7 +35,7 @@ def at_once(device, sensor: Sensor) -> Availability:
 def test_a_device_that_is_too_hot_leaves_and_comes_back_when_it_is_cooler(tmp_path) -> None:
     real, sensor = Coordinator.make(tmp_path), Sensor(tmp_path / "sys")
     device = real.device(tmp_path, COOL)
-    with installed(), real.serving(), living(device, at_once(device, sensor)) as node:
+    with installed(), real.serving(), real.living(device, at_once(device, sensor)) as node:
         answers(real, node, 1)
         node.forget()
         sensor.shows(61)
@@ -50,8 +50,8 @@ def test_a_device_that_is_too_hot_leaves_and_comes_back_when_it_is_cooler(tmp_pa
         node.until("is connected to")
         node.until(lambda: len(real.link.answers) == 2)
         assert not real.link.answers[-1].HasField("error")
-    told = b"".join(answer.SerializeToString() for answer in real.link.answers)
-    assert b"60" not in told
+    told = b"".join([*(answer.SerializeToString() for answer in real.link.answers), *real.link.contents])
+    assert b"temperature" not in told
     assert "°C".encode() not in told
 
 
@@ -59,7 +59,7 @@ def test_what_reaches_a_device_that_has_just_left_its_limits_is_not_begun(tmp_pa
     real, sensor = Coordinator.make(tmp_path), Sensor(tmp_path / "sys")
     device = real.device(tmp_path, COOL)
     late = Availability(device, sensor.machine, fresh=600.0)
-    with installed(), real.serving(), living(device, late) as node:
+    with installed(), real.serving(), real.living(device, late) as node:
         answers(real, node, 1)
         sensor.shows(99)
         real.ask("train", asked(announced(), train(2)), "2")
@@ -93,7 +93,7 @@ def test_a_masked_round_that_was_begun_is_finished_or_given_up_in_time(tmp_path)
 def test_a_policy_that_cannot_be_read_ends_new_work_until_it_can(tmp_path) -> None:
     real, sensor = Coordinator.make(tmp_path), Sensor(tmp_path / "sys")
     device = real.device(tmp_path, COOL)
-    with installed(), real.serving(), living(device, at_once(device, sensor)) as node:
+    with installed(), real.serving(), real.living(device, at_once(device, sensor)) as node:
         answers(real, node, 1)
         (device.folder / "policy.toml").write_text("[limits]\nquiet = ['noon']\n")
         real.ring()

@@ -11,7 +11,7 @@ from hedgerow.node import connection, keys
 from hedgerow.recipe.announcement import RECORD
 from hedgerow.wire.bundle import READS
 from hedgerow.wire.content import ConfigRecord, Content
-from tests.coordinators import Coordinator, Living, living
+from tests.coordinators import Coordinator, Living
 from tests.described_runs import Mean, announced, asked, installed, train
 from tests.full_disks import full_disk
 
@@ -48,7 +48,7 @@ def test_a_clock_that_is_wrong_is_said_to_be_and_once_it_is_right_work_goes_on(
     real, clock, tmp_path, off
 ) -> None:
     clock.off, how = off, "ahead of" if off > 0 else "behind"
-    with installed(), real.serving(), living(real.device(tmp_path)) as node:
+    with installed(), real.serving(), real.living(real.device(tmp_path)) as node:
         node.until(f"this device's clock is 10 min {how} the server's")
         assert len(node.said) == 1
         clock.off = 0.0
@@ -61,16 +61,16 @@ def test_a_clock_before_the_day_of_joining_is_said_to_be_and_the_node_still_ends
 ) -> None:
     device = real.device(tmp_path)
     device.change(since=time.time() + 1000)
-    with real.serving(), living(device) as node:
+    with real.serving(), real.living(device) as node:
         node.until("before the day on which this device joined: waiting for the network's time")
     assert real.link.calls == []
     device.change(since=time.time() + 5.2)
-    with real.serving(), living(device) as node:
+    with real.serving(), real.living(device) as node:
         node.until("is connected to")
 
 
 def test_while_the_server_is_away_a_device_waits_and_answers_when_it_is_back(real, tmp_path) -> None:
-    with installed(), living(real.device(tmp_path)) as node:
+    with installed(), real.living(real.device(tmp_path)) as node:
         for number in (1, 2):
             node.until("does not answer")
             away = [line for line in node.said if "does not answer" in line]
@@ -84,7 +84,7 @@ def test_while_the_server_is_away_a_device_waits_and_answers_when_it_is_back(rea
 
 def test_another_servers_certificate_is_said_to_be_one_and_nothing_is_sent(real, tmp_path) -> None:
     device, other = real.device(tmp_path), real.another_certificate(tmp_path)
-    with installed(), living(device) as node:
+    with installed(), real.living(device) as node:
         with real.serving(other):
             node.until("is not the server in the kit")
             assert real.link.calls == []
@@ -104,7 +104,7 @@ def test_a_key_that_is_revoked_in_a_round_is_said_to_be_and_the_round_goes_on_wi
 
     fit = Mean.fit
     monkeypatch.setattr(Mean, "fit", revoked)
-    with installed(), real.serving(), living(device) as node:
+    with installed(), real.serving(), real.living(device) as node:
         real.ask("train", asked(announced(), train()))
         node.until("the server refuses (401): this key has not joined, or was revoked")
         assert "it needs a new kit: hedgerow leave, and join with that" in node.said[-1]
@@ -112,7 +112,7 @@ def test_a_key_that_is_revoked_in_a_round_is_said_to_be_and_the_round_goes_on_wi
 
 
 def test_while_a_devices_disk_is_full_nothing_is_sent_and_with_room_it_is_once(real, tmp_path) -> None:
-    with installed(), real.serving(), living(real.device(tmp_path)) as node:
+    with installed(), real.serving(), real.living(real.device(tmp_path)) as node:
         answers(real, node, 1)
         with full_disk():
             real.ask("train", asked(announced(), train(2)), "2")
@@ -132,12 +132,12 @@ def unbundled(content: Content) -> Content:
 def test_an_upload_that_is_cut_off_goes_on_where_it_was_after_a_restart_too(real, tmp_path, taken) -> None:
     device, real.link.takes = real.device(tmp_path), taken
     with installed(), real.serving():
-        with living(device) as node:
+        with real.living(device) as node:
             real.ask("train", unbundled(asked(announced(), train())))
             node.until("is busy (503)")
         assert len(real.link.stored) == taken
         real.link.takes = None
-        with living(device) as node:
+        with real.living(device) as node:
             node.until(lambda: len(real.link.answers) == 1)
     assert len(real.link.stored) == len(set(real.link.stored)) > 5
     assert Mean.fits == 1

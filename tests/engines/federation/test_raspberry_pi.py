@@ -65,7 +65,7 @@ def test_its_five_steps_lead_to_the_first_round(tmp_path, monkeypatch):
         assert [line[:7] for line in said.splitlines() if not line.startswith("ok ")] == []
         assert all(f"ok      {word}: " in said for word in ("coordinator", "link", "memory", "step", "runs"))
         unit = (tmp_path / "etc/systemd/system/hedgerow-kitchen.service").read_text()
-        assert run_as_systemd_would(unit, tmp_path, real) == ["answered train of round 1"]
+        assert set(run_as_systemd_would(unit, tmp_path, real)) == {"answered train of round 1"}
 
 
 def run_as_systemd_would(unit: str, place: Path, real) -> list[str]:
