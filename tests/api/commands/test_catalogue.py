@@ -15,7 +15,7 @@ def test_everything_there_is_can_be_listed() -> None:
     listed = json.loads(hedgerow("list", "--json").stdout)
     assert list(listed) == [
         "recipes", "datasets", "partitions", "models", "strategies", "trainers", "transforms", "aggregates",
-        "personal", "attacks",
+        "personal", "attacks", "devices",
     ]  # fmt: skip
     assert list(listed["recipes"]) == recipes()
     assert "fashion-mnist" in listed["datasets"]
