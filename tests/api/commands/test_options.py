@@ -112,4 +112,5 @@ def test_the_options_are_in_the_help_of_run_and_the_trainers_in_the_list() -> No
         "loop",
         "batch",
         "auto",
+        "onnx",
     ]
