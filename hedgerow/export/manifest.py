@@ -9,22 +9,12 @@ from onnx import helper
 
 from hedgerow.export.subject import Subject
 from hedgerow.export.writer import OPSET
+from hedgerow.graphs.signature import OF_A_STEP
 from hedgerow.recipe.versions import own
 from hedgerow.types import LocalTraining
 from hedgerow.types import Tensor as Slot
 
 FORMAT = 1
-
-_OF_A_STEP = (
-    "optimizer",
-    "batch_size",
-    "momentum",
-    "weight_decay",
-    "proximal",
-    "clip_gradient",
-    "clip_samples",
-)
-"""Settings that a graph has in it; the others are the trainer's."""
 
 
 def manifest_of(
@@ -32,7 +22,7 @@ def manifest_of(
     kind: str,
     local: LocalTraining | None,
     graph: onnx.GraphProto,
-    draws: Mapping[str, float],
+    draws: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The manifest of a graph, which JSON can hold.
 
@@ -41,10 +31,10 @@ def manifest_of(
         kind: `"train"` or `"evaluate"`.
         local: of a graph that trains.
         graph: as it is written.
-        draws: inputs of zeros and ones, and the probability of a one.
+        draws: inputs of zeros and ones, and what to draw them by.
     """
     layout = subject.layout
-    settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in _OF_A_STEP}
+    settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in OF_A_STEP}
     return {
         "format": FORMAT,
         "hedgerow": own(),
@@ -52,18 +42,15 @@ def manifest_of(
         "kind": kind,
         "loss": subject.loss_name,
         "local": settings,
-        "inputs": [{**each, **_drawn(each["name"], draws)} for each in _infos(graph.input)],
+        "inputs": [{**each, **draws.get(each["name"], {})} for each in _infos(graph.input)],
         "outputs": _infos(graph.output),
         "layout": {
             "parameters": _slots(layout.parameters),
             "buffers": _slots(layout.buffers),
             "constants": _slots(layout.constants),
+            "norms": list(layout.norms),
         },
     }
-
-
-def _drawn(name: str, draws: Mapping[str, float]) -> dict[str, float]:
-    return {"probability": draws[name]} if name in draws else {}
 
 
 def _infos(values: Sequence[onnx.ValueInfoProto]) -> list[dict[str, Any]]:

@@ -213,7 +213,7 @@ def test_a_trainer_of_another_package_is_a_name_in_the_registry(monkeypatch):
     plugin = EntryPoint("mine", "tests.laws.test_options:mine", TRAINERS.group)
     monkeypatch.setattr(EntryPoint, "load", lambda self: mine)
     monkeypatch.setitem(TRAINERS.__dict__, "_plugins", (plugin,))
-    assert TRAINERS.names() == ["loop", "batch", "auto", "mine"]
+    assert TRAINERS.names() == ["loop", "batch", "auto", "onnx", "mine"]
     run = hr.simulate(
         hr.Task(net), hr.from_function(6, data), STRATEGY, rounds=1, trainer="mine", device="cpu"
     )

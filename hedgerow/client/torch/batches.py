@@ -1,15 +1,13 @@
 """Samples as torch tensors, in the memory format that suits the model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hedgerow.client.torch.settings import seeded
-from hedgerow.types import LocalTraining, Samples
+from hedgerow.types import Samples
 
 
 @final
@@ -55,33 +53,6 @@ class Batches:
         except Exception:  # other errors are reported where they matter
             return True
         return True
-
-
-def epochs(samples: int, local: LocalTraining, shuffle: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """The order of the samples in each epoch; the last epoch ends with the last of `local.steps`.
-
-    >>> [len(order) for order in epochs(25, LocalTraining(epochs=3, max_steps=4), np.random.default_rng(0))]
-    [25, 10]
-    """
-    size, left = local.batch_size or samples, local.steps(samples)
-    while left:
-        order = shuffle.permutation(samples)[: left * size]
-        left -= -(-len(order) // size)
-        yield order
-
-
-def check(data: Samples, who: str) -> None:
-    """Refuse samples that no model can take.
-
-    Raises:
-        ValueError: there are none, or `x` is neither float32 nor int64.
-    """
-    if len(data) == 0:
-        raise ValueError(f"{who}: there are no samples; there must be at least one")
-    if data.x.dtype not in (np.float32, np.int64):
-        raise ValueError(
-            f"{who}: x is {data.x.dtype}; it must be float32 (`x.astype('float32')`), or int64 for characters"
-        )
 
 
 def _in_channels_last(x: Tensor) -> Tensor:
