@@ -13,7 +13,7 @@ _EXTRA_OF = {
     "flwr": "server", "pydantic": "server", "pooch": "server", "PIL": "server",
     "h11": "server", "httpx": "server", "prometheus_client": "server",
     "opentelemetry": "telemetry",
-    "onnx": "export",
+    "onnx": "export", "onnxruntime": "onnx",
     "cloudpickle": "simulation",
     "matplotlib": "report", "plotly": "report", "pyarrow": "parquet",
 }  # fmt: skip

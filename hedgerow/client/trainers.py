@@ -16,6 +16,7 @@ TRAINERS = Registry(
         "loop": "hedgerow.client.torch.named:loop",
         "batch": "hedgerow.client.cohort.named:batch",
         "auto": "hedgerow.client.cohort.named:auto",
+        "onnx": "hedgerow.export.named:onnx",
     },
 )
 """Each name maps to a `Make`: a function in its own file, and a line here or in that entry-point group."""

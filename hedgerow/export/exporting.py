@@ -19,7 +19,7 @@ from hedgerow.export.tracing.trace import Function, trace
 from hedgerow.export.translate import translate
 from hedgerow.export.trial import check_alone, check_mean
 from hedgerow.export.writer import Writer, model_of
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, Samples
 
 _REFUSED = {
     "sample_noise": "its sums are exact and its noise is the device's own, which a graph cannot show; leave"
@@ -43,6 +43,11 @@ class SampleForm:
     x_dtype: str = "float32"
     y_shape: tuple[int, ...] = ()
     y_dtype: str = "int64"
+
+    @classmethod
+    def of(cls, data: Samples) -> "SampleForm":
+        """What these look like."""
+        return cls(data.x.shape[1:], str(data.x.dtype), data.y.shape[1:], str(data.y.dtype))
 
 
 @final

@@ -9,22 +9,12 @@ from onnx import helper
 
 from hedgerow.export.subject import Subject
 from hedgerow.graphs.inspection import OPSET
+from hedgerow.graphs.signature import OF_A_STEP
 from hedgerow.recipe.versions import own
 from hedgerow.types import LocalTraining
 from hedgerow.types import Tensor as Slot
 
 FORMAT = 1
-
-_OF_A_STEP = (
-    "optimizer",
-    "batch_size",
-    "momentum",
-    "weight_decay",
-    "proximal",
-    "clip_gradient",
-    "clip_samples",
-)
-"""Settings that a graph has in it; the others are the trainer's."""
 
 
 def manifest_of(
@@ -44,7 +34,7 @@ def manifest_of(
         draws: inputs of zeros and ones, and the probability of a one.
     """
     layout = subject.layout
-    settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in _OF_A_STEP}
+    settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in OF_A_STEP}
     return {
         "format": FORMAT,
         "hedgerow": own(),
@@ -58,6 +48,7 @@ def manifest_of(
             "parameters": _slots(layout.parameters),
             "buffers": _slots(layout.buffers),
             "constants": _slots(layout.constants),
+            "norms": list(layout.norms),
         },
     }
 

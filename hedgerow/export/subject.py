@@ -17,6 +17,7 @@ from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.tracing.masked import MaskedNorms, mean_over, of_each
 from hedgerow.export.tracing.recurrent import Loops
+from hedgerow.graphs.signature import CROSS_ENTROPY
 from hedgerow.rng import integer_seed
 from hedgerow.types import Layout
 from hedgerow.types import Tensor as Slot
@@ -98,8 +99,9 @@ class Subject:
     def loss_name(self) -> str:
         """The loss in the manifest."""
         if self._default_loss:
-            return "cross_entropy"
-        return str(getattr(self.task.loss, "__name__", type(self.task.loss).__name__))
+            return CROSS_ENTROPY
+        name = str(getattr(self.task.loss, "__name__", type(self.task.loss).__name__))
+        return f"own {name}" if name == CROSS_ENTROPY else name
 
     @property
     def _default_loss(self) -> bool:

@@ -9,6 +9,7 @@ from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.subject import CONSTANTS, OWN, Subject
 from hedgerow.export.tracing.masked import of_each
+from hedgerow.graphs.signature import CROSS_ENTROPY
 from hedgerow.rng import generator
 
 _TOLERANCE = 1e-4
@@ -21,7 +22,7 @@ def check_mean(subject: Subject, inputs: Mapping[str, Tensor]) -> None:
     Raises:
         CannotExport: it is none, on made-up outputs.
     """
-    if subject.loss_name == "cross_entropy":
+    if subject.loss_name == CROSS_ENTROPY:
         return
     values = {name: _made_up(name, like) for name, like in inputs.items()}
     with num_threads(1), torch.no_grad():

@@ -60,7 +60,7 @@ class Graphs:
 
     @cached_property
     def hash(self) -> str:
-        """The manifest's SHA-256, 64 hex digits, which `sha256sum manifest.json` shows; it covers the graphs."""
+        """The SHA-256 of the manifest, and so of all, 64 hex digits: `sha256sum manifest.json` shows it."""
         return hashlib.sha256(self.described).hexdigest()
 
     @classmethod
@@ -110,7 +110,7 @@ class Graphs:
 
 def _manifest(described: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(described)
+        found: Any = json.loads(described)
     except (ValueError, RecursionError) as error:
         raise BadGraphs(
             f"the manifest cannot be read as JSON ({first_line(error)}); take {MANIFEST} as"
@@ -124,4 +124,4 @@ def _manifest(described: bytes) -> Mapping[str, Any]:
             f"the manifest has no graphs {TRAIN!r} and {EVALUATE!r} with the SHA-256 of each; take {MANIFEST}"
             " as `hedgerow export` wrote it"
         )
-    return found
+    return dict(found)

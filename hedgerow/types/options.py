@@ -60,9 +60,9 @@ class RunOptions:
         deployment: who runs the clients; `None` for `Deployment.SIMULATED` in `simulate`, and for
             `Deployment.REAL` on a grid.
         trainer: of a `Task`, by name: `"loop"` trains one client after another, `"batch"` several as one
-            computation, `"auto"` measures which is faster; or one that a package registers under
-            `hedgerow.trainers`. Loop and batch agree only up to rounding, and so do two runs with
-            `"auto"`; a run in a folder keeps its choice.
+            computation, `"auto"` measures which is faster, `"onnx"` trains on ONNX Runtime as devices
+            without torch do; or one that a package registers under `hedgerow.trainers`. They agree only
+            up to rounding, and so do two runs with `"auto"`; a run in a folder keeps its choice.
         device: of torch, for a `Task`, such as `"cpu"` or `"cuda:1"`. `None` is a GPU, if there is one,
             for `"batch"` and `"auto"` in one process, and else the CPU; a run in a folder keeps it.
             On a GPU two runs may differ in their last bits.

@@ -1,6 +1,6 @@
 """Steps of local training: by a graph, and by torch in float32 and in float64."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tests.onnx_runs import run
 
 
 def form_of(data: Samples) -> SampleForm:
-    return SampleForm(data.x.shape[1:], str(data.x.dtype), data.y.shape[1:], str(data.y.dtype))
+    return SampleForm.of(data)
 
 
 def exported(task: Task, local: LocalTraining, data: Samples, **options: Any) -> Exported:
@@ -63,9 +63,12 @@ def stepped(
 
 def by_torch(
     task: Task, model: Model, local: LocalTraining, data: Samples, dtype: torch.dtype, *, steps: int = 1,
-    correction: Any = None,
+    correction: Any = None, order: Sequence[Any] = (),
 ) -> np.ndarray:  # fmt: skip
-    """Parameters after steps, by autograd and the trainer's own step, in any dtype."""
+    """Parameters after steps, by autograd and the trainer's own step, in any dtype.
+
+    Each step is on all samples, or on those at the positions in `order`.
+    """
     layout = TorchTrainer(task).layout
     module = task.model()
     module.load_state_dict(
@@ -77,10 +80,10 @@ def by_torch(
     start = torch.from_numpy(model.parameters).to(dtype)
     extra = None if correction is None else torch.from_numpy(correction).to(dtype)
     step = stepper(local, local.learning_rate, parameters, start, extra)
-    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
-    x, y = (t.to(dtype) if t.is_floating_point() else t for t in (x, y))
+    everything = [torch.from_numpy(v) for v in (data.x, data.y)]
     loss = task.loss or nn.functional.cross_entropy
-    for _ in range(steps):
+    for at in order or [slice(None)] * steps:
+        x, y = (t[at].to(dtype) if t.is_floating_point() else t[at] for t in everything)
         if local.clip_samples:
             each = [
                 torch.autograd.grad(loss(module(x[k : k + 1]), y[k : k + 1]), parameters)

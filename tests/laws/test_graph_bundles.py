@@ -56,7 +56,7 @@ def test_a_change_anywhere_changes_the_hash():
     ids=lambda text: repr(text[:20]),
 )
 def test_a_manifest_that_is_none_is_refused_in_a_sentence(described):
-    with pytest.raises(BadGraphs, match="^the manifest (cannot be read as JSON|has no graphs)") as caught:
+    with pytest.raises(BadGraphs, match=r"^the manifest (cannot be read as JSON|has no graphs)") as caught:
         Graphs(described, b"train", b"evaluate")
     assert "\n" not in str(caught.value)
 

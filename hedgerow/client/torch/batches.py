@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -54,20 +53,6 @@ class Batches:
         except Exception:  # other errors are reported where they matter
             return True
         return True
-
-
-def check(data: Samples, who: str) -> None:
-    """Refuse samples that no model can take.
-
-    Raises:
-        ValueError: there are none, or `x` is neither float32 nor int64.
-    """
-    if len(data) == 0:
-        raise ValueError(f"{who}: there are no samples; there must be at least one")
-    if data.x.dtype not in (np.float32, np.int64):
-        raise ValueError(
-            f"{who}: x is {data.x.dtype}; it must be float32 (`x.astype('float32')`), or int64 for characters"
-        )
 
 
 def _in_channels_last(x: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from hedgerow.client.fitting import unfit
+
 
 def total_of(name: str, values: Any, samples: int) -> float:
     """The sum of a metric's values, one per sample.
@@ -28,8 +30,4 @@ def explained(error: Exception, who: str, x: Tensor, y: Tensor) -> ValueError:
             f"{who}: a BatchNorm layer without running statistics cannot normalise a batch of one sample;"
             " change batch_size (in evaluation, evaluation_batch), so that no batch has a single sample"
         )
-    kinds = [str(t.dtype).removeprefix("torch.") for t in (x, y)]
-    return ValueError(
-        f"{who}: the model or its loss fails on samples of shape {tuple(x.shape[1:])} ({kinds[0]}) "
-        f"with targets ({kinds[1]}) from {y.min().item()} to {y.max().item()}: {error}"
-    )
+    return unfit(error, who, x, y)

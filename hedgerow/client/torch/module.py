@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from hedgerow.client.fitting import check_model
 from hedgerow.client.torch.modes import Modes
 from hedgerow.client.torch.tensors import Kinds, kinds_of, names_of_norms, ties_of, unsent_of
 from hedgerow.types import Layout, Model, Vector
@@ -105,9 +106,7 @@ class FlatModule:
         Returns:
             The model's parameters, `(d,)`, which training does not change.
         """
-        _check_fits("parameters", model.parameters, self.layout.dimension)
-        _check_fits("buffers", model.buffers, self.layout.buffer_size)
-        _check_fits("constants", model.constants, self.layout.constant_size)
+        check_model(model, self.layout)
         for module, attributes, buffers in self._attributes:
             vars(module).update(attributes)
             for name in vars(module).keys() - attributes.keys():
@@ -204,14 +203,6 @@ def _checked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _slots(named: Mapping[str, Tensor]) -> tuple[Slot, ...]:
     return tuple(Slot(name, tuple(t.shape)) for name, t in named.items())
-
-
-def _check_fits(what: str, values: Vector, length: int) -> None:
-    if values.shape != (length,) or values.dtype != np.float32:
-        raise ValueError(
-            f"the model's {what} are {values.dtype} of shape {values.shape}; "
-            f"this trainer's layout has float32 of shape ({length},)"
-        )
 
 
 def _readable(values: Vector) -> Tensor:

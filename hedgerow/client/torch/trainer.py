@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hedgerow import checks
+from hedgerow.client.fitting import check_probabilities, check_samples, epochs, finite
 from hedgerow.client.task import Task
-from hedgerow.client.torch.batches import Batches, check
+from hedgerow.client.torch.batches import Batches
 from hedgerow.client.torch.device import find_device
 from hedgerow.client.torch.explained import OF_USERS, explained, total_of
-from hedgerow.client.torch.loss import check_probabilities, cross_entropy
+from hedgerow.client.torch.loss import cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
@@ -26,9 +27,8 @@ from hedgerow.client.torch.step import Step, stepper
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
 from hedgerow.client.torch.with_opacus import installed
-from hedgerow.rng import generator, integer_seed
+from hedgerow.rng import integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
-from hedgerow.types.training import Diverged
 
 _AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
@@ -135,7 +135,7 @@ class TorchTrainer:
 
     def check(self, data: Samples, who: str) -> None:
         """Refuse data that this task cannot be learned from; raises `ValueError` that names `who`."""
-        check(data, who)
+        check_samples(data, who)
         if self._loss is cross_entropy:
             check_probabilities(data, who)
 
@@ -187,8 +187,8 @@ class TorchTrainer:
         """
         who = f"client {client!r}, round {round}"
         self.check(data, who)
-        dropout = integer_seed(seed, "dropout", round=round, client=client)
-        shuffle = generator(seed, "shuffle", round=round, client=client)
+        where: Any = {"seed": seed, "round": round, "client": client}
+        dropout = integer_seed(purpose="dropout", **where)
         with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
@@ -196,27 +196,20 @@ class TorchTrainer:
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
-            drawn = chance(seeded_noise, seed=seed, round=round, client=client)
+            drawn = chance(seeded_noise, **where)
             for number in range(local.steps(len(data)) if local.sample_noise else 0):
                 assert way is not None
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
-            for _ in range(0 if local.sample_noise else local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way)
+            for batches in [] if local.sample_noise else epochs(len(data), local, **where):
+                total += self._epoch(data, batches, local, step, who, way)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
             self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
-        if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
-            raise Diverged(
-                f"{who}: training diverged (loss {loss:g}); the learning rate was "
-                f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
-                f"and check that the data are finite"
-            )
-        by = way.name if way else ""
-        if local.sample_noise:
-            return Fit(delta, buffers, 1, sample_gradients=by)
-        return Fit(delta, buffers, len(data), {"loss": loss}, sample_gradients=by)
+        told = (1, {}) if local.sample_noise else (len(data), {"loss": loss})
+        fit = Fit(delta, buffers, *told, sample_gradients=way.name if way else "")
+        return finite(fit, who, local.learning_rate_at(round))
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples.
@@ -242,7 +235,7 @@ class TorchTrainer:
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
         """A model's outputs for samples; raises `ValueError` if there are none."""
         data = Samples(x, np.zeros(len(x), np.int64))
-        check(data, "prediction")
+        check_samples(data, "prediction")
         return np.concatenate([self._net.module(x).cpu().numpy() for x, _ in self._evaluated(model, data)])
 
     def _evaluated(self, model: Model, data: Samples) -> Iterator[tuple[Tensor, Tensor]]:
@@ -260,13 +253,17 @@ class TorchTrainer:
         return self._ways.choose(local, data)
 
     def _epoch(
-        self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str, way: Way | None
+        self,
+        data: Samples,
+        batches: list[NDArray[np.int64]],
+        local: LocalTraining,
+        step: Step,
+        who: str,
+        way: Way | None,
     ) -> float:
-        """One pass over the data in this order; the sum of the samples' losses."""
-        size = local.batch_size or len(order)
+        """One pass over the data in these batches; the sum of the samples' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for first in range(0, len(order), size):
-            index = order[first : first + size]
+        for index in batches:
             x, y = self._batches.take(data, index)
             try:
                 if way is not None:

@@ -29,7 +29,7 @@ def write_graphs(experiment: Experiment, folder: Path) -> dict[str, int]:
 
     strategy = experiment.strategy()
     _, one = one_sample(experiment)
-    form = SampleForm(one.x.shape[1:], str(one.x.dtype), one.y.shape[1:], str(one.y.dtype))
+    form = SampleForm.of(one)
     corrected = any(stream.correction is not None for stream in strategy.streams)
     task, local = experiment.task(), strategy.local
     train = export_training(task, local, form, correction=corrected)

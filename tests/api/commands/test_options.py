@@ -62,7 +62,7 @@ def test_workers_of_a_recipe_are_no_part_of_what_a_run_is_and_its_precision_is()
 
 
 WRONG = [
-    ("--trainer lopp", "it must be one of 'loop', 'batch', 'auto'. Did you mean 'loop'?"),
+    ("--trainer lopp", "it must be one of 'loop', 'batch', 'auto', 'onnx'. Did you mean 'loop'?"),
     ("--precision double", "it must be one of 'float32', 'bfloat16', 'float16'"),
     ("run.workers=0", "it must be a whole number of at least 1"),
     ("--device cuda:77", "device is 'cuda:77'; torch finds 'cpu'"),

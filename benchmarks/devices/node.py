@@ -1,0 +1,39 @@
+"""What a device's process loads, and a first step; then it trains on until it is ended."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+import numpy as np  # noqa: E402
+
+import hedgerow.node.__main__  # noqa: E402, F401  # `hedgerow join` becomes this
+from benchmarks.devices.cases import BATCH, LOCAL, read, samples  # noqa: E402
+from hedgerow.client.onnx.trainer import OnnxTrainer  # noqa: E402
+
+
+def age() -> float:
+    """Seconds since this process started."""
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    running = float(Path("/proc/uptime").read_text().split()[0])
+    return running - int(started) / 100
+
+
+def main() -> None:
+    """Train the small CNN."""
+    graphs, model = read(Path(sys.argv[1]), "cnn-small")
+    trainer, data = OnnxTrainer(graphs), samples("cnn-small", 10)
+    one = data.take(np.arange(BATCH))
+    trainer.fit(model, one, LOCAL, seed=0, round=1, client="a")
+    loaded = sorted({"torch", "flwr", "onnx"} & set(sys.modules))
+    print(json.dumps({"seconds_to_first_step": round(age(), 2), "loaded": loaded}), flush=True)
+    end = time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < end:
+        trainer.fit(model, data, LOCAL, seed=0, round=2, client="a")
+        trainer.evaluate(model, data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Local training with ONNX Runtime, on devices without torch."""
