@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
+from hedgerow.client.graph_rules import NO_GRAPHS, GraphRules
 from hedgerow.client.kinds import IN_THE_CLEAR, KNOWN, NAMES
 from hedgerow.privacy.events import Event, mechanism
 from hedgerow.secure.errors import Refused
@@ -63,6 +64,7 @@ class Policy:
             device's own data.
         strategies: `strategy_hash` of the strategies that it takes part in; empty
             for all. It restricts the other rules, and relaxes none.
+        graphs: those that it takes, to train by them.
 
     Raises:
         ValueError: a value is out of range.
@@ -84,6 +86,7 @@ class Policy:
     recipes: tuple[str, ...] | None = None
     data: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
+    graphs: GraphRules = NO_GRAPHS
 
     def __post_init__(self) -> None:
         for name in ("masked_only", "evaluate", "statistics", "models"):

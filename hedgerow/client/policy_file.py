@@ -7,11 +7,13 @@ the default, which is that of an enrolled device without the file.
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from hedgerow.client.graph_rules import GraphRules
 from hedgerow.client.policy import Policy, PolicyError
 from hedgerow.files import who_else_can_write
 from hedgerow.wording import did_you_mean
@@ -60,6 +62,15 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
             "strategies": "only these hashes, see: hedgerow policy test",
         },
     ),
+    (
+        "Graphs, by which it trains without torch: code of a kind. None is taken that is not listed.",
+        {
+            "graphs.hashes": "these, see: hedgerow export",
+            "graphs.keys": "and those that are signed by one of these",
+            "graphs.megabytes": "memory that a run of one may take",
+            "graphs.in_the_clear": 'without mask or noise: a graph could return the data as "parameters"',
+        },
+    ),
 ]
 
 
@@ -90,7 +101,7 @@ def policy_text(policy: Policy) -> str:
     for title, rules in _PAGE:
         lines += ["", f"# {title}"]
         for name, about in rules.items():
-            value = getattr(policy, name)
+            value = attrgetter(name)(policy)
             shown = f"# {name} = ..." if value is None else _line(name, value)
             lines.append(f"{shown:<28}  # {about}{', no limit' if value is None else ''}")
     return "\n".join(lines) + "\n"
@@ -99,19 +110,29 @@ def policy_text(policy: Policy) -> str:
 def _line(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return f"{name} = [{', '.join(_line('x', text).removeprefix('x = ') for text in value)}]"
-    return tomli_w.dumps({name: value}).rstrip("\n")
+    return f"{name} = {tomli_w.dumps({'x': value}).removeprefix('x = ')}".rstrip("\n")
 
 
 def _policy(table: Mapping[str, Any]) -> Policy:
-    known = [field.name for field in fields(Policy)]
-    for key in table:
-        if key not in known:
-            raise ValueError(
-                f"there is no rule {key!r}; there is {', '.join(known)}.{did_you_mean(key, known)}"
-            )
-    rules: dict[str, Any] = dict(table)
-    for key in ("recipes", "data", "strategies"):
-        if key in rules and not isinstance(rules[key], list):
-            raise ValueError(f"{key} is {rules[key]!r}; it must be a list of strings")
-        rules.update({key: tuple(rules[key])} if key in rules else {})
+    rules = _rules(table, Policy, "")
+    if "graphs" in rules:
+        if not isinstance(rules["graphs"], Mapping):
+            raise ValueError(f"graphs is {rules['graphs']!r}; it must be a table: graphs.keys = [...]")
+        rules["graphs"] = GraphRules(**_rules(rules["graphs"], GraphRules, "graphs."))
     return Policy(**rules)
+
+
+def _rules(table: Mapping[str, Any], kind: type[Policy] | type[GraphRules], prefix: str) -> dict[str, Any]:
+    """The rules of a table, with its lists as tuples; raises `ValueError` for one that does not exist."""
+    known, rules = {field.name: field.type for field in fields(kind)}, dict(table)
+    for key, value in table.items():
+        if key not in known:
+            there = ", ".join(prefix + name for name in known)
+            raise ValueError(
+                f"there is no rule {prefix + key!r}; there is {there}.{did_you_mean(key, known)}"
+            )
+        if "tuple" in str(known[key]):
+            if not isinstance(value, list):
+                raise ValueError(f"{prefix}{key} is {value!r}; it must be a list of strings")
+            rules[key] = tuple(value)
+    return rules
