@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hedgerow.client.onnx.trainer import OnnxTrainer
 from onnx import helper
 
 from hedgerow.client.graph_rules import CONSENT, GraphRules
+from hedgerow.client.onnx.trainer import OnnxTrainer
 from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.client.policy_file import NAME, policy_text
 from hedgerow.graphs.bundle import TRAIN, Graphs
