@@ -1,86 +1,43 @@
-"""The operators that a graph may use, each with the rule that says what its results look like.
+"""The rules of most operators: what they give, by https://onnx.ai/onnx/operators/ of version 20.
 
-This list is the only one: what is not in it is refused. It has what `hedgerow export` writes, and
-`tests/laws/test_graph_operators.py` holds both to each other. Every rule is that of
-https://onnx.ai/onnx/operators/ for version 20, with shapes that are all known beforehand.
+Every shape is known beforehand, or the node is refused.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
-
+from hedgerow.graphs.registry import MANY, Results, named
 from hedgerow.graphs.values import DTYPES, Call, Value
 
-Results: TypeAlias = Sequence[Value]
 
-
-class Operator(NamedTuple):
-    """What a node with this operator may look like.
-
-    Attributes:
-        results: what it gives; raises `BadGraphs` where that cannot be told.
-        inputs: the fewest and the most.
-        attributes: that it may have.
-        scratch: bytes that it takes beside inputs and results.
-    """
-
-    results: Callable[[Call], Results]
-    inputs: tuple[int, int]
-    attributes: frozenset[str] = frozenset()
-    scratch: Callable[[Call, Results], int] = lambda call, results: 0
-
-
-OPERATORS: dict[str, Operator] = {}
-
-_MOST = 4096
-
-
-def _named(
-    names: str,
-    inputs: tuple[int, int],
-    attributes: str = "",
-    scratch: Callable[[Call, Results], int] = lambda call, results: 0,
-) -> Callable[[Callable[[Call], Results]], Callable[[Call], Results]]:
-    """Enter a rule into the list under each of some names."""
-
-    def enter(results: Callable[[Call], Results]) -> Callable[[Call], Results]:
-        for name in names.split():
-            OPERATORS[name] = Operator(results, inputs, frozenset(attributes.split()), scratch)
-        return results
-
-    return enter
-
-
-@_named("Abs Ceil Cos Erf Exp Floor Identity Log Neg Not Reciprocal Relu Sigmoid Sign Sin Sqrt Tanh", (1, 1))
-@_named("Softmax LogSoftmax", (1, 1), "axis", lambda call, results: 2 * call.x.bytes)
-@_named("CumSum", (2, 2))
+@named("Abs Ceil Cos Erf Exp Floor Identity Log Neg Not Reciprocal Relu Sigmoid Sign Sin Sqrt Tanh", (1, 1))
+@named("Softmax LogSoftmax", (1, 1), "axis", lambda call, results: 2 * call.x.bytes)
+@named("CumSum", (2, 2))
 def _as_the_first(call: Call) -> Results:
     return call.like(call.x.shape)
 
 
-@_named("Add And Div Max Min Mod Mul Or Pow Sub Xor", (2, 2))
+@named("Add And Div Max Min Mod Mul Or Pow Sub Xor", (2, 2))
 def _together(call: Call) -> Results:
     return call.like(call.broadcast(*call.inputs))
 
 
-@_named("Equal Greater GreaterOrEqual Less LessOrEqual", (2, 2))
-@_named("IsInf IsNaN", (1, 1))
+@named("Equal Greater GreaterOrEqual Less LessOrEqual", (2, 2))
+@named("IsInf IsNaN", (1, 1))
 def _truths(call: Call) -> Results:
     return call.like(call.broadcast(*call.inputs), dtype="bool")
 
 
-@_named("Where", (3, 3))
+@named("Where", (3, 3))
 def _where(call: Call) -> Results:
     return call.like(call.broadcast(*call.inputs), dtype=call.inputs[1].dtype)
 
 
-@_named("Cast", (1, 1), "to")
+@named("Cast", (1, 1), "to")
 def _cast(call: Call) -> Results:
     if (dtype := DTYPES.get(call.whole("to"))) is None:
         raise call.refuse("gives a dtype that no export writes")
     return call.like(call.x.shape, dtype=dtype)
 
 
-@_named("Reshape", (2, 2), "allowzero")
+@named("Reshape", (2, 2), "allowzero")
 def _reshape(call: Call) -> Results:
     shape = call.numbers(1)
     if not call.whole("allowzero", 0):
@@ -93,7 +50,7 @@ def _reshape(call: Call) -> Results:
     return call.like(shape)
 
 
-@_named("Transpose", (1, 1), "perm")
+@named("Transpose", (1, 1), "perm")
 def _transpose(call: Call) -> Results:
     order = call.wholes("perm", call.x.rank)
     if sorted(order) != list(range(call.x.rank)):
@@ -101,12 +58,12 @@ def _transpose(call: Call) -> Results:
     return call.like([call.x.shape[k] for k in order])
 
 
-@_named("Expand", (2, 2))
+@named("Expand", (2, 2))
 def _expand(call: Call) -> Results:
     return call.like(call.broadcast(call.x, Value(_sizes(call, 1), "bool")))
 
 
-@_named("Tile", (2, 2))
+@named("Tile", (2, 2))
 def _tile(call: Call) -> Results:
     times = _sizes(call, 1)
     if len(times) != call.x.rank:
@@ -114,7 +71,7 @@ def _tile(call: Call) -> Results:
     return call.like([n * t for n, t in zip(call.x.shape, times, strict=True)])
 
 
-@_named("Pad", (3, 3))
+@named("Pad", (3, 3))
 def _pad(call: Call) -> Results:
     amounts, rank = _sizes(call, 1), call.x.rank
     if len(amounts) != 2 * rank:
@@ -122,7 +79,7 @@ def _pad(call: Call) -> Results:
     return call.like([n + amounts[k] + amounts[rank + k] for k, n in enumerate(call.x.shape)])
 
 
-@_named("Slice", (5, 5))
+@named("Slice", (5, 5))
 def _slice(call: Call) -> Results:
     shape, places = list(call.x.shape), [call.numbers(k) for k in range(1, 5)]
     if len({len(each) for each in places}) != 1:
@@ -135,7 +92,7 @@ def _slice(call: Call) -> Results:
     return call.like(shape)
 
 
-@_named("Split", (2, 2), "axis")
+@named("Split", (2, 2), "axis")
 def _split(call: Call) -> Results:
     sizes, axis = _sizes(call, 1), call.axis(call.whole("axis", 0), call.x.rank)
     if sum(sizes) != call.x.shape[axis] or len(sizes) != call.outputs:
@@ -143,7 +100,7 @@ def _split(call: Call) -> Results:
     return call.like(*((*call.x.shape[:axis], n, *call.x.shape[axis + 1 :]) for n in sizes))
 
 
-@_named("Concat", (1, _MOST), "axis")
+@named("Concat", (1, MANY), "axis")
 def _concat(call: Call) -> Results:
     axis = call.axis(call.whole("axis"), call.x.rank)
     rest = {(*v.shape[:axis], *v.shape[axis + 1 :], v.dtype, v.rank) for v in call.inputs}
@@ -154,30 +111,30 @@ def _concat(call: Call) -> Results:
     return call.like(shape)
 
 
-@_named("ConstantOfShape", (1, 1), "value")
+@named("ConstantOfShape", (1, 1), "value")
 def _constant_of_shape(call: Call) -> Results:
     value = call.attributes.get("value")
     if not isinstance(value, Value) or value.size != 1:
         raise call.refuse("has no value")
     shape = _sizes(call, 0)
     (found,) = call.like(shape, dtype=value.dtype)
-    if value.dtype == "int64" and found.rank == 1 and found.size <= _MOST and value.data is not None:
+    if value.dtype == "int64" and found.rank == 1 and found.size <= MANY and value.data is not None:
         return [found._replace(data=memoryview(bytes(value.data) * found.size))]
     return [found]
 
 
-@_named("Gather", (2, 2), "axis")
+@named("Gather", (2, 2), "axis")
 def _gather(call: Call) -> Results:
     axis = call.axis(call.whole("axis", 0), call.x.rank)
     return call.like((*call.x.shape[:axis], *call.inputs[1].shape, *call.x.shape[axis + 1 :]))
 
 
-@_named("GatherElements", (2, 2), "axis")
+@named("GatherElements", (2, 2), "axis")
 def _gather_elements(call: Call) -> Results:
     return call.like(call.inputs[1].shape)
 
 
-@_named("GatherND", (2, 2))
+@named("GatherND", (2, 2))
 def _gather_nd(call: Call) -> Results:
     places = call.inputs[1]
     if not places.rank or not 1 <= places.shape[-1] <= call.x.rank:
@@ -185,13 +142,13 @@ def _gather_nd(call: Call) -> Results:
     return call.like((*places.shape[:-1], *call.x.shape[places.shape[-1] :]))
 
 
-@_named("ScatterElements", (3, 3), "axis reduction")
-@_named("ScatterND", (3, 3), "reduction")
+@named("ScatterElements", (3, 3), "axis reduction")
+@named("ScatterND", (3, 3), "reduction")
 def _scatter(call: Call) -> Results:
     return call.like(call.x.shape)
 
 
-@_named("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum", (2, 2), "keepdims")
+@named("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum", (2, 2), "keepdims")
 def _reduce(call: Call) -> Results:
     over = {call.axis(k, call.x.rank) for k in call.numbers(1)}
     if not over:
@@ -200,14 +157,14 @@ def _reduce(call: Call) -> Results:
     return call.like([1 if k in over else n for k, n in enumerate(call.x.shape) if keep or k not in over])
 
 
-@_named("ArgMax ArgMin", (1, 1), "axis keepdims")
+@named("ArgMax ArgMin", (1, 1), "axis keepdims")
 def _place(call: Call) -> Results:
     axis, keep = call.axis(call.whole("axis", 0), call.x.rank), call.whole("keepdims", 1)
     shape = [1 if k == axis else n for k, n in enumerate(call.x.shape) if keep or k != axis]
     return call.like(shape, dtype="int64")
 
 
-@_named("MatMul", (2, 2))
+@named("MatMul", (2, 2))
 def _product(call: Call) -> Results:
     a, b = call.inputs
     if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
@@ -216,7 +173,7 @@ def _product(call: Call) -> Results:
     return call.like((*batch, a.shape[-2], b.shape[-1]))
 
 
-@_named("Gemm", (3, 3), "alpha beta")
+@named("Gemm", (3, 3), "alpha beta")
 def _affine(call: Call) -> Results:
     a, b, _ = call.inputs
     if a.rank != 2 or b.rank != 2 or a.shape[1] != b.shape[0]:
@@ -225,66 +182,6 @@ def _affine(call: Call) -> Results:
     if call.broadcast(found, call.inputs[2]) != found.shape:
         raise call.refuse("adds what does not fit")
     return [found]
-
-
-_WINDOW = "kernel_shape strides pads dilations"
-
-
-def _window(call: Call, across: int) -> list[int]:
-    """How often a window fits into each dimension, with pads and dilations."""
-    k, s, d = (call.wholes(name, across) for name in ("kernel_shape", "strides", "dilations"))
-    pads = call.wholes("pads", 2 * across)
-    if min(*k, *s, *d) < 1 or min(pads) < 0:
-        raise call.refuse("has a window without a size")
-    room = [n + pads[i] + pads[across + i] - d[i] * (k[i] - 1) - 1 for i, n in enumerate(call.x.shape[2:])]
-    if min(room) < 0:
-        raise call.refuse("has a window that is larger than what it moves over")
-    if not call.whole("ceil_mode", 0):
-        return [n // s[i] + 1 for i, n in enumerate(room)]
-    # A last window that would begin behind the values is left out.
-    found = [-(-n // s[i]) + 1 for i, n in enumerate(room)]
-    return [n - ((n - 1) * s[i] >= call.x.shape[2 + i] + pads[i]) for i, n in enumerate(found)]
-
-
-def _columns(call: Call, results: Results) -> int:
-    """At most the windows of one sample side by side, which ONNX Runtime multiplies by the weights."""
-    x, weight, y = call.x.shape, call.inputs[1].shape, results[0].shape
-    places = max(Value(shape[2:], "bool").size for shape in (x, y))
-    return max(x[1], y[1]) * places * Value(weight[2:], call.x.dtype).bytes
-
-
-@_named("Conv", (2, 3), f"{_WINDOW} group", _columns)
-def _convolution(call: Call) -> Results:
-    x, weight, across = *call.inputs[:2], call.x.rank - 2
-    if across < 1 or weight.rank != x.rank or list(weight.shape[2:]) != call.attributes.get("kernel_shape"):
-        raise call.refuse("has weights of another form than its window")
-    if weight.shape[1] * call.whole("group", 1) != x.shape[1]:
-        raise call.refuse("has weights for other channels")
-    return call.like((x.shape[0], weight.shape[0], *_window(call, across)))
-
-
-@_named("ConvTranspose", (2, 3), f"{_WINDOW} group output_padding", _columns)
-def _transposed_convolution(call: Call) -> Results:
-    x, weight, across = *call.inputs[:2], call.x.rank - 2
-    if across < 1 or weight.rank != x.rank or weight.shape[0] != x.shape[1]:
-        raise call.refuse("has weights of another form than its window")
-    k, s, d = (call.wholes(name, across) for name in ("kernel_shape", "strides", "dilations"))
-    pads, more = call.wholes("pads", 2 * across), call.wholes("output_padding", across)
-    if min(*k, *s, *d) < 1 or min(*pads, *more) < 0 or list(weight.shape[2:]) != k:
-        raise call.refuse("has a window without a size")
-    sizes = [
-        s[i] * (n - 1) + more[i] + d[i] * (k[i] - 1) + 1 - pads[i] - pads[across + i]
-        for i, n in enumerate(x.shape[2:])
-    ]
-    return call.like((x.shape[0], weight.shape[1] * call.whole("group", 1), *sizes))
-
-
-@_named("MaxPool", (1, 1), f"{_WINDOW} ceil_mode")
-def _max_pool(call: Call) -> Results:
-    if call.x.rank < 3 or not 1 <= call.outputs <= 2:
-        raise call.refuse("is given something else than planes")
-    shape = (*call.x.shape[:2], *_window(call, call.x.rank - 2))
-    return [Value(shape, call.x.dtype), Value(shape, "int64")][: call.outputs]
 
 
 def _sizes(call: Call, place: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,12 +59,14 @@ class Call:
         inputs: what is known of each.
         attributes: by name: whole numbers, lists of them, texts, numbers or tensors.
         outputs: how many it gives.
+        within: `(a graph's bytes, its inputs) -> (its results, bytes that it takes)`, of a loop's body.
     """
 
     operator: str
     inputs: Sequence[Value]
     attributes: Mapping[str, Any]
     outputs: int
+    within: Callable[[Bytes, Sequence[Value]], tuple[list[Value], int]]
 
     @property
     def x(self) -> Value:
@@ -74,6 +76,12 @@ class Call:
     def refuse(self, why: str) -> BadGraphs:
         """The error for this node."""
         return BadGraphs(f"a node {self.operator} {why}")
+
+    def body(self, name: str, inputs: Sequence[Value]) -> tuple[list[Value], int]:
+        """What a graph among the attributes gives, and the memory that it takes; raises `BadGraphs`."""
+        if not isinstance(found := self.attributes.get(name), memoryview):
+            raise self.refuse(f"has no graph {name}")
+        return self.within(found, inputs)
 
     def whole(self, name: str, default: int | None = None) -> int:
         """A whole number among the attributes."""

@@ -1,21 +1,25 @@
 """A graph, walked node by node without running it: what each value is, and how much memory a run takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
 
+from hedgerow.graphs.allowed import OPERATORS
 from hedgerow.graphs.errors import BadGraphs
-from hedgerow.graphs.operators import OPERATORS
 from hedgerow.graphs.protobuf import Bytes, collect, fields, text
 from hedgerow.graphs.values import DTYPES, Call, Value
 from hedgerow.wording import shown
 
-_MOST_NODES, _MOST_NAMES, _MOST_DIMS = 50_000, 4096, 16
+_MOST_NODES, _MOST_NAMES, _MOST_DIMS, _DEEPEST = 50_000, 4096, 16, 3
 _NONE = memoryview(b"")
 
-_ARENA = 2
-"""ONNX Runtime keeps what it has freed in pieces, and asks for more where none fits."""
+_RUNTIME, _ARENA = 16 * 2**20, 4
+"""Bytes that ONNX Runtime takes whatever it runs, and how many times what is alive at once it takes at most.
 
-_FORMS = {1: "f", 2: "i", 3: "s", 4: "t", 7: "ints"}
+It runs nodes in an order of its own, and keeps what it has freed in blocks that double. Both numbers are held
+to what was measured, by `tests/laws/test_graph_memory.py`.
+"""
+
+_FORMS = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 7: "ints"}
 """The field that holds an attribute, by its type."""
 
 
@@ -26,29 +30,39 @@ class Walk:
     Args:
         graph: the bytes of ONNX's `GraphProto`.
         allowed: bytes that a run may take.
+        outer: the walk through the graph around it, of a loop's body.
+        given: what the body is given, in order.
 
     Attributes:
         inputs, outputs: what the graph takes and gives, by name.
         needed: bytes that a run takes at most.
+        working: bytes that are alive at once.
 
     Raises:
         BadGraphs: the graph is none that `hedgerow export` writes, or needs more; naming what for.
     """
 
-    def __init__(self, graph: Bytes, allowed: int) -> None:
-        self._allowed = allowed
+    def __init__(
+        self, graph: Bytes, allowed: int, outer: "Walk | None" = None, given: Sequence[Value] = ()
+    ) -> None:
+        self._allowed, self._outer, self._given = allowed, outer, given
+        self._depth: int = 1 if outer is None else outer._depth + 1
+        if self._depth > _DEEPEST:
+            raise BadGraphs(f"it has graphs within graphs, more than {_DEEPEST} deep")
         self._values: dict[str, Value] = {}
         self._last: dict[str, int] = {}
-        self._kept = self._live = self.needed = 0
+        self._kept = self._live = self.needed = self.working = 0
         self.inputs: dict[str, Value] = {}
         self.outputs: dict[str, Value] = {}
         for kind, data in fields("GraphProto", graph):
             if kind in _READS:
                 self._enter(kind, *_READS[kind](data))
+        if outer is not None and [v[:2] for v in self.inputs.values()] != [v[:2] for v in given]:
+            raise BadGraphs("a loop's body takes something else than the loop gives it")
         for number, node in enumerate(_nodes(graph)):
             if number == _MOST_NODES:
                 raise BadGraphs(f"it has more than {_MOST_NODES} nodes")
-            self._last |= dict.fromkeys(_inputs(node), number)
+            self._last |= dict.fromkeys(_reads(node), number)
         for number, node in enumerate(_nodes(graph)):
             self._step(number, _node(node))
         for name, value in self.outputs.items():
@@ -69,7 +83,8 @@ class Walk:
 
     def _step(self, number: int, node: "_Node") -> None:
         """One node: its results, and how much memory is taken while it runs."""
-        call = Call(node.operator, [self._known(n) for n in node.inputs], node.attributes, len(node.outputs))
+        inputs = [self._known(name) for name in node.inputs]
+        call = Call(node.operator, inputs, node.attributes, len(node.outputs), self._body)
         results = _results(call)
         fixed = all(value.fixed for value in call.inputs)
         for name, value in zip(node.outputs, results, strict=True):
@@ -78,24 +93,35 @@ class Walk:
                 self._kept += value.bytes
             else:
                 self._live += value.bytes
-        working = self._live + OPERATORS[node.operator].scratch(call, results)
-        self.needed = max(self.needed, self._kept + _ARENA * working)
+        alive = self._live + OPERATORS[node.operator].scratch(call, results)
+        self.working = max(self.working, self._kept + alive)
+        self.needed = max(self.needed, _RUNTIME + self._kept + _ARENA * alive)
         if self.needed > self._allowed:
             told = f"{self.needed / 2**20:,.0f} MB; at most {self._allowed / 2**20:,g} MB"
             raise BadGraphs(f"a run of it may take {told} are allowed")
-        for name in {*node.inputs, *node.outputs}:
+        for name in {*node.reads, *node.outputs} & self._values.keys():
             if self._last.get(name, -1) <= number and name not in self.outputs and name not in self.inputs:
                 self._live -= 0 if self._values[name].fixed else self._values[name].bytes
 
+    def _body(self, graph: Bytes, given: Sequence[Value]) -> tuple[list[Value], int]:
+        """A step of a loop: what its body gives, and the bytes that it takes."""
+        walk = Walk(graph, self._allowed, self, given)
+        return list(walk.outputs.values()), walk.working
+
     def _new(self, name: str, value: Value) -> None:
-        if name in self._values:
-            raise BadGraphs(f"the name {name!r} stands for two values")
+        scope: Walk | None = self
+        while scope is not None:
+            if name in scope._values:
+                raise BadGraphs(f"the name {name!r} stands for two values")
+            scope = scope._outer
         self._values[name] = value
 
     def _known(self, name: str) -> Value:
-        if name not in self._values:
+        if name in self._values:
+            return self._values[name]
+        if self._outer is None:
             raise BadGraphs(f"a node takes {name!r} before anything gives it")
-        return self._values[name]
+        return self._outer._known(name)
 
 
 class _Node(NamedTuple):
@@ -103,18 +129,28 @@ class _Node(NamedTuple):
     inputs: list[str]
     outputs: list[str]
     attributes: dict[str, Any]
+    reads: list[str]
 
 
 def _nodes(graph: Bytes) -> Iterator[Bytes]:
     return (value for name, value in fields("GraphProto", graph) if name == "node")
 
 
-def _inputs(node: Bytes) -> list[str]:
-    return [text(value) for name, value in fields("NodeProto", node) if name == "input"]
+def _reads(node: Bytes, depth: int = 1) -> list[str]:
+    """The names that a node takes, also within its loops' bodies."""
+    found = []
+    for field, value in fields("NodeProto", node):
+        if field == "input":
+            found.append(text(value))
+        elif field == "attribute" and depth <= _DEEPEST:
+            for name, graph in fields("AttributeProto", value):
+                if name == "g":
+                    found += [each for inner in _nodes(graph) for each in _reads(inner, depth + 1)]
+    return found
 
 
 def _node(data: Bytes) -> _Node:
-    found = _Node("", [], [], {})
+    found = _Node("", [], [], {}, _reads(data))
     for field, value in fields("NodeProto", data):
         if field == "op_type":
             found = found._replace(operator=_operator(value))

@@ -160,8 +160,8 @@ def test_signed_graphs_that_are_not_what_they_must_be_are_refused_in_a_sentence(
 
 def test_a_run_of_a_graph_takes_no_more_memory_than_the_policy_allows(tmp_path):
     wide = changed(small(), widened)
-    responder = joined(tmp_path, replace(OPEN, graphs=replace(RULES, megabytes=3)))
-    with pytest.raises(AgainstPolicy, match=r"a run of it may take [0-9]+ MB; at most 3 MB are allowed"):
+    responder = joined(tmp_path, replace(OPEN, graphs=replace(RULES, megabytes=18)))
+    with pytest.raises(AgainstPolicy, match=r"a run of it may take [0-9]+ MB; at most 18 MB are allowed"):
         answer(responder, Coordinator(wide), made=wide)
     allow(responder, BY_KEY)
     answer(responder, Coordinator(wide), made=wide)

@@ -62,7 +62,7 @@ def test_policy_test_says_whether_graphs_would_be_taken() -> None:
     (line,) = tried()
     assert line.endswith("allows it by graphs.in_the_clear")
     policy(keys=[offer.key], in_the_clear=True)
-    assert tried()[1].startswith(f"taken: graphs {offer.hash}; a run of one takes at most 0.0 MB")
+    assert tried()[1].startswith(f"taken: graphs {offer.hash}; a run of one takes at most 16.0 MB")
     policy(hashes=[offer.hash], in_the_clear=True)
     assert tried()[1].startswith("taken")
     signed(OTHER_SECRET)
