@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser federation long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-personalisation clean
+.PHONY: demo test test-fast check browser federation long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -69,6 +69,9 @@ bench-recipes: $(VENV)/.dev  ## what the private recipes reach, four seeds each 
 
 bench-clipping: $(VENV)/.dev  ## clipping each sample's gradient, beside Opacus (a minute)
 	$(BIN)/python benchmarks/clipping/run.py
+
+bench-devices: $(VENV)/.dev  ## a device without torch: steps, memory, start, install (minutes)
+	$(BIN)/python benchmarks/devices/run.py
 
 bench-personalisation: $(VENV)/.dev  ## personal layers on the clients' own held-out part (minutes)
 	$(BIN)/python benchmarks/personalisation/run.py

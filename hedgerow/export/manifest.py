@@ -22,7 +22,7 @@ def manifest_of(
     kind: str,
     local: LocalTraining | None,
     graph: onnx.GraphProto,
-    draws: Mapping[str, float],
+    draws: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The manifest of a graph, which JSON can hold.
 
@@ -31,7 +31,7 @@ def manifest_of(
         kind: `"train"` or `"evaluate"`.
         local: of a graph that trains.
         graph: as it is written.
-        draws: inputs of zeros and ones, and the probability of a one.
+        draws: inputs of zeros and ones, and what to draw them by.
     """
     layout = subject.layout
     settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in OF_A_STEP}
@@ -42,7 +42,7 @@ def manifest_of(
         "kind": kind,
         "loss": subject.loss_name,
         "local": settings,
-        "inputs": [{**each, **_drawn(each["name"], draws)} for each in _infos(graph.input)],
+        "inputs": [{**each, **draws.get(each["name"], {})} for each in _infos(graph.input)],
         "outputs": _infos(graph.output),
         "layout": {
             "parameters": _slots(layout.parameters),
@@ -51,10 +51,6 @@ def manifest_of(
             "norms": list(layout.norms),
         },
     }
-
-
-def _drawn(name: str, draws: Mapping[str, float]) -> dict[str, float]:
-    return {"probability": draws[name]} if name in draws else {}
 
 
 def _infos(values: Sequence[onnx.ValueInfoProto]) -> list[dict[str, Any]]:

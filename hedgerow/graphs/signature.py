@@ -40,11 +40,13 @@ class Port:
         shape: of it.
         dtype: numpy's name for it.
         probability: of a one, if it is drawn anew for every run: zeros and ones; else `None`.
+        axis: of what is drawn, the dimension that counts the samples; `None` where none does.
     """
 
     shape: tuple[int, ...]
     dtype: str
     probability: float | None = None
+    axis: int | None = None
 
 
 @final
@@ -77,9 +79,9 @@ class Signature:
         return self.inputs["parameters"].dtype
 
     @property
-    def draws(self) -> dict[str, float]:
-        """Inputs that are drawn anew for every run, each with the probability of a one."""
-        return {name: p.probability for name, p in self.inputs.items() if p.probability is not None}
+    def draws(self) -> dict[str, Port]:
+        """Inputs that are drawn anew for every run, in the order in which they are drawn."""
+        return {name: port for name, port in self.inputs.items() if port.probability is not None}
 
 
 def signature_of(manifest: Mapping[str, Any], kind: str) -> Signature:
@@ -128,13 +130,23 @@ def _ports(listed: Any) -> dict[str, Port]:
                 f"{shown(each['name'])} is {shown(each['dtype'])} of shape {shown(list(shape))}; it must be"
                 f" of whole sizes, and one of {', '.join(DTYPES)}"
             )
-        probability = each.get("probability")
-        if probability is not None and not 0 <= float(probability) <= 1:
-            raise BadGraphs(f"the probability of {shown(each['name'])} is {shown(probability)}")
-        found[str(each["name"])] = Port(
-            shape, each["dtype"], None if probability is None else float(probability)
-        )
+        found[str(each["name"])] = Port(shape, each["dtype"], *_drawn(each, shape))
     return found
+
+
+def _drawn(each: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float | None, int | None]:
+    """What an input is drawn by; two `None` if it is not drawn."""
+    probability, axis = each.get("probability"), each.get("axis")
+    if probability is None:
+        return None, None
+    if not 0 <= float(probability) <= 1 or not (
+        axis is None or (type(axis) is int and axis in range(len(shape)))
+    ):
+        raise BadGraphs(
+            f"{shown(each['name'])} is drawn with probability {shown(probability)} and its samples in"
+            f" dimension {shown(axis)} of the shape {shape}"
+        )
+    return float(probability), axis
 
 
 def _tensors(listed: Any) -> tuple[Tensor, ...]:
@@ -150,6 +162,9 @@ def _check(found: Signature, kind: str) -> None:
     for name in always:
         if name not in found.inputs:
             raise BadGraphs(f"the graph does not take {name!r}, which a graph of kind {kind!r} must")
+    for port in found.draws.values():
+        if port.axis is not None and port.shape[port.axis] % found.rows:
+            raise BadGraphs(f"of {port.shape}, dimension {port.axis} cannot count {found.rows} samples")
     for name, port in found.inputs.items():
         known = port.probability is not None or (name in wanted and wanted[name](port))
         if not known:

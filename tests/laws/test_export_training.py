@@ -137,6 +137,33 @@ def test_frozen_layers_and_what_is_done_in_place_are_torchs():
     check(Task(InPlace), samples(IMAGES), local(momentum=0.9))
 
 
+@pytest.mark.parametrize("size", [(2, 2), (2, 4), (3, 2)], ids=str)
+def test_the_first_of_equal_values_in_a_pools_window_has_the_gradient_as_in_torch(size):
+    """Pictures of three values are full of ties; 16 rows are not divisible by three."""
+    data = samples(IMAGES)
+    equal = Samples(np.sign(np.round(data.x)), data.y)
+    pooled = nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(size), nn.Flatten(), nn.LazyLinear(10))
+    pooled(torch.zeros(1, *IMAGES))
+    check(Task(lambda: deepcopy(pooled)), equal, local())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(8, 3, 3, stride=2, padding=1), (8, 9, 8)),
+        (nn.Conv2d(9, 3, (1, 2), dilation=(1, 2), padding=(0, 1)), (9, 5, 6)),
+        (nn.Conv1d(8, 3, 4, stride=3), (8, 16)),
+        (nn.ConvTranspose2d(3, 8, 3, stride=2, padding=1, output_padding=1), (3, 4, 4)),
+        (nn.Conv2d(16, 8, 3, groups=2), (16, 5, 5)),
+    ],
+    ids=str,
+)
+def test_the_weights_of_a_wide_convolution_have_torchs_gradient(layer, shape):
+    net = nn.Sequential(deepcopy(layer), nn.Flatten(), nn.LazyLinear(10))
+    net(torch.zeros(1, *shape))
+    check(Task(lambda: deepcopy(net)), samples(shape), local())
+
+
 def test_numbers_are_learned_by_a_loss_of_the_tasks_own():
     rng = np.random.default_rng(0)
     data = Samples(rng.normal(size=(5, 4)).astype("float32"), rng.normal(size=(5, 1)).astype("float32"))

@@ -144,6 +144,10 @@ def port(graphs: Any, name: str, graph: str = TRAIN, way: str = "inputs") -> Any
     return next(each for each in graphs[graph][way] if each["name"] == name)
 
 
+def drawn(graphs: Any, probability: Any, axis: Any) -> None:
+    port(graphs, "velocity").update(probability=probability, axis=axis)
+
+
 FALSE: dict[str, Callable[[Any], None]] = {
     "is of kind 'evaluate'": lambda g: g.update({TRAIN: {**g[EVALUATE], "sha256": g[TRAIN]["sha256"]}}),
     "it has no 'layout'": lambda g: g[TRAIN].pop("layout"),
@@ -166,6 +170,9 @@ FALSE: dict[str, Callable[[Any], None]] = {
     "it has no 'momentum'": lambda g: g[TRAIN]["local"].pop("momentum"),
     "6 rows, and batch_size is 5": lambda g: g[TRAIN]["local"].update(batch_size=5),
     "a sum is one number": lambda g: port(g, "sum/accuracy", EVALUATE, "outputs").update(shape=[1]),
+    "is drawn with probability 2 and": lambda g: drawn(g, 2, 0),
+    "samples in dimension 1 of the shape": lambda g: drawn(g, 0.5, 1),
+    "dimension 0 cannot count 6 samples": lambda g: drawn(g, 0.5, 0),
     "x of different shapes": lambda g: port(g, "x", EVALUATE).update(shape=[6, 2]),
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hedgerow.client.onnx.drawing import drawing
+from hedgerow.client.draws import Draws
 from hedgerow.client.onnx.steps import Steps
 from hedgerow.client.onnx.trainer import OnnxTrainer
 from hedgerow.client.task import Task
@@ -80,7 +80,7 @@ def test_a_step_in_float64_is_torchs_to_ten_digits(chosen):
     steps.begin(model, training.learning_rate, correction)
     order = order_of(data, training)
     for index in order:
-        steps.step(data.x.astype("float64"), data.y, index, drawing(0))
+        steps.step(data.x.astype("float64"), data.y, index, Draws(0, round=0, client=""))
     exact = by_torch(task, model, training, data, torch.float64, correction=correction, order=order)
     np.testing.assert_allclose(steps.value("parameters"), exact, rtol=0, atol=1e-10 * len(order))
 
@@ -127,6 +127,28 @@ def test_batch_norm_is_the_trainers_whatever_is_left_for_the_last_batch(number):
     np.testing.assert_allclose(found.buffers, expected.buffers, rtol=2e-6, atol=2e-6)
     after = type(model)(model.parameters + expected.delta, expected.buffers)
     assert ours.evaluate(after, data) == pytest.approx(theirs.evaluate(after, data), abs=1e-5)
+
+
+def dropout_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(3, 4, 5), nn.Dropout1d(0.25), nn.Flatten(), nn.Dropout(0.4), nn.Linear(48, 10)
+    )
+
+
+@pytest.mark.parametrize("chosen", ["momentum", "clipped samples"])
+def test_dropout_keeps_what_it_keeps_in_torchs_trainer(chosen):
+    """Over several epochs, with a short last batch in each."""
+    task, data, training = Task(dropout_net), samples(SERIES, 23), local(**SETTINGS[chosen], epochs=2)
+    theirs, ours = TorchTrainer(task), OnnxTrainer(graphs_of(task, training, data))
+    model = theirs.initial(1)
+    expected, found, other = (
+        trainer.fit(model, data, training, **{**WHO, "client": client})
+        for trainer, client in ((theirs, "a"), (ours, "a"), (ours, "b"))
+    )
+    np.testing.assert_allclose(found.delta, expected.delta, atol=1e-6)
+    assert found.metrics["loss"] == pytest.approx(expected.metrics["loss"], rel=1e-5)
+    assert np.abs(other.delta - expected.delta).max() > 1e-3
+    np.testing.assert_allclose(ours.outputs(model, data.x), theirs.outputs(model, data.x), atol=1e-6)
 
 
 def test_numbers_are_learned_and_measured_by_the_tasks_own_loss_and_metrics():

@@ -19,6 +19,7 @@ class Batch:
 
     def __init__(self, signature: Signature) -> None:
         self.arrays = {name: zeros(signature.inputs[name]) for name in ("x", "y", "mask")}
+        self.rows = signature.rows
         self.samples = 0
         """How many rows are samples: the first ones."""
 

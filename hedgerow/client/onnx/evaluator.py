@@ -5,8 +5,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.client.draws import Draws
 from hedgerow.client.fitting import check_model, unfit
-from hedgerow.client.onnx.drawing import drawing
 from hedgerow.client.onnx.form import Form, form_of
 from hedgerow.client.onnx.steps import Measures, totals
 from hedgerow.graphs.signature import SUM, Signature
@@ -59,6 +59,6 @@ class Evaluator:
         if self._loaded is None:
             self._loaded = Measures(self._content, self._signature, self._threads)
         try:
-            yield from self._loaded(model, data.x, data.y, drawing(0))
+            yield from self._loaded(model, data.x, data.y, Draws(0, round=0, client=""))
         except Exception as error:  # of ONNX Runtime, whose errors have no class in common
             raise unfit(ValueError(first_line(error)), who, data.x, data.y) from error

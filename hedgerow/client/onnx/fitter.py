@@ -4,8 +4,8 @@ from typing import final
 
 import numpy as np
 
+from hedgerow.client.draws import Draws
 from hedgerow.client.fitting import check_model, epochs, finite, unfit
-from hedgerow.client.onnx.drawing import drawing
 from hedgerow.client.onnx.form import Form
 from hedgerow.client.onnx.steps import Steps
 from hedgerow.graphs.signature import OF_A_STEP, Signature
@@ -54,11 +54,11 @@ class Fitter:
             self._loaded = Steps(self._content, self._signature, self._threads)
         steps, rate = self._loaded, local.learning_rate_at(round)
         steps.begin(model, rate, correction)
-        fill, total = drawing(seed, round=round, client=client), 0.0
+        draws, total = Draws(seed, round=round, client=client), 0.0
         for batches in epochs(len(data), local, seed=seed, round=round, client=client):
             for index in batches:
                 try:
-                    total += steps.step(data.x, data.y, index, fill) * len(index)
+                    total += steps.step(data.x, data.y, index, draws) * len(index)
                 except Exception as error:  # of ONNX Runtime, whose errors have no class in common
                     raise unfit(ValueError(first_line(error)), who, data.x[index], data.y[index]) from error
         fit = Fit(

@@ -1,18 +1,16 @@
 """Steps of local training, and measurements of a model, by a graph."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.client.draws import Draws
 from hedgerow.client.onnx.batch import Batch
 from hedgerow.client.onnx.session import Session, zeros
-from hedgerow.graphs.signature import NEW, STATE, SUM, Signature
+from hedgerow.graphs.signature import NEW, STATE, SUM, Port, Signature
 from hedgerow.types import Model
-
-Fill = Callable[[NDArray[Any], float], None]
-"""Draws zeros and ones into an array, each a one with this probability."""
 
 _VECTORS = ("parameters", "buffers", "constants")
 
@@ -66,15 +64,14 @@ class Steps:
                 if name not in self.batch.arrays and name not in self._draws:
                     array[...] = given.get(name, 0)
 
-    def step(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[Any], fill: Fill) -> float:
+    def step(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[Any], draws: Draws) -> float:
         """One step on the samples at these positions; their mean loss.
 
         Raises:
             Exception: of ONNX Runtime, if they do not fit the model.
         """
         self.batch.take(x, y, index)
-        for name, probability in self._draws.items():
-            fill(self._fixed[name], probability)
+        _draw(self._draws, self._fixed, self.batch, draws)
         if "step" in self._fixed:
             self._fixed["step"] += 1
         self._runs[self._at]()
@@ -106,7 +103,7 @@ class Measures:
         )
 
     def __call__(
-        self, model: Model, x: NDArray[Any], y: NDArray[Any], fill: Fill
+        self, model: Model, x: NDArray[Any], y: NDArray[Any], draws: Draws
     ) -> Iterator[tuple[slice, Mapping[str, NDArray[Any]]]]:
         """What the graph gives for each batch, valid until the next one, and which samples are in it.
 
@@ -119,10 +116,18 @@ class Measures:
         for first in range(0, len(x), self._rows):
             part = slice(first, min(first + self._rows, len(x)))
             self._batch.take(x, y, np.arange(part.start, part.stop))
-            for name, probability in self._draws.items():
-                fill(self._values[name], probability)
+            _draw(self._draws, self._values, self._batch, draws)
             self._run()
             yield part, self._found
+
+
+def _draw(ports: Mapping[str, Port], into: Mapping[str, NDArray[Any]], batch: Batch, draws: Draws) -> None:
+    for name, port in ports.items():
+        assert port.probability is not None
+        kept = draws.mask(
+            port.shape, port.probability, axis=port.axis, rows=batch.rows, samples=batch.samples
+        )
+        np.copyto(into[name], kept)
 
 
 def totals(signature: Signature) -> dict[str, float]:

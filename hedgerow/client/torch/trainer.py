@@ -15,8 +15,10 @@ from hedgerow.client.fitting import check_probabilities, check_samples, epochs, 
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches
 from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.dropping import Dropping
 from hedgerow.client.torch.explained import OF_USERS, explained, total_of
 from hedgerow.client.torch.loss import cross_entropy
+from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
@@ -91,6 +93,7 @@ class TorchTrainer:
         self._samples = SampleGradients(self._net, self._scalar_loss)
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
+        self._dropping = Dropping(self._net, self._scalar_loss)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
@@ -201,8 +204,9 @@ class TorchTrainer:
                 assert way is not None
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
+            masks = None if local.sample_noise else self._dropping.masks(data, **where)
             for batches in [] if local.sample_noise else epochs(len(data), local, **where):
-                total += self._epoch(data, batches, local, step, who, way)
+                total += self._epoch(data, batches, local, step, who, way, masks)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
             self._net.check_constants(model, who)
@@ -253,23 +257,19 @@ class TorchTrainer:
         return self._ways.choose(local, data)
 
     def _epoch(
-        self,
-        data: Samples,
-        batches: list[NDArray[np.int64]],
-        local: LocalTraining,
-        step: Step,
-        who: str,
-        way: Way | None,
-    ) -> float:
+        self, data: Samples, batches: list[NDArray[np.int64]], local: LocalTraining, step: Step, who: str,
+        way: Way | None, masks: Masks | None,
+    ) -> float:  # fmt: skip
         """One pass over the data in these batches; the sum of the samples' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for index in batches:
             x, y = self._batches.take(data, index)
             try:
-                if way is not None:
-                    loss, gradients = way.gradients(x, y, local.clip_samples)
-                else:
-                    loss, gradients = self._gradients(x, y)
+                with masks.step(len(x)) if masks else _AS_IT_IS:
+                    if way is not None:
+                        loss, gradients = way.gradients(x, y, local.clip_samples, masks)
+                    else:
+                        loss, gradients = self._gradients(x, y)
             except OF_USERS as error:
                 raise explained(error, who, x, y) from error
             step(gradients)
