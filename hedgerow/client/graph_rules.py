@@ -66,7 +66,3 @@ class GraphRules:
 
 NO_GRAPHS = GraphRules()
 """The rules of a device that takes none."""
-
-
-NO_GRAPHS = GraphRules()
-"""The rules of a device that takes none."""

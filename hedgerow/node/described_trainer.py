@@ -1,7 +1,8 @@
 """The trainer of a described run, if one is installed here that can train it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hedgerow.client.regression import task_of
@@ -65,10 +66,12 @@ def is_installed(run: Described) -> bool:
 
 
 def _task(run: Described) -> Task:
-    """What is learned; adapters are added where torch builds the model."""
-    model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
-    if run.lora is not None:
-        from hedgerow.client.torch.lora import lora
+    plain = NamedModel(run.model, dict(run.arguments))
+    return task_of(run.kind, plain if run.lora is None else partial(_adapted, plain, run.lora))
 
-        model = lora(model, **run.lora)
-    return task_of(run.kind, model)
+
+def _adapted(model: NamedModel, adapters: Mapping[str, Any]) -> Any:
+    """A module with adapters; a trainer that builds none, as by graphs, needs no torch for them."""
+    from hedgerow.client.torch.lora import lora
+
+    return lora(model, **adapters)()

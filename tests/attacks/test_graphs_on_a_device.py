@@ -1,6 +1,7 @@
 """A device trains by the graphs that its owner allows, whatever a server offers."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,19 @@ from hedgerow.client.graph_rules import CONSENT, GraphRules
 from hedgerow.client.onnx.trainer import OnnxTrainer
 from hedgerow.client.policy import AgainstPolicy, Policy
 from hedgerow.client.policy_file import NAME, policy_text
+from hedgerow.client.task import Task
+from hedgerow.client.torch.lora import lora
+from hedgerow.client.torch.trainer import TorchTrainer
+from hedgerow.export.exporting import SampleForm, export_evaluation, export_training
 from hedgerow.graphs.bundle import TRAIN, Graphs
 from hedgerow.graphs.offer import Offer, packed
 from hedgerow.graphs.signature import signature_of
+from hedgerow.models import build
 from hedgerow.node.connection import Denied, Unreachable
+from hedgerow.node.described_trainer import described_trainer
 from hedgerow.node.errors import NoGraphs, NoTrainer
 from hedgerow.node.responder import Responder, reason_of
+from hedgerow.recipe.announcement import understand
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.primitives import identity_key
 from hedgerow.strategies import fedavg
@@ -234,6 +242,28 @@ def test_a_trainer_that_the_owner_has_chosen_is_taken_in_place_of_the_runs_own(t
     responder._device.change(trainer="onnx")
     answer(again(responder), coordinator, run={"trainer": "loop", "precision": "float32"})
     assert len(coordinator.asked) == 1
+
+
+def test_adapters_are_in_the_graphs_and_need_no_torch_on_the_device(monkeypatch):
+    task = Task(lora(build("mlp-2nn", input_shape=(2,), num_classes=2, hidden=4), rank=1))
+    graphs = Graphs.of({}, *exported(task))
+    of_model = {"name": "mlp-2nn", "arguments": {"input_shape": [2], "num_classes": 2, "hidden": 4}}
+    about = announced(
+        task={"kind": "classification", "model": of_model, "lora": {"rank": 1}},
+        run={"trainer": "loop", "precision": "float32"},
+        layout=TorchTrainer(task).layout.fingerprint,
+        graphs=signed(graphs).to_json(),
+    )
+    run = understand(about.description)
+    assert described_trainer(run, graphs=lambda: graphs).layout.constants
+    for module in ("hedgerow.client.torch.lora", "hedgerow.client.torch.named"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert isinstance(described_trainer(run, graphs=lambda: graphs), OnnxTrainer)
+
+
+def exported(task: Task) -> Iterator[Any]:
+    for each in (export_training(task, LOCAL, SampleForm((2,))), export_evaluation(task, SampleForm((2,)))):
+        yield from (each.manifest, each.content)
 
 
 def test_a_description_with_an_offer_that_is_none_is_refused(tmp_path):
