@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 
 import onnx
-import pytest
 import torch
 
 import hedgerow.export
@@ -51,10 +50,9 @@ def test_dtypes_have_the_numbers_and_sizes_of_onnx():
     assert {dtype.name: dtype.itemsize for dtype in found.values()} == SIZES
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_each_operator_that_is_written_is_walked_to_the_shape_that_torch_gives(dtype):
+def test_each_operator_that_is_written_is_walked_to_the_shape_that_torch_gives():
     tried = set()
-    for name, (args, kwargs) in cases(2, dtype):
+    for name, (args, kwargs) in cases(2, torch.float32):
         graph, _ = graph_of(written(name, args, kwargs)[0])
         walk = Walk(graph, 2**30)  # refuses a result that is not of the form that it is declared to have
         assert walk.outputs, name
