@@ -128,6 +128,18 @@ def test_numbers_that_are_no_probabilities_are_refused():
         trainer.fit(model, Samples(data.x, data.y * 2), LOCAL, **WHO)
 
 
+@pytest.mark.parametrize("word", [-1, 10])
+def test_a_word_that_there_is_not_is_refused_as_torchs_trainer_does(word):
+    task = Task(lambda: nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2)))
+    data = Samples(np.arange(12).reshape(4, 3) % 10, np.zeros(4, np.int64))
+    wrong = Samples(np.where(data.x == 5, word, data.x), data.y)
+    for trainer in (OnnxTrainer(graphs_of(task, LOCAL, data)), TorchTrainer(task)):
+        with pytest.raises(
+            ValueError, match=r"a', round 2: the model or its loss fails on samples of shape \(3,\)"
+        ):
+            trainer.fit(TorchTrainer(task).initial(0), wrong, LOCAL, **WHO)
+
+
 def test_a_graph_has_no_model_to_start_from(graphs):
     with pytest.raises(ValueError, match="holds no values to start from; take the server's model"):
         OnnxTrainer(graphs).initial(0)

@@ -1,5 +1,6 @@
 """Evaluation of models with a graph."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -54,7 +55,9 @@ class Evaluator:
         given = self._measured(model, data, who)
         return np.concatenate([found["outputs"][: p.stop - p.start].copy() for p, found in given])
 
-    def _measured(self, model: Model, data: Samples, who: str) -> Any:
+    def _measured(
+        self, model: Model, data: Samples, who: str
+    ) -> Iterator[tuple[slice, Mapping[str, NDArray[Any]]]]:
         check_model(model, self._signature.layout)
         if self._loaded is None:
             self._loaded = Measures(self._content, self._signature, self._threads)

@@ -34,8 +34,9 @@ class Form:
         """Refuse samples that the graph does not take.
 
         Raises:
-            ValueError: there are none, or they are of another form, or a target is no class. ONNX
-                Runtime would take a class of -1 for the last one. The error names `who`.
+            ValueError: there are none, or they are of another form, or a target is no class, or
+                a whole number among the samples is negative: ONNX Runtime would take -1 for the
+                last class or word. The error names `who`.
         """
         check_samples(data, who)
         for name, port in (("samples", self.x), ("targets", self.y)):
@@ -48,6 +49,8 @@ class Form:
                     ),
                     who, data.x, data.y,
                 )  # fmt: skip
+        if data.x.dtype == np.int64 and data.x.min(initial=0) < 0:
+            raise unfit(ValueError(f"index {data.x.min()} is out of range"), who, data.x, data.y)
         if self.probabilities:
             check_probabilities(data, who)
         if self.classes is not None:

@@ -41,14 +41,10 @@ class Session:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no class in common
             raise BadGraphs(f"ONNX Runtime cannot load the graph: {first_line(error)}") from error
-        there = (
+        for found, told in (
             (self._session.get_inputs(), signature.inputs),
-            (
-                self._session.get_outputs(),
-                signature.outputs,
-            ),
-        )
-        for found, told in there:
+            (self._session.get_outputs(), signature.outputs),
+        ):
             if [(port.name, tuple(port.shape)) for port in found] != [(n, p.shape) for n, p in told.items()]:
                 raise BadGraphs(
                     "the graph takes or gives other tensors than its manifest says: it has"
