@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -142,6 +143,16 @@ def locked(path: Path) -> Iterator[None]:
         if sys.platform != "win32":
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def keep_newest(folder: Path, most: int) -> None:
+    """Remove all but the newest files and folders in a folder, by when they were last changed."""
+    places = sorted(folder.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
+    for place in places[most:]:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
 
 
 def flush_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A grid that wraps another one, which does the work."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -21,6 +21,15 @@ class GridAround(Grid):
     def within(self) -> Grid:
         """The wrapped grid."""
         return self._grid
+
+    @property
+    def layers(self) -> Iterator[Grid]:
+        """The grid itself and all those within, outermost first."""
+        grid: Grid = self
+        while isinstance(grid, GridAround):
+            yield grid
+            grid = grid.within
+        yield grid
 
     def set_run(self, run: Run) -> None:
         """Replace the description of the run."""

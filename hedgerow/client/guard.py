@@ -24,6 +24,10 @@ from hedgerow.client.limits import NotAvailable
 from hedgerow.client.machine import Machine
 from hedgerow.client.policy import AgainstPolicy, Policy, PolicyError, client_event
 from hedgerow.files import append_line, locked, read_lines, who_else_can_write
+from hedgerow.graphs.bundle import Graphs
+from hedgerow.graphs.errors import BadGraphs
+from hedgerow.graphs.inspection import inspect
+from hedgerow.graphs.offer import Offer
 from hedgerow.privacy.accounting import Budget
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.sealed import check, seal
@@ -118,6 +122,27 @@ class Guard:
         for name, ledger, event, times in self._accounts(strategy):
             if ledger.budget.epsilon is not None and not ledger.allows(event, times):
                 raise AgainstPolicy(f"rule {name}: one more update would exceed the device's budget")
+
+    def check_offer(self, offer: Offer, strategy: Strategy) -> None:
+        """Refuse graphs that the device does not take, before any of them is fetched.
+
+        Raises:
+            AgainstPolicy: naming the rules that they break.
+        """
+        protected = strategy.pipeline.sum_only or strategy.local.sample_noise > 0
+        if broken := self.policy.graphs.refusals(offer, protected=protected):
+            raise AgainstPolicy("; ".join(broken))
+
+    def check_graphs(self, graphs: Graphs) -> int:
+        """Refuse graphs that are not what they must be; the bytes that a run of one takes at most.
+
+        Raises:
+            AgainstPolicy: naming the graph, and what it is refused for.
+        """
+        try:
+            return inspect(graphs, self.policy.graphs.megabytes * 2**20)
+        except BadGraphs as error:
+            raise AgainstPolicy(f"rule graphs: {error}") from error
 
     def record(self, kind: str, strategy: Strategy, *, run: int, round: str, size: int) -> None:
         """Record an answer before it is sent.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hedgerow import checks
+from hedgerow.client.graph_rules import NO_GRAPHS, GraphRules
 from hedgerow.client.kinds import IN_THE_CLEAR, KNOWN, NAMES
 from hedgerow.client.limits import NO_LIMITS, Limits
 from hedgerow.privacy.events import Event, mechanism
@@ -64,6 +65,7 @@ class Policy:
             device's own data.
         strategies: `strategy_hash` of the strategies that it takes part in; empty
             for all. It restricts the other rules, and relaxes none.
+        graphs: those that it takes, to train by them.
         limits: what the device gives of its machine, and when; not a rule for runs.
 
     Raises:
@@ -86,6 +88,7 @@ class Policy:
     recipes: tuple[str, ...] | None = None
     data: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
+    graphs: GraphRules = NO_GRAPHS
     limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:

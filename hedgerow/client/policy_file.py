@@ -7,11 +7,13 @@ the default, which is that of an enrolled device without the file.
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from hedgerow.client.graph_rules import GraphRules
 from hedgerow.client.limits import Limits
 from hedgerow.client.policy import Policy, PolicyError
 from hedgerow.files import who_else_can_write
@@ -61,6 +63,15 @@ _PAGE: list[tuple[str, dict[str, str]]] = [
             "strategies": "only these hashes, see: hedgerow policy test",
         },
     ),
+    (
+        "Graphs, by which it trains without torch: code of a kind. None is taken that is not listed.",
+        {
+            "graphs.hashes": "these, see: hedgerow export",
+            "graphs.keys": "and those that are signed by one of these",
+            "graphs.megabytes": "memory that a run of one may take",
+            "graphs.in_the_clear": 'without mask or noise: a graph could return the data as "parameters"',
+        },
+    ),
 ]
 
 _LIMITS = {
@@ -106,7 +117,7 @@ def policy_text(policy: Policy) -> str:
 
 def _lines(given: Policy | Limits, rules: Mapping[str, str]) -> Iterator[str]:
     for name, about in rules.items():
-        value = getattr(given, name)
+        value = attrgetter(name)(given)
         shown = f"# {name} = ..." if value is None else _line(name, value)
         yield f"{shown:<28}  # {about}{', no limit' if value is None else ''}"
 
@@ -114,28 +125,41 @@ def _lines(given: Policy | Limits, rules: Mapping[str, str]) -> Iterator[str]:
 def _line(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return f"{name} = [{', '.join(_line('x', text).removeprefix('x = ') for text in value)}]"
-    return tomli_w.dumps({name: value}).rstrip("\n")
+    return f"{name} = {tomli_w.dumps({'x': value}).removeprefix('x = ')}".rstrip("\n")
 
 
 def _policy(table: Mapping[str, Any]) -> Policy:
-    rules = _known(table, Policy, "rule")
-    limits = rules.get("limits", {})
-    if not isinstance(limits, dict):
-        raise ValueError(f"limits is {limits!r}; it must be a table, [limits]")
-    for given, lists in ((rules, ("recipes", "data", "strategies")), (limits, ("quiet",))):
-        for key in lists:
-            if key in given and not isinstance(given[key], list):
-                raise ValueError(f"{key} is {given[key]!r}; it must be a list of strings")
-            given.update({key: tuple(given[key])} if key in given else {})
-    return Policy(**{**rules, "limits": Limits(**_known(limits, Limits, "limit"))})
+    rules = _rules(table, Policy, "rule")
+    if "graphs" in rules:
+        rules["graphs"] = GraphRules(**_rules(_table(rules, "graphs"), GraphRules, "rule", "graphs."))
+    if "limits" in rules:
+        rules["limits"] = Limits(**_rules(_table(rules, "limits"), Limits, "limit"))
+    return Policy(**rules)
 
 
-def _known(table: Mapping[str, Any], of: type[Policy] | type[Limits], called: str) -> dict[str, Any]:
-    """The table, if all of its keys are fields."""
-    known = [field.name for field in fields(of)]
-    for key in table:
+def _table(rules: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if not isinstance(rules[name], Mapping):
+        raise ValueError(f"{name} is {rules[name]!r}; it must be a table, [{name}]")
+    found: Mapping[str, Any] = rules[name]
+    return found
+
+
+def _rules(
+    table: Mapping[str, Any],
+    kind: type[Policy] | type[GraphRules] | type[Limits],
+    called: str,
+    prefix: str = "",
+) -> dict[str, Any]:
+    """The rules of a table, with its lists as tuples; raises `ValueError` for one that does not exist."""
+    known, rules = {field.name: field.type for field in fields(kind)}, dict(table)
+    for key, value in table.items():
         if key not in known:
+            there = ", ".join(prefix + name for name in known)
             raise ValueError(
-                f"there is no {called} {key!r}; there is {', '.join(known)}.{did_you_mean(key, known)}"
+                f"there is no {called} {prefix + key!r}; there is {there}.{did_you_mean(key, known)}"
             )
-    return dict(table)
+        if "tuple" in str(known[key]):
+            if not isinstance(value, list):
+                raise ValueError(f"{prefix}{key} is {value!r}; it must be a list of strings")
+            rules[key] = tuple(value)
+    return rules

@@ -7,6 +7,7 @@ from typing import Any
 from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
+from hedgerow.graphs.bundle import Graphs
 from hedgerow.registry import Registry
 
 TRAINERS = Registry(
@@ -32,12 +33,15 @@ class Computing:
         workers: processes of this machine that will each have a copy of the trainer; `None` on a
             cluster, where each process gets the resources it asks for.
         kept: the choice of the run's earlier trainer (`Way.to_json`); `None` at the start of a run.
+        graphs: returns those that the run offers to devices, once the device's policy takes them;
+            `None` where there are none.
     """
 
     device: str | None = None
     precision: str = "float32"
     workers: int | None = 1
     kept: Mapping[str, Any] | None = None
+    graphs: Callable[[], Graphs] | None = None
 
     def on(self, device: str) -> str:
         """The device to compute on: the one asked for, or this one.

@@ -18,6 +18,7 @@ from hedgerow.coordinator.bell import Bell
 from hedgerow.coordinator.delivery import Delivery
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.graphs import GraphStore
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.heartbeats import Heartbeats
 from hedgerow.coordinator.http_types import Refused, Reply, Request
@@ -92,6 +93,7 @@ class Gateway:
             limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
         )  # fmt: skip
         self._joining, self._delivery, self._mail = asyncio.Lock(), Delivery(folder), Mail(folder)
+        self._graphs = GraphStore(folder)
         self._turns = Turns()
         self._bell, self._objects = Bell(folder), ObjectStore(_KEPT_OBJECTS, brings_object)
 
@@ -100,16 +102,16 @@ class Gateway:
         path = request.path
         if path.startswith(FLEET) and path not in RELAYED:
             raise Refused(403, f"{path} is not open to devices")
-        model = Delivery.has(path)
+        fetched = Delivery.has(path) or GraphStore.has(path)
         open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
         if path == PROBE and request.method in ("GET", "POST"):
             self._within_rate(self._probes, self._prober(request))
             return _MOST[path]
-        if path not in open_paths and not model:
+        if path not in open_paths and not fetched:
             raise Refused(404, f"there is no {path}")
-        if request.method != ("GET" if path == "/register" or model else "POST"):
+        if request.method != ("GET" if path == "/register" or fetched else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
-        if path in RELAYED or path in ("/leave", "/rotate") or model:
+        if path in RELAYED or path in ("/leave", "/rotate") or fetched:
             self._within_rate(self._rates, self._senders.sender(request.headers))
         else:
             self._within_rate(self._strangers, request.peer)
@@ -123,6 +125,9 @@ class Gateway:
             return Reply(200, bytes(_MB) if request.method == "GET" else b"")
         if Delivery.has(request.path):
             return await asyncio.to_thread(self._delivery.answer, request)
+        if GraphStore.has(request.path):
+            name = self._senders.again(request.headers)
+            return await asyncio.to_thread(self._graphs.answer, request.path, name)
         try:
             if request.path == "/join":
                 return await self._join(body)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+from hedgerow.client.graph_rules import GraphRules
 from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import policy_text
 from hedgerow.coordinator import processes
@@ -15,6 +16,7 @@ from hedgerow.coordinator.members import invite_all
 from hedgerow.coordinator.processes import Process
 from hedgerow.coordinator.superlink import environment
 from hedgerow.files import file_name
+from hedgerow.node.described_trainer import BY_GRAPHS
 
 
 @final
@@ -25,11 +27,14 @@ class Rehearsal:
         folder: of the federation.
         home: for kits, and for the devices' folders.
         masked: whether devices refuse what is not masked.
+        graphs: hash of those by which they train; empty to train by a run's own trainer.
     """
 
-    def __init__(self, folder: FederationFolder, home: Path, *, masked: bool) -> None:
+    def __init__(self, folder: FederationFolder, home: Path, *, masked: bool, graphs: str = "") -> None:
         self._folder, self._home = folder, home
-        self._policy = replace(Policy.unenrolled(), masked_only=masked)
+        taken = GraphRules(hashes=(graphs,), in_the_clear=True) if graphs else GraphRules()
+        self._policy = replace(Policy.unenrolled(), masked_only=masked, graphs=taken)
+        self._trainer = ["--trainer", BY_GRAPHS] if graphs else []
         self._devices: dict[str, Process] = {}
 
     def start(self, files: Mapping[str, Path]) -> None:
@@ -50,7 +55,7 @@ class Rehearsal:
             command = [
                 str(Path(sys.executable).parent / "hedgerow"), "join", str(kit),
                 "--data", str(data.absolute()), "--policy", str(policy),
-                "--folder", str(self._home / "devices" / place),
+                "--folder", str(self._home / "devices" / place), *self._trainer,
             ]  # fmt: skip
             self._devices[name] = Process(self._folder, f"device-{place}", command, environment(self._folder))
             self._devices[name].start()

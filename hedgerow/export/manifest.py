@@ -8,7 +8,7 @@ import onnx
 from onnx import helper
 
 from hedgerow.export.subject import Subject
-from hedgerow.export.writer import OPSET
+from hedgerow.graphs.inspection import OPSET
 from hedgerow.graphs.signature import OF_A_STEP
 from hedgerow.recipe.versions import own
 from hedgerow.types import LocalTraining

@@ -10,9 +10,7 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
-OPSET = 20
-IR_VERSION = 9
-"""Of opset 20; ONNX Runtime reads it since 1.17."""
+from hedgerow.graphs.inspection import IR_VERSION, OPSET
 
 
 @final

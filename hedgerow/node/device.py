@@ -11,6 +11,7 @@ state/RUN/         client state from round to round, by Hedgerow's run
 constants/         constants of the last models, by hash: they are sent once
 promoted.json, models/   the model that the coordinator has promoted, and the one before it
 descriptions/      descriptions of runs, by digest
+graphs/            graphs by which it trains, by hash
 outbox/            messages not answered yet, and answers before they are sent
 """
 
@@ -29,7 +30,7 @@ from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import NAME as POLICY
 from hedgerow.client.policy_file import load_policy
 from hedgerow.client.state import Note
-from hedgerow.files import PRIVATE, file_name, private_folder, write_whole
+from hedgerow.files import PRIVATE, file_name, keep_newest, private_folder, write_whole
 from hedgerow.node.keys import NodeKey, node_key
 from hedgerow.node.kit import Kit
 from hedgerow.sealed import check, seal
@@ -54,6 +55,7 @@ class Enrolled:
         node: id that the SuperLink gave it; 0 before it is known.
         data: the device's own data, a path.
         since: when it joined, in seconds since 1970.
+        trainer: the one that its owner has chosen; empty to take a run's own, or what there is.
     """
 
     kit: Kit
@@ -61,6 +63,7 @@ class Enrolled:
     node: int
     data: str
     since: float
+    trainer: str = ""
 
     @property
     def first_use(self) -> bool:
@@ -115,7 +118,7 @@ class Device:
         """The folder of a run's state; the least recently used are removed if there are too many."""
         folder = private_folder(self.folder / "state" / run)
         os.utime(folder)
-        _keep_newest(folder.parent, _MOST_RUNS)
+        keep_newest(folder.parent, _MOST_RUNS)
         return folder
 
     def description(self, digest: str) -> str | None:
@@ -128,7 +131,7 @@ class Device:
         """Keep a description."""
         folder = private_folder(self.folder / "descriptions")
         write_whole(folder / f"{digest}.json", description.encode(), mode=PRIVATE)
-        _keep_newest(folder, _MOST_DESCRIPTIONS)
+        keep_newest(folder, _MOST_DESCRIPTIONS)
 
     def newest_description(self) -> str | None:
         """The description that was sent last; `None` if none was, or it has changed since."""
@@ -202,12 +205,3 @@ def wait_for_clock(
         if wait(pause):
             break
     return time.time() >= since - 5
-
-
-def _keep_newest(folder: Path, most: int) -> None:
-    places = sorted(folder.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
-    for place in places[most:]:
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()

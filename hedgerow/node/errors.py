@@ -20,7 +20,11 @@ class OtherModel(Refused):
 
 
 class NoTrainer(Refused):
-    """The trainer that the run names is not installed on this device; hedgerow[torch] has "loop"."""
+    """The run's trainer is not installed on this device, and no graphs to train by are offered to it."""
+
+
+class NoGraphs(Refused):
+    """The graphs of the run cannot be had from the coordinator; this device's log says why."""
 
 
 class CannotTrain(Refused):

@@ -32,7 +32,7 @@ class NotJoined(Exception):
     """The coordinator does not let the device in; the error says why, and what to do."""
 
 
-def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
+def join(kit: Kit, folder: Path, data: Path, policy: Policy, trainer: str = "") -> Device:
     """Create a device's keys in its folder, and register their public halves with the coordinator.
 
     Repeating it with the same kit and folder changes only policy and data.
@@ -42,6 +42,7 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
         folder: of the device.
         data: its own data.
         policy: what it answers.
+        trainer: name of the one to take in place of each run's own; empty for none.
 
     Raises:
         NotJoined: the coordinator refuses.
@@ -60,6 +61,7 @@ def join(kit: Kit, folder: Path, data: Path, policy: Policy) -> Device:
             node=int(answer.get("node_id") or 0),
             data=resolved(data),
             since=time.time(),
+            trainer=trainer,
         ),
     )
 

@@ -236,7 +236,7 @@ class Node:
             if isinstance(told := content.get(RECORD), ConfigRecord):
                 reply = str(told.get(REPLY, "")) if in_envelope(come.id) else ""
                 come = replace(come, bundled=READS in told, reply=reply if in_envelope(reply) else "")
-            key = self._responder.answer(about.message_type, about.group_id, content)
+            key = self._responder.answer(about.message_type, about.group_id, content, fleet.get)
         except PayloadError as error:
             return self._outbox.settle(come, error=f"PayloadError: {error}")
         except Refused as error:

@@ -11,6 +11,8 @@ from hedgerow.client.answer import respond
 from hedgerow.client.client_round import ClientConfig, LocalClient
 from hedgerow.client.state import StateStore
 from hedgerow.node.responder import LocalRun
+from hedgerow.rng import generator
+from hedgerow.types import Layout, Model
 from hedgerow.wire.codec import encode
 from hedgerow.wire.messages import pack_train
 
@@ -44,22 +46,26 @@ class Rehearsed:
 
 
 def rehearsed(run: LocalRun, name: str) -> Rehearsed:
-    """Train a few steps, as the run would.
+    """Train a few steps, as the run would, from a model of small numbers, on which its time does not depend.
+
+    Args:
+        run: whose trainer is made.
+        name: of the device.
 
     Raises:
-        NoTrainer, OtherModel, DataDoNotFit, ValueError: the device cannot take part.
+        DataDoNotFit, ValueError: the device cannot take part.
         MemoryError: the model does not fit.
     """
     samples, strategy, trainer, seed = (
         run.samples(),
         run.described.strategy,
-        run.trainer(),
+        run.trainer,
         run.described.seed,
     )
     local, secure, layout = strategy.local, strategy.pipeline.protection.secure, trainer.layout
     clients = 0 if secure is None else secure.min_clients
     request = pack_train(
-        trainer.initial(seed), layout, round=1, seed=seed, clients=clients,
+        _small(layout), layout, round=1, seed=seed, clients=clients,
         streams={stream.name: stream.first(layout) for stream in strategy.streams},
     )  # fmt: skip
 
@@ -82,6 +88,12 @@ def rehearsed(run: LocalRun, name: str) -> Rehearsed:
     return Rehearsed(
         step, local.steps(len(samples)), max(one - step, 0.0), len(encode(request)), size, _peak()
     )
+
+
+def _small(layout: Layout) -> Model:
+    drawn = generator(0, "selftest").normal(scale=0.01, size=layout.dimension).astype(np.float32)
+    buffers = np.ones(layout.buffer_size, np.float32)
+    return Model(drawn, buffers, np.zeros(layout.constant_size, np.float32))
 
 
 def _peak() -> float:

@@ -18,18 +18,23 @@ from hedgerow.client.policy import AgainstPolicy
 from hedgerow.client.secure.enrolment import load_enrolment
 from hedgerow.client.state import FolderState, StateStore
 from hedgerow.client.trainer import Trainer
-from hedgerow.client.trainers import TRAINERS
+from hedgerow.graphs.agreement import check_run
+from hedgerow.graphs.bundle import Graphs
+from hedgerow.graphs.errors import BadGraphs
+from hedgerow.graphs.offer import Offer
 from hedgerow.models import MODELS
-from hedgerow.node.described_trainer import described_trainer
+from hedgerow.node.described_trainer import described_trainer, trainers_for
 from hedgerow.node.device import Device, FileNotes
 from hedgerow.node.errors import (
     CannotTrain,
     DataDoNotFit,
     NoDescription,
+    NoGraphs,
     NoTrainer,
     OtherVersion,
     UnknownDescription,
 )  # fmt: skip
+from hedgerow.node.graphs import Ask, DeviceGraphs, MissingGraphs, nowhere
 from hedgerow.node.outbox import Outbox, key_of
 from hedgerow.node.own_samples import OwnSamples, own_data, packaged_part
 from hedgerow.recipe.announcement import RECORD, UNKNOWN, Announced, Described, read, understand
@@ -56,18 +61,21 @@ class Responder:
 
     def __init__(self, device: Device, outbox: Outbox, machine: Machine | None = None) -> None:
         self._device, self._outbox, self._machine = device, outbox, machine or Machine()
+        self._graphs = DeviceGraphs(device.folder)
         self._runs: dict[str, LocalRun] = {}
 
-    def answer(self, kind: str, round: str, content: Content) -> str:
+    def answer(self, kind: str, round: str, content: Content, ask: Ask = nowhere) -> str:
         """Answer a message; returns the key of the answer, which is then saved in the outbox.
 
         Args:
             kind: of the message, such as `"train"`.
             round: from its envelope.
             content: of the message.
+            ask: fetches from the coordinator, for graphs that the device lacks.
 
         Raises:
             PayloadError, Refused: with a text that may be sent.
+            OSError: the graphs cannot be fetched now.
         """
         if RECORD not in content:
             raise NoDescription
@@ -76,8 +84,11 @@ class Responder:
             raise UnknownDescription
         with discreet():
             run, guard = self._run(announced), self._device.guard()
+            _check(guard, kind, run.described, run.chosen)
+        if kind != "query":
+            self._prepare(run, guard, ask)
+        with discreet():
             asked = {name: record for name, record in content.items() if name != RECORD}
-            _check(guard, kind, run.described)
             # A request is the same with and without the constants.
             key = key_of(kind, announced.run, encode(without_constants(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
@@ -95,6 +106,17 @@ class Responder:
                 self._outbox.keep(key, answer)
             return key
 
+    def _prepare(self, run: "LocalRun", guard: Guard, ask: Ask) -> None:
+        """Make a run's trainer, and fetch the graphs that it needs; raises `Refused` and `OSError`."""
+        with discreet():
+            lacking = run.prepare(guard)
+        if lacking is None:
+            return
+        refused = self._graphs.fetch(lacking, ask)  # outside: what the network does is no answer
+        with discreet():
+            if refused or run.prepare(guard) is not None:
+                raise NoGraphs(refused or "they are not on the disk")
+
     def _run(self, announced: Announced) -> "LocalRun":
         if announced.version and not supported(announced.version):
             raise OtherVersion
@@ -102,7 +124,10 @@ class Responder:
             self._device.learn(announced.digest, announced.description)
         if announced.digest not in self._runs:
             text = announced.description or self._device.description(announced.digest)
-            run = LocalRun(understand(text or ""), self._device.name, Path(self._device.enrolled.data))
+            own = self._device.enrolled
+            run = LocalRun(
+                understand(text or ""), self._device.name, Path(own.data), self._graphs, own.trainer
+            )
             self._runs = {announced.digest: run}  # one at a time: a trainer and its data take memory
         return self._runs[announced.digest]
 
@@ -124,9 +149,13 @@ class Responder:
 class LocalRun:
     """A run on this device; large objects are made when they are needed."""
 
-    def __init__(self, described: Described, client: str, path: Path) -> None:
-        self.described, self._client, self._path = described, client, path
+    def __init__(
+        self, described: Described, client: str, path: Path, graphs: DeviceGraphs, chosen: str = ""
+    ) -> None:
+        self.described, self.chosen = described, chosen
+        self._client, self._path, self._graphs = client, path, graphs
         self._trainer: Trainer | None = None
+        self._taken = False
 
     @cached_property
     def data(self) -> ClientData:
@@ -149,22 +178,52 @@ class LocalRun:
         with _fitting():
             return held_out_samples(self.data, self._client)
 
+    def prepare(self, guard: Guard) -> Offer | None:
+        """Make the trainer; returns graphs that must be fetched for it first.
+
+        Raises:
+            AgainstPolicy: the device does not take the run's graphs.
+            NoTrainer, OtherModel: as `described_trainer`.
+        """
+        if self._taken and self.described.graphs is not None:  # the policy may have changed since
+            guard.check_offer(self.described.graphs, self.described.strategy)
+        if self._trainer is None:
+            try:
+                offered = partial(self._offered, guard)
+                self._trainer = described_trainer(self.described, self.chosen, offered)
+            except MissingGraphs as missing:
+                return missing.offer
+        return None
+
+    @property
+    def trainer(self) -> Trainer:
+        """What `prepare` has made."""
+        assert self._trainer is not None
+        return self._trainer
+
     def respond(self, kind: str, content: Content, client: LocalClient) -> Content:
-        """The answer of a client."""
+        """The answer of a client, whose trainer is made."""
         if kind == "query":
             return identify(client)
-        trainer = self.trainer()
         try:
-            config = ClientConfig(self.described.strategy, trainer)
+            config = ClientConfig(self.described.strategy, self.trainer)
         except ValueError as error:
             raise CannotTrain(str(error)) from error
         return respond(config, client, kind, content)
 
-    def trainer(self) -> Trainer:
-        """The trainer that the run names; raises `NoTrainer` and `OtherModel`."""
-        if self._trainer is None:
-            self._trainer = described_trainer(self.described)
-        return self._trainer
+    def _offered(self, guard: Guard) -> Graphs:
+        """The graphs of the run, if the device's policy takes them; raises `MissingGraphs` too."""
+        run = self.described
+        assert run.graphs is not None
+        guard.check_offer(run.graphs, run.strategy)
+        found = self._graphs.get(run.graphs)
+        guard.check_graphs(found)
+        try:
+            check_run(found, run.strategy, run.kind, run.layout)
+        except BadGraphs as error:
+            raise AgainstPolicy(f"rule graphs: {error}") from error
+        self._taken = True
+        return found
 
 
 @contextmanager
@@ -183,7 +242,7 @@ def reason_of(error: Refused) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _check(guard: Guard, kind: str, run: Described) -> None:
+def _check(guard: Guard, kind: str, run: Described, chosen: str) -> None:
     """Refuse what the policy forbids, before any data is loaded and any model built."""
     guard.policy.check(kind, run.strategy)
     if guard.policy.recipes is not None:
@@ -195,5 +254,5 @@ def _check(guard: Guard, kind: str, run: Described) -> None:
         raise AgainstPolicy("rule data: the run is for a data set other than the device's own")
     if run.model not in MODELS.names():
         raise AgainstPolicy("rule recipes: a run may name only installed models, and no code of its own")
-    if run.trainer not in TRAINERS.names():
+    if not trainers_for(run, chosen):
         raise NoTrainer

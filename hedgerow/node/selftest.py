@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from hedgerow.client.guard import Guard
 from hedgerow.client.limits import Limits
 from hedgerow.client.machine import Machine
 from hedgerow.client.policy import Policy
@@ -17,6 +18,7 @@ from hedgerow.node.connection import Connection, Unreachable, is_right
 from hedgerow.node.device import Device
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
+from hedgerow.node.graphs import DeviceGraphs
 from hedgerow.node.link import Link, measured
 from hedgerow.node.own_samples import resolved
 from hedgerow.node.rehearsed import rehearsed
@@ -42,11 +44,11 @@ def checks_of(kit: Kit, folder: Path, data: Path, policy: Policy) -> Iterator[Fo
     why = policy.limits.reasons(Machine())
     yield True, f"limits: {'; '.join(why.values()) or 'none holds this device back now'}"
     described = None if joined is None else joined.newest_description()
-    if described is None:
+    if joined is None or described is None:
         yield True, f"step: {1000 * _plain_step():.1f} ms for 100,000 weights and 32 samples in numpy"
         yield True, f"runs: none is known yet, try again once the device has joined; {_by(policy)}"
         return
-    yield from _run(understand(described), kit.name, data, policy, link)
+    yield from _run(understand(described), joined, data, policy, link)
 
 
 def _coordinator(kit: Kit, joined: Device | None) -> tuple[bool, str, Link | None]:
@@ -137,7 +139,7 @@ def _by(policy: Policy) -> str:
     )
 
 
-def _run(run: Described, name: str, data: Path, policy: Policy, link: Link | None) -> Iterator[Found]:
+def _run(run: Described, device: Device, data: Path, policy: Policy, link: Link | None) -> Iterator[Found]:
     """What is found of a run that the device has been told of."""
     strategy = run.strategy
     kind = "train.masked" if strategy.pipeline.sum_only else "train"
@@ -147,8 +149,12 @@ def _run(run: Described, name: str, data: Path, policy: Policy, link: Link | Non
     else:
         how = "under a mask" if strategy.pipeline.sum_only else "in the clear"
         yield True, f"policy: {called} is answered, {how}"
+    here = LocalRun(run, device.name, data, DeviceGraphs(device.folder), device.enrolled.trainer)
     try:
-        found = rehearsed(LocalRun(run, name, data), name)
+        if here.prepare(Guard(policy, device.folder, str(data))) is not None:
+            yield True, "model: its graphs come with the first round; try again then"
+            return
+        found = rehearsed(here, device.name)
     except MemoryError:
         yield False, "model: it does not fit into the memory of this device"
         return

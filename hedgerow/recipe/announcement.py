@@ -5,6 +5,7 @@
      "data": {"name": "own", ..., "input_shape": [2], "num_outputs": 2,
               "held_out": 0.2, "held_out_by": "row"},
      "run": {"trainer": "loop", "precision": "float32"},
+     "graphs": as in `graphs.offer`, where devices without torch may train by graphs,
      "layout": "16 hex digits", "seed": 0}
 
 It is sent as the record `hedgerow.description` of a message: in full when a device is asked for its
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hedgerow.graphs.offer import Offer
 from hedgerow.recipe.own_data import NAME, OwnSchema
 from hedgerow.recipe.strategy import build
 from hedgerow.strategies.strategy import Strategy
@@ -129,6 +131,7 @@ class Described:
         trainer, precision: of `[run]`.
         layout: fingerprint of the model's layout.
         seed: of the run.
+        graphs: by which a device without torch may train; `None` if there are none.
     """
 
     strategy: Strategy
@@ -146,6 +149,7 @@ class Described:
     precision: str
     layout: str
     seed: int
+    graphs: Offer | None = None
 
 
 def understand(description: str) -> Described:
@@ -158,7 +162,7 @@ def understand(description: str) -> Described:
         given = json.loads(description)
         task, data, run = given["task"], given["data"], given["run"]
         schema = {key: value for key, value in data.items() if key not in _OF_DATA}
-        model, held_out = task["model"], data["held_out"]
+        model, held_out, graphs = task["model"], data["held_out"], given.get("graphs")
         return Described(
             build(given["strategy"]),
             _text(task["kind"]),
@@ -175,6 +179,7 @@ def understand(description: str) -> Described:
             _text(run["precision"]),
             _text(given["layout"]),
             int(given["seed"]),
+            None if graphs is None else Offer.from_json(graphs),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Send messages and yield the replies as they arrive."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
@@ -28,6 +28,17 @@ class Repeats(Protocol):
 
     def again(self, message: Message, reply: Message) -> str:
         """Send a message again if its reply asks for that; returns the new id, or an empty string."""
+
+
+@runtime_checkable
+class Fetches(Protocol):
+    """A grid that knows what clients have fetched beside their messages."""
+
+    def fetched(self) -> Mapping[str, int]:
+        """`{client: bytes}` since `saved` was last called."""
+
+    def saved(self) -> None:
+        """What `fetched` has returned is in the run's ledger now."""
 
 
 def instruction(

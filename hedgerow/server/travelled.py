@@ -7,7 +7,7 @@ cut may lose its end, but a killed process loses nothing.
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from hedgerow import records
 from hedgerow.files import append_private, read_lines
 from hedgerow.grids import GridAround
-from hedgerow.server.exchange import Repeats
+from hedgerow.server.exchange import Fetches, Repeats
 from hedgerow.types import PayloadError, RoundResult
 from hedgerow.wire.messages import unpack_identity
 
@@ -72,19 +72,24 @@ class CountingGrid(GridAround):
         return self._grid.again(message, reply) if isinstance(self._grid, Repeats) else ""
 
     def whole(self, results: Generator[RoundResult, None, None]) -> Generator[RoundResult, None, None]:
-        """Results of rounds, including the traffic before a crash."""
+        """Results of rounds, with the traffic before a crash, and with what was fetched beside messages."""
+        knowing = [grid for grid in self.layers if isinstance(grid, Fetches)]
         for result in results:
             try:
-                yield self._with_before(result)
+                yield self._with_before(result, [each.fetched() for each in knowing])
             except BaseException as error:  # the caller's error, passed on to the loop that saves the round
                 results.throw(error)
+            for each in knowing:
+                each.saved()
 
-    def _with_before(self, result: RoundResult) -> RoundResult:
-        round = str(result.round)
+    def _with_before(self, result: RoundResult, fetched: Iterable[Mapping[str, int]]) -> RoundResult:
+        round, sent = str(result.round), Counter[str](result.bytes_down)
+        for each in fetched:
+            sent.update(each)
         found = replace(
             result,
             bytes_up=self._sum(result.bytes_up, round, _TRAIN, _UP),
-            bytes_down=self._sum(result.bytes_down, round, _TRAIN, _DOWN),
+            bytes_down=self._sum(sent, round, _TRAIN, _DOWN),
         )
         if (measured := result.client_evaluation) is None:
             return found

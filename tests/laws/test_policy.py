@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hedgerow.client.graph_rules import GraphRules
 from hedgerow.client.limits import Limits
 from hedgerow.client.policy import Policy, PolicyError, strategy_hash
 from hedgerow.client.policy_file import load_policy, policy_text
@@ -15,6 +16,7 @@ from hedgerow.types import LocalTraining
 
 shares = st.floats(0, 0.9)
 positive = st.floats(1e-6, 1e6)
+digests = st.lists(st.text("0123456789abcdef", min_size=64, max_size=64), max_size=2).map(tuple)
 texts = st.lists(st.text(min_size=1, max_size=20), max_size=3).map(tuple)
 hours = st.times().map(lambda time: f"{time:%H:%M}")
 limits = st.builds(
@@ -43,6 +45,13 @@ policies = st.builds(
     recipes=st.none() | texts,
     data=texts,
     strategies=texts,
+    graphs=st.builds(
+        GraphRules,
+        hashes=digests,
+        keys=digests,
+        megabytes=st.integers(1, 10**6),
+        in_the_clear=st.booleans(),
+    ),
     limits=limits,
 )
 
@@ -53,7 +62,7 @@ def test_a_policy_that_is_written_and_read_is_the_same(policy: Policy, tmp_path:
     file = tmp_path / "policy.toml"
     file.write_text(policy_text(policy), encoding="utf-8")
     assert load_policy(file) == policy
-    assert len(policy_text(policy).splitlines()) <= 40, "a page"
+    assert len(policy_text(policy).splitlines()) <= 48, "a page"
     assert all(field.name in policy_text(policy) for field in (*fields(Policy), *fields(Limits)))
 
 
@@ -75,6 +84,12 @@ def test_an_empty_file_is_as_strict_as_none(tmp_path: Path) -> None:
         ('recipes = "heart"', "recipes is 'heart'; it must be a list of strings"),
         ("data = [1]", r"data is \[1\]; it must be a list of strings"),
         ("[run]\n", "there is no rule 'run'"),
+        ("graphs = true", "graphs is True; it must be a table"),
+        ('graphs.keys = ["9f"]', "graphs.keys is .*; each must be 64 hex digits"),
+        ('graphs.hashes = "9f"', "graphs.hashes is '9f'; it must be a list of strings"),
+        ("graphs.megabytes = 0", "graphs.megabytes is 0"),
+        ("graphs.in_the_clear = 1", "graphs.in_the_clear is 1; it must be true or false"),
+        ("graphs.in_clear = true", "there is no rule 'graphs.in_clear'.* Did you mean 'in_the_clear'"),
         ("min_clients = ", "cannot be read"),
     ],
 )

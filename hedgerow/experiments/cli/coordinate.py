@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hedgerow.coordinator.folder import FederationFolder
     from hedgerow.coordinator.job import Job
     from hedgerow.experiments.config.schema import Experiment
+    from hedgerow.graphs.offer import Offer
 
 
 def coordinate(
@@ -25,6 +26,7 @@ def coordinate(
     *,
     status_host: str = "127.0.0.1",
     stay: bool = False,
+    graphs: Path | None = None,
     report: Callable[[], None] = lambda: None,
 ) -> bool:
     """Run an experiment on the devices of a federation, printing each round.
@@ -35,6 +37,7 @@ def coordinate(
         begun: called with the address of the status page, as soon as devices can connect.
         status_host: address that the page is served on.
         stay: after the run, keep serving devices and page until a signal arrives.
+        graphs: a folder of graphs for devices without torch; `None` for those that the run already has.
         report: called from time to time; if it raises `RunFailed`, the run ends.
 
     Returns:
@@ -51,7 +54,7 @@ def coordinate(
     with hold(folder.path, keep=True), _stopped() as stop:
         supervisor = Supervisor(folder, terminal.tell, stop)
         supervisor.clear()
-        job = _job(experiment, run, folder, report)
+        job = _job(experiment, run, folder, graphs, report)
         try:
             begun(supervisor.start(status_host))
             done = supervisor.carry_out(job)
@@ -67,20 +70,31 @@ def coordinate(
 
 
 def _job(
-    experiment: "Experiment", run: Path, folder: "FederationFolder", report: Callable[[], None]
+    experiment: "Experiment",
+    run: Path,
+    folder: "FederationFolder",
+    graphs: Path | None,
+    report: Callable[[], None],
 ) -> "Job":
+    from hedgerow.coordinator.graphs import GraphStore
     from hedgerow.coordinator.job import Job
     from hedgerow.experiments.cli.round_lines import RoundLines
     from hedgerow.experiments.config.schema import to_toml
     from hedgerow.experiments.runs import coordinated
+    from hedgerow.experiments.runs.graphs import checked_graphs, offer_of, remember_offer
     from hedgerow.experiments.runs.run import clients_meant
     from hedgerow.experiments.runs.store import RunFolder
     from hedgerow.locks import hold
 
-    coordinated.check_describable(experiment)
+    coordinated.check_describable(experiment, graphs=graphs is not None or offer_of(run) is not None)
+    found = None if graphs is None else checked_graphs(experiment, graphs)
     with hold(run, keep=True):
         there = RunFolder.create(run, to_toml(experiment), extend=True)
         coordinated.remember(run, folder)
+        if found is not None:
+            GraphStore(folder).put(found[0])
+            remember_offer(run, found[1])
+            terminal.tell(_offered(*found[1:]))
     wanted, rounds = clients_meant(experiment), RoundLines(there)
     config = {"run": str(run), "federation": str(folder.path)}
     folder.write(
@@ -97,6 +111,19 @@ def _job(
         run, coordinated.SERVER_APP, coordinated.CLIENT_APP, config, wanted,
         done=lambda: len(there.rounds()), finished=lambda: there.finished, report=told,
     )  # fmt: skip
+
+
+def _offered(offer: "Offer", needed: int) -> str:
+    """What people are told about graphs that devices are offered."""
+    by = (
+        f"signed by {offer.signer}"
+        if offer.signer
+        else "signed by nobody, so that a policy must list the hash"
+    )
+    return (
+        f"devices without torch may train by the graphs {offer.hash}, {by}; a run of one takes at most"
+        f" {needed / 2**20:,.1f} MB"
+    )
 
 
 @contextmanager

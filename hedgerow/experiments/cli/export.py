@@ -16,11 +16,22 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Where to write.", show_default=False)
     ] = ...,  # type: ignore[assignment]
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYFILE",
+            show_default=False,
+            help="Sign the graphs with the secret key in this file; created if missing.",
+        ),
+    ] = None,
 ) -> None:
     """Write a recipe's local step as one ONNX graph, which ONNX Runtime runs without torch.
 
     In the folder are train.onnx, a whole step with its optimizer; evaluate.onnx; and manifest.json,
     which names what goes in and comes out. Needs: pip install "hedgerow[export]".
+
+    Devices take graphs that their policy lists by hash, or by the key that signed them. Keep that key off the
+    coordinator, which then cannot make a device run another graph.
     """
     from hedgerow.experiments.config.recipe import load_sweep
     from hedgerow.experiments.runs.export import write_graphs
@@ -32,3 +43,28 @@ def export(
         )
     for name, size in write_graphs(cells[0].experiment, out).items():
         terminal.say(f"{out / name}: {size:,} bytes")
+    _told(out, sign)
+
+
+def _told(folder: Path, key: Path | None) -> None:
+    """Sign the graphs in a folder, if there is a key, and say how a device takes them."""
+    from hedgerow.client.secure.enrolment import secret_key
+    from hedgerow.graphs.bundle import Graphs
+    from hedgerow.graphs.offer import Offer, write_signature
+    from hedgerow.secure.errors import Malformed
+
+    graphs = Graphs.read(folder)
+    terminal.say(f"hash {graphs.hash}")
+    if key is None:
+        terminal.tell(f'not signed: a device takes them with graphs.hashes = ["{graphs.hash}"] in its policy')
+        return
+    made = not key.exists()
+    try:
+        offer = Offer.of(graphs, secret_key(key))
+        write_signature(offer, folder)
+    except (Malformed, OSError) as error:
+        raise CommandError(f"the graphs are not signed: {error}") from error
+    terminal.say(f"signed by {offer.key}")
+    if made:
+        terminal.tell(f"created {key}: keep it off the coordinator, and keep a copy of it")
+    terminal.tell(f'a device takes them with graphs.keys = ["{offer.key}"] in its policy')

@@ -58,6 +58,14 @@ def up(
         bool,
         typer.Option("--stay", help="Keep serving devices and page after the run, until stopped."),
     ] = False,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="What 'hedgerow export' wrote, for devices without torch.",
+        ),
+    ] = None,
     federation: FederationOption = FEDERATION,
     certificate: Annotated[
         Path | None,
@@ -90,7 +98,7 @@ def up(
     with mistakes():
         folder = _prepared(federation, certificate, key)
         folder.at(host, port=port, status_port=status_port, lost_after=lost_after)
-        done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay)
+        done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay, graphs=graphs)
     if not done:
         terminal.complain("stopped; nothing saved is lost, and the same command continues")
         raise typer.Exit(130)

@@ -42,6 +42,14 @@ def join(
             metavar="FILE", help="What the device answers; by default, you are shown a policy and asked."
         ),
     ] = None,
+    trainer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="a run's own, or by graphs if it needs what is not installed",
+            help="Train with this in place of a run's own, such as onnx: by graphs, without torch.",
+        ),
+    ] = None,
     folder: FolderOption = None,
     selftest: Annotated[
         bool, typer.Option("--selftest", help="Only check and measure what the device has; it does not join.")
@@ -76,7 +84,8 @@ def join(
         _print_unit(invitation, kit, data, policy)
     if selftest:
         _selftest(invitation, place, data, policy)
-    _joined(invitation if address is None else replace(invitation, address=address), place, data, policy)
+    there = invitation if address is None else replace(invitation, address=address)
+    _joined(there, place, data, policy, trainer)
     _changed(place, rotate, address)
     # The node is a fresh process, without the modules that the command line has loaded.
     sys.stdout.flush()
@@ -106,9 +115,11 @@ def leave(
     terminal.say(f"left; {place} is gone")
 
 
-def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
-    """Join, or if the device has already joined, accept new data and a new policy."""
+def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None, trainer: str | None) -> None:
+    """Join, or if the device has already joined, accept new data, a new policy and another trainer."""
+    from hedgerow import checks
     from hedgerow.client.policy_file import NAME, policy_text
+    from hedgerow.client.trainers import TRAINERS
     from hedgerow.files import PRIVATE, write_whole
     from hedgerow.node.device import Device
     from hedgerow.node.join import NotJoined
@@ -116,17 +127,19 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
     from hedgerow.node.own_samples import resolved
 
     own = resolved(data)
+    if trainer is not None:
+        checks.one_of(TRAINERS.names(), trainer=trainer)
     if (place / "device.json").exists():
         device = Device(place)
         if device.enrolled.kit.federation != kit.federation or device.name != kit.name:
             raise CommandError(
                 f"{place} belongs to {device.name!r} of another federation; give another --folder"
             )
-        device.change(data=own)
+        device.change(data=own, **({} if trainer is None else {"trainer": trainer}))
         if policy is not None:
-            write_whole(place / NAME, policy_text(_policy(policy)).encode(), mode=PRIVATE)
+            write_whole(place / NAME, policy_text(_agreed(_policy(policy))).encode(), mode=PRIVATE)
         return
-    chosen = _policy(policy)
+    chosen = _agreed(_policy(policy))
     terminal.say(policy_text(chosen).rstrip("\n"))
     if policy is None:
         if not sys.stdin.isatty():
@@ -136,10 +149,23 @@ def _joined(kit: "Kit", place: Path, data: Path, policy: Path | None) -> None:
             )
         typer.confirm("Is this what the device should answer?", abort=True)
     try:
-        join_federation(kit, place, data, chosen)
+        join_federation(kit, place, data, chosen, trainer or "")
     except NotJoined as error:
         raise CommandError(str(error)) from error
     terminal.tell(f"{kit.name!r} has joined; its keys and its policy are in {place}")
+
+
+def _agreed(policy: "Policy") -> "Policy":
+    """The policy, with its owner's consent to graphs in the clear if that is needed and given."""
+    graphs = policy.graphs
+    if not graphs.takes_any or graphs.in_the_clear or policy.masked_only or policy.sample_noise:
+        return policy
+    why = 'A graph could return the data as "parameters", and this policy requires neither a mask nor noise.'
+    if not sys.stdin.isatty():
+        terminal.tell(f"{why} Without graphs.in_the_clear = true in it, no graph trains in such a run")
+        return policy
+    agreed = typer.confirm(f"{why} May this device train by graphs in such runs, too?")
+    return replace(policy, graphs=replace(graphs, in_the_clear=agreed))
 
 
 def _changed(place: Path, new_key: bool, address: str | None) -> None:

@@ -59,6 +59,14 @@ def trial(
     device: FolderOption = None,
     file: FileOption = None,
     data: Annotated[str, typer.Option(metavar="NAME_OR_PATH", help="The device's own data.")] = "",
+    graphs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="By which it would train; what 'hedgerow export' wrote.",
+        ),
+    ] = None,
 ) -> None:
     """Say whether a device would take part in a run, and if not, which rules forbid it. Nothing is sent.
 
@@ -74,6 +82,7 @@ def trial(
         stage = ".masked" if strategy.pipeline.sum_only else ""
         guard.check(kind := f"train{stage}", strategy)
         measured = _measured(guard, f"evaluate{stage}", experiment, strategy)
+        taken = "" if graphs is None else _taken(guard, graphs, strategy)
     except AgainstPolicy as error:
         for rule in str(error).split("; rule "):
             terminal.say(f"refused: rule {rule.removeprefix('rule ')}")
@@ -81,8 +90,8 @@ def trial(
     except (PolicyError, ImportError) as error:
         raise CommandError(str(error)) from error
     terminal.say(f"answered: {kind} messages of {strategy.name}, {strategy.pipeline.name}")
-    if measured:
-        terminal.say(measured)
+    for line in filter(None, (measured, taken)):
+        terminal.say(line)
     terminal.say(f"strategy {strategy_hash(strategy)}")
 
 
@@ -94,6 +103,20 @@ def _measured(guard: "Guard", kind: str, experiment: "Experiment", strategy: "St
         return f"refused, while it takes part: {kind} messages: {'; '.join(broken)}"
     under = ", under the mask" if strategy.pipeline.sum_only else ""
     return f"answered: {kind} messages: it measures models on what it holds out{under}"
+
+
+def _taken(guard: "Guard", folder: Path, strategy: "Strategy") -> str:
+    """What is said of graphs that the device takes; raises `AgainstPolicy` where it does not."""
+    from hedgerow.graphs.errors import BadGraphs
+    from hedgerow.graphs.offer import read_signed
+
+    try:
+        found, offer = read_signed(folder)
+    except (BadGraphs, OSError) as error:
+        raise CommandError(str(error)) from error
+    guard.check_offer(offer, strategy)
+    megabytes = guard.check_graphs(found) / 2**20
+    return f"taken: graphs {offer.hash}; a run of one takes at most {megabytes:,.1f} MB"
 
 
 def _guard(device: Path | None, file: Path | None, data: str) -> "Guard":

@@ -38,6 +38,14 @@ def rehearse(
     masks: Annotated[
         bool, typer.Option("--masks", help="Mask the updates, with thresholds low enough for these devices.")
     ] = False,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="Have the devices train by these, from 'hedgerow export', without torch.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to keep the run.", show_default="it is not kept"),
@@ -62,13 +70,13 @@ def rehearse(
     run = (out or home / "run").absolute()
     kept = True
     try:
-        kept = not _played(experiment, files, home, run)
+        kept = not _played(experiment, files, home, run, graphs)
         terminal.print_rows([run], json=False)
         if why := what_went_wrong(RunFolder(run).rounds(), files):
             kept = True
             terminal.complain(why)
             raise typer.Exit(1)
-        for line in _afterwards(experiment, source, [*masking, *overrides], files):
+        for line in _afterwards(experiment, source, [*masking, *overrides], files, graphs):
             terminal.say(line)
     finally:
         if kept:
@@ -142,25 +150,29 @@ def _check_cohort(experiment: "Experiment", files: Mapping[str, Path]) -> None:
         )
 
 
-def _played(experiment: "Experiment", files: Mapping[str, Path], home: Path, run: Path) -> bool:
+def _played(
+    experiment: "Experiment", files: Mapping[str, Path], home: Path, run: Path, graphs: Path | None
+) -> bool:
     """Carry the experiment out with a process for each device."""
     from hedgerow.coordinator.folder import FederationFolder
     from hedgerow.coordinator.ports import free_port
     from hedgerow.coordinator.rehearsal import Rehearsal
     from hedgerow.experiments.cli.coordinate import coordinate
     from hedgerow.experiments.runs import coordinated
+    from hedgerow.experiments.runs.graphs import checked_graphs
 
     with mistakes():
         folder = FederationFolder.make(home / "federation")
         folder.at(port=free_port())
-        devices = Rehearsal(folder, home, masked=experiment.strategy().pipeline.sum_only)
+        taken = "" if graphs is None else checked_graphs(experiment, graphs)[0].hash
+        devices = Rehearsal(folder, home, masked=experiment.strategy().pipeline.sum_only, graphs=taken)
 
         def begun(page: str) -> None:
             terminal.tell(f"{experiment.name}: {len(files)} devices on this machine; status page: {page}")
             devices.start(files)
 
         try:
-            if not coordinate(experiment, run, folder, begun, report=devices.check):
+            if not coordinate(experiment, run, folder, begun, graphs=graphs, report=devices.check):
                 raise typer.Exit(130)
         finally:
             devices.end()
@@ -185,7 +197,11 @@ def what_went_wrong(lines: Iterable[Mapping[str, Any]], devices: Iterable[str]) 
 
 
 def _afterwards(
-    experiment: "Experiment", source: str, overrides: Sequence[str], files: Mapping[str, Path]
+    experiment: "Experiment",
+    source: str,
+    overrides: Sequence[str],
+    files: Mapping[str, Path],
+    graphs: Path | None,
 ) -> list[str]:
     """How to get from the rehearsal to a deployment, and what differs there."""
     from hedgerow.client.policy import Policy
@@ -195,10 +211,11 @@ def _afterwards(
     listed = ", ".join(f'"{name}"' for name in names)
     strategy = experiment.strategy()
     stage = ".masked" if strategy.pipeline.sum_only else ""
+    offered = "" if graphs is None else f" --graphs {shlex.quote(str(graphs))}"
     lines = [
         "",
         "The same in a deployment:",
-        f"  hedgerow up {recipe} --host NAME_OR_IP    # on the coordinator, which has no data",
+        f"  hedgerow up {recipe}{offered} --host NAME_OR_IP    # on the coordinator, which has no data",
         f"  hedgerow invite {shlex.join(files)}    # there; take each kit to its device",
     ]
     lines += [
@@ -218,6 +235,8 @@ def _afterwards(
         lines.append(
             f"  With the policy that 'join' proposes, a device would evaluate no model: {refused[0]}."
         )
+    if graphs is not None:
+        lines.append("- Each policy must list the graphs, by their hash or by the key that signed them.")
     lines.append("- The register of devices is not signed, neither here nor there: hedgerow register sign.")
     if experiment.server.deadline is None:
         lines.append(

@@ -2,18 +2,22 @@
 
 import hedgerow
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.graphs.offer import Offer
 from hedgerow.recipe.announcement import Announcement
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import Layout
 
 
-def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announcement:
+def announcement_of(
+    experiment: Experiment, layout: Layout, run: str, graphs: Offer | None = None
+) -> Announcement:
     """The announcement of a run.
 
     Args:
         experiment: that is run.
         layout: of its model.
         run: `server.announced.run_id(folder)`.
+        graphs: by which devices without torch may train.
 
     Raises:
         ValueError: the strategy cannot be described, or the data cannot be read.
@@ -39,5 +43,6 @@ def announcement_of(experiment: Experiment, layout: Layout, run: str) -> Announc
         "run": {"trainer": experiment.run.trainer, "precision": experiment.run.precision},
         "layout": layout.fingerprint,
         "seed": experiment.seed,
+        **({} if graphs is None else {"graphs": graphs.to_json()}),
     }
     return Announcement.of(description, run=run, version=hedgerow.__version__)

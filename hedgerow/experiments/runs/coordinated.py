@@ -13,7 +13,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.coordinator.beats import SERVER_APP_BEATS, beat_file, beating
 from hedgerow.coordinator.envelopes import EnvelopeGrid
+from hedgerow.coordinator.fetching import FetchingGrid
 from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.graphs import GraphStore
 from hedgerow.coordinator.mail import Mail
 from hedgerow.coordinator.members import KnownKeys
 from hedgerow.coordinator.register import Identities
@@ -23,11 +25,13 @@ from hedgerow.experiments.config.device_recipe import one_experiment
 from hedgerow.experiments.config.errors import CommandError
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs.graphs import offer_of
 from hedgerow.experiments.runs.run import run_experiment
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.experiments.runs.traced import traced
 from hedgerow.files import write_whole
 from hedgerow.models import MODELS
+from hedgerow.node.described_trainer import BY_GRAPHS
 from hedgerow.recipe.strategy import describe
 from hedgerow.types import RunOptions
 
@@ -58,8 +62,10 @@ def main(grid: Grid, context: Context) -> None:
     with beating(beat_file(federation, SERVER_APP_BEATS)), traced(RunFolder(folder)) as after:
         mail = Mail(federation)
         mail.clear()
-        ringing = RingingGrid(EnvelopeGrid(grid, mail.put), federation)
-        run_experiment(experiment, folder, after, grid=ringing, options=options)
+        reached: Grid = RingingGrid(EnvelopeGrid(grid, mail.put), federation)
+        if (offer := offer_of(folder)) is not None:
+            reached = FetchingGrid(reached, GraphStore(federation), folder, offer.hash)
+        run_experiment(experiment, folder, after, grid=reached, options=options)
 
 
 def remember(run: Path, federation: FederationFolder) -> None:
@@ -77,8 +83,13 @@ def federation_of(run: Path) -> FederationFolder | None:
     return FederationFolder.open(Path(json.loads(file.read_bytes())["federation"])) if file.exists() else None
 
 
-def check_describable(experiment: Experiment) -> None:
-    """Raise `CommandError` if devices would need code for the run."""
+def check_describable(experiment: Experiment, *, graphs: bool = False) -> None:
+    """Raise `CommandError` if devices would need code for the run, or graphs and there are none."""
+    if experiment.run.trainer == BY_GRAPHS and not graphs:
+        raise CommandError(
+            f"run.trainer is {BY_GRAPHS!r}, by which devices train with graphs alone; give --graphs FOLDER,"
+            " which 'hedgerow export' writes"
+        )
     if experiment.model.name not in MODELS.names():
         raise CommandError(
             f"model.name is {experiment.model.name!r}; in a federation it must be a registered one, since"

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.contents import contents_of
+from hedgerow.experiments.runs.graphs import offer_of
 from hedgerow.experiments.runs.pretraining import starting_model
 from hedgerow.experiments.runs.simulate import (
     check_held_out,
@@ -134,7 +135,7 @@ def _served(
             " values in the model's own function, or leave strategy.personal out"
         )
     test = _measured_on(experiment, experiment.test())
-    announced = announcement_of(experiment, trainer.layout, run_id(held.path))
+    announced = announcement_of(experiment, trainer.layout, run_id(held.path), offer_of(held.path))
     identity = {name: getattr(options, name) for name in IDENTITY}
     initial = None if begun(held.path) else starting_model(experiment) or experiment.initial
     server = experiment.server
