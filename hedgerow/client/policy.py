@@ -40,10 +40,9 @@ class Policy:
     Attributes:
         masked_only: it sends no update in the clear, and takes part only if
             the strategy masks.
-        evaluate: it answers `evaluate` messages: it evaluates a model; no rule may
-            require noise or set a budget. If the strategy masks, it adds its
-            results to a masked sum; it reports them in the clear only if
-            `statistics` is set too, and `masked_only` is not.
+        evaluate: it evaluates a model when asked; no rule may require noise or set a
+            budget. If the strategy masks, its results go into a masked sum; in the
+            clear only if `statistics` is set too, and `masked_only` is not.
         statistics: its answers may reveal loss and number of samples in the
             clear, and it answers `query` messages other than the one for its name.
         most_answers: limit on the updates that it sends, masked or not, and the
@@ -59,10 +58,8 @@ class Policy:
         client_epsilon: limit on what its updates reveal about it, in all runs. Only
             noise that clients add counts. `None` for no limit.
         sample_epsilon: the same for each of its samples, by the noise in its training.
-        recipes: packaged recipes, or files on the device, that a run may name;
-            `None` for all packaged ones.
-        data: data sets, or paths on the device, that a run may name beside the
-            device's own data.
+        recipes: packaged ones, or files on the device, that a run may name; `None` for all packaged ones.
+        data: data sets, or paths on the device, that a run may name beside the device's own data.
         strategies: `strategy_hash` of the strategies that it takes part in; empty
             for all. It restricts the other rules, and relaxes none.
         graphs: those that it takes, to train by them.

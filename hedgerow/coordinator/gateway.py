@@ -5,7 +5,6 @@ a rate limit for each device. Allowed requests go to the SuperLink unchanged.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +20,7 @@ from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.graphs import GraphStore
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.heartbeats import Heartbeats
-from hedgerow.coordinator.http_types import Refused, Reply, Request
+from hedgerow.coordinator.http_types import Refused, Reply, Request, json_object
 from hedgerow.coordinator.mail import Mail
 from hedgerow.coordinator.members import (
     Device,
@@ -246,7 +245,7 @@ class Gateway:
         return await asked(), held
 
     async def _join(self, body: bytes) -> Reply:
-        asked = _object(body)
+        asked = json_object(body)
         try:
             device = await self._changed(join, self._folder, asked, self._register_node)
         except Refused as refused:
@@ -257,7 +256,7 @@ class Gateway:
         return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
 
     async def _rotate(self, name: str, body: bytes) -> Reply:
-        device = await self._changed(rotate, self._folder, name, _object(body), self._register_node)
+        device = await self._changed(rotate, self._folder, name, json_object(body), self._register_node)
         note(self._folder, f"{name!r} has a new key")
         return Reply.of_json(200, {"node_id": device.node_id})
 
@@ -292,14 +291,3 @@ class Gateway:
         register.rebuild(self._folder, self._keys.refresh())
         known = self._keys.members.devices
         self._heard = {name: heard for name, heard in self._heard.items() if name in known}
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request; raises `Refused`."""
-    try:
-        asked = json.loads(body)
-    except ValueError as error:
-        raise Refused(400, "the request is not JSON") from error
-    if not isinstance(asked, dict):
-        raise Refused(400, "the request must be a JSON object")
-    return asked

@@ -60,3 +60,14 @@ class Handler(Protocol):
 
     async def answer(self, request: Request, body: bytes) -> Reply:
         """The answer to a request that was admitted; raises `Refused`."""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request; raises `Refused`."""
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        raise Refused(400, "the request is not JSON") from error
+    if not isinstance(asked, dict):
+        raise Refused(400, "the request must be a JSON object")
+    return asked

@@ -16,9 +16,9 @@ from hedgerow.client.policy import Policy
 from hedgerow.files import who_else_can_write
 from hedgerow.node.connection import Connection, Unreachable, is_right
 from hedgerow.node.device import Device
+from hedgerow.node.graphs import DeviceGraphs
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
-from hedgerow.node.graphs import DeviceGraphs
 from hedgerow.node.link import Link, measured
 from hedgerow.node.own_samples import resolved
 from hedgerow.node.rehearsed import rehearsed
