@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -17,7 +17,7 @@ from hedgerow.export.subject import CONSTANTS, OWN, Subject, subject_of
 from hedgerow.export.tracing.step import next_step, state_names
 from hedgerow.export.tracing.trace import Function, trace
 from hedgerow.export.translate import translate
-from hedgerow.export.trial import check_alone, check_mean
+from hedgerow.export.trial import axes_of, check_alone, check_mean
 from hedgerow.export.writer import Writer, model_of
 from hedgerow.types import LocalTraining
 
@@ -94,6 +94,7 @@ def export_training(
             " a batch; use GroupNorm or LayerNorm in its place"
         )
     inputs = _batch(subject, samples, local.batch_size)
+    subject = replace(subject, axes=axes_of(subject, inputs))
     inputs["learning_rate"] = torch.zeros((), dtype=subject.dtype)
     flat = [*(["start"] if local.proximal else []), *(["correction"] if correction else [])]
     for name in (*flat, *state_names(local)):
@@ -170,13 +171,15 @@ def _clipped(
     """The mean of the samples' clipped gradients (arXiv:1607.00133, algorithm 1, without noise)."""
     mask = given["mask"]
 
-    def loss(parameters: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs, kept = subject.outputs({**given, "parameters": parameters}, x.unsqueeze(0), mask[:1])
+    def loss(parameters: Tensor, x: Tensor, y: Tensor, place: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        values = {**given, "parameters": parameters}
+        outputs, kept = subject.outputs(values, x.unsqueeze(0), mask[:1], place=place)
         return subject.loss_of(outputs, y.unsqueeze(0)), kept
 
     one = torch.func.grad_and_value(loss, has_aux=True)
-    each = torch.vmap(one, in_dims=(None, 0, 0), randomness="different")
-    gradients, (losses, kept) = each(given["parameters"], given["x"], given["y"])
+    each = torch.vmap(one, in_dims=(None, 0, 0, 0))
+    places = torch.arange(len(mask))
+    gradients, (losses, kept) = each(given["parameters"], given["x"], given["y"], places)
     norms = torch.linalg.vector_norm(gradients, dim=1)
     scale = local.clip_samples / norms.clamp(min=local.clip_samples)
     weights = torch.where(mask, scale, 0) / mask.sum()

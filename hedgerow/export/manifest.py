@@ -32,7 +32,7 @@ def manifest_of(
     kind: str,
     local: LocalTraining | None,
     graph: onnx.GraphProto,
-    draws: Mapping[str, float],
+    draws: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The manifest of a graph, which JSON can hold.
 
@@ -41,7 +41,7 @@ def manifest_of(
         kind: `"train"` or `"evaluate"`.
         local: of a graph that trains.
         graph: as it is written.
-        draws: inputs of zeros and ones, and the probability of a one.
+        draws: inputs of zeros and ones, and what to draw them by.
     """
     layout = subject.layout
     settings = {} if local is None else {k: v for k, v in asdict(local).items() if k in _OF_A_STEP}
@@ -52,7 +52,7 @@ def manifest_of(
         "kind": kind,
         "loss": subject.loss_name,
         "local": settings,
-        "inputs": [{**each, **_drawn(each["name"], draws)} for each in _infos(graph.input)],
+        "inputs": [{**each, **draws.get(each["name"], {})} for each in _infos(graph.input)],
         "outputs": _infos(graph.output),
         "layout": {
             "parameters": _slots(layout.parameters),
@@ -60,10 +60,6 @@ def manifest_of(
             "constants": _slots(layout.constants),
         },
     }
-
-
-def _drawn(name: str, draws: Mapping[str, float]) -> dict[str, float]:
-    return {"probability": draws[name]} if name in draws else {}
 
 
 def _infos(values: Sequence[onnx.ValueInfoProto]) -> list[dict[str, Any]]:

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hedgerow.client.draws import Axis
 from hedgerow.client.task import Task
+from hedgerow.client.torch.dropout import Dropout, Source
 from hedgerow.client.torch.loss import cross_entropy
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.export.errors import CannotExport
+from hedgerow.export.tracing.draws import Asked
 from hedgerow.export.tracing.masked import MaskedNorms, mean_over, of_each
 from hedgerow.export.tracing.recurrent import Loops
 from hedgerow.rng import integer_seed
@@ -29,6 +32,9 @@ OWN, CONSTANTS = "own/", "constants"
 
 _CPU = torch.device("cpu")
 
+_TORCHS_OWN = {"_flat_weights", "_flat_weight_refs"}
+"""Where a recurrent layer keeps its own parameters a second time."""
+
 
 @final
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Subject:
         layout: which tensor lies where in the vectors.
         mixing: names of the layers that mix the samples of a batch.
         dtype: of all that is not a whole number.
+        axes: where the draws of a step have the samples, as far as it is known.
     """
 
     task: Task
@@ -48,6 +55,7 @@ class Subject:
     layout: Layout
     mixing: Sequence[str]
     dtype: torch.dtype
+    axes: Sequence[Axis] = ()
 
     @property
     def own(self) -> dict[str, Tensor]:
@@ -55,7 +63,15 @@ class Subject:
         sent = {slot.name for slot in (*self.layout.buffers, *self.layout.constants)}
         return {name: b.detach() for name, b in self.module.named_buffers() if name not in sent}
 
-    def outputs(self, values: Mapping[str, Tensor], x: Tensor, mask: Tensor) -> tuple[Any, dict[str, Tensor]]:
+    def outputs(
+        self,
+        values: Mapping[str, Tensor],
+        x: Tensor,
+        mask: Tensor,
+        *,
+        place: Tensor | None = None,
+        source: Source | None = None,
+    ) -> tuple[Any, dict[str, Tensor]]:
         """What the model gives, and its buffers, constants and `own` afterwards, by name.
 
         Args:
@@ -63,6 +79,8 @@ class Subject:
                 under `own/NAME`.
             x: samples `(n, ...)`.
             mask: `(n,) bool`, which of them count.
+            place: of the only sample, where each is computed alone, side by side.
+            source: of what dropout keeps; `None` to ask for it.
         """
         layout = self.layout
         held = dict(_parts(values["parameters"], layout.parameters))
@@ -72,7 +90,9 @@ class Subject:
                 kept |= {name: part.clone() for name, part in _parts(values[kind], slots)}
         own = {name: values[f"{OWN}{name}"].clone() for name in self.own}
         before = self._attributes()
-        with MaskedNorms(mask), Loops():
+        dropout = Dropout(source or Asked(len(x), self.axes))
+        dropout.places = place
+        with MaskedNorms(mask), Loops(), dropout:
             found = functional_call(self.module, {**held, **kept, **own}, (x,))
         if self._attributes() != before:
             raise CannotExport("the model keeps state that is no buffer from one batch to the next")
@@ -107,7 +127,10 @@ class Subject:
 
     def _attributes(self) -> list[dict[str, int]]:
         """What hangs on the modules beside their tensors, by identity."""
-        return [{name: id(value) for name, value in vars(m).items()} for m in self.module.modules()]
+        return [
+            {name: id(value) for name, value in vars(m).items() if name not in _TORCHS_OWN}
+            for m in self.module.modules()
+        ]
 
 
 def subject_of(task: Task, dtype: str) -> Subject:

@@ -1,10 +1,13 @@
 """Whether a graph has all in it that a step needs, tried on made-up samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
 
+from hedgerow.client.draws import Axis
+from hedgerow.client.torch.dropout import Source
+from hedgerow.client.torch.dropping import sample_axes
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.subject import CONSTANTS, OWN, Subject
@@ -13,6 +16,22 @@ from hedgerow.rng import generator
 
 _TOLERANCE = 1e-4
 """Relative; the rows of a batch are added in another order in each of the two."""
+
+
+def axes_of(subject: Subject, inputs: Mapping[str, Tensor]) -> Sequence[Axis]:
+    """Where the draws of a step have the samples, as far as it shows on made-up ones."""
+    values = {name: _made_up(name, like) for name, like in inputs.items()}
+    few = values["x"].new_empty(3, *values["x"].shape[1:])
+    x, mask = _made_up("x", few), torch.ones(3, dtype=torch.bool)
+
+    def run(samples: int, source: Source) -> None:
+        subject.outputs(values, x[:samples], mask[:samples], source=source)
+
+    with num_threads(1), seeded(0, torch.device("cpu")), torch.no_grad():
+        try:
+            return sample_axes(run) or ()
+        except Exception:  # of the user's model, which tracing will report
+            return ()
 
 
 def check_mean(subject: Subject, inputs: Mapping[str, Tensor]) -> None:

@@ -59,8 +59,16 @@ class Writer:
         self._tensors: list[onnx.TensorProto] = []
         self._made: dict[tuple[Any, ...], tuple[Value, ...]] = {}
         self._number = 0
-        self.draws: dict[str, float] = {}
-        """Inputs of zeros and ones, and the probability of a one."""
+        self.draws: dict[str, dict[str, Any]] = {}
+        """Inputs of zeros and ones, in order: the `probability` of a one, and the `axis` of the samples."""
+
+    def body(self) -> "Writer":
+        """A writer for the body of a loop in this graph."""
+        return Writer(f"{self._name('body')}/")
+
+    def named(self, name: str) -> str:
+        """A name that belongs to this graph, in a loop to its body."""
+        return self._prefix + name
 
     def input(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> Value:
         """An input of the graph."""
@@ -68,10 +76,10 @@ class Writer:
         self._inputs.append(_info(value))
         return value
 
-    def draw(self, shape: Sequence[int], dtype: DTypeLike, probability: float) -> Value:
+    def draw(self, shape: Sequence[int], dtype: DTypeLike, probability: float, axis: int | None) -> Value:
         """An input of zeros and ones, each a one with that probability, to be drawn for every run."""
         name = f"draw_{len(self.draws)}"
-        self.draws[name] = probability
+        self.draws[name] = {"probability": probability, "axis": axis}
         return self.input(name, shape, dtype)
 
     def constant(self, array: Any, dtype: DTypeLike | None = None) -> Value:

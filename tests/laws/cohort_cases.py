@@ -76,6 +76,19 @@ class Dropping(nn.Module):
         return F.dropout(self.linear(x.flatten(1)), 0.1, self.training)
 
 
+class TimeFirst(nn.Module):
+    """Drops where the samples are not the first dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(CLASSES, 5)
+        self.drop, self.linear = nn.Dropout(0.3), nn.Linear(5, CLASSES)
+
+    def forward(self, x):
+        series = F.dropout(self.embedding(x).transpose(0, 1), 0.2, self.training)
+        return self.linear(self.drop(series.sum(0)))
+
+
 class Norms(nn.Module):
     """BatchNorm of both kinds and of all settings, and other norms."""
 
@@ -150,6 +163,7 @@ class Branching(nn.Module):
 OWN = {
     "a layer": Case(lambda: nn.Linear(7, CLASSES), (7,)),
     "dropout": Case(Dropping, (2, 5, 5)),
+    "time first": Case(TimeFirst, (6,), CLASSES),
     "norms": Case(Norms, (2, 5, 5)),
     "transformer": Case(Attention, (6,), CLASSES),
     "norm first": Case(lambda: Attention(0.0, True), (6,), CLASSES),

@@ -23,7 +23,8 @@ from hedgerow.client.cohort.samples import ClippedSamples
 from hedgerow.client.cohort.schedule import ClientGroup
 from hedgerow.client.cohort.stack import Stack, Workspace
 from hedgerow.client.cohort.step import Fused, Step
-from hedgerow.rng import generator, integer_seed
+from hedgerow.client.draws import Axis, Draws
+from hedgerow.rng import generator
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
@@ -40,6 +41,7 @@ class Work:
     round: int
     device: torch.device
     workspace: Workspace
+    axes: Sequence[Axis] = ()
     corrections: Mapping[str, Vector] | None = None
 
 
@@ -49,7 +51,7 @@ class _Client:
 
     name: str
     data: Samples
-    dropout: torch.Generator | None
+    draws: Draws | None
 
 
 class Batch:
@@ -164,14 +166,11 @@ class Batch:
         for slot in slots:
             name, data = self._waiting.pop()
             shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
-            dropout = None
-            if work.module.draws:
-                dropout = torch.Generator(work.device)
-                dropout.manual_seed(integer_seed(work.seed, "dropout", round=work.round, client=name))
+            draws = Draws(work.seed, round=work.round, client=name) if work.module.draws else None
             samples = len(data)
             self._orders.begin(slot, samples, shuffle)
             self._y_of(slot)[:samples] = data.y
-            found.append(_Client(name, data, dropout))
+            found.append(_Client(name, data, draws))
         self._totals[list(slots)] = 0
         for slot, client in zip(slots, found, strict=True):  # a separate loop: copying data evicts the cache
             correction = None if work.corrections is None else work.corrections[client.name]
@@ -200,7 +199,7 @@ class Batch:
     def _step(self) -> None:
         width = max(len(self._slots), self._min_batch)
         index, counts = self._orders.next(len(self._slots), width)
-        generators = [c.dropout for c in self._slots] + [None] * (width - len(self._slots))
+        draws = [c.draws for c in self._slots] + [None] * (width - len(self._slots))
         place = (index + self._starts[:width]).ravel()
         y = self._y[place].reshape(width, self._rows, *self._y.shape[1:])
         targets = torch.from_numpy(y).to(self._work.device)
@@ -208,10 +207,10 @@ class Batch:
         counted = torch.from_numpy(counts)
         gradients: Mapping[str, Tensor | None]
         if self._clipped is not None and x is not None:
-            losses, gradients = self._clipped(self._stack, x, targets, counts.tolist(), generators)
+            losses, gradients = self._clipped(self._stack, x, targets, counts.tolist(), draws)
         else:
             first = self._first.step(place, width, self._rows) if self._first else None
-            losses, gradients = self._gradients(x, targets, counts.tolist(), generators, first)
+            losses, gradients = self._gradients(x, targets, counts.tolist(), draws, first)
         with torch.no_grad():
             self._stack.step(gradients, width)
             self._totals[:width].addcmul_(losses.double(), counted.to(losses.device))
@@ -221,7 +220,7 @@ class Batch:
         x: Tensor | None,
         y: Tensor,
         samples: Sequence[int],
-        generators: Sequence[torch.Generator | None],
+        draws: Sequence[Draws | None],
         first: FirstStep | None,
     ) -> tuple[Tensor, Mapping[str, Tensor | None]]:
         """Each slot's loss, and the gradients of the parameters that layers do not update themselves."""
@@ -230,8 +229,8 @@ class Batch:
         parameters = {n: view.data.requires_grad_() for n, view in self._stack.parameters(width).items()}
         tensors = {**parameters, **self._stack.buffers(width)}
         step = Step(
-            tensors, samples, self._rows, generators, self._fused, self._fuse, first=first,
-            wide=self._wide,
+            tensors, samples, self._rows, draws, self._fused, self._fuse, first=first, wide=self._wide,
+            axes=self._work.axes,
         )  # fmt: skip
         losses = self._work.losses(step, self._work.module(step, x), y)
         # Includes those of `fuse`: their layers update them during the backward pass and return None.

@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.schedule import ClientGroup, batch_rows, groups
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.client.cohort.step import SharedDraws
+from hedgerow.client.draws import Axis
 from hedgerow.client.torch.samples import SIDE_BY_SIDE
 from hedgerow.client.torch.settings import num_threads, seeded
 from hedgerow.client.torch.trainer import TorchTrainer
@@ -109,9 +110,17 @@ class BatchedTraining:
                 assert self._module is not None
                 work = Work(
                     self._module, self._losses, self._inner.layout, model, local, seed, round,
-                    self._device, workspace, corrections,
+                    self._device, workspace, self._axes(group), corrections,
                 )  # fmt: skip
                 yield from self._train(work, group, choice, careful=careful)
+
+    def _axes(self, group: ClientGroup) -> Sequence[Axis]:
+        """Where the draws of a step have a client's samples."""
+        assert self._module is not None
+        if not self._module.draws:
+            return ()
+        with num_threads(self._threads):
+            return self._inner._dropping.axes(group.clients[0][1]) or ()
 
     def _groups(self, clients: Clients, local: LocalTraining, *, corrected: bool) -> list[ClientGroup]:
         if corrected or self._module is None:  # low-rank layers support no correction

@@ -13,6 +13,7 @@ from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
 from hedgerow.client.cohort.stack import Rows, Stack, Workspace
 from hedgerow.client.cohort.step import Step
+from hedgerow.client.draws import Draws
 from hedgerow.types import Layout
 
 _AT_ONCE = 2**24
@@ -42,7 +43,7 @@ class ClippedSamples:
         x: Tensor,
         y: Tensor,
         samples: Sequence[int],
-        generators: Sequence[torch.Generator | None],
+        draws: Sequence[Draws | None],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses and gradients of the first clients of a stack; padding does not count.
 
@@ -59,7 +60,7 @@ class ClippedSamples:
             part = slice(width * k // chunks, width * (k + 1) // chunks)
             losses.append(
                 self._some(
-                    weights[part], buffers[part], x[part], y[part], samples[part], generators[part],
+                    weights[part], buffers[part], x[part], y[part], samples[part], draws[part],
                     means.values[part],
                 )
             )  # fmt: skip
@@ -72,7 +73,7 @@ class ClippedSamples:
         x: Tensor,
         y: Tensor,
         samples: Sequence[int],
-        generators: Sequence[torch.Generator | None],
+        draws: Sequence[Draws | None],
         means: Tensor,
     ) -> Tensor:
         clients, rows = x.shape[:2]
@@ -81,7 +82,7 @@ class ClippedSamples:
             n: v.data.requires_grad_() for n, v in self._copied("parameters", weights, rows).items()
         }
         tensors = {**parameters, **self._copied("buffers", buffers, rows)}
-        step = Step(tensors, [1] * copies, 1, generators, drawn=samples)
+        step = Step(tensors, [1] * copies, 1, draws, drawn=samples)
         outputs = self._module(step, x.reshape(copies, 1, *x.shape[2:]))
         losses = self._losses(step, outputs, y.reshape(copies, 1, *y.shape[2:]))
         found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)

@@ -1,5 +1,6 @@
 """The data that layers share in one step of several models side by side."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from hedgerow.client.draws import Axis, Draws, axis_of
 
 
 class CannotBatch(ValueError):
@@ -52,25 +55,27 @@ class Step:
         tensors: parameters and buffers by name, `(clients, *shape)` each.
         samples: how many rows of each client's batch are samples, not padding.
         rows: in every batch.
-        generators: of each client's dropout, in the same order; `None` for a
-            slot without a client.
+        draws: each client's dropout, in the same order; `None` for a slot without a client.
         fused: the update of the parameters named in `fuse`.
         fuse: names of parameters that their layers update.
         first: the model's first layer, if it is trained without weights.
         wide: layers that are trained without weights, by the name of their weight.
         drawn: if each row of a batch is a separate client here, the number of
-            samples of each client that has a generator; else `None`.
+            samples of each client that has draws; else `None`.
+        axes: where a client's draws have its samples, as far as it is known.
     """
 
     tensors: Mapping[str, Tensor]
     samples: Sequence[int]
     rows: int
-    generators: Sequence[torch.Generator | None]
+    draws: Sequence[Draws | None]
     fused: Fused | None = None
     fuse: frozenset[str] = frozenset()
     first: Any = None
     wide: Mapping[str, Any] = field(default_factory=dict)
     drawn: Sequence[int] | None = None
+    axes: Sequence[Axis] = ()
+    _places: Iterator[int] = field(default_factory=itertools.count)
 
     @cached_property
     def counts(self) -> Tensor:
@@ -82,6 +87,11 @@ class Step:
     def full(self) -> bool:
         """Whether every row of every batch is a sample."""
         return min(self.samples) == self.rows
+
+    def axis(self, shape: Sequence[int]) -> Axis:
+        """The dimension of the samples in the step's next draw, which has this shape for one client."""
+        place = next(self._places)
+        return 0 if self.drawn is not None else axis_of(self.axes, place, shape, self.rows)
 
     def mask(self) -> Tensor:
         """1 for a sample and 0 for padding, `(clients, rows)`."""

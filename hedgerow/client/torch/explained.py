@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from hedgerow.types.training import Diverged
+
 
 def total_of(name: str, values: Any, samples: int) -> float:
     """The sum of a metric's values, one per sample.
@@ -19,6 +21,14 @@ def total_of(name: str, values: Any, samples: int) -> float:
 
 OF_USERS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 """Errors that a user's model or loss may raise on samples that do not fit it."""
+
+
+def diverged(who: str, loss: float, learning_rate: float) -> Diverged:
+    """The error of a training whose numbers are no longer finite."""
+    return Diverged(
+        f"{who}: training diverged (loss {loss:g}); the learning rate was {learning_rate:g}: try a smaller"
+        " one, or clip_gradient, and check that the data are finite"
+    )
 
 
 def explained(error: Exception, who: str, x: Tensor, y: Tensor) -> ValueError:

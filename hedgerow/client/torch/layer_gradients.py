@@ -9,6 +9,7 @@ from torch import Tensor
 from hedgerow import generators
 from hedgerow.client.torch import layer_sums, settings
 from hedgerow.client.torch.layers import Layers
+from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.samples import SIDE_BY_SIDE, SampleGradients, rewinder
 
@@ -29,14 +30,16 @@ class LayerGradients:
     def __init__(self, net: FlatModule, layers: Layers, otherwise: SampleGradients) -> None:
         self._net, self._layers, self._otherwise = net, layers, otherwise
 
-    def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+    def __call__(
+        self, x: Tensor, y: Tensor, largest: float, masks: Masks | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Losses and summed clipped gradients, as from `SampleGradients`."""
         out, losses, most = torch.zeros_like(self._net.vector), [], self._most
         for first in range(0, len(x), most):
             try:
                 found, parts = self._layers.split(x[first : first + most], y[first : first + most])
             except Exception:  # if the data is at fault, the fallback reports it
-                return self._otherwise(x, y, largest)
+                return self._otherwise(x, y, largest, masks)
             losses.append(found)
             layer_sums.add_to_mean(parts, largest, len(x), out)
         pieces = torch.split(out, [p.numel() for p in self._net.parameters])

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, final
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from hedgerow import generators
 from hedgerow.client.torch import settings
+from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.types import Model
 
@@ -40,20 +42,23 @@ class SampleGradients:
         self._net, self._loss = net, loss
         self._one_by_one: set[tuple[tuple[int, ...], torch.dtype]] = set()
 
-    def __call__(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+    def __call__(
+        self, x: Tensor, y: Tensor, largest: float, masks: Masks | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The mean loss of a batch, and the mean of its samples' gradients, each at most `largest` long.
 
         Args:
             x: samples, `(n, ...)`.
             y: targets, `(n, ...)`.
             largest: l2 norm over all parameters.
+            masks: of the step, where anything is dropped; each sample has its own.
         """
         form = tuple(x.shape[1:]), x.dtype
         if len(x) * self._net.gradient_size <= SIDE_BY_SIDE and form not in self._one_by_one:
-            found = self._together(x, y, largest)
+            found = self._together(x, y, largest, masks=masks)
             if found is not None:
                 return found
-        found = self._apart(x, y, largest)
+        found = self._apart(x, y, largest, masks)
         if len(x) * self._net.gradient_size <= SIDE_BY_SIDE:
             self._one_by_one.add(form)  # only now, because an error in the data says nothing about the model
         return found
@@ -107,24 +112,26 @@ class SampleGradients:
         combine: Callable[[list[Tensor], float], list[Tensor]] | None = None,
         *,
         randomness: str = "different",  # draws for all samples at once, as without vmap
+        masks: Masks | None = None,
     ) -> tuple[Tensor, list[Tensor]] | None:
         """Losses and gradients; `None`, with nothing changed, if `torch.func` fails."""
-        x = x.contiguous()  # dropout draws in memory order, which the layers' inputs inherit from x
+        x = x.contiguous()  # torch draws in memory order, which the layers' inputs inherit from x
         module = self._net.module
         names = [t.name for t in self._net.layout.parameters]
         parameters = {n: p.detach() for n, p in zip(names, self._net.parameters, strict=True)}
 
-        def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            outputs = torch.func.functional_call(module, parameters, (x.unsqueeze(0),))
-            return self._loss(outputs, y.unsqueeze(0))
+        def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor, place: Tensor) -> Tensor:
+            with masks.side_by_side(place) if masks else nullcontext():
+                outputs = torch.func.functional_call(module, parameters, (x.unsqueeze(0),))
+                return self._loss(outputs, y.unsqueeze(0))
 
-        each = torch.vmap(torch.func.grad_and_value(one), in_dims=(None, 0, 0), randomness=randomness)
+        each = torch.vmap(torch.func.grad_and_value(one), in_dims=(None, 0, 0, 0), randomness=randomness)
         state, kept = _random_state(x.device), [dict(vars(m)) for m in module.modules()]
         try:
             with warnings.catch_warnings():
                 # If warnings are errors, this one must not decide which method is used.
                 warnings.filterwarnings("ignore", "There is a performance drop")
-                gradients, losses = each(parameters, x, y)
+                gradients, losses = each(parameters, x, y, torch.arange(len(x)))
             if _unchanged(module, kept):
                 return losses.mean(), (combine or _clipped_mean)([gradients[n] for n in names], largest)
         except Exception:  # if the data is at fault, the fallback reports it
@@ -135,10 +142,14 @@ class SampleGradients:
         _set_random_state(x.device, state)
         return None
 
-    def _apart(self, x: Tensor, y: Tensor, largest: float) -> tuple[Tensor, list[Tensor]]:
+    def _apart(
+        self, x: Tensor, y: Tensor, largest: float, masks: Masks | None
+    ) -> tuple[Tensor, list[Tensor]]:
         totals = [torch.zeros_like(p) for p in self._net.parameters]
         losses = []
         for k in range(len(x)):
+            if masks:
+                masks.alone(k)
             loss = self._loss(self._net.module(x[k : k + 1]), y[k : k + 1])
             loss.backward()  # type: ignore[no-untyped-call]
             gradients = self._net.take_gradients()

@@ -14,8 +14,10 @@ from hedgerow import checks
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches, check
 from hedgerow.client.torch.device import find_device
-from hedgerow.client.torch.explained import OF_USERS, explained, total_of
+from hedgerow.client.torch.dropping import Dropping
+from hedgerow.client.torch.explained import OF_USERS, diverged, explained, total_of
 from hedgerow.client.torch.loss import check_probabilities, cross_entropy
+from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
@@ -28,7 +30,6 @@ from hedgerow.client.torch.trial import Trial
 from hedgerow.client.torch.with_opacus import installed
 from hedgerow.rng import generator, integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
-from hedgerow.types.training import Diverged
 
 _AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
@@ -91,6 +92,7 @@ class TorchTrainer:
         self._samples = SampleGradients(self._net, self._scalar_loss)
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
+        self._dropping = Dropping(self._net, self._scalar_loss)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
@@ -187,32 +189,29 @@ class TorchTrainer:
         """
         who = f"client {client!r}, round {round}"
         self.check(data, who)
-        dropout = integer_seed(seed, "dropout", round=round, client=client)
-        shuffle = generator(seed, "shuffle", round=round, client=client)
-        with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
+        where: Any = {"round": round, "client": client}
+        draws, shuffle = integer_seed(seed, "dropout", **where), generator(seed, "shuffle", **where)
+        with num_threads(self._threads), seeded(draws, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
             way = self._way(data, local, who) if local.clip_samples else None
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
-            drawn = chance(seeded_noise, seed=seed, round=round, client=client)
+            drawn = chance(seeded_noise, seed=seed, **where)
             for number in range(local.steps(len(data)) if local.sample_noise else 0):
                 assert way is not None
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
+            masks = None if local.sample_noise else self._dropping.masks(data, seed=seed, **where)
             for _ in range(0 if local.sample_noise else local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way)
+                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way, masks)
             delta = (self._net.vector - start).cpu().numpy()
             buffers = self._net.read_buffers()
             self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
-            raise Diverged(
-                f"{who}: training diverged (loss {loss:g}); the learning rate was "
-                f"{local.learning_rate_at(round):g}: try a smaller one, or clip_gradient, "
-                f"and check that the data are finite"
-            )
+            raise diverged(who, loss, local.learning_rate_at(round))
         by = way.name if way else ""
         if local.sample_noise:
             return Fit(delta, buffers, 1, sample_gradients=by)
@@ -260,8 +259,9 @@ class TorchTrainer:
         return self._ways.choose(local, data)
 
     def _epoch(
-        self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str, way: Way | None
-    ) -> float:
+        self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str, way: Way | None,
+        masks: Masks | None,
+    ) -> float:  # fmt: skip
         """One pass over the data in this order; the sum of the samples' losses."""
         size = local.batch_size or len(order)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -269,10 +269,11 @@ class TorchTrainer:
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
             try:
-                if way is not None:
-                    loss, gradients = way.gradients(x, y, local.clip_samples)
-                else:
-                    loss, gradients = self._gradients(x, y)
+                with masks.step(len(x)) if masks else _AS_IT_IS:
+                    if way is not None:
+                        loss, gradients = way.gradients(x, y, local.clip_samples, masks)
+                    else:
+                        loss, gradients = self._gradients(x, y)
             except OF_USERS as error:
                 raise explained(error, who, x, y) from error
             step(gradients)

@@ -138,10 +138,10 @@ def made_up_nets(
         net.vector.add_(torch.from_numpy(shift).to(net.vector))
         for module, other in zip(net.module.modules(), like.module.modules(), strict=True):
             module.training = other.training
-        yield net, *_made_up(data, lowest, device)
+        yield net, *made_up(data, lowest, device)
 
 
-def _made_up(data: Samples, lowest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def made_up(data: Samples, lowest: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Twice `_ROWS` samples of this form: normal numbers, or `lowest` and `lowest + 1`; targets are 1."""
     random, shape = generator(0, "made-up samples"), (2 * _ROWS, *data.x.shape[1:])
     floats = np.issubdtype(data.x.dtype, np.floating)

@@ -40,7 +40,6 @@ def table() -> dict[Any, Callable[..., Any]]:
         aten.avg_pool2d_backward.default: _avg_pool_backward,
         aten._adaptive_avg_pool2d.default: _adaptive_pool,
         aten._adaptive_avg_pool2d_backward.default: _adaptive_pool_backward,
-        aten.native_dropout.default: _dropout,
         aten.native_group_norm.default: _group_norm,
     }
 
@@ -185,13 +184,6 @@ def _cells(x: Tensor, size: Sequence[int]) -> Tensor:
             f"adaptive pooling of {height}x{width} to {size[0]}x{size[1]}, which does not divide it"
         )
     return x.reshape(*x.shape[:-2], size[0], height // size[0], size[1], width // size[1])
-
-
-def _dropout(x: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
-    if not train or p == 0:
-        return x, torch.ones_like(x, dtype=torch.bool)
-    kept = aten.bernoulli.p(x, 1 - p)
-    return x * kept / (1 - p), kept != 0
 
 
 def _group_norm(

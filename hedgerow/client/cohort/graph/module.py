@@ -33,7 +33,6 @@ _LAYERS: dict[type[nn.Module], Any] = {
 _IMAGES = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 
 Values = dict[fx.Node, Any]
-Orders = dict[str, tuple[int, ...]]
 Run = Callable[[Step, Values], Any]
 """Computes one node from those before it."""
 
@@ -57,15 +56,12 @@ class BatchedModule:
         self._stacked = {t.name for t in (*layout.parameters, *layout.untrained)}
         constants = {self._names[n]: t.detach() for n, t in tensors(self._graph)}
         self._constants = {n: t for n, t in constants.items() if n not in self._stacked}
-        self._orders: Orders = {}
         self._batched: dict[fx.Node, bool] = {}
         self._refuse_filled(module)
         self._runs = {node: self._plan(node) for node in self._graph.graph.nodes}
-        self._drops = frozenset(n.name for n in self._graph.graph.nodes if self._dropout(n))
-        self.draws = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules()) or bool(
-            self._drops
-        )
-        """Whether each client needs a random generator."""
+        layers = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules())
+        self.draws = layers or any(self._dropout(node) for node in self._graph.graph.nodes)
+        """Whether each client needs draws."""
         self.images = any(isinstance(m, _IMAGES) for m in module.modules())
         """Whether the model's first layers want images in the memory order of `convolve`."""
         self.fusable = used_once(self._graph, nn.Linear) & {t.name for t in layout.parameters}
@@ -89,10 +85,7 @@ class BatchedModule:
         return values[node]
 
     def observe(self, x: Tensor) -> None:
-        """Record what reaches the layers when a single client is computed.
-
-        That is the memory order of tensors, in which dropout draws, and how many
-        vectors go through each linear layer.
+        """Record how many vectors go through each linear layer when a single client is computed.
 
         Args:
             x: a batch of one client, as `TorchTrainer` makes it.
@@ -104,8 +97,7 @@ class BatchedModule:
         }  # fmt: skip
         shapes: dict[str, torch.Size] = {}
         with torch.no_grad():
-            watched = self._drops | linear.keys()
-            _Observer(copy.deepcopy(self._graph), watched, self._orders, shapes).run(x)
+            _Observer(copy.deepcopy(self._graph), linear.keys(), shapes).run(x)
         found = []
         for name, node in linear.items():
             layer = cast(nn.Linear, self._graph.get_submodule(str(node.target)))
@@ -223,27 +215,23 @@ class BatchedModule:
         return node.target is nn.functional.dropout
 
     def _drop(self, node: fx.Node, p: float, channels: bool) -> Run:
-        x, name = node.all_input_nodes[0], node.name
+        x = node.all_input_nodes[0]
         if not p:
             return lambda step, values: values[x]
-        return lambda step, values: dropout(step, values[x], p, self._orders[name], channels=channels)
+        return lambda step, values: dropout(step, values[x], p, channels=channels)
 
 
 class _Observer(fx.Interpreter):
-    """Records the shape of some nodes' inputs, and the memory order of their dimensions, outermost first."""
+    """Records the shape of some nodes' inputs."""
 
-    def __init__(
-        self, graph: fx.GraphModule, watched: Set[str], orders: Orders, shapes: dict[str, torch.Size]
-    ) -> None:
+    def __init__(self, graph: fx.GraphModule, watched: Set[str], shapes: dict[str, torch.Size]) -> None:
         super().__init__(graph)
-        self._watched, self._orders, self._shapes = watched, orders, shapes
+        self._watched, self._shapes = watched, shapes
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node, and record its input."""
         if n.name in self._watched:
-            x: Tensor = self.env[n.all_input_nodes[0]]
-            self._shapes[n.name] = x.shape
-            self._orders[n.name] = tuple(sorted(range(x.dim()), key=x.stride().__getitem__, reverse=True))
+            self._shapes[n.name] = self.env[n.all_input_nodes[0]].shape
         return super().run_node(n)
 
 

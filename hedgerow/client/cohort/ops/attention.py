@@ -29,16 +29,14 @@ def encoder(module: nn.TransformerEncoderLayer) -> Layer | None:
         tensors = {n: step.tensors[full] for n, full in names.items()}
 
         def attend(x: Tensor) -> Tensor:
-            out = _attend(step, own, tensors, x)
-            # For a single client, torch leaves this tensor with time as its outermost dimension.
-            return dropout(step, out, _p(module.dropout1), (1, 0, 2))
+            return dropout(step, _attend(step, own, tensors, x), _p(module.dropout1))
 
         def feed(x: Tensor) -> Tensor:
             x = linear(x, tensors["linear1.weight"], tensors.get("linear1.bias"))
             x = whole_registers(module.activation, x)
-            x = dropout(step, x, _p(module.dropout), (0, 1, 2))
+            x = dropout(step, x, _p(module.dropout))
             x = linear(x, tensors["linear2.weight"], tensors.get("linear2.bias"))
-            return dropout(step, x, _p(module.dropout2), (0, 1, 2))
+            return dropout(step, x, _p(module.dropout2))
 
         def norm(which: str, x: Tensor) -> Tensor:
             w, b = tensors.get(f"{which}.weight"), tensors.get(f"{which}.bias")
@@ -87,7 +85,7 @@ def _attend(step: Step, module: nn.MultiheadAttention, tensors: dict[str, Tensor
     if module.dropout and module.training:
         weights = (matmul(q, k.transpose(-1, -2)) * (size // heads) ** -0.5).softmax(-1)
         weights = weights.view(clients, batch, heads, time, time)
-        out = matmul(dropout(step, weights, module.dropout, range(4)).flatten(0, 1), v)
+        out = matmul(dropout(step, weights, module.dropout).flatten(0, 1), v)
     else:
         out = F.scaled_dot_product_attention(q, k, v)
     out = out.transpose(1, 2).reshape(clients, batch, time, size)

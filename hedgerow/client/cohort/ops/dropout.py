@@ -1,7 +1,6 @@
-"""Dropout with the masks that each client would draw if trained alone."""
+"""Dropout with the masks that each client draws when it is trained alone."""
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,32 +10,30 @@ DROPOUTS: dict[type[nn.Module], bool] = {nn.Dropout: False, nn.Dropout1d: True, 
 """Dropout layers, and whether they drop whole channels."""
 
 
-def dropout(step: Step, x: Tensor, p: float, order: Sequence[int], *, channels: bool = False) -> Tensor:
+def dropout(step: Step, x: Tensor, p: float, *, channels: bool = False) -> Tensor:
     """Zero values with probability `p`, and scale the others by `1 / (1 - p)`.
 
     Args:
-        step: has the generators to draw from, one value per sample and position.
+        step: has each client's draws.
         x: `(clients, batch, ...)`.
         p: probability.
-        order: dimensions of one client's tensor from the outermost in memory to
-            the innermost, as they are when the client is trained alone: torch
-            draws in memory order.
         channels: drop whole channels of `(clients, batch, channels, ...)`.
     """
     if not p:
         return x  # like torch, without drawing
-    counts = step.samples if step.drawn is None else step.drawn
-    # One tensor for each generator: its client's rows, even if each row is its own client here.
-    shape = [x.shape[0] * x.shape[1] // len(counts), *x.shape[2:]]
-    if step.drawn is not None:
-        order = range(len(shape))  # as in `SampleGradients`: one sample after another
+    if p == 1:
+        return x * x.new_zeros(())
+    clients, shape, rows, counts = len(step.draws), list(x.shape[1:]), step.rows, step.samples
     if channels:
         shape[2:] = [1] * len(shape[2:])
-        order = range(len(shape))
-    masks = torch.ones(len(counts), *shape, device=x.device)
-    for mask, samples, generator in zip(masks, counts, step.generators, strict=True):
-        if generator is not None and samples:
-            ordered = torch.empty([samples if d == 0 else shape[d] for d in order], device=x.device)
-            drawn = ordered.permute([list(order).index(d) for d in range(len(shape))])
-            mask[:samples] = drawn.bernoulli_(1 - p, generator=generator)
-    return x * masks.div_(1 - p).view(*x.shape[:2], *shape[1:])
+    sizes = len(x), *shape
+    if step.drawn is not None:  # each row is a client of its own here, and draws belong to all rows of one
+        rows, counts = len(x) // clients, step.drawn
+        shape = [rows, *shape]
+    axis = step.axis(shape)
+    masks = np.ones((clients, *shape), np.bool_)
+    for mask, samples, draws in zip(masks, counts, step.draws, strict=True):
+        if draws is not None and samples:
+            mask[:] = draws.mask(shape, 1 - p, axis=axis, rows=rows, samples=samples)
+    kept = torch.from_numpy(masks).to(x.device, x.dtype).div_(1 - p)
+    return x * kept.view(sizes)

@@ -1,0 +1,96 @@
+"""What dropout keeps in a client's training: `hedgerow.client.draws` as torch's tensors."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hedgerow.client.draws import Axis, Draws, axis_of
+from hedgerow.client.torch.dropout import Dropout
+
+
+@final
+class Masks:
+    """The zeros and ones of one client's round, as `Dropout` takes them.
+
+    A forward pass that is repeated in the backward pass (`torch.utils.checkpoint`) gets the same ones
+    again: torch's generator is then set back, and a number from it tells one draw from another.
+
+    Args:
+        draws: of the client.
+        axes: where a step's draws have the samples, as far as it is known.
+    """
+
+    def __init__(self, draws: Draws, axes: Sequence[Axis]) -> None:
+        self._draws, self._axes = draws, axes
+        self._mode = Dropout(self)
+        self._samples, self._sample, self._next = 0, -1, 0
+        self._drawn: dict[Any, NDArray[np.bool_]] = {}
+        self._places: dict[int, int] = {}
+        self._number = torch.empty((), dtype=torch.int64)
+
+    def step(self, samples: int) -> Dropout:
+        """Begin a step; what is returned is to be entered for its forward and backward passes."""
+        self._samples, self._sample = samples, -1
+        self._drawn.clear()
+        self._again()
+        return self._mode
+
+    @contextmanager
+    def side_by_side(self, places: Tensor) -> Iterator[None]:
+        """The step's samples are computed alone, in `torch.vmap`; of `places` each has its own."""
+        self._again()
+        self._mode.places = places
+        try:
+            yield
+        finally:
+            self._mode.places = None
+
+    def alone(self, sample: int) -> None:
+        """The step's samples are computed one after another, and it is this one's turn."""
+        self._sample = sample
+        self._again()
+
+    def whole(self, shape: Sequence[int], probability: float, like: Tensor) -> Tensor:
+        """See `Source`."""
+        place, key = self._place(), (tuple(shape), probability)
+        if self._sample >= 0:
+            drawn = self._of_each(place, shape, probability)[self._sample]
+        elif (place, *key) in self._drawn:
+            drawn = self._drawn[place, *key]
+        else:
+            axis, rows = axis_of(self._axes, place, shape, self._samples), self._samples
+            drawn = self._draws.mask(shape, probability, axis=axis, rows=rows, samples=rows)
+            self._drawn[place, *key] = drawn
+        found = torch.empty_like(like) if like.shape == tuple(shape) else like.new_empty(shape)
+        return found.copy_(torch.from_numpy(drawn))
+
+    def each(self, samples: int, shape: Sequence[int], probability: float, like: Tensor) -> Tensor:
+        """See `Source`."""
+        drawn = self._of_each(self._place(), shape, probability)
+        return torch.from_numpy(drawn).to(like.device, like.dtype)
+
+    def _of_each(self, place: int, shape: Sequence[int], probability: float) -> NDArray[np.bool_]:
+        """A draw for each sample of the step, `(samples, *shape)`."""
+        key = place, tuple(shape), probability
+        if key not in self._drawn:
+            drawn = self._draws.rows(self._samples, math.prod(shape), probability)
+            self._drawn[key] = drawn.reshape(self._samples, *shape)
+        return self._drawn[key]
+
+    def _again(self) -> None:
+        """The forward pass begins."""
+        self._next = 0
+        self._places.clear()
+
+    def _place(self) -> int:
+        """Of the draw in the step; of one that is repeated, the place that it had."""
+        number = int(self._number.random_().item())
+        place = self._places.setdefault(number, self._next)
+        self._next = max(self._next, place + 1)
+        return place
