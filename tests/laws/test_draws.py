@@ -94,8 +94,6 @@ WAYS = {
     "feature alpha": lambda x: nn.FeatureAlphaDropout(0.3)(x),
     "all": lambda x: F.dropout(x, 1.0),
     "none": lambda x: F.dropout(x, 0.0),
-    "bernoulli": lambda x: x * torch.bernoulli(x.detach(), 0.3),
-    "bernoulli_": lambda x: x * torch.empty_like(x).bernoulli_(0.3),
     "attention": lambda x: F.scaled_dot_product_attention(x, x, x.flip(1), dropout_p=0.3),
     "causal": lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3, is_causal=True, scale=0.2),
     "masked": lambda x: F.scaled_dot_product_attention(x, x, x, torch.ones(5, 5).tril().bool(), 0.3),

@@ -28,28 +28,28 @@ class Masks:
 
     def __init__(self, draws: Draws, axes: Sequence[Axis]) -> None:
         self._draws, self._axes = draws, axes
-        self._mode = Dropout(self)
+        self.dropout = Dropout(self)
+        """Is to be entered for the forward and backward passes."""
         self._samples, self._sample, self._next = 0, -1, 0
         self._drawn: dict[Any, NDArray[np.bool_]] = {}
         self._places: dict[int, int] = {}
         self._number = torch.empty((), dtype=torch.int64)
 
-    def step(self, samples: int) -> Dropout:
-        """Begin a step; what is returned is to be entered for its forward and backward passes."""
+    def step(self, samples: int) -> None:
+        """Begin a step."""
         self._samples, self._sample = samples, -1
         self._drawn.clear()
         self._again()
-        return self._mode
 
     @contextmanager
     def side_by_side(self, places: Tensor) -> Iterator[None]:
         """The step's samples are computed alone, in `torch.vmap`; of `places` each has its own."""
         self._again()
-        self._mode.places = places
+        self.dropout.places = places
         try:
             yield
         finally:
-            self._mode.places = None
+            self.dropout.places = None
 
     def alone(self, sample: int) -> None:
         """The step's samples are computed one after another, and it is this one's turn."""

@@ -204,18 +204,17 @@ class TorchTrainer:
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
             masks = None if local.sample_noise else self._dropping.masks(data, seed=seed, **where)
-            for _ in range(0 if local.sample_noise else local.epochs):
-                total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way, masks)
-            delta = (self._net.vector - start).cpu().numpy()
-            buffers = self._net.read_buffers()
+            with masks.dropout if masks else _AS_IT_IS:
+                for _ in range(0 if local.sample_noise else local.epochs):
+                    total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way, masks)
+            delta, buffers = (self._net.vector - start).cpu().numpy(), self._net.read_buffers()
             self._net.check_constants(model, who)
         loss = total / (local.epochs * len(data))
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
             raise diverged(who, loss, local.learning_rate_at(round))
         by = way.name if way else ""
-        if local.sample_noise:
-            return Fit(delta, buffers, 1, sample_gradients=by)
-        return Fit(delta, buffers, len(data), {"loss": loss}, sample_gradients=by)
+        told: Any = (1,) if local.sample_noise else (len(data), {"loss": loss})
+        return Fit(delta, buffers, *told, sample_gradients=by)
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples.
@@ -269,11 +268,12 @@ class TorchTrainer:
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
             try:
-                with masks.step(len(x)) if masks else _AS_IT_IS:
-                    if way is not None:
-                        loss, gradients = way.gradients(x, y, local.clip_samples, masks)
-                    else:
-                        loss, gradients = self._gradients(x, y)
+                if masks:
+                    masks.step(len(x))
+                if way is not None:
+                    loss, gradients = way.gradients(x, y, local.clip_samples, masks)
+                else:
+                    loss, gradients = self._gradients(x, y)
             except OF_USERS as error:
                 raise explained(error, who, x, y) from error
             step(gradients)
