@@ -46,7 +46,9 @@ class Draws:
         """The next draw, `(samples, size) bool`: each value is true with this probability, from 0 to 1."""
         count = samples * size
         words = np.asarray(self._words(-(-count // 2)), _WORD)
-        drawn: NDArray[np.bool_] = words.view(_HALF)[:count] < int(probability * 2**32)
+        limit = int(probability * 2**32)
+        # One of the same dtype is compared faster; that of a certain one does not fit into it.
+        drawn: NDArray[np.bool_] = words.view(_HALF)[:count] < (np.uint32(limit) if limit < 2**32 else limit)
         return drawn.reshape(samples, size)
 
     def mask(
