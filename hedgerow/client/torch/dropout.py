@@ -30,7 +30,7 @@ class Source(Protocol):
 class Dropout:
     """While this is entered, dropout takes what it keeps from a source; in one thread of a process at a time.
 
-    It puts functions in the place of torch's own, which costs nothing where nothing is dropped: a
+    It puts functions in the place of torch's own, which costs nothing where nothing is dropped; a
     `TorchFunctionMode` would be asked about every attribute of a tensor, half of a small model's step.
 
     Args:
@@ -46,37 +46,32 @@ class Dropout:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._before: list[tuple[Any, str, Any]] = []
         self._inside = False
         self.places: Tensor | None = None
         """Where samples are computed alone, side by side in `torch.vmap`: of these, each one has its own."""
 
     def __enter__(self) -> None:
         """Put our functions in place."""
-        for owner, name, torchs, own in _SEAMS:
-            self._before.append((owner, name, vars(owner).get(name)))
-            setattr(owner, name, self._in_place_of(torchs, own))
+        _ENTERED.append(self)
+        for names, ours, _ in _SEAMS:
+            names.update(ours)
 
     def __exit__(self, *error: object) -> None:
-        """Put back what was there."""
-        while self._before:
-            owner, name, before = self._before.pop()
-            if before is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
+        """Put torch's back, if no other is entered."""
+        _ENTERED.pop()
+        if not _ENTERED:
+            for names, _, torchs in _SEAMS:
+                names.update(torchs)
 
-    def _in_place_of(self, torchs: Any, own: Any) -> Any:
-        def function(*args: Any, **kwargs: Any) -> Any:
-            if self._inside:  # a source may draw by torch's own
-                return torchs(*args, **kwargs)
-            self._inside = True
-            try:
-                return own(self, torchs, *args, **kwargs)
-            finally:
-                self._inside = False
-
-        return function
+    def call(self, torchs: Any, own: Any, args: Any, kwargs: Any) -> Any:
+        """A function of ours in the place of torch's, which it calls where a source draws by it."""
+        if self._inside:
+            return torchs(*args, **kwargs)
+        self._inside = True
+        try:
+            return own(self, torchs, *args, **kwargs)
+        finally:
+            self._inside = False
 
     def kept(self, shape: Sequence[int], probability: float, like: Tensor) -> Tensor:
         """Zeros and ones, each a one with this probability."""
@@ -190,13 +185,22 @@ _FUNCTIONS: dict[str, Any] = {
     **dict.fromkeys(["gru", "lstm", "rnn_tanh", "rnn_relu"], _recurrent),
 }
 
-_SEAMS: list[tuple[Any, str, Any, Any]] = [
-    # torch's own Python calls these in `torch._VF`, whatever a user's code calls.
-    *(
-        (owner, name, getattr(torch, name), own)
-        for name, own in _FUNCTIONS.items()
-        for owner in (torch._VF, torch)
-    ),
-    (F, "scaled_dot_product_attention", F.scaled_dot_product_attention, _attention),
+_ENTERED: list[Dropout] = []
+"""The last one counts."""
+
+
+def _in_place_of(torchs: Any, own: Any) -> Any:
+    return lambda *args, **kwargs: _ENTERED[-1].call(torchs, own, args, kwargs)
+
+
+def _seam(owner: Any, functions: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    torchs = {name: getattr(owner, name) for name in functions}
+    return vars(owner), {name: _in_place_of(torchs[name], own) for name, own in functions.items()}, torchs
+
+
+_SEAMS = [  # torch's own Python calls these in `torch._VF`, whatever a user's code calls
+    _seam(torch._VF, _FUNCTIONS),
+    _seam(torch, _FUNCTIONS),
+    _seam(F, {"scaled_dot_product_attention": _attention}),
 ]
-"""`(owner, name, torch's function, ours)`."""
+"""Where names are looked up, our functions by name, and torch's."""

@@ -1,8 +1,9 @@
 """What dropout keeps in a client's training: `hedgerow.client.draws` as torch's tensors."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -22,18 +23,26 @@ class Masks:
     again: torch's generator is then set back, and a number from it tells one draw from another.
 
     Args:
-        draws: of the client.
-        axes: where a step's draws have the samples, as far as it is known.
+        draws: makes those of the client; called when something is dropped.
+        axes: finds where a step's draws have the samples, as far as it is known; called then, too.
     """
 
-    def __init__(self, draws: Draws, axes: Sequence[Axis]) -> None:
-        self._draws, self._axes = draws, axes
+    def __init__(self, draws: Callable[[], Draws], axes: Callable[[], Sequence[Axis]]) -> None:
+        self._make_draws, self._find_axes = draws, axes
         self.dropout = Dropout(self)
         """Is to be entered for the forward and backward passes."""
         self._samples, self._sample, self._next = 0, -1, 0
         self._drawn: dict[Any, NDArray[np.bool_]] = {}
         self._places: dict[int, int] = {}
         self._number = torch.empty((), dtype=torch.int64)
+
+    @cached_property
+    def _draws(self) -> Draws:
+        return self._make_draws()
+
+    @cached_property
+    def _axes(self) -> Sequence[Axis]:
+        return self._find_axes()
 
     def step(self, samples: int) -> None:
         """Begin a step."""

@@ -92,7 +92,7 @@ class TorchTrainer:
         self._samples = SampleGradients(self._net, self._scalar_loss)
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
-        self._dropping = Dropping(self._net, self._scalar_loss)
+        self._dropping = Dropping(build, self._scalar_loss, self._device)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
@@ -203,8 +203,8 @@ class TorchTrainer:
                 assert way is not None
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
-            masks = None if local.sample_noise else self._dropping.masks(data, seed=seed, **where)
-            with masks.dropout if masks else _AS_IT_IS:
+            masks = self._dropping.masks(data, seed=seed, **where)
+            with masks.dropout:
                 for _ in range(0 if local.sample_noise else local.epochs):
                     total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way, masks)
             delta, buffers = (self._net.vector - start).cpu().numpy(), self._net.read_buffers()
@@ -213,8 +213,9 @@ class TorchTrainer:
         if not (np.isfinite(loss) and np.isfinite(delta).all() and np.isfinite(buffers).all()):
             raise diverged(who, loss, local.learning_rate_at(round))
         by = way.name if way else ""
-        told: Any = (1,) if local.sample_noise else (len(data), {"loss": loss})
-        return Fit(delta, buffers, *told, sample_gradients=by)
+        if local.sample_noise:
+            return Fit(delta, buffers, 1, sample_gradients=by)
+        return Fit(delta, buffers, len(data), {"loss": loss}, sample_gradients=by)
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:
         """Loss and metrics of a model: means over the samples.
@@ -259,7 +260,7 @@ class TorchTrainer:
 
     def _epoch(
         self, data: Samples, order: Any, local: LocalTraining, step: Step, who: str, way: Way | None,
-        masks: Masks | None,
+        masks: Masks,
     ) -> float:  # fmt: skip
         """One pass over the data in this order; the sum of the samples' losses."""
         size = local.batch_size or len(order)
@@ -268,8 +269,7 @@ class TorchTrainer:
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
             try:
-                if masks:
-                    masks.step(len(x))
+                masks.step(len(x))
                 if way is not None:
                     loss, gradients = way.gradients(x, y, local.clip_samples, masks)
                 else:
