@@ -186,7 +186,7 @@ def test_a_forward_pass_that_is_repeated_drops_the_same_again(clip):
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_for_a_model_that_drops_nothing_no_draws_are_made(name, monkeypatch):
-    monkeypatch.setattr("hedgerow.client.torch.dropping.Draws", lambda *args, **where: pytest.fail("drawn"))
+    monkeypatch.setattr("hedgerow.client.torch.masks.Draws", lambda *args, **where: pytest.fail("drawn"))
     trainer, model = trainer_of(name)
     data = SHIPPED[name].clients([4])[0][1]
     trainer.fit(model, data, LocalTraining(batch_size=4, clip_samples=1.0), seed=1, round=1, client="a")

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from hedgerow.client.draws import Axis, Draws
+from hedgerow.client.draws import Axis
 from hedgerow.client.torch import settings
 from hedgerow.client.torch.dropout import Dropout, Source
 from hedgerow.client.torch.masks import Masks
@@ -30,10 +30,8 @@ class Dropping:
     def __init__(self, build: Callable[[], nn.Module], loss: Loss, device: torch.device) -> None:
         self._build, self._loss, self._device = build, loss, device
         self._found: dict[Any, Sequence[Axis]] = {}
-
-    def masks(self, data: Samples, *, seed: int, round: int, client: str) -> Masks:
-        """What a client's dropout keeps in a round; nothing is made or tried before something is dropped."""
-        return Masks(partial(Draws, seed, round=round, client=client), partial(self.axes, data))
+        self.masks = Masks(self.axes)
+        """What a client's dropout keeps."""
 
     def axes(self, data: Samples) -> Sequence[Axis]:
         """The dimension of the samples in each draw of a step, as far as it is known.

@@ -198,12 +198,12 @@ class TorchTrainer:
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
-            drawn = chance(seeded_noise, seed=seed, **where)
-            for number in range(local.steps(len(data)) if local.sample_noise else 0):
-                assert way is not None
+            drawn = chance(seeded_noise, seed=seed, **where) if local.sample_noise else None
+            for number in range(local.steps(len(data)) if drawn else 0):
+                assert way and drawn  # noqa: PT018
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
-            masks = self._dropping.masks(data, seed=seed, **where)
+            masks, self._dropping.masks.whose = self._dropping.masks, (data, seed, round, client)
             with masks.dropout:
                 for _ in range(0 if local.sample_noise else local.epochs):
                     total += self._epoch(data, shuffle.permutation(len(data)), local, step, who, way, masks)
@@ -269,7 +269,7 @@ class TorchTrainer:
             index = order[first : first + size]
             x, y = self._batches.take(data, index)
             try:
-                masks.step(len(x))
+                masks.batch = x
                 if way is not None:
                     loss, gradients = way.gradients(x, y, local.clip_samples, masks)
                 else:
