@@ -9,6 +9,7 @@ import onnxruntime
 import torch
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_scan import Scan as ForwardScan
 from torch.nn import functional as F
 
 CONVOLUTIONS = {1: (F.conv1d, F.conv_transpose1d), 2: (F.conv2d, F.conv_transpose2d)}
@@ -119,4 +120,25 @@ class ScatterND(OpRun):
         return (found,)
 
 
-OWN = [Conv, ConvTranspose, Erf, MaxPool, ScatterElements, ScatterND]
+class Scan(ForwardScan):
+    """Backwards too, which ONNX's own refuses: all of these loops go one way."""
+
+    op_domain = ""
+
+    def __init__(self, node, run_params):
+        kept = [a for a in node.attribute if not a.name.endswith("directions")]
+        (self._backwards,) = {tuple(set(a.ints)) for a in node.attribute if a.name.endswith("directions")}
+        forward = onnx.NodeProto()
+        forward.CopyFrom(node)
+        del forward.attribute[:]
+        forward.attribute.extend(kept)
+        super().__init__(forward, run_params)
+
+    def _run(self, *args, **attributes):
+        states = len(args) - self.num_scan_inputs
+        turn = slice(None, None, -1 if self._backwards == (1,) else 1)
+        found = super()._run(*args[:states], *(each[turn] for each in args[states:]), **attributes)
+        return *found[:states], *(each[turn] for each in found[states:])
+
+
+OWN = [Conv, ConvTranspose, Erf, MaxPool, Scan, ScatterElements, ScatterND]

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from hedgerow.rng import generator
 
+_WORD, _HALF = np.dtype("<u8"), np.dtype("<u4")
+
 Axis = int | None
 """The dimension of a draw that counts the samples; `None` where none does, as of a layer's weights."""
 
@@ -43,8 +45,10 @@ class Draws:
     def rows(self, samples: int, size: int, probability: float) -> NDArray[np.bool_]:
         """The next draw, `(samples, size) bool`: each value is true with this probability, from 0 to 1."""
         count = samples * size
-        words = np.asarray(self._words(-(-count // 2)), "<u8")
-        drawn: NDArray[np.bool_] = words.view("<u4")[:count] < np.uint32(math.floor(probability * 2**32))
+        words = np.asarray(self._words(-(-count // 2)), _WORD)
+        limit = int(probability * 2**32)
+        # One of the same dtype is compared faster; that of a certain one does not fit into it.
+        drawn: NDArray[np.bool_] = words.view(_HALF)[:count] < (np.uint32(limit) if limit < 2**32 else limit)
         return drawn.reshape(samples, size)
 
     def mask(
@@ -68,6 +72,8 @@ class Draws:
         drawn = self.rows(samples, math.prod(shape) // rows, probability)
         if samples < rows:
             drawn = np.concatenate([drawn, np.ones((rows - samples, drawn.shape[1]), np.bool_)])
+        if axis == 0:
+            return drawn.reshape(shape)
         others = [size for place, size in enumerate(shape) if place != axis]
         return np.moveaxis(drawn.reshape(shape[axis], *others), 0, axis)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hedgerow import checks
 from hedgerow.client.task import Task
+from hedgerow.export import loops  # noqa: F401  registers its operator
 from hedgerow.export.errors import CannotExport
 from hedgerow.export.manifest import manifest_of
 from hedgerow.export.subject import CONSTANTS, OWN, Subject, subject_of

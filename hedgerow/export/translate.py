@@ -27,13 +27,19 @@ _DTYPES: dict[torch.dtype, np.dtype[Any]] = {
 }
 
 
-def translate(graph: fx.Graph, to: Writer, constants: Mapping[str, Any] | None = None) -> Mapping[str, Value]:
+def translate(
+    graph: fx.Graph,
+    to: Writer,
+    constants: Mapping[str, Any] | None = None,
+    outer: Mapping[str, Value] | None = None,
+) -> Mapping[str, Value]:
     """Write a graph of aten operators; its outputs by name.
 
     Args:
         graph: of `hedgerow.export.tracing.trace.trace`.
         to: gets the inputs of the same names.
         constants: arrays in place of inputs, by name.
+        outer: values of the graph around a loop in place of inputs, by name.
 
     Raises:
         CannotExport: there is no translation of an operator, or of how it is used; with the operator
@@ -42,8 +48,12 @@ def translate(graph: fx.Graph, to: Writer, constants: Mapping[str, Any] | None =
     values: dict[Any, Any] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
-            array = (constants or {}).get(node.meta["input"])
-            values[node] = _input(node, to) if array is None else to.constant(array)
+            name = node.meta["input"]
+            if name in (outer or {}):
+                values[node] = (outer or {})[name]
+            else:
+                array = (constants or {}).get(name)
+                values[node] = _input(node, to) if array is None else to.constant(array)
         elif node.op == "get_attr":
             values[node] = to.constant(_attribute(graph.owning_module, str(node.target)))
         elif node.op == "call_function":

@@ -30,7 +30,7 @@ def axes_of(subject: Subject, inputs: Mapping[str, Tensor]) -> Sequence[Axis]:
 
     with num_threads(1), seeded(0, torch.device("cpu")), torch.no_grad():
         try:
-            return sample_axes(run) or ()
+            return sample_axes(run)
         except Exception:  # of the user's model, which tracing will report
             return ()
 

@@ -174,6 +174,7 @@ def cases(seed: int, dtype: torch.dtype) -> Iterator[tuple[str, Case]]:
     yield aten("index.Tensor", normal(a, b, c), [whole(a, 5), None, whole(c, 5)])
     yield aten("index_put.default", normal(a, b), [whole(a, 6)], normal(6, b), True)
     yield aten("index_put.default", normal(a, b), [torch.tensor([1]), torch.tensor([0])], normal())
+    yield from _loops(normal, a, b)
     yield "hedgerow.sum_rows.default", ((normal(6, b), whole(a, 6), a), {})
 
 
@@ -182,3 +183,21 @@ def _convolutions(normal: Any, a: int, b: int) -> Iterator[tuple[Any, ...]]:
     yield normal(a, 2, 9, 8), normal(b, 2, 3, 2), None, [1, 2], [0, 1], [2, 1], False, [0, 0], 1
     yield normal(a, 4, 6, 6), normal(8, 1, 3, 3), normal(8), [1, 1], [1, 1], [1, 1], False, [0, 0], 4
     yield normal(a, 4, 5, 6), normal(4, 2, 3, 3), normal(4), [2, 2], [1, 1], [1, 1], True, [1, 0], 2
+
+
+def _loops(normal: Any, n: int, units: int) -> Iterator[tuple[str, Case]]:
+    """Of every cell, forward and backward in time."""
+    for backwards in (False, True):
+        for name, inputs, states, constants in (
+            ("gru", [3], 1, [(units, 3 * units), (3 * units,)]),
+            ("gru_backward", [1] * 6, 1, [(3 * units, units)]),
+            ("lstm", [4], 2, [(units, 4 * units)]),
+            ("lstm_backward", [1] * 8, 2, [(4 * units, units)]),
+            ("rnn_tanh", [1], 1, [(units, units)]),
+            ("rnn_relu", [1], 1, [(units, units)]),
+            ("rnn_backward", [1] * 2, 1, [(units, units)]),
+        ):
+            series = [normal(4, n, times * units) for times in inputs]
+            first = [normal(n, units) for _ in range(states)]
+            weights = [0.3 * normal(*shape) for shape in constants]
+            yield "hedgerow.loop.default", ((name, series, first, weights, backwards), {})

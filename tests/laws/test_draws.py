@@ -94,8 +94,6 @@ WAYS = {
     "feature alpha": lambda x: nn.FeatureAlphaDropout(0.3)(x),
     "all": lambda x: F.dropout(x, 1.0),
     "none": lambda x: F.dropout(x, 0.0),
-    "bernoulli": lambda x: x * torch.bernoulli(x.detach(), 0.3),
-    "bernoulli_": lambda x: x * torch.empty_like(x).bernoulli_(0.3),
     "attention": lambda x: F.scaled_dot_product_attention(x, x, x.flip(1), dropout_p=0.3),
     "causal": lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3, is_causal=True, scale=0.2),
     "masked": lambda x: F.scaled_dot_product_attention(x, x, x, torch.ones(5, 5).tril().bool(), 0.3),
@@ -186,7 +184,10 @@ def test_a_forward_pass_that_is_repeated_drops_the_same_again(clip):
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
-def test_a_model_that_drops_nothing_is_left_alone():
-    for name in MODELS.names():
-        trainer, _ = trainer_of(name)
-        assert trainer._inner._dropping.axes(SHIPPED[name].clients([4])[0][1]) is None
+@pytest.mark.parametrize("name", MODELS.names())
+def test_for_a_model_that_drops_nothing_no_draws_are_made(name, monkeypatch):
+    monkeypatch.setattr("hedgerow.client.torch.masks.Draws", lambda *args, **where: pytest.fail("drawn"))
+    trainer, model = trainer_of(name)
+    data = SHIPPED[name].clients([4])[0][1]
+    trainer.fit(model, data, LocalTraining(batch_size=4, clip_samples=1.0), seed=1, round=1, client="a")
+    assert not trainer._inner._dropping._found

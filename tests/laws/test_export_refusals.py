@@ -59,7 +59,6 @@ class Centred(nn.Linear):
         (lambda: nn.Sequential(Deciding(4, 2)), r"0 \(Deciding\) cannot be written as a graph"),
         (lambda: nn.Sequential(Sorted(4, 2)), r"0 \(Sorted\) uses aten\.sort\.default, which has no"),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.CELU(), nn.RReLU(), nn.Linear(4, 2)), r"2 \(RReLU\)"),
-        (lambda: nn.Sequential(nn.GRU(4, 2)), r"0 \(GRU\): the steps of torch.gru would have to be a loop"),
     ],
 )
 def test_what_cannot_be_written_is_refused_with_the_module_that_it_comes_from(net, told):

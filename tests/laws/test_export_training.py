@@ -27,7 +27,6 @@ SHIPPED = {
     "gru-char": (TEXT, {"hidden": 16}),
     "lstm-char": (TEXT, {"hidden": 16}),
 }
-RECURRENT = ("gru-char", "lstm-char")
 
 
 def samples(shape: tuple[int, ...], n: int = 5, classes: int = 10) -> Samples:
@@ -71,7 +70,7 @@ def check(
     assert np.linalg.norm(exact - model.parameters) > 1e4 * ours  # it has moved, and much
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS.names() if name not in RECURRENT])
+@pytest.mark.parametrize("name", MODELS.names())
 def test_a_shipped_model_takes_torchs_step(name):
     check(*shipped(name), local())
 

@@ -19,7 +19,7 @@ from hedgerow.models import MODELS, build
 from hedgerow.types import LocalTraining, Samples
 from tests.laws.export_steps import by_torch
 from tests.laws.onnx_fits import WHO, check_epoch, graphs_of, order_of
-from tests.laws.test_export_training import RECURRENT, SERIES, SHIPPED, batch_norm_task, samples, shipped
+from tests.laws.test_export_training import SERIES, SHIPPED, batch_norm_task, samples, shipped
 
 SETTINGS = {
     "sgd": {},
@@ -42,7 +42,7 @@ def check(name: str, chosen: str, *, corrected: bool) -> None:
     check_epoch(task, samples(SHIPPED[name][0], 23), local(**SETTINGS[chosen]), corrected=corrected)
 
 
-SHOWN = [name for name in MODELS.names() if name not in RECURRENT]
+SHOWN = MODELS.names()
 DRAWN = np.random.default_rng(3)
 
 

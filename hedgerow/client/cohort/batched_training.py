@@ -122,7 +122,7 @@ class BatchedTraining:
         if not self._module.draws:
             return ()
         with num_threads(self._threads):
-            return self._inner._dropping.axes(group.clients[0][1]) or ()
+            return self._inner._dropping.axes(group.clients[0][1])
 
     def _groups(
         self, clients: Clients, local_of: Callable[[str], LocalTraining], *, corrected: bool

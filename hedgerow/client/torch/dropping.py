@@ -1,4 +1,4 @@
-"""Whether a model drops anything, and where the samples are in what it drops."""
+"""Where the samples are in what a model drops."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,68 +7,59 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from hedgerow.client.draws import Axis, Draws
+from hedgerow.client.draws import Axis
 from hedgerow.client.torch import settings
 from hedgerow.client.torch.dropout import Dropout, Source
 from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
-from hedgerow.client.torch.samples import Loss, rewinder
+from hedgerow.client.torch.samples import Loss
 from hedgerow.client.torch.trial import form_of, made_up
 from hedgerow.types import Samples
 
 
 @final
 class Dropping:
-    """Finds it out once for each form of samples, with made-up ones.
+    """Finds it out once for each form of samples, with a model of its own and made-up samples.
 
     Args:
-        net: the module that is trained.
+        build: makes the model.
         loss: of the model, which may drop too.
+        device: of the model.
     """
 
-    def __init__(self, net: FlatModule, loss: Loss) -> None:
-        self._net, self._loss = net, loss
-        self._found: dict[Any, Sequence[Axis] | None] = {}
+    def __init__(self, build: Callable[[], nn.Module], loss: Loss, device: torch.device) -> None:
+        self._build, self._loss, self._device = build, loss, device
+        self._found: dict[Any, Sequence[Axis]] = {}
+        self.masks = Masks(self.axes)
+        """What a client's dropout keeps."""
 
-    def masks(self, data: Samples, *, seed: int, round: int, client: str) -> Masks | None:
-        """What a client's dropout keeps in a round; `None` if nothing is dropped. See `axes`."""
-        axes = self.axes(data)
-        return None if axes is None else Masks(Draws(seed, round=round, client=client), axes)
+    def axes(self, data: Samples) -> Sequence[Axis]:
+        """The dimension of the samples in each draw of a step, as far as it is known.
 
-    def axes(self, data: Samples) -> Sequence[Axis] | None:
-        """The dimension of the samples in each draw of a step, as far as known; `None` if nothing is dropped.
-
-        Only the form of the data matters. The net is left as it was.
+        Only the form of the data matters.
         """
         form = form_of(data)
         if form not in self._found:
-            with settings.seeded(0, self._net.vector.device), torch.no_grad():
+            with settings.seeded(0, self._device), torch.no_grad():
                 self._found[form] = self._look(data)
         return self._found[form]
 
-    def _look(self, data: Samples) -> Sequence[Axis] | None:
-        rewind = rewinder(self._net)
-        axes: Sequence[Axis] | None = ()
+    def _look(self, data: Samples) -> Sequence[Axis]:
         for lowest in (0, 1):  # as indices of words or categories, either may be invalid
-            made = made_up(data, lowest, self._net.vector.device)
+            net = FlatModule(self._build(), self._device)
             try:
-                self._net.train()
-                axes = sample_axes(partial(self._run, *made))
-                break
+                return sample_axes(partial(self._run, net, *made_up(data, lowest, self._device)))
             except Exception:  # of the user's model; training on the client's own samples will report it
                 continue
-            finally:
-                rewind()
-        layers = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self._net.module.modules())
-        return () if axes is None and layers else axes
+        return ()
 
-    def _run(self, x: Tensor, y: Tensor, samples: int, source: Source) -> None:
+    def _run(self, net: FlatModule, x: Tensor, y: Tensor, samples: int, source: Source) -> None:
         with Dropout(source):
-            self._loss(self._net.module(x[:samples].clone()), y[:samples])  # aligned, as all samples are
+            self._loss(net.module(x[:samples]), y[:samples])
 
 
-def sample_axes(run: Callable[[int, Source], Any]) -> Sequence[Axis] | None:
-    """The dimension of the samples in each draw of a step; `None` if there are no draws.
+def sample_axes(run: Callable[[int, Source], Any]) -> Sequence[Axis]:
+    """The dimension of the samples in each draw of a step.
 
     It is empty for a model that makes more draws for more samples.
 
@@ -78,8 +69,6 @@ def sample_axes(run: Callable[[int, Source], Any]) -> Sequence[Axis] | None:
     few, more = _Watched(), _Watched()
     run(2, few)
     run(3, more)
-    if not few.shapes and not more.shapes:
-        return None
     if len(few.shapes) != len(more.shapes):
         return ()
     return [

@@ -32,7 +32,6 @@ from hedgerow.client.torch.with_opacus import installed
 from hedgerow.rng import integer_seed
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
-_AS_IT_IS = nullcontext()
 _MOST_THREADS = 1024
 _IN_FLOAT32 = {"clip_samples", "sample_noise"}
 _SUPPORTS = {
@@ -95,7 +94,7 @@ class TorchTrainer:
         self._samples = SampleGradients(self._net, self._scalar_loss)
         self._batches = Batches(build, self._device)
         self._trial = Trial(build, self._scalar_loss, self._device)
-        self._dropping = Dropping(self._net, self._scalar_loss)
+        self._dropping = Dropping(build, self._scalar_loss, self._device)
         self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
 
     def __reduce__(self) -> Any:
@@ -201,16 +200,16 @@ class TorchTrainer:
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
             total = 0.0
-            drawn = chance(seeded_noise, **where)
-            for number in range(local.steps(len(data)) if local.sample_noise else 0):
-                assert way is not None
+            drawn = chance(seeded_noise, **where) if local.sample_noise else None
+            for number in range(local.steps(len(data)) if drawn else 0):
+                assert way and drawn  # noqa: PT018
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
-            masks = None if local.sample_noise else self._dropping.masks(data, **where)
-            for batches in [] if local.sample_noise else epochs(len(data), local, **where):
-                total += self._epoch(data, batches, local, step, who, way, masks)
-            delta = (self._net.vector - start).cpu().numpy()
-            buffers = self._net.read_buffers()
+            masks, self._dropping.masks.whose = self._dropping.masks, (data, seed, round, client)
+            with masks.dropout:
+                for batches in [] if local.sample_noise else epochs(len(data), local, **where):
+                    total += self._epoch(data, batches, local, step, who, way, masks)
+            delta, buffers = (self._net.vector - start).cpu().numpy(), self._net.read_buffers()
             self._net.check_constants(model, who)
         loss = total / local.samples_seen(len(data))
         told = (1, {}) if local.sample_noise else (len(data), {"loss": loss})
@@ -260,18 +259,18 @@ class TorchTrainer:
 
     def _epoch(
         self, data: Samples, batches: list[NDArray[np.int64]], local: LocalTraining, step: Step, who: str,
-        way: Way | None, masks: Masks | None,
+        way: Way | None, masks: Masks,
     ) -> float:  # fmt: skip
         """One pass over the data in these batches; the sum of the samples' losses."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for index in batches:
             x, y = self._batches.take(data, index)
             try:
-                with masks.step(len(x)) if masks else _AS_IT_IS:
-                    if way is not None:
-                        loss, gradients = way.gradients(x, y, local.clip_samples, masks)
-                    else:
-                        loss, gradients = self._gradients(x, y)
+                masks.batch = x
+                if way is not None:
+                    loss, gradients = way.gradients(x, y, local.clip_samples, masks)
+                else:
+                    loss, gradients = self._gradients(x, y)
             except OF_USERS as error:
                 raise explained(error, who, x, y) from error
             step(gradients)
