@@ -38,8 +38,7 @@ def checks_of(kit: Kit, folder: Path, data: Path, policy: Policy) -> Iterator[Fo
         yield True, _link(link)
     yield _folder(folder) if joined is None else (True, f"folder: {folder} is that of {joined.name!r}")
     yield _data(data)
-    with_torch = importlib.util.find_spec("torch") is not None
-    yield True, f"trainers: torch is {'installed' if with_torch else 'not installed: plug-ins only'}"
+    yield True, f"trainers: {_trainers()}"
     yield True, _memory(policy.limits)
     why = policy.limits.reasons(Machine())
     yield True, f"limits: {'; '.join(why.values()) or 'none holds this device back now'}"
@@ -128,6 +127,14 @@ def _plain_step() -> float:
         first, second = first - 1e-9 * (x.T @ back), second - 1e-9 * (hidden.T @ error)
         times.append(time.perf_counter() - began)
     return sorted(times)[len(times) // 2]
+
+
+def _trainers() -> str:
+    """What this device can train with."""
+    if importlib.util.find_spec("torch") is not None:
+        return "torch is installed"
+    by_graphs = importlib.util.find_spec("onnxruntime") is not None
+    return f"torch is not installed: {'graphs that a run offers, and ' if by_graphs else ''}plug-ins only"
 
 
 def _by(policy: Policy) -> str:
