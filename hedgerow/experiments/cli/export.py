@@ -25,10 +25,10 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a recipe's local step as one ONNX graph, which ONNX Runtime runs without torch.
+    r"""Write a recipe's local step as one ONNX graph, which ONNX Runtime runs without torch.
 
     In the folder are train.onnx, a whole step with its optimizer; evaluate.onnx; and manifest.json,
-    which names what goes in and comes out. Needs: pip install "hedgerow[export]".
+    which names what goes in and comes out. Needs: pip install "hedgerow\[export]".
 
     Devices take graphs that their policy lists by hash, or by the key that signed them. Keep that key off the
     coordinator, which then cannot make a device run another graph.

@@ -22,10 +22,11 @@ def test_help_lists_the_commands_and_what_to_try_first() -> None:
     assert "hedgerow sweep demo" in result.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "export"])
 def test_each_command_explains_itself(command: str) -> None:
     result = hedgerow(command, "--help")
     assert result.exit_code == 0
+    assert 'install "hedgerow"' not in result.stdout, "brackets that were taken for markup"
     assert f"hedgerow {command}" in result.stdout
     assert "--help" in result.stdout
 
