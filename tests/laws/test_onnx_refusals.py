@@ -79,7 +79,9 @@ def test_what_no_graph_has_is_named(model):
         trainer.fit(model, images(6), clipped, **WHO, correction=np.zeros_like(model.parameters))
 
 
-@pytest.mark.parametrize("trainer_of", [lambda graphs: OnnxTrainer(graphs), lambda _: cnn_trainer()], ids=str)
+@pytest.mark.parametrize(
+    "trainer_of", [lambda graphs: OnnxTrainer(graphs), lambda _: cnn_trainer()], ids=["onnx", "torch"]
+)
 def test_bad_data_are_refused_as_torchs_trainer_refuses_them(graphs, model, trainer_of):
     good = images(5)
     cases = {
@@ -109,7 +111,9 @@ def test_bad_data_are_refused_as_torchs_trainer_refuses_them(graphs, model, trai
         trainer_of(graphs).outputs(model, good.x[:0])
 
 
-@pytest.mark.parametrize("trainer_of", [lambda graphs: OnnxTrainer(graphs), lambda _: cnn_trainer()], ids=str)
+@pytest.mark.parametrize(
+    "trainer_of", [lambda graphs: OnnxTrainer(graphs), lambda _: cnn_trainer()], ids=["onnx", "torch"]
+)
 def test_a_model_of_another_layout_is_refused_as_torchs_trainer_does(graphs, trainer_of):
     trainer, data = trainer_of(graphs), images(5)
     d = trainer.layout.dimension

@@ -41,9 +41,22 @@ def export(
         raise CommandError(
             f"{source} describes {len(cells)} experiments, and a graph is of one; set the keys that differ"
         )
+    if sign is not None and sign.exists():
+        _usable(sign)
     for name, size in write_graphs(cells[0].experiment, out).items():
         terminal.say(f"{out / name}: {size:,} bytes")
     _told(out, sign)
+
+
+def _usable(key: Path) -> None:
+    """Raise `CommandError` unless it is a secret key, before anything is written."""
+    from hedgerow.client.secure.enrolment import secret_key
+    from hedgerow.secure.errors import Malformed
+
+    try:
+        secret_key(key)
+    except (Malformed, OSError) as error:
+        raise CommandError(f"nothing is exported, because nothing could be signed: {error}") from error
 
 
 def _told(folder: Path, key: Path | None) -> None:

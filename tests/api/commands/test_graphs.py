@@ -30,6 +30,15 @@ def test_export_signs_with_a_key_that_it_makes_and_says_what_a_policy_must_list(
     assert {file.name for file in Path().iterdir()} == {"graphs", "signing.key"}
 
 
+def test_nothing_is_written_where_the_key_to_sign_with_is_none() -> None:
+    Path("bad.key").write_text("garbage")
+    Path("bad.key").chmod(0o600)
+    done = hedgerow("export", "heart", "--out", "graphs", "--sign", "bad.key")
+    assert done.exit_code == 2
+    assert "nothing is exported" in done.stderr
+    assert {file.name for file in Path().iterdir()} == {"bad.key"}
+
+
 def signed(secret=None, graphs=None) -> Offer:
     found = graphs or small()
     found.write(Path("graphs"))
