@@ -35,7 +35,7 @@ def model() -> Model:
 
 def test_it_supports_exactly_what_the_graph_has(graphs):
     trainer = OnnxTrainer(graphs)
-    assert trainer.supports == {"momentum", "outputs"}
+    assert trainer.supports == {"max_steps", "momentum", "outputs"}
     assert trainer.layout.fingerprint == cnn_trainer().layout.fingerprint
     assert trainer.layout.norms == cnn_trainer().layout.norms
     data, task = images(6), Task(lambda: nn.Sequential(nn.Flatten(), nn.Linear(256, 10)))
@@ -43,7 +43,7 @@ def test_it_supports_exactly_what_the_graph_has(graphs):
         batch_size=6, optimizer="adam", weight_decay=0.1, proximal=0.1, clip_gradient=1.0, clip_samples=1.0
     )
     found = OnnxTrainer(graphs_of(task, full, data, correction=True)).supports
-    assert found == full.needs | {"outputs", "correction"}
+    assert found == full.needs | {"outputs", "correction", "max_steps"}
 
 
 @pytest.mark.parametrize(
