@@ -178,6 +178,12 @@ def test_a_quick_norm_is_the_norm_however_small_or_large_the_values_are(value):
     assert quick_norm(values) == pytest.approx(l2_norm(values), rel=1e-5)
 
 
+@pytest.mark.parametrize("n", [0, 1, 8191, 8192, 8193, 2 * 8192, 5 * 8192 + 1])
+def test_a_quick_norm_is_the_norm_of_any_number_of_values(n):
+    values = np.random.default_rng(n).normal(size=n).astype(np.float32)
+    assert quick_norm(values) == pytest.approx(l2_norm(values), rel=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float64])
 def test_a_quick_norm_is_the_norm_of_whole_numbers_too(dtype):
     # Squares of 100 wrap round in a byte, and their sum over 10,000 in four.

@@ -9,11 +9,12 @@ from hedgerow import rng
 from hedgerow.client.app import client_app
 from hedgerow.privacy.accounting import epsilon
 from hedgerow.privacy.bands import optimal_bands, prefix_error
+from hedgerow.privacy.discrete_gaussian import discrete_gaussian
 from hedgerow.privacy.events import Cyclic, Gaussian
 from hedgerow.server.app import train
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import banded_noise, chain, clip, cyclic, dp_ftrl, gaussian_noise, poisson
-from hedgerow.strategies.release import UNIT
+from hedgerow.strategies.release import UNIT, Noise
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment
 from tests.support import MeanTrainer, clients
@@ -74,6 +75,16 @@ def test_the_noise_of_a_run_is_the_factorisations():
     assert np.abs(np.corrcoef(wrong) - np.eye(ROUNDS)).max() > spread, "a missing band is noticed"
     model = np.cumsum(np.array(rounds), axis=0)
     assert model[-1].std() < 0.6 * sigma / np.sqrt(np.square(bands).sum()) * np.sqrt(ROUNDS)
+
+
+def test_what_is_taken_off_of_earlier_noise_is_rounded_to_the_nearest_unit():
+    """Half a unit for each value is what `Noise.sigma` covers; cutting off would take up to a whole one."""
+    noise, n = Noise(1.0, bands=(1.0, 0.7, 0.3)), 1000
+    past = np.random.default_rng(5).integers(-100, 100, (2, n))
+    found, state = noise.draw(10, n, {"noise": past}, rng.seeded_source(1, "noise"))
+    drawn = discrete_gaussian(10, n, rng.seeded_source(1, "noise"))
+    assert np.abs(found + 0.7 * past[0] + 0.3 * past[1] - drawn).max() <= 0.5 + 1e-9
+    assert np.array_equal(state["noise"], [found, past[0]])
 
 
 def test_one_client_changes_all_releases_together_by_no_more_than_the_ledger_says():
