@@ -132,8 +132,8 @@ class Pace:
             samples: number of the client's samples.
             train: takes steps that are timed, if none have been.
         """
-        self._most, left = self._local.steps(samples), self._local.time_budget
-        if left:
+        if left := self._local.time_budget:
+            self._most = self._local.steps(samples)
             if self._estimate is None:
                 self._estimate, spent = self._times.ahead(self._place, self._most, train)
                 left -= spent

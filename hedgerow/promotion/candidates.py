@@ -84,6 +84,8 @@ class Keeper:
         self._folder, self._layout, self._most = run / FOLDER, layout, most
         self._never = frozen_names(layout)
         self._frozen: str | None = None
+        for litter in self._folder.glob("*.partial"):  # of a write that was killed
+            litter.unlink(missing_ok=True)
 
     def keep(self, model: Model, round: int, metrics: Mapping[str, float]) -> None:
         """Keep the model of a round; raises `OSError` if it cannot be written."""

@@ -103,7 +103,7 @@ class Strategy:
         """Whether clients keep state from one round to the next."""
         return self.pipeline.stateful or bool(self.streams) or bool(self.personal) or self.keeps_pace
 
-    @property
+    @cached_property
     def keeps_pace(self) -> bool:
         """Whether clients with a time budget keep the time of a step for their next round.
 

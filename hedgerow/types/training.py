@@ -177,8 +177,11 @@ class LocalTraining:
         >>> LocalTraining(epochs=2, batch_size=10, max_steps=4).steps(25)
         4
         """
-        all_epochs = self.epochs * self._steps_of_epoch(num_examples)
-        return min(all_epochs, self.max_steps) if self.max_steps else all_epochs
+        if self.sample_noise:
+            epoch = math.ceil(1 / self.sample_rate)
+        else:
+            epoch = -(-num_examples // (self.batch_size or num_examples))
+        return min(self.epochs * epoch, self.max_steps) if self.max_steps else self.epochs * epoch
 
     def samples_seen(self, num_examples: int) -> int:
         """Number of samples in these steps, each counted as often as it is seen; without `sample_noise`.
@@ -186,8 +189,9 @@ class LocalTraining:
         >>> LocalTraining(epochs=2, batch_size=10, max_steps=4).samples_seen(25)
         35
         """
-        epochs, more = divmod(self.steps(num_examples), self._steps_of_epoch(num_examples))
-        return epochs * num_examples + more * self.batch_size
+        size = self.batch_size or num_examples
+        epochs, more = divmod(self.steps(num_examples), -(-num_examples // size))
+        return epochs * num_examples + more * size
 
     def at_most(self, steps: int) -> "LocalTraining":
         """The same with at most this many steps in a round; 0 changes nothing.
@@ -196,11 +200,6 @@ class LocalTraining:
         3
         """
         return replace(self, max_steps=steps) if steps else self
-
-    def _steps_of_epoch(self, num_examples: int) -> int:
-        if self.sample_noise:
-            return math.ceil(1 / self.sample_rate)
-        return -(-num_examples // (self.batch_size or num_examples))
 
 
 class Diverged(ValueError):

@@ -66,6 +66,15 @@ def test_a_round_that_is_done_again_has_one_candidate(tmp_path):
     assert [content_of(each) for each in candidates(tmp_path)] == [whole(7)]
 
 
+def test_what_a_killed_write_has_left_is_swept_up_when_the_run_goes_on(tmp_path):
+    Keeper(tmp_path, LAYOUT, 3).keep(model(1), 1, {})
+    litter = tmp_path / "candidates" / "round-000002-0123456789abcdef.safetensors.partial"
+    litter.write_bytes(b"half of it")
+    Keeper(tmp_path, LAYOUT, 3)
+    assert not litter.exists()
+    assert [each.round for each in candidates(tmp_path)] == [1]
+
+
 def test_what_a_power_cut_has_left_is_no_candidate_or_is_refused(tmp_path):
     keeper = Keeper(tmp_path, LAYOUT, 3)
     for round in (1, 2, 3):

@@ -46,7 +46,6 @@ def test_scaffold_has_a_correction_among_the_inputs() -> None:
     [
         (["demo"], 2, "demo describes 8 experiments, and a graph is of one"),
         (["heart", "local.batch_size=0"], 1, "batch_size is 0"),
-        (["shakespeare"], 1, "recurrent (GRU): the steps of torch.gru would have to be a loop"),
         (["hart"], 2, "Did you mean 'heart'?"),
     ],
 )

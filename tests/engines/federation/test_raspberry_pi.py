@@ -5,7 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from hedgerow.client.policy_file import load_policy
 from tests.engines.federation.coordinated import coordinated
@@ -33,18 +37,23 @@ def here(text: str, place: Path) -> str:
     return text
 
 
-def test_its_five_steps_lead_to_the_first_round(tmp_path, monkeypatch):
-    plugin = str(write_plugin(tmp_path / "plugin"))
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that a service can look into: those of pytest are their user's alone."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_its_five_steps_lead_to_the_first_round(place, monkeypatch):
+    plugin = str(write_plugin(place / "plugin"))
     monkeypatch.setenv("PYTHONPATH", plugin)
-    (tmp_path / "clinics.toml").write_text(RECIPE)
-    tmp_path.parent.chmod(0o755)  # a service can look into it
-    tmp_path.parent.parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
-    write_clinics(tmp_path, ["clinic"])
+    (place / "clinics.toml").write_text(RECIPE)
+    (place / "etc" / "systemd" / "system").mkdir(parents=True)
+    write_clinics(place, ["clinic"])
     overrides = ["strategy.clients_per_round=1", "rounds=1"]
     ran, said = [], ""
-    with coordinated(tmp_path, str(tmp_path / "clinics.toml"), overrides, _free_ports(1)[0]) as real:
+    with coordinated(place, str(place / "clinics.toml"), overrides, _free_ports(1)[0]) as real:
         real.start()
         real.wait_until_it_serves()
         real.invite("kitchen")
@@ -53,19 +62,19 @@ def test_its_five_steps_lead_to_the_first_round(tmp_path, monkeypatch):
                 continue
             ran.append(line)
             if "policy.toml /etc" in line:  # the person changes what it answers
-                policy = tmp_path / "policy.toml"
+                policy = place / "policy.toml"
                 text = policy.read_text().replace("masked_only = true ", "masked_only = false ")
                 policy.write_text(text.replace("statistics = false", "statistics = true"))
             done = subprocess.run(
-                ["sh", "-ec", here(line, tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
+                ["sh", "-ec", here(line, place)], cwd=place, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, (line, done.stdout, done.stderr)
             said += done.stdout
         assert len(ran) == 6
         assert [line[:7] for line in said.splitlines() if not line.startswith("ok ")] == []
         assert all(f"ok      {word}: " in said for word in ("coordinator", "link", "memory", "step", "runs"))
-        unit = (tmp_path / "etc/systemd/system/hedgerow-kitchen.service").read_text()
-        assert set(run_as_systemd_would(unit, tmp_path, real)) == {"answered train of round 1"}
+        unit = (place / "etc/systemd/system/hedgerow-kitchen.service").read_text()
+        assert set(run_as_systemd_would(unit, place, real)) == {"answered train of round 1"}
 
 
 def run_as_systemd_would(unit: str, place: Path, real) -> list[str]:
