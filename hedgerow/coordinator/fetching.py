@@ -47,10 +47,10 @@ class FetchingGrid(GridAround):
             self._write(self._counted)
 
     def _begun(self) -> int:
-        """How much was counted, or was handed out before this run."""
+        """How much was counted; or, where that is not known, what was handed out before."""
         try:
             return int(json.loads(self._file.read_bytes()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
             before = sum(1 for _ in self._store.handed(0))
             self._write(before)
             return before

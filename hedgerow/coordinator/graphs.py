@@ -8,6 +8,7 @@ GET /graphs/HASH      for devices that have joined
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import final
 
@@ -21,6 +22,8 @@ from hedgerow.promotion.lineage import is_digest
 log = logging.getLogger("hedgerow")
 
 _HANDED = "handed.jsonl"
+_TIMES = 100
+"""How often a gateway sends one device the same graphs: each time is a line that stays."""
 
 
 @final
@@ -29,6 +32,7 @@ class GraphStore:
 
     def __init__(self, folder: FederationFolder) -> None:
         self._folder = folder.path / "graphs"
+        self._times = Counter[tuple[str, str]]()
 
     def put(self, graphs: Graphs) -> None:
         """Add graphs; raises `OSError`."""
@@ -42,9 +46,12 @@ class GraphStore:
     def answer(self, path: str, name: str) -> Reply:
         """The answer to a device's request for a path that it `has`; raises `Refused`."""
         digest = path.removeprefix(f"{PATH}/")
+        if self._times[digest, name] >= _TIMES:
+            raise Refused(429, f"these graphs were sent {_TIMES} times; keep them", **{"retry-after": "3600"})
         try:
             data = (self._folder / digest).read_bytes()
             append_line(self._folder / _HANDED, json.dumps([digest, name, len(data)]))
+            self._times[digest, name] += 1
         except FileNotFoundError:
             raise Refused(404, "the coordinator has no graphs of this hash") from None
         except OSError as error:
@@ -53,7 +60,10 @@ class GraphStore:
         return Reply(200, data, {"content-type": "application/octet-stream", "etag": f'"{digest}"'})
 
     def handed(self, after: int) -> Iterator[tuple[str, str, int]]:
-        """`(hash, device, bytes)` of each time after the first so many, oldest first."""
+        """`(hash, device, bytes)` of each time after the first so many; a damaged line is of none."""
         for line in read_lines(self._folder / _HANDED)[after:]:
-            digest, name, size = json.loads(line)
-            yield str(digest), str(name), int(size)
+            try:
+                digest, name, size = json.loads(line)
+                yield str(digest), str(name), int(size)
+            except (ValueError, TypeError):
+                yield "", "", 0

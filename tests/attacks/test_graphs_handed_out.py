@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hedgerow.coordinator.fetching import FetchingGrid
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.graphs import GraphStore
+from hedgerow.coordinator.http_types import Refused
 from hedgerow.graphs.bundle import Graphs
 from hedgerow.graphs.offer import Offer
 from tests.attacks.gateways import Raw, gateway, joined, signed
@@ -66,3 +67,29 @@ def test_a_run_counts_what_devices_were_sent_once_also_after_a_restart(folder, t
     assert run.fetched() == grid().fetched() == {}
     store.answer(f"/graphs/{ours.hash}", "kitchen")
     assert grid().fetched() == {"kitchen": ours.size}, "a device that fetches again is sent them again"
+
+
+def test_a_device_that_asks_for_ever_fills_no_disk(folder):
+    store, ours = GraphStore(folder), Offer.of(graphs())
+    store.put(graphs())
+    for _ in range(100):
+        store.answer(f"/graphs/{ours.hash}", "kitchen")
+    for _ in range(3):
+        with pytest.raises(Refused, match="sent 100 times") as refused:
+            store.answer(f"/graphs/{ours.hash}", "kitchen")
+        assert refused.value.status == 429
+    assert len(list(store.handed(0))) == 100
+    store.answer(f"/graphs/{ours.hash}", "shed")
+
+
+@pytest.mark.parametrize("line", ["", "\0\0\0", "7", "[1, 2]", '["a", "b", "c"]'])
+def test_a_damaged_line_ends_no_run(folder, tmp_path, line):
+    store, ours = GraphStore(folder), Offer.of(graphs())
+    run = FetchingGrid(None, store, tmp_path, ours.hash)
+    store.put(graphs())
+    (folder.path / "graphs" / "handed.jsonl").write_text(f"{line}\n")
+    store.answer(f"/graphs/{ours.hash}", "kitchen")
+    assert run.fetched() == {"kitchen": ours.size}
+    run.saved()
+    (tmp_path / "graphs-counted.json").write_bytes(bytes(2))
+    assert FetchingGrid(None, store, tmp_path, ours.hash).fetched() == {}, "nothing is counted twice"
