@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import final
@@ -41,7 +42,7 @@ class Bell:
 
     def __init__(self, folder: FederationFolder) -> None:
         self._waiting: dict[int, asyncio.Future[bool]] = {}
-        self._known, self._missed = set[int](), set[int]()
+        self._known, self._missed = set[int](), Counter[int]()
         self._loop = asyncio.get_running_loop()  # before there is a socket to close
         self._in, self._key = _datagrams(), secrets.token_bytes(16)
         self._in.bind((LOOPBACK[0], 0))
@@ -50,16 +51,16 @@ class Bell:
         self._loop.add_reader(self._in, self._rung)
 
     async def wait(self, node: int, seconds: float) -> bool:
-        """Wait until a node is rung for, or time is up; returns at once if it was since its last wait.
+        """Wait until a node is rung for, or time is up; returns at once, once for each ring it has missed.
 
         Returns:
             `False` if another call of the node has replaced this one.
         """
         if (before := self._waiting.get(node)) is not None and not before.done():
             before.set_result(False)
-        if node not in self._known or node in self._missed:
+        if node not in self._known or self._missed[node]:
             self._known.add(node)
-            self._missed.discard(node)
+            self.looked(node, 1)
             return True
         waits = self._waiting[node] = self._loop.create_future()
         try:
@@ -71,8 +72,16 @@ class Bell:
                 del self._waiting[node]
 
     def missed(self, node: int) -> None:
-        """Have the next wait of a node return at once: whoever waited when it was rung for has gone."""
-        self._missed.add(node)
+        """Have one more wait of a node return at once: whoever waited when it was rung for has gone."""
+        self._missed[node] += 1
+
+    def announced(self, node: int) -> int:
+        """How many rings a node has missed."""
+        return self._missed[node]
+
+    def looked(self, node: int, rings: int) -> None:
+        """Forget some of the rings that a node has missed: what they announced was looked for."""
+        self._missed[node] = max(0, self._missed[node] - rings)
 
     def close(self) -> None:
         """Stop listening."""

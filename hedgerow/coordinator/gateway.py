@@ -31,6 +31,7 @@ from hedgerow.coordinator.members import (
     leave,
     rotate,
 )
+from hedgerow.coordinator.next_message import NextMessage
 from hedgerow.coordinator.pace import Pace, Rates
 from hedgerow.coordinator.senders import SIGNED, Senders
 from hedgerow.coordinator.store import ObjectStore
@@ -45,10 +46,10 @@ from hedgerow.coordinator.superlink import (
     Control,
     asks_for_object,
     beat_seconds,
-    brings_message,
     brings_object,
     link_address,
     link_context,
+    message_id,
     named_object,
 )
 from hedgerow.coordinator.turns import Turns
@@ -91,10 +92,10 @@ class Gateway:
             base_url=link_address(folder), verify=link_context(folder), timeout=60.0, trust_env=False,
             limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
         )  # fmt: skip
-        self._joining, self._delivery, self._mail = asyncio.Lock(), Delivery(folder), Mail(folder)
-        self._graphs = GraphStore(folder)
-        self._turns = Turns()
-        self._bell, self._objects = Bell(folder), ObjectStore(_KEPT_OBJECTS, brings_object)
+        self._joining, self._delivery, self._graphs = asyncio.Lock(), Delivery(folder), GraphStore(folder)
+        self._bell, self._turns = Bell(folder), Turns()
+        self._next = NextMessage(Mail(folder), self._bell)
+        self._objects = ObjectStore(_KEPT_OBJECTS, brings_object)
 
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
@@ -205,7 +206,7 @@ class Gateway:
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
         self._heard[name] = time.time()  # it was waiting for the SuperLink, not silent
-        if request.path == PULL and found.status_code == 200 and brings_message(found.content):
+        if request.path == PULL and found.status_code == 200 and message_id(found.content):
             self._pace.message()
             if own:
                 self._handed.give(name, found.content)
@@ -240,8 +241,8 @@ class Gateway:
             raise Refused(409, "another call of this device waits for a message")
         self._senders.sender(request.headers)  # it may have been revoked while waiting
         held = time.monotonic() - began
-        if request.headers.get("user-agent") == OWN_AGENT and (handed := self._mail.take(node)) is not None:
-            return httpx.Response(200, content=handed, headers={"content-type": MEDIA}), held
+        if request.headers.get("user-agent") == OWN_AGENT:
+            return await self._next.of(node, asked), held
         return await asked(), held
 
     async def _join(self, body: bytes) -> Reply:

@@ -114,9 +114,10 @@ def link_address(folder: FederationFolder) -> str:
     return f"https://{LOOPBACK[0]}:{folder.settings.link_port}"
 
 
-def brings_message(reply: bytes) -> bool:
-    """Whether the reply to a poll contains a message."""
-    return len(PullMessagesResponse.FromString(reply).messages_list) > 0
+def message_id(reply: bytes) -> str:
+    """The id of the message in the reply to a poll; empty if it contains none."""
+    found = PullMessagesResponse.FromString(reply).messages_list
+    return str(found[0].metadata.message_id) if found else ""
 
 
 def beat_seconds(body: bytes, reply: bytes) -> float:

@@ -105,8 +105,11 @@ def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = No
         "measured": list(gains), "dropped": dict(found.dropped),
     }  # fmt: skip
     if 2 * len(gains) < len(found.asked) or not gains:
+        without = "; ".join(f"{name}: {why}" for name, why in sorted(found.dropped.items()))
         return Verdict(
-            f"{len(gains)} of {len(found.asked)} devices measured both models; at least half must", figures
+            f"{len(gains)} of {len(found.asked)} devices measured both models; at least half must"
+            + (f" ({without})" if without else ""),
+            figures,
         )
     by_group: dict[str, list[float]] = {}
     for name, gain in gains.items():

@@ -28,11 +28,11 @@ from hedgerow.coordinator.superlink import (
     _bundle,
     asks_for_object,
     beat_seconds,
-    brings_message,
     brings_object,
     command,
     let_messages_be_answered_early,
     look_often_for_replies,
+    message_id,
     named_object,
 )
 
@@ -77,9 +77,9 @@ def test_a_bundle_only_names_what_is_installed():
 
 def test_a_pull_that_brings_a_message_is_told_from_one_that_does_not():
     empty, full = fleet_pb2.PullMessagesResponse(), fleet_pb2.PullMessagesResponse()
-    full.messages_list.add()
-    assert brings_message(full.SerializeToString())
-    assert not brings_message(empty.SerializeToString())
+    full.messages_list.add().metadata.message_id = "ab"
+    assert message_id(full.SerializeToString()) == "ab"
+    assert message_id(empty.SerializeToString()) == ""
 
 
 def test_a_request_for_an_object_is_read_and_another_nodes_is_not():
