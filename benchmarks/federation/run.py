@@ -95,7 +95,7 @@ def _case(
         command, cwd=home, env={**os.environ, "PYTHONPATH": str(plugin), "TMPDIR": str(scratch)},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    before, after = dict[str, float](), dict[str, float]()
+    before, after = dict[tuple[int, str], float](), dict[tuple[int, str], float]()
     idle, peak, first, last = 0.0, 0.0, 0, 0
     while process.poll() is None:
         done = _rounds(run)
@@ -108,12 +108,16 @@ def _case(
         if done and not before:
             before, first = _cpu(found), len(done)
         if done and len(nodes) == len(files):
-            after, last = _cpu(found), len(done)
+            after |= _cpu(found)  # of those too that have ended since
+            last = len(done)
         time.sleep(0.2)
     assert process.returncode == 0, process.communicate()[1]
     seconds = [line["seconds"] for line in _rounds(run)[1:]]
     each = max(1, last - first)
-    cpu = {kind: round((after[kind] - before.get(kind, 0)) / each, 2) for kind in sorted(after)}
+    used = defaultdict[str, float](float)
+    for (pid, kind), total in sorted(after.items(), key=lambda found: found[0][1]):
+        used[kind] += total - before.get((pid, kind), 0.0)
+    cpu = {kind: round(total / each, 2) for kind, total in used.items()}
     return {
         "median_s": round(statistics.median(seconds), 3), "quickest_s": round(min(seconds), 3),
         "cpu_s_a_round": cpu, "node_before_first_training_mb": round(idle), "node_most_mb": round(peak),
@@ -139,13 +143,13 @@ def _found(scratch: Path) -> Iterator[tuple[int, str]]:
                 yield int(entry.name), next((kind for part, kind in KINDS.items() if part in line), "others")
 
 
-def _cpu(found: Sequence[tuple[int, str]]) -> dict[str, float]:
-    """Seconds so far, by kind."""
-    used = defaultdict[str, float](float)
+def _cpu(found: Sequence[tuple[int, str]]) -> dict[tuple[int, str], float]:
+    """Seconds so far, of each process."""
+    used = {}
     for pid, kind in found:
         with suppress(OSError):
             parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            used[kind] += (int(parts[11]) + int(parts[12])) / TICKS
+            used[pid, kind] = (int(parts[11]) + int(parts[12])) / TICKS
     return used
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 RECIPE = """
 name = "load"
-rounds = 100000
+rounds = {rounds}
 [data]
 name = "own"
 columns = ["a"]
@@ -32,9 +32,11 @@ HEDGEROW = str(Path(sys.executable).parent / "hedgerow")
 class Coordinator:
     """`hedgerow up` in a folder."""
 
-    def __init__(self, home: Path, nodes: int, port: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, nodes: int, port: int, environment: Mapping[str, str], rounds: int = 100_000
+    ) -> None:
         self.home = home
-        (home / "load.toml").write_text(RECIPE.format(nodes=nodes))
+        (home / "load.toml").write_text(RECIPE.format(nodes=nodes, rounds=rounds))
         command = [HEDGEROW, "up", "load.toml", "--out", "run", "--port", str(port)]
         with (home / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
