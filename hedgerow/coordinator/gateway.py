@@ -69,7 +69,7 @@ _MOST = {
 _MOST_OTHERS = 64 * _KB
 _PASSED_ON = frozenset({*SIGNED, "content-type", "accept"})
 _SWEEP_SECONDS = 2.0
-_AT_ONCE = 4  # calls of the SuperLink: more of them wait there for one another, and longer
+_AT_ONCE = 1  # call of the SuperLink: it writes one at a time, and SQLite sleeps longer and longer in between
 _KEPT_OBJECTS = 32 * _MB
 _PREFERS_TO_WAIT = "wait="  # as in RFC 7240
 
