@@ -109,7 +109,21 @@ class Coordinated:
         found = holder_of(self.home / "run")
         return 0 if found is None or found.dead else found.pid
 
+    def kill(self, name: str) -> None:
+        """Kill a process of the federation by its role, once there is one."""
+        pid = 0  # which would be whoever tests
+
+        def there() -> bool:
+            nonlocal pid
+            pid = self.process(name)
+            return pid > 0
+
+        self.wait(there, name)
+        os.kill(pid, signal.SIGKILL)
+
     def process(self, name: str) -> int:
+        if name == "ServerApp":
+            return self.server_app()
         return int(self.folder.read(processes.FILE, {})[name]["pid"])
 
     def problems(self) -> str:

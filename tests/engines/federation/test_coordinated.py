@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -48,10 +47,10 @@ def test_a_run_goes_on_by_itself_after_serverapp_superlink_and_gateway_were_kill
         real.wait(lambda: f"waiting for {CLIENTS[0]}" in real.said, "who is waited for")
         real.join(CLIENTS[0])
         real.wait(lambda: real.rounds() >= 1 and real.server_app(), "first round")
-        os.kill(real.server_app(), signal.SIGKILL)
-        os.kill(real.process("gateway"), signal.SIGKILL)
+        real.kill("ServerApp")
+        real.kill("gateway")
         real.wait(lambda: real.rounds() >= 2, "second round")
-        os.kill(real.process("superlink"), signal.SIGKILL)
+        real.kill("superlink")
         real.wait_for_the_end()
         assert digest(real.run.model) == digest(simulated.model), real.said
         assert [line["failed"] for line in real.run.rounds()] == ["", "", ""]
@@ -143,7 +142,7 @@ def test_a_run_with_much_state_goes_on_after_everything_was_killed_at_any_moment
                 real.kill_up()
                 real.start()
             else:
-                os.kill(real.server_app() if victim == "ServerApp" else real.process(victim), signal.SIGKILL)
+                real.kill(victim)
         real.wait_for_the_end()
         assert digest(real.run.model) == digest(simulated.model), real.said
 

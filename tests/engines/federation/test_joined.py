@@ -1,6 +1,5 @@
 """Devices of our own, each a process with its own file; the coordinator is killed in a masked round."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -79,7 +78,7 @@ def test_killed_in_any_stage_of_a_masked_round_the_run_ends_with_the_same_model(
             before, stage = len((tmp_path / "kitchen.log").read_text()), f"answered {answered} of round 2"
             real.start()
             real.wait(lambda: stage in (tmp_path / "kitchen.log").read_text()[before:], stage)
-            os.kill(real.server_app(), signal.SIGKILL)
+            real.kill("ServerApp")
             real.wait_for_the_end()
         assert "the ServerApp was killed" in real.said
         assert [line["failed"] for line in real.run.rounds()] == ["", "", ""]
