@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -99,12 +100,15 @@ def build_wheel(folder: Path) -> Path:
 def install(python: str, folder: Path, wheel: Path, extra: str, more: Sequence[str] = ()) -> Environment:
     """An environment that has nothing but the wheel, with an extra, and what that brings.
 
-    Nothing is compiled: who runs it can do that.
+    Nothing is compiled: who runs it can do that. Where torch is among it, it is the version that tests run
+    with: of another, pip may take a build with gigabytes of CUDA.
     """
     subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
     environment = Environment(extra, folder)
     what = f"hedgerow[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
-    _pip(environment.python, "install", "--no-compile", what, *more)
+    versions = folder.with_name(f"{folder.name}-versions.txt")
+    versions.write_text(f"torch=={version('torch').partition('+')[0]}\n")
+    _pip(environment.python, "install", "--no-compile", "--constraint", str(versions), what, *more)
     return environment
 
 
