@@ -47,12 +47,12 @@ export class Pcg64 {
 }
 
 /** The low 32 bits of a product of two 32-bit numbers. */
-export function low(a: number, b: number): number {
+function low(a: number, b: number): number {
   return Math.imul(a, b) >>> 0;
 }
 
 /** The high 32 bits of that product. */
-export function high(a: number, b: number): number {
+function high(a: number, b: number): number {
   const a0 = a & 0xffff, a1 = a >>> 16, b0 = b & 0xffff, b1 = b >>> 16;
   const upper = a1 * b0 + ((a0 * b0) >>> 16);
   const lower = a0 * b1 + (upper & 0xffff);

@@ -1,7 +1,7 @@
 /** The only source of randomness, as in `hedgerow.rng`: a draw depends on seed, round, client and purpose alone. */
 
 import { blake2b } from "@noble/hashes/blake2.js";
-import { Pcg64, high, low } from "./pcg64.ts";
+import { Pcg64 } from "./pcg64.ts";
 
 /** Where a draw belongs: round 0 before the first, no client for the server's draws. */
 export interface Place {
@@ -32,7 +32,7 @@ export class Generator {
   /** A double from 0 up to, but not including, 1. */
   double(): number {
     this.#bits.next();
-    return ((this.#bits.high >>> 5) * 0x4000000 + (this.#bits.low >>> 6)) / 2 ** 53;
+    return (this.#bits.high * 2 ** 21 + (this.#bits.low >>> 11)) / 2 ** 53;
   }
 
   /** The same as a float32. */
@@ -52,22 +52,13 @@ export class Generator {
     return this.#bits.low;
   }
 
-  /** A whole number from 0 to `bound - 1`, for a bound below 2**32 (Lemire 2019, arXiv:1805.10941). */
-  below(bound: number): number {
-    if (bound < 2) return 0;
-    let drawn = this.word();
-    if (low(drawn, bound) < bound) {
-      const least = (2 ** 32 - bound) % bound;
-      while (low(drawn, bound) < least) drawn = this.word();
-    }
-    return high(drawn, bound);
-  }
-
   /** The numbers from 0 to `n - 1` in random order. */
   permutation(n: number): Uint32Array<ArrayBuffer> {
     const order = Uint32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
-      const other = this.below(i + 1);
+      const mask = 2 ** (32 - Math.clz32(i)) - 1;
+      let other = this.word() & mask;
+      while (other > i) other = this.word() & mask;
       [order[i], order[other]] = [order[other], order[i]];
     }
     return order;

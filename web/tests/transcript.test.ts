@@ -1,61 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { Ring } from "../src/ring/arithmetic.ts";
-import { SecureAggregation } from "../src/ring/secagg.ts";
-import { type RingVector } from "../src/ring/vector.ts";
-import { Generator } from "../src/rng.ts";
 import * as client from "../src/secure/client.ts";
-import { decode, encode, type Codec } from "../src/secure/codec.ts";
+import { type Codec, encode } from "../src/secure/codec.ts";
 import * as messages from "../src/secure/messages.ts";
-import { identityKey, type Random } from "../src/secure/primitives.ts";
-import { type Party, Register } from "../src/secure/register.ts";
-import type { Confirmed, Contributed, Joined, Shared } from "../src/secure/states.ts";
-import { close, reopen } from "../src/secure/states.ts";
-import type { Bytes } from "../src/types.ts";
+import type { Party } from "../src/secure/register.ts";
+import { close, type Confirmed, type Contributed, type Joined, reopen, type Shared } from "../src/secure/states.ts";
 import { bytesOf } from "../src/types.ts";
-import { bytes, golden, hex } from "./support.ts";
+import { LINES, MEMBERS, party, secretOf, SHAPE, told, vectorOf } from "./masked_round.ts";
+import { bytes, hex } from "./support.ts";
 
-const LINES = new Map(golden("transcript.txt").trim().split("\n").map((line) => line.split(": ") as [string, string]));
-const SHAPE = { ring: new Ring(11), length: 7, metrics: ["loss"], streams: 1, clients: 10 };
-const MEMBERS = Array.from({ length: 10 }, (_, i) => `client-00${i}`);
 const SALT = new Uint8Array(16);
-
-const hashed = (text: string): Bytes => Uint8Array.from(sha256(new TextEncoder().encode(text)));
-const secretOf = (name: string): Bytes => hashed(`identity of ${name}`);
-const register = new Register(new Map(MEMBERS.map((name) => [name, identityKey(secretOf(name))])));
-
-/** The stream from which the committed round was drawn. */
-function stream(seed: string): Random {
-  let next = 0;
-  return (length) => {
-    const data = new Uint8Array(Math.ceil(length / 32) * 32);
-    for (let at = 0; at < length; at += 32) data.set(hashed(`${seed} ${next++}`), at);
-    return data.slice(0, length);
-  };
-}
-
-function party(name: string): Party {
-  const secure = new SecureAggregation({ minClients: 4 });
-  return {
-    name, secret: secretOf(name), register, secure, shape: () => SHAPE, random: stream(`golden ${name}`),
-    purpose: "train",
-  };
-}
-
-/** What a client has to add: the numbers that the committed round has from numpy. */
-function vectorOf(name: string): RingVector {
-  const seed = stream(`golden v ${name}`)(8), view = new DataView(seed.buffer);
-  const draws = new Generator(Uint32Array.of(view.getUint32(4), view.getUint32(0)));
-  const values = Uint16Array.from({ length: SHAPE.length }, () => draws.below(2 ** SHAPE.ring.bits));
-  return { values, words: draws.raw(4) };
-}
-
-function told<T>(kind: Codec<T>, what: string): T {
-  const line = LINES.get(what);
-  assert.ok(line, what);
-  return decode(kind, bytes(line));
-}
 
 function sends<T>(kind: Codec<T>, what: string, message: T): void {
   assert.equal(hex(encode(kind, message)), LINES.get(what), what);

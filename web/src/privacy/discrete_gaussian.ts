@@ -1,4 +1,4 @@
-/** Exact samples of the discrete Gaussian: the same draws as `hedgerow.privacy.discrete_gaussian`, which explains them. */
+/** Exact samples of the discrete Gaussian, drawn as `hedgerow.privacy.discrete_gaussian` draws and explains them. */
 
 import * as checks from "../checks.ts";
 import type { RandomSource } from "../rng.ts";
