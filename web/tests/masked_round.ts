@@ -13,7 +13,10 @@ import type { Bytes } from "../src/types.ts";
 import { bytes, golden } from "./support.ts";
 
 /** `{what: hex}` of each message of the committed round. */
-export const LINES = new Map(golden("transcript.txt").trim().split("\n").map((line) => line.split(": ") as [string, string]));
+export const LINES = new Map(golden("transcript.txt").trim().split("\n").map((line): [string, string] => {
+  const [what, data] = line.split(": ");
+  return [what, data];
+}));
 /** Of what each client adds. */
 export const SHAPE = { ring: new Ring(11), length: 7, metrics: ["loss"], streams: 1, clients: 10 };
 export const MEMBERS = Array.from({ length: 10 }, (_, i) => `client-00${i}`);

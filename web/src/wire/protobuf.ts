@@ -38,51 +38,90 @@ export function decode(schema: Schema, name: string, data: Bytes, reading: Readi
   return read(schema, name, new Reader(data, reading === "strict"), 0);
 }
 
+/** A field as it is read and written. */
+interface Known {
+  readonly name: string;
+  readonly number: number;
+  readonly type: string;
+  readonly wire: number;
+  /** Several values in one run of bytes. */
+  readonly packed: boolean;
+  readonly form: "plain" | "repeated" | "alternative" | "optional";
+}
+
+const FORMS: Readonly<Record<string, Known["form"]>> = { "*": "repeated", "|": "alternative", "?": "optional" };
+const parsed = new Map<readonly Field[], readonly Known[]>();
+
+/** The fields of a message, by their numbers. */
+function knownOf(fields: readonly Field[]): readonly Known[] {
+  let known = parsed.get(fields);
+  if (known === undefined) {
+    known = fields.map(([name, number, kind]): Known => {
+      const type = kind.replace(/[*?|]$/, ""), form = FORMS[kind.slice(type.length)] ?? "plain";
+      return { name, number, type, wire: WIRES[type] ?? LEN, packed: form === "repeated" && type in WIRES, form };
+    });
+    known = [...known].sort((one, other) => one.number - other.number);
+    parsed.set(fields, known);
+  }
+  return known;
+}
+
 function read(schema: Schema, name: string, from: Reader, depth: number): Message {
   if (depth > DEEPEST) throw new PayloadError(`the message is nested more than ${DEEPEST} deep`);
-  const fields = schema[name], found: Message = {};
-  for (const [field, , kind] of fields) {
-    if (kind.endsWith("*")) found[field] = [];
-    else if (kind in DEFAULTS) found[field] = DEFAULTS[kind];
+  const fields = knownOf(schema[name]), found: Message = {};
+  for (const field of fields) {
+    if (field.form === "repeated") found[field.name] = [];
+    else if (hasDefault(field)) found[field.name] = DEFAULTS[field.type];
   }
-  let last = 0;
-  while (!from.done) {
+  for (let last = 0; !from.done; ) {
     const tag = from.size(), number = tag >>> 3, wire = tag & 7;
-    const known = fields.find((each) => each[1] === number);
-    if (known === undefined) {
+    const field = fields.find((each) => each.number === number);
+    if (field === undefined) {
       from.skip(wire, name);
       continue;
     }
-    const [field, , kind] = known, type = kind.replace(/[*?|]$/, ""), many = found[field];
-    if (from.strict && (number < last || (number === last && !(Array.isArray(many) && !(type in WIRES))))) {
-      throw new PayloadError(`${field} of a ${name} is out of order, or there twice`);
-    }
+    if (from.strict) checkPlace(fields, field, name, last, found);
     last = number;
+    const many = found[field.name];
     if (!Array.isArray(many)) {
-      if (from.strict && kind.endsWith("|") && fields.some(([other, , as]) => as.endsWith("|") && other in found)) {
-        throw new PayloadError(`a ${name} has two values`);
+      const value = one(schema, field, wire, from, depth);
+      if (from.strict && hasDefault(field) && isDefault(value)) {
+        throw new PayloadError(`${field.name} of a ${name} is written, and need not be`);
       }
-      const value = one(schema, type, wire, from, depth);
-      if (from.strict && kind in DEFAULTS && isDefault(value)) {
-        throw new PayloadError(`${field} of a ${name} is written, and need not be`);
-      }
-      found[field] = value;
-    } else if (type in WIRES && wire === LEN) {
+      found[field.name] = value;
+    } else if (field.packed && wire === LEN) {
       const packed = from.inner();
-      if (from.strict && packed.done) throw new PayloadError(`${field} of a ${name} is an empty list`);
-      while (!packed.done) many.push(one(schema, type, WIRES[type], packed, depth));
+      if (from.strict && packed.done) throw new PayloadError(`${field.name} of a ${name} is an empty list`);
+      while (!packed.done) many.push(one(schema, field, field.wire, packed, depth));
     } else {
-      if (from.strict && type in WIRES) throw new PayloadError(`${field} of a ${name} is not packed`);
-      many.push(one(schema, type, wire, from, depth));
+      if (from.strict && field.packed) throw new PayloadError(`${field.name} of a ${name} is not packed`);
+      many.push(one(schema, field, wire, from, depth));
     }
   }
   return found;
 }
 
-function one(schema: Schema, type: string, wire: number, from: Reader, depth: number): Value {
+/** Refuse a field that comes too late, a second time, or beside another of those of which there is one. */
+function checkPlace(fields: readonly Known[], field: Known, name: string, last: number, found: Message): void {
+  const again = field.number === last && !(field.form === "repeated" && !field.packed);
+  if (field.number < last || again) {
+    throw new PayloadError(`${field.name} of a ${name} is out of order, or there twice`);
+  }
+  if (field.form !== "alternative") return;
+  if (fields.some((other) => other.form === "alternative" && other.name in found)) {
+    throw new PayloadError(`a ${name} has two values`);
+  }
+}
+
+/** Whether a field that is left out has a value, which is then never written. */
+function hasDefault({ form, type }: Known): boolean {
+  return form === "plain" && type in DEFAULTS;
+}
+
+function one(schema: Schema, field: Known, wire: number, from: Reader, depth: number): Value {
   from.count();
-  if (wire !== (WIRES[type] ?? LEN)) throw new PayloadError(`a ${type} cannot have the wire type ${wire}`);
-  switch (type) {
+  if (wire !== field.wire) throw new PayloadError(`${field.name} cannot have the wire type ${wire}`);
+  switch (field.type) {
     case "double": return from.double();
     case "sint64": return from.zigzag();
     case "uint64": return from.varint();
@@ -91,7 +130,7 @@ function one(schema: Schema, type: string, wire: number, from: Reader, depth: nu
     case "string": return from.text();
     case "bytes":
     case "raw": return from.bytes();
-    default: return read(schema, type, from.inner(), depth + 1);
+    default: return read(schema, field.type, from.inner(), depth + 1);
   }
 }
 
@@ -107,15 +146,15 @@ export function encode(schema: Schema, name: string, message: Message): Bytes {
 
 function write(schema: Schema, name: string, message: Message): Writer {
   const to = new Writer();
-  for (const [field, number, kind] of [...schema[name]].sort((a, b) => a[1] - b[1])) {
-    const value = message[field], type = kind.replace(/[*?|]$/, "");
-    if (value === undefined || (kind in DEFAULTS && isDefault(value))) continue;
+  for (const field of knownOf(schema[name])) {
+    const value = message[field.name], { number, type, wire } = field;
+    if (value === undefined || (hasDefault(field) && isDefault(value))) continue;
     if (!Array.isArray(value)) {
-      to.tag(number, WIRES[type] ?? LEN);
+      to.tag(number, wire);
       put(schema, type, value, to);
-    } else if (!(type in WIRES)) {
+    } else if (!field.packed) {
       for (const each of value) {
-        to.tag(number, LEN);
+        to.tag(number, wire);
         put(schema, type, each, to);
       }
     } else if (value.length) {
