@@ -1,10 +1,10 @@
-/** Why a client refuses to continue a round of secure aggregation; `hedgerow.secure.errors` tells what each means. */
+/** Why a client refuses to continue; `hedgerow.secure.errors` tells what each means. */
 
 export type Why =
   | "Malformed" | "OutOfOrder" | "StaleRound" | "WrongPurpose" | "WrongModel" | "WrongShape" | "DuplicateMember"
   | "NotAMember" | "CohortTooSmall" | "TooFewNeighbours" | "ThresholdTooLow" | "SurvivorFloorTooLow"
   | "UnknownIdentity" | "WrongIdentity" | "BadSignature" | "KeysChanged" | "AliveAndDead" | "TooFewSurvivors"
-  | "Isolated" | "SplitView" | "BadShare";
+  | "Isolated" | "SplitView" | "BadShare" | "LacksConstants";
 
 /** A refusal; the server is told `WHY: message`. */
 export class Refused extends Error {
