@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { modelHash } from "../src/strategies/transforms/mask.ts";
-import { Payload } from "../src/types.ts";
+import { Payload, PayloadError } from "../src/types.ts";
 import { readArray } from "../src/wire/arrays.ts";
 import * as codec from "../src/wire/codec.ts";
 import { type AnyRecord, ArrayRecord, ConfigRecord, type Content, MetricRecord } from "../src/wire/content.ts";
@@ -76,4 +76,28 @@ test("layout and model have the committed hashes", () => {
   const { seed, round, sha256 } = TOLD["model hash"];
   const model = { parameters: numbers(8), buffers: numbers(2, 31), constants: numbers(1, 37) };
   assert.equal(hex(modelHash(model, LAYOUT, seed, Number(round))), sha256);
+});
+
+test("a message of very many values is refused, however short it is", () => {
+  const truths = (n: number) => {
+    const record = new ConfigRecord([["b", new Array<boolean>(n).fill(true)]]);
+    return codec.encode(new Map([["a", record]]));
+  };
+  assert.equal((codec.decode(truths(60_000)).get("a") as ConfigRecord).get("b")?.toString().length, 5 * 60_000 - 1);
+  assert.throws(() => codec.decode(truths(100_000)), /too many values/);
+});
+
+test("a message with anything written twice, out of order, too long or cut off is refused", () => {
+  const good = "0a0e0a016122090a070a016212021002"; // {a: {b: 1}}
+  assert.deepEqual(codec.decode(bytes(good)), new Map([["a", new ConfigRecord([["b", 1n]])]]));
+  for (const [what, data] of [
+    ["cut off", good.slice(0, -2)], ["with more behind it", `${good}00`], ["with an item twice", good + good],
+    ["with an unknown field", "0a100a016122090a070a0162120210022800"],
+    ["with a longer number", "0a0f0a0161220a0a080a01621203108200"],
+    ["with its fields in another order", "0a0e22090a070a0162120210020a0161"],
+    ["with two values", "0a100a0161220b0a090a0162120410022001"],
+    ["without a value", "0a030a0161"],
+    ["with a text that is not UTF-8", "0a0e0a01ff22090a070a016212021002"],
+    ["with an empty key that is written", "0a0d0a0022090a070a016212021002"],
+  ]) assert.throws(() => codec.decode(bytes(data)), PayloadError, what);
 });
