@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SecureAggregation } from "../src/ring/secagg.ts";
+import { type Assumptions, SecureAggregation } from "../src/ring/secagg.ts";
 import * as client from "../src/secure/client.ts";
 import type { Why } from "../src/secure/errors.ts";
 import { Refused } from "../src/secure/errors.ts";
 import * as messages from "../src/secure/messages.ts";
 import type { Advert, Adverts, Delivery, Setup, Survivors, Unmask } from "../src/secure/messages.ts";
-import { publicKey, sign } from "../src/secure/primitives.ts";
-import type { Party } from "../src/secure/register.ts";
+import { identityKey, publicKey, sign } from "../src/secure/primitives.ts";
+import { type Party, Register } from "../src/secure/register.ts";
 import type { Bytes } from "../src/types.ts";
 import { MEMBERS, party, secretOf, told, vectorOf } from "./masked_round.ts";
 
@@ -52,6 +52,18 @@ const others = (change: (advert: Advert, i: number) => Advert) => (message: Adve
   ({ ...message, adverts: message.adverts.map((each, i) => (each.name === VICTIM ? each : change(each, i))) });
 const key = (number: number) => publicKey(new Uint8Array(32).fill(number));
 const [SIGNER, ...SIGNERS] = UNMASK.signers;
+
+/** The victim after it has joined a larger cohort, and everybody's keys. */
+function cohort(size: number, assumptions: Partial<Assumptions>) {
+  const members = Array.from({ length: size }, (_, i) => `client-${String(i).padStart(3, "0")}`);
+  const secure = new SecureAggregation(assumptions), { neighbours, threshold, survivors } = secure.plan(size);
+  const register = new Register(new Map(members.map((name) => [name, identityKey(secretOf(name))])));
+  const setup = { ...SETUP, members, neighbours, threshold, survivors };
+  const joined = members.map((name) => client.join({ ...party(name), register, secure }, setup));
+  const adverts = { session: messages.sessionOf(setup), adverts: joined.map(([advert]) => advert) };
+  const at = members.indexOf(VICTIM), who = { ...party(VICTIM), register, secure };
+  return { members, setup, adverts, state: joined[at][1], who };
+}
 
 const SCRIPTS: [Why, string, () => unknown][] = [
   ["CohortTooSmall", "a cohort smaller than the client takes part in",
@@ -100,6 +112,19 @@ const SCRIPTS: [Why, string, () => unknown][] = [
   ["StaleRound", "keys replayed from another round, or of another model",
     () => share((message) => ({ ...message, session: new Uint8Array(32) }))],
 
+  ["TooFewSurvivors", "keys of honest clients left out so that more of those to draw from are corrupt", () => {
+    const { who, state, adverts, setup } = cohort(100, { corrupt: 0.3, dropout: 0.1 });
+    assert.ok(setup.survivors < 80);
+    return client.share(who, state, { ...adverts, adverts: adverts.adverts.slice(0, 80) });
+  }],
+
+  ["Isolated", "dropped neighbours so that one client is alone", async () => {
+    const { who, state, adverts, members, setup } = cohort(60, { dropout: 0.3 });
+    const [, shared] = await client.share(who, state, adverts), near = shared.neighbours.map(({ name }) => name);
+    const strangers = members.filter((name) => !near.includes(name));
+    const sharers = [...strangers, ...near.slice(0, setup.survivors - strangers.length)].sort();
+    return client.contribute(who, shared, { keys: shared.keys, sharers, received: [] }, vectorOf(VICTIM));
+  }],
   ["TooFewSurvivors", "too few sharers",
     () => contribute((message) => ({ ...message, sharers: message.sharers.slice(0, 6), received: [] }))],
   ["NotAMember", "a sharer that is not in the cohort",
@@ -156,7 +181,7 @@ const SCRIPTS: [Why, string, () => unknown][] = [
   })],
 ];
 
-assert.equal(SCRIPTS.length, 44);
+assert.equal(SCRIPTS.length, 46);
 for (const [why, script, run] of SCRIPTS) {
   test(`${script}: ${why}`, async () => {
     await assert.rejects(async () => run(), (error) => error instanceof Refused && error.why === why);
