@@ -1,0 +1,85 @@
+"""The phone's part, in TypeScript (`web/`), is held to the same golden files, and reads what Python reads."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hedgerow.ring.packing import unpack_indices
+from hedgerow.secure import codec as secure
+from hedgerow.secure.errors import Refused
+from hedgerow.secure.messages import Delivery, Setup
+from hedgerow.types import PayloadError
+from hedgerow.wire import codec
+
+WEB = Path(__file__).parents[2] / "web"
+LEAST = (20, 19)
+
+READERS: dict[str, Callable[[bytes], str]] = {
+    "content": lambda data: codec.encode(codec.decode(data)).hex(),
+    "setup": lambda data: secure.encode(secure.decode(Setup, data)).hex(),
+    "delivery": lambda data: secure.encode(secure.decode(Delivery, data)).hex(),
+    "positions": lambda data: ",".join(map(str, unpack_indices(np.frombuffer(data, np.uint8), 203, 10))),
+}
+
+
+def why_not() -> str:
+    """Why the tests of `web/` cannot run here; empty if they can."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return "there is no node, or no npm"
+    found = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    version = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    if version < LEAST:
+        return f"node is {found.strip()}; it must be {LEAST[0]}.{LEAST[1]} or newer"
+    if not (WEB / "node_modules" / ".package-lock.json").exists():
+        return "its packages are not installed: make web"
+    return ""
+
+
+def npm(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["npm", "run", "--silent", *command], cwd=WEB, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "NODE_OPTIONS": "", "FORCE_COLOR": "0"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    if why := why_not():
+        pytest.skip(f"NO TYPESCRIPT: the phone's part was NOT tested: {why}")
+    done = npm("build")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_typescript_client_does_what_the_golden_files_say():
+    done = npm("tests")
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
+    assert passed, done.stdout
+    assert int(passed[1]) >= 186
+
+
+def test_both_languages_read_and_refuse_the_same_damaged_messages():
+    done = npm("readings")
+    assert done.returncode == 0, done.stderr
+    seen = Counter[tuple[str, bool]]()
+    for line in done.stdout.splitlines():
+        kind, data, theirs = line.split(" ", 2)
+        ours: str | None = None
+        with suppress(PayloadError, Refused):
+            ours = READERS[kind](bytes.fromhex(data))
+        if theirs.endswith("above 2**53"):  # what a number of JavaScript does not hold is refused there alone
+            continue
+        assert theirs == ours if ours is not None else theirs.startswith("refused: "), line
+        seen[kind, ours is None] += 1
+    assert len(seen) == 2 * len(READERS)
+    assert min(seen.values()) > 50
+    assert seen.total() > 7900

@@ -1,0 +1,47 @@
+/** Values as Python writes them, where a name or a hash is made of that. */
+
+const UNPRINTABLE = /[\p{C}\p{Z}]/u;
+const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
+
+/** A float as `repr` writes it: `0.75`, `1.0`, `1e-05`. */
+export function float(value: number): string {
+  const [digits, exponent] = value.toExponential().split("e");
+  const power = Number(exponent);
+  if (power < -4 || power >= 16) {
+    return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+  }
+  const text = String(value);
+  return text.includes(".") ? text : `${text}.0`;
+}
+
+/** A text as `repr` writes it. */
+export function represented(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const characters = [...text].map((character) => {
+    if (character === quote) return `\\${quote}`;
+    if (character in SHORT) return SHORT[character];
+    return character !== " " && UNPRINTABLE.test(character) ? escaped(character.codePointAt(0) ?? 0) : character;
+  });
+  return quote + characters.join("") + quote;
+}
+
+/** A tuple of whole numbers: `()`, `(2,)`, `(2, 3)`. */
+export function tuple(numbers: readonly number[]): string {
+  return `(${numbers.join(", ")}${numbers.length === 1 ? "," : ""})`;
+}
+
+/** JSON as `json.dumps` writes it: a space after each comma and colon, and nothing but ASCII. */
+export function json(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(json).join(", ")}]`;
+  if (value instanceof Map) return `{${[...value].map(([key, each]) => `${json(key)}: ${json(each)}`).join(", ")}}`;
+  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (unit) => `\\u${hex(unit.charCodeAt(0), 4)}`);
+}
+
+function escaped(code: number): string {
+  if (code < 0x100) return `\\x${hex(code, 2)}`;
+  return code < 0x10000 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, "0");
+}
