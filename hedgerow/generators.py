@@ -98,8 +98,9 @@ def drawn() -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
-    fresh = torch.Generator().manual_seed(_MARK).get_state()
-    return not torch.equal(torch.default_generator.get_state(), fresh)
+    state, marked = torch.default_generator.get_state(), torch.Generator().manual_seed(_MARK)
+    # If torch was imported since, its generator is like a new one.
+    return not any(torch.equal(state, each.get_state()) for each in (marked, torch.Generator()))
 
 
 def alone() -> AbstractContextManager[bool]:

@@ -31,6 +31,8 @@ class Names(Sequence[str]):
 class Data:
     """The clients' data, as `simulate` wants them: by name."""
 
+    draws = False  # from the global generators, which are then not seeded for each client
+
     def __init__(self, workload: w.Workload) -> None:
         self._clients = w.Clients(workload)
         self.names = Names(workload.clients)

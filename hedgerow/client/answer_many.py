@@ -45,8 +45,8 @@ def answer_many(
                 raise ValueError(f"two nodes say that they are client {name!r}; each must be its own")
             if config.corrections:
                 corrections[name] = client_round.correction()["correction"]
-            if limit := client_round.pace.limit(len(own), _untimed):
-                max_steps[name] = limit
+            if strategy.local.time_budget:
+                max_steps[name] = client_round.pace.limit(len(own), _untimed)
         except Exception as error:  # from the data's loader: only that client fails
             yield position, FailedFit(error).or_raise
             continue
@@ -59,8 +59,10 @@ def answer_many(
     )
     for name, fit in spanned("train", fits):
         position, client_round = client_rounds.pop(name)  # it holds the client state that it has read
-        fitted = partial(client_round.pace.take, _already(fit.or_raise))
-        yield position, partial(answer, position, client_round, fitted)
+        train: Callable[[], Fit] = fit.or_raise
+        if strategy.local.time_budget:
+            train = partial(client_round.pace.take, _already(train))
+        yield position, partial(answer, position, client_round, train)
 
 
 def _already(fit: Callable[[], Fit]) -> Callable[[int], Fit]:

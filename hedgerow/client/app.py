@@ -267,6 +267,8 @@ class FederatedClient(ClientApp):
 
         with span("records"):
             request = read_request(self._config, from_flower(messages[0].content))
+        if self.seeds:  # for what the user's own parts draw after data that draw nothing
+            generators.seed(integer_seed(request.seed, "train", round=request.round))
         clients = [partial(self._client, context) for context in contexts]
         yield from answer_many(self._config, clients, request, answer)
 

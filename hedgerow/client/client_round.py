@@ -193,7 +193,7 @@ class ClientRound:
             )  # fmt: skip
 
         with span("train"):
-            fit = self.pace.trained(len(samples), train)
+            fit = self.pace.trained(len(samples), train) if local.time_budget else train(0)
         if own is not None and self.config.seeded_noise:
             own.record(request.round, fit)
         return fit
@@ -274,9 +274,9 @@ class ClientRound:
                 request.seed, request.round, Client(self.here.name), layout, fit.num_examples,
                 self.config.seeded_noise, steps,
             )  # fmt: skip
-            payload, residuals = encode(
-                strategy.pipeline, fit.delta, before.get(PIPELINE, {}), where, finite=fit.finite
-            )
+            finite = fit.finite and fit is shared  # what is sent instead has to be checked
+            kept = before.get(PIPELINE, {})
+            payload, residuals = encode(strategy.pipeline, fit.delta, kept, where, finite=finite)
             sent: dict[str, Vector] = {}
             after: dict[str, Arrays] = {PIPELINE: residuals, **layers}
             for stream, size in self.config.streams:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, final, runtime_checkable
 
 from hedgerow import checks, generators
@@ -16,7 +17,11 @@ class HoldsNothingOut(ValueError):
 
 
 class ClientData(Protocol):
-    """The data of a federation, by client; a `Federation` is one."""
+    """The data of a federation, by client; a `Federation` is one.
+
+    It may declare `draws = False`: loading draws nothing from the global generators, so that a simulation
+    need not seed them for each client.
+    """
 
     @property
     def names(self) -> Sequence[str]:
@@ -55,21 +60,40 @@ class AlikeEachTime:
     """Data that is the same for a client wherever and whenever it is loaded, for a simulation.
 
     Each load seeds the global generators from the client's name and leaves them
-    seeded; whoever runs the clients restores the caller's state.
+    seeded; whoever runs the clients restores the caller's state. Data that declares
+    `draws = False` is loaded without that, once a load has shown that it draws nothing.
+
+    Raises:
+        ValueError: when loading: data that declares this has drawn.
     """
 
     def __init__(self, data: ClientData) -> None:
         self._data, self.names = data, data.names
+        self._draws = self._sure = bool(getattr(data, "draws", True))
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
-        generators.seed(integer_seed(0, "data", client=name))
-        return self._data.samples(name)
+        if self._draws:
+            generators.seed(integer_seed(0, "data", client=name))
+        return self._data.samples(name) if self._sure else self._watched(self._data.samples, name)
 
     def held_out(self, name: str) -> Samples:
         """The held-out samples of one client."""
-        generators.seed(integer_seed(0, "data", client=name))
-        return held_out_samples(self._data, name)
+        if self._draws:
+            generators.seed(integer_seed(0, "data", client=name))
+        load = partial(held_out_samples, self._data)
+        return load(name) if self._sure else self._watched(load, name)
+
+    def _watched(self, load: Callable[[str], Samples], name: str) -> Samples:
+        generators.mark()
+        found = load(name)
+        if generators.drawn():
+            raise ValueError(
+                f"{type(self._data).__name__} declares draws = False, and loading client {name!r} draws from"
+                " a global generator (numpy's, Python's random or torch's); leave draws out, and it is seeded"
+            )
+        self._sure = True
+        return found
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ class Federation:
     names: tuple[str, ...]
     indices: tuple[NDArray[np.int64], ...]
     held: tuple[NDArray[np.int64], ...] = ()
+    draws = False  # from the global generators, see `ClientData`
 
     def __post_init__(self) -> None:
         checks.kind(Dataset, dataset=self.dataset)
@@ -293,8 +294,7 @@ class Federation:
         return np.array([len(index) for index in self.indices], np.int64)
 
     def counts(self) -> NDArray[np.int64]:
-        """Number of training samples of each client in each class (in regression, each stratum), as
-        `(clients, classes) int64`."""
+        """Training samples of each client by class (in regression, stratum), `(clients, classes) int64`."""
         names, place = self.dataset.strata()
         rows = [np.bincount(place[index], minlength=len(names)) for index in self.indices]
         return np.stack(rows).astype(np.int64)

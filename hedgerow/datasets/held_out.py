@@ -123,6 +123,11 @@ class HeldOut:
         found: _Data = self.data
         return found.names
 
+    @property
+    def draws(self) -> bool:
+        """Whether loading may draw from the global generators, see `ClientData`."""
+        return bool(getattr(self.data, "draws", True))
+
     def samples(self, name: str) -> Samples:
         """The samples that a client trains on."""
         return self._part(name, 0)

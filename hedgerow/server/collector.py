@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite
 from typing import Any, Protocol, final
 
@@ -60,6 +61,8 @@ class Collector:
         self._norm: Callable[[Vector], float] = quick_norm if bound.factor else _not_needed
         self._streams = {s.name: s for s in strategy.all_streams if s.size(layout)}
         self._sizes = {name: stream.size(layout) for name, stream in self._streams.items()}
+        # Most clients have the same number of samples.
+        self._steps = lru_cache(maxsize=64)(strategy.local.steps)
         self._max_weight = strategy.largest_weight
         self._most_examples = max(MOST_IN_METRICS, strategy.pipeline.max_weight)
         cohort, size = max(1, clients), counting.size(strategy, layout)
@@ -128,7 +131,9 @@ class Collector:
             try:
                 for total, values, heavy, norm in present:
                     total.check(values, heavy, norm=norm)
-                values = self._counting.values(self._strategy, reply.payload, self._context(Client(client)))
+                values = self._counting.values(
+                    self._strategy, self._layout, reply.payload, lambda: self._context(Client(client))
+                )
                 norms[""] = norm = self._norm(values)
                 if self._bound.factor:
                     self._bound_norms(client, reply, norms)
@@ -144,8 +149,9 @@ class Collector:
 
     def _bound_norms(self, client: str, reply: Reply, norms: Mapping[str, float]) -> None:
         """Record the norm of each part; raise `PayloadError` if one is too large."""
-        share = min(1.0, max(0.0, reply.metrics.get(STEPS_TAKEN, 1.0)))
-        steps = max(1.0, share * self._strategy.local.steps(max(1, reply.num_examples)))
+        steps = float(self._steps(max(1, reply.num_examples)))
+        if (share := reply.metrics.get(STEPS_TAKEN)) is not None:
+            steps = max(1.0, min(1.0, max(0.0, share)) * steps)
         kept = self.collected.norms
         kept.setdefault(STEPS, {})[client] = steps
         for name, norm in norms.items():

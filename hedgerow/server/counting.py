@@ -1,7 +1,8 @@
 """What of a client's payload is added to the sum: its encoded values, or its decoded delta."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, TypeAlias, final
 
 from hedgerow.strategies.norms import l2_norm
 from hedgerow.strategies.pipeline.coding import check_payload, decode
@@ -13,6 +14,9 @@ from hedgerow.types import (
     RoundContext,
     Vector,
 )
+
+MakeContext: TypeAlias = Callable[[], RoundContext]
+"""Makes the context of a client's payload, where one is needed."""
 
 
 class Counting(Protocol):
@@ -28,7 +32,7 @@ class Counting(Protocol):
     def fitting(self, strategy: Strategy, clients: int) -> int:
         """The number of clients whose sum must fit, in a cohort of `clients`."""
 
-    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+    def values(self, strategy: Strategy, layout: Layout, payload: Payload, context: MakeContext) -> Vector:
         """The values that a client adds; raises `PayloadError` if the payload is not valid."""
 
     def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
@@ -50,9 +54,9 @@ class OnSum:
         """The cohort."""
         return clients
 
-    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+    def values(self, strategy: Strategy, layout: Layout, payload: Payload, context: MakeContext) -> Vector:
         """The encoded values; the sum checks that they are finite."""
-        check_payload(strategy.pipeline, payload, context, finite=False)
+        check_payload(strategy.pipeline, payload, layout, finite=False)
         return payload.values
 
     def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
@@ -75,9 +79,9 @@ class Each:
         """The cohort."""
         return clients
 
-    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+    def values(self, strategy: Strategy, layout: Layout, payload: Payload, context: MakeContext) -> Vector:
         """The client's delta."""
-        delta, bound = decode(strategy.pipeline, payload, context), strategy.max_norm
+        delta, bound = decode(strategy.pipeline, payload, context()), strategy.max_norm
         if bound is not None and not (norm := l2_norm(delta)) <= bound:
             raise PayloadError(f"the norm of its delta is {norm:.4g}; at most {bound:g} is allowed")
         return delta

@@ -60,8 +60,11 @@ class NormBound:
 
     def check(self, part: str, norm: float, steps: float = 0) -> None:
         """Raise `PayloadError` if a norm is too large for a client that has taken `steps` local steps."""
-        median, times = self.medians.get(part, 0.0), self._times(steps, self.medians.get(STEPS, 0.0))
-        if median and times * median < norm < inf:
+        median = self.medians.get(part, 0.0)
+        if not median or norm <= self.factor * median:  # allowed whatever the steps
+            return
+        times = self._times(steps, self.medians.get(STEPS, 0.0))
+        if times * median < norm < inf:
             raise PayloadError(
                 f"the norm of its {part or 'delta'} is {norm:.4g}; at most {times:g} times"
                 f" {median:.4g}, {BY_THE_MEDIAN}, is allowed"

@@ -11,6 +11,7 @@ from hedgerow import rng
 from hedgerow.privacy.events import Event
 from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.server.collector import Collector
+from hedgerow.server.counting import MakeContext
 from hedgerow.server.round_kind import Cohort, Counted, Replies, RoundKind
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.aggregates.mean import FixedPointMean
@@ -44,9 +45,9 @@ class Bounded:
         """At least the largest expected cohort: depending on the actual one would reveal its size."""
         return max(clients, strategy.release.most_clients)
 
-    def values(self, strategy: Strategy, payload: Payload, context: RoundContext) -> Vector:
+    def values(self, strategy: Strategy, layout: Layout, payload: Payload, context: MakeContext) -> Vector:
         """The client's bounded contribution."""
-        return strategy.release.contribution(decode(strategy.pipeline, payload, context), self.norm)
+        return strategy.release.contribution(decode(strategy.pipeline, payload, context()), self.norm)
 
     def delta(self, strategy: Strategy, aggregate: Vector, context: RoundContext) -> Vector:
         """The aggregate without the values that the release adds."""

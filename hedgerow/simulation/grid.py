@@ -279,5 +279,5 @@ class InProcessGrid(Grid):
                 with span(CLIENTS):
                     for position, reply, state in self._clients.answer_each(request, nodes, self._states):
                         collector.add(names[position], reply)
-                        keep(self._states, nodes[position], copied(state))
+                        keep(self._states, nodes[position], copied(state) if state else state)
         yield collector.collected

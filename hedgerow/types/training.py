@@ -183,14 +183,20 @@ class LocalTraining:
             epoch = -(-num_examples // (self.batch_size or num_examples))
         return min(self.epochs * epoch, self.max_steps) if self.max_steps else self.epochs * epoch
 
-    def samples_seen(self, num_examples: int) -> int:
-        """Number of samples in these steps, each counted as often as it is seen; without `sample_noise`.
+    def samples_seen(self, num_examples: int, steps: int = 0) -> int:
+        """Number of samples in so many steps, each counted as often as it is seen; without `sample_noise`.
+
+        Args:
+            num_examples: of the client.
+            steps: that it takes; 0 for all of `LocalTraining.steps`.
 
         >>> LocalTraining(epochs=2, batch_size=10, max_steps=4).samples_seen(25)
         35
+        >>> LocalTraining(batch_size=10).samples_seen(25, steps=2)
+        20
         """
         size = self.batch_size or num_examples
-        epochs, more = divmod(self.steps(num_examples), -(-num_examples // size))
+        epochs, more = divmod(steps or self.steps(num_examples), -(-num_examples // size))
         return epochs * num_examples + more * size
 
     def at_most(self, steps: int) -> "LocalTraining":

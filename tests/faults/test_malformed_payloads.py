@@ -128,13 +128,13 @@ def test_a_weight_that_was_not_asked_for_is_refused() -> None:
 
 def test_a_payload_is_checked_before_it_is_added_to_a_sum() -> None:
     pipeline, payload = parse_pipeline("random_k(0.2)"), payload_of("random_k(0.2)")
-    check_payload(pipeline, payload, CONTEXT)
+    check_payload(pipeline, payload, LAYOUT)
     nan = np.full(12, np.nan, np.float32)
     for values in (np.zeros(11, np.float32), np.zeros(12), np.zeros((12, 1), np.float32), nan):
         with pytest.raises(PayloadError):
-            check_payload(pipeline, edit(payload, "values", values), CONTEXT)
+            check_payload(pipeline, edit(payload, "values", values), LAYOUT)
     with pytest.raises(PayloadError, match="left over"):
-        check_payload(pipeline, edit(payload, "more", nan), CONTEXT)
+        check_payload(pipeline, edit(payload, "more", nan), LAYOUT)
 
 
 @st.composite

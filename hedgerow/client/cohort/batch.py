@@ -5,7 +5,7 @@ stay busy until no client is waiting. Then the batch gets narrower.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hedgerow.client.cohort.batch_order import Orders
+from hedgerow.client.cohort.finite import is_finite, known
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.low_rank.first_layer import FirstLayer, FirstStep, GramMatrices
 from hedgerow.client.cohort.low_rank.wide_layer import LowRankUpdates, WideLayer
@@ -24,13 +25,13 @@ from hedgerow.client.cohort.schedule import ClientGroup
 from hedgerow.client.cohort.stack import Stack, Workspace
 from hedgerow.client.cohort.step import Fused, Step
 from hedgerow.client.draws import Axis, Draws
-from hedgerow.rng import generator
+from hedgerow.rng import client_generators
 from hedgerow.types import Fit, Layout, LocalTraining, Model, Samples, Vector
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all clients of a round share, how each trains, and its correction, if there are corrections."""
+    """What all clients of a round share, each one's steps, and its correction, if there are corrections."""
 
     module: BatchedModule
     losses: Losses
@@ -41,7 +42,7 @@ class Work:
     round: int
     device: torch.device
     workspace: Workspace
-    local_of: Callable[[str], LocalTraining]
+    steps: Mapping[str, int]
     axes: Sequence[Axis] = ()
     corrections: Mapping[str, Vector] | None = None
 
@@ -69,9 +70,11 @@ class Batch:
     def __init__(self, work: Work, group: ClientGroup, batch_clients: int, min_batch: int) -> None:
         self._work, self._rows, self._min_batch = work, group.rows, min_batch
         self._waiting = list(reversed(group.clients))
+        names = [name for name, _ in group.clients]
+        self._shuffles = client_generators(work.seed, "shuffle", round=work.round, clients=names)
         copies = max(min(batch_clients, len(group.clients)), min_batch)
         local, learning_rate = work.local, work.local.learning_rate_at(work.round)
-        sizes = [len(data) for _, data in group.clients]
+        sizes = [len(data.y) for _, data in group.clients]
         most, least = max(sizes), min(sizes)
         self._first = self._gram_matrices(copies, group.first_rows, least, learning_rate)
         self._wide = {
@@ -123,12 +126,14 @@ class Batch:
 
         Each slot is reassigned as its result is taken.
         """
-        totals = self._totals.tolist()
-        for slot in reversed(range(len(self._slots))):
+        totals, done, clients = self._totals.tolist(), self._orders.done(len(self._slots)), len(self._slots)
+        # Of all at once it takes less time than one by one.
+        finite = [False] * clients
+        if len(done) == clients:
+            finite = known(self._stack.rows(clients)[0], [each for each, _, _ in self._away])
+        for slot in reversed(done):
             client = self._slots[slot]
-            if not self._orders.done(slot):
-                continue
-            fit = self._result(slot, totals[slot])
+            fit = self._result(slot, totals[slot], finite[slot])
             if self._waiting:
                 self._slots[slot] = self._begin([slot])[0]
             else:
@@ -166,10 +171,9 @@ class Batch:
         work, found = self._work, []
         for slot in slots:
             name, data = self._waiting.pop()
-            shuffle = generator(work.seed, "shuffle", round=work.round, client=name)
             draws = Draws(work.seed, round=work.round, client=name) if work.module.draws else None
-            samples = len(data)
-            self._orders.begin(slot, samples, work.local_of(name).steps(samples), shuffle)
+            samples = len(data.y)
+            self._orders.begin(slot, samples, work.steps[name], next(self._shuffles))
             self._y_of(slot)[:samples] = data.y
             found.append(_Client(name, data, draws))
         self._totals[list(slots)] = 0
@@ -182,16 +186,18 @@ class Batch:
                 wide.begin(slot)
         return found
 
-    def _result(self, slot: int, total: float) -> Fit:
+    def _result(self, slot: int, total: float, finite: bool) -> Fit:
         client = self._slots[slot]
-        samples = len(client.data)
-        loss = total / self._work.local_of(client.name).samples_seen(samples)
+        samples = len(client.data.y)
+        steps = self._work.steps[client.name]
+        loss = total / self._work.local.samples_seen(samples, steps)
         delta, buffers, kept = self._stack.results(slot)
         for each, place, shape in self._away:
-            each.change(slot, torch.from_numpy(delta[place]).view(shape))
+            each.change(slot, torch.from_numpy(delta[place].reshape(shape)))
         # A changed constant counts as a failure too: the loop then retrains the client and says why.
-        finite = kept and math.isfinite(loss) and _finite(delta) and _finite(buffers)
-        return Fit(delta, buffers, samples, {"loss": loss}, finite)
+        whole = kept and math.isfinite(loss) and (finite or is_finite(delta))
+        whole = whole and (not len(buffers) or is_finite(buffers))
+        return Fit(delta, buffers, samples, {"loss": loss}, whole, steps=steps)
 
     def advance(self) -> None:
         """Step every slot until a client has finished."""
@@ -288,11 +294,3 @@ class Batch:
             workspace = work.workspace.take(key, shape, dtype, torch.device("cpu")).numpy()
             return np.moveaxis(workspace, (-2, 0, -1), (0, 1, 2))
         return work.workspace.take(key, (width, self._rows, *sample), dtype, torch.device("cpu")).numpy()
-
-
-def _finite(values: Vector) -> bool:
-    if not len(values):
-        return True
-    # A vector's squared norm is finite if its values are, unless they are huge.
-    vector = torch.from_numpy(values)
-    return math.isfinite(torch.dot(vector, vector).item()) or bool(np.isfinite(values).all())

@@ -67,9 +67,10 @@ class Orders:
         """The number of steps until the first of these clients has finished."""
         return int(self._left[:clients].min())
 
-    def done(self, slot: int) -> bool:
-        """Whether a slot's client has taken all its steps."""
-        return bool(self._left[slot] == 0)
+    def done(self, clients: int) -> list[int]:
+        """Those of these clients' slots whose client has taken all its steps, in order."""
+        found: list[int] = np.flatnonzero(self._left[:clients] == 0).tolist()
+        return found
 
     def move(self, source: int, target: int) -> None:
         """Move the client of one slot to another."""

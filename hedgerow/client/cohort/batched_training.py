@@ -1,7 +1,6 @@
 """A task's clients trained side by side, group by group."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from hedgerow.client.cohort.autotune.choice import Choice, Clients
 from hedgerow.client.cohort.batch import Batch, Work
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
-from hedgerow.client.cohort.schedule import ClientGroup, batch_rows, groups
+from hedgerow.client.cohort.schedule import ClientGroup, Limits, batch_rows, groups
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.draws import Axis
@@ -51,8 +50,10 @@ class BatchedTraining:
         """The clients that can be in a batch; with `clip_samples`, their gradients must fit in memory."""
         if local.clip_samples and self._inner.mixing:
             return []
-        most = SIDE_BY_SIDE // self._inner.layout.dimension if local.clip_samples else sys.maxsize
         usable = [client for client in clients if self._usable(client[1])]
+        if not local.clip_samples:
+            return usable
+        most = SIDE_BY_SIDE // self._inner.layout.dimension
         return [client for client in usable if batch_rows(len(client[1]), local.batch_size) <= most]
 
     def prepare(self, clients: Clients) -> bool:
@@ -95,24 +96,26 @@ class BatchedTraining:
         seed: int,
         round: int,
         corrections: Mapping[str, Vector] | None = None,
-        max_steps: Mapping[str, int] | None = None,
+        limits: Limits | None = None,
         careful: bool = True,
     ) -> Trained:
         """Train clients, after `prepare`, in any order.
 
         Args:
+            limits: how each trains, if some may take fewer steps than `local` gives.
             careful: if a batch fails, train each of its clients separately.
         """
-        local_of = limited(local, max_steps)
+        limits = limits or Limits(local)
+        steps = limits.steps(clients)
         with self._workspace() as workspace:
-            for group in self._groups(clients, local_of, corrected=corrections is not None):
+            for group in self._groups(clients, limits, steps, corrected=corrections is not None):
                 if self._draws:
                     yield from _left_alone(group.clients)
                     continue
                 assert self._module is not None
                 work = Work(
                     self._module, self._losses, self._inner.layout, model, local, seed, round,
-                    self._device, workspace, local_of, self._axes(group), corrections,
+                    self._device, workspace, steps, self._axes(group), corrections,
                 )  # fmt: skip
                 yield from self._train(work, group, choice, careful=careful)
 
@@ -125,11 +128,11 @@ class BatchedTraining:
             return self._inner._dropping.axes(group.clients[0][1])
 
     def _groups(
-        self, clients: Clients, local_of: Callable[[str], LocalTraining], *, corrected: bool
+        self, clients: Clients, limits: Limits, steps: Mapping[str, int], *, corrected: bool
     ) -> list[ClientGroup]:
         if corrected or self._module is None:  # low-rank layers support no correction
-            return groups(clients, local_of)
-        return groups(clients, local_of, self._module.first_layer, self._module.wide_layers)
+            return groups(clients, limits, steps)
+        return groups(clients, limits, steps, self._module.first_layer, self._module.wide_layers)
 
     def _train(self, work: Work, group: ClientGroup, choice: Choice, *, careful: bool = True) -> Trained:
         data = dict(group.clients)
@@ -183,14 +186,6 @@ class BatchedTraining:
             yield workspace
         finally:
             self._workspaces.append(workspace)
-
-
-def limited(local: LocalTraining, max_steps: Mapping[str, int] | None) -> Callable[[str], LocalTraining]:
-    """How each client trains, by name, where some may take fewer steps than `local` gives."""
-    if not max_steps:
-        return lambda name: local
-    own = {most: local.at_most(most) for most in {0, *max_steps.values()}}
-    return lambda name: own[max_steps.get(name, 0)]
 
 
 def _left_alone(clients: Clients) -> Trained:

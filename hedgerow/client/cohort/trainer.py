@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hedgerow import checks
 from hedgerow.client.cohort.autotune.choice import Choice, Clients
-from hedgerow.client.cohort.batched_training import BatchedTraining, limited
+from hedgerow.client.cohort.batched_training import BatchedTraining
 from hedgerow.client.cohort.chooser import Chooser
 from hedgerow.client.cohort.ops.losses import losses_of
+from hedgerow.client.cohort.schedule import Limits
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.task import Task
 from hedgerow.client.torch.device import find_device
@@ -202,8 +203,9 @@ class CohortTrainer:
         """
         choice = self.choose(model, clients, local, seed=seed, round=round)
         together = self._batched.possible(clients, local) if choice.method == "batch" else []
-        local_of = limited(local, max_steps)
-        together = [c for c in together if local_of(c[0]).steps(len(c[1])) <= choice.most_steps]
+        limits = Limits(local, max_steps)
+        steps = limits.steps(together)
+        together = [client for client in together if steps[client[0]] <= choice.most_steps]
         try:
             together = together if self._batched.prepare(together) else []
         except SharedDraws as error:
@@ -212,14 +214,14 @@ class CohortTrainer:
         names = {name for name, _ in together}
 
         def alone(name: str, data: Samples) -> Fit | FailedFit:
-            return self._alone(model, name, data, local_of(name), seed, round, corrections)
+            return self._alone(model, name, data, limits.local(name), seed, round, corrections)
 
         for name, data in clients:
             if name not in names:
                 yield name, alone(name, data)
         trained = self._batched.train(
             model, together, local, choice,
-            seed=seed, round=round, corrections=corrections, max_steps=max_steps,
+            seed=seed, round=round, corrections=corrections, limits=limits,
         )  # fmt: skip
         for name, data, fit in trained:
             yield name, fit or alone(name, data)

@@ -199,21 +199,23 @@ class TorchTrainer:
             way = self._way(data, local, who) if local.clip_samples else None
             extra = None if correction is None else torch.from_numpy(correction.copy()).to(self._device)
             step = stepper(local, local.learning_rate_at(round), self._net.parameters, start, extra)
-            total = 0.0
+            samples = len(data)
+            total, steps = 0.0, local.steps(samples)
             drawn = chance(seeded_noise, **where) if local.sample_noise else None
-            for number in range(local.steps(len(data)) if drawn else 0):
+            for number in range(steps if drawn else 0):
                 assert way and drawn  # noqa: PT018
                 take = partial(self._batches.take, data)
                 step(private_step(way.gradients, take, data, self._net.parameters, local, drawn, number, who))
             masks, self._dropping.masks.whose = self._dropping.masks, (data, seed, round, client)
             with masks.dropout:
-                for batches in [] if local.sample_noise else epochs(len(data), local, **where):
+                for batches in [] if local.sample_noise else epochs(samples, local, **where):
                     total += self._epoch(data, batches, local, step, who, way, masks)
             delta, buffers = (self._net.vector - start).cpu().numpy(), self._net.read_buffers()
             self._net.check_constants(model, who)
-        loss = total / local.samples_seen(len(data))
-        told = (1, {}) if local.sample_noise else (len(data), {"loss": loss})
-        fit = Fit(delta, buffers, *told, sample_gradients=way.name if way else "")
+        loss = total / local.samples_seen(samples, steps)
+        told = (1, {}) if local.sample_noise else (samples, {"loss": loss})
+        gradients = way.name if way else ""
+        fit = Fit(delta, buffers, *told, finite=True, sample_gradients=gradients, steps=steps)
         return finite(fit, who, local.learning_rate_at(round))
 
     def evaluate(self, model: Model, data: Samples) -> dict[str, float]:

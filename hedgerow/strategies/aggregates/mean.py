@@ -141,13 +141,13 @@ class FixedPointMean:
         for first in range(0, len(values), _BLOCK):
             total = self._sum[first : first + _BLOCK]
             part, bits = scaled[: len(total)], whole[: len(total)]
-            np.copyto(part, values[first : first + _BLOCK])
-            np.multiply(part, factor, out=part)
+            part[:] = values[first : first + _BLOCK]
+            part *= factor
             if biased:
-                np.add(part, _WHOLE, out=part)
+                part += _WHOLE
             else:
                 np.copyto(bits, np.rint(part), casting="unsafe")
-            np.add(total, bits, out=total)
+            total += bits
         self._biased += biased
 
     def _add_large(self, values: Vector, factor: np.float64) -> None:

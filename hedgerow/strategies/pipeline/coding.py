@@ -6,7 +6,7 @@ import numpy as np
 
 from hedgerow.strategies.pipeline.payload_checks import check_values, require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
-from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
+from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
 
 
 def encode(
@@ -36,7 +36,7 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
     """
     d = context.layout.dimension
     if not context.sender.is_sum:
-        check_payload(pipeline, payload, context)
+        check_payload(pipeline, payload, context.layout)
     decoded = pipeline.decode(payload, d, context)
     with np.errstate(over="ignore"):
         decoded = decoded.replace(take(decoded, "values", np.floating).astype(np.float32, copy=False))
@@ -44,9 +44,7 @@ def decode(pipeline: Transform, payload: Payload, context: RoundContext) -> Vect
     return decoded.values
 
 
-def check_payload(
-    pipeline: Transform, payload: Payload, context: RoundContext, *, finite: bool = True
-) -> None:
+def check_payload(pipeline: Transform, payload: Payload, layout: Layout, *, finite: bool = True) -> None:
     """Refuse an invalid payload of one client, even if it is added to a sum before it is decoded.
 
     Checks the weight and, for a summable pipeline, the values; `decode` checks
@@ -61,4 +59,4 @@ def check_payload(
     if "weight" not in pipeline.kinds and payload.weight != 1:
         raise PayloadError(f"the weight is {payload.weight}; every client has weight 1 in {pipeline.name}")
     if pipeline.summable:
-        check_values(payload, pipeline.length(context.layout.dimension), pipeline.summed, finite=finite)
+        check_values(payload, pipeline.length(layout.dimension), pipeline.summed, finite=finite)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from hedgerow.client.cohort.finite import product_norm
 from hedgerow.client.cohort.ops.products import LINE, product, tall
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining, Samples
@@ -129,7 +130,7 @@ class GramMatrices:
 
     def load(self, slot: int, data: Samples) -> None:
         """Start a client; its samples must not change until it has finished."""
-        n = len(data)
+        n = len(data.y)
         if self._x[slot] is not None:
             self.clear(slot)
         x, given = _tensor(np.asarray(data.x).reshape(n, -1))
@@ -154,6 +155,11 @@ class GramMatrices:
         x = self._x[slot]
         assert x is not None
         torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
+
+    def largest(self, clients: int) -> Tensor:
+        """See `Product`: the trace of `X X^T` is `|X|^2`."""
+        x_squared = self._gram[:clients].diagonal(dim1=1, dim2=2).sum(1)
+        return product_norm(self._added[:clients], x_squared.sqrt())
 
     def _part(self, slot: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
         """The rows for `samples` samples of the client in this slot; the changes as `(outputs, samples)`."""

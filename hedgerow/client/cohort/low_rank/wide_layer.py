@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from hedgerow.client.cohort.finite import product_norm
 from hedgerow.client.cohort.ops.products import LINE, aligned, product
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining
@@ -124,6 +125,11 @@ class LowRankUpdates:
     def change(self, slot: int, out: Tensor) -> None:
         """Write a client's change of the weight, `(outputs, inputs)`."""
         torch.mm(self._a[slot].mT, self._x[slot], out=out)
+
+    def largest(self, clients: int) -> Tensor:
+        """See `Product`."""
+        x = torch.linalg.vector_norm(self._x[:clients], dim=(1, 2))
+        return product_norm(self._a[:clients], x)
 
     def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """`(clients, ..., inputs) -> (clients, ..., outputs)`; the backward pass takes the step."""
