@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser units web federation arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation clean
+.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -51,6 +51,9 @@ federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three d
 # What it needs it brings by apt and pip into a folder of its own; elsewhere than on Debian it is skipped, and says so.
 arm64: $(VENV)/.dev  ## a device on an arm64 processor, under qemu: it joins, and trains in three rounds (a minute or two)
 	$(BIN)/pytest -s -m long tests/installs/test_arm64.py
+
+devices: $(VENV)/.dev  ## torch, ONNX Runtime, and that on arm64, in one federation of 40 rounds (minutes; results under benchmarks/mixed)
+	$(BIN)/python benchmarks/mixed/run.py
 
 long: $(VENV)/.dev  ## statistical tests that take minutes and more runs than CI has
 	$(BIN)/pytest -m long tests

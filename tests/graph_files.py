@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import helper
 
 import hedgerow as hr
 from hedgerow.export.exporting import SampleForm, export_evaluation, export_training
@@ -49,6 +51,14 @@ def changed(
     content = model.SerializeToString(deterministic=True)
     evaluate = {k: v for k, v in graphs.manifest["graphs"][EVALUATE].items() if k != "sha256"}
     return Graphs.of({"recipe": "small"}, manifest, content, evaluate, graphs.evaluate)
+
+
+def widened(model: onnx.ModelProto) -> None:
+    """Give the graph a table of four megabytes, of which nothing comes out."""
+    shape = helper.make_tensor("shape", 7, [2], np.array([1024, 1024]).tobytes(), raw=True)
+    value = helper.make_tensor("value", 1, [1], bytes(4), raw=True)
+    model.graph.initializer.append(shape)
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["shape"], ["table"], value=value))
 
 
 def hash_of(data: bytes) -> str:

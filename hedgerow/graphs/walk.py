@@ -1,5 +1,6 @@
 """A graph, walked node by node without running it: what each value is, and how much memory a run takes."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
 
@@ -97,7 +98,7 @@ class Walk:
         self.working = max(self.working, self._kept + alive)
         self.needed = max(self.needed, _RUNTIME + self._kept + _ARENA * alive)
         if self.needed > self._allowed:
-            told = f"{self.needed / 2**20:,.0f} MB; at most {self._allowed / 2**20:,g} MB"
+            told = f"{math.ceil(self.needed / 2**20):,} MB; at most {self._allowed / 2**20:,g} MB"
             raise BadGraphs(f"a run of it may take {told} are allowed")
         for name in {*node.reads, *node.outputs} & self._values.keys():
             if self._last.get(name, -1) <= number and name not in self.outputs and name not in self.inputs:

@@ -36,7 +36,7 @@ from hedgerow.wire.codec import decode
 from hedgerow.wire.messages import pack_train
 from hedgerow.wire.replies import unpack_reply
 from tests.described_runs import OPEN, again, announced, asked, joined
-from tests.graph_files import LOCAL, OTHER_SECRET, SECRET, changed, small
+from tests.graph_files import LOCAL, OTHER_SECRET, SECRET, changed, small, widened
 
 START = Model(np.linspace(-1, 1, 6, dtype=np.float32))
 RULES = GraphRules(keys=(identity_key(SECRET).hex(),), in_the_clear=True)
@@ -173,14 +173,6 @@ def test_a_run_of_a_graph_takes_no_more_memory_than_the_policy_allows(tmp_path):
         answer(responder, Coordinator(wide), made=wide)
     allow(responder, BY_KEY)
     answer(responder, Coordinator(wide), made=wide)
-
-
-def widened(model: Any) -> None:
-    """Give the graph a table of four megabytes, of which nothing comes out."""
-    shape = helper.make_tensor("shape", 7, [2], np.array([1024, 1024]).tobytes(), raw=True)
-    value = helper.make_tensor("value", 1, [1], bytes(4), raw=True)
-    model.graph.initializer.append(shape)
-    model.graph.node.append(helper.make_node("ConstantOfShape", ["shape"], ["table"], value=value))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ CHANGES = [
     (external, "field 13 of ONNX's TensorProto"),
     (function, "field 25 of ONNX's ModelProto"),
     (branch, "the operator 'If', which is not on the list"),
-    (huge, "a run of it may take 4,194,320 MB; at most 64 MB are allowed"),
+    (huge, "a run of it may take 4,194,321 MB; at most 64 MB are allowed"),
     (shaped_by_data, "takes a shape from what is no short list of constant whole numbers"),
     (open_shape, "field 2 of ONNX's Dimension"),
     (false_size, "has not as many numbers as its shape says"),

@@ -1,4 +1,4 @@
-"""A root of arm64 programs, run by qemu: Debian's Python, and the wheels of a bare install.
+"""A root of arm64 programs, run by qemu: Debian's Python, and the wheels of a device that trains by graphs.
 
 All of it is brought by apt and pip, by name, into one folder, which is kept (`HEDGEROW_ARM64`, or
 `~/.cache/hedgerow-arm64`). apt has lists of its own there: nothing of the machine changes.
@@ -19,6 +19,18 @@ from tests.installs.environments import ROOT, build_wheel, clean
 CACHE = Path(os.environ.get("HEDGEROW_ARM64") or Path.home() / ".cache" / "hedgerow-arm64")
 PROCESSOR = "cortex-a72"
 """Of a Raspberry Pi 4."""
+
+_CPUINFO = """processor\t: {number}
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+
+"""
+"""What the kernel says of one of its cores: ONNX Runtime crashes on what that of this machine says."""
 
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 
@@ -58,7 +70,9 @@ class Arm64:
     @cached_property
     def python(self) -> Path:
         """A program that runs the root's Python; it is `sys.executable` there, and can be executed again."""
-        program = self.path / "python"
+        program, cores = self.path / "python", range(os.cpu_count() or 1)
+        (self._root / "proc").mkdir(exist_ok=True)
+        (self._root / "proc" / "cpuinfo").write_text("".join(_CPUINFO.format(number=core) for core in cores))
         qemu = self.path / "qemu" / "usr" / "bin" / "qemu-aarch64-static"
         program.write_text(
             "#!/bin/sh\n"
@@ -147,8 +161,9 @@ class Arm64Environment:
 
 
 def _dependencies() -> list[str]:
-    """What a bare install brings."""
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    """What an install of `hedgerow[onnx]` brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["onnx"]]
 
 
 def _packages() -> str:

@@ -3,11 +3,8 @@
 import os
 import platform
 import re
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from tests.engines.federation.coordinated import HEDGEROW, Coordinated, coordina
 from tests.engines.federation.devices import RECIPE, write_clinics, write_plugin
 from tests.engines.federation.processes import _free_ports
 from tests.installs.arm64 import Arm64, Arm64Environment, why_not
+from tests.installs.environments import running
 
 NAMES = ("attic", "barn", "pi")
 MASKED = ["strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0",
@@ -36,22 +34,6 @@ def environment(tmp_path, capsys) -> Arm64Environment:
     with capsys.disabled():
         print(f"\na root for arm64 in {time.monotonic() - began:.0f} s")
     return found
-
-
-@contextmanager
-def running(
-    command: list[str], log: Path, environment: dict[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
 
 
 @pytest.mark.long

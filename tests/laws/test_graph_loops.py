@@ -86,7 +86,7 @@ def huge() -> Any:
     [
         (cell(more=[helper.make_node("RandomNormalLike", ["b/new"], ["b/n"])]), "'RandomNormalLike', which"),
         (cell(more=[helper.make_node("Identity", ["b/new"], ["w"])]), "the name 'w' stands for two values"),
-        (huge(), "a run of it may take 4,194,320 MB"),
+        (huge(), "a run of it may take 4,194,321 MB"),
     ],
 )  # fmt: skip
 def test_a_body_is_held_to_what_the_graph_around_it_is(step, told):

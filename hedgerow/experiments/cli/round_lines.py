@@ -8,7 +8,7 @@ from hedgerow.experiments.report.units import human_bytes
 from hedgerow.experiments.runs.store import METRICS, RunFolder
 from hedgerow.server.refusals import refusals_of
 
-_LONGEST_REASON = 80
+_LONGEST_REASON = 200
 
 
 @final

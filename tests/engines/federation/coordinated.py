@@ -94,9 +94,9 @@ class Coordinated:
     def wait_until_it_serves(self) -> None:
         self.wait(lambda: "devices reach it at" in self.said, "start")
 
-    def wait_for_the_end(self) -> None:
+    def wait_for_the_end(self, seconds: float = 500) -> None:
         assert self.up is not None
-        self.wait(lambda: self.up.poll() is not None, "end", 500)
+        self.wait(lambda: self.up.poll() is not None, "end", seconds)
         assert self.up.returncode == 0, f"{self.said}\n{self.problems()}"
 
     def rounds(self) -> int:

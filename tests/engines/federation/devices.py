@@ -107,17 +107,17 @@ def write_plugin(folder: Path) -> Path:
     return folder
 
 
-def write_clinics(folder: Path, names: Sequence[str]) -> list[Path]:
+def write_clinics(folder: Path, names: Sequence[str], rows: int = 60) -> list[Path]:
     """A table for each device."""
     random, files = np.random.default_rng(3), []
     for name in names:
-        age, pressure = random.uniform(20, 90, 60), random.uniform(80, 200, 60)
-        sick = age / 50 + pressure / 130 + random.normal(0, 0.3, 60) > 2
-        rows = [
+        age, pressure = random.uniform(20, 90, rows), random.uniform(80, 200, rows)
+        sick = age / 50 + pressure / 130 + random.normal(0, 0.3, rows) > 2
+        lines = [
             f"{a:.2f},{p:.1f},{'yes' if s else 'no'}" for a, p, s in zip(age, pressure, sick, strict=True)
         ]
         files.append(folder / f"{name}.csv")
-        files[-1].write_text("\n".join(["age,pressure,sick", *rows]) + "\n")
+        files[-1].write_text("\n".join(["age,pressure,sick", *lines]) + "\n")
     return files
 
 
