@@ -87,7 +87,6 @@ def recorded(place: Path) -> list[Terminal]:
     Path(recipe).write_text(RECIPE)
     write_clinics(place, ["laptop", "pi"])
     arm64 = Arm64.made().with_hedgerow(place / "arm64")
-    arm64.root.bring(place / "onnxruntime", "--no-deps", "onnxruntime>=1.20")
     with coordinated(place, recipe, offered, _free_ports(1)[0]) as real:
         real.command("export", recipe, *OVERRIDES, "--out", "graphs", "--sign", "signing.key")
         rules = GraphRules(keys=(read_signed(place / "graphs")[1].key,), in_the_clear=True)
@@ -98,8 +97,8 @@ def recorded(place: Path) -> list[Terminal]:
         for name in ("laptop", "pi"):
             real.invite(name)
         laptop: Device = Terminal("laptop, with torch"), [sys.executable], [HEDGEROW], os.environ
-        variables = arm64.variables(place / "onnxruntime")
-        pi: Device = Terminal("pi, without torch"), [str(arm64.root.python)], arm64.command(), variables
+        on_pi = [str(arm64.root.python)], arm64.command(), arm64.variables()
+        pi: Device = Terminal("pi, without torch"), *on_pi
         _take_part(real, place, laptop, pi)
         ran = Terminal("coordinator", [f"$ hedgerow up clinics.toml {' '.join(offered)}"])
         ran.lines += [line for line in real.said.splitlines() if not line.startswith("status page")]

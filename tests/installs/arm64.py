@@ -96,15 +96,11 @@ class Arm64:
         _run("dpkg", "--extract", str(package), str(into))
         package.unlink()
 
-    def bring(self, into: Path, *wanted: str) -> None:
-        """Put wheels for its Python into a folder."""
+    def _wheels(self, into: Path) -> None:
         platforms = [part for each in _PLATFORMS for part in ("--platform", each)]
         version = self._interpreter.name.removeprefix("python")
         for_it = ["--only-binary=:all:", "--python-version", version, "--implementation", "cp"]
-        _pip("--target", str(into), *platforms, *for_it, *wanted)
-
-    def _wheels(self, into: Path) -> None:
-        self.bring(into, *_dependencies())
+        _pip("--target", str(into), *platforms, *for_it, *_dependencies())
 
     def _apt(self, architecture: str) -> list[str]:
         """`apt-get` with lists of its own, of one architecture, from where this machine has its packages."""
