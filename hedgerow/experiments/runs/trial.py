@@ -115,10 +115,9 @@ def tried_training(local: LocalTraining) -> LocalTraining:
     0.9
     """
     usual = LocalTraining()
-    once = {"sample_rate": 1.0} if local.sample_noise else {}
     return replace(
         local, epochs=1, max_steps=0, time_budget=0.0, learning_rate=usual.learning_rate,
-        learning_rate_decay=usual.learning_rate_decay, **once,
+        learning_rate_decay=usual.learning_rate_decay, sample_rate=1.0 if local.sample_noise else 0.0,
     )  # fmt: skip
 
 
