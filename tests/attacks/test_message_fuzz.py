@@ -33,7 +33,7 @@ def test_what_was_sent_is_taken(name):
 @pytest.mark.parametrize("name", DECODERS)
 def test_changed_messages_are_taken_or_refused_and_take_twice_their_bytes_at_most(name):
     found = fuzzed(name, 2_000, seed=7)
-    assert 0 < found.taken < found.messages
+    assert found.taken < found.messages
     assert found.beyond <= allowed(name)
 
 
