@@ -4,13 +4,15 @@
     python scripts/pictures/two_terminals.py --draw    draws the text that was recorded again
 
 The coordinator and the laptop are programs of this environment, which has torch. The Pi is an arm64 system
-under qemu, without torch and without Flower, as in `make arm64`. The text of all three terminals is what the
-commands print; of what `join` repeats of the policy, only that it does.
+under qemu, without torch and without Flower, as in `make devices`. The text of all three terminals is what
+the commands print, until the last round has ended; of what `join` repeats of the policy, only that it does.
+The folder of the run is shown as `~`.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +146,7 @@ def drawn(terminals: Sequence[Terminal]) -> str:
     """The first two side by side, the others below."""
     width = COLUMNS * WIDE + 2 * MARGIN
     columns = COLUMNS, COLUMNS, 2 * COLUMNS + 4
-    texts = [_wrapped(terminal.lines, most) for terminal, most in zip(terminals, columns, strict=False)]
+    texts = [_wrapped(_rounds(each.lines), most) for each, most in zip(terminals, columns, strict=True)]
     upper = max(map(len, texts[:2])) * HIGH + 3 * MARGIN + 10
     lower = len(texts[2]) * HIGH + 3 * MARGIN + 10
     whole = 2 * width + MARGIN, upper + MARGIN + lower
@@ -175,6 +177,12 @@ def _window(title: str, lines: Sequence[str], x: float, y: float, width: float, 
         f'<text x="{x + width / 2:.1f}" y="{y + 19:.1f}" text-anchor="middle" fill="#8b949e">{title}</text>\n'
         f"{rows}"
     )
+
+
+def _rounds(lines: Sequence[str]) -> list[str]:
+    """Until the last round, from homes that are the persons' own."""
+    last = max(k for k, line in enumerate(lines) if line.startswith(("answered ", "round ")))
+    return [re.sub(r"~/home-\w+/", "~/", line) for line in lines[: last + 1]]
 
 
 def _wrapped(lines: Sequence[str], most: int) -> list[str]:
