@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # behind the install, whose hedgerow is measured
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import hedgerow.node.__main__  # noqa: E402, F401  # `hedgerow join` becomes this
-from benchmarks.devices.cases import BATCH, LOCAL, read, samples  # noqa: E402
-from hedgerow.client.onnx.trainer import OnnxTrainer  # noqa: E402
+import hedgerow.node.__main__  # noqa: F401  # `hedgerow join` becomes this
+from benchmarks.devices.cases import BATCH, LOCAL, read, samples
+from hedgerow.client.onnx.trainer import OnnxTrainer
 
 
 def age() -> float:

@@ -4,8 +4,10 @@
     python benchmarks/devices/run.py --export FOLDER     write the graphs there, and no more
     python benchmarks/devices/run.py --graphs FOLDER     on a device, with graphs from there
 
-Every process measures alone, and this one imports nothing that those share with it. Steps are
-compared where torch is installed. Linux only. Writes results.json and README.md beside this file.
+Every process measures alone, and this one imports nothing that those share with it. The process and the
+install are those of docs/raspberry-pi.md, whose first step is carried out in a folder of its own; on a
+device, of the environment that the script runs in. Steps are compared where torch is installed. Linux only.
+Writes results.json and README.md beside this file.
 """
 
 import argparse
@@ -28,14 +30,17 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks import about  # noqa: E402
 
-STARTS, SECONDS = 5, 3.0
+STARTS, SECONDS, AT_ONCE = 5, 3.0, 3
+KINDS = ("Pss", "Private_Dirty")
+PAGE = ROOT / "docs" / "raspberry-pi.md"
+PLACE = "/opt/hedgerow"
 
 
-def child(*command: str) -> "subprocess.Popen[str]":
+def child(*command: str, python: str = sys.executable) -> "subprocess.Popen[str]":
     """One process that measures, with one thread."""
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **one}
+        [python, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **one}
     )
 
 
@@ -62,47 +67,55 @@ def memory(pid: int, kind: str) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def node(folder: Path) -> dict[str, Any]:
-    """The medians of several starts; of each, the most memory."""
+def node(folder: Path, environment: Path, together: int = 1) -> dict[str, Any]:
+    """The medians of several starts of so many processes at once; of each, the most memory once all train."""
     found: list[dict[str, Any]] = []
+    command = str(HERE / "node.py"), str(folder), str(SECONDS * together)
     for _ in range(STARTS):
-        with child(str(HERE / "node.py"), str(folder), str(SECONDS)) as process:
-            most = {"Pss": 0.0, "Rss": 0.0}
-            while process.poll() is None:
-                most = {kind: max(value, memory(process.pid, kind)) for kind, value in most.items()}
-                time.sleep(0.02)
-            assert process.stdout is not None
-            told = json.loads(process.stdout.read())
-        assert told.pop("loaded") == []
-        found.append({**told, "pss_mib": most["Pss"], "rss_mib": most["Rss"]})
+        running = [child(*command, python=str(environment / "bin" / "python")) for _ in range(together)]
+        most = [dict.fromkeys(KINDS, 0.0) for _ in running]
+        time.sleep(SECONDS * together / 2)
+        while all(process.poll() is None for process in running):
+            for process, kinds in zip(running, most, strict=True):
+                kinds.update({kind: max(kinds[kind], memory(process.pid, kind)) for kind in KINDS})
+            time.sleep(0.02)
+        for process, kinds in zip(running, most, strict=True):
+            told = json.loads(process.communicate()[0])
+            assert told.pop("loaded") == []
+            found.append({**told, **{f"{kind.lower()}_mib": value for kind, value in kinds.items()}})
         print(found[-1], flush=True)
     return {key: round(statistics.median(each[key] for each in found), 2) for key in found[0]}
 
 
-def install() -> dict[str, float]:
-    """Megabytes on disk of `hedgerow[onnx]`, by distribution."""
-    from packaging.requirements import Requirement
+def made(folder: Path) -> Path:
+    """An environment by the first step of the page, with Hedgerow's wheel of the sources as they are."""
+    _run(f"{sys.executable} -m pip wheel --quiet --no-deps --wheel-dir {folder} {ROOT}")
+    (wheel,) = folder.glob("*.whl")
+    environment, step = folder / "environment", PAGE.read_text().partition("```console\n")[2]
+    for line in step.partition("```")[0].splitlines():
+        if PLACE in line:
+            command = line.removeprefix("$ ").removeprefix("sudo ").replace(PLACE, str(environment))
+            command = command.replace("hedgerow[onnx]", f"hedgerow[onnx] @ {wheel.as_uri()}")
+            _run(command.replace("python3 -m venv", f"{sys.executable} -m venv"))
+    return environment
 
+
+def _run(command: str) -> None:
+    print(command, flush=True)
+    without = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    subprocess.run(["sh", "-ec", command], cwd="/", check=True, env=env)
+
+
+def install(environment: Path) -> dict[str, float]:
+    """Megabytes on disk of all that is in an environment, by package."""
     sizes: dict[str, float] = {}
-    # What is installed here may be older than the extra: what that brings is named too.
-    waiting = [("hedgerow", "onnx"), ("hedgerow", ""), ("onnxruntime", "")]
-    seen = set(waiting)
-    while waiting:
-        name, extra = waiting.pop()
-        try:
-            there = distribution(name)
-        except PackageNotFoundError:
-            continue
-        files = [Path(str(there.locate_file(file))) for file in there.files or []]
-        if name == "hedgerow":  # it may be installed as a link to this folder
-            files = [*files, *(ROOT / "hedgerow").rglob("*")]
-        sizes[name] = sum({f.resolve(): f.stat().st_size for f in files if f.is_file()}.values()) / 1e6
-        for text in there.requires or []:
-            needed = Requirement(text)
-            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                more = [(needed.name, each) for each in ("", *needed.extras)]
-                waiting += [each for each in more if each not in seen]
-                seen |= set(more)
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    for file in environment.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            inside = file.is_relative_to(packages)
+            name = file.relative_to(packages).parts[0].split(".")[0].split("-")[0] if inside else "programs"
+            sizes[name] = sizes.get(name, 0.0) + file.stat().st_size / 1e6
     return {name: round(size, 2) for name, size in sorted(sizes.items(), key=lambda each: -each[1])}
 
 
@@ -135,22 +148,28 @@ thread each, in turn in one process: CPU milliseconds a step, and the median of 
 
 {compared}
 
-A node's process (all that `python -m hedgerow.node` loads) while it trains and evaluates `cnn-small`, the
-median of {STARTS}; memory is each process's most, libraries that are mapped included:
+A node's process (all that `python -m hedgerow.node` loads) while it trains and evaluates `cnn-small`, from
+the install of [the page for Raspberry Pis](../../docs/raspberry-pi.md), the median of {STARTS}; memory is
+each process's most, and no other process has these libraries:
 
 | | | wanted |
 |---|---|---|
-| PSS, as other processes here share the libraries | {node["pss_mib"] * 2**20 / 1e6:.1f} MB | 75 MB |
-| RSS, as if none did | {node["rss_mib"] * 2**20 / 1e6:.1f} MB | |
+| PSS, libraries that are mapped included | {_mb(node["pss_mib"])} | 75 MB |
+| of these, what is not in a file, so that the kernel cannot drop it | {_mb(node["private_dirty_mib"])} | |
+| PSS of each of {AT_ONCE} such processes on one machine | {_mb(results["nodes_at_once"]["pss_mib"])} | |
 | from its start to the end of the first step | {node["seconds_to_first_step"]:.2f} s | 2 s |
 | of these, on the processor | {node["cpu_seconds_to_first_step"]:.2f} s | |
-| `pip install "hedgerow[onnx]"` on disk, with all that it needs | {sum(sizes.values()):.0f} MB | 160 MB |
+| the install on disk, with its environment and pip | {sum(sizes.values()):.0f} MB | 160 MB |
 
 Of these: {parts}.
 
 {about.line(results)} Load before and after: {results["load"]}.
 `python benchmarks/devices/run.py` writes this page.
 """
+
+
+def _mb(mib: float) -> str:
+    return f"{mib * 2**20 / 1e6:.1f} MB"
 
 
 def main() -> None:
@@ -162,7 +181,7 @@ def main() -> None:
     options.add_argument("--graphs", type=Path, metavar="FOLDER")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (given.graphs or given.export or Path(temporary)).absolute()
+        folder = (given.graphs or given.export or Path(temporary) / "graphs").absolute()
         if given.graphs is None:
             code = "import sys; from pathlib import Path; from benchmarks.devices.cases import export;"
             if child("-c", f"{code} export(Path(sys.argv[1]))", str(folder)).wait():
@@ -171,8 +190,11 @@ def main() -> None:
             return
         before = os.getloadavg()[0]
         known = [name for name in ("onnxruntime", "numpy", "torch") if _installed(name)]
+        environment = made(Path(temporary)) if _installed("torch") else Path(sys.prefix)
+        sizes = install(environment)
         results = {
-            **about.about(*known), "steps": steps(folder), "node": node(folder), "install_mb": install()
+            **about.about(*known), "steps": steps(folder), "node": node(folder, environment),
+            "nodes_at_once": node(folder, environment, AT_ONCE), "install_mb": sizes,
         }  # fmt: skip
     results["load"] = f"{before:.1f}, {os.getloadavg()[0]:.1f}"
     ratios = [row["ratio"] for row in results["steps"].values() if "ratio" in row]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hedgerow.wire.text import read_json
+
 
 @dataclass(frozen=True)
 class Request:
@@ -65,7 +67,7 @@ class Handler(Protocol):
 def json_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a request; raises `Refused`."""
     try:
-        asked = json.loads(body)
+        asked = read_json(body)
     except ValueError as error:
         raise Refused(400, "the request is not JSON") from error
     if not isinstance(asked, dict):

@@ -180,15 +180,31 @@ class Writer:
 
     def graph(self, name: str, outputs: Sequence[tuple[str, Value]]) -> onnx.GraphProto:
         """The graph, with its outputs by name; nodes that no output needs are left out."""
-        renamed = [helper.make_node("Identity", [value.name], [output]) for output, value in outputs]
-        nodes = _needed([*self._nodes, *renamed], {output for output, _ in outputs})
-        read = {name for node in nodes for name in _reads(node)}
+        wanted = {output for output, _ in outputs}
+        nodes = _needed([*self._nodes, *self._renamed(outputs)], set(wanted))
+        read = wanted.union(*map(_reads, nodes))
         for node in nodes:
             if node.op_type == "MaxPool" and node.output[-1] not in read:
                 del node.output[-1]  # the places, without which it is several times as fast
         infos = [_info(Value(output, value.shape, value.dtype)) for output, value in outputs]
         tensors = [t for t in self._tensors if t.name in read]
         return helper.make_graph(nodes, name, self._inputs, infos, tensors)
+
+    def _renamed(self, outputs: Sequence[tuple[str, Value]]) -> list[onnx.NodeProto]:
+        """Have nodes give outputs under their names; what no node gives, or a loop reads too, is copied."""
+        free = {name for node in self._nodes for name in node.output}
+        free -= {name for node in self._nodes for name in _reads_inside(node)}
+        names: dict[str, str] = {}
+        copies = []
+        for output, value in outputs:
+            if value.name in free and value.name not in names:
+                names[value.name] = output
+            else:
+                copies.append((value.name, output))
+        for node in self._nodes:
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
+        return [helper.make_node("Identity", [names.get(name, name)], [output]) for name, output in copies]
 
     def _stored(self, array: NDArray[Any]) -> Value:
         name = self._name("Constant")
@@ -231,8 +247,13 @@ def _needed(nodes: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.Node
 
 def _reads(node: onnx.NodeProto) -> list[str]:
     """What a node reads, also from within its loops' bodies."""
+    return [*node.input, *_reads_inside(node)]
+
+
+def _reads_inside(node: onnx.NodeProto) -> list[str]:
+    """What its loops' bodies read."""
     inner = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return [*node.input, *(name for graph in inner for each in graph.node for name in _reads(each))]
+    return [name for graph in inner for each in graph.node for name in _reads(each)]
 
 
 def _info(value: Value) -> onnx.ValueInfoProto:

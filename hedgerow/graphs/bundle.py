@@ -10,6 +10,7 @@ from typing import Any, final
 
 from hedgerow.files import naming, write_whole
 from hedgerow.graphs.errors import BadGraphs
+from hedgerow.wire.text import read_json
 from hedgerow.wording import first_line, shown
 
 TRAIN, EVALUATE, MANIFEST = "train.onnx", "evaluate.onnx", "manifest.json"
@@ -110,8 +111,8 @@ class Graphs:
 
 def _manifest(described: bytes) -> Mapping[str, Any]:
     try:
-        found: Any = json.loads(described)
-    except (ValueError, RecursionError) as error:
+        found: Any = read_json(described)
+    except ValueError as error:
         raise BadGraphs(
             f"the manifest cannot be read as JSON ({first_line(error)}); take {MANIFEST} as"
             " `hedgerow export` wrote it"

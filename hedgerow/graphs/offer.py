@@ -17,6 +17,7 @@ from hedgerow.graphs.errors import BadGraphs
 from hedgerow.graphs.inspection import LARGEST
 from hedgerow.secure.errors import BadSignature
 from hedgerow.secure.primitives import Secret, identity_key, sign, verify
+from hedgerow.wire.text import read_json
 
 SIGNATURE = "signature.json"
 """The file beside the graphs."""
@@ -139,8 +140,8 @@ def read_signed(folder: Path) -> tuple[Graphs, Offer]:
     if not file.exists():
         return graphs, Offer.of(graphs)
     try:
-        offer = Offer.from_json({**Offer.of(graphs).to_json(), **json.loads(file.read_bytes())})
-    except (ValueError, TypeError, RecursionError) as error:
+        offer = Offer.from_json({**Offer.of(graphs).to_json(), **read_json(file.read_bytes())})
+    except (ValueError, TypeError) as error:
         raise BadGraphs(f"{file} cannot be read ({error}); sign the graphs again") from None
     if not offer.signer:
         raise BadGraphs(f"{file} is not a signature of these graphs; sign them again")

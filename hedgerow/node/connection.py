@@ -2,7 +2,6 @@
 
 import http.client
 import ipaddress
-import json
 import logging
 import secrets
 import ssl
@@ -16,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from hedgerow.node.keys import NodeKey
 from hedgerow.promotion.delivered import HEADER
+from hedgerow.wire.text import read_json
 
 log = logging.getLogger("hedgerow")
 
@@ -240,7 +240,7 @@ def _reason(data: bytes) -> str:
     """A server's reason for refusing, as a short text."""
     text = data[:2000].decode(errors="replace")
     try:
-        found = json.loads(text)
+        found = read_json(text)
         text = str(found.get("error") or found.get("detail") or found.get("public_message") or text)
     except (ValueError, AttributeError):
         pass

@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, final
 
-from hedgerow.node.connection import Connection, Denied
+from google.protobuf.message import DecodeError
+
+from hedgerow.node.connection import Connection, Denied, Unreachable
 from hedgerow.types import PayloadError
 from hedgerow.wire.fleet import FLEET
 from hedgerow.wire.objects import Objects
@@ -152,7 +154,10 @@ class Fleet:
 
     def _call(self, name: str, request: Any, reply: str | None = None, **headers: str) -> Any:
         data = self._connection.call(f"/v1/fleet/{name}", request.SerializeToString(), **headers)
-        return None if reply is None else FLEET[reply].FromString(data)
+        try:
+            return None if reply is None else FLEET[reply].FromString(data)
+        except DecodeError as error:
+            raise Unreachable(f"the server's answer to {name} cannot be read: {error}") from error
 
 
 def _ids(tree: Any) -> Iterator[str]:

@@ -22,6 +22,7 @@ from hedgerow.node.identities import take_register
 from hedgerow.node.keys import node_key
 from hedgerow.node.kit import Kit
 from hedgerow.node.own_samples import resolved
+from hedgerow.wire.text import read_json
 
 log = logging.getLogger("hedgerow")
 
@@ -103,7 +104,7 @@ def _ask(kit: Kit, folder: Path, identity: str) -> dict[str, Any]:
     }  # fmt: skip
     connection = Connection(kit.address, kit.ca, key)
     try:
-        found = json.loads(connection.call("/join", json.dumps(asked).encode(), "application/json"))
+        found = read_json(connection.call("/join", json.dumps(asked).encode(), "application/json"))
     except Denied as error:
         raise NotJoined(f"{error}{_REMEDIES.get(error.status, '')}") from error
     except ValueError as error:

@@ -1,6 +1,5 @@
 """The life of a node: it connects, polls for messages, answers them, and recovers from failures."""
 
-import json
 import logging
 import threading
 import time
@@ -24,11 +23,11 @@ from hedgerow.recipe.announcement import RECORD
 from hedgerow.secure.errors import Malformed, Refused
 from hedgerow.types import PayloadError
 from hedgerow.wire import objects
-from hedgerow.wire.bundle import READS, opened
-from hedgerow.wire.codec import decode
+from hedgerow.wire.bundle import READS, opened, small
 from hedgerow.wire.content import ConfigRecord, Content
 from hedgerow.wire.envelope import REPLY, in_envelope
 from hedgerow.wire.fleet import FLEET
+from hedgerow.wire.text import read_json
 
 log = logging.getLogger("hedgerow")
 
@@ -140,7 +139,7 @@ class Node:
             return
         connection = self._connection()
         try:
-            answer = json.loads(connection.call("/register", b"", method="GET"))
+            answer = read_json(connection.call("/register", b"", method="GET"))
             administrator = take_register(self._device.folder, enrolled.kit, answer)
             self._device.change(kit=replace(enrolled.kit, administrator=administrator))
             self._register_until = time.monotonic() + _REGISTER_SECONDS
@@ -270,7 +269,7 @@ class Node:
 def _content(fleet: Fleet, message: Any, come: Pending) -> Content:
     """What a message holds, in its envelope or in objects that are fetched; raises `PayloadError`, `Lost`."""
     if in_envelope(come.id):
-        return decode(message.content.SerializeToString())
+        return small(message.content.SerializeToString())
     tree = FLEET["ObjectTree"].FromString(come.tree)
     if len(tree.children) != 1:
         raise PayloadError(f"the message has {len(tree.children)} contents; it must have one")

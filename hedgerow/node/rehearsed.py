@@ -62,7 +62,8 @@ def rehearsed(run: LocalRun, name: str) -> Rehearsed:
         run.trainer,
         run.described.seed,
     )
-    local, secure, layout = strategy.local, strategy.pipeline.protection.secure, trainer.layout
+    local, secure = strategy.local, strategy.pipeline.protection.secure
+    layout = strategy.split(trainer.layout).shared
     clients = 0 if secure is None else secure.min_clients
     request = pack_train(
         _small(layout), layout, round=1, seed=seed, clients=clients,
@@ -74,7 +75,7 @@ def rehearsed(run: LocalRun, name: str) -> Rehearsed:
         few = samples.take(np.arange(min(count, len(samples))))
         once = replace(strategy, local=replace(local, epochs=1))
         client = LocalClient(name, lambda: few, StateStore())
-        config = ClientConfig(once, trainer, seeded_noise=True, unmasked=True)
+        config = ClientConfig(once, trainer, seeded_noise=True, unmasked=True, initial=run.start)
         began = time.perf_counter()
         found = encode(respond(config, client, "train", request))
         return time.perf_counter() - began, len(found)

@@ -43,7 +43,7 @@ from hedgerow.recipe.versions import supported
 from hedgerow.secure.codec import decode
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Setup, name_of
-from hedgerow.types import Samples
+from hedgerow.types import Model, Samples
 from hedgerow.wire.codec import encode
 from hedgerow.wire.content import Content
 from hedgerow.wire.messages import unpack_stage, without_constants
@@ -156,6 +156,8 @@ class LocalRun:
         self._client, self._path, self._graphs = client, path, graphs
         self._trainer: Trainer | None = None
         self._taken = False
+        self.start: Model | None = None
+        """Where personal layers start; `None` for where the trainer has them start."""
 
     @cached_property
     def data(self) -> ClientData:
@@ -206,7 +208,7 @@ class LocalRun:
         if kind == "query":
             return identify(client)
         try:
-            config = ClientConfig(self.described.strategy, self.trainer)
+            config = ClientConfig(self.described.strategy, self.trainer, initial=self.start)
         except ValueError as error:
             raise CannotTrain(str(error)) from error
         return respond(config, client, kind, content)
@@ -219,7 +221,7 @@ class LocalRun:
         found = self._graphs.get(run.graphs)
         guard.check_graphs(found)
         try:
-            check_run(found, run.strategy, run.kind, run.layout)
+            self.start = check_run(found, run.strategy, run.kind, run.layout, run.seed)
         except BadGraphs as error:
             raise AgainstPolicy(f"rule graphs: {error}") from error
         self._taken = True

@@ -10,6 +10,7 @@ from hedgerow.node.connection import Connection, Denied, check_address
 from hedgerow.node.device import Device
 from hedgerow.node.join import NotJoined
 from hedgerow.node.keys import NodeKey, node_key, rotation_message
+from hedgerow.wire.text import read_json
 
 _NEXT = "node.key.next"
 
@@ -68,8 +69,9 @@ def _ask(device: Device, new: NodeKey, signs: NodeKey) -> int:
     asked = {"node_key": new.public.decode(), "signature": b64encode(signs.sign(message)).decode()}
     connection = Connection(kit.address, kit.ca, signs)
     try:
-        return int(
-            json.loads(connection.call("/rotate", json.dumps(asked).encode(), "application/json"))["node_id"]
-        )
+        answer = read_json(connection.call("/rotate", json.dumps(asked).encode(), "application/json"))
+        return int(answer["node_id"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise NotJoined(f"{kit.address} does not answer like a coordinator: {error}") from error
     finally:
         connection.close()

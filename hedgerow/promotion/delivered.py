@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from hedgerow.files import PRIVATE, private_folder, put_in_place, write_whole
 from hedgerow.promotion.lineage import Promotion
 from hedgerow.promotion.shelf import MODELS
+from hedgerow.wire.text import read_json
 
 log = logging.getLogger("hedgerow")
 
@@ -85,7 +86,7 @@ class Delivered:
         if len(said) > _MOST_NAMED:
             raise NotTaken("the coordinator's description of its promoted model is too long")
         try:
-            promotion = Promotion.from_json(json.loads(said))
+            promotion = Promotion.from_json(read_json(said))
         except ValueError as error:
             raise NotTaken(f"the coordinator's promoted model cannot be read: {error}") from error
         if not 0 < promotion.size <= _LARGEST:

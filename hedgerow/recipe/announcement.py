@@ -25,6 +25,7 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import PayloadError
 from hedgerow.wire.bundle import READS
 from hedgerow.wire.content import ConfigRecord, Content
+from hedgerow.wire.text import read_json
 
 RECORD = "hedgerow.description"
 
@@ -159,7 +160,7 @@ def understand(description: str) -> Described:
         ValueError: it is not a description, or its strategy cannot be built; the error says why.
     """
     try:
-        given = json.loads(description)
+        given = read_json(description)
         task, data, run = given["task"], given["data"], given["run"]
         schema = {key: value for key, value in data.items() if key not in _OF_DATA}
         model, held_out, graphs = task["model"], data["held_out"], given.get("graphs")
@@ -181,7 +182,7 @@ def understand(description: str) -> Described:
             int(given["seed"]),
             None if graphs is None else Offer.from_json(graphs),
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"the description of the run cannot be read: {type(error).__name__}: {error}"
         ) from error

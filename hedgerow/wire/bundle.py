@@ -39,7 +39,7 @@ def unbundled(content: Content) -> Content:
     data = record.get(CONTENT)
     if len(content) != 1 or not isinstance(data, bytes):
         raise PayloadError(f"a bundle must be one record that holds bytes; there are {sorted(content)}")
-    return decode(data)
+    return small(data)
 
 
 def opened(content: Content, name: str) -> Content:
@@ -49,7 +49,14 @@ def opened(content: Content, name: str) -> Content:
         return content
     if len(content) != 1:
         raise PayloadError(f"a bundled request must be one record; there are {sorted(content)}")
-    others = decode(data)
+    others = small(data)
     if name in others:
         raise PayloadError(f"a bundled request has {name} twice")
     return {**others, name: ConfigRecord({key: value for key, value in record.items() if key != CONTENT})}
+
+
+def small(data: bytes) -> Content:
+    """Decode a content that is sent in one piece; raises `PayloadError`, also for more than `MOST` bytes."""
+    if len(data) > MOST:
+        raise PayloadError(f"the message has {len(data):,} bytes in one piece; at most {MOST:,} are read")
+    return decode(data)

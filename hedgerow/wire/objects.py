@@ -13,14 +13,21 @@ the whole object. A content is
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from hedgerow.types import PayloadError
 from hedgerow.wire.codec import decode_record, encode_record
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord, Record
+from hedgerow.wire.text import read_json
 
 CHUNK = 5 * 2**20
 """Most bytes of an array in one object."""
+
+_TIMES, _BESIDE, _SMALL_VALUES = 2, 2**28, 32
+"""A content may take so many times the bytes of its objects, and as many more: a chunk of zeros is sent once.
+Of small values, each takes many times its bytes."""
+
+_LARGEST_HEAD = 2**20
 
 Objects: TypeAlias = dict[str, bytes]
 """`{id: bytes}`, children before their parents."""
@@ -61,12 +68,12 @@ def unpack(root: str, objects: Mapping[str, bytes]) -> Content:
     """Undo `pack`.
 
     Raises:
-        PayloadError: an object is missing or invalid.
+        PayloadError: an object is missing or invalid, or the content would take more than twice the bytes
+            of the objects, and 256 MiB more.
     """
     try:
-        _, _, body = _parts(objects[root], "RecordDict")
-        return {str(name): _unpack_record(objects[each], objects) for name, each in _names(body).items()}
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return _Unpacking(objects).content(root)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise PayloadError(f"the message's objects cannot be read: {error}") from error
 
 
@@ -93,22 +100,43 @@ def _pack_array(objects: Objects, array: Array) -> str:
     return add(objects, "Array", chunks, _json(about))
 
 
-def _unpack_record(data: bytes, objects: Mapping[str, bytes]) -> Record:
-    kind, _, body = _parts(data)
-    if kind in _PLAIN:
-        return decode_record(_PLAIN[kind], body)
-    _parts(data, "ArrayRecord")
-    return ArrayRecord({str(name): _unpack_array(objects[at], objects) for name, at in _names(body).items()})
+@final
+class _Unpacking:
+    """Reads objects, which may name one another many times, into no more memory than it allows.
 
+    Its methods raise `ValueError`, and the errors of what is no object of the wanted form.
+    """
 
-def _unpack_array(data: bytes, objects: Mapping[str, bytes]) -> Array:
-    _, chunks, body = _parts(data, "Array")
-    about = json.loads(body)
-    places = about["arraychunk_ids"]
-    if not all(type(place) is int and 0 <= place < len(chunks) for place in places):
-        raise ValueError("an array's chunks do not match its head")
-    whole = b"".join(_parts(objects[chunks[place]], "ArrayChunk")[2] for place in places)
-    return Array(str(about["dtype"]), tuple(int(n) for n in about["shape"]), str(about["stype"]), whole)
+    def __init__(self, objects: Mapping[str, bytes]) -> None:
+        self._objects = objects
+        self._room = _TIMES * sum(map(len, objects.values())) + _BESIDE
+
+    def content(self, root: str) -> Content:
+        _, _, body = _parts(self._objects[root], "RecordDict")
+        return {str(name): self._record(self._objects[each]) for name, each in _names(body).items()}
+
+    def _record(self, data: bytes) -> Record:
+        kind, _, body = _parts(data)
+        self._take(_SMALL_VALUES * len(body))
+        if kind in _PLAIN:
+            return decode_record(_PLAIN[kind], body)
+        _parts(data, "ArrayRecord")
+        return ArrayRecord({str(name): self._array(self._objects[at]) for name, at in _names(body).items()})
+
+    def _array(self, data: bytes) -> Array:
+        _, chunks, body = _parts(data, "Array")
+        about = _head(body)
+        places = about["arraychunk_ids"]
+        if not all(type(place) is int and 0 <= place < len(chunks) for place in places):
+            raise ValueError("an array's chunks do not match its head")
+        self._take(_SMALL_VALUES * len(body) + sum(len(self._objects[chunks[place]]) for place in places))
+        whole = b"".join(_parts(self._objects[chunks[place]], "ArrayChunk")[2] for place in places)
+        return Array(str(about["dtype"]), tuple(int(n) for n in about["shape"]), str(about["stype"]), whole)
+
+    def _take(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise ValueError(f"they would take more than {_TIMES} times their bytes, and {_BESIDE:,} more")
 
 
 def _parts(data: bytes, wanted: str | None = None) -> tuple[str, list[str], bytes]:
@@ -123,10 +151,17 @@ def _parts(data: bytes, wanted: str | None = None) -> tuple[str, list[str], byte
 
 
 def _names(body: bytes) -> dict[str, str]:
-    found = json.loads(body)
+    found = _head(body)
     if not isinstance(found, dict):
         raise ValueError("a record's names are not a JSON object")
     return found
+
+
+def _head(body: bytes) -> Any:
+    """What an object says of its children; JSON takes many times its bytes in memory."""
+    if len(body) > _LARGEST_HEAD:
+        raise ValueError(f"an object's head has {len(body):,} bytes; at most {_LARGEST_HEAD:,} are read")
+    return read_json(body)
 
 
 def _json(value: Any) -> bytes:

@@ -15,6 +15,7 @@ from hedgerow.graphs.errors import BadGraphs
 from hedgerow.graphs.inspection import graph_of, inspect
 from hedgerow.graphs.offer import Offer, packed
 from hedgerow.graphs.walk import Walk
+from tests.attacks.mutations import mutated
 from tests.graph_files import small
 from tests.laws.export_cases import cases
 from tests.laws.test_export_operators import written
@@ -23,28 +24,6 @@ MOST, NAMES = (
     2**28,
     ("conv", "max_pool", "scatter", "slice", "index", "pad", "split", "softmax", "var", "cat"),
 )
-
-
-def mutated(content: bytes, rng: np.random.Generator, others: bytes) -> bytes:
-    """The same with up to four changes: bits, bytes, cuts, repeats, parts of another, large numbers."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
-        place, length = int(rng.integers(0, max(1, len(data)))), int(rng.integers(1, 30))
-        match int(rng.integers(0, 6)):
-            case 0:
-                data[place : place + 1] = bytes([data[place] ^ 1 << rng.integers(0, 8)] if data else b"")
-            case 1:
-                data[place : place + 1] = rng.bytes(1)
-            case 2:
-                del data[place : place + length]
-            case 3:
-                data[place:place] = data[place : place + length]
-            case 4:
-                at = int(rng.integers(0, len(others)))
-                data[place : place + length] = others[at : at + length]
-            case 5:
-                data[place : place + 1] = b"\xff" * int(rng.integers(1, 11)) + b"\x01"
-    return bytes(data)
 
 
 NUMBERS = (0, 1, -1, 2, 7, 2**31, 2**62, 2**63 - 1, -(2**63))

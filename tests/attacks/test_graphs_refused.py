@@ -178,7 +178,7 @@ def inspected(graphs: Graphs) -> None:
 
 def check(graphs: Graphs, strategy: Any = None, kind: str = "classification", layout: str = "") -> None:
     known = signature_of(small().manifest["graphs"]["train.onnx"], "train").layout.fingerprint
-    check_run(graphs, strategy or fedavg(local=LOCAL), kind, layout or known)
+    check_run(graphs, strategy or fedavg(local=LOCAL), kind, layout or known, 0)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ class Nodes(GridAround):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for message in self.sent:
             node, content = message.metadata.dst_node_id, opened(from_flower(message.content), RECORD)
-            answer = bundled(encode(content)) if node == 1 else content
+            data = encode(content)
+            answer = bundled(data) if node == 1 and len(data) <= MOST else content
             about = Metadata(1, "", node, 0, message.metadata.message_id, "", 0.0, 3600.0, "train")
             yield make_message(about, to_flower(answer))
         self.sent = []
@@ -70,6 +71,12 @@ def test_a_bundle_holds_all_of_a_content(content, request_too) -> None:
 def test_what_is_no_bundle_is_refused(content) -> None:
     with pytest.raises(PayloadError):
         unbundled(content)
+
+
+def test_more_than_a_bundle_holds_is_refused_before_it_is_decoded() -> None:
+    for read in (unbundled, lambda content: opened(content, NAME)):
+        with pytest.raises(PayloadError, match="1,048,577 bytes in one piece; at most 1,048,576 are read"):
+            read({NAME: ConfigRecord({CONTENT: bytes(MOST + 1)})})
 
 
 def test_a_request_that_hides_a_second_description_is_refused() -> None:

@@ -259,3 +259,12 @@ def test_equal_exports_have_equal_bytes_and_the_manifest_is_in_them():
     assert {**json.loads(prop.value), "sha256": first.manifest["sha256"]} == first.manifest
     assert not any(each.external_data for each in model.graph.initializer)
     assert len(first.content) < 20_000  # none of the model's values are in it
+
+
+@pytest.mark.parametrize("name", ["mlp-2nn", "cnn-1d", "lstm-char"])
+def test_what_a_step_gives_is_no_copy_of_it(name):
+    task, data = shipped(name)
+    graph = onnx.ModelProto.FromString(exported(task, local(momentum=0.9), data).content).graph
+    given = {output.name for output in graph.output}
+    assert given == {"loss", "new/parameters", "new/velocity"}
+    assert not [node for node in graph.node if node.op_type == "Identity" and given & {*node.output}]

@@ -63,11 +63,14 @@ def enrol(folder: Path) -> str:
     if not folder.exists():
         private_folder(folder)
     _refuse_shared(folder)
-    return identity_key(secret_key(folder / KEY)).hex()
+    return identity_key(secret_key(folder / KEY, _again(folder))).hex()
 
 
-def secret_key(file: Path) -> Secret:
+def secret_key(file: Path, otherwise: str) -> Secret:
     """The Ed25519 secret in a file, which is created if missing, readable only by its owner.
+
+    Args:
+        otherwise: what to do if the key is lost, or others may have it; it ends an error's sentence.
 
     Raises:
         OSError: it cannot be written.
@@ -75,7 +78,7 @@ def secret_key(file: Path) -> Secret:
     """
     if not file.exists():
         _write_secret(file)
-    return _secret(file)
+    return _secret(file, otherwise)
 
 
 def load_enrolment(folder: Path, *, trust_on_first_use: bool = False) -> Enrolment:
@@ -86,7 +89,13 @@ def load_enrolment(folder: Path, *, trust_on_first_use: bool = False) -> Enrolme
             or write to the register or the folder.
     """
     _refuse_shared(folder)
-    return Enrolment(_secret(folder / KEY), load_register(folder / REGISTER), folder, trust_on_first_use)
+    secret = _secret(folder / KEY, _again(folder))
+    return Enrolment(secret, load_register(folder / REGISTER), folder, trust_on_first_use)
+
+
+def _again(folder: Path) -> str:
+    """What to do about a lost identity."""
+    return f"enrol the device anew without it: hedgerow enrol NAME {folder}"
 
 
 def _refuse_shared(folder: Path) -> None:
@@ -106,24 +115,22 @@ def _write_secret(file: Path) -> None:
             raise
 
 
-def _secret(file: Path) -> Secret:
+def _secret(file: Path, otherwise: str) -> Secret:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
         text = Secret(file.read_bytes())
     except OSError as error:
-        raise Malformed(
-            f"{file} cannot be read: {error}; make it with: hedgerow enrol NAME {file.parent}"
-        ) from error
+        raise Malformed(f"{file} cannot be read: {error}; restore it from a copy, or {otherwise}") from error
     if os.name == "posix" and mode & 0o077:
         raise Malformed(
-            f"{file} has mode {mode:04o}, so that others on this device can read it; it must be 0600: run"
-            f" chmod 600 {file}, or, if somebody may have read it, remove it and enrol the device anew"
+            f"{file} has mode {mode:04o}, so that others on this machine can read it; it must be 0600: run"
+            f" chmod 600 {file}, or, if somebody may have read it, {otherwise}"
         )
     secret = _from_hex(text)
     if secret is None or len(set(secret)) < 2:
         raise Malformed(
             f"{file} holds no secret key, which is 64 hex digits, not all equal; restore it from a copy, or"
-            " remove it and enrol the device anew"
+            f" {otherwise}"
         )
     return secret
 

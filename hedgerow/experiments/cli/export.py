@@ -9,6 +9,8 @@ from hedgerow.experiments.cli import terminal
 from hedgerow.experiments.cli.options import OverridesArgument, SourceArgument
 from hedgerow.experiments.config.errors import CommandError
 
+_OTHERWISE = "sign with another key, and list that in the devices' policies"
+
 
 def export(
     source: SourceArgument,
@@ -54,7 +56,7 @@ def _usable(key: Path) -> None:
     from hedgerow.secure.errors import Malformed
 
     try:
-        secret_key(key)
+        secret_key(key, _OTHERWISE)
     except (Malformed, OSError) as error:
         raise CommandError(f"nothing is exported, because nothing could be signed: {error}") from error
 
@@ -73,7 +75,7 @@ def _told(folder: Path, key: Path | None) -> None:
         return
     made = not key.exists()
     try:
-        offer = Offer.of(graphs, secret_key(key))
+        offer = Offer.of(graphs, secret_key(key, _OTHERWISE))
         write_signature(offer, folder)
     except (Malformed, OSError) as error:
         raise CommandError(f"the graphs are not signed: {error}") from error

@@ -15,6 +15,8 @@ KeyOption = Annotated[
     typer.Option("--key", metavar="FILE", help="The administrator's secret key; created if missing."),
 ]
 
+_OTHERWISE = "sign with another key, which devices then take with new kits"
+
 
 def sign(
     file: RegisterArgument,
@@ -39,11 +41,11 @@ def sign(
 
     try:
         made = not key.exists()
-        text, secret = file.read_text(encoding="utf-8"), enrolment.secret_key(key)
+        text, secret = file.read_text(encoding="utf-8"), enrolment.secret_key(key, _OTHERWISE)
         if appointed_by is not None:
             if not appointed_by.exists():
                 raise CommandError(f"{appointed_by} does not exist; it must be the key that signed so far")
-            text = appoint(text, enrolment.secret_key(appointed_by), secret)
+            text = appoint(text, enrolment.secret_key(appointed_by, _OTHERWISE), secret)
         whole = sign_next(text, secret)
         write_whole(file, whole.encode())
     except (Malformed, OSError, UnicodeDecodeError) as error:

@@ -28,7 +28,7 @@ def checked_graphs(experiment: Experiment, folder: Path) -> tuple[Graphs, Offer,
         graphs, offer = read_signed(folder)
         needed = inspect(graphs, _MOST)
         layout = measuring_trainer(experiment).layout
-        check_run(graphs, experiment.strategy(), experiment.facts().task, layout.fingerprint)
+        check_run(graphs, experiment.strategy(), experiment.facts().task, layout.fingerprint, experiment.seed)
     except BadGraphs as error:
         raise CommandError(f"{folder} has no graphs for this run: {error}; export them anew") from error
     except OSError as error:

@@ -1,10 +1,12 @@
 """Try an experiment's model and loss on one sample, before a run depends on them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 
+from hedgerow.client.capabilities import alone, require
 from hedgerow.datasets import DATASETS
 from hedgerow.datasets.packing import DataFileError
 from hedgerow.experiments.config.arguments import from_value_error
@@ -22,9 +24,10 @@ def try_out(experiments: Sequence[Experiment], source: str) -> Iterator[str]:
     mistakes: list[Mistake] = []
     tried = set[str]()
     for experiment in experiments:
-        parts = (experiment.data, experiment.model, experiment.run)
-        needs = sorted(experiment.strategy().needs)
-        what = json.dumps([*(part.model_dump() for part in parts), experiment.seed, needs])
+        parts, strategy = (experiment.data, experiment.model, experiment.run), experiment.strategy()
+        trainings = [strategy.local, *([experiment.pretraining.local] if experiment.pretraining else [])]
+        trained = [*(repr(tried_training(each)) for each in trainings), sorted(strategy.needs)]
+        what = json.dumps([*(part.model_dump() for part in parts), experiment.seed, trained])
         if what not in tried:
             tried.add(what)
             try:
@@ -46,7 +49,6 @@ def _try(experiment: Experiment) -> list[Mistake]:
         return [Mistake("data", str(error))]
     except ValueError as error:
         return [Mistake("data", str(error))]
-    from hedgerow.client.capabilities import alone, require
     from hedgerow.experiments.runs.simulate import learner_of, start_of
 
     try:
@@ -59,19 +61,64 @@ def _try(experiment: Experiment) -> list[Mistake]:
     except ValueError as error:
         key = next((key for key in run if str(error).startswith(f"{key} is ")), "")
         return [from_value_error(error, run, "run")] if key else [Mistake("model", str(error))]
+    strategy = experiment.strategy()
     try:
-        require(trainer, experiment.strategy())
+        require(trainer, strategy)
     except ValueError as error:
         return [Mistake("strategy", str(error))]
     try:
-        model = start_of(trainer, experiment.initial, experiment.seed)
-        local = LocalTraining()
-        more = alone(trainer, local)
-        trainer.fit(model, one, local, seed=experiment.seed, round=1, client=name, **more)
-        trainer.evaluate(model, one)
+        model, local = start_of(trainer, experiment.initial, experiment.seed), tried_training(strategy.local)
     except ValueError as error:
         return [Mistake("model", str(error))]
+    more = alone(trainer, local)
+    if any(stream.correction is not None for stream in strategy.streams):
+        more["correction"] = np.zeros(trainer.layout.dimension, np.float32)
+
+    def fit() -> None:
+        trainer.fit(model, one, local, seed=experiment.seed, round=1, client=name, **more)
+        trainer.evaluate(model, one)
+
+    return _found(fit, local, "local", f"client {name!r}, round 1: ") or _pretrained(experiment, one)
+
+
+def _pretrained(experiment: Experiment, one: Samples) -> list[Mistake]:
+    """Mistakes in `[pretraining]`, in which the server trains with torch."""
+    if experiment.pretraining is None:
+        return []
+    from hedgerow.client.task import Task
+    from hedgerow.client.torch.trainer import TorchTrainer
+
+    trainer, seed = TorchTrainer(Task(experiment.factory())), experiment.seed
+    local = tried_training(experiment.pretraining.local)
+
+    def fit() -> None:
+        trainer.fit(trainer.initial(seed), one, local, seed=seed, round=1, client="", **alone(trainer, local))
+
+    return _found(fit, local, "pretraining.local", "client '', round 1: ")
+
+
+def _found(fit: Callable[[], None], local: LocalTraining, path: str, who: str) -> list[Mistake]:
+    """What fails, at the key of the training that its error begins with, else at the model."""
+    try:
+        fit()
+    except ValueError as error:
+        why = str(error).removeprefix(who)
+        key = next((each.name for each in fields(local) if why.startswith(f"{each.name} ")), "")
+        return [Mistake(f"{path}.{key}", why, getattr(local, key)) if key else Mistake("model", str(error))]
     return []
+
+
+def tried_training(local: LocalTraining) -> LocalTraining:
+    """One step of the same training; what a recipe may vary without another result is as by default.
+
+    >>> tried_training(LocalTraining(epochs=5, learning_rate=1e9, momentum=0.9)).momentum
+    0.9
+    """
+    usual = LocalTraining()
+    return replace(
+        local, epochs=1, max_steps=0, time_budget=0.0, learning_rate=usual.learning_rate,
+        learning_rate_decay=usual.learning_rate_decay, sample_rate=1.0 if local.sample_noise else 0.0,
+    )  # fmt: skip
 
 
 def one_sample(experiment: Experiment) -> tuple[str, Samples]:

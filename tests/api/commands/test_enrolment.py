@@ -88,6 +88,31 @@ def test_a_key_is_its_owners_only_and_never_overwritten() -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "otherwise"),
+    [
+        (("enrol", "kitchen", "."), "enrol the device anew without it: hedgerow enrol NAME ."),
+        (
+            ("export", "heart", "--out", "graphs", "--sign", "identity.key"),
+            "list that in the devices' policies",
+        ),
+        (("register", "sign", "register.toml", "--key", "identity.key"), "devices then take with new kits"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [("0123\n", 0o600, "restore it from a copy, or"), ("5a" * 32, 0o644, "if somebody may have read it,")],
+)
+def test_what_to_do_about_a_key_is_told_by_what_it_is_for(command, otherwise, text, mode, told) -> None:
+    Path("register.toml").write_text(LINES[0])
+    Path("identity.key").write_text(text)
+    Path("identity.key").chmod(mode)
+    said = " ".join(hedgerow(*command).stderr.split())
+    assert f"{told} " in said
+    assert said.endswith(otherwise)
+    assert sum(word in said for word in ("enrol the device", "policies", "new kits")) == 1
+
+
+@pytest.mark.parametrize(
     ("register", "text"),
     [
         (LINES[1], "has no client 'kitchen'"),

@@ -11,6 +11,9 @@ import typer
 from hedgerow.client.graph_rules import GraphRules
 from hedgerow.client.policy import Policy
 from hedgerow.experiments.cli import node
+from hedgerow.experiments.config.errors import CommandError
+from hedgerow.experiments.config.recipe import load
+from hedgerow.experiments.runs.graphs import checked_graphs
 from hedgerow.graphs.offer import Offer, read_signed, write_signature
 from tests.api.commands.command import hedgerow
 from tests.graph_files import OTHER_SECRET, SECRET, changed, small
@@ -37,6 +40,16 @@ def test_nothing_is_written_where_the_key_to_sign_with_is_none() -> None:
     assert done.exit_code == 2
     assert "nothing is exported" in done.stderr
     assert {file.name for file in Path().iterdir()} == {"bad.key"}
+
+
+def test_graphs_of_a_run_with_personal_layers_are_good_for_its_seed_alone() -> None:
+    recipe = ["heart", "model.name=mlp-2nn", 'strategy.personal="last(1)"', "seed=5"]
+    assert hedgerow("export", *recipe, "--out", "graphs").exit_code == 0
+    told = json.loads(Path("graphs/manifest.json").read_text())["personal"]
+    assert (told["seed"], len(told["tensors"])) == (5, 2)
+    assert checked_graphs(load("heart", recipe[1:]), Path("graphs"))[0].manifest["personal"] == told
+    with pytest.raises(CommandError, match="start from the seed 5 in the graphs, and 6 in the run"):
+        checked_graphs(load("heart", [*recipe[1:3], "seed=6"]), Path("graphs"))
 
 
 def signed(secret=None, graphs=None) -> Offer:

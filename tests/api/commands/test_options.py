@@ -98,6 +98,53 @@ def test_check_tells_what_this_machine_cannot_do(place, overrides) -> None:
     assert place in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "recipe"),
+    [
+        ("local.batch_size = 0: batch_size is 0, and a graph",
+         ["heart", "run.trainer=onnx", "local.batch_size=0"]),
+        ("local.clip_samples = 1.0: clip_samples needs each", ["normed.toml", "local.clip_samples=1.0"]),
+        ("local.clip_samples = 1.0: clip_samples needs each",
+         ["normed.toml", "local.clip_samples=1.0", "run.trainer=onnx"]),
+        ("pretraining.local.clip_samples = 1.0: clip_samples needs each",
+         ["normed.toml", "pretraining.share=0.1", "pretraining.local.clip_samples=1.0"]),
+    ],
+)  # fmt: skip
+def test_check_trains_a_step_as_the_recipe_does_and_names_the_key_that_cannot_be(place, recipe) -> None:
+    Path("nets.py").write_text(NORMED)
+    Path("normed.toml").write_text(
+        'name = "n"\nrounds = 1\n[data]\nname = "heart-disease"\n'
+        '[data.partition]\nname = "natural"\n[model]\nname = "nets.py:normed"\n'
+    )
+    told = hedgerow("check", *recipe)
+    assert (told.exit_code, place in " ".join(told.stderr.split())) == (2, True), told.output
+
+
+NORMED = """
+from torch import nn
+
+def normed(input_shape, num_classes):
+    width = input_shape[0]
+    norm = nn.Sequential(nn.Unflatten(1, (width, 1)), nn.BatchNorm1d(width), nn.Flatten())
+    return nn.Sequential(norm, nn.Linear(width, num_classes))
+"""
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["local.learning_rate=1e6"], ["local.max_steps=1", "local.momentum=0.9"],
+        ["strategy.name=scaffold", "strategy.weighted=false"], ["local.batch_size=0"],
+        ["local.time_budget=3.0"],
+        ["local.clip_samples=1.0", "local.sample_noise=1.0", "local.sample_rate=0.01",
+         "local.sample_delta=1e-5"],
+    ],
+)  # fmt: skip
+def test_check_takes_a_training_that_a_run_can_carry_out(overrides) -> None:
+    told = hedgerow("check", "heart", *overrides)
+    assert told.exit_code == 0, told.output
+
+
 def test_a_sweep_takes_them_for_all_its_runs_and_may_vary_them() -> None:
     cells = load_sweep("heart", ['sweep.run.trainer=["loop", "batch"]', *in_run(None, "cpu", None)]).cells
     assert [cell.experiment.run.trainer for cell in cells] == ["loop", "batch"]
