@@ -5,13 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # behind the install, whose hedgerow is measured
-
 import numpy as np
 
-import hedgerow.node.__main__  # noqa: F401  # `hedgerow join` becomes this
-from benchmarks.devices.cases import BATCH, LOCAL, read, samples
+import hedgerow.node.__main__  # noqa: F401  # `hedgerow join` becomes this; of the install, not of this folder
 from hedgerow.client.onnx.trainer import OnnxTrainer
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+from benchmarks.devices.cases import BATCH, LOCAL, read, samples  # noqa: E402
 
 
 def age() -> float:
