@@ -174,7 +174,7 @@ def test_graphs_that_are_too_large_forbidden_unsigned_or_lie_are_refused_and_the
     false = changed(signed, told=lambda told: told["local"].update(momentum=0.5), embedded=False)
     lies = "train.onnx: the manifest is not the one that the graph itself holds"
     refused(
-        clinics, clinics.offered(false, secret_key(clinics.real.home / "signing.key")),
+        clinics, clinics.offered(false, secret_key(clinics.real.home / "signing.key", "")),
         {ROOMY: lies, SMALL: lies, STRANGER: f"signed by {clinics.offer.key[:16]}..., whose key"},
     )  # fmt: skip
     assert answers(clinics) == before | {TORCH: before[TORCH] + 4}, "a refusal is no answer"
