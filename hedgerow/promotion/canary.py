@@ -8,6 +8,7 @@ with the sign reversed if less is better. The candidate is accepted if the overa
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ RULE = "canary"
 
 _TOO_LITTLE = 1e-9
 """Differences this small are rounding: 0.06 - 0.05 is less than 0.01 in floating point."""
+
+_MOST_REASONS = 3
+"""Why devices did not measure: a sentence for people, whatever the number of devices."""
 
 
 @checks.arguments
@@ -105,7 +109,8 @@ def judge(rule: Canary, found: Comparison, groups: Mapping[str, str] | None = No
         "measured": list(gains), "dropped": dict(found.dropped),
     }  # fmt: skip
     if 2 * len(gains) < len(found.asked) or not gains:
-        without = "; ".join(f"{name}: {why}" for name, why in sorted(found.dropped.items()))
+        reasons = Counter(found.dropped.values()).most_common(_MOST_REASONS)
+        without = "; ".join(f"{devices} of them: {why}" for why, devices in reasons)
         return Verdict(
             f"{len(gains)} of {len(found.asked)} devices measured both models; at least half must"
             + (f" ({without})" if without else ""),

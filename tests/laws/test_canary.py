@@ -72,3 +72,11 @@ def test_what_nobody_has_measured_decides_nothing():
     for wrong in ({"share": 0.0}, {"share": 0.5, "better": -1.0}, {"share": 0.5, "worse": math.nan}):
         with pytest.raises(ValueError, match="it must be"):
             Canary(**wrong)
+
+
+def test_who_did_not_measure_is_counted_by_reason_in_a_sentence_of_a_bounded_length():
+    dropped = {f"device {n:03}": f"reason {n % 7}" for n in range(300)}
+    why = judge(Canary(1.0), Comparison(sorted(dropped), {}, {}, dropped)).why
+    assert "0 of 300 devices measured both models; at least half must (43 of them: reason 0; " in why
+    assert why.count("of them") == 3
+    assert len(why) < 200
