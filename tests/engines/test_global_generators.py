@@ -4,6 +4,7 @@
 import logging
 import random
 import sys
+from collections import deque
 
 import numpy as np
 import pytest
@@ -206,6 +207,31 @@ def test_a_loader_that_says_so_and_draws_is_refused_by_name():
     for load in (AlikeEachTime(clients).samples, AlikeEachTime(HeldOut(clients, 0.2)).held_out):
         with generators.undisturbed(), pytest.raises(ValueError, match="declares draws = False"):
             load("client 1")
+
+
+class DrawsFor:
+    """Two parts of the same numbers, and draws where it is told to."""
+
+    names, draws = [f"client {k}" for k in range(64)], False
+
+    def __init__(self, part: str, client: str) -> None:
+        self._where = part, client
+
+    def samples(self, name: str, part: str = "samples") -> hr.Samples:
+        if (part, name) == self._where:
+            np.random.random()
+        return hr.Samples(np.ones((2, 4), np.float32), np.zeros(2, np.int64))
+
+    def held_out(self, name: str) -> hr.Samples:
+        return self.samples(name, "held_out")
+
+
+@pytest.mark.parametrize("part", ["samples", "held_out"])
+def test_a_draw_is_found_though_other_parts_and_other_clients_were_loaded_without_one(part):
+    loaded = AlikeEachTime(DrawsFor(part, "client 1"))
+    parts = ((load, name) for name in loaded.names for load in (loaded.samples, loaded.held_out))
+    with generators.undisturbed(), pytest.raises(ValueError, match="loading client 'client 1' draws"):
+        deque(load(name) for load, name in parts)
 
 
 def test_that_torch_is_imported_meanwhile_is_no_draw(monkeypatch):
