@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--scored", type=int, default=1, help="the round whose model is compared")
+    parser.add_argument("--in-turn", action="store_true", help="wait for a line of input before each round")
     return parser.parse_args()
 
 
@@ -61,7 +62,14 @@ class Recorder:
             self._cpu = _cpu(self._watcher.pid)
         if len(self._seconds) == self._given.scored:
             self._parameters = parameters()
+        if self._given.in_turn:
+            self._wait_for_the_turn()
         self._mark = time.perf_counter()
+
+    def _wait_for_the_turn(self) -> None:
+        told = {"seconds": self._seconds[-1]} if len(self._seconds) > 1 else {"first": self._first}
+        print(json.dumps({"in_turn": told}), flush=True)
+        sys.stdin.readline()
 
     def finish(self) -> None:
         """Print the line, after all rounds."""

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import former
+
 Run = dict[str, Any]
 
-OURS, FORMER = "hedgerow", "former"
+OURS = "hedgerow"
 EXTRA = ("resnet-gn", "gru", "transformer", "cnn-power-law")
 WHAT = {
     "mlp": "MLP 784-76-10 (60k parameters)",
@@ -23,7 +25,6 @@ TARGETS = [
     ("mlp", "flower", 40.0), ("cnn", "flower", 6.0), ("lenet", "flower", 3.5), ("cnn-100k", "flower", 60.0),
     ("mlp", "peer", 4.0), ("cnn", "peer", 1.3), ("lenet", "peer", 1.5),
     ("mlp", "loop-2", 3.0), *((w, "loop-2", 1.0) for w in ("cnn", "lenet", *EXTRA)),
-    *((w, FORMER, 0.97) for w in ("mlp", "cnn", "lenet", *EXTRA)),
 ]  # fmt: skip
 FRAMEWORKS = ("flower", "pfl-1", "pfl-2", "blazefl-1", "blazefl-2", "fluke")
 FIRST_ROUND_SECONDS = 4
@@ -47,6 +48,8 @@ def page(results: dict[str, Any], titles: dict[str, str]) -> str:
     ]
     if any(run["system"] == OURS for run in runs):
         parts += ["## Targets\n", _targets(runs, titles)]
+    if results.get("former"):
+        parts += [f"## Beside {former.TITLE}\n", former.section(results["former"])]
     if "floor" in results:
         parts += ["## What a round takes at least\n", _floor(results["floor"], runs)]
     for workload in WHAT:

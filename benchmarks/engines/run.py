@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import environments
+import former
 import page
 
 HERE = Path(__file__).parent
@@ -52,7 +53,6 @@ class System:
         workloads: it runs.
         repeats: of a full run, by workload.
         rounds: of a run, where they are fewer than the others'.
-        commit: whose Hedgerow it runs; empty for the tree as it is.
     """
 
     name: str
@@ -62,17 +62,11 @@ class System:
     workloads: tuple[str, ...]
     repeats: dict[str, int] = field(default_factory=dict)
     rounds: dict[str, int] = field(default_factory=dict)
-    commit: str = ""
 
 
-FORMER = "43a278a"  # what our own rounds are held to
 ONCE = dict.fromkeys(EVERYTHING, 1)
 SYSTEMS = [
     System("hedgerow", "Hedgerow", "hedgerow", 2, EVERYTHING),
-    System(
-        "former", f"Hedgerow before devices decided for themselves ({FORMER})", "hedgerow", 2, FEW_CLIENTS,
-        commit=FORMER,
-    ),
     System("loop-2", "plain torch loop, 2 processes", "loop", 2, FEW_CLIENTS),
     System("pfl-2", "pfl, 2 processes", "pfl", 2, (*PAPER_MODELS, "cnn-100k"), {"cnn-100k": 1}),
     System(
@@ -98,7 +92,9 @@ def main() -> None:
     systems = [s for s in SYSTEMS if not given.only or s.name in given.only]
     workloads = given.models or (["mlp"] if given.quick else list(ROUNDS))
     about = _about()
-    interpreters = {s.environment: environments.python(s.environment) for s in systems}
+    interpreters = {
+        name: environments.python(name) for name in ("hedgerow", *(s.environment for s in systems))
+    }
     subprocess.run([environments.python("loop"), HERE / "workload.py"], check=True)
     results: dict[str, Any] = {"about": about, "runs": []}
     partial = bool(given.only or given.models or given.repeats or given.quick)
@@ -117,6 +113,10 @@ def main() -> None:
                 print(_line(run), flush=True)
                 # After each run, so that a run that is cut off leaves what it has, and the figures that were.
                 (cut_off / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    if not given.only or former.COMMIT in given.only:
+        results["former"] = [
+            _beside_former(name, interpreters["hedgerow"]) for name in workloads if name in former.PAIRS
+        ]
     if not partial:
         results["floor"] = {**measure_floor(), "commit": results["about"]["commit"]}
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -138,7 +138,7 @@ def measure(system: System, workload: str, interpreter: Path, *, quick: bool) ->
     shown = " ".join([f"benchmarks/engines/.envs/{system.environment}/bin/python", *command[1:]])
     run["command"] = shown.replace(command[1], f"benchmarks/engines/{command[1]}")
     process = subprocess.Popen(
-        command, cwd=HERE, env=_environment(system.commit), text=True, start_new_session=True,
+        command, cwd=HERE, env=_environment(), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -152,6 +152,12 @@ def measure(system: System, workload: str, interpreter: Path, *, quick: bool) ->
         tail = (err.strip().splitlines() or ["it printed nothing"])[-1]
         return {**run, "error": f"exit status {process.returncode}: {tail[:300]}"}
     return {**json.loads(lines[0]), **run}
+
+
+def _beside_former(workload: str, interpreter: Path) -> dict[str, Any]:
+    found = former.measure(workload, interpreter, _environment(), _environment(former.COMMIT))
+    print(f"{workload:14} beside {former.COMMIT}: {former.median(former.ratios(found)):.3f}x", flush=True)
+    return found
 
 
 def measure_floor() -> dict[str, Any]:
@@ -208,7 +214,9 @@ def _about() -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
-    parser.add_argument("--only", nargs="+", choices=[s.name for s in SYSTEMS], help="these systems")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*(s.name for s in SYSTEMS), former.COMMIT], help="these systems"
+    )
     parser.add_argument("--models", nargs="+", choices=list(ROUNDS), help="these workloads")
     parser.add_argument("--repeats", type=int, help="of everything")
     parser.add_argument(
