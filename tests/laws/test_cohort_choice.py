@@ -3,15 +3,17 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hedgerow.client.cohort import Choice, CohortTrainer
+from hedgerow.client.cohort.autotune.choice import choose
 from hedgerow.client.cohort.autotune.forecast import UNLIMITED, batch_seconds, best_plan
 from hedgerow.client.cohort.schedule import batch_rows
 from hedgerow.client.task import Task
-from hedgerow.types import LocalTraining
+from hedgerow.types import Fit, LocalTraining, Samples
 from tests.laws.cohort_cases import OWN, SHIPPED, the_same
 
 
@@ -70,6 +72,37 @@ def test_a_plan_is_no_slower_than_all_in_batches(steps):
         assert ratio * sum(steps) <= everyone + 1e-9
     assert batch_clients in each
     assert 0 < most_steps < max(steps) or most_steps == UNLIMITED
+
+
+class Machine:
+    """Loop and batch that take so long by width, and what else it does during one measurement of a width."""
+
+    STEP = {1: 400e-6, 4: 270e-6, 6: 200e-6, 10: 140e-6, 25: 90e-6, 50: 75e-6}
+
+    def __init__(self, slow: int = 0, times: float = 1.0) -> None:
+        self.now, self._slow, self._times, self._runs = 0.0, slow, times, 0
+
+    def _trained(self, clients, local, width):
+        self._runs += width == self._slow
+        busy = width == self._slow and self._runs <= 2  # a measurement ends after two that are slow
+        steps = sum(-(-len(data) // local.batch_size) for _, data in clients)
+        self.now += steps * self.STEP.get(width, self.STEP[4]) * (self._times if busy else 1.0)
+        nothing = np.zeros(1, np.float32)
+        return {name: Fit(nothing, nothing, 1, {"loss": 1.0}) for name, _ in clients}
+
+    def choice(self) -> Choice:
+        data = Samples(np.zeros((50, 1), np.float32), np.zeros(50, np.int64))
+        return choose(
+            [("a", data)], [5] * 50, LocalTraining(batch_size=10),
+            lambda clients, local: self._trained(clients, local, 1),
+            lambda clients, local, width, _: self._trained(clients, local, width),
+            [4, 6, 10, 25, 50], timed=True, bits=False, clock=lambda: self.now,
+        )  # fmt: skip
+
+
+@given(slow=st.sampled_from([6, 10, 25, 50]), times=st.floats(5.0, 20.0))
+def test_one_measurement_that_something_else_slowed_down_does_not_decide(slow, times):
+    assert Machine(slow, times).choice().batch_clients == Machine().choice().batch_clients == 50
 
 
 def test_nothing_is_decided_where_no_client_can_be_measured():
