@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_a_plan_is_no_slower_than_all_in_batches(steps):
 class Machine:
     """Loop and batch that take so long by width, and what else it does during one measurement of a width."""
 
-    STEP = {1: 400e-6, 4: 270e-6, 6: 200e-6, 10: 140e-6, 25: 90e-6, 50: 75e-6}
+    step = MappingProxyType({1: 400e-6, 4: 270e-6, 6: 200e-6, 10: 140e-6, 25: 90e-6, 50: 75e-6})
 
     def __init__(self, slow: int = 0, times: float = 1.0) -> None:
         self.now, self._slow, self._times, self._runs = 0.0, slow, times, 0
@@ -86,7 +87,7 @@ class Machine:
         self._runs += width == self._slow
         busy = width == self._slow and self._runs <= 2  # a measurement ends after two that are slow
         steps = sum(-(-len(data) // local.batch_size) for _, data in clients)
-        self.now += steps * self.STEP.get(width, self.STEP[4]) * (self._times if busy else 1.0)
+        self.now += steps * self.step.get(width, self.step[4]) * (self._times if busy else 1.0)
         nothing = np.zeros(1, np.float32)
         return {name: Fit(nothing, nothing, 1, {"loss": 1.0}) for name, _ in clients}
 
