@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hedgerow.client.cohort import Choice, CohortTrainer
 from hedgerow.client.cohort.autotune.choice import choose
-from hedgerow.client.cohort.autotune.forecast import UNLIMITED, batch_seconds, best_plan
+from hedgerow.client.cohort.autotune.forecast import UNLIMITED, best_plan, round_seconds
 from hedgerow.client.cohort.schedule import batch_rows
 from hedgerow.client.task import Task
 from hedgerow.types import Fit, LocalTraining, Samples
@@ -69,7 +69,7 @@ def test_a_plan_is_no_slower_than_all_in_batches(steps):
     each = {4: 0.7, 10: 0.5, 25: 0.45}
     batch_clients, most_steps, ratio = best_plan(steps, 1.0, each)
     for number in each:
-        everyone = batch_seconds(steps, number, {n: n * seconds for n, seconds in each.items()})
+        everyone = round_seconds(steps, number, {n: n * seconds for n, seconds in each.items()})
         assert ratio * sum(steps) <= everyone + 1e-9
     assert batch_clients in each
     assert 0 < most_steps < max(steps) or most_steps == UNLIMITED
@@ -104,6 +104,17 @@ class Machine:
 @given(slow=st.sampled_from([6, 10, 25, 50]), times=st.floats(5.0, 20.0))
 def test_one_measurement_that_something_else_slowed_down_does_not_decide(slow, times):
     assert Machine(slow, times).choice().batch_clients == Machine().choice().batch_clients == 50
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=36, max_size=36),
+    st.lists(st.integers(60, 200), min_size=4, max_size=4),
+)
+def test_where_few_clients_go_on_for_long_they_are_trained_in_few_parts(short, long):
+    # Each part lasts as long as its longest client, and narrow batches make many parts.
+    steps = [count for part in range(4) for count in (*short[9 * part : 9 * part + 9], long[part])]
+    batch_clients, _, _ = best_plan(steps, 1.7, {4: 0.85, 10: 0.84, 40: 0.83})
+    assert batch_clients == 40
 
 
 def test_nothing_is_decided_where_no_client_can_be_measured():

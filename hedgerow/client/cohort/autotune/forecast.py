@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,13 +35,28 @@ def batch_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mappin
     return total
 
 
+def round_seconds(steps: Sequence[int], batch_clients: int, step_seconds: Mapping[int, float]) -> float:
+    """Seconds to train a round's clients, of whom about `batch_clients` at a time are handed to a worker.
+
+    A part with one long client ends with that client alone: a slot is filled again only from the same part.
+
+    >>> round_seconds([5, 5, 5, 5], 2, {2: 1.0, 4: 1.5}), round_seconds([9, 1, 9, 1], 2, {2: 1.0, 4: 1.5})
+    (10.0, 18.0)
+    """
+    parts = -(-len(steps) // batch_clients)
+    ends = [len(steps) * part // parts for part in range(parts + 1)]
+    return sum(
+        batch_seconds(steps[first:last], batch_clients, step_seconds) for first, last in pairwise(ends)
+    )
+
+
 def best_plan(
     steps: Sequence[int], alone: float, client_step_seconds: Mapping[int, float]
 ) -> tuple[int, int, float]:
     """The best batch size, the most steps for a client in a batch, and the time relative to the loop's.
 
     Args:
-        steps: number of steps of each client.
+        steps: number of steps of each client of a round, in their order.
         alone: seconds of a step in the loop.
         client_step_seconds: seconds of one client's step, by the number of clients in the batch.
 
@@ -57,7 +73,7 @@ def best_plan(
     for limit in sorted({int(np.quantile(steps, q, method="lower")) for q in (0.5, 0.8, 0.9, 0.95, 0.99, 1)}):
         short = [s for s in steps if s <= limit]
         rest = alone * (sum(steps) - sum(short))
-        plans += [(rest + batch_seconds(short, n, together), limit, n) for n in together]
+        plans += [(rest + round_seconds(short, n, together), limit, n) for n in together]
     seconds, limit, batch_clients = min(plans)
     most_steps = limit if limit < max(steps) else UNLIMITED
     return batch_clients, most_steps, seconds / (alone * sum(steps))
