@@ -67,7 +67,7 @@ papers: $(VENV)/.dev  ## the published figures (an hour; results under benchmark
 secure-long: $(VENV)/.dev  ## 10,000 rounds of secure aggregation with clients that leave at any stage (minutes)
 	HEDGEROW_SECURE_ROUNDS=10000 $(BIN)/pytest tests/laws/test_secure_rounds.py --hypothesis-show-statistics
 
-survival: $(VENV)/.dev  ## kills at every place of a federation's processes (an hour or two; results under benchmarks/survival)
+survival: $(VENV)/.dev  ## kills at every place of a federation's processes (an hour or two for each way; results under benchmarks/survival)
 	$(BIN)/python -m tests.engines.federation.campaign
 
 bench-load: $(VENV)/.dev  ## 300 devices against one coordinator (a quarter of an hour)

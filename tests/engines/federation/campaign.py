@@ -1,14 +1,16 @@
 """Kills at every place that a federation's processes pass, and at moments drawn by chance; what they cost.
 
-    python -m tests.engines.federation.campaign [--random 100] [--way NAME ...] [--most 20]
+    python -m tests.engines.federation.campaign [--random 100] [--way NAME ...] [--minutes 60]
 
 Writes benchmarks/survival/results.json and README.md: for each kind of process how many kills there were, and
-how much later than usual the next round ended. An hour or two on two free cores; `make survival` runs it.
-Each way is written down when it is done, beside what the others came to before.
+how much later than usual the next round ended. An hour or two for each way on two free cores; `make survival`
+runs it. With `--minutes` a way ends after so many, and is written down with the places that are left; the next
+call goes on with those.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -19,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import about
@@ -54,16 +57,39 @@ def check_model(found: Survivors, way: str) -> list[int]:
     return []
 
 
-def at_every_place(way: str, home: Path, most: int | None = None, by_chance: int = 0) -> dict[str, Any]:
-    """A federation that is killed at each place, one after another, and then by chance."""
+def at_every_place(
+    way: str,
+    home: Path,
+    known: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    seconds: float = math.inf,
+    by_chance: int = 0,
+) -> dict[str, Any]:
+    """A federation that is killed at each place, in an order drawn by chance, and then at any moment.
+
+    Args:
+        way: which recipe.
+        home: an empty folder.
+        known: what an earlier call has come to; its places are left out.
+        seconds: after which no further process is killed.
+        by_chance: kills at any moment, once all places are done.
+    """
+    done = {loss["place"] for loss in known.get("places", ())}
+    done.update(known.get("only_at_first", ()), known.get("never_again", ()))
     with survivors(home / "running", way) as found:
         wait_for_more_places(found)
-        places, left = found.places()[:most], []
-        for number, place in enumerate(places, 1):
+        every, left, end = found.places(), [], time.monotonic() + seconds
+        places = [place for place in every if place not in done]
+        random.Random(0).shuffle(places)
+        for number, place in enumerate(places, 1 + len(every) - len(places)):
+            if time.monotonic() > end:
+                break
             if not found.kill_at(place):
                 left.append(place)
-            print(f"{way}: {number} of {len(places)}: {place}: {told(found.losses[-1:])}", flush=True)
-        at_places = list(found.losses)
+            print(f"{way}: {number} of {len(every)}: {place}: {told(found.losses[-1:])}", flush=True)
+            done.add(place)
+        at_places, not_done = list(found.losses), [place for place in every if place not in done]
+        by_chance = 0 if not_done else by_chance
         chance = random.Random(0)
         for _ in range(by_chance):
             kill_by_chance(found, chance)
@@ -74,11 +100,13 @@ def at_every_place(way: str, home: Path, most: int | None = None, by_chance: int
     for number, place in enumerate(left):  # passed when all is new, or when all ends
         with survivors(home / f"first-{number}", way, armed=place) as found:
             (never if (found.home / "killing" / "armed").exists() else at_first).append(place)
-    return {
-        "way": way, "failed_rounds": failed, "only_at_first": at_first, "never_again": never,
+    now = {
+        "failed_rounds": failed, "only_at_first": at_first, "never_again": never,
         "places": [asdict(loss) for loss in at_places],
         "by_chance": [asdict(loss) for loss in by_chance_losses],
     }  # fmt: skip
+    whole = {name: [*known.get(name, ()), *new] for name, new in now.items()}
+    return {"way": way, "not_done": not_done, **whole}
 
 
 def wait_for_more_places(found: Survivors) -> None:
@@ -127,7 +155,8 @@ def page(ways: Sequence[Mapping[str, Any]]) -> str:
         for row in summary(ways)
     ]
     each = [
-        f"| {way['way']} | {len(way['places'])} and {len(way['by_chance'])} | {len(way['failed_rounds'])}"
+        f"| {way['way']} | {len(way['places'])} and {len(way['by_chance'])} | {len(way['not_done'])}"
+        f" | {len(way['failed_rounds'])}"
         f" | {way['load_average']} | {about.line(way['about'])} |"
         for way in ways
     ]
@@ -146,8 +175,9 @@ def page(ways: Sequence[Mapping[str, Any]]) -> str:
             "",
             "The models are those of undisturbed runs, bit for bit, but for rounds that failed by name:",
             "",
-            "| way | kills at places, and by chance | failed rounds | load before and after | measured |",
-            "|---|---|---|---|---|",
+            "| way | kills at places, and by chance | places left | failed rounds | load before and after"
+            " | measured |",
+            "|---|---|---|---|---|---|",
             *each,
             "",
         ]
@@ -159,7 +189,9 @@ def main() -> None:
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--random", type=int, default=100)
     given.add_argument("--way", action="append", choices=list(WAYS))
-    given.add_argument("--most", type=int)
+    given.add_argument(
+        "--minutes", type=float, default=math.inf, help="of each way, before it is written down"
+    )
     given.add_argument("--out", type=Path, default=FOLDER)
     options = given.parse_args()
     ways, file = options.way or list(WAYS), options.out / "results.json"
@@ -168,7 +200,11 @@ def main() -> None:
     for way in ways:
         before = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as place:
-            measured = at_every_place(way, Path(place), options.most, -(-options.random // len(ways)))
+            by_chance = -(-options.random // len(WAYS))
+            known = found.get(way, {})
+            measured = at_every_place(
+                way, Path(place), known, seconds=60 * options.minutes, by_chance=by_chance
+            )
         load_average = f"{before:.1f}, {os.getloadavg()[0]:.1f}"
         measured |= {"about": about.about("hedgerow", "flwr"), "load_average": load_average}
         found[way] = measured
