@@ -3,9 +3,9 @@
     python -m tests.engines.federation.campaign [--random 100] [--way NAME ...] [--minutes 60]
 
 Writes benchmarks/survival/results.json and README.md: for each kind of process how many kills there were, and
-how much later than usual the next round ended. An hour or two for each way on two free cores; `make survival`
-runs it. With `--minutes` a way ends after so many, and is written down with the places that are left; the next
-call goes on with those.
+how much later than usual the next round ended. An hour or two for each way on two free cores; `make
+survival` runs it. With `--minutes` a way ends after so many, and is written down with the places that are
+left; the next call goes on with those.
 """
 
 import argparse
