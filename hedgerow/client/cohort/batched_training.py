@@ -20,7 +20,7 @@ from hedgerow.client.cohort.stack import Workspace
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.draws import Axis
 from hedgerow.client.torch.samples import SIDE_BY_SIDE
-from hedgerow.client.torch.settings import num_threads, seeded
+from hedgerow.client.torch.settings import computing, seeded
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
 
@@ -63,7 +63,7 @@ class BatchedTraining:
             CannotBatch: the model cannot be batched.
             SharedDraws: it draws what the clients of a batch would share. Raised once.
         """
-        with num_threads(self._threads):  # a lock: tracing changes `nn.Module` for all threads
+        with computing(self._threads, self._device):  # a lock: tracing changes `nn.Module` for all threads
             for _, data in clients:
                 if self._module is not None or self._draws:
                     break
@@ -124,7 +124,7 @@ class BatchedTraining:
         assert self._module is not None
         if not self._module.draws:
             return ()
-        with num_threads(self._threads):
+        with computing(self._threads, self._device):
             return self._inner._dropping.axes(group.clients[0][1])
 
     def _groups(
@@ -141,7 +141,7 @@ class BatchedTraining:
         advance: Callable[[], None] = partial(_without_draws, batch.advance)
         while batch.clients:
             try:
-                with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
+                with computing(self._threads, self._device), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
                     advance()
             except SharedDraws as error:

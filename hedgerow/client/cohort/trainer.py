@@ -92,7 +92,9 @@ class CohortTrainer:
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
         self._mode, self._batch_clients = mode, batch_clients
-        self._batched = BatchedTraining(self._inner, losses_of(task.loss), self._device, threads)
+        self._batched = BatchedTraining(
+            self._inner, losses_of(self._inner.objective.own), self._device, threads
+        )
         self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, batch_clients)
         if "batch" in (mode, choice and choice.method) and precision != "float32":
             raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")

@@ -1,5 +1,7 @@
-"""Temporary settings: torch's threads and the global generators are restored afterwards."""
+"""Temporary settings: torch's threads, how a GPU computes, and the global generators; all are restored."""
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,10 +25,55 @@ def num_threads(number: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+@contextmanager
+def computing(threads: int, device: torch.device) -> Iterator[None]:
+    """Compute with so many threads, and on an NVIDIA GPU in float32 and with the same bits every time.
+
+    torch's own defaults there are TF32, 10 bits of a mantissa, for convolutions and recurrent layers, and
+    whatever algorithm is fastest. What it has no repeatable form of still works, with torch's warning.
+    """
+    with num_threads(threads):
+        if device.type != "cuda":
+            yield
+            return
+        before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        )
+        exact = torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        _expect_scattered_weights()
+        with exact:
+            _repeatable(True, warn_only=not before[0] or before[1], fill=False)
+            try:
+                yield
+            finally:
+                _repeatable(before[0], warn_only=before[1], fill=before[2])
+
+
+def _repeatable(on: bool, *, warn_only: bool, fill: bool) -> None:
+    torch.use_deterministic_algorithms(on, warn_only=warn_only)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+def _expect_scattered_weights() -> None:
+    """Ignore cuDNN's warning about them, in this process: they lie in the vector of all parameters.
+
+    `catch_warnings` would restore it, and have torch's other warnings shown again for every client.
+    """
+    if _SCATTERED not in [given[1] for given in warnings.filters]:
+        warnings.filterwarnings("ignore", _SCATTERED.pattern)
+
+
+_SCATTERED = re.compile("RNN module weights are not part of single contiguous chunk", re.IGNORECASE)
+
+
 def seed(seed: int, device: torch.device) -> None:
     """Seed the global generators."""
     generators.seed(seed)
-    if device.type != "cpu":
+    if device.type not in _GENERATORS_OF:
         torch.manual_seed(seed)
 
 
@@ -34,9 +81,13 @@ def seed(seed: int, device: torch.device) -> None:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators, and restore them afterwards."""
     with generators.seeded(seed):
-        if device.type == "cpu":  # the way below takes as long as a step of a small model
+        if device.type in _GENERATORS_OF:  # the way below takes as long as a step of a small model
             yield
             return
         with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
             torch.manual_seed(seed)
             yield
+
+
+_GENERATORS_OF = ("cpu", "cuda")
+"""Types of devices whose generators are among those of `hedgerow.generators`."""
