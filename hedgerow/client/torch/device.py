@@ -38,7 +38,7 @@ def find_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         # cuBLAS gives the same bits every time with this setting only, read when it is used first.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.cuda.init()  # its generators are seeded and restored from here on
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # its generators are seeded and restored from here on
     return device
 
 

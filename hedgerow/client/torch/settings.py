@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -26,36 +26,30 @@ def num_threads(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def computing(threads: int, device: torch.device) -> Iterator[None]:
-    """Compute with so many threads, and on an NVIDIA GPU in float32 and with the same bits every time.
+def computing(threads: int, device: torch.device, seed: int | None = None) -> Iterator[None]:
+    """Compute with so many threads and perhaps a seed; on an NVIDIA GPU in float32, the same bits each time.
 
     torch's own defaults there are TF32, 10 bits of a mantissa, for convolutions and recurrent layers, and
     whatever algorithm is fastest. What it has no repeatable form of still works, with torch's warning.
     """
-    with num_threads(threads):
+    with num_threads(threads), nullcontext() if seed is None else seeded(seed, device):
         if device.type != "cuda":
             yield
             return
-        before = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        )
+        mode, filling = torch.get_deterministic_debug_mode(), torch.utils.deterministic
+        filled = filling.fill_uninitialized_memory  # type: ignore[attr-defined]
         exact = torch.backends.cudnn.flags(
             enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
         )
         _expect_scattered_weights()
         with exact:
-            _repeatable(True, warn_only=not before[0] or before[1], fill=False)
+            torch.set_deterministic_debug_mode(max(mode, 1))  # 1 warns, 2 raises
+            filling.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             try:
                 yield
             finally:
-                _repeatable(before[0], warn_only=before[1], fill=before[2])
-
-
-def _repeatable(on: bool, *, warn_only: bool, fill: bool) -> None:
-    torch.use_deterministic_algorithms(on, warn_only=warn_only)
-    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+                torch.set_deterministic_debug_mode(mode)
+                filling.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def _expect_scattered_weights() -> None:

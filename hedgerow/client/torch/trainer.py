@@ -1,7 +1,7 @@
 """Local training with torch; `hedgerow.client.torch.module` says which tensors are sent."""
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
 from hedgerow.client.torch.sample_ways import SampleWays, Way
 from hedgerow.client.torch.samples import SampleGradients
-from hedgerow.client.torch.settings import computing, seeded
+from hedgerow.client.torch.settings import computing
 from hedgerow.client.torch.step import Step, stepper
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
@@ -196,7 +196,7 @@ class TorchTrainer:
         self.check(data, who)
         where: Any = {"seed": seed, "round": round, "client": client}
         dropout = integer_seed(purpose="dropout", **where)
-        with self._computing(dropout), torch.enable_grad():
+        with computing(self._threads, self._device, dropout), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
             way = self._way(data, local, who) if local.clip_samples else None
@@ -252,7 +252,7 @@ class TorchTrainer:
 
     def _evaluated(self, model: Model, data: Samples) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield batches, while the module has a model's values and is in evaluation mode."""
-        with self._computing(integer_seed(0, "evaluate")), torch.no_grad():
+        with computing(self._threads, self._device, integer_seed(0, "evaluate")), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
             for first in range(0, len(data), self._evaluation_batch):
@@ -290,13 +290,8 @@ class TorchTrainer:
             loss = self.objective.loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 
-    @contextmanager
-    def _computing(self, seed: int) -> Iterator[None]:
-        with computing(self._threads, self._device), seeded(seed, self._device):
-            yield
-
     def _build(self, seed: int, purpose: str) -> nn.Module:
-        with self._computing(integer_seed(seed, purpose)):
+        with computing(self._threads, self._device, integer_seed(seed, purpose)):
             module = self._task.model()
         if isinstance(module, nn.Module):
             return module
