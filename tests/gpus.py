@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hedgerow.types import Fit
+from hedgerow.client.cohort import Choice, CohortTrainer
+from hedgerow.client.task import Task
+from hedgerow.types import FailedFit, Fit
+
+WHERE = {"seed": 3, "round": 2}
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU here")
 
@@ -23,3 +27,22 @@ def apart(one: Fit, other: Fit) -> float:
 def bits(fit: Fit) -> tuple[bytes, bytes, dict[str, float]]:
     """All that a fit says."""
     return fit.delta.tobytes(), fit.buffers.tobytes(), dict(fit.metrics)
+
+
+def alone(trainer, start, clients, local, corrections=None):
+    return {
+        name: trainer.fit(
+            start, data, local, client=name, correction=corrections and corrections[name], **WHERE
+        )
+        for name, data in clients
+    }
+
+
+def side_by_side(case, start, clients, local, corrections=None):
+    """All of them in batches: training one alone would raise."""
+    trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", 3, 2, device="cuda"))
+    trainer.fit = None
+    found = dict(trainer.fit_many(start, clients, local, corrections=corrections, **WHERE))
+    errors = [fit.error for fit in found.values() if isinstance(fit, FailedFit)]
+    assert not errors, errors
+    return found

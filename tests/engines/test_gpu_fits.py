@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,8 +9,8 @@ from torch import nn
 from hedgerow.client.cohort import Choice, CohortTrainer
 from hedgerow.client.task import Task, accuracy
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.types import FailedFit, LocalTraining, Samples
-from tests.gpus import CLOSE, apart, bits, needs_gpu
+from hedgerow.types import LocalTraining, Samples
+from tests.gpus import CLOSE, WHERE, alone, apart, bits, needs_gpu, side_by_side
 from tests.laws.cohort_cases import CLASSES, OPTIMIZERS, OWN, SHIPPED, UNCLIPPED, corrections_of
 
 pytestmark = needs_gpu
@@ -24,48 +23,6 @@ WAYS = {
     "clipped": LocalTraining(learning_rate=0.05, clip_gradient=0.4),
     "clipped samples": LocalTraining(learning_rate=0.05, clip_samples=0.4),
 }
-
-
-WHERE = {"seed": 3, "round": 2}
-
-
-def alone(trainer, start, clients, local, corrections=None):
-    return {
-        name: trainer.fit(
-            start, data, local, client=name, correction=corrections and corrections[name], **WHERE
-        )
-        for name, data in clients
-    }
-
-
-def side_by_side(case, start, clients, local, corrections=None):
-    """All of them in batches: training one alone would raise."""
-    trainer = CohortTrainer(Task(case.factory), choice=Choice("batch", "", 3, 2, device="cuda"))
-    trainer.fit = None
-    found = dict(trainer.fit_many(start, clients, local, corrections=corrections, **WHERE))
-    errors = [fit.error for fit in found.values() if isinstance(fit, FailedFit)]
-    assert not errors, errors
-    return found
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_every_model_learns_what_it_learns_on_the_cpu_and_twice_the_same_bits(name):
-    case, local = CASES[name], LocalTraining(learning_rate=0.05, batch_size=4, epochs=2)
-    clients = case.clients(SIZES)
-    cpu, gpu = TorchTrainer(Task(case.factory)), TorchTrainer(Task(case.factory), device="cuda")
-    start = cpu.initial(2)
-    expected = alone(cpu, start, clients, local)
-    for fits in (
-        lambda: alone(gpu, start, clients, local),
-        lambda: side_by_side(case, start, clients, local),
-    ):
-        first, again = fits(), fits()
-        assert {n: apart(first[n], fit) for n, fit in expected.items() if apart(first[n], fit) > CLOSE} == {}
-        assert {n: bits(fit) for n, fit in first.items()} == {n: bits(fit) for n, fit in again.items()}
-    scores, there = gpu.evaluate(start, clients[0][1]), cpu.evaluate(start, clients[0][1])
-    assert scores == pytest.approx(there, rel=1e-4)
-    outputs = gpu.outputs(start, clients[0][1].x), cpu.outputs(start, clients[0][1].x)
-    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("way", WAYS)

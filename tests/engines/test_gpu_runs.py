@@ -87,7 +87,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit_and_stays_on_its_devic
     whole, task = {"trainer": trainer, "device": "cuda"}, TASK
     if trainer == "auto":  # what it has chosen depends on the time
         choice = Choice.from_json(json.loads((tmp_path / "run" / "trainer.json").read_text()))
-        assert choice.device == "cuda"
+        assert choice.device == "cuda:0"
         whole, task = {}, CohortTrainer(TASK, choice=choice)
     undisturbed = run(STRATEGIES["compressed"], task=task, rounds=4, **whole)
     assert final(rest).parameters.tobytes() == final(undisturbed).parameters.tobytes()
@@ -119,5 +119,5 @@ def test_a_recipe_runs_on_a_gpu_in_sixteen_bits_from_the_command_line(tmp_path):
     found = hedgerow("run", "watch", *arguments)
     assert found.exit_code == 0, found.output
     identity = json.loads((tmp_path / "run" / "fingerprint.json").read_text())
-    assert '"cuda"' in json.dumps(identity)
+    assert '"cuda:0"' in json.dumps(identity)
     assert '"bfloat16"' in json.dumps(identity)

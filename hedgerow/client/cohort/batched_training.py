@@ -130,7 +130,8 @@ class BatchedTraining:
     def _groups(
         self, clients: Clients, limits: Limits, steps: Mapping[str, int], *, corrected: bool
     ) -> list[ClientGroup]:
-        if corrected or self._module is None:  # low-rank layers support no correction
+        # Low-rank layers support no correction; on a GPU, whose memory is fast, they are many small calls.
+        if corrected or self._module is None or self._device.type != "cpu":
             return groups(clients, limits, steps)
         return groups(clients, limits, steps, self._module.first_layer, self._module.wide_layers)
 

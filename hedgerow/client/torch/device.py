@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device with this name; `None` is the CPU.
+    """The device with this name; `None` is the CPU, and of a GPU the number is always told.
 
     Raises:
         ValueError: torch finds no such device; the error lists those that it finds.
@@ -39,6 +39,7 @@ def find_device(name: str | None) -> torch.device:
         # cuBLAS gives the same bits every time with this setting only, read when it is used first.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.init()  # type: ignore[no-untyped-call]  # its generators are seeded and restored from here on
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     return device
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hedgerow.client.cohort.finite import product_norm
-from hedgerow.client.cohort.ops.products import LINE, product, tall, write_product
+from hedgerow.client.cohort.ops.products import LINE, product, tall
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining, Samples
 
@@ -154,7 +154,7 @@ class GramMatrices:
         """Write a client's change of the weight, `(outputs, inputs)`."""
         x = self._x[slot]
         assert x is not None
-        write_product(self._part(slot, x.shape[0])[2], x, out)
+        torch.mm(self._part(slot, x.shape[0])[2], x, out=out)
 
     def largest(self, clients: int) -> Tensor:
         """See `Product`: the trace of `X X^T` is `|X|^2`."""

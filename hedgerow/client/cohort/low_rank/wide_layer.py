@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hedgerow.client.cohort.finite import product_norm
-from hedgerow.client.cohort.ops.products import LINE, aligned, product, write_product
+from hedgerow.client.cohort.ops.products import LINE, aligned, product
 from hedgerow.client.cohort.stack import Workspace
 from hedgerow.types import LocalTraining
 
@@ -124,7 +124,7 @@ class LowRankUpdates:
 
     def change(self, slot: int, out: Tensor) -> None:
         """Write a client's change of the weight, `(outputs, inputs)`."""
-        write_product(self._a[slot].mT, self._x[slot], out)
+        torch.mm(self._a[slot].mT, self._x[slot], out=out)
 
     def largest(self, clients: int) -> Tensor:
         """See `Product`."""
@@ -177,8 +177,6 @@ def _times_start(rows: Tensor, start: Tensor) -> Tensor:
     rest. So clients are multiplied together in chunks that stay within those bounds.
     """
     clients, n, _ = rows.shape
-    if rows.device.type != "cpu":  # many small products would leave a GPU idle, and nothing is promised there
-        return rows @ start
     together = max(1, _MOST // n)
     found = rows.new_empty(clients, n, start.shape[1])
     for part, out in zip(torch.split(rows, together), torch.split(found, together), strict=True):

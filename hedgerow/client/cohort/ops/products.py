@@ -66,14 +66,6 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     return torch.bmm(a, b, out=out) if plus is None else torch.baddbmm(plus, a, b, out=out)
 
 
-def write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Write `a b` of two matrices to `out`, which may be on the CPU while they are on a GPU."""
-    if out.device == a.device:
-        torch.mm(a, b, out=out)
-    else:
-        out.copy_(torch.mm(a, b))
-
-
 class _Linear(torch.autograd.Function):
     """`y = x w^T + b` for each client. With `fused`, the backward pass updates `w` and `b` in place, so that
     for a large `w` no gradient tensor is written and read."""
