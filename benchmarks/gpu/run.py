@@ -8,11 +8,12 @@ README.md beside this file; `--page` writes README.md from the results that are 
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,6 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "engin
 
 import about  # noqa: E402
 
-BEGAN = time.time()
 WORKLOADS = ("mlp", "cnn", "lenet", "resnet-gn", "gru", "transformer", "cnn-power-law")
 LEAST, MOST, SECONDS = 3, 15, 1.5
 """Timed rounds of each way: as many as take so long."""
@@ -39,9 +39,9 @@ a run there takes by itself: batches, if they are faster. A ratio compares ways 
 is float32 without TF32, and has the same bits each time, unless a column says otherwise."""
 
 ABOUT_FIRST = f"""\
-The first round ends so many seconds after the start of its process, imports included; memory is the most
-that torch held on the GPU (its own context comes on top); loss and accuracy are those of the model of
-round {SCORED} on samples of all clients."""
+The first round ends so many seconds after its process began, which has everything imported (IMPORTS s);
+memory is the most that torch held on the GPU (its own context comes on top); loss and accuracy are those of
+the model of round {SCORED} on samples of all clients."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,25 @@ WAYS = (
 )
 
 
+def imported(names: Sequence[str]) -> float:
+    """Import what all ways need, and make the data; seconds of the first."""
+    began = time.perf_counter()
+    import system_hedgerow  # noqa: F401
+
+    import hedgerow as hr
+
+    hr.TorchTrainer, hr.simulate  # noqa: B018 - imported when they are looked up
+    took = time.perf_counter() - began
+    import workload as w
+
+    for name in names:
+        w.Clients(w.WORKLOADS[name])
+    return took
+
+
 def measured(workload_name: str, way: Way) -> dict[str, Any]:
     """Run rounds in this process."""
+    began = time.perf_counter()
     import system_hedgerow
     import torch
     import workload as w
@@ -100,7 +117,7 @@ def measured(workload_name: str, way: Way) -> dict[str, Any]:
         if result.failed or result.dropped:
             raise RuntimeError(f"round {result.round}: {result.failed or dict(result.dropped)}")
         if result.round == 1:
-            first = time.time() - BEGAN
+            first = now - began
         else:
             seconds.append(now - mark)
         if result.round == SCORED:
@@ -117,6 +134,17 @@ def measured(workload_name: str, way: Way) -> dict[str, Any]:
         "loss": round(loss, 4),
         "accuracy": round(accuracy, 4),
     }
+
+
+def apart(function: Callable[..., Any], *given: Any) -> Any:
+    """What a function returns in a process of its own, forked from this one, which never touches the GPU."""
+    receive, send = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: send.send(function(*given)))
+    process.start()
+    send.close()
+    found = receive.recv()
+    process.join()
+    return found
 
 
 def machine() -> dict[str, str]:
@@ -180,7 +208,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         "## First round, memory, and what was learned",
         "",
-        *ABOUT_FIRST.splitlines(),
+        *ABOUT_FIRST.replace("IMPORTS", f"{results['imports']:.1f}").splitlines(),
         "",
         "| workload | way | first round, s | GPU memory, MiB | loss | accuracy |",
         "|---|---|---|---|---|---|",
@@ -202,24 +230,17 @@ def main() -> None:
     parser.add_argument("--commit", help="of a copy without its repository")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--out", type=Path, default=HERE, help="the folder of both files")
-    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.case:
-        way = next(way for way in WAYS if way.key == given.case[1])
-        print(json.dumps(measured(given.case[0], way)))
-        return
     file = given.out / "results.json"
     if not given.page:
-        results: dict[str, Any] = machine()
+        results: dict[str, Any] = {"imports": round(imported(given.only), 2), **apart(machine)}
         results["commit"] = given.commit or results["commit"]
         results["ways"] = {way.key: way.name for way in WAYS}
         results["workloads"] = {}
         for name in given.only:
             runs = results["workloads"][name] = {}
             for way in [way for way in WAYS if name in way.only]:
-                command = [sys.executable, __file__, "--case", name, way.key]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                runs[way.key] = json.loads(done.stdout.splitlines()[-1])
+                runs[way.key] = apart(measured, name, way)
                 print(name, way.name, runs[way.key], flush=True)
             file.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(file.read_text())
