@@ -3,7 +3,7 @@
     python benchmarks/gpu/run.py [--commit HASH] [--only WORKLOAD ...] [--page]
 
 The workloads of `benchmarks/engines`, each way in a process of its own, all in turn. Writes results.json and
-README.md beside this file; `--page` writes README.md from the results that are there.
+ROUNDS.md beside this file; `--page` writes ROUNDS.md from the results that are there.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def ratio(slow: float, fast: float) -> str:
 def page(results: dict[str, Any]) -> str:
     """The tables."""
     lines = [
-        "# On a GPU",
+        "# Rounds on a GPU",
         "",
         about.line(results) + " `python benchmarks/gpu/run.py` writes this page.",
         "",
@@ -244,7 +244,7 @@ def main() -> None:
                 print(name, way.name, runs[way.key], flush=True)
             file.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(file.read_text())
-    (given.out / "README.md").write_text(page(results))
+    (given.out / "ROUNDS.md").write_text(page(results))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Rows that lie on a GPU are gathered as those in memory are, however many are copied at a time."""
+"""Rows that lie on a GPU, and are brought from there at once, are gathered as those in memory are."""
 
 import numpy as np
 import pytest
 import torch
 
-from hedgerow.client.cohort import rows as cohort_rows
 from hedgerow.client.cohort.rows import Rows
 from hedgerow.types import Tensor as Slot
 
@@ -20,15 +19,13 @@ def rows_of(*, there: bool) -> Rows:
     return rows
 
 
-@pytest.mark.parametrize("at_once", [1, 400, 10**6])
-@pytest.mark.parametrize("asked", [[4, 3, 2, 1, 0], [3, 1], []])
-def test_they_are_the_same_in_any_order_and_after_they_have_changed(asked, at_once, monkeypatch) -> None:
-    monkeypatch.setattr(cohort_rows, "_AT_ONCE", at_once)
+@pytest.mark.parametrize("brought", [[0, 1, 2, 3, 4], [1, 3]])
+def test_they_are_the_same_in_any_order_and_after_they_have_changed(brought) -> None:
     here, there = rows_of(there=False), rows_of(there=True)
     minus = here.spread(np.arange(24 + 3 + 35, dtype=np.float32))
     for _ in range(2):
-        there.ask(asked)
-        for row in asked or [2]:
+        there.bring(brought)
+        for row in reversed(brought):
             assert there.gather(row, minus).tobytes() == here.gather(row, minus).tobytes()
             for each in (here, there):
                 each.values[row] += 1  # another client takes its place

@@ -13,9 +13,6 @@ from torch import Tensor
 from hedgerow.types import Tensor as Slot
 from hedgerow.types import Vector
 
-_AT_ONCE = 2**26
-"""Most floats that are copied from a GPU at a time: 256 MiB."""
-
 _NO_VALUES: Vector = np.empty(0, np.float32)
 
 _ALIGNMENT = 64
@@ -48,29 +45,13 @@ class Rows:
         self.values = workspace((copies, self._starts[-1]))
         on_cpu = self.values.device.type == "cpu"
         self._in_memory: NDArray[np.float32] | None = self.values.numpy() if on_cpu else None
-        self._views: dict[int, dict[str, Tensor]] = {}
-        self._asked: list[int] = []
         self._brought: dict[int, Vector] = {}
-        self._host: Tensor | None = None
+        self._views: dict[int, dict[str, Tensor]] = {}
 
-    def ask(self, rows: Sequence[int]) -> None:
-        """Which rows will be gathered, in this order: from a GPU, many are copied at a time."""
-        self._asked, self._brought = list(rows), {}
-
-    def _row(self, row: int) -> Vector:
-        """A row's values in this process's memory, until the next call."""
-        if self._in_memory is not None:
-            return self._in_memory[row]
-        if row not in self._brought:
-            size = max(1, self.values.shape[1])
-            if self._host is None:  # new pages for each round would take longer than the copying
-                most = min(len(self.values), max(1, _AT_ONCE // size))
-                self._host = torch.empty(most, self.values.shape[1], pin_memory=self.values.is_cuda)
-            place = self._asked.index(row) if row in self._asked else 0
-            some = self._asked[place : place + len(self._host)] or [row]
-            copied = self._host[: len(some)].copy_(self.values[some]).numpy()
-            self._brought = dict(zip(some, copied, strict=True))
-        return self._brought.pop(row)
+    def bring(self, rows: Sequence[int]) -> None:
+        """Copy rows from a GPU at once; `gather` takes each from there."""
+        if self._in_memory is None:
+            self._brought = dict(zip(rows, self.values[list(rows)].cpu().numpy(), strict=True))
 
     def views(self, rows: int) -> dict[str, Tensor]:
         """The tensors of the first rows, by name: `(rows, *shape)` each, sharing memory."""
@@ -96,12 +77,13 @@ class Rows:
     def gather(self, row: int, minus: Tensor | None = None) -> Vector:
         """A row as a vector in `Layout` order, minus another row, which is on the CPU.
 
-        For tensors that are not stored here, the vector is uninitialised.
+        For tensors that are not stored here, the vector is uninitialised. On a GPU, `bring` it first.
         """
         if not self._size:
             return _NO_VALUES
         vector: Vector = torch.empty(self._size).numpy()  # torch's memory starts on a cache line
-        values = self._row(row)
+        memory = self._in_memory
+        values = self._brought.pop(row) if memory is None else memory[row]
         first = None if minus is None else minus.numpy()
         for tensor, mine, theirs in self._places:
             now, out = values[mine], vector[theirs]

@@ -134,10 +134,10 @@ class Stack:
         if self._corrections is not None:
             self._corrections.values[target] = self._corrections.values[source]
 
-    def ask(self, copies: Sequence[int]) -> None:
-        """Which copies' results will be asked for, in this order."""
-        self._weights.ask(copies)
-        self._buffers.ask(copies)
+    def bring(self, copies: Sequence[int]) -> None:
+        """Prepare for the results of these copies: on a GPU, in one transfer."""
+        self._weights.bring(copies)
+        self._buffers.bring(copies)
 
     def results(self, copy: int) -> tuple[Vector, Vector, bool]:
         """Change of a copy's parameters, `(d,)`; its buffers, `(b,)`; whether its constants are unchanged."""
