@@ -16,7 +16,7 @@ class Batches:
 
     Images `(n, channels, height, width)` are in torch's channels-last memory
     format, which is faster and computes the same thing, unless the model
-    cannot take it; or in float32 on an NVIDIA GPU, where it is slower.
+    cannot take it; not on an NVIDIA GPU, where it was slower (`benchmarks/gpu`).
 
     Args:
         build: makes the model; called once, if there are images.
