@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation clean
+.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -96,6 +96,9 @@ bench-devices: $(VENV)/.dev  ## a device without torch: steps, memory, start, in
 
 bench-personalisation: $(VENV)/.dev  ## personal layers on the clients' own held-out part (minutes)
 	$(BIN)/python benchmarks/personalisation/run.py
+
+bench-gpu: $(VENV)/.dev  ## rounds on an NVIDIA GPU beside the processors of the same machine (minutes)
+	$(BIN)/python benchmarks/gpu/run.py
 
 clean:  ## remove what was installed and made
 	rm -rf $(VENV) runs web/node_modules web/build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,6 @@
-"""A process's global random generators: those of `random`, numpy, and torch (CPU) once it is imported.
+"""A process's global random generators: those of `random`, numpy, and torch once it is imported.
+
+torch has one for the CPU, and one for each GPU from CUDA's first use on.
 
 Hedgerow itself draws only from `rng`. But a user's model, loss, metric or data
 loader may draw from these, and its draws must depend on the run's seed and their
@@ -9,8 +11,9 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,32 +39,41 @@ _FIRST = random.Random(_MARK).random(), np.random.RandomState(_MARK >> 31).rando
 
 def states() -> States:
     """The states of all generators, for `restore`."""
-    torch = sys.modules.get("torch")
-    of_torch = torch.default_generator.get_state() if torch else None
-    return random.getstate(), np.random.get_state(), of_torch  # noqa: NPY002
+    return random.getstate(), np.random.get_state(), torch_states()  # noqa: NPY002
+
+
+def torch_states() -> States:
+    """The states of torch's generators only."""
+    return tuple(each.get_state() for each in _of_torch())
 
 
 def restore(states: States) -> None:
-    """Set the generators back to these states; torch is reseeded if it was imported since."""
+    """Set the generators back to these states; one that was not there yet is reseeded."""
     of_python, of_numpy, of_torch = states
     random.setstate(of_python)
     np.random.set_state(of_numpy)  # noqa: NPY002
-    if of_torch is not None:
-        sys.modules["torch"].default_generator.set_state(of_torch)
-    elif "torch" in sys.modules:
-        sys.modules["torch"].default_generator.seed()
+    restore_torch(of_torch)
+
+
+def restore_torch(states: States) -> None:
+    """The same for the states of torch's generators."""
+    for each, state in zip_longest(_of_torch(), states):
+        if state is None:
+            each.seed()
+        else:
+            each.set_state(state)
 
 
 def restart() -> None:
     """Take new seeds from the operating system."""
     random.seed()
     np.random.seed()  # noqa: NPY002
-    if torch := sys.modules.get("torch"):
-        torch.default_generator.seed()
+    for each in _of_torch():
+        each.seed()
 
 
 def seed(seed: int) -> None:
-    """Seed all three from one 63-bit seed.
+    """Seed all of them from one 63-bit seed.
 
     >>> with undisturbed():
     ...     seed(7)
@@ -71,12 +83,12 @@ def seed(seed: int) -> None:
     random.seed(seed)
     # Other bits than torch's: both are Mersenne Twisters, and would draw the same numbers.
     np.random.seed(seed >> 31)  # noqa: NPY002
-    if torch := sys.modules.get("torch"):
-        torch.default_generator.manual_seed(seed)
+    for each in _of_torch():
+        each.manual_seed(seed)
 
 
 def mark() -> None:
-    """Seed all three with a fixed mark, so that `drawn` can tell whether anything was drawn since.
+    """Seed all of them with a fixed mark, so that `drawn` can tell whether anything was drawn since.
 
     >>> with undisturbed():
     ...     mark()
@@ -100,7 +112,19 @@ def drawn() -> bool:
         return False
     state, marked = torch.default_generator.get_state(), torch.Generator().manual_seed(_MARK)
     # If torch was imported since, its generator is like a new one.
-    return not any(torch.equal(state, each.get_state()) for each in (marked, torch.Generator()))
+    if not any(torch.equal(state, each.get_state()) for each in (marked, torch.Generator())):
+        return True
+    # On a GPU each draw moves the generator's offset, which a seed sets to 0.
+    return any(each.get_offset() for each in _of_torch()[1:])
+
+
+def _of_torch() -> Sequence[Any]:
+    """torch's generators: the CPU's, and then those of the GPUs once CUDA is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ()
+    gpus = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
+    return torch.default_generator, *gpus
 
 
 def alone() -> AbstractContextManager[bool]:

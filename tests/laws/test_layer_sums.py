@@ -197,7 +197,7 @@ def ghost(net, x, target, clip) -> float:
 def test_weights_that_pass_the_clip_of_ghost_clipping_do_not_pass_it_here(case, times):
     net, x, target, clip = case()
     trainer = TorchTrainer(Task(lambda: copy.deepcopy(net)))
-    layers = opacus_layers(trainer._net, trainer._scalar_loss)
+    layers = opacus_layers(trainer._net, trainer.objective.loss)
     local = LocalTraining(clip_samples=clip, sample_gradients="opacus")
     assert trainer._way(Samples(x.numpy(), np.array([target])), local, "").name == "opacus"
     _, parts = layers.split(x, torch.tensor([target]))

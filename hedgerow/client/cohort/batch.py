@@ -131,6 +131,7 @@ class Batch:
         finite = [False] * clients
         if len(done) == clients:
             finite = known(self._stack.rows(clients)[0], [each for each, _, _ in self._away])
+        self._stack.bring(done)
         for slot in reversed(done):
             client = self._slots[slot]
             fit = self._result(slot, totals[slot], finite[slot])

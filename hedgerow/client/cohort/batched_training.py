@@ -20,7 +20,7 @@ from hedgerow.client.cohort.stack import Workspace
 from hedgerow.client.cohort.step import SharedDraws
 from hedgerow.client.draws import Axis
 from hedgerow.client.torch.samples import SIDE_BY_SIDE
-from hedgerow.client.torch.settings import num_threads, seeded
+from hedgerow.client.torch.settings import computing, seeded
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.types import Fit, LocalTraining, Model, Samples, Vector
 
@@ -63,7 +63,7 @@ class BatchedTraining:
             CannotBatch: the model cannot be batched.
             SharedDraws: it draws what the clients of a batch would share. Raised once.
         """
-        with num_threads(self._threads):  # a lock: tracing changes `nn.Module` for all threads
+        with computing(self._threads, self._device):  # a lock: tracing changes `nn.Module` for all threads
             for _, data in clients:
                 if self._module is not None or self._draws:
                     break
@@ -124,13 +124,14 @@ class BatchedTraining:
         assert self._module is not None
         if not self._module.draws:
             return ()
-        with num_threads(self._threads):
+        with computing(self._threads, self._device):
             return self._inner._dropping.axes(group.clients[0][1])
 
     def _groups(
         self, clients: Clients, limits: Limits, steps: Mapping[str, int], *, corrected: bool
     ) -> list[ClientGroup]:
-        if corrected or self._module is None:  # low-rank layers support no correction
+        # Low-rank layers support no correction; on a GPU, whose memory is fast, they are many small calls.
+        if corrected or self._module is None or self._device.type != "cpu":
             return groups(clients, limits, steps)
         return groups(clients, limits, steps, self._module.first_layer, self._module.wide_layers)
 
@@ -141,7 +142,7 @@ class BatchedTraining:
         advance: Callable[[], None] = partial(_without_draws, batch.advance)
         while batch.clients:
             try:
-                with num_threads(self._threads), torch.enable_grad(), warnings.catch_warnings():
+                with computing(self._threads, self._device), torch.enable_grad(), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop")
                     advance()
             except SharedDraws as error:

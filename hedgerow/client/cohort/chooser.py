@@ -17,8 +17,11 @@ from hedgerow.types import Fit, LocalTraining, Model, Samples
 log = logging.getLogger("hedgerow")
 
 _WIDTHS = {"cpu": (4, 6, 10, 25, 50)}
+_OF_GPU = (16, 64, 256)
 _MEMORY_FLOATS = 2**27
 """Floats in a batch's parameters, gradients, moments, buffers and constants: half a GiB."""
+_SHARE_OF_GPU = 8
+"""On a GPU: the part of its memory that they may take."""
 
 
 @final
@@ -92,11 +95,17 @@ class Chooser:
 
     def _widths(self) -> list[int]:
         """The batch sizes to try, as far as memory allows."""
-        if self.batch_clients or self.mode == "batch":
+        on_cpu = self.device.type == "cpu"
+        if self.batch_clients or (self.mode == "batch" and on_cpu):
             return [self.batch_clients or 10]
         layout = self.inner.layout
-        memory = _MEMORY_FLOATS // (4 * layout.dimension + layout.buffer_size + layout.constant_size)
-        return [w for w in _WIDTHS.get(self.device.type, (16, 64, 256)) if w <= max(2, memory)] or [2]
+        memory = self._floats() // (4 * layout.dimension + layout.buffer_size + layout.constant_size)
+        return [w for w in _WIDTHS.get(self.device.type, _OF_GPU) if w <= max(2, memory)] or [2]
+
+    def _floats(self) -> int:
+        if self.device.type != "cuda":
+            return _MEMORY_FLOATS
+        return int(torch.cuda.get_device_properties(self.device).total_memory) // (4 * _SHARE_OF_GPU)
 
     def _healthy(
         self, model: Model, clients: Clients, local: LocalTraining, seed: int, round: int

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hedgerow.client.cohort.graph.module import BatchedModule
 from hedgerow.client.cohort.ops.losses import Losses
-from hedgerow.client.cohort.stack import Rows, Stack, Workspace
+from hedgerow.client.cohort.rows import Rows
+from hedgerow.client.cohort.stack import Stack, Workspace
 from hedgerow.client.cohort.step import Step
 from hedgerow.client.draws import Draws
 from hedgerow.types import Layout

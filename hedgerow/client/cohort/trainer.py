@@ -50,12 +50,13 @@ class CohortTrainer:
     Args:
         task: what is learned.
         threads: number of torch threads while it trains.
-        device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a
-            GPU bits may differ.
+        device: such as `"cuda"`; `None` is that of `choice`, or the CPU. On a GPU
+            a client's last bits may depend on the others of its batch.
         precision: as for `TorchTrainer`; less than float32 is trained in a loop.
         mode: `"loop"` or `"batch"`, or `"auto"` to measure at the first
             `fit_many` and use the faster one.
-        batch_clients: clients in a batch; `None` to measure, or 10 if `mode` is `"batch"`.
+        batch_clients: clients in a batch; `None` to measure, or if `mode` is `"batch"` 10, and
+            on a GPU all that an eighth of its memory has room for, up to 256.
         choice: an earlier trainer's, instead of `mode` and `batch_clients`.
 
     Raises:
@@ -92,7 +93,9 @@ class CohortTrainer:
         self._inner = TorchTrainer(task, threads=threads, device=str(self._device), precision=precision)
         self._threads = threads
         self._mode, self._batch_clients = mode, batch_clients
-        self._batched = BatchedTraining(self._inner, losses_of(task.loss), self._device, threads)
+        self._batched = BatchedTraining(
+            self._inner, losses_of(self._inner.objective.own), self._device, threads
+        )
         self._chooser = Chooser(self._inner, self._batched, self._device, threads, mode, batch_clients)
         if "batch" in (mode, choice and choice.method) and precision != "float32":
             raise ValueError(f"precision is {precision!r}; it must be 'float32' in a batch: take mode 'auto'")

@@ -16,7 +16,7 @@ class Batches:
 
     Images `(n, channels, height, width)` are in torch's channels-last memory
     format, which is faster and computes the same thing, unless the model
-    cannot take it.
+    cannot take it; not on an NVIDIA GPU, where it was slower (`benchmarks/gpu`).
 
     Args:
         build: makes the model; called once, if there are images.
@@ -25,7 +25,7 @@ class Batches:
 
     def __init__(self, build: Callable[[], nn.Module], device: torch.device) -> None:
         self._build, self._device = build, device
-        self._channels_last: bool | None = None
+        self._channels_last: bool | None = False if device.type == "cuda" else None
 
     def take(self, data: Samples, index: Any) -> tuple[Tensor, Tensor]:
         """The samples at these positions, and their targets."""

@@ -1,12 +1,52 @@
-"""The default loss of a task, and a check of what it is given."""
+"""A task's loss and metrics where they are computed; the default loss, and a check of what it is given."""
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hedgerow.client.fitting import REMEDY
+from hedgerow.client.task import Task
+
+
+@final
+class Objective:
+    """A task's loss and metrics on a device.
+
+    Args:
+        task: what is learned.
+        device: to compute on.
+    """
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        self.default = task.loss is None or task.loss is F.cross_entropy
+        """Whether the loss is cross entropy, as nothing else was asked for."""
+        self.own = None if self.default else placed(task.loss, device)
+        """The task's own loss, if it has one."""
+        self.measures = {name: placed(metric, device) for name, metric in task.measures.items()}
+        """The metrics, by name."""
+
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """The mean over the batch, a scalar; raises `ValueError` if the task's loss returns no scalar."""
+        loss = (self.own or cross_entropy)(outputs, targets)
+        if isinstance(loss, Tensor) and loss.dim() == 0:
+            return loss
+        raise ValueError(f"the loss returned {loss!r}; it must return a scalar, the mean over the batch")
+
+
+def placed(function: Any, device: torch.device) -> Callable[..., Any]:
+    """A loss or metric that computes on a device: if it is a module with tensors (weights), a copy there.
+
+    >>> placed(len, torch.device("cpu")) is len
+    True
+    """
+    if device.type == "cpu" or not isinstance(function, nn.Module):
+        found: Callable[..., Any] = function
+        return found
+    return copy.deepcopy(function).to(device)
 
 
 def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class SampleGradients:
                 return self._loss(outputs, y.unsqueeze(0))
 
         each = torch.vmap(torch.func.grad_and_value(one), in_dims=(None, 0, 0, 0), randomness=randomness)
-        state, kept = _random_state(x.device), [dict(vars(m)) for m in module.modules()]
+        state, kept = generators.torch_states(), [dict(vars(m)) for m in module.modules()]
         try:
             with warnings.catch_warnings():
                 # If warnings are errors, this one must not decide which method is used.
@@ -139,7 +139,7 @@ class SampleGradients:
         for m, attributes in zip(module.modules(), kept, strict=True):
             vars(m).clear()
             vars(m).update(attributes)
-        _set_random_state(x.device, state)
+        generators.restore_torch(state)
         return None
 
     def _apart(
@@ -203,14 +203,3 @@ def _unchanged(module: nn.Module, kept: list[dict[str, Any]]) -> bool:
         vars(m).keys() == before.keys() and all(vars(m)[n] is value for n, value in before.items())
         for m, before in zip(module.modules(), kept, strict=True)
     )
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)

@@ -1,7 +1,7 @@
 """Local training with torch; `hedgerow.client.torch.module` says which tensors are sent."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,17 +14,18 @@ from hedgerow import checks
 from hedgerow.client.fitting import check_probabilities, check_samples, epochs, finite
 from hedgerow.client.task import Task
 from hedgerow.client.torch.batches import Batches
-from hedgerow.client.torch.device import find_device
+from hedgerow.client.torch.bounds import Bounds
+from hedgerow.client.torch.device import CPU, find_device
 from hedgerow.client.torch.dropping import Dropping
 from hedgerow.client.torch.explained import OF_USERS, explained, total_of
-from hedgerow.client.torch.loss import cross_entropy
+from hedgerow.client.torch.loss import Objective
 from hedgerow.client.torch.masks import Masks
 from hedgerow.client.torch.module import FlatModule
 from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
 from hedgerow.client.torch.sample_ways import SampleWays, Way
 from hedgerow.client.torch.samples import SampleGradients
-from hedgerow.client.torch.settings import num_threads, seeded
+from hedgerow.client.torch.settings import computing
 from hedgerow.client.torch.step import Step, stepper
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
@@ -52,8 +53,8 @@ class TorchTrainer:
     Args:
         task: what is learned.
         threads: number of torch threads while it trains. Other numbers give other bits.
-        device: such as `"cuda"`; `None` is the CPU. Only on the CPU does the
-            same `fit` give the same bits.
+        device: such as `"cuda"`; `None` is the CPU. Another kind gives other bits; an Apple
+            GPU other ones each time.
         precision: of forward and backward passes in training, `"float32"`, or
             `"bfloat16"` or `"float16"` if the device supports it (`torch.autocast`);
             weights, steps and evaluation are float32. Clipped samples are then not
@@ -89,13 +90,13 @@ class TorchTrainer:
         build = partial(self._build, 0, "constants")
         decide = partial(kinds_of, statistics=task.statistics, constants=task.constants)
         self._net = FlatModule(build(), self._device, decide)
-        own = None if task.loss is nn.functional.cross_entropy else task.loss
-        self._loss = own or cross_entropy
-        self._samples = SampleGradients(self._net, self._scalar_loss)
+        self.objective = objective = Objective(task, self._device)
+        self._samples = SampleGradients(self._net, objective.loss)
         self._batches = Batches(build, self._device)
-        self._trial = Trial(build, self._scalar_loss, self._device)
-        self._dropping = Dropping(build, self._scalar_loss, self._device)
-        self._ways = SampleWays(build, self._net, self._scalar_loss, self._samples)
+        self._trial = Trial(build, objective.loss, self._device)
+        self._dropping = Dropping(build, objective.loss, self._device)
+        self._ways = SampleWays(build, self._net, objective.loss, self._samples)
+        self._bounds = None if self._device.type == "cpu" else Bounds(build, Objective(task, CPU).loss)
 
     def __reduce__(self) -> Any:
         """Pickle for another process, which builds the same trainer again."""
@@ -140,8 +141,10 @@ class TorchTrainer:
     def check(self, data: Samples, who: str) -> None:
         """Refuse data that this task cannot be learned from; raises `ValueError` that names `who`."""
         check_samples(data, who)
-        if self._loss is cross_entropy:
+        if self.objective.default:
             check_probabilities(data, who)
+        if self._bounds is not None:
+            self._bounds.check(data, who)
 
     def initial(self, seed: int) -> Model:
         """The model as the factory makes it, with torch's generator seeded from `seed`."""
@@ -193,7 +196,7 @@ class TorchTrainer:
         self.check(data, who)
         where: Any = {"seed": seed, "round": round, "client": client}
         dropout = integer_seed(purpose="dropout", **where)
-        with num_threads(self._threads), seeded(dropout, self._device), torch.enable_grad():
+        with computing(self._threads, self._device, dropout), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
             way = self._way(data, local, who) if local.clip_samples else None
@@ -229,25 +232,27 @@ class TorchTrainer:
         """
         self.check(data, "evaluation")
         totals = dict.fromkeys(["loss", *self._task.measures], 0.0)
-        for x, y in self._evaluated(model, data):
-            try:
-                outputs = self._net.module(x)
-                totals["loss"] += self._scalar_loss(outputs, y).item() * len(x)
-                for name, metric in self._task.measures.items():
-                    totals[name] += total_of(name, metric(outputs, y), len(x))
-            except OF_USERS as error:
-                raise explained(error, "evaluation", x, y) from error
+        with closing(self._evaluated(model, data)) as batches:
+            for x, y in batches:
+                try:
+                    outputs = self._net.module(x)
+                    totals["loss"] += self.objective.loss(outputs, y).item() * len(x)
+                    for name, metric in self.objective.measures.items():
+                        totals[name] += total_of(name, metric(outputs, y), len(x))
+                except OF_USERS as error:
+                    raise explained(error, "evaluation", x, y) from error
         return {name: total / len(data) for name, total in totals.items()}
 
     def outputs(self, model: Model, x: NDArray[Any]) -> NDArray[np.float32]:
         """A model's outputs for samples; raises `ValueError` if there are none."""
         data = Samples(x, np.zeros(len(x), np.int64))
         check_samples(data, "prediction")
-        return np.concatenate([self._net.module(x).cpu().numpy() for x, _ in self._evaluated(model, data)])
+        with closing(self._evaluated(model, data)) as batches:
+            return np.concatenate([self._net.module(x).cpu().numpy() for x, _ in batches])
 
-    def _evaluated(self, model: Model, data: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+    def _evaluated(self, model: Model, data: Samples) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield batches, while the module has a model's values and is in evaluation mode."""
-        with num_threads(self._threads), seeded(integer_seed(0, "evaluate"), self._device), torch.no_grad():
+        with computing(self._threads, self._device, integer_seed(0, "evaluate")), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
             for first in range(0, len(data), self._evaluation_batch):
@@ -282,17 +287,11 @@ class TorchTrainer:
     def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The batch's loss and its gradients."""
         with self._net.lone_sample() if len(x) == 1 else nullcontext():
-            loss = self._scalar_loss(self._precision.forward(self._net.module, x), y)
+            loss = self.objective.loss(self._precision.forward(self._net.module, x), y)
         return loss, self._precision.backward(loss, self._net.take_gradients)
 
-    def _scalar_loss(self, outputs: Any, y: Tensor) -> Tensor:
-        loss = self._loss(outputs, y)
-        if isinstance(loss, Tensor) and loss.dim() == 0:
-            return loss
-        raise ValueError(f"the loss returned {loss!r}; it must return a scalar, the mean over the batch")
-
     def _build(self, seed: int, purpose: str) -> nn.Module:
-        with num_threads(self._threads), seeded(integer_seed(seed, purpose), self._device):
+        with computing(self._threads, self._device, integer_seed(seed, purpose)):
             module = self._task.model()
         if isinstance(module, nn.Module):
             return module

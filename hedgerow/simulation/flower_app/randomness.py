@@ -15,7 +15,7 @@ class OwnRandomness:
 
     There, clients and server run in different processes: a client that calls
     `random.seed(0)` does not affect the server's sampling. Here it does not
-    either. The global generators of `random`, numpy and torch (on the CPU) are
+    either. The global generators of `random`, numpy and torch are
     kept apart; each process starts with new seeds, so that forked workers do not
     draw the same numbers.
     """

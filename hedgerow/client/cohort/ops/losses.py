@@ -16,8 +16,8 @@ Losses = Callable[[Step, Any, Tensor], Tensor]
 
 
 def losses_of(loss: Callable[[Any, Any], Any] | None) -> Losses:
-    """The losses of many clients, from the loss of one."""
-    if loss is None or loss is F.cross_entropy:
+    """The losses of many clients, from the loss of one; `None` is cross entropy."""
+    if loss is None:
         return _cross_entropy
     return lambda step, outputs, targets: _own(loss, step, outputs, targets)
 
