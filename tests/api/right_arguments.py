@@ -221,6 +221,9 @@ RIGHT: dict[str, Given] = {
         "masks": False, "initial": None, "adversary": None, "client_evaluation": None, "record": False,
         "devices": None,
     },
+    "drive": {"unbiased": True},
+    "eden": {"bits": 2, "unbiased": True},
+    "ternary": {"fraction": 0.5},
     "top_k": {"fraction": 0.5},
     "train": {
         "grid": grid(), "layout": LAYOUT, "contents": None, "client_evaluation": None, "record": False,
