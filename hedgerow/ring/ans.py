@@ -135,15 +135,14 @@ def _decode(
     found, at = np.empty(count, np.uint8), 0
     f, starts = frequencies.astype(np.uint64), _starts(frequencies)
     symbols = np.repeat(np.arange(len(f), dtype=np.uint8), frequencies)
-    # All that a slot tells, at one place: its code's frequency, and how far it is into that.
-    scale, offset = f[symbols], np.arange(2**_TOTAL, dtype=np.uint64) - starts[symbols]
     for begin in range(0, count, len(states)):
         state = states[: min(len(states), count - begin)]
         slot = state & np.uint64(2**_TOTAL - 1)
-        found[begin : begin + len(state)] = symbols.take(slot)
+        row = symbols.take(slot)
+        found[begin : begin + len(state)] = row
         state >>= np.uint64(_TOTAL)
-        state *= scale.take(slot)
-        state += offset.take(slot)
+        state *= f.take(row)
+        state += slot - starts.take(row)
         empty = np.flatnonzero(state < _LEAST)
         if at + len(empty) > len(words):
             raise PayloadError(f"the codes end after {begin} of {count}")

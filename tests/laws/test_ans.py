@@ -11,15 +11,15 @@ from hedgerow.ring.ans import compress, expand
 from hedgerow.ring.packing import pack
 from hedgerow.types import PayloadError
 
-relaxed = settings(deadline=None, max_examples=100)
+relaxed = settings(deadline=None, max_examples=60)
 
 
 @st.composite
 def codes(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     bits = draw(st.integers(1, 8))
     some = st.integers(0, 2**bits - 1) | st.just(0)
-    few = draw(arrays(np.uint8, draw(st.integers(0, 60)), elements=some))
-    return np.repeat(few, draw(st.integers(1, 20))), bits
+    few = draw(arrays(np.uint8, draw(st.integers(0, 12)), elements=some))
+    return np.repeat(few, draw(st.integers(1, 12))), bits
 
 
 @given(codes())
@@ -60,9 +60,11 @@ def test_codes_take_their_entropy_a_table_and_one_percent_at_most(bits: int, spr
     assert entropy < len(compress(drawn, bits)) < 1.01 * entropy + 2**bits + 10
 
 
-@given(arrays(np.int64, st.integers(1, 256), elements=st.integers(0, 2**31 - 1)))
+@given(st.integers(1, 256), st.integers(0, 2**32 - 1))
 @relaxed
-def test_frequencies_fill_the_range_and_no_code_that_occurs_has_none(counts: np.ndarray) -> None:
+def test_frequencies_fill_the_range_and_no_code_that_occurs_has_none(codes: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    counts = (2 ** draw.uniform(-5, 30, codes)).astype(np.int64)
     counts[0] += not counts.any()
     found = ans._frequencies(ans._rounded(counts)[2])
     assert found.sum() == 2**15
@@ -77,7 +79,7 @@ def test_no_table_leaves_the_most_frequent_code_without_room() -> None:
         assert found.sum() == 2**15
 
 
-@pytest.mark.parametrize("lanes", [0, 2, 4, 2**31])
+@pytest.mark.parametrize("lanes", [0, 2, 2**31])
 def test_more_steps_than_rows_or_more_lanes_than_codes_are_refused(lanes: int) -> None:
     n = 3 * 8192
     data = compress(np.zeros(n, np.uint8), 8)
