@@ -51,7 +51,7 @@ def unpack_positions(code: Bytes, n: int, count: int) -> NDArray[np.int64]:
             positions. Memory use stays within a few times `n`.
     """
     if len(code) == 0 or code[0] > _MOST:
-        raise PayloadError(f"the positions must start with a byte up to {_MOST} that tells how they are coded")
+        raise PayloadError(f"the positions must start with a byte up to {_MOST}, which tells the code")
     divisor = _divisor(int(code[0]))
     width, short = _widths(divisor)
     body, cut = code[1:], packed_bytes(count, max(0, width - 1))

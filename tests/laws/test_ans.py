@@ -33,9 +33,7 @@ def test_codes_come_back_and_take_one_byte_more_than_packed_at_most(case: tuple[
 
 @given(codes(), st.data())
 @relaxed
-def test_other_data_is_refused_or_is_as_many_codes(
-    case: tuple[np.ndarray, int], data: st.DataObject
-) -> None:
+def test_other_data_is_refused_or_is_as_many_codes(case: tuple[np.ndarray, int], data: st.DataObject) -> None:
     found, bits = case
     changed = bytearray(compress(found, bits).tobytes())
     for _ in range(data.draw(st.integers(1, 3))):

@@ -11,7 +11,7 @@ from hedgerow.strategies.transforms.normal_levels import LEVELS
 from hedgerow.types import Client, Layout, RoundContext, Vector
 
 PUBLISHED = {1: 0.36338, 2: 0.11748, 3: 0.034548, 4: 0.0095010, 5: 0.0025047, 6: 0.00064424}
-"""Error of the best levels of so many bits for a normal value of variance 1: Max 1960, table I, to 5 digits."""
+"""Error of the best levels of so many bits for a normal value of variance 1: Max 1960, table I."""
 
 N = 50_000
 """Not a multiple of a power of two."""
@@ -22,8 +22,9 @@ def sample(kind: str, n: int = N) -> Vector:
     found = {
         "normal": lambda: draw.standard_normal(n),
         "heavy tails": lambda: draw.standard_t(3, n),
-        "a tenth of the values a hundred times the others": lambda: draw.standard_normal(n)
-        * np.where(np.arange(n) < n // 10, 100, 1),
+        "a tenth of the values a hundred times the others": lambda: (
+            draw.standard_normal(n) * np.where(np.arange(n) < n // 10, 100, 1)
+        ),
         "mostly zero": lambda: draw.standard_normal(n) * (draw.random(n) < 0.03),
     }[kind]()
     return found.astype(np.float32)
@@ -70,7 +71,9 @@ def test_one_bit_is_drive() -> None:
 @pytest.mark.parametrize("bits", [0.1, 0.5])
 def test_below_one_bit_the_error_is_that_of_one_bit_and_of_sampling(bits: float) -> None:
     assert math.isclose(error(f"eden({bits})", "normal"), math.pi / 2 / bits - 1, rel_tol=0.02)
-    assert math.isclose(error(f"eden({bits}, unbiased=False)", "normal"), 1 - bits * 2 / math.pi, rel_tol=0.01)
+    assert math.isclose(
+        error(f"eden({bits}, unbiased=False)", "normal"), 1 - bits * 2 / math.pi, rel_tol=0.01
+    )
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -136,7 +139,10 @@ def test_the_levels_are_the_best_ones_to_1e_9(bits: int) -> None:
     share, p = tail(t[:-1]) - tail(t[1:]), density(t)
     mean = (p[:-1] - p[1:]) / share
     inner = slice(1, -1)
-    below, above = -p[inner] * (t[inner] - mean[1:]) / share[1:], p[inner] * (t[inner] - mean[:-1]) / share[:-1]
+    below, above = (
+        -p[inner] * (t[inner] - mean[1:]) / share[1:],
+        p[inner] * (t[inner] - mean[:-1]) / share[:-1],
+    )
     slope = np.diag(np.append(above, 0) / 2 + np.insert(below, 0, 0) / 2 - 1)
     slope += np.diag(above / 2, 1) + np.diag(below / 2, -1)
     assert np.abs(np.linalg.solve(slope, mean - c)).max() < 1e-9

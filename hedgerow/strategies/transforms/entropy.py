@@ -13,11 +13,11 @@ from hedgerow.types import Arrays, Payload, RoundContext
 def entropy(*steps: Transform) -> Transform:
     """Code the packed codes of the last of the steps in about their entropy, without loss.
 
-    The codes' frequencies are sent with them, as a table of at most `2**bits` bytes; then each code takes
-    about the negative logarithm of its frequency, by interleaved asymmetric numeral systems (Duda 2013,
-    arXiv:1311.2540), see `compress`. Of 8 bits a value, `quantize(8)` needs about half on real updates,
-    because most are small; codes of `eden` are nearly equally frequent, and save 4 to 6 %. Where nothing
-    is saved, one byte is added. Everything else is as without it.
+    The codes' frequencies are sent with them, in about a byte for each of the `2**bits` possible codes; then
+    each code takes about the negative logarithm of its frequency, by interleaved asymmetric numeral systems
+    (Duda 2013, arXiv:1311.2540), see `compress`. It is worth most after `quantize`, whose codes are mostly
+    those of small values; codes of `eden` are nearly equally frequent, and save 4 to 6 %. Where nothing is
+    saved, one byte is added. Everything else is as without it.
 
     Array: `"values"`, `uint8`.
 
@@ -33,7 +33,7 @@ def entropy(*steps: Transform) -> Transform:
     inner = chain(*steps)
     if not 1 <= inner.code_bits <= 8:
         raise ValueError(
-            f"{steps[-1].name} does not pack codes of 1 to 8 bits, and nothing else can be coded by entropy; end"
+            f"{steps[-1].name} does not pack codes of 1 to 8 bits, and nothing else is coded by entropy; end"
             " with a step that does, such as quantize(8) without a range, or eden(2)"
         )
 

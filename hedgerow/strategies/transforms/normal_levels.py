@@ -9,6 +9,7 @@ import numpy as np
 
 from hedgerow.types import Vector
 
+# fmt: off
 LEVELS = (
     (
         0.797884560803,

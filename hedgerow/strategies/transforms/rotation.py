@@ -26,8 +26,10 @@ class Rotation:
 
     The factors are powers of two: only additions are rounded, and in an order that is the same everywhere.
 
-    >>> rotation = Rotation.drawn(3, np.random.default_rng(1))
-    >>> rotation.back(rotation.turned(np.array([1, 2, 3], np.float32))).tolist()
+    >>> rotation, x = Rotation.drawn(3, np.random.default_rng(1)), np.array([1, 2, 3], np.float32)
+    >>> rotation.turn(x)
+    >>> rotation.turn_back(x)
+    >>> x.tolist()
     [1.0, 2.0, 3.0]
     """
 
@@ -57,19 +59,15 @@ class Rotation:
         """Number of windows: values of one are alike after the rotation."""
         return self.columns + (self.start < self.n)
 
-    def turned(self, values: Vector) -> Vector:
-        """The values, rotated."""
-        found = values.copy()
-        for window in self._windows(found):
+    def turn(self, values: Vector) -> None:
+        """Rotate `(n,) float32` in place."""
+        for window in self._windows(values):
             _mix(*window)
-        return found
 
-    def back(self, values: Vector) -> Vector:
-        """Undo `turned`."""
-        found = values.copy()
-        for window in reversed(self._windows(found)):
+    def turn_back(self, values: Vector) -> None:
+        """Undo `turn`, in place."""
+        for window in reversed(self._windows(values)):
             _unmix(*window)
-        return found
 
     def _windows(self, values: Vector) -> list[tuple[Vector, NDArray[np.uint8], NDArray[np.uint8]]]:
         """The windows as columns, and their signs, in the order in which they are turned."""
