@@ -116,8 +116,8 @@ def page(results: dict[str, Any]) -> str:
         "",
         f"Updates of {CLIENTS} clients, each of {EPOCHS} epochs of batches of {BATCH} at a learning rate of"
         f" {RATE}, from a model that was trained as long before. Bits: of the payload, for each of the"
-        " model's values. Error: the squared error of what is decoded over the squared norm of the update. Times: CPU"
-        " time of one thread.",
+        " model's values. Error: the squared error of what is decoded over the squared norm of the update."
+        " Times: CPU time of one thread.",
         "",
     ]
     for name, row in models.items():

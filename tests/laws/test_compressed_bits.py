@@ -74,7 +74,7 @@ def test_ternary_keeps_what_top_k_keeps_at_their_mean_and_their_signs(
 
 @pytest.mark.parametrize("fraction", [1 / 25, 1 / 100, 1 / 400])
 def test_ternary_takes_the_papers_bits(fraction: float) -> None:
-    """Arxiv 1903.02891, equation 17: a Golomb code of the distances, a sign each, and the mean."""
+    """Sattler 2019, arXiv:1903.02891: a Golomb code of the distances, a sign each, and the mean."""
     n = 400_000
     k = round(fraction * n)
     low = 1 + math.floor(math.log2(math.log((math.sqrt(5) - 1) / 2) / math.log(1 - fraction)))

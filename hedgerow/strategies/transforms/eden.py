@@ -25,16 +25,17 @@ _PART = 2**16
 def eden(bits: float = 1, unbiased: bool = True) -> Transform:
     """Rotate at random, and send each value as one of the best `2**bits` levels for normal values.
 
-    With the rotated values `y` of a window, its mean square 1, and `q` the nearest level of each, what is
-    decoded is `S q`, rotated back, with `S = |y|^2 / <y, q>` (Vargaftik et al. 2022, arXiv:2108.08842,
-    section 3). For a uniformly random rotation that is unbiased, and the squared error is
-    `1 / (1 - D) - 1` of the squared norm, where `D` is the error of the levels for a normal value
-    (theorem 2.3 there): 0.571, 0.1331, 0.0358 and 0.0096 with 1 to 4 bits, whatever the update is.
-    With `unbiased=False`, `S = <y, q> / |q|^2` has the least error, `D`: 0.363, 0.1175, 0.0345 and 0.0095.
+    With the rotated values `y` of a window, scaled to a mean square of 1, and `q` the nearest level of each,
+    what is decoded is `S q`, rotated back, with `S = |y|^2 / <y, q>` (Vargaftik et al. 2022,
+    arXiv:2108.08842). For a uniformly random rotation that is unbiased, and the squared error is
+    `1 / (1 - D) - 1` of the squared norm, where `D` is the error of the levels for a normal value:
+    0.571, 0.1331, 0.0358 and 0.0096 with 1 to 4 bits, whatever the update is. With `unbiased=False`,
+    `S = <y, q> / |q|^2` has the least error, `D`: 0.363, 0.1175, 0.0345 and 0.0095.
 
     The rotation is `Rotation`, a fast one, drawn for each client and round from the seed: it takes
-    `O(n log n)`, and makes 256 values or more as normal as a uniform one. `S` is at most
-    `2 <y, q> / |q|^2`, which matters for a few values only; so the error never exceeds the input.
+    `O(n log n)`, and makes some hundred values or more nearly as normal as a uniform one does: fewer are
+    only nearly unbiased. `S` is at most `2 <y, q> / |q|^2`, which matters for few values, and keeps the error
+    from exceeding the input.
 
     Below 1 bit, a fraction `bits` of the rotated values is sent, with 1 bit each, at positions that follow
     from the seed; the error is `1.571 / bits - 1`, and more than the input.
@@ -126,8 +127,7 @@ def eden(bits: float = 1, unbiased: bool = True) -> Transform:
 def drive(unbiased: bool = True) -> Transform:
     """The signs of the rotated values: `eden(1)` (Vargaftik et al. 2021, arXiv:2105.08339).
 
-    The squared error is `pi / 2 - 1` of the squared norm, or `1 - 2 / pi` with `unbiased=False`
-    (theorems 2 and 1 there).
+    The squared error is `pi / 2 - 1` of the squared norm, or `1 - 2 / pi` with `unbiased=False`.
 
     Raises:
         ValueError: `unbiased` is not True or False; when encoding, a value is not finite.

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from hedgerow.types import Vector
 
+Signs = NDArray[np.uint8]
+"""1 for each value whose sign changes, else 0."""
+
 LONGEST = 8192
 """Most values that are mixed with each other."""
 
@@ -36,7 +39,7 @@ class Rotation:
     n: int
     rows: int
     columns: int
-    signs: tuple[NDArray[np.uint8], ...]
+    signs: tuple[Signs, ...]
 
     @classmethod
     def drawn(cls, n: int, draw: np.random.Generator) -> "Rotation":
@@ -69,12 +72,14 @@ class Rotation:
         for window in reversed(self._windows(values)):
             _unmix(*window)
 
-    def _windows(self, values: Vector) -> list[tuple[Vector, NDArray[np.uint8], NDArray[np.uint8]]]:
+    def _windows(self, values: Vector) -> list[tuple[Vector, Signs, Signs]]:
         """The windows as columns, and their signs, in the order in which they are turned."""
         cut = self.rows * self.columns
-        found = [(values[:cut].reshape(self.rows, -1), *self.signs[:2])] if self.n else []
+        signs, found = self.signs, []
+        if self.n:
+            found.append((values[:cut].reshape(self.rows, -1), signs[0], signs[1]))
         if self.start < self.n:
-            found.append((values[self.start :].reshape(-1, 1), *self.signs[2:]))
+            found.append((values[self.start :].reshape(-1, 1), signs[2], signs[3]))
         return found
 
     def sums(self, values: Vector) -> NDArray[np.float64]:
@@ -98,22 +103,22 @@ class Rotation:
             values[self.start :] *= factors[self.columns :]
 
 
-def _mix(x: Vector, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:
+def _mix(x: Vector, first: Signs, second: Signs) -> None:
     _flip(x, first)
     _hadamard(x)
     _flip(x, second)
     _hadamard_runs(x)
 
 
-def _unmix(x: Vector, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:
+def _unmix(x: Vector, first: Signs, second: Signs) -> None:
     _hadamard_runs(x)
     _flip(x, second)
     _hadamard(x)
     _flip(x, first)
 
 
-def _flip(x: Vector, signs: NDArray[np.uint8]) -> None:
-    """Change the sign where there is a 1."""
+def _flip(x: Vector, signs: Signs) -> None:
+    """Change the signs where there is a 1."""
     bits = x.reshape(-1).view(np.uint32)
     for start in range(0, len(bits), _BATCH):
         words = signs[start : start + _BATCH].astype(np.uint32)

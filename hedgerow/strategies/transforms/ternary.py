@@ -17,8 +17,8 @@ def ternary(fraction: float = 0.01) -> Transform:
     """Send the signs of the values of largest magnitude, their positions, and their mean magnitude.
 
     With `k` and ties as in `top_k`, each of the `k` values is sent as `-mu` or `mu`, `mu` the mean of their
-    magnitudes, which has the least error (Sattler et al. 2019, arXiv:1903.02891, algorithm 1). Biased: put
-    it inside `error_feedback`, as sparse ternary compression does (algorithm 2 there). The error never
+    magnitudes, which has the least error (Sattler et al. 2019, arXiv:1903.02891). Biased: put it inside
+    `error_feedback`, which makes it the uplink of their sparse ternary compression (STC). The error never
     exceeds the input.
 
     Arrays: `"values"`, `ceil(k / 8)` bytes, a 1 for each value that is not negative; `"scales"`, `mu`,
