@@ -138,13 +138,12 @@ def page(results: dict[str, Any]) -> str:
             )
         lines.append("")
     ways = first["pipelines"]
-    beaten = "; ".join(
-        f"{b} bits: {ways[f'quantize({b})']['error'] / ways[f'eden({b})']['error']:.3g} times" for b in BITS
-    )
+    beaten = ", ".join(f"{ways[f'quantize({b})']['error'] / ways[f'eden({b})']['error']:.3g}" for b in BITS)
     slowest = max(ways[f"eden({b})"]["decode_ms"] for b in BITS) / 10
     lines += [
-        f"The error of `quantize` over that of `eden`, of the paper's CNN, at equal bits: {beaten}. The"
-        f" slowest of `eden(1)` to `eden(8)` decodes 100 clients in {slowest:.3g} s, where 3 s were the aim.",
+        f"Of the paper's CNN, the error of `quantize` is {beaten} times that of `eden` at"
+        f" {', '.join(map(str, BITS))} bits. The slowest of `eden(1)` to `eden(8)` decodes 100 clients in"
+        f" {slowest:.3g} s, where 3 s were the aim.",
         "",
         f"{about.line(results)} Load before and after: {results['load']}; other programs were running,"
         " so that the times are longer than on a machine that does nothing else.",
