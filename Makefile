@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu clean
+.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu bench-codecs clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -87,6 +87,9 @@ bench-privacy: $(VENV)/.dev  ## accuracy with privacy: a numpy reference, a trus
 
 bench-recipes: $(VENV)/.dev  ## what the private recipes reach, four seeds each (minutes)
 	$(BIN)/python benchmarks/recipes/run.py
+
+bench-codecs: $(VENV)/.dev  ## ways to send real updates: bits, error and time (minutes)
+	$(BIN)/python benchmarks/codecs/run.py
 
 bench-clipping: $(VENV)/.dev  ## clipping each sample's gradient, beside Opacus (a minute)
 	$(BIN)/python benchmarks/clipping/run.py

@@ -123,10 +123,8 @@ def pack_indices(indices: NDArray[np.int64], n: int) -> Bytes:
         bits = np.zeros(n, np.uint8)
         bits[indices] = 1
         return np.concatenate([np.array([_BITMAP], np.uint8), np.packbits(bits, bitorder="little")])
-    bits = np.zeros(unary[r], np.uint8)
-    bits[np.cumsum((gaps >> r) + 1) - 1] = 1
     low = (gaps & ((1 << r) - 1)).astype(np.uint32)
-    return np.concatenate([np.array([r], np.uint8), pack(low, r), np.packbits(bits, bitorder="little")])
+    return np.concatenate([np.array([r], np.uint8), pack(low, r), pack_unary(gaps >> r)])
 
 
 def unpack_indices(code: Bytes, n: int, count: int) -> NDArray[np.int64]:
@@ -149,17 +147,37 @@ def unpack_indices(code: Bytes, n: int, count: int) -> NDArray[np.int64]:
     if not split <= len(body) <= split + packed_bytes(count + (n >> head), 1):
         raise PayloadError(f"{len(code)} bytes cannot be the Rice code of {count} positions below {n}")
     low = unpack(body[:split], head, count).astype(np.int64)
-    ends = np.flatnonzero(np.unpackbits(body[split:], bitorder="little"))
-    used = packed_bytes(int(ends[-1]) + 1, 1) if len(ends) else 0
-    if len(ends) != count or len(body) - split != used:
-        raise PayloadError(
-            f"{len(body) - split} bytes hold {len(ends)} positions; they must be {used} bytes for {count}"
-        )
-    gaps = ((np.diff(ends, prepend=-1) - 1) << head) | low
+    gaps = (unpack_unary(body[split:], count) << head) | low
     indices = np.cumsum(gaps + 1) - 1
     if count and indices[-1] >= n:
         raise PayloadError(f"the last position is {indices[-1]}; it must be below {n}")
     return indices
+
+
+def pack_unary(numbers: NDArray[np.int64]) -> Bytes:
+    """Each number as that many 0 bits and a 1 bit.
+
+    >>> pack_unary(np.array([2, 0, 3])).tolist()
+    [140]
+    """
+    bits = np.zeros(int(numbers.sum()) + len(numbers), np.uint8)
+    bits[np.cumsum(numbers + 1) - 1] = 1
+    return np.packbits(bits, bitorder="little")
+
+
+def unpack_unary(body: Bytes, count: int) -> NDArray[np.int64]:
+    """Undo `pack_unary`.
+
+    Raises:
+        PayloadError: there are more or fewer numbers, or bytes that none of them needs.
+    """
+    ends = np.flatnonzero(np.unpackbits(body, bitorder="little"))
+    used = packed_bytes(int(ends[-1]) + 1, 1) if len(ends) else 0
+    if len(ends) != count or len(body) != used:
+        raise PayloadError(
+            f"{len(body)} bytes hold {len(ends)} positions; they must be {used} bytes for {count}"
+        )
+    return np.diff(ends, prepend=-1) - 1
 
 
 def _read_bitmap(body: Bytes, n: int, count: int) -> NDArray[np.int64]:

@@ -36,9 +36,12 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.strategies.transforms.client_noise import distributed_noise, randomized_round, skellam_noise
 from hedgerow.strategies.transforms.clipping import adaptive_clip, clip
 from hedgerow.strategies.transforms.compression import quantize, random_k, top_k
+from hedgerow.strategies.transforms.eden import drive, eden
+from hedgerow.strategies.transforms.entropy import entropy
 from hedgerow.strategies.transforms.feedback import error_feedback
 from hedgerow.strategies.transforms.mask import mask
 from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.transforms.ternary import ternary
 from hedgerow.strategies.transforms.weighting import weight_by_examples
 
 __all__ = [
@@ -62,7 +65,10 @@ __all__ = [
     "distributed_noise",
     "dp_fedavg",
     "dp_ftrl",
+    "drive",
+    "eden",
     "encode",
+    "entropy",
     "error_feedback",
     "fedadagrad",
     "fedadam",
@@ -91,6 +97,7 @@ __all__ = [
     "secure_dp_fedavg",
     "secure_fedavg",
     "skellam_noise",
+    "ternary",
     "top_k",
     "trimmed_mean",
     "uniform",

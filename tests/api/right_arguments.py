@@ -149,6 +149,7 @@ RIGHT: dict[str, Given] = {
         "server_learning_rate": 1.0, "server_momentum": 0.5, "adjacency": "zero_out",
         "sampling": hr.cyclic(2, 10), "pipeline": hr.top_k(0.5), **NOISED,
     },
+    "entropy": {},
     "error_feedback": {},
     "fedadagrad": {"server_learning_rate": 0.1, "tau": 0.1, **PARTS},
     "fedadam": {"server_learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.5, "tau": 0.1, **PARTS},
@@ -221,6 +222,9 @@ RIGHT: dict[str, Given] = {
         "masks": False, "initial": None, "adversary": None, "client_evaluation": None, "record": False,
         "devices": None,
     },
+    "drive": {"unbiased": True},
+    "eden": {"bits": 2, "unbiased": True},
+    "ternary": {"fraction": 0.5},
     "top_k": {"fraction": 0.5},
     "train": {
         "grid": grid(), "layout": LAYOUT, "contents": None, "client_evaluation": None, "record": False,

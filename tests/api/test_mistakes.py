@@ -75,7 +75,7 @@ def test_what_people_write_by_mistake_is_answered_with_what_to_write(name, given
         a_call(name, {**RIGHT[name], **given})
 
 
-@pytest.mark.parametrize("join", [hr.chain, hr.error_feedback])
+@pytest.mark.parametrize("join", [hr.chain, hr.error_feedback, hr.entropy])
 @pytest.mark.parametrize("step", ["quantize(8)", hr.quantize, None, 8])
 def test_a_step_that_is_none_is_named(join, step):
     with pytest.raises(ValueError, match=f"a step is {re.escape(shown(step))}; it must be a Transform"):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from hedgerow.wire.fleet import FLEET
 from hedgerow.wire.messages import pack_stage, pack_train, pack_vector, unpack_train, unpack_vector
 from hedgerow.wire.replies import Reply, pack_reply, unpack_reply
 from hedgerow.wire.text import read_json
+from tests.attacks import compressed
 from tests.attacks.bends import bent_content, bent_json, bent_secure
 from tests.attacks.mutations import mutated
 from tests.described_runs import announced
@@ -269,4 +271,8 @@ DECODERS: dict[str, Decoder] = {
     "request of a device": Decoder(
         json_object, (b'{"name": "ann", "token": "t", "n": [1, null]}',), (NoObject,), bent_json
     ),
+    **{
+        step: Decoder(partial(compressed.read, step), tuple(compressed.messages(step)))
+        for step in compressed.PIPELINES
+    },
 }  # fmt: skip

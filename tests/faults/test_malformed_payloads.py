@@ -29,6 +29,11 @@ PIPELINES = (
     "random_k(0.2)",
     "chain(top_k(0.1), quantize(4))",
     "chain(weight_by_examples(), error_feedback(top_k(0.1), quantize(8)))",
+    "eden(3)",
+    "eden(0.3)",
+    "ternary(0.1)",
+    "ternary(0.4)",
+    "entropy(quantize(4))",
 )
 DTYPES = ("<f4", ">f4", "<f8", "<f2", "u1", "i1", "<u2", "<i8", "?", "<c8")
 
@@ -52,7 +57,7 @@ every_array = [(text, name) for text in PIPELINES for name in payload_of(text).a
 
 
 def test_all_arrays_of_all_pipelines_are_attacked() -> None:
-    assert len(every_array) == 13 + 7 + 4  # values; scales; indices
+    assert len(every_array) == 18 + 12 + 6  # values; scales; indices
 
 
 @pytest.mark.parametrize(("text", "name"), every_array)

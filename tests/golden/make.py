@@ -13,6 +13,7 @@ from hedgerow.strategies import decode, encode, parse_pipeline
 from hedgerow.types import Arrays, Client, Layout, RoundContext, Tensor, Vector
 
 FOLDER = Path(__file__).parent / "payloads"
+PYTHON_FOLDER = Path(__file__).parent / "payloads-python"
 LAYOUT = Layout(
     (Tensor("weight", (12, 16)), Tensor("scalar", ()), Tensor("bias", (10,)), Tensor("empty", (0,)))
 )
@@ -45,6 +46,21 @@ PIPELINES = {
     "everything": "chain(weight_by_examples(), clip(2.0), error_feedback(top_k(0.1), quantize(6, block=8)))",
 }
 
+PYTHON = {
+    "eden-half": "eden(0.5)",
+    **{f"eden-{bits}": f"eden({bits})" for bits in range(1, 9)},
+    "eden-biased": "eden(2, unbiased=False)",
+    "drive": "drive()",
+    "ternary": "ternary(0.05)",
+    "feedback-eden": "error_feedback(eden(1))",
+    "feedback-ternary": "error_feedback(ternary(0.03))",
+    "entropy-quantize": "entropy(quantize(4))",
+    "entropy-ternary": "entropy(ternary(0.3))",
+}
+"""What the phone's page does not speak, and refuses by name: it reads all files of the other folder."""
+
+FOLDERS = {FOLDER: PIPELINES, PYTHON_FOLDER: PYTHON}
+
 
 def delta(round: int) -> Vector:
     """Whole numbers over a power of two: exact on every machine, without a random generator."""
@@ -74,14 +90,15 @@ def arrays_of(text: str) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Write one file a pipeline, and remove files of pipelines that are gone."""
-    FOLDER.mkdir(exist_ok=True)
-    for name, text in PIPELINES.items():
-        save_file(arrays_of(text), FOLDER / f"{name}.safetensors", metadata={"pipeline": text})
-    for path in FOLDER.iterdir():
-        if path.stem not in PIPELINES:
-            path.unlink()
-    size = sum(path.stat().st_size for path in FOLDER.iterdir())
-    print(f"wrote {len(PIPELINES)} files, {size} bytes, to {FOLDER}")
+    for folder, pipelines in FOLDERS.items():
+        folder.mkdir(exist_ok=True)
+        for name, text in pipelines.items():
+            save_file(arrays_of(text), folder / f"{name}.safetensors", metadata={"pipeline": text})
+        for path in folder.iterdir():
+            if path.stem not in pipelines:
+                path.unlink()
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        print(f"wrote {len(pipelines)} files, {size} bytes, to {folder}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ INSIDE = (
     "quantize(3)",
     "quantize(1, rounding='nearest')",
     "quantize(2, rounding='nearest', block=16)",
+    "eden(1)",
+    "eden(4)",
+    "drive(unbiased=False)",
+    "eden(0.5, unbiased=False)",
+    "top_k(0.2), eden(2)",
+    "ternary(0.05)",
+    "entropy(top_k(0.1), quantize(1, rounding='nearest'))",
 )
 
 
@@ -68,7 +75,7 @@ def test_what_is_allowed_inside_and_not_stochastic_is_contractive(inside: str, d
     assert l2_norm(state["residual"]) <= l2_norm(x) * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("text", ["quantize(1)", "quantize(2)", "random_k(0.1)"])
+@pytest.mark.parametrize("text", ["quantize(1)", "quantize(2)", "random_k(0.1)", "eden(0.5)"])
 def test_what_does_not_declare_that_it_is_contractive_is_not(text: str) -> None:
     pipeline = parse_pipeline(text)
     assert not pipeline.contractive
@@ -82,6 +89,7 @@ def test_what_does_not_declare_that_it_is_contractive_is_not(text: str) -> None:
     [
         ("", "give at least one, such as top_k"),
         ("random_k(0.1)", "use unbiased=False"),
+        ("eden(0.5)", "use unbiased=False"),
         ("top_k(0.1), quantize(1)", "use rounding='nearest' or at least 3 bits"),
         ("quantize(2)", "use rounding='nearest' or at least 3 bits"),
         ("clip(1.0)", "put it before or after error_feedback"),

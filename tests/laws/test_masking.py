@@ -15,6 +15,8 @@ from hedgerow.strategies import (
     chain,
     clip,
     cyclic,
+    eden,
+    entropy,
     fedavg,
     mask,
     parse_pipeline,
@@ -22,6 +24,7 @@ from hedgerow.strategies import (
     random_k,
     secure_dp_fedavg,
     secure_fedavg,
+    ternary,
     top_k,
 )
 from hedgerow.strategies.aggregates.base import Aggregate
@@ -169,6 +172,10 @@ def test_a_strategy_refuses_what_cannot_be_masked(pipeline: str, says: str) -> N
         ((mask(), clip(1.0)), "put the clip first"),
         ((mask(), random_k(0.1)), "put random_k before the mask"),
         ((quantize(8), mask()), "a range that all clients share"),
+        ((eden(2), mask()), r"eden\(2\) cannot come before a mask: clients would encode diff.*a range"),
+        ((eden(0.5), mask()), "use random_k"),
+        ((ternary(0.1), mask()), "use random_k"),
+        ((entropy(quantize(8)), mask()), r"entropy\(quantize\(8\)\) cannot come before a mask.*a range"),
     ],
 )
 def test_impossible_orders_are_refused(steps, says: str) -> None:

@@ -1,6 +1,7 @@
 """What every step of the pipeline promises."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,17 @@ PIPELINES = (
     "error_feedback(quantize(2, rounding='nearest'))",
     "quantize(8, range=2.0)",
     "chain(weight_by_examples(), clip(2.0), random_k(0.5), quantize(4, rounding='nearest', range=1.0))",
+    *(f"eden({bits})" for bits in (0.1, 0.5, 1, 2, 5, 8)),
+    "eden(0.5, unbiased=False)",
+    "eden(3, unbiased=False)",
+    "drive()",
+    "chain(top_k(0.3), eden(2))",
+    "chain(weight_by_examples(), error_feedback(eden(1)))",
+    "ternary(0.3)",
+    "error_feedback(ternary(0.1))",
+    "entropy(quantize(8))",
+    "entropy(eden(4))",
+    "error_feedback(entropy(top_k(0.5), quantize(4)))",
 )
 
 SUMMABLE = (
@@ -63,7 +75,7 @@ pipelines = st.sampled_from(PIPELINES)
 
 def test_every_registered_transform_is_under_these_laws() -> None:
     names = TRANSFORMS.names()
-    assert len(names) == 15
+    assert len(names) == 19
     # What is masked is never decoded alone: tests/laws/test_masking.py.
     assert [n for n in names if not any(f"{n}(" in text for text in PIPELINES)] == ["mask"]
 
@@ -199,11 +211,23 @@ def test_without_a_step_or_with_one_a_chain_is_that_step(
         ("top_k(1.5)", "fraction is 1.5"),
         ("random_k(-1)", "fraction is -1"),
         ("random_k(0.1, unbiased='no')", "unbiased is 'no'; it must be True or False"),
+        ("eden(0)", "bits is 0; it must be a whole number from 1 to 8, or a number above 0 and below 1"),
+        ("eden(9)", "bits is 9; it must be a whole number"),
+        ("eden(1.5)", "bits is 1.5; it must be a whole number"),
+        ("eden(True)", "bits is True; it must be a whole number"),
+        ("eden(2, unbiased='no')", "unbiased is 'no'; it must be True or False"),
+        ("drive(unbiased=1)", "unbiased is 1; it must be True or False"),
+        ("ternary(0)", "fraction is 0; it must be a number above 0 and at most 1"),
+        ("entropy()", "give at least one, such as quantize(8)"),
+        ("entropy(top_k(0.1))", "top_k(0.1) does not pack codes of 1 to 8 bits"),
+        ("entropy(quantize(9))", "quantize(9) does not pack codes of 1 to 8 bits"),
+        ("entropy(quantize(8, range=1.0))", "such as quantize(8) without a range"),
+        ("entropy(entropy(quantize(8)))", "entropy(quantize(8)) does not pack codes of 1 to 8 bits"),
         ("clip(0)", "norm is 0; it must be a number above 0"),
         ("weight_by_examples(0)", "max_weight is 0; it must be a whole number from 1 to"),
     ],
 )
 def test_an_argument_out_of_range_says_what_is_allowed(text: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says.replace("(", r"\(")) as caught:
+    with pytest.raises(ValueError, match=re.escape(says)) as caught:
         parse_pipeline(text)
     assert not isinstance(caught.value, PayloadError)

@@ -69,6 +69,7 @@ def chain(*steps: Transform) -> Transform:
         stateful=any(s.stateful for s in steps),
         contractive=all(s.contractive for s in steps),
         max_weight=prod(s.max_weight for s in steps),
+        code_bits=steps[-1].code_bits if steps else 0,
         conditions=tuple(condition for step in steps for condition in step.conditions),
         protection=_together([step.protection for step in steps]),
     )

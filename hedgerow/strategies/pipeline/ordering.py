@@ -70,7 +70,7 @@ def refuse_impossible(steps: Sequence[Transform]) -> None:
             if "sparsify" in step.kinds:
                 remedy = "use random_k, for which all clients draw the same positions"
             elif "quantize" in step.kinds:
-                remedy = "give it a range that all clients share, such as quantize(8, range=0.1)"
+                remedy = "use one with a range that all clients share, such as quantize(8, range=0.1)"
             raise ValueError(
                 f"{step.name} cannot come before a mask: clients would encode differently, and masks only"
                 f" cancel in a sum that can be decoded as a whole; {remedy}"

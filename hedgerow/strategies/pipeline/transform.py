@@ -47,6 +47,8 @@ class Transform:
         contractive: the error never exceeds the input, `|x - decoded| <= |x|`;
             otherwise error feedback would not converge.
         max_weight: the largest weight that the step assigns.
+        code_bits: bits of each code, if `"values"` are then packed codes (`ring.packing.pack`), one for
+            each of the values after the step; otherwise 0.
         conditions: the step's conditions on the strategy that contains it.
         protection: how it relates to masks and noise.
     """
@@ -61,6 +63,7 @@ class Transform:
     stateful: bool = False
     contractive: bool = True
     max_weight: int = 1
+    code_bits: int = 0
     conditions: tuple[Condition, ...] = ()
     protection: Protection = field(default_factory=Protection)
 

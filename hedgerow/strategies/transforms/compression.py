@@ -1,6 +1,5 @@
 """Compression: fewer bits per value, and fewer values."""
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from hedgerow.strategies.pipeline.payload_checks import require_finite, take
 from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.transforms.fixed_range import quantize_within
+from hedgerow.strategies.transforms.positions import at_random, count, largest, scatter
 from hedgerow.types import Arrays, Layout, Payload, PayloadError, RoundContext, Vector
 from hedgerow.wording import shown
 
@@ -110,6 +110,7 @@ def quantize(
         unbiased=rounding == "stochastic",
         # With 1 or 2 bits a step is as large as the largest value, but most values are far smaller.
         contractive=rounding != "stochastic" or bits > 2,
+        code_bits=bits,
         protection=Protection(max_int=lambda largest: 0),
     )
 
@@ -141,21 +142,21 @@ def top_k(fraction: float) -> Transform:
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         x = payload.values
         require_finite(name, x)
-        indices = _largest(np.abs(x), _count(fraction, len(x)))
+        indices = largest(np.abs(x), count(fraction, len(x)))
         return payload.replace(x[indices], indices=pack_indices(indices, len(x))), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
         values, code = take(payload, "values", np.float32), take(payload, "indices", np.uint8)
-        indices = unpack_indices(code, n, _count(fraction, n))
+        indices = unpack_indices(code, n, count(fraction, n))
         others = {key: array for key, array in payload.arrays.items() if key != "indices"}
-        return Payload({**others, "values": _scatter(values, indices, n, name)}, payload.weight)
+        return Payload({**others, "values": scatter(values, indices, n, name)}, payload.weight)
 
     return Transform(
         name=name,
         kinds=("sparsify",),
         encode=encode,
         decode=decode,
-        length=lambda n: _count(fraction, n),
+        length=lambda n: count(fraction, n),
         unbiased=False,
     )
 
@@ -184,7 +185,7 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
     def encode(payload: Payload, state: Arrays, context: RoundContext) -> tuple[Payload, Arrays]:
         x = payload.values
         require_finite(name, x)
-        sent = x[_random_positions(context, len(x), _count(fraction, len(x)))]
+        sent = x[_positions(context, len(x), count(fraction, len(x)))]
         if unbiased and len(x):
             with np.errstate(over="ignore"):
                 sent = sent * np.float32(len(x) / len(sent))
@@ -192,15 +193,15 @@ def random_k(fraction: float, unbiased: bool = True) -> Transform:
         return payload.replace(sent), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
-        indices = _random_positions(context, n, _count(fraction, n))
-        return payload.replace(_scatter(take(payload, "values", np.floating), indices, n, name))
+        indices = _positions(context, n, count(fraction, n))
+        return payload.replace(scatter(take(payload, "values", np.floating), indices, n, name))
 
     return Transform(
         name=name,
         kinds=("sparsify",),
         encode=encode,
         decode=decode,
-        length=lambda n: _count(fraction, n),
+        length=lambda n: count(fraction, n),
         summable=True,
         unbiased=unbiased,
         contractive=not unbiased or fraction == 1,
@@ -265,31 +266,5 @@ def _values(codes: NDArray[Any], scale: Vector, bits: int) -> Vector:
     return y
 
 
-def _count(fraction: float, n: int) -> int:
-    return min(n, max(1, math.floor(fraction * n + 0.5)))
-
-
-def _largest(size: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Sorted positions of the `k` largest values; among equal ones, the first."""
-    if k == 0:
-        return np.empty(0, np.int64)
-    threshold = np.partition(size, len(size) - k)[len(size) - k]
-    chosen = size > threshold
-    equal = np.flatnonzero(size == threshold)
-    chosen[equal[: k - int(chosen.sum())]] = True
-    return np.flatnonzero(chosen)
-
-
-def _random_positions(context: RoundContext, n: int, k: int) -> NDArray[np.int64]:
-    # Rank raw PCG64 output, which numpy keeps stable (NEP 19), instead of using
-    # Generator.choice, which may change: client and server may have different numpy versions.
-    raw = generator(context.seed, "random_k", round=context.round).bit_generator.random_raw(-(-n // 2))
-    return _largest(np.asarray(raw, "<u8").view("<u4")[:n], k)
-
-
-def _scatter(values: NDArray[Any], indices: NDArray[np.int64], n: int, name: str) -> NDArray[Any]:
-    if len(values) != len(indices):
-        raise PayloadError(f"{name}: there are {len(values)} values; of {n}, {len(indices)} are sent")
-    dense = np.zeros(n, values.dtype)
-    dense[indices] = values
-    return dense
+def _positions(context: RoundContext, n: int, k: int) -> NDArray[np.int64]:
+    return at_random(generator(context.seed, "random_k", round=context.round), n, k)

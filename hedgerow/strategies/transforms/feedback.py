@@ -59,6 +59,7 @@ def error_feedback(*steps: Transform) -> Transform:
         summable=inner.summable,
         unbiased=False,
         stateful=True,
+        code_bits=inner.code_bits,
         conditions=inner.conditions,
         # A mask may sum its integers; none of the inner steps may protect anything.
         protection=Protection(max_int=inner.protection.max_int),
