@@ -4,7 +4,7 @@ export type Why =
   | "Malformed" | "OutOfOrder" | "StaleRound" | "WrongPurpose" | "WrongModel" | "WrongShape" | "DuplicateMember"
   | "NotAMember" | "CohortTooSmall" | "TooFewNeighbours" | "ThresholdTooLow" | "SurvivorFloorTooLow"
   | "UnknownIdentity" | "WrongIdentity" | "BadSignature" | "KeysChanged" | "AliveAndDead" | "TooFewSurvivors"
-  | "Isolated" | "SplitView" | "BadShare" | "LacksConstants";
+  | "Isolated" | "SplitView" | "BadShare" | "LacksConstants" | "AlreadyAnswered";
 
 /** A refusal; the server is told `WHY: message`. */
 export class Refused extends Error {
