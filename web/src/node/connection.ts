@@ -11,9 +11,6 @@ const LONGEST_NAMED = 60; // seconds that a server may name
 /** Names the promoted model's hash in each answer. */
 export const MODEL = "hedgerow-model";
 
-/** Says that this is a Hedgerow device, as `user-agent` does of one in Python: browsers send their own. */
-export const AGENT = { "hedgerow-agent": "hedgerow" } as const;
-
 /** No answer, or one that says "later". */
 export class Unreachable extends Error {
   /** To wait, if the server has said so. */
@@ -160,9 +157,7 @@ export class Connection {
     const answer = await fetch(new URL(path, this.#address).href, {
       method: method ?? "POST",
       body: body.length ? body : undefined,
-      headers: {
-        "content-type": kind ?? "application/protobuf", ...AGENT, ...headers, ...await this.#key.headers(),
-      },
+      headers: { "content-type": kind ?? "application/protobuf", ...headers, ...await this.#key.headers() },
       signal: signal ? AbortSignal.any([late, signal]) : late,
       cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
     });

@@ -125,7 +125,7 @@ export class Fleet {
         if (objectId(data) !== each) throw new PayloadError("an object of the message does not match its id");
         return data;
       }
-      await pause(wait, this.#signal);
+      await pause(wait, ...(this.#signal ? [this.#signal] : []));
     }
     throw new Lost(`the server no longer has object ${each.slice(0, 16)}... of the message`);
   }
