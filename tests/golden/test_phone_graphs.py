@@ -97,9 +97,9 @@ def refused() -> dict[str, tuple[Graphs, dict[str, Any]]]:
     cases: dict[str, tuple[Graphs, dict[str, Any]]] = {"taken": (small(), {})}
     for number, (change, _) in enumerate(CHANGES):
         cases[f"change {number}"] = changed(small(), change), {}
-    for number, told in enumerate(MANIFESTS):
+    for number, change in enumerate(MANIFESTS):
         for embedded in (False, True):
-            cases[f"manifest {number} {embedded}"] = changed(small(), told=told, embedded=embedded), {}
+            cases[f"manifest {number} {embedded}"] = changed(small(), told=change, embedded=embedded), {}
     large = changed(small(), lambda model: setattr(model, "producer_name", "x" * 4_194_304))
     cases["too large"] = large, {}
     cases["too much memory"] = small(), {"most": 2**24}
