@@ -77,6 +77,8 @@ class HeadlessPhone:
         self._process.stdin.close()
         self._process.wait(timeout=30)
         self._listens.join(timeout=30)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _do(self, command: str, **more: Any) -> None:
         assert self._process.stdin is not None

@@ -12,8 +12,8 @@ interface Asked {
   readonly invitation?: { address: string; token: string; name?: string };
   /** Joins, lives or leaves. */
   readonly what: "join" | "live" | "leave" | "rotate";
-  /** The page is closed while it makes this call for the so-manieth time. */
-  readonly closes?: { readonly path: string; readonly time: number };
+  /** The page is closed while it makes this call for the so-manieth time, or once that is answered. */
+  readonly closes?: { readonly path: string; readonly time: number; readonly after?: boolean };
   readonly rows: readonly (readonly number[])[];
   /** Seconds by which the clock of the page is wrong. */
   readonly ahead?: number;
@@ -47,13 +47,12 @@ const store: Vault = {
 let calls = 0;
 const fetching: Fetch = async (address, how) => {
   const headers = { ...how.headers, "user-agent": "hedgerow" }; // a phone's browser does not let it say so
-  const { path, time } = asked.closes ?? { path: "", time: 0 };
-  if (path && address.endsWith(path) && ++calls === time) {
-    void fetch(address, { ...how, headers });
-    tell({ kind: "closing", path });
-    process.exit();
-  }
-  return await fetch(address, { ...how, headers });
+  const { path, time, after } = asked.closes ?? { path: "", time: 0 };
+  const closes = path && address.endsWith(path) && ++calls === time, answer = fetch(address, { ...how, headers });
+  if (!closes) return await answer;
+  if (after) await (await answer).arrayBuffer();
+  tell({ kind: "closing", path });
+  process.exit();
 };
 
 const parts: PhoneParts = {
