@@ -13,7 +13,7 @@ from tests.engines.federation.processes import _free_ports
 from tests.engines.operated.devices import RECIPE, OwnDevice, table
 from tests.golden.test_typescript import npm, why_not
 
-ROUNDS = 8
+ROUNDS = 5
 OVERRIDES = [f"rounds={ROUNDS}", "strategy.pipeline=quantize(8)", "run.record=true", "server.deadline=60"]
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 
