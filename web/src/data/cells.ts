@@ -25,7 +25,7 @@ function digit(given: string): string {
   return String((code - zero) % 10);
 }
 
-/** The rows with a value, each after its number, from 1; throws `Unfit` where quotes are not closed, or closed early. */
+/** The rows with a value, each after its number, from 1; throws `Unfit` where a quote is not closed, or too early. */
 export function* parted(text: string, mark: string): Generator<[number, string[]]> {
   let number = 0;
   for (const row of allRows(text, mark)) {

@@ -42,7 +42,8 @@ export function windows(recording: Float64Array, length: number): Float64Array[]
 
 /** Whether the recording has no gap between two times. */
 function without(times: Float64Array, from: number, until: number): boolean {
-  return times.every((time, i) => i === 0 || time <= from || times[i - 1] >= until || time - times[i - 1] <= LONGEST_GAP);
+  const outside = (before: number, time: number) => time <= from || before >= until;
+  return times.every((time, i) => i === 0 || outside(times[i - 1], time) || time - times[i - 1] <= LONGEST_GAP);
 }
 
 function window(recording: Float64Array, times: Float64Array, from: number, length: number): Float64Array {

@@ -6,8 +6,8 @@ import { Unfit } from "./unfit.ts";
 /**
  * A picture's pixels, `(channels * height * width)` from 0 to 255, for a shape of `(1 or 3, height, width)`.
  *
- * One of that size is taken as it is; of another, the largest part in the middle with these sides, made smaller. Grey is
- * made of colours as Pillow does (ITU-R 601-2 luma).
+ * One of that size is taken as it is; of another, the largest part in the middle with these sides, made smaller.
+ * Grey is made of colours as Pillow does (ITU-R 601-2 luma).
  */
 export async function picturePixels(file: Bytes, shape: readonly number[]): Promise<Uint8Array> {
   const [channels, height, width] = shape;

@@ -7,7 +7,7 @@ import { readJson } from "../wire/text.ts";
 import { el } from "./dom.ts";
 import { checked, type Invitation } from "./invitation.ts";
 import { Link, WorkerError } from "./link.ts";
-import type { Shown } from "./messages.ts";
+import { NOTHING, type Shown } from "./messages.ts";
 import type { Build } from "./offline/pages_version.ts";
 import { consentScreen } from "./screens/consent.ts";
 import { dataScreen } from "./screens/data.ts";
@@ -24,9 +24,6 @@ const SCREENS = { round: roundScreen, data: dataScreen, model: modelScreen, leav
 export type Part = keyof typeof SCREENS;
 
 const INVITATION = "page/invitation";
-const NOTHING: Shown = {
-  taking: false, state: "paused", sentence: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false,
-};
 
 export class App {
   readonly texts: Texts;

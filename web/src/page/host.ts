@@ -4,7 +4,7 @@ import type { Phone, PhoneEvent } from "../phone.ts";
 import { readTable, type Vault, written } from "../node/store.ts";
 import type { OwnSchema } from "../recipe/own_data.ts";
 import type { Invitation } from "./invitation.ts";
-import type { Account, RoundLine, Shown } from "./messages.ts";
+import { type Account, NOTHING, type RoundLine, type Shown } from "./messages.ts";
 import { type Rules, STRICT } from "./rules.ts";
 
 const RULES = "page/rules", TAKING = "page/taking", ROUNDS = "page/rounds", SCHEMA = "page/schema";
@@ -26,9 +26,7 @@ export class Host {
   readonly #told: (shown: Shown) => void;
   #phone: Phone | undefined;
   #running: AbortController | undefined;
-  #shown: Shown = {
-    taking: false, state: "paused", sentence: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false,
-  };
+  #shown = NOTHING;
 
   constructor(makes: Makes, told: (shown: Shown) => void) {
     this.#makes = makes;
@@ -40,7 +38,8 @@ export class Host {
     this.#phone ??= await this.#makes.open();
     if (!this.#phone) return this.#shown;
     const { store } = this.#makes;
-    const [rules, taking, rounds, schema] = await Promise.all([RULES, TAKING, ROUNDS, SCHEMA].map((name) => readTable(store, name)));
+    const kept = [RULES, TAKING, ROUNDS, SCHEMA].map((name) => readTable(store, name));
+    const [rules, taking, rounds, schema] = await Promise.all(kept);
     await this.#has(this.#phone, {
       rules: (rules ?? STRICT) as unknown as Rules, rounds: (rounds?.rounds ?? []) as RoundLine[], schema,
     });
@@ -63,7 +62,9 @@ export class Host {
     if (this.#running && !this.#running.signal.aborted) return;
     const running = (this.#running = new AbortController());
     await this.#before;
-    this.#before = this.#run(running).catch((error: Error) => this.#show({ state: "refused", sentence: error.message }));
+    this.#before = this.#run(running).catch((error: Error) => {
+      this.#show({ state: "refused", sentence: error.message });
+    });
   }
   #before: Promise<void> = Promise.resolve();
 
@@ -75,8 +76,8 @@ export class Host {
   async leave(anyway: boolean): Promise<void> {
     await this.#phone?.leave(anyway);
     this.#phone = undefined;
-    this.#shown = { taking: false, state: "left", sentence: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false };
-    this.#show({});
+    this.#shown = NOTHING;
+    this.#show({ state: "left" });
   }
 
   async account(): Promise<Account> {

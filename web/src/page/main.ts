@@ -1,7 +1,7 @@
 /** Begins the page: its invitation, its worker, and what keeps it on the phone. */
 
 import { App } from "./app.ts";
-import { el } from "./dom.ts";
+import { button, el } from "./dom.ts";
 import { invitationIn } from "./invitation.ts";
 import { build, keptOffline } from "./offline/pages_version.ts";
 import { textsFor } from "./texts/texts.ts";
@@ -17,7 +17,7 @@ function taken() {
 
 function newer(load: () => void): void {
   const told = document.querySelector("#newer") as HTMLElement;
-  told.replaceChildren(texts.build.newer, " ", el("button", { type: "button", textContent: texts.build.load, on: { click: load } }));
+  told.replaceChildren(texts.build.newer, " ", button(texts.build.load, load));
   told.hidden = false;
 }
 

@@ -43,6 +43,11 @@ export interface Shown {
   readonly gone: boolean;
 }
 
+/** A phone that has not joined. */
+export const NOTHING: Shown = {
+  taking: false, state: "paused", sentence: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false,
+};
+
 /** What the phone's answers have told, by its own account. */
 export interface Account {
   readonly answers: number;

@@ -31,6 +31,6 @@ export function labels(kind: Kind, schema: OwnSchema | undefined, texts: Texts):
   }
   if (classes.length <= MOST_SHOWN) return { element: choice(ask, classes.map((each) => [each, each]), take), label };
   const select = el("select", { on: { change: () => take(select.value) } },
-    el("option", { value: "", textContent: "–" }), ...classes.map((each) => el("option", { value: each, textContent: each })));
+    ...["", ...classes].map((each) => el("option", { value: each, textContent: each || "–" })));
   return { element: field(ask, select), label };
 }

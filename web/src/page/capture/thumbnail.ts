@@ -10,8 +10,9 @@ const COLOURS = ["#23734a", "#96620a", "#b3261e", "#3c6fb0", "#7a4fa3", "#5b675f
 
 /** A canvas that shows an entry; it says nothing to a screen reader, because its label stands beside it. */
 export function thumbnail(entry: Entry): HTMLElement {
-  if (entry.kind === "table") return el("span", { className: "thumbnail", textContent: "CSV", aria: { hidden: "true" } });
-  const canvas = el("canvas", { className: "thumbnail", width: SIDE, height: SIDE, aria: { hidden: "true" } });
+  const unsaid = { className: "thumbnail", aria: { hidden: "true" } };
+  if (entry.kind === "table") return el("span", { ...unsaid, textContent: "CSV" });
+  const canvas = el("canvas", { ...unsaid, width: SIDE, height: SIDE });
   const context = canvas.getContext("2d");
   if (!context) return canvas;
   context.fillStyle = "#fff";

@@ -46,7 +46,7 @@ async function keep(): Promise<void> {
   await Promise.all([...kept, keepList(cache)]);
 }
 
-/** The list has the build's hash, which the page shows; this script is the only file that it has and this one has not. */
+/** The list has the build's hash, which the page shows, and one file more than this script knows: this script. */
 async function keepList(cache: Cache): Promise<void> {
   const answer = await fetch(addressOf(LIST), { cache: "no-cache" });
   const { files } = await answer.clone().json() as Build;

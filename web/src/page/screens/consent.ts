@@ -80,9 +80,9 @@ class Consent {
   }
 
   #trust(): HTMLElement {
-    const { consent, build } = this.#app.texts;
+    const { consent, build } = this.#app.texts, hash = this.#app.build?.hash ?? build.none;
     return section(consent.trust, el("p", { textContent: consent.trusted(location.origin) }),
-      el("p", { className: "hash" }, `${build.label}: `, el("code", { textContent: this.#app.build?.hash ?? build.none })),
+      el("p", { className: "hash" }, `${build.label}: `, el("code", { textContent: hash })),
       this.#code);
   }
 
@@ -103,13 +103,13 @@ class Consent {
   }
 
   #chosen(): Rules {
-    const whole = (input: HTMLInputElement) => (Number.isInteger(input.valueAsNumber) ? input.valueAsNumber : undefined);
+    const whole = ({ valueAsNumber: value }: HTMLInputElement) => (Number.isInteger(value) ? value : undefined);
     const { signer = "", graphs = "" } = this.#about ?? {};
     const keys = signer ? [signer] : [], hashes = graphs && !signer ? [graphs] : [];
-    const pasted = [...this.#pasted.value.matchAll(HEX)].map(([text]) => text); // of either kind: one of them is nobody's
+    const pasted = this.#pasted.value.match(HEX) ?? []; // whether hashes or keys: nothing can be both
     return {
-      ...this.#base, min_clients: whole(this.#group) ?? this.#base.min_clients, most_answers: whole(this.#limit) ?? null,
-      evaluate: this.#evaluate.checked,
+      ...this.#base, min_clients: whole(this.#group) ?? this.#base.min_clients,
+      most_answers: whole(this.#limit) ?? null, evaluate: this.#evaluate.checked,
       graphs: { ...this.#base.graphs, hashes: [...hashes, ...pasted], keys: [...keys, ...pasted] },
     };
   }

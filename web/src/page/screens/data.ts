@@ -81,8 +81,9 @@ class DataScreen {
     const way = wayFor(kind, this.#texts, () => asked?.label() ?? "", (entries) => void this.#keep(() => entries));
     const { take } = way;
     this.#way = way;
-    const needs = kind === "table" && schema ? el("p", { textContent: data.tableNeeds(schema.columns, schema.label) }) : "";
-    this.#adding.replaceChildren(...(asked ? [asked.element] : []), needs, way.element,
+    const needs = kind === "table" && schema ? data.tableNeeds(schema.columns, schema.label) : "";
+    this.#adding.replaceChildren(...(asked ? [asked.element] : []), el("p", { className: "note", textContent: needs }),
+      way.element,
       take ? button(data.keep, () => this.#keep(() => [take()]), { primary: true }) : "");
     this.#wrong.textContent = "";
   }
@@ -138,7 +139,8 @@ class DataScreen {
       await this.#app.entries.remove(entry.key);
       await this.#relist();
       this.#app.tell(this.#texts.data.deleted(name));
-      (this.#list.querySelector("button") ?? this.#adding.querySelector("canvas, input, button") as HTMLElement | null)?.focus();
+      const next = this.#list.querySelector("button") ?? this.#adding.querySelector("canvas, input, button");
+      (next as HTMLElement | null)?.focus();
     });
   }
 

@@ -35,9 +35,12 @@ class ModelScreen {
     const { texts } = this.#app, known = this.#app.schema;
     this.#answer.textContent = "";
     this.#bars.replaceChildren();
-    this.element.replaceChildren(el("h1", { textContent: texts.model.title }), ...(model && known
-      ? [el("p", { className: "note", textContent: texts.model.which(model) }), ...this.#asking(known), this.#answer, this.#bars]
-      : [el("p", { textContent: texts.model.none })]));
+    const title = el("h1", { textContent: texts.model.title }), said = (text: string) => el("p", { textContent: text });
+    if (!model || !known) this.element.replaceChildren(title, said(texts.model.none));
+    else {
+      const asking = this.#asking(known);
+      this.element.replaceChildren(title, said(texts.model.which(model)), ...asking, this.#answer, this.#bars);
+    }
   }
 
   end(): void {
@@ -50,10 +53,11 @@ class ModelScreen {
     const kinds = kindsFor(schema), { texts } = this.#app;
     if (!kinds.length) return [el("p", { textContent: texts.model.unsupported })];
     return kinds.flatMap((kind) => {
-      const way = wayFor(kind, texts, () => "", ([entry]) => void this.#ask(() => entry, schema), () => this.#drawn(way, schema));
-      const { take } = way;
+      const give = ([entry]: readonly Entry[]) => void this.#ask(() => entry, schema);
+      const way = wayFor(kind, texts, () => "", give, () => this.#drawn(way, schema)), { take } = way;
       this.#ways.push(way);
-      return [way.element, ...(take ? [button(texts.model.ask, () => this.#ask(take, schema), { primary: true })] : [])];
+      return take
+        ? [way.element, button(texts.model.ask, () => this.#ask(take, schema), { primary: true })] : [way.element];
     });
   }
 
@@ -94,9 +98,10 @@ class ModelScreen {
     }
     const best = said.indexOf(Math.max(...said));
     this.#answer.textContent = model.answer(schema.classes[best], said[best]);
-    this.#bars.replaceChildren(...schema.classes.map((name, place) => el("li", { className: place === best ? "best" : "" },
-      el("span", { textContent: name }),
-      el("meter", { min: 0, max: 1, value: said[place], aria: { label: model.bar(name, said[place]) } }))));
+    this.#bars.replaceChildren(...schema.classes.map((name, place) => {
+      const bar = el("meter", { min: 0, max: 1, value: said[place], aria: { label: model.bar(name, said[place]) } });
+      return el("li", { className: place === best ? "best" : "" }, el("span", { textContent: name }), bar);
+    }));
   }
 }
 

@@ -36,10 +36,11 @@ class RoundScreen {
     const texts = this.#texts = app.texts.round;
     this.#awake = new Awake(texts.awake, () => app.shown.taking);
     this.#take = button(texts.start, () => this.#press(), { primary: true });
+    const { name, address } = app.shown.phone ?? { name: "", address: "" };
     const heads = [texts.number, texts.accuracy, texts.loss];
     this.elements = [
       el("section", { className: "first" }, el("h1", { textContent: texts.title }),
-        el("p", { className: "note", textContent: texts.name(app.shown.phone?.name ?? "", app.shown.phone?.address ?? "") }),
+        el("p", { className: "note", textContent: texts.name(name, address) }),
         this.#state, this.#detail, el("div", { className: "row" }, this.#take), this.#awake.element),
       this.#figures,
       section(texts.rounds, this.#none, el("table", {}, el("thead", {},

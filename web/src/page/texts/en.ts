@@ -25,7 +25,6 @@ function unfit(why: Why): string {
     case "no columns": return "This task does not take tables.";
     case "empty": return "This file has no row of data.";
     case "picture": return "This file is not a picture that this browser can read.";
-    case "sensors": return "This device gives no acceleration and rotation to a page.";
     case "too short": return "This recording is too short, or has gaps: keep moving for some seconds.";
     case "other kind": return "Not for this task.";
     case "nothing": return "Draw something first.";
@@ -49,7 +48,8 @@ function what(schema: OwnSchema | undefined): string {
   const { classes, label } = schema;
   if (!classes.length) return `predict ${label}`;
   const digits = classes.join("") === "0123456789";
-  return digits ? "read digits" : `tell ${classes.slice(0, 10).join(", ")}${classes.length > 10 ? " and more" : ""} apart`;
+  const shown = `${classes.slice(0, 10).join(", ")}${classes.length > 10 ? " and more" : ""}`;
+  return digits ? "read digits" : `tell ${shown} apart`;
 }
 
 /** What the phone answers, and what not: its rules in sentences. */
@@ -81,7 +81,8 @@ export const en = {
   insecure: "This address has no certificate that this browser trusts (it must begin with https), so no keys can be"
     + " made here. Ask whoever invited you for an address with one.",
   failed: (why: string) => `Something went wrong: ${why}`,
-  noStorage: "This browser keeps nothing for this page, so it cannot take part: leave private mode, or free some space.",
+  noStorage: "This browser keeps nothing for this page, so it cannot take part: leave private mode, or free some"
+    + " space.",
   nav: { label: "Parts of this page", round: "Taking part", data: "My data", model: "Try it", leave: "Leave" },
   build: {
     label: "Build",
@@ -103,17 +104,17 @@ export const en = {
   consent: {
     title: (what: string) => `Help to learn to ${what}`,
     sentence: (what: string, rules: Rules) =>
-      `Many devices learn together to ${what}: this phone learns from your own data, which never leave it, and sends only how`
-      + ` the model should change, ${rules.masked_only
+      `Many devices learn together to ${what}: this phone learns from your own data, which never leave it, and sends`
+      + ` only how the model should change, ${rules.masked_only
         ? `hidden in a sum of at least ${some(rules.min_clients, "device")} so that nobody sees its part.`
         : "which the server then sees."}`,
     what,
     leaves: "What leaves this phone",
     change: (values: number, up: number) => (values
-      ? `In each round, ${some(values, "number")} by which the model should change (${size(up)}), as far as the rules below`
-        + " allow; and, if the run asks, how many samples they come from and how well the model fits them."
-      : "In each round, numbers by which the model should change, as far as the rules below allow; and, if the run asks,"
-        + " how many samples they come from and how well the model fits them."),
+      ? `In each round, ${some(values, "number")} by which the model should change (${size(up)}), as far as the rules`
+        + " below allow; and, if the run asks, how many samples they come from and how well the model fits them."
+      : "In each round, numbers by which the model should change, as far as the rules below allow; and, if the run"
+        + " asks, how many samples they come from and how well the model fits them."),
     about: "A public key, a name such as phone-3, its network address, and when it is online.",
     stays: "Nothing else: no drawing, no recording, no file, no label.",
     protects: "What protects it",
@@ -127,8 +128,8 @@ export const en = {
     strict: "Hidden in a sum (recommended)",
     strictMeans: "Only sums of a large group, in which nobody can see what this phone has sent.",
     open: "Also openly",
-    openMeans: "The server sees this phone's changes of the model, from which data can partly be guessed. Choose it only if"
-      + " you trust whoever runs it with your data.",
+    openMeans: "The server sees this phone's changes of the model, from which data can partly be guessed. Choose it"
+      + " only if you trust whoever runs it with your data.",
     choice: "How it may send",
     more: "Change these rules",
     group: "Smallest group",
@@ -136,8 +137,8 @@ export const en = {
     limit: "Most answers in all (empty: no limit)",
     graphs: "The code by which it learns",
     graphsMeans: (what: string) =>
-      `Graphs ${what}. Compare this with what the author of the task has published: the page checks that they are these,`
-      + " and that they contain arithmetic only.",
+      `Graphs ${what}. Compare this with what the author of the task has published: the page checks that they are`
+      + " these, and that they contain arithmetic only.",
     noGraphs: "The invitation names no code. Paste the hash or the signer's key from the task's author:",
     trust: "Whom you trust",
     trusted: (origin: string) =>
@@ -163,8 +164,8 @@ export const en = {
     clear: "Clear",
     undo: "Undo",
     drawing: "Drawing area",
-    drawingHow: "With a keyboard: arrow keys move the pen, space sets it down and lifts it, Enter keeps the drawing, Escape"
-      + " clears it.",
+    drawingHow: "With a keyboard: arrow keys move the pen, space sets it down and lifts it, Enter keeps the drawing,"
+      + " Escape clears it.",
     pen: (down: boolean, column: number, row: number) =>
       `Pen ${down ? "down" : "up"}, column ${column}, row ${row}`,
     moving: "Hold the phone, start, and make the movement until you stop.",
@@ -221,8 +222,8 @@ export const en = {
     rules: "What this phone answers",
     rulesOf: rules,
     account: "What it has given",
-    answers: (n: number, most: number | null) =>
-      most === null ? `${some(n, "answer")} sent so far.` : `${count.format(n)} of at most ${some(most, "answer")} sent.`,
+    answers: (n: number, most: number | null) => (most === null
+      ? `${some(n, "answer")} sent so far.` : `${count.format(n)} of at most ${some(most, "answer")} sent.`),
     spent: (epsilon: number, most: number | null) =>
       `They reveal at most ε = ${epsilon.toFixed(2)} about it${most === null ? "" : `, of ${most} allowed`}.`,
     log: "What has left this phone",
@@ -249,8 +250,8 @@ export const en = {
 
   leave: {
     title: "Leave",
-    means: "Leaving tells the coordinator, and erases from this phone its keys, its state, its rules, your data and the model."
-      + " What it has already added to the model stays in the model.",
+    means: "Leaving tells the coordinator, and erases from this phone its keys, its state, its rules, your data and the"
+      + " model. What it has already added to the model stays in the model.",
     button: "Leave and erase everything",
     sure: "Erase everything on this phone?",
     yes: "Yes, erase",
