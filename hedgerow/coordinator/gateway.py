@@ -254,7 +254,8 @@ class Gateway:
             raise
         note(self._folder, f"{asked['name']!r} has joined")
         shown = register.served(self._folder)
-        return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
+        found = {"node_id": device.node_id, "register": shown.text, "trust": shown.trust}
+        return Reply.of_json(200, {**found, "name": asked["name"], "federation": self._folder.settings.federation})
 
     async def _rotate(self, name: str, body: bytes) -> Reply:
         device = await self._changed(rotate, self._folder, name, json_object(body), self._register_node)

@@ -41,9 +41,9 @@ export interface Rules {
 
 /** Those of a device that was enrolled, as a phone is. */
 export const ENROLLED: Rules = {
-  masked_only: true, evaluate: false, statistics: false, most_answers: null, models: true, min_clients: 10, corrupt: 0.2,
-  failure_bits: 40, client_noise: 0, sample_noise: 0, delta: 1e-5, client_epsilon: null, sample_epsilon: null,
-  recipes: null, data: [], strategies: [], graphs: new GraphRules(), limits: new Limits(),
+  masked_only: true, evaluate: false, statistics: false, most_answers: null, models: true, min_clients: 10,
+  corrupt: 0.2, failure_bits: 40, client_noise: 0, sample_noise: 0, delta: 1e-5, client_epsilon: null,
+  sample_epsilon: null, recipes: null, data: [], strategies: [], graphs: new GraphRules(), limits: new Limits(),
 };
 
 /** The rules of one device. Throws `RangeError` if a value is out of range. */
