@@ -103,7 +103,7 @@ def test_a_device_of_another_version_joins_or_is_told_which_one_to_install(tmp_p
     token = json.loads(invite(folder, "shed", tmp_path).read_text())["token"]
     request = {"hedgerow": theirs, "name": "shed", "token": token, "node_key": KEY, "identity": None}
     if well:
-        assert join(folder, request, lambda key, name: 7).node_id == 7
+        assert join(folder, request, lambda key, name: 7)[1].node_id == 7
         return
     with pytest.raises(JoinRefused, match=rf"pip install hedgerow=={version('hedgerow')}") as refused:
         join(folder, request, lambda key, name: 7)
