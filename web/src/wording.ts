@@ -25,9 +25,45 @@ export function represented(text: string): string {
   return quote + characters.join("") + quote;
 }
 
+/** A number of Python: a whole one is a `bigint`, so that `1` and `1.0` stay apart. */
+export type Number_ = bigint | number;
+
+/** A value of JSON as `repr` writes it. */
+export function repr(value: unknown): string {
+  if (typeof value === "bigint") return String(value);
+  if (typeof value === "number") return Number.isFinite(value) ? float(value) : unbounded(value);
+  if (typeof value === "string") return represented(value);
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (value === null || value === undefined) return "None";
+  if (Array.isArray(value)) return `[${value.map(repr).join(", ")}]`;
+  return `{${Object.entries(value).map(([key, each]) => `${represented(key)}: ${repr(each)}`).join(", ")}}`;
+}
+
+/** A float with six digits, as `:g` writes it: `0.2`, `1e-05`, `100`. */
+export function general(value: number): string {
+  const [digits, exponent] = value.toExponential(5).split("e"), power = Number(exponent);
+  if (power < -4 || power >= 6) {
+    return `${bare(digits)}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+  }
+  return bare(value.toFixed(5 - power));
+}
+
+function unbounded(value: number): string {
+  return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+}
+
+function bare(digits: string): string {
+  return digits.includes(".") ? digits.replace(/\.?0+$/, "") : digits;
+}
+
 /** A tuple of whole numbers: `()`, `(2,)`, `(2, 3)`. */
 export function tuple(numbers: readonly number[]): string {
-  return `(${numbers.join(", ")}${numbers.length === 1 ? "," : ""})`;
+  return tupled(numbers.map(String));
+}
+
+/** A tuple of what is written already. */
+export function tupled(items: readonly string[]): string {
+  return `(${items.join(", ")}${items.length === 1 ? "," : ""})`;
 }
 
 /** JSON as `json.dumps` writes it: a space after each comma and colon, and nothing but ASCII. */
