@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hedgerow.datasets.own_file import load_own
 from hedgerow.ring.packing import unpack_indices
 from hedgerow.secure import codec as secure
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
+from tests.golden.odd_tables import line, tables
 
 WEB = Path(__file__).parents[2] / "web"
 LEAST = (20, 19)
@@ -44,9 +46,9 @@ def why_not() -> str:
     return ""
 
 
-def npm(*command: str) -> subprocess.CompletedProcess[str]:
+def npm(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["npm", "run", "--silent", *command], cwd=WEB, capture_output=True, text=True, timeout=600,
+        ["npm", "run", "--silent", *command], cwd=WEB, input=given, capture_output=True, text=True, timeout=600,
         env={**os.environ, "NODE_OPTIONS": "", "FORCE_COLOR": "0"},
     )  # fmt: skip
 
@@ -83,3 +85,22 @@ def test_both_languages_read_and_refuse_the_same_damaged_messages():
     assert len(seen) == 2 * len(READERS)
     assert min(seen.values()) > 50
     assert seen.total() > 7900
+
+
+def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
+    files = list(tables())
+    done = npm("tables", given="".join(f"{line(*each)}\n" for each in files))
+    assert done.returncode == 0, done.stderr
+    seen, file = Counter[bool](), tmp_path / "own.csv"
+    for (schema, data), theirs in zip(files, done.stdout.splitlines(), strict=True):
+        file.write_bytes(data)
+        try:
+            with np.errstate(over="ignore"):  # of numbers that float32 does not hold
+                samples = load_own(file, schema)
+        except ValueError as refused:
+            assert theirs.startswith("refused: "), (data, theirs, refused)
+            seen[False] += 1
+        else:
+            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", data
+            seen[True] += 1
+    assert min(seen[True], seen[False]) > 100
