@@ -11,7 +11,7 @@ from tests.engines.federation.coordinated import Coordinated, coordinated
 from tests.engines.federation.phone import HeadlessPhone, phones
 from tests.engines.federation.processes import _free_ports
 from tests.engines.operated.devices import RECIPE, OwnDevice, table
-from tests.golden.test_typescript import npm, why_not
+from tests.typescript import compiled
 
 ROUNDS = 5
 OVERRIDES = [f"rounds={ROUNDS}", "strategy.pipeline=quantize(8)", "run.record=true", "server.deadline=60"]
@@ -32,10 +32,7 @@ class Lived:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory) -> Iterator[Lived]:
-    if why := why_not():
-        pytest.skip(f"NO TYPESCRIPT: a phone's life was NOT tested: {why}")
-    done = npm("build")
-    assert done.returncode == 0, done.stdout + done.stderr
+    compiled()
     home = tmp_path_factory.mktemp("phone")
     recipe = home / "clinics.toml"
     recipe.write_text(RECIPE)
