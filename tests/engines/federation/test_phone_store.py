@@ -12,7 +12,7 @@ import pytest
 
 from tests.engines.operated.browser import Browser, browser
 from tests.engines.stateful_run import ROOT
-from tests.golden.test_typescript import npm, why_not
+from tests.typescript import compiled
 
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{"imports": {
@@ -58,10 +58,7 @@ def served() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    if why := why_not():
-        pytest.skip(f"NO TYPESCRIPT: what a phone keeps was NOT tested: {why}")
-    done = npm("build")
-    assert done.returncode == 0, done.stdout + done.stderr
+    compiled()
     with served() as at:
         yield at
 

@@ -3,17 +3,17 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Backoff, type Fetch } from "../../src/node/connection.ts";
 import type { Kept, Vault } from "../../src/node/store.ts";
-import { Phone, type PhoneEvent, type PhoneParts } from "../../src/phone.ts";
+import { type Invitation, Phone, type PhoneEvent, type PhoneParts } from "../../src/phone.ts";
 import type { Bytes } from "../../src/types.ts";
 import { answering } from "./answering.ts";
 
 interface Asked {
   /** To join first; else the phone has joined before. */
-  readonly invitation?: { address: string; token: string; name?: string };
+  readonly invitation?: Invitation;
   /** Joins, lives or leaves. */
   readonly what: "join" | "live" | "leave" | "rotate";
-  /** The page is closed while it makes this call for the so-manieth time. */
-  readonly closes?: { readonly path: string; readonly time: number };
+  /** The page is closed while it makes this call for the so-manieth time, or once that is answered. */
+  readonly closes?: { readonly path: string; readonly time: number; readonly after?: boolean };
   readonly rows: readonly (readonly number[])[];
   /** Seconds by which the clock of the page is wrong. */
   readonly ahead?: number;
@@ -46,14 +46,12 @@ const store: Vault = {
 
 let calls = 0;
 const fetching: Fetch = async (address, how) => {
-  const headers = { ...how.headers, "user-agent": "hedgerow" }; // a phone's browser does not let it say so
-  const { path, time } = asked.closes ?? { path: "", time: 0 };
-  if (path && address.endsWith(path) && ++calls === time) {
-    void fetch(address, { ...how, headers });
-    tell({ kind: "closing", path });
-    process.exit();
-  }
-  return await fetch(address, { ...how, headers });
+  const { path, time, after } = asked.closes ?? { path: "", time: 0 };
+  const closes = path && address.endsWith(path) && ++calls === time, answer = fetch(address, how);
+  if (!closes) return await answer;
+  if (after) await (await answer).arrayBuffer();
+  tell({ kind: "closing", path });
+  process.exit();
 };
 
 const parts: PhoneParts = {
