@@ -24,7 +24,8 @@ _BUILT: list[dict[str, Any]] = [
     {"sampling": "uniform(fraction=1)", "aggregate": "geometric_median()", "max_weight": 9.5},
     {"sampling": "poisson(2.5, population=1000)", "personal": "norms"},
     {"sampling": "cyclic(1e3, population=1234567)"},
-    {"local": {"learning_rate": 1, "epochs": 3, "batch_size": 0, "max_steps": 7, "learning_rate_decay": 0.99}},
+    {"local": {"learning_rate": 1, "epochs": 3, "batch_size": 0, "max_steps": 7}},
+    {"local": {"learning_rate_decay": 0.99}},
     {"local": {"optimizer": "adam", "learning_rate": 1e-05, "weight_decay": 0.001, "clip_gradient": 1}},
     {"local": {"time_budget": 2, "momentum": 0.9, "clip_samples": 1.5, "sample_gradients": "opacus"}},
     {"local": {"clip_samples": 1, "sample_noise": 1.1, "sample_rate": 0.02, "sample_delta": 1e-4}},
@@ -90,7 +91,9 @@ _REFUSED: list[dict[str, Any]] = [
     {"preset": "fedavg", "local": {"sample_gradients": "hedgerow"}},
     {
         "preset": "fedavg",
-        "local": {"clip_samples": 1, "sample_noise": 1, "sample_rate": 0.1, "sample_delta": 0.1, "time_budget": 1},
+        "local": {
+            "clip_samples": 1, "sample_noise": 1, "sample_rate": 0.1, "sample_delta": 0.1, "time_budget": 1,
+        },
     },
     {"preset": "fedavg", "quorum": 0},
     {"preset": "fedavg", "norm_bound": 0.5},

@@ -8,12 +8,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from hedgerow.datasets.own_file import load_own
 from hedgerow.ring.packing import unpack_indices
 from hedgerow.secure import codec as secure
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
+from tests.golden.odd_tables import line, tables
 from tests.typescript import compiled, npm
 
 READERS: dict[str, Callable[[bytes], str]] = {
@@ -53,3 +55,22 @@ def test_both_languages_read_and_refuse_the_same_damaged_messages():
     assert len(seen) == 2 * len(READERS)
     assert min(seen.values()) > 50
     assert seen.total() > 7900
+
+
+def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
+    files = list(tables())
+    done = npm("tables", given="".join(f"{line(*each)}\n" for each in files))
+    assert done.returncode == 0, done.stderr
+    seen, file = Counter[bool](), tmp_path / "own.csv"
+    for (schema, data), theirs in zip(files, done.stdout.splitlines(), strict=True):
+        file.write_bytes(data)
+        try:
+            with np.errstate(over="ignore"):  # of numbers that float32 does not hold
+                samples = load_own(file, schema)
+        except ValueError as refused:
+            assert theirs.startswith("refused: "), (data, theirs, refused)
+            seen[False] += 1
+        else:
+            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", data
+            seen[True] += 1
+    assert min(seen[True], seen[False]) > 100

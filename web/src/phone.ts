@@ -94,10 +94,11 @@ export class Phone {
     this.#stop = new AbortController();
     const ended = AbortSignal.any([signal, this.#stop.signal]), locks = this.#parts.locks ?? browserLocks();
     const second = () => this.#state("refused", SENTENCES.second());
-    this.#running = alone(locks, LOCK, ended, second, async () => {
+    const running = alone(locks, LOCK, ended, second, async () => {
       if (!await this.#live(ended)) this.#state("left", SENTENCES.cleared());
     });
-    await this.#running;
+    this.#running = running.catch(() => {});
+    await running;
   }
 
   /**
@@ -146,7 +147,7 @@ export class Phone {
       counted: () => this.#tell({ kind: "bytes", ...this.#calling.counted }),
       takes: () => this.#parts.takesModels(),
       has: ({ model }) => this.#tell({ kind: "model", hash: model }),
-      left: (sentence) => this.#state("refused", sentence),
+      left: (sentence) => this.#state("waiting", sentence),
     };
   }
 

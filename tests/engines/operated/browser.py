@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -89,9 +89,17 @@ class Browser:
         return dict(json.loads(message))
 
 
+Page = TypeVar("Page", bound=Browser)
+
+
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Start Chromium, and end it; where there is none, the test is skipped, and says so."""
+def browser(kind: type[Page] = Browser, *more: str) -> Iterator[Page]:  # type: ignore[assignment]
+    """Start Chromium, and end it; where there is none, the test is skipped, and says so.
+
+    Args:
+        kind: of the page.
+        more: options of Chromium, without dashes.
+    """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("NO CHROMIUM: the status page was NOT looked at; install it with: make browser")
@@ -106,7 +114,7 @@ def browser() -> Iterator[Browser]:
         options = (
             "headless=new", "remote-debugging-pipe", f"user-data-dir={profile}", "no-first-run", "no-sandbox",
             "disable-gpu", "disable-dev-shm-usage", "disable-background-networking", "hide-scrollbars",
-            "disable-component-update", "no-default-browser-check",
+            "disable-component-update", "no-default-browser-check", *more,
         )  # fmt: skip
         process = subprocess.Popen(
             [program, *(f"--{option}" for option in options)],
@@ -116,7 +124,7 @@ def browser() -> Iterator[Browser]:
         os.close(to_read)
         os.close(from_write)
         try:
-            yield Browser(to_write, from_read)
+            yield kind(to_write, from_read)
         finally:
             process.terminate()
             process.wait(timeout=30)

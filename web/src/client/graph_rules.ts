@@ -1,4 +1,4 @@
-/** Which graphs a device takes: code of a kind, so a server that offers one decides nothing (`hedgerow.client.graph_rules`). */
+/** Which graphs a device takes: code of a kind, so a server that offers one decides nothing. */
 
 import * as checks from "../checks.ts";
 import type { Offer } from "../graphs/offer.ts";

@@ -1,7 +1,7 @@
 /** What a device gives of its machine, and when: the `[limits]` of its policy (`hedgerow.client.limits`). */
 
 import * as checks from "../checks.ts";
-import { general, repr, represented } from "../wording.ts";
+import { general, repr } from "../wording.ts";
 
 const LEAST_MEMORY = 128;
 /** Degrees below the limit before new work begins again. */
@@ -33,7 +33,8 @@ export class Limits {
   readonly quiet: readonly string[];
 
   constructor(given: Partial<Limits> = {}) {
-    const { memory = null, threads = null, temperature = null, on_mains = false, unmetered = false, quiet = [] } = given;
+    const { memory = null, threads = null, temperature = null } = given;
+    const { on_mains = false, unmetered = false, quiet = [] } = given;
     this.memory = memory === null ? null : checks.whole("memory", memory, LEAST_MEMORY);
     this.threads = threads === null ? null : checks.whole("threads", threads, 1);
     this.temperature = temperature === null ? null : checks.positive("temperature", temperature);
@@ -43,7 +44,7 @@ export class Limits {
     [this.on_mains, this.unmetered] = [on_mains, unmetered];
     for (const text of quiet) {
       if (typeof text !== "string" || !RANGE.test(text)) {
-        throw new RangeError(`quiet has ${repr(text)}; it must have ranges of hours, such as ${represented("22:00-06:00")}`);
+        throw new RangeError(`quiet has ${repr(text)}; it must have ranges of hours, such as '22:00-06:00'`);
       }
     }
     this.quiet = quiet;

@@ -56,9 +56,15 @@ export class IndexedStore implements Vault {
   async #write(kind: string, changes: ReadonlyMap<string, unknown>): Promise<void> {
     const transaction = (await this.#database()).transaction(kind, "readwrite", { durability: "strict" });
     const done = completed(transaction), to = transaction.objectStore(kind);
-    for (const [name, value] of changes) {
-      if (value === undefined) to.delete(name);
-      else to.put(value instanceof Uint8Array ? value.slice() : value, name); // a view would take its whole buffer along
+    try {
+      for (const [name, value] of changes) {
+        if (value === undefined) to.delete(name);
+        else to.put(value instanceof Uint8Array ? value.slice() : value, name); // a view takes its whole buffer along
+      }
+    } catch (error) {
+      done.catch(() => {});
+      transaction.abort(); // it would keep what was put so far
+      throw error;
     }
     await done;
   }

@@ -45,7 +45,8 @@ export function read(content: Content): Announced {
   }
   const [digest, run, text, version] = ["digest", "run", "json", "version"].map((key) => record.get(key) ?? "");
   if (![digest, run, text, version].every((value) => typeof value === "string")) {
-    throw new PayloadError(`${RECORD} must have texts; it has [${[...record.keys()].sort().map(represented).join(", ")}]`);
+    const listed = [...record.keys()].sort().map(represented).join(", ");
+    throw new PayloadError(`${RECORD} must have texts; it has [${listed}]`);
   }
   if (!/^[0-9a-f]{64}$/.test(digest as string) || !/^[0-9a-f]{32}$/.test(run as string)) {
     throw new PayloadError("the digest must have 64 hex digits, and the name of a run 32");

@@ -1,4 +1,4 @@
-/** Aggregation rules: what a client must know of how a cohort's deltas are combined (`hedgerow.strategies.aggregates`). */
+/** Aggregation rules: what a client must know of how a cohort's deltas are combined. */
 
 import * as checks from "../checks.ts";
 import { type Condition, excludes } from "./conditions.ts";

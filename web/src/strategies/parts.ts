@@ -1,4 +1,4 @@
-/** Arguments that every preset takes beside its own, and the strategy assembled from both (`hedgerow.strategies.parts`). */
+/** Arguments that every preset takes beside its own, and the strategy assembled from both. */
 
 import * as checks from "../checks.ts";
 import { LocalTraining } from "../training.ts";
@@ -53,7 +53,8 @@ export function before(steps: readonly Transform[], pipeline: Transform): Transf
 
 /** A strategy from the choices of a preset and of its caller. */
 export function assemble(
-  name: string, parts: Parts, { streams = [], budget = false }: { streams?: readonly Stream[]; budget?: boolean } = {},
+  name: string, parts: Parts,
+  { streams = [], budget = false }: { streams?: readonly Stream[]; budget?: boolean } = {},
 ): Strategy {
   const aggregate = parts.aggregate ?? mean();
   let pipeline = pipelineOf(parts);
@@ -63,7 +64,7 @@ export function assemble(
   }
   return new Strategy({
     name, pipeline, aggregate, streams, budget, local: localOf(parts), sampling: parts.sampling ?? uniform(10n),
-    personal: patternsOf(parts.personal === undefined ? [] : parts.personal), quorum: parts.quorum, maxWeight: parts.max_weight,
-    maxNorm: parts.max_norm, normBound: parts.norm_bound,
+    personal: patternsOf(parts.personal === undefined ? [] : parts.personal), quorum: parts.quorum,
+    maxWeight: parts.max_weight, maxNorm: parts.max_norm, normBound: parts.norm_bound,
   });
 }

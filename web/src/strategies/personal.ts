@@ -1,4 +1,4 @@
-/** Which layers stay on each client: by the prefix of their names, or by a named rule (`hedgerow.strategies.personal`). */
+/** Which layers stay on each client: by the prefix of their names, or by a named rule. */
 
 import * as checks from "../checks.ts";
 import type { Layout } from "../types.ts";

@@ -50,7 +50,8 @@ export class Split {
   /** The personal part after training. */
   ownAfter(own: Model, fit: Fit): Model {
     const moved = this.#parameters.ownOf(fit.delta);
-    return { ...own, parameters: own.parameters.map((value, i) => value + moved[i]), buffers: this.#buffers.ownOf(fit.buffers) };
+    const parameters = own.parameters.map((value, i) => value + moved[i]);
+    return { ...own, parameters, buffers: this.#buffers.ownOf(fit.buffers) };
   }
 
   /** A vector over the shared parameters, with zeros for the personal ones. */

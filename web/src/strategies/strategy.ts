@@ -72,7 +72,8 @@ export class Strategy {
     const bound = checks.notNegative("norm_bound", normBound);
     if (bound > 0 && bound < 1) {
       throw new RangeError(
-        `norm_bound is ${general(bound)}; it must be 0, for none, or 1 or more: half of the clients are above the median`,
+        `norm_bound is ${general(bound)}; it must be 0, for none, or 1 or more: half of the clients are above the`
+          + " median",
       );
     }
     this.traits = new Set([

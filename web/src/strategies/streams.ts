@@ -53,8 +53,8 @@ export function servedSize(stream: Stream, layout: Layout): number {
 /** A stream's conditions, and one more: nothing is sent in the clear beside a protected delta. */
 export function conditionsOfStream({ name, sends, masked, conditions }: Stream): readonly Condition[] {
   if (!sends) return conditions;
-  const reason = `the stream '${name}' would be sent in the clear, next to what {pipeline.name} protects; leave out mask`
-    + " and noise, or use another strategy, such as fedavg";
+  const reason = `the stream '${name}' would be sent in the clear, next to what {pipeline.name} protects; leave out`
+    + " mask and noise, or use another strategy, such as fedavg";
   return [...conditions, excludes(["noise", "discrete noise", ...(masked ? [] : ["mask"])], reason)];
 }
 

@@ -29,7 +29,8 @@ function gradients(alpha: number): Stream {
       ]);
       return [new Float32Array(0), kept];
     },
-    correction: ({ state, layout, uncountedSince }) => own(state, layout.dimension, uncountedSince).map((value) => -value),
+    correction: ({ state, layout, uncountedSince }) =>
+      own(state, layout.dimension, uncountedSince).map((value) => -value),
     sends: false,
     masked: false,
     conditions: CONDITIONS,

@@ -12,7 +12,8 @@ export interface Registry<Part> {
   readonly parts: Readonly<Record<string, Make<Part>>>;
 }
 
-const TOKEN = /\s*(?:([A-Za-z_]\w*)|(-?\d+(?![\d.eE]))|(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|'([^'\\]*)'|"([^"\\]*)"|([(),=]))/y;
+const NUMBER = /(-?\d+(?![\d.eE]))|(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)/, TEXT = /'([^'\\]*)'|"([^"\\]*)"/;
+const TOKEN = new RegExp(`\\s*(?:([A-Za-z_]\\w*)|${NUMBER.source}|${TEXT.source}|([(),=]))`, "y");
 const CONSTANTS = new Map<string, boolean | null>([["True", true], ["False", false], ["None", null]]);
 const DEEPEST = 20, LONGEST = 10_000;
 
