@@ -45,7 +45,7 @@ web: web/dist/build.json  ## the page for phones, of which wheels take a copy; a
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@command -v npm >/dev/null || { $(call by-apt,nodejs npm,the test of the phone's part); }
-	@! command -v npm >/dev/null || { cd web && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json; } \
+	@! command -v npm >/dev/null || { cd web && npm ci --loglevel=error --no-audit --no-fund && touch node_modules/.package-lock.json; } \
 	|| echo "NO PACKAGES for web/: they cannot be installed here, and the test of the phone's part will be skipped." >&2
 
 web/dist/build.json: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f)
