@@ -72,7 +72,7 @@ const KINDS: readonly (readonly [new (...given: never) => Error, Kind])[] = [
 
 const CALLS: { readonly [N in keyof Calls]: (...given: Parameters<Calls[N]>) => Promise<ReturnType<Calls[N]>> } = {
   open: () => host.open(),
-  join: (invitation, rules) => host.join(invitation, rules),
+  join: (invitation, rules, schema) => host.join(invitation, rules, schema),
   take: (part) => host.take(part),
   leave: (anyway) => host.leave(anyway),
   account: () => host.account(),
