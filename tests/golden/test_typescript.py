@@ -1,13 +1,9 @@
 """The phone's part, in TypeScript (`web/`), is held to the same golden files, and reads what Python reads."""
 
-import os
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +16,7 @@ from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
 from tests.golden.odd_tables import line, tables
-
-WEB = Path(__file__).parents[2] / "web"
-LEAST = (20, 19)
+from tests.typescript import compiled, node, npm
 
 READERS: dict[str, Callable[[bytes], str]] = {
     "content": lambda data: codec.encode(codec.decode(data)).hex(),
@@ -32,33 +26,9 @@ READERS: dict[str, Callable[[bytes], str]] = {
 }
 
 
-def why_not() -> str:
-    """Why the tests of `web/` cannot run here; empty if they can."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        return "there is no node, or no npm"
-    found = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
-    if version < LEAST:
-        return f"node is {found.strip()}; it must be {LEAST[0]}.{LEAST[1]} or newer"
-    if not (WEB / "node_modules" / ".package-lock.json").exists():
-        return "its packages are not installed: make web"
-    return ""
-
-
-def npm(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["npm", "run", "--silent", *command], cwd=WEB, input=given, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "NODE_OPTIONS": "", "FORCE_COLOR": "0"},
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    if why := why_not():
-        pytest.skip(f"NO TYPESCRIPT: the phone's part was NOT tested: {why}")
-    done = npm("build")
-    assert done.returncode == 0, done.stdout + done.stderr
+def ready() -> None:
+    compiled()
 
 
 def test_the_typescript_client_does_what_the_golden_files_say():
@@ -89,10 +59,9 @@ def test_both_languages_read_and_refuse_the_same_damaged_messages():
 
 def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
     files = list(tables())
-    done = npm("tables", given="".join(f"{line(*each)}\n" for each in files))
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "tables").write_text("".join(f"{line(*each)}\n" for each in files))
     seen, file = Counter[bool](), tmp_path / "own.csv"
-    for (schema, data), theirs in zip(files, done.stdout.splitlines(), strict=True):
+    for (schema, data), theirs in zip(files, node("tables", tmp_path / "tables").splitlines(), strict=True):
         file.write_bytes(data)
         try:
             with np.errstate(over="ignore"):  # of numbers that float32 does not hold

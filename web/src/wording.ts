@@ -1,6 +1,7 @@
 /** Values as Python writes them, where a name or a hash is made of that. */
 
 const UNPRINTABLE = /[\p{C}\p{Z}]/u;
+const LONGEST = 60; // characters of a value in an error
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
 
 /** A float as `repr` writes it: `0.75`, `1.0`, `1e-05`. */
@@ -12,6 +13,11 @@ export function float(value: number): string {
   }
   const text = String(value);
   return text.includes(".") ? text : `${text}.0`;
+}
+
+/** Whether a text has no character that `repr` would escape, other than quotes and backslashes. */
+export function printable(text: string): boolean {
+  return !UNPRINTABLE.test(text.replaceAll(" ", ""));
 }
 
 /** A text as `repr` writes it. */
@@ -37,6 +43,19 @@ export function repr(value: unknown): string {
   if (value === null || value === undefined) return "None";
   if (Array.isArray(value)) return `[${value.map(repr).join(", ")}]`;
   return `{${Object.entries(value).map(([key, each]) => `${represented(key)}: ${repr(each)}`).join(", ")}}`;
+}
+
+/** A value of JSON as a short text of one line for a person (`hedgerow.wording.shown`). */
+export function shown(value: unknown): string {
+  if (typeof value === "object" && value !== null) {
+    const leaves = Object.values(value), simple = leaves.every((each) => typeof each !== "object" || each === null);
+    const told = simple && leaves.length <= LONGEST ? repr(value) : "";
+    if (told && [...told].length <= LONGEST) return told;
+    return Array.isArray(value) ? "a list" : "a dict";
+  }
+  if (typeof value === "bigint" && String(value).replace("-", "").length > LONGEST) return "a very large number";
+  const told = [...repr(value)];
+  return told.length > LONGEST ? `${told.slice(0, LONGEST - 4).join("")} ...` : told.join("");
 }
 
 /** A float with six digits, as `:g` writes it: `0.2`, `1e-05`, `100`. */

@@ -11,7 +11,7 @@ from tests.engines.federation.coordinated import Coordinated, coordinated
 from tests.engines.federation.phone import HeadlessPhone, phones
 from tests.engines.federation.processes import _free_ports
 from tests.engines.operated.devices import RECIPE, OwnDevice, table
-from tests.golden.test_typescript import npm, why_not
+from tests.typescript import npm, why_not
 
 ROUNDS = 8
 OVERRIDES = [f"rounds={ROUNDS}", "strategy.pipeline=quantize(8)", "run.record=true", "server.deadline=60"]

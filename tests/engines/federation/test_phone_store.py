@@ -12,7 +12,7 @@ import pytest
 
 from tests.engines.operated.browser import Browser, browser
 from tests.engines.stateful_run import ROOT
-from tests.golden.test_typescript import npm, why_not
+from tests.typescript import npm, why_not
 
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{"imports": {

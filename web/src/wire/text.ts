@@ -1,9 +1,11 @@
 /** JSON from another machine, as Python reads it: a whole number is a `bigint`, so that `1` and `1.0` stay apart. */
 
+import { float, json } from "../wording.ts";
+
 export type Json = null | boolean | bigint | number | string | readonly Json[] | JsonTable;
 export interface JsonTable { readonly [name: string]: Json }
 
-const NUMBER = /(-?(?:0|[1-9]\d*))(\.\d+)?([eE][+-]?\d+)?/, QUOTED = /("(?:[^"\\\u0000-\u001f]|\\.)*")/;
+const NUMBER = /(-?(?:0|[1-9]\d*))(\.\d+)?([eE][+-]?\d+)?/, QUOTED = /("[^"\\\u0000-\u001f]*(?:\\.[^"\\\u0000-\u001f]*)*")/;
 const TOKEN = new RegExp(
   `[\\t\\n\\r ]*(?:([{}[\\],:])|${NUMBER.source}|${QUOTED.source}|(true|false|null|NaN|-?Infinity))`, "y",
 );
@@ -29,6 +31,15 @@ export function plain(value: Json): unknown {
   if (typeof value === "bigint") return Number(value);
   if (Array.isArray(value)) return value.map(plain);
   return isTable(value) ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)])) : value;
+}
+
+/** The text that Python's `json.dumps` writes of what `readJson` has read. */
+export function writeJson(value: Json): string {
+  if (typeof value === "bigint") return String(value);
+  if (typeof value === "number") return Number.isFinite(value) ? float(value) : String(value);
+  if (Array.isArray(value)) return `[${value.map(writeJson).join(", ")}]`;
+  if (!isTable(value)) return json(value);
+  return `{${Object.entries(value).map(([key, each]) => `${json(key)}: ${writeJson(each)}`).join(", ")}}`;
 }
 
 class Reader {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engines.operated.phone_page.served import Served, served
 from tests.engines.operated.phone_page.tab import WEB
-from tests.golden.test_typescript import why_not
+from tests.typescript import why_not
 
 
 def build(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import type { Why } from "../../data/unfit.ts";
 import type { OwnSchema } from "../../recipe/own_data.ts";
+import type { Test } from "../own_model.ts";
 import type { Rules } from "../rules.ts";
 
 const count = new Intl.NumberFormat("en");
@@ -245,6 +246,13 @@ export const en = {
     bar: (what: string, sure: number) => `${what}: ${percent.format(sure)}`,
     pick: "A picture",
     unsupported: "This page cannot ask for what this model takes.",
+    test: ({ held, accuracy, loss }: Test) => {
+      const right = accuracy === undefined ? "" : `: it is right on ${percent.format(accuracy)}`;
+      const off = accuracy === undefined && loss !== undefined ? `: its loss is ${loss.toPrecision(3)}` : "";
+      return held
+        ? `On your own test part, ${some(held, "sample")}${right}${off}. Only this phone knows that.`
+        : "You have no samples in your test part yet.";
+    },
     noGraph: "The phone has not fetched the graph of this model yet; it does when it takes part.",
   },
 
