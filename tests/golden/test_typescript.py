@@ -1,5 +1,6 @@
 """The phone's part, in TypeScript (`web/`), is held to the same golden files, and reads what Python reads."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
+from tests.golden import drawn_strategies
 from tests.golden.odd_tables import line, tables
-from tests.typescript import compiled, npm
+from tests.typescript import compiled, node, npm
 
 READERS: dict[str, Callable[[bytes], str]] = {
     "content": lambda data: codec.encode(codec.decode(data)).hex(),
@@ -39,6 +41,18 @@ def test_the_typescript_client_does_what_the_golden_files_say():
     assert int(passed[1]) >= 186
 
 
+def test_both_languages_build_and_refuse_the_same_strategies_from_drawn_descriptions():
+    descriptions = list(drawn_strategies.descriptions(1000))
+    done = npm("hashes", given="\n".join(map(json.dumps, descriptions)))
+    assert done.returncode == 0, done.stderr
+    seen = Counter[bool]()
+    for description, theirs in zip(descriptions, done.stdout.splitlines(), strict=True):
+        ours = drawn_strategies.hash_of(description)
+        assert theirs == ours if ours is not None else theirs.startswith("refused: "), description
+        seen[ours is None] += 1
+    assert min(seen.values()) > 150
+
+
 def test_both_languages_read_and_refuse_the_same_damaged_messages():
     done = npm("readings")
     assert done.returncode == 0, done.stderr
@@ -59,10 +73,9 @@ def test_both_languages_read_and_refuse_the_same_damaged_messages():
 
 def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
     files = list(tables())
-    done = npm("tables", given="".join(f"{line(*each)}\n" for each in files))
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "tables").write_text("".join(f"{line(*each)}\n" for each in files))
     seen, file = Counter[bool](), tmp_path / "own.csv"
-    for (schema, data), theirs in zip(files, done.stdout.splitlines(), strict=True):
+    for (schema, data), theirs in zip(files, node("tables", tmp_path / "tables").splitlines(), strict=True):
         file.write_bytes(data)
         try:
             with np.errstate(over="ignore"):  # of numbers that float32 does not hold
@@ -71,6 +84,8 @@ def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
             assert theirs.startswith("refused: "), (data, theirs, refused)
             seen[False] += 1
         else:
-            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", data
+            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", (
+                data
+            )
             seen[True] += 1
     assert min(seen[True], seen[False]) > 100

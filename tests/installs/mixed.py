@@ -63,13 +63,14 @@ PATIENCE = 600.0  # seconds for a round: an emulated processor, on a machine tha
 class Joins(Protocol):
     """A device of whatever kind; `kind` says in words which."""
 
-    kind: str
+    @property
+    def kind(self) -> str: ...
 
     def joined(self, real: Coordinated, name: str) -> AbstractContextManager[Any]:
         """Join by this name, and take part until the end of the context."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Place:
     """Where a device's process runs.
 

@@ -1,4 +1,4 @@
-"""A device with torch, one without it and two phones in one federation: what they send, and what comes of it."""
+"""A device with torch, one without it and two phones in one federation: what they send and learn."""
 
 from tests.installs.mixed import played, with_torch, without_torch
 from tests.installs.phones import NAMES, PHONES, InBrowser, skip_without

@@ -20,7 +20,7 @@ const KEYS = ["preset", "options", "local", ...Object.keys(TEXTS), ...PLAIN];
 export function build(description: Json): Strategy {
   if (!isTable(description)) throw new RangeError(`the description is ${repr(description)}; it must be a table`);
   checkKeys("the description", description, KEYS);
-  const name = String(description.preset ?? "");
+  const name = typeof description.preset === "string" ? description.preset : repr(description.preset ?? "");
   if (!Object.hasOwn(PRESETS, name)) {
     throw new RangeError(
       `there is no strategy ${represented(name)}; there is ${Object.keys(PRESETS).map(represented).join(", ")}.`
