@@ -115,8 +115,8 @@ test("what is no graph is refused when it is loaded, and nothing is written to t
   const { error, warn, log } = console;
   console.error = console.warn = console.log = (...given: unknown[]) => said.push(given);
   try {
-    await assert.rejects(open(graphs.train.slice(0, 500), signature), /^RangeError: ONNX Runtime cannot load the graph: /);
-    await assert.rejects(open(graphs.evaluate, signature), /other tensors than its manifest says: it has parameters, x,/);
+    await assert.rejects(open(graphs.train.slice(0, 500), signature), /ONNX Runtime cannot load the graph: /);
+    await assert.rejects(open(graphs.evaluate, signature), /other tensors than its manifest says: it has parameters/);
   } finally {
     Object.assign(console, { error, warn, log });
   }
@@ -124,7 +124,8 @@ test("what is no graph is refused when it is loaded, and nothing is written to t
 });
 
 test("a run's trainer is made from graphs that are what they must be, and others are refused by the rule", async () => {
-  const graphs = Offer.fromJson(plain(LOGISTIC.told.offer)), run = { ...runOf(LOGISTIC), graphs } as unknown as Described;
+  const graphs = Offer.fromJson(plain(LOGISTIC.told.offer));
+  const run = { ...runOf(LOGISTIC), graphs } as unknown as Described;
   const data = goldenGraphs("logistic"), make = trainersBy(), { trainer, start } = await make(run, data, 2 ** 26);
   assert.equal(trainer.layout.fingerprint, run.layout);
   assert.equal(start, undefined);

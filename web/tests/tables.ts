@@ -1,6 +1,6 @@
-/** Read tables from standard input, a line each (`SCHEMA HEX`), and print what is read: for a comparison with Python. */
+/** Read tables, `HEX SCHEMA` in each line of a file, and print what is read: for a comparison with Python. */
 
-import { createInterface } from "node:readline";
+import { readFileSync } from "node:fs";
 import { fitted } from "../src/data/fitted.ts";
 import { Unfit } from "../src/data/unfit.ts";
 import { OwnSchema } from "../src/recipe/own_data.ts";
@@ -10,7 +10,7 @@ import { bytes, hex } from "./support.ts";
 
 const none = () => Promise.reject(new Error("no picture is asked for"));
 
-for await (const line of createInterface({ input: process.stdin })) {
+for (const line of readFileSync(process.argv[2], "utf8").trimEnd().split("\n")) {
   const [file, schema] = [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)];
   try {
     const entry = { kind: "table", name: "own.csv", file: bytes(file) } as const;

@@ -1,6 +1,7 @@
 /** The phone's life in the worker: what it does when the page asks, and what the page is to show. */
 
 import type { Phone, PhoneEvent } from "../phone.ts";
+import { SENTENCES } from "../node/sentences.ts";
 import { readTable, type Vault, written } from "../node/store.ts";
 import type { OwnSchema } from "../recipe/own_data.ts";
 import type { Invitation } from "./invitation.ts";
@@ -15,8 +16,6 @@ export interface Makes {
   readonly store: Vault;
   join(invitation: Invitation): Promise<Phone>;
   open(): Promise<Phone | undefined>;
-  /** How many samples the phone has, of whatever kind. */
-  samples(): Promise<number>;
   account(rules: Rules): Promise<Account>;
 }
 
@@ -26,11 +25,18 @@ export class Host {
   readonly #told: (shown: Shown) => void;
   #phone: Phone | undefined;
   #running: AbortController | undefined;
+  #before: Promise<void> = Promise.resolve();
   #shown = NOTHING;
 
   constructor(makes: Makes, told: (shown: Shown) => void) {
     this.#makes = makes;
     this.#told = told;
+  }
+
+  /** The phone. Throws `RangeError` before it has joined. */
+  get phone(): Phone {
+    if (!this.#phone) throw new RangeError("this phone has not joined");
+    return this.#phone;
   }
 
   /** The phone that has joined before, if there is one; it goes on where it took part. */
@@ -48,9 +54,10 @@ export class Host {
   }
 
   /** The rules are kept before anybody is asked to let the phone in. */
-  async join(invitation: Invitation, rules: Rules): Promise<Shown> {
-    await this.#makes.store.put(new Map([[RULES, written(rules)]]));
-    await this.#has(await this.#makes.join(invitation), { rules });
+  async join(invitation: Invitation, rules: Rules, schema?: Shown["schema"]): Promise<Shown> {
+    const known = schema ? [[SCHEMA, written(schema)] as const] : [];
+    await this.#makes.store.put(new Map([[RULES, written(rules)], ...known]));
+    await this.#has(await this.#makes.join(invitation), { rules, schema });
     return this.#shown;
   }
 
@@ -66,7 +73,6 @@ export class Host {
       this.#show({ state: "refused", sentence: error.message });
     });
   }
-  #before: Promise<void> = Promise.resolve();
 
   async #run(running: AbortController): Promise<void> {
     await this.#phone?.run(running.signal);
@@ -106,11 +112,19 @@ export class Host {
 
   #hear(event: PhoneEvent): void {
     switch (event.kind) {
-      case "state": return this.#show({ state: event.state, sentence: event.sentence });
+      case "state": return this.#state(event);
       case "bytes": return this.#show({ up: event.up, down: event.down });
       case "model": return this.#show({ model: event.hash });
       case "round": return this.#round(event);
     }
+  }
+
+  #state({ state, sentence }: PhoneEvent & { kind: "state" }): void {
+    if (sentence === SENTENCES.cleared()) {
+      this.#phone = undefined;
+      this.#shown = { ...NOTHING, gone: true };
+    }
+    this.#show({ state, sentence, elsewhere: sentence === SENTENCES.second() });
   }
 
   /** A round's answers, one after another, make one line. */

@@ -1,12 +1,12 @@
 /** The page's end of its worker. */
 
-import type { Asked, Calls, Shown, Told } from "./messages.ts";
+import type { Asked, Calls, Kind, Shown, Told } from "./messages.ts";
 
-/** What went wrong in the worker; `kind` is the error's name there. */
+/** What went wrong in the worker. */
 export class WorkerError extends Error {
-  readonly kind: string;
+  readonly kind: Kind;
 
-  constructor(text: string, kind: string) {
+  constructor(text: string, kind: Kind) {
     super(text);
     this.kind = kind;
   }
@@ -31,7 +31,7 @@ export class Link {
       else this.#answered(data);
     });
     worker.addEventListener("error", (event) => {
-      const failed = new WorkerError(event.message || "the page's worker cannot run", "WorkerError");
+      const failed = new WorkerError(event.message || "the page's worker cannot run", "");
       for (const { reject } of this.#waiting.values()) reject(failed);
       this.#waiting.clear();
     });

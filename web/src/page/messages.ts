@@ -2,6 +2,7 @@
 
 import type { PhoneEvent } from "../phone.ts";
 import type { Invitation } from "./invitation.ts";
+import type { Test } from "./own_model.ts";
 import type { Rules } from "./rules.ts";
 
 /** A round in which this phone has learned. */
@@ -59,7 +60,8 @@ export interface Account {
 /** The calls of the worker; each answer is a promise on the page's side. */
 export interface Calls {
   open(): Shown;
-  join(invitation: Invitation, rules: Rules): Shown;
+  /** `schema` is what the coordinator says of its run's data, until a run asks for some. */
+  join(invitation: Invitation, rules: Rules, schema?: Shown["schema"]): Shown;
   /** Take part; `false` pauses. */
   take(part: boolean): void;
   /** Erases everything; unless `anyway`, only once the coordinator has been told. */
@@ -67,13 +69,18 @@ export interface Calls {
   account(): Account;
   /** What the promoted model says of one sample, `(size) float32`: a probability for each class, or a number. */
   ask(sample: Float32Array): readonly number[];
+  /** The promoted model on the test part; nothing if the run holds nothing out. */
+  test(): Test | undefined;
   /** Of all samples by the last schema, how many are held out; nothing before a run has said how. */
-  heldOut(): { readonly held: number; readonly all: number } | undefined;
+  heldOut(): Test | undefined;
 }
+
+/** Errors that the page has words for. */
+export type Kind = "" | "unreachable" | "not fetched";
 
 export type Asked = { [N in keyof Calls]: { id: number; call: N; given: Parameters<Calls[N]> } }[keyof Calls];
 
 export type Told =
   | { readonly id: number; readonly answer: unknown }
-  | { readonly id: number; readonly error: string; readonly kind: string }
+  | { readonly id: number; readonly error: string; readonly kind: Kind }
   | { readonly shown: Shown };

@@ -39,7 +39,8 @@ export class Evaluator {
 
   /** A model's outputs for samples, one after another. Throws `RangeError` if there are none. */
   async outputs(model: Model, inputs: AnySamples["inputs"], shape: readonly number[]): Promise<Vector> {
-    const who = "prediction", data = this.form.withoutTargets(inputs, shape), port = this.#signature.outputs.get("outputs");
+    const who = "prediction", data = this.form.withoutTargets(inputs, shape);
+    const port = this.#signature.outputs.get("outputs");
     if (port === undefined) throw new RangeError("the graph gives no outputs, since the model's are no single tensor");
     this.form.check(data, who);
     const size = port.shape.slice(1).reduce((all, side) => all * side, 1), found = new Float32Array(count(data) * size);

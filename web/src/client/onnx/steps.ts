@@ -104,7 +104,8 @@ export class Measures {
   async *measure(model: Model, data: AnySamples, draws: Draws): AsyncGenerator<Measured> {
     const inputs = this.#runner.inputs({ ...model }), number = count(data), { rows } = this.#runner.batch;
     for (let first = 0; first < number; first += rows) {
-      const samples = Math.min(rows, number - first), index = Uint32Array.from({ length: samples }, (_, k) => first + k);
+      const samples = Math.min(rows, number - first);
+      const index = Uint32Array.from({ length: samples }, (_, k) => first + k);
       yield { samples, found: await this.#runner.run(inputs, data, index, draws) };
     }
   }

@@ -126,7 +126,8 @@ class Consent {
     app.tell(consent.joining);
     await app.attempt(async () => {
       await navigator.storage?.persist?.();
-      const shown = await app.link.call("join", this.#invitation, this.#chosen());
+      const schema = this.#about?.schema && JSON.parse(JSON.stringify(this.#about.schema));
+      const shown = await app.link.call("join", this.#invitation, this.#chosen(), schema);
       app.tell("");
       await app.settled(shown, "data");
     });

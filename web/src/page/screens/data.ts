@@ -10,6 +10,7 @@ import { type Way, wayFor } from "../capture/capture.ts";
 import { labels } from "../capture/labels.ts";
 import { thumbnail } from "../capture/thumbnail.ts";
 import { button, el, section } from "../dom.ts";
+import { WorkerError } from "../link.ts";
 import type { Texts } from "../texts/texts.ts";
 import type { Screen } from "./screen.ts";
 
@@ -111,9 +112,19 @@ class DataScreen {
     this.#count.textContent = all.length ? data.listed(all.length) : data.none;
     const items = await Promise.all(all.slice(-SHOWN).reverse().map((entry) => this.#item(entry)));
     this.#list.replaceChildren(...items);
-    const held = await this.#app.link.call("heldOut");
-    this.#testing.textContent = held ? data.testMeans(held.held, held.all) : "";
+    await this.#showTesting();
     return all.length;
+  }
+
+  async #showTesting(): Promise<void> {
+    const { data } = this.#texts;
+    try {
+      const test = await this.#app.link.call("heldOut");
+      this.#testing.textContent = test ? data.testMeans(test.held, test.all) : "";
+    } catch (error) {
+      if (!(error instanceof WorkerError)) throw error; // the list says of each what does not fit
+      this.#testing.textContent = "";
+    }
   }
 
   async #item(entry: Kept): Promise<HTMLLIElement> {

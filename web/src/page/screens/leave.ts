@@ -15,7 +15,7 @@ export function leaveScreen(app: App): Screen {
       await app.link.call("leave", anyway);
       app.tell(leave.left);
     } catch (error) {
-      if (!(error instanceof WorkerError) || error.kind !== "Unreachable") throw error;
+      if (!(error instanceof WorkerError) || error.kind !== "unreachable") throw error;
       app.tell(leave.unreachable);
       box.append(button(leave.anyway, () => app.attempt(() => go(true))));
     }

@@ -8,6 +8,7 @@ import type { OwnSchema } from "../../recipe/own_data.ts";
 import type { App } from "../app.ts";
 import { type Way, wayFor } from "../capture/capture.ts";
 import { button, el, field } from "../dom.ts";
+import { WorkerError } from "../link.ts";
 import type { Screen } from "./screen.ts";
 
 export function modelScreen(app: App): Screen {
@@ -38,8 +39,9 @@ class ModelScreen {
     const title = el("h1", { textContent: texts.model.title }), said = (text: string) => el("p", { textContent: text });
     if (!model || !known) this.element.replaceChildren(title, said(texts.model.none));
     else {
-      const asking = this.#asking(known);
-      this.element.replaceChildren(title, said(texts.model.which(model)), ...asking, this.#answer, this.#bars);
+      const asking = this.#asking(known), test = said("");
+      this.element.replaceChildren(title, said(texts.model.which(model)), ...asking, this.#answer, this.#bars, test);
+      void this.#showTest(test);
     }
   }
 
@@ -90,8 +92,29 @@ class ModelScreen {
     }
   }
 
+  /** How the model does on the phone's own test part, which is computed here and told nobody. */
+  async #showTest(shown: HTMLElement): Promise<void> {
+    try {
+      const test = await this.#app.link.call("test");
+      if (test) shown.textContent = this.#app.texts.model.test(test);
+    } catch (error) {
+      if (!(error instanceof WorkerError)) throw error; // such as no data yet
+    }
+  }
+
+  async #said(sample: Float32Array): Promise<readonly number[] | undefined> {
+    try {
+      return await this.#app.link.call("ask", sample);
+    } catch (error) {
+      if (!(error instanceof WorkerError) || error.kind !== "not fetched") throw error;
+      this.#answer.textContent = this.#app.texts.model.noGraph;
+      return undefined;
+    }
+  }
+
   async #show(sample: Float32Array, schema: OwnSchema): Promise<void> {
-    const { model } = this.#app.texts, said = await this.#app.link.call("ask", sample);
+    const { model } = this.#app.texts, said = await this.#said(sample);
+    if (!said) return;
     if (!schema.classes.length) {
       this.#answer.textContent = model.number(said[0]);
       return;
