@@ -24,8 +24,13 @@ FILE = "phones.json"
 PATH = "/phone/"
 HOURS = 24.0
 
+_HIGHEST_PORT = 65535
 _TOKEN_BYTES = 18  # 144 bits, and 24 characters without padding
-_HOST = re.compile(r"[0-9a-z.-]{1,253}|\[[0-9a-f:.]{2,45}\]")
+_PAGE = re.compile(
+    r"https://(?:[0-9a-z][0-9a-z.-]{0,252}|\[[0-9a-f:.]{2,45}\])"
+    r"(?::(?P<port>[1-9]\d{0,4}))?(?P<path>/[\w.~/-]*)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -70,19 +75,13 @@ def checked_page(address: str) -> str:
     >>> checked_page("https://pages.example"), origin_of("https://pages.example:8443/a/")
     ('https://pages.example/', 'https://pages.example:8443')
     """
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    host = parts.netloc.removesuffix(f":{port}")
-    beside = parts.query or parts.fragment or address.endswith(("?", "#")) or "*" in parts.path
-    if parts.scheme != "https" or not _HOST.fullmatch(host) or beside:
+    found = _PAGE.fullmatch(address)
+    if found is None or int(found["port"] or 0) > _HIGHEST_PORT:
         raise FederationError(
             f"the address of a page elsewhere is {address!r}; it must be like https://pages.example, in lower"
             " case, with no more than a port and a path after it"
         )
-    return f"{origin_of(address)}{parts.path or '/'}"
+    return f"{origin_of(address)}{found['path'] or '/'}"
 
 
 def origin_of(page: str) -> str:

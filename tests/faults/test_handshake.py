@@ -70,6 +70,7 @@ def test_another_version_takes_no_part_and_the_operator_is_told_by_name(tmp_path
     status = {
         "register": {"trust": "first-use"}, "processes": {}, "runs": True, "federation": "f", "address": "a",
         "run": None, "gathering": "", "devices": [], "promoted": None, "refusals": refusals_of(tmp_path),
+        "phones": {"places": 0},
     }  # fmt: skip
     assert any(line.startswith(f"{OTHER} takes no part: it failed: OtherVersion") for line in told(status))
     (tmp_path / "config.toml").write_text("rounds = 2\n")

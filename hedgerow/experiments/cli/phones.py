@@ -245,7 +245,6 @@ def phones_page(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CommandError(f"{out} is not empty; give another --out")
     shutil.copytree(folder, out, dirs_exist_ok=True)
-    lines = [f"  {name}: {value}\n" for name, value in headers_elsewhere(called).items()]
-    (out / "_headers").write_text("/*\n" + "".join(lines), encoding="utf-8")
-    terminal.say(f"{out}: build {build.hash}")
-    terminal.tell(f"serve it by HTTPS, with the headers in {out / '_headers'}")
+    terminal.tell(f"{out} has build {build.hash}; serve it by HTTPS, with these headers:")
+    for name, value in headers_elsewhere(called).items():
+        terminal.say(f"{name}: {value}")

@@ -56,12 +56,13 @@ class Coordinated:
                 start_new_session=True,
             )
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, told: bool = False) -> str:
+        """What a command prints; with `told`, what it tells beside its result."""
         done = subprocess.run(
             [HEDGEROW, *arguments], cwd=self.home, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return done.stderr if told else done.stdout
 
     def invite(self, name: str) -> Path:
         return members.invite(self.folder, name, self.home)

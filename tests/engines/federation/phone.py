@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from hedgerow.coordinator.certificates import authority
+from hedgerow.coordinator.folder import FederationFolder
+from hedgerow.coordinator.phones import invite_phones
 from tests.engines.operated.devices import SCALE, SHIFT
 from tests.engines.stateful_run import ROOT
 
@@ -23,14 +26,13 @@ Told = dict[str, Any]
 class HeadlessPhone:
     """A browser, of which pages are opened and closed; `told` is what they said, oldest first."""
 
-    def __init__(self, kit: Path, data: Path) -> None:
-        self.kit, self.told = json.loads(kit.read_text()), list[Told]()
-        ca = data.with_suffix(".pem")
-        ca.write_text(self.kit["ca"])
+    def __init__(self, folder: FederationFolder, token: str, data: Path) -> None:
+        self._invitation = {"address": folder.settings.address, "token": token}
+        self.told = list[Told]()
         table = np.genfromtxt(data, delimiter=",", skip_header=1, dtype=str)
         inputs = (table[:, :2].astype(float) - SHIFT) / SCALE
         self.rows = [[*row, int(sick == "yes")] for row, sick in zip(inputs.tolist(), table[:, 2], strict=True)]
-        node = shutil.which("node")
+        node, ca = shutil.which("node"), authority(folder).certificate
         assert node is not None
         self._process = subprocess.Popen(
             [node, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -41,8 +43,7 @@ class HeadlessPhone:
 
     def open(self, page: str, what: str, **more: Any) -> None:
         """Open a page that joins, lives as the phone that has joined, or leaves."""
-        invitation = {key: self.kit[key] for key in ("address", "token", "name")}
-        self._do("open", page=page, what=what, invitation=invitation, rows=self.rows, **more)
+        self._do("open", page=page, what=what, invitation=self._invitation, rows=self.rows, **more)
 
     def stop(self, page: str) -> None:
         """Ask a page to end; the coordinator is told."""
@@ -92,8 +93,10 @@ class HeadlessPhone:
 
 
 @contextmanager
-def phones(kits: Sequence[Path], tables: Sequence[Path]) -> Iterator[list[HeadlessPhone]]:
-    made = [HeadlessPhone(kit, table) for kit, table in zip(kits, tables, strict=True)]
+def phones(folder: FederationFolder, tables: Sequence[Path]) -> Iterator[list[HeadlessPhone]]:
+    """Phones that are invited by one code, each with a file of its own."""
+    token = invite_phones(folder, len(tables))
+    made = [HeadlessPhone(folder, token, table) for table in tables]
     try:
         yield made
     finally:

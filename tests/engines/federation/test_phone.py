@@ -39,13 +39,12 @@ def lived(tmp_path_factory) -> Iterator[Lived]:
     home = tmp_path_factory.mktemp("phone")
     recipe = home / "clinics.toml"
     recipe.write_text(RECIPE)
-    names = ("phone", "kiosk", "garage", "shed")
+    names = ("kiosk", "phone", "garage", "shed")
     tables = {name: table(home / f"{name}.csv", seed, ("50", "120")) for seed, name in enumerate(names)}
     with coordinated(home, str(recipe), OVERRIDES, _free_ports(1)[0]) as real:
         real.start()
         real.wait_until_it_serves()
-        kits = [real.invite(name) for name in names[:2]]
-        with phones(kits, [tables[name] for name in names[:2]]) as (phone, kiosk):
+        with phones(real.folder, [tables[name] for name in names[:2]]) as (kiosk, phone):
             found = Lived(real, phone, kiosk)
             revoked(found)
             found.kept["joined"] = joined(phone)
@@ -80,7 +79,7 @@ def revoked(found: Lived) -> None:
     kiosk.close("fast")
     kiosk.open("second", "live")
     kiosk.state("waiting", since := len(kiosk.told))
-    found.real.command("revoke", "kiosk", "--federation", "federation")
+    found.real.command("revoke", "phone-1", "--federation", "federation")
     found.sentences["revoked"] = kiosk.state("revoked", since)
     kiosk.close("second")
     kiosk.open("leaving", "leave")
@@ -115,7 +114,7 @@ def test_a_run_with_a_phone_is_made_again_bit_for_bit(lived):
 def test_each_of_the_phones_updates_counts_once_wherever_its_page_was_closed(lived):
     rounds = [line for line in lived.real.run.rounds() if line["round"]]
     assert [(sorted(line["clients"]), line["dropped"]) for line in rounds] == [
-        (["garage", "phone", "shed"], {})
+        (["garage", "phone-2", "shed"], {})
     ] * ROUNDS
     answered = Counter(
         (each["round"], "accuracy" in each) for each in lived.phone.told if each["kind"] == "round"

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,12 +93,17 @@ Page = TypeVar("Page", bound=Browser)
 
 
 @contextmanager
-def browser(kind: type[Page] = Browser, *more: str) -> Iterator[Page]:  # type: ignore[assignment]
+def browser(
+    kind: type[Page] = Browser,
+    *more: str,
+    variables: Mapping[str, str] | None = None,  # type: ignore[assignment]
+) -> Iterator[Page]:
     """Start Chromium, and end it; where there is none, the test is skipped, and says so.
 
     Args:
         kind: of the page.
         more: options of Chromium, without dashes.
+        variables: its environment, in place of this process's.
     """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
@@ -119,7 +124,7 @@ def browser(kind: type[Page] = Browser, *more: str) -> Iterator[Page]:  # type: 
         process = subprocess.Popen(
             [program, *(f"--{option}" for option in options)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=as_it_expects, close_fds=False, start_new_session=True,
+            preexec_fn=as_it_expects, close_fds=False, start_new_session=True, env=variables,
         )  # fmt: skip
         os.close(to_read)
         os.close(from_write)

@@ -8,11 +8,14 @@ import { Device, nodeKey } from "./device.ts";
 import { takeRegister } from "./identities.ts";
 import { deviceIdentity } from "./identity.ts";
 import { Outbox } from "./outbox.ts";
+import { SENTENCES } from "./sentences.ts";
 import type { Vault } from "./store.ts";
 import { pause } from "./waiting.ts";
 
 const COLLECTED_SECONDS = 5;
 const JSON_KIND = "application/json";
+/** How a coordinator says that this page is too old, or too new; what it says to do is for other devices. */
+const VERSIONS = /accepts one minor version more or less/;
 
 /** What the code that a person scans holds, after the `#` of the page's address. */
 export interface Invitation {
@@ -21,6 +24,8 @@ export interface Invitation {
   readonly token: string;
   /** Of the device; a phone without one is given it. */
   readonly name?: string;
+  /** Public key that signs the register of identities, 64 hex digits, where there is one. */
+  readonly administrator?: string;
   /** Of the coordinator's certificate, to show where the browser does not trust it. */
   readonly ca?: string;
   readonly fingerprint?: string;
@@ -32,11 +37,12 @@ export interface Invitation {
 export class NotJoined extends Error {}
 
 /**
- * Make a device's keys in its store, and register their public halves with the coordinator; repeating it with the same
- * invitation changes nothing. Throws `NotJoined` if the coordinator refuses, `Unreachable` if it does not answer, and
- * `RangeError` if the address is invalid.
+ * Make a device's keys in its store, and register their public halves with the coordinator; where its answer was lost,
+ * it can be repeated with the same invitation. Throws `NotJoined` if the coordinator refuses, `Unreachable` if it does not answer, and
+ * `RangeError` if the address is invalid, and `Malformed` if the register is not its administrator's.
  */
 export async function join(invitation: Invitation, store: Vault, calling: Calling): Promise<Device> {
+  if (await Device.open(store)) throw new NotJoined("this phone takes part in a federation already; leave it first");
   const key = await nodeKey(store), identity = bytesToHex((await deviceIdentity(store)).public);
   const { address, token, name = "" } = invitation;
   const connection = new Connection(address, key, calling);
@@ -46,10 +52,10 @@ export async function join(invitation: Invitation, store: Vault, calling: Callin
   if (typeof node !== "bigint" || typeof given !== "string" || !given || !/^[0-9a-f]{16}$/.test(String(federation))) {
     throw new NotJoined(`${address} does not answer like a coordinator; is the address right?`);
   }
-  const trusted = { federation: String(federation) };
+  const trusted = { federation: String(federation), administrator: invitation.administrator };
   const administrator = await takeRegister(store, trusted, answer);
   return await Device.make(store, {
-    ...trusted, name: given, address, administrator, node: String(node), since: Date.now() / 1000,
+    federation: trusted.federation, name: given, address, administrator, node: String(node), since: Date.now() / 1000,
     up: calling.counted.up, down: calling.counted.down,
   });
 }
@@ -81,6 +87,7 @@ async function ask(
   try {
     return readAnswer(await connection.call("/join", utf8(JSON.stringify(asked)), { kind: JSON_KIND }));
   } catch (error) {
+    if (error instanceof Denied && VERSIONS.test(error.message)) throw new NotJoined(SENTENCES.version());
     if (error instanceof Denied) throw new NotJoined(`${error.message}${REMEDIES[error.status] ?? ""}`);
     if (!(error instanceof SyntaxError)) throw error;
     throw new NotJoined(`${address} does not answer like a coordinator: ${error.message}`);

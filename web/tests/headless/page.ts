@@ -3,13 +3,13 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Backoff, type Fetch } from "../../src/node/connection.ts";
 import type { Kept, Vault } from "../../src/node/store.ts";
-import { Phone, type PhoneEvent, type PhoneParts } from "../../src/phone.ts";
+import { type Invitation, Phone, type PhoneEvent, type PhoneParts } from "../../src/phone.ts";
 import type { Bytes } from "../../src/types.ts";
 import { answering } from "./answering.ts";
 
 interface Asked {
   /** To join first; else the phone has joined before. */
-  readonly invitation?: { address: string; token: string; name?: string };
+  readonly invitation?: Invitation;
   /** Joins, lives or leaves. */
   readonly what: "join" | "live" | "leave" | "rotate";
   /** The page is closed while it makes this call for the so-manieth time, or once that is answered. */
@@ -46,9 +46,8 @@ const store: Vault = {
 
 let calls = 0;
 const fetching: Fetch = async (address, how) => {
-  const headers = { ...how.headers, "user-agent": "hedgerow" }; // a phone's browser does not let it say so
   const { path, time, after } = asked.closes ?? { path: "", time: 0 };
-  const closes = path && address.endsWith(path) && ++calls === time, answer = fetch(address, { ...how, headers });
+  const closes = path && address.endsWith(path) && ++calls === time, answer = fetch(address, how);
   if (!closes) return await answer;
   if (after) await (await answer).arrayBuffer();
   tell({ kind: "closing", path });
