@@ -15,7 +15,7 @@ import { inspect } from "../src/graphs/inspection.ts";
 import { type Signature, signatureOf } from "../src/graphs/signature.ts";
 import { generator } from "../src/rng.ts";
 import { LocalTraining } from "../src/training.ts";
-import type { Vector } from "../src/types.ts";
+import { product, type Vector } from "../src/types.ts";
 
 const [folder, steps] = [process.argv[2], Number(process.argv[3])];
 const [described, train, evaluate] = [MANIFEST, TRAIN, EVALUATE].map((name) => Uint8Array.from(read(name)));
@@ -36,7 +36,7 @@ function numbers(): Vector {
 /** So many batches of made-up samples. */
 function samples({ inputs }: Signature, batches: number): AnySamples {
   const x = inputs.get("x"), draws = generator(0, "samples"), [rows, ...shape] = x?.shape ?? [];
-  const n = rows * batches, size = n * shape.reduce((all, side) => all * side, 1), classes = outputsOf();
+  const n = rows * batches, size = n * product(shape), classes = outputsOf();
   const whole = (length: number) => BigInt64Array.from({ length }, () => BigInt(draws.word() % classes));
   const values = Float32Array.from({ length: x?.dtype === "int64" ? 0 : size }, () => 2 * draws.float() - 1);
   return { inputs: x?.dtype === "int64" ? whole(size) : values, targets: whole(n), shape };
