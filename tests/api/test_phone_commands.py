@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.cli.phones import Asked, opened_for_phones
 from hedgerow.experiments.config.recipe import load as load_recipe
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.report.for_phones import about, sentence
 from hedgerow.experiments.runs.graphs import remember_offer
 from hedgerow.graphs.offer import Offer
 from tests.attacks.gateways import public
@@ -142,6 +144,14 @@ def test_the_operator_is_told_the_page_the_run_the_certificate_and_how_long_the_
     assert (found.build, found.about["said_by"], found.about["graphs"]["hash"]) == (
         hash_of(page), "coordinator", OFFER.hash,
     )  # fmt: skip
+
+
+def test_the_page_on_phones_shows_what_is_said_of_its_recipe(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "phones.md").read_text()
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "digits.toml").write_text(shown)
+    said = sentence(about(load_recipe(str(tmp_path / "digits.toml")), OFFER, "0" * 64))
+    assert said in " ".join(page.split())
 
 
 def joined(folder: FederationFolder, token: str) -> None:
