@@ -205,7 +205,7 @@ def test_without_a_run_no_phone_is_invited(folder, page):
 def test_an_invitation_of_phones_is_revoked_and_shown(folder, page):
     assert "no phones are invited" in hedgerow("revoke", "--phones", code=2)
     joined(folder, invite_phones(folder, 3))
-    assert "phones: 1 have joined, 2 more can until" in hedgerow("status")
+    assert "phones: 1 joined, 2 more can until" in hedgerow("status")
     assert "phone-1" in hedgerow("devices")
     assert "still lets 2 in" in " ".join(hedgerow("revoke", "phone-1").split())
     hedgerow("revoke", "--phones")

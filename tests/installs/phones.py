@@ -39,6 +39,11 @@ def why_not() -> str:
     """Why no phone can be had here; empty if one can."""
     if shutil.which("certutil") is None:
         return "there is no certutil: make certutil"
+    return why_there_is_no_page()
+
+
+def why_there_is_no_page() -> str:
+    """Why there is no page for phones; empty if there is one."""
     try:
         load(build_folder())
     except NoBuild as error:
