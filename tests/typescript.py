@@ -29,9 +29,9 @@ def why_not() -> str:
     return ""
 
 
-def npm(*command: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of the package's scripts."""
-    return _run("npm", "run", "--silent", *command)
+def npm(*command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run one of the package's scripts; `given` is its input."""
+    return _run("npm", "run", "--silent", *command, given=given)
 
 
 def node(script: str, *arguments: str | Path) -> str:
@@ -64,8 +64,8 @@ def _hash_of_the_sources() -> str:
     return found.hexdigest()
 
 
-def _run(*command: str) -> "subprocess.CompletedProcess[str]":
+def _run(*command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command, cwd=WEB, capture_output=True, text=True, timeout=600,
+        command, cwd=WEB, input=given, capture_output=True, text=True, timeout=600,
         env={**os.environ, "NODE_OPTIONS": "", "FORCE_COLOR": "0"},
     )  # fmt: skip

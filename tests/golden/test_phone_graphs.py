@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from hedgerow.client.onnx.trainer import OnnxTrainer
+from hedgerow.client.regression import task_of
+from hedgerow.client.task import Task
+from hedgerow.client.torch.lora import lora
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.graphs.agreement import check_run
 from hedgerow.graphs.bundle import TRAIN, Graphs
@@ -19,9 +22,9 @@ from hedgerow.graphs.inspection import graph_of, inspect
 from hedgerow.graphs.offer import Offer, packed
 from hedgerow.graphs.signature import signature_of
 from hedgerow.graphs.walk import Walk
-from hedgerow.models import MODELS
+from hedgerow.models import MODELS, build
 from hedgerow.strategies import fedavg, scaffold
-from hedgerow.types import LocalTraining
+from hedgerow.types import LocalTraining, Samples
 from hedgerow.wire.text import read_json
 from tests.attacks.test_graphs_refused import CHANGES, MANIFESTS
 from tests.golden.make_graphs import MOST
@@ -60,6 +63,23 @@ def fits(chosen: Callable[[int], list[str]]) -> Iterator[tuple[str, PhoneFit]]:
             yield f"{name}, {setting}", PhoneFit(graphs, model, data, training, correction)
 
 
+def others() -> Iterator[tuple[str, PhoneFit]]:
+    """Numbers to predict, adapters on layers that do not change, and targets that are no single class."""
+    random, training = np.random.default_rng(0), local()
+    x = random.normal(size=(23, 4)).astype(np.float32)
+    classes, shares = random.integers(0, 10, 23), random.dirichlet(np.ones(10), 23).astype(np.float32)
+    plain = {"input_shape": (4,), "hidden": 5}
+    scores = build("mlp-2nn", num_classes=10, **plain)
+    for name, task, y in (
+        ("numbers", task_of("regression", build("mlp-2nn", num_classes=1, **plain)), x[:, 0]),
+        ("adapters", Task(lora(scores, rank=2)), classes),
+        ("not counted", Task(scores), np.where(np.arange(23) % 6 == 2, -100, classes)),
+        ("probabilities", Task(scores, metrics={}), shares),
+    ):
+        data, model = Samples(x, y), TorchTrainer(task).initial(1)
+        yield name, PhoneFit(graphs_of(task, training, data), model, data, training)
+
+
 def check(cases: dict[str, PhoneFit], folder: Path) -> dict[str, float]:
     """Hold the phone's fits to ours; the largest difference of each delta."""
     file, away = folder / "fits.json", {}
@@ -82,8 +102,8 @@ def check(cases: dict[str, PhoneFit], folder: Path) -> dict[str, float]:
 
 def test_every_shipped_models_fit_is_this_clients(tmp_path):
     chosen = list(SETTINGS)
-    cases = dict(fits(lambda number: [chosen[number % len(chosen)]]))
-    assert len(check(cases, tmp_path)) == len(MODELS.names())
+    cases = dict(fits(lambda number: [chosen[number % len(chosen)]])) | dict(others())
+    assert len(check(cases, tmp_path)) == len(MODELS.names()) + 4
 
 
 @pytest.mark.long
@@ -97,9 +117,9 @@ def refused() -> dict[str, tuple[Graphs, dict[str, Any]]]:
     cases: dict[str, tuple[Graphs, dict[str, Any]]] = {"taken": (small(), {})}
     for number, (change, _) in enumerate(CHANGES):
         cases[f"change {number}"] = changed(small(), change), {}
-    for number, told in enumerate(MANIFESTS):
+    for number, change in enumerate(MANIFESTS):
         for embedded in (False, True):
-            cases[f"manifest {number} {embedded}"] = changed(small(), told=told, embedded=embedded), {}
+            cases[f"manifest {number} {embedded}"] = changed(small(), told=change, embedded=embedded), {}
     large = changed(small(), lambda model: setattr(model, "producer_name", "x" * 4_194_304))
     cases["too large"] = large, {}
     cases["too much memory"] = small(), {"most": 2**24}

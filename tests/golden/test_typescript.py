@@ -1,5 +1,6 @@
 """The phone's part, in TypeScript (`web/`), is held to the same golden files, and reads what Python reads."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
+from tests.golden import drawn_strategies
 from tests.golden.odd_tables import line, tables
 from tests.typescript import compiled, node, npm
 
@@ -37,6 +39,18 @@ def test_the_typescript_client_does_what_the_golden_files_say():
     passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
     assert passed, done.stdout
     assert int(passed[1]) >= 186
+
+
+def test_both_languages_build_and_refuse_the_same_strategies_from_drawn_descriptions():
+    descriptions = list(drawn_strategies.descriptions(1000))
+    done = npm("hashes", given="\n".join(map(json.dumps, descriptions)))
+    assert done.returncode == 0, done.stderr
+    seen = Counter[bool]()
+    for description, theirs in zip(descriptions, done.stdout.splitlines(), strict=True):
+        ours = drawn_strategies.hash_of(description)
+        assert theirs == ours if ours is not None else theirs.startswith("refused: "), description
+        seen[ours is None] += 1
+    assert min(seen.values()) > 150
 
 
 def test_both_languages_read_and_refuse_the_same_damaged_messages():
@@ -70,6 +84,8 @@ def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
             assert theirs.startswith("refused: "), (data, theirs, refused)
             seen[False] += 1
         else:
-            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", data
+            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", (
+                data
+            )
             seen[True] += 1
     assert min(seen[True], seen[False]) > 100

@@ -1,5 +1,6 @@
 /** Argument checks: each returns the value, or throws a `RangeError` that says what was given and what is allowed. */
 
+import { didYouMean } from "./near.ts";
 import { repr } from "./wording.ts";
 
 /** A finite number above 0. */
@@ -45,7 +46,10 @@ export function integer(name: string, value: unknown, least: number, most = Numb
 /** One of several values. */
 export function oneOf<V>(name: string, value: unknown, allowed: readonly V[]): V {
   const given = typeof value === "bigint" ? Number(value) : value;
-  if (!allowed.includes(given as V)) refuse(name, value, `one of ${allowed.map(repr).join(", ")}`);
+  if (!allowed.includes(given as V)) {
+    const near = typeof value === "string" ? didYouMean(value, allowed.map(String)) : "";
+    refuse(name, value, `one of ${allowed.map(repr).join(", ")}.${near}`);
+  }
   return given as V;
 }
 

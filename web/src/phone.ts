@@ -2,12 +2,12 @@
 
 import { Backoff, type Calling, Connection, Counted, type Fetch } from "./node/connection.ts";
 import { Device } from "./node/device.ts";
-import { type Invitation, join, leave, NotJoined } from "./node/join.ts";
+import { type Invitation, join, leave } from "./node/join.ts";
 import { type Answering, Node, type Telling } from "./node/node.ts";
 import { rotate } from "./node/rotate.ts";
 import { SENTENCES } from "./node/sentences.ts";
 import type { Vault } from "./node/store.ts";
-import { alone, browserLocks, free, type Locks } from "./node/tabs.ts";
+import { alone, browserLocks, free, InUse, type Locks } from "./node/tabs.ts";
 import { type Ask, Delivered } from "./promotion/delivered.ts";
 import type { Promotion } from "./promotion/lineage.ts";
 import type { Bytes } from "./types.ts";
@@ -63,13 +63,13 @@ export class Phone {
   }
 
   /**
-   * Make the phone's keys, and have the coordinator let it in. Throws `NotJoined` if it does not, or if the phone takes
-   * part in another tab, and `Unreachable` if it does not answer.
+   * Make the phone's keys, and have the coordinator let it in. Throws `NotJoined` if it does not, `Unreachable` if it
+   * does not answer, and `InUse` if the phone takes part in another tab.
    */
   static async join(invitation: Invitation, parts: PhoneParts): Promise<Phone> {
     const calling = callingOf(parts);
     const device = await free(parts.locks ?? browserLocks(), LOCK, () => join(invitation, parts.store, calling));
-    if (!device) throw new NotJoined(SENTENCES.second());
+    if (!device) throw new InUse(SENTENCES.second());
     return new Phone(parts, calling, device);
   }
 
@@ -94,15 +94,16 @@ export class Phone {
     this.#stop = new AbortController();
     const ended = AbortSignal.any([signal, this.#stop.signal]), locks = this.#parts.locks ?? browserLocks();
     const second = () => this.#state("refused", SENTENCES.second());
-    this.#running = alone(locks, LOCK, ended, second, async () => {
+    const running = alone(locks, LOCK, ended, second, async () => {
       if (!await this.#live(ended)) this.#state("left", SENTENCES.cleared());
     });
-    await this.#running;
+    this.#running = running.catch(() => {});
+    await running;
   }
 
   /**
    * Leave the federation: the coordinator is told, and keys and state are erased. Throws `Unreachable` if it does not
-   * answer, and nothing is erased, unless `anyway`; and `NotJoined` if the phone takes part in another tab.
+   * answer, and nothing is erased, unless `anyway`; and `InUse` if the phone takes part in another tab.
    */
   async leave(anyway = false): Promise<void> {
     this.#stop.abort();
@@ -112,7 +113,7 @@ export class Phone {
       await leave(this.#device, this.#calling, anyway);
       return true;
     });
-    if (!done) throw new NotJoined(SENTENCES.second());
+    if (!done) throw new InUse(SENTENCES.second());
     this.#state("left", SENTENCES.left());
   }
 
@@ -146,7 +147,7 @@ export class Phone {
       counted: () => this.#tell({ kind: "bytes", ...this.#calling.counted }),
       takes: () => this.#parts.takesModels(),
       has: ({ model }) => this.#tell({ kind: "model", hash: model }),
-      left: (sentence) => this.#state("refused", sentence),
+      left: (sentence) => this.#state("waiting", sentence),
     };
   }
 

@@ -17,7 +17,7 @@ export function float(value: number): string {
 
 /** Whether a text has no character that `repr` would escape, other than quotes and backslashes. */
 export function printable(text: string): boolean {
-  return !UNPRINTABLE.test(text.replaceAll(" ", ""));
+  return !/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u.test(text);
 }
 
 /** A text as `repr` writes it. */

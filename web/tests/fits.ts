@@ -1,4 +1,4 @@
-/** Print what the trainer of this client finds for the fits in a file, as JSON: `node build/tests/fits.js FILE`. */
+/** Print what the trainer of this client finds for the fits in a file, as JSON: `fits.js FILE`. */
 
 import { readFileSync } from "node:fs";
 import { OnnxTrainer } from "../src/client/onnx/trainer.ts";

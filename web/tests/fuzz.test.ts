@@ -2,6 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseRegister } from "../src/client/secure/register_file.ts";
+import { readPromotion } from "../src/promotion/lineage.ts";
+import { readTensors } from "../src/promotion/tensors.ts";
 import { unpack as unpackCodes, unpackIndices } from "../src/ring/packing.ts";
 import * as secure from "../src/secure/codec.ts";
 import { Refused } from "../src/secure/errors.ts";
@@ -15,12 +18,13 @@ import { ArrayRecord } from "../src/wire/content.ts";
 import { decodeFleet } from "../src/wire/fleet.ts";
 import { unpackTrain } from "../src/wire/messages.ts";
 import { unpack } from "../src/wire/objects.ts";
+import { textOf } from "../src/wire/reader.ts";
 import * as protobuf from "../src/wire/protobuf.ts";
 import { RECORDS } from "../src/wire/schema.ts";
 import { LINES } from "./masked_round.ts";
 import { fuzz, TIMES } from "./fuzzing.ts";
 import { mutations } from "./mutations.ts";
-import { bytes, goldenNames, hex, LAYOUT, safetensors, vectors } from "./support.ts";
+import { bytes, goldenBytes, goldenNames, hex, LAYOUT, safetensors, vectors } from "./support.ts";
 
 const CONTENTS = Object.values<any>(vectors("messages").messages).map(({ bytes: data }) => bytes(data));
 const OBJECTS = vectors("objects").packed, CALLS = vectors("fleet");
@@ -91,5 +95,20 @@ for (const name of POSITIONS) {
 fuzz("unpack", [bytes(`${"00ff".repeat(19)}007f`)], (data) => unpackCodes(data, 11, 29));
 
 const TEXTS = Object.keys(vectors("pipelines").pipelines);
-const ENCODED = TEXTS.map((text) => Uint8Array.from(new TextEncoder().encode(text)));
-fuzz("parsePipeline", ENCODED, (data) => parsePipeline(String.fromCharCode(...data)));
+const utf8 = (text: string): Bytes => Uint8Array.from(new TextEncoder().encode(text));
+fuzz("parsePipeline", TEXTS.map(utf8), (data) => parsePipeline(String.fromCharCode(...data)));
+
+const REGISTERS = Object.values<any>(vectors("registers").signed).map(({ text }) => utf8(text));
+fuzz("a register", REGISTERS, (data) => parseRegister(textOf(data)), (data) => 2 * data.length);
+fuzz("a promotion", [utf8(JSON.stringify({
+  number: 1, time: "2026-11-29", model: "ab".repeat(32), size: 5, rule: {}, description: "{}",
+  lineage: { recipe: "a", run: "b", round: 1, trust: "signed", hedgerow: "0.1.0" },
+}))], (data) => {
+  try {
+    return readPromotion(JSON.parse(textOf(data)));
+  } catch (error) {
+    throw error instanceof SyntaxError ? new RangeError(error.message) : error;
+  }
+}, (data) => 2 * data.length);
+const FILES = goldenNames("payloads").slice(0, 3).map((name) => goldenBytes(`payloads/${name}`));
+fuzz("a model's file", FILES, readTensors, (data) => 2 * data.length);

@@ -66,7 +66,9 @@ function caseOf(name: string, told: JsonTable, travelled: Bytes): Case {
 }
 
 /** The run that a case's graphs are of. */
-export function runOf({ graphs, local, told }: Case, changed: Partial<Run> = {}, corrects = told.correction !== null): Run {
+export function runOf(
+  { graphs, local, told }: Case, changed: Partial<Run> = {}, corrects = told.correction !== null,
+): Run {
   const { layout } = signatureOf(graphs.manifestOf("train.onnx"), "train");
   const personal = new Set(told.personal as string[]);
   const strategy = { local, streams: corrects ? [{ correction: true }] : [], split: () => new Split(layout, personal) };

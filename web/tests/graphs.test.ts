@@ -23,7 +23,9 @@ const CASES = goldenCases(), ALLOWED = JSON.parse(golden("graphs/allowed.json"))
 const [LOGISTIC] = CASES, PERSONAL = CASES.find(({ name }) => name === "momentum") as Case;
 
 test("the operators, fields, dtypes and limits are Python's, and no others", () => {
-  const operators = [...OPERATORS].map(([name, { inputs, attributes }]) => [name, { inputs, attributes: [...attributes].sort() }]);
+  const operators = [...OPERATORS].map(([name, { inputs, attributes }]) => {
+    return [name, { inputs, attributes: [...attributes].sort() }];
+  });
   assert.deepEqual(Object.fromEntries(operators), ALLOWED.operators);
   const fields = Object.entries(MESSAGES).map(([message, each]) => {
     return [message, Object.fromEntries(Object.entries(each).map(([number, [name, kind]]) => {
@@ -97,7 +99,7 @@ test("graphs that are cut off, others, or damaged are refused", () => {
   assert.equal(told(new Offer("0".repeat(64), data.length), data), "the graphs are not those whose hash was named");
   const damaged = data.slice();
   damaged[damaged.length - 1] ^= 1;
-  assert.match(told(UNSIGNED, damaged), /^evaluate\.onnx is not the graph that its manifest describes: its SHA-256 is '/);
+  assert.match(told(UNSIGNED, damaged), /^evaluate\.onnx is not the graph that its manifest describes: its SHA-256 is /);
   assert.throws(() => new Offer(SIGNED.hash, MOST + 1), BadGraphs);
 });
 
@@ -127,8 +129,10 @@ test("graphs of another run are refused by what differs", () => {
     const graphs = message.startsWith("personal") ? PERSONAL.graphs : LOGISTIC.graphs;
     assert.throws(() => checkRun(graphs, run), { message });
   }
-  assert.throws(() => checkRun(LOGISTIC.graphs, runOf(LOGISTIC, { layout: "0".repeat(16) })), /^RangeError: the model's layout is '/);
-  const { layout } = signatureOf(PERSONAL.graphs.manifestOf("train.onnx"), "train"), nothing = new Split(layout, new Set());
+  const otherLayout = runOf(LOGISTIC, { layout: "0".repeat(16) });
+  assert.throws(() => checkRun(LOGISTIC.graphs, otherLayout), /^RangeError: the model's layout is '/);
+  const { layout } = signatureOf(PERSONAL.graphs.manifestOf("train.onnx"), "train");
+  const nothing = new Split(layout, new Set());
   const shared = { ...runOf(PERSONAL).strategy, split: () => nothing };
   assert.throws(() => checkRun(PERSONAL.graphs, runOf(PERSONAL, { strategy: shared })), {
     message: "the tensors that stay on a device are ['linear.weight', 'linear.bias'] in the graphs, and [] in the run",

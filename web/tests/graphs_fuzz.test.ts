@@ -17,7 +17,7 @@ import { hex } from "./support.ts";
 const CASES = goldenCases(), MOST = 2 ** 26;
 const text = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value)) as Bytes;
 
-fuzz("graphs as they travel", CASES.map(({ name }) => goldenGraphs(name)), (data) => {
+fuzz("graphs as they travel", ["logistic", "momentum"].map(goldenGraphs), (data) => {
   const start = data.indexOf(10) + 1, head = String.fromCharCode(...data.subarray(0, Math.min(start, 200)));
   const described = data.subarray(start, start + Number(head.split(" ")[3]));
   inspect(new Offer(hex(sha256(described)), data.length).opened(data), MOST);

@@ -6,6 +6,7 @@ import { type Answering } from "../src/node/node.ts";
 import { Outbox } from "../src/node/outbox.ts";
 import { SENTENCES } from "../src/node/sentences.ts";
 import { MemoryStore } from "../src/node/store.ts";
+import { InUse, type Locks } from "../src/node/tabs.ts";
 import { Phone, type PhoneEvent, type PhoneParts } from "../src/phone.ts";
 import { Refused, type Why } from "../src/secure/errors.ts";
 import { type Bytes, PayloadError } from "../src/types.ts";
@@ -187,6 +188,25 @@ test("a phone leaves while it takes part, and one whose key is not known erases 
     assert.equal(one.to.called.at(-1), "leave");
     assert.deepEqual([await one.store.names(""), await one.store.key("node")], [[], undefined]);
   }
+});
+
+test("a phone that takes part in another tab is neither joined nor left in this one, and says so once", async () => {
+  const one = living(), phone = await Phone.join(INVITATION, one.parts), before = await one.store.names("");
+  const taken: Locks = {
+    request: async (_name, { ifAvailable, signal }, held) => {
+      if (ifAvailable) return await held(null);
+      await new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+      return await held({});
+    },
+  };
+  const here = await Phone.open({ ...one.parts, locks: taken });
+  await until(here!, one, () => said(one).length > 0);
+  assert.deepEqual(said(one), [SENTENCES.second()]);
+  await assert.rejects(here!.leave(), InUse);
+  await assert.rejects(Phone.join(INVITATION, { ...living().parts, locks: taken }), InUse);
+  assert.deepEqual(await one.store.names(""), before);
+  assert.deepEqual(one.to.called, ["join"]);
+  await phone.leave();
 });
 
 test("a new key takes the old one's place, also where the answer to the first try was lost", async () => {

@@ -10,6 +10,8 @@ import { MemoryStore } from "../src/node/store.ts";
 import { Delivered, NotTaken } from "../src/promotion/delivered.ts";
 import { floats, readTensors } from "../src/promotion/tensors.ts";
 import { type Bytes, PayloadError } from "../src/types.ts";
+import { Offer } from "../src/graphs/offer.ts";
+import { goldenBytes, goldenNames } from "./support.ts";
 
 const PIECE = 4 * 2 ** 20;
 const utf8 = (text: string): Bytes => Uint8Array.from(Buffer.from(text));
@@ -130,27 +132,32 @@ test("a device follows its coordinator's model between messages, by its owner's 
 });
 
 test("graphs are fetched once, checked each time, and the eight latest are kept", async () => {
-  const store = new MemoryStore(), asked: string[] = [];
-  let given: Bytes | undefined = utf8("graphs");
-  const graphs = new DeviceGraphs<{ hash: string }>(store, async (path) => {
+  const store = new MemoryStore(), asked: string[] = [], said: string[] = [];
+  const files = goldenNames("graphs").filter((name) => name.endsWith(".graphs")).map((name) => goldenBytes(`graphs/${name}`));
+  const offerOf = (data: Bytes): Offer => {
+    const head = new TextDecoder().decode(data.subarray(0, 200)).split("\n")[0], [size] = head.split(": ")[1].split(" ");
+    return new Offer(sha(data.slice(head.length + 1, head.length + 1 + Number(size))), data.length);
+  };
+  let given: Bytes | undefined = files[0];
+  const graphs = new DeviceGraphs(store, async (path) => {
     asked.push(path);
     if (!given) throw new Denied(404, "there are none");
     return given;
-  }, ({ hash }, data) => {
-    if (sha(data) !== hash) throw new RangeError("not those");
-  }, (why) => new Error(`NoGraphs: ${why}`));
-  const hash = sha(utf8("graphs"));
-  for (const _ of [1, 2]) assert.deepEqual(await graphs.get({ hash }), utf8("graphs"));
-  assert.deepEqual(asked, [`/graphs/${hash}`]);
-  await store.put(new Map([[`graphs/${hash}`, utf8("damaged")]]));
-  assert.deepEqual(await graphs.get({ hash }), utf8("graphs"));
+  }, (why) => said.push(why)), offer = offerOf(files[0]);
+  for (const _ of [1, 2]) assert.deepEqual(await graphs.get(offer), files[0]);
+  assert.deepEqual(asked, [`/graphs/${offer.hash}`]);
+  await store.put(new Map([[`graphs/${offer.hash}`, utf8("damaged")]]));
+  assert.deepEqual(await graphs.get(offer), files[0]);
   assert.equal(asked.length, 2);
-  await assert.rejects(graphs.get({ hash: "0".repeat(64) }), /NoGraphs: not those/);
+  await assert.rejects(graphs.get(offerOf(files[1])), { why: "NoGraphs" });
   given = undefined;
-  await assert.rejects(graphs.get({ hash: "0".repeat(64) }), /NoGraphs: the server refuses \(404\)/);
-  for (let i = 0; i < 9; i++) {
-    given = utf8(`other ${i}`);
-    await graphs.get({ hash: sha(given) });
-  }
-  assert.equal((await store.names("graphs/")).length, 8);
+  await assert.rejects(graphs.get(offerOf(files[1])), { why: "NoGraphs" });
+  assert.match(said.join("; "), /something else; what was sent as graphs is something else; the server refuses \(404\)/);
+  const before = Array.from({ length: 8 }, (_, i) => String(i).repeat(64));
+  await store.put(new Map([["graphs.json", utf8(JSON.stringify({ hashes: before }))],
+    ...before.map((hash): [string, Bytes] => [`graphs/${hash}`, utf8("x")])]));
+  given = files[1];
+  await graphs.get(offerOf(files[1]));
+  assert.equal((await store.names("graphs/")).length, 9); // the first one was not listed any more
+  assert.ok(!(await store.names("graphs/")).includes(`graphs/${before[7]}`));
 });

@@ -1,4 +1,4 @@
-/** Print why graphs in a file are refused, as JSON by name, empty if they are taken: `node build/tests/refusals.js FILE`. */
+/** Print why graphs in a file are refused, as JSON by name, empty if they are taken: `refusals.js FILE`. */
 
 import { readFileSync } from "node:fs";
 import { OnnxTrainer } from "../src/client/onnx/trainer.ts";

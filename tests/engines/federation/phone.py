@@ -11,29 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.coordinator.phones import invite_phones
-from tests.engines.operated.devices import SCALE, SHIFT
 from tests.engines.stateful_run import ROOT
 
 PROGRAM = ROOT / "web" / "build" / "tests" / "headless" / "browser.js"
 Told = dict[str, Any]
 
+RULES = {"masked_only": False, "min_clients": 3, "corrupt": 0.0, "evaluate": True, "statistics": True}
+
 
 class HeadlessPhone:
     """A browser, of which pages are opened and closed; `told` is what they said, oldest first."""
 
-    def __init__(self, folder: FederationFolder, token: str, data: Path) -> None:
+    def __init__(self, folder: FederationFolder, token: str, data: Path, signer: str) -> None:
         self._invitation = {"address": folder.settings.address, "token": token}
         self.told = list[Told]()
-        table = np.genfromtxt(data, delimiter=",", skip_header=1, dtype=str)
-        inputs = (table[:, :2].astype(float) - SHIFT) / SCALE
-        self.rows = [[*row, int(sick == "yes")] for row, sick in zip(inputs.tolist(), table[:, 2], strict=True)]
         node, ca = shutil.which("node"), authority(folder).certificate
         assert node is not None
+        self._owner = {"table": data.read_text(), "rules": RULES, "signer": signer}
         self._process = subprocess.Popen(
             [node, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_OPTIONS": "", "NODE_EXTRA_CA_CERTS": str(ca)},
@@ -43,7 +40,7 @@ class HeadlessPhone:
 
     def open(self, page: str, what: str, **more: Any) -> None:
         """Open a page that joins, lives as the phone that has joined, or leaves."""
-        self._do("open", page=page, what=what, invitation=self._invitation, rows=self.rows, **more)
+        self._do("open", page=page, what=what, invitation=self._invitation, **self._owner, **more)
 
     def stop(self, page: str) -> None:
         """Ask a page to end; the coordinator is told."""
@@ -53,7 +50,7 @@ class HeadlessPhone:
         """Close a page, whatever it does."""
         self._do("close", page=page)
 
-    def until(self, ready: Callable[[Told], object], what: str, since: int = 0, seconds: float = 60) -> Told:
+    def until(self, ready: Callable[[Told], object], what: str, since: int = 0, seconds: float = 240) -> Told:
         """Wait until something is told; returns it."""
         until = time.monotonic() + seconds
         while not (found := [each for each in self.told[since:] if ready(each)]):
@@ -93,10 +90,10 @@ class HeadlessPhone:
 
 
 @contextmanager
-def phones(folder: FederationFolder, tables: Sequence[Path]) -> Iterator[list[HeadlessPhone]]:
-    """Phones that are invited by one code, each with a file of its own."""
+def phones(folder: FederationFolder, tables: Sequence[Path], signer: str) -> Iterator[list[HeadlessPhone]]:
+    """Phones invited by one code, each with a file of its own; they take graphs that this key signed."""
     token = invite_phones(folder, len(tables))
-    made = [HeadlessPhone(folder, token, table) for table in tables]
+    made = [HeadlessPhone(folder, token, table, signer) for table in tables]
     try:
         yield made
     finally:

@@ -1,4 +1,4 @@
-"""What a phone keeps, in a real browser: keys that cannot be handed out, changes that are whole, and two tabs."""
+"""What a phone keeps, in a real browser: keys that cannot be handed out, whole changes, and two tabs."""
 
 import functools
 import http.server
@@ -12,17 +12,19 @@ import pytest
 
 from tests.engines.operated.browser import Browser, browser
 from tests.engines.stateful_run import ROOT
-from tests.typescript import npm, why_not
+from tests.typescript import compiled
 
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{"imports": {
-  "@noble/hashes/": "/node_modules/@noble/hashes/", "@noble/curves/": "/node_modules/@noble/curves/"}}</script>
+  "@noble/hashes/": "/node_modules/@noble/hashes/",
+  "@noble/curves/": "/node_modules/@noble/curves/"}}</script>
 <script type="module">
 import { IndexedStore } from "/build/src/node/indexed_store.js";
 import { deviceIdentity } from "/build/src/node/identity.js";
 import { nodeKey } from "/build/src/node/device.js";
 import { alone, browserLocks } from "/build/src/node/tabs.js";
-Object.assign(window, { IndexedStore, deviceIdentity, nodeKey, alone, browserLocks, store: new IndexedStore("phone") });
+const store = new IndexedStore("phone"), locks = browserLocks();
+Object.assign(window, { store, deviceIdentity, nodeKey, alone, locks });
 window.ready = true;
 </script>"""
 
@@ -30,7 +32,8 @@ window.ready = true;
 class _Files(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path != "/page":
-            return super().do_GET()
+            super().do_GET()
+            return
         data = PAGE.encode()
         self.send_response(200)
         self.send_header("content-type", "text/html; charset=utf-8")
@@ -58,10 +61,7 @@ def served() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    if why := why_not():
-        pytest.skip(f"NO TYPESCRIPT: what a phone keeps was NOT tested: {why}")
-    done = npm("build")
-    assert done.returncode == 0, done.stdout + done.stderr
+    compiled()
     with served() as at:
         yield at
 
@@ -133,9 +133,11 @@ def test_a_change_is_whole_or_not_at_all(page):
     found = value(
         page,
         """
-        const three = (n) => new Map(["a", "b", "c"].map((name) => [`put/${name}`, new Uint8Array(2 ** 18).fill(n)]));
+        const filled = (n) => new Uint8Array(2 ** 18).fill(n);
+        const three = (n) => new Map([..."abc"].map((name) => [`put/${name}`, filled(n)]));
         await store.put(three(1));
-        const refused = await store.put(new Map([["put/a", Uint8Array.of(9)], ["put/b", () => 0]])).catch(() => "refused");
+        const impossible = new Map([["put/a", Uint8Array.of(9)], ["put/b", () => 0]]);
+        const refused = await store.put(impossible).catch(() => "refused");
         const seen = new Set();
         for (let n = 2; n < 22; n++) {
           const other = await tab(), before = (await store.get("put/a"))[0];
@@ -157,8 +159,10 @@ def test_a_view_is_kept_alone_and_names_are_sorted(page):
         page,
         """
         const whole = new Uint8Array(1000);
-        await store.put(new Map([["view/b", whole.subarray(3, 5)], ["view/a", new Uint8Array(0)], ["vieww", whole]]));
-        return [(await store.get("view/b")).buffer.byteLength, await store.names("view/"), await store.get("view/x")];""",
+        const none = new Uint8Array(0);
+        await store.put(new Map([["view/b", whole.subarray(3, 5)], ["view/a", none], ["vieww", whole]]));
+        const length = (await store.get("view/b")).buffer.byteLength;
+        return [length, await store.names("view/"), await store.get("view/x")];""",
     )
     assert found == [2, ["view/a", "view/b"], None]
 
@@ -169,11 +173,13 @@ def test_of_two_tabs_one_takes_part_and_the_other_goes_on_when_it_is_closed(page
         """
         const said = [], never = new Promise(() => {}), stop = new AbortController();
         const other = await tab(), theirs = other.contentWindow;
-        theirs.alone(theirs.browserLocks(), "x", stop.signal, () => said.push("?"), () => (said.push("first"), never));
+        const work = () => (said.push("first"), never);
+        theirs.alone(theirs.locks, "x", stop.signal, () => said.push("?"), work);
         while (!said.length) await new Promise((resolve) => setTimeout(resolve, 5));
-        const told = alone(browserLocks(), "x", stop.signal, () => said.push("second"), async () => said.push("works"));
-        const given = new AbortController(), up = alone(browserLocks(), "x", given.signal, () => given.abort(), () => never);
-        await up;
+        const works = async () => said.push("works");
+        const told = alone(locks, "x", stop.signal, () => said.push("second"), works);
+        const third = new AbortController();
+        await alone(locks, "x", third.signal, () => third.abort(), () => never);  // gives up
         const before = said.join();
         other.remove();
         await told;
@@ -189,6 +195,11 @@ def test_what_is_erased_is_gone_for_another_tab_too_which_goes_on_with_nothing(p
         const other = await tab(), theirs = other.contentWindow.store;
         await theirs.put(new Map([["left", Uint8Array.of(1)]]));
         await store.erase();
+        const frozen = other.contentWindow.indexedDB.open("phone");  // a tab that does not hear of it
+        await new Promise((resolve) => { frozen.onsuccess = resolve; });
+        await store.put(new Map([["left", Uint8Array.of(1)]]));
+        await store.erase();
+        frozen.result.close();
         const gone = [await theirs.names(""), await store.names(""), await theirs.key("node") ?? null];
         await theirs.put(new Map([["new", Uint8Array.of(2)]]));
         gone.push(await store.names(""));

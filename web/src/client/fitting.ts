@@ -6,8 +6,8 @@ import type { Fit, Layout, Model, Numbers } from "../types.ts";
 import { general, repr, tuple } from "../wording.ts";
 import { Diverged, type Where } from "./trainer.ts";
 
-const REMEDY = "give the task its own loss, such as mse_loss for numbers, or binary_cross_entropy_with_logits for targets"
-  + " 0 and 1";
+const REMEDY = "give the task its own loss, such as mse_loss for numbers, or binary_cross_entropy_with_logits for"
+  + " targets 0 and 1";
 
 /** Samples with any inputs that a graph may take: characters are whole numbers. */
 export interface AnySamples {
@@ -30,7 +30,8 @@ export function dtypeOf(values: Numbers): string {
 }
 
 /** The batches of each epoch, as positions of the samples: a new permutation for every epoch, up to the last step. */
-export function* epochs(number: number, local: LocalTraining, { seed, round, client }: Where): Generator<Uint32Array[]> {
+export function* epochs(number: number, local: LocalTraining, where: Where): Generator<Uint32Array[]> {
+  const { seed, round, client } = where;
   const shuffle = generator(seed, "shuffle", { round, client }), size = local.batchSize || number;
   for (let left = local.steps(number); left > 0; ) {
     const order = shuffle.permutation(number), batches: Uint32Array[] = [];
@@ -60,8 +61,8 @@ export function checkProbabilities({ targets, targetShape = [] }: AnySamples, wh
   }
   if (fits) return;
   throw new RangeError(
-    `${who}: the targets are ${dtypeOf(targets)} ${tuple(targetShape)}, which cross entropy treats as probabilities, which`
-      + ` must add up to 1; ${REMEDY}`,
+    `${who}: the targets are ${dtypeOf(targets)} ${tuple(targetShape)}, which cross entropy treats as probabilities,`
+      + ` which must add up to 1; ${REMEDY}`,
   );
 }
 

@@ -51,21 +51,21 @@ export class Policy {
   readonly rules: Rules;
 
   constructor(given: Partial<Rules> = {}) {
-    const rules = { ...ENROLLED, ...given };
+    const rules: { -readonly [name in keyof Rules]: Rules[name] } = { ...ENROLLED, ...given };
     for (const name of ["masked_only", "evaluate", "statistics", "models"] as const) {
       if (typeof rules[name] !== "boolean") {
         throw new RangeError(`${name} is ${repr(rules[name])}; it must be true or false`);
       }
     }
-    checks.whole("min_clients", rules.min_clients, 3);
-    checks.whole("failure_bits", rules.failure_bits, 20, 128);
-    checks.probability("corrupt", rules.corrupt);
-    for (const name of ["client_noise", "sample_noise"] as const) checks.notNegative(name, rules[name]);
-    checks.inside("delta", rules.delta);
+    rules.min_clients = checks.whole("min_clients", rules.min_clients, 3);
+    rules.failure_bits = checks.whole("failure_bits", rules.failure_bits, 20, 128);
+    rules.corrupt = checks.probability("corrupt", rules.corrupt);
+    for (const name of ["client_noise", "sample_noise"] as const) rules[name] = checks.notNegative(name, rules[name]);
+    rules.delta = checks.inside("delta", rules.delta);
     for (const name of ["client_epsilon", "sample_epsilon"] as const) {
-      if (rules[name] !== null) checks.positive(name, rules[name]);
+      if (rules[name] !== null) rules[name] = checks.positive(name, rules[name]);
     }
-    if (rules.most_answers !== null) checks.whole("most_answers", rules.most_answers, 1);
+    if (rules.most_answers !== null) rules.most_answers = checks.whole("most_answers", rules.most_answers, 1);
     for (const name of ["recipes", "data", "strategies"] as const) {
       const texts = rules[name];
       if (texts !== null && !texts.every((text) => typeof text === "string" && text)) {

@@ -5,7 +5,9 @@ import { type Body, type Call, Value } from "./values.ts";
 
 const DIRECTIONS = "scan_input_directions scan_output_directions";
 
-export const RULES: Rules = named("Scan", [1, MANY], `body num_scan_inputs ${DIRECTIONS}`, scan, (call) => body(call)[1]);
+export const RULES: Rules = [
+  ...named("Scan", [1, MANY], `body num_scan_inputs ${DIRECTIONS}`, scan, (call) => body(call)[1]),
+];
 
 /** What the body gives in one step, and the memory that it takes. */
 function body(call: Call): Body {

@@ -27,7 +27,9 @@ export function personalStart(graphs: Graphs, split: Split, seed: bigint): Model
   }
   if (!wanted.length) return undefined;
   if (told.seed !== seed) {
-    throw new BadGraphs(`personal layers start from the seed ${shown(told.seed)} in the graphs, and ${seed} in the run`);
+    throw new BadGraphs(
+      `personal layers start from the seed ${shown(told.seed)} in the graphs, and ${seed} in the run`,
+    );
   }
   const { own, shared } = split, constants = new Float32Array(0);
   const parameters = values(told.parameters, own.dimension), buffers = values(told.buffers, own.bufferSize);

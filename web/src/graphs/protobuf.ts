@@ -76,7 +76,7 @@ export function* fields(message: string, data: Bytes): Generator<readonly [strin
   }
 }
 
-/** All fields of a small message: repeated ones as lists. Throws `BadGraphs`, too if one has more than `most` values. */
+/** All fields of a small message: repeated ones as lists of at most `most`. Throws `BadGraphs`. */
 export function collect(message: string, data: Bytes, most = 16): Collected {
   const found: Record<string, Part | Part[]> = {};
   for (const [name, kind] of Object.values(MESSAGES[message])) if (kind.endsWith("*")) found[name] = [];

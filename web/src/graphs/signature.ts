@@ -129,7 +129,8 @@ function text(value: Json): string {
 
 function ports(listed: Json): Ports {
   return new Map(list(listed).map((entry) => {
-    const each = table(entry), name = text(at(each, "name")), sizes = list(at(each, "shape")), dtype = at(each, "dtype");
+    const each = table(entry), name = text(at(each, "name")), dtype = at(each, "dtype");
+    const sizes = list(at(each, "shape"));
     if (!sizes.every(isSize) || !DTYPES.includes(dtype as Dtype)) {
       throw new BadGraphs(
         `${shown(name)} is ${shown(dtype)} of shape ${shown(sizes)}; it must be of whole sizes, and one of`
@@ -174,7 +175,8 @@ function check(found: Signature, kind: string): void {
   const beside = vectors.filter(([, size]) => size).map(([name]) => name);
   for (const name of ["parameters", "x", "y", "mask", ...beside, ...(kind === "train" ? ["learning_rate"] : [])]) {
     if (inputs.has(name)) continue;
-    throw new BadGraphs(`the graph does not take ${represented(name)}, which a graph of kind ${represented(kind)} must`);
+    const must = `which a graph of kind ${represented(kind)} must`;
+    throw new BadGraphs(`the graph does not take ${represented(name)}, ${must}`);
   }
   const known = knownOf(found), refuse = (name: string, port: Port): never => {
     throw new BadGraphs(

@@ -8,7 +8,10 @@ export const DTYPES: Readonly<Record<number, string>> = {
   1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 11: "float64",
 };
 
-export const SIZES: Readonly<Record<string, number>> = { float32: 4, uint8: 1, int32: 4, int64: 8, bool: 1, float64: 8 };
+/** Bytes of an element. */
+export const SIZES: Readonly<Record<string, number>> = {
+  float32: 4, uint8: 1, int32: 4, int64: 8, bool: 1, float64: 8,
+};
 
 const MOST_NUMBERS = 64, NUMBER = 8;
 

@@ -5,6 +5,7 @@ import { represented, shown } from "../wording.ts";
 import { OPERATORS } from "./allowed.ts";
 import { BadGraphs } from "./errors.ts";
 import { collect, fields, type Part, text } from "./protobuf.ts";
+import type { Operator } from "./registry.ts";
 import { type Attribute, type Body, Call, DTYPES, Value } from "./values.ts";
 
 export const MOST_NODES = 50_000, MOST_NAMES = 4096, MOST_DIMS = 16, DEEPEST = 3;
@@ -186,9 +187,7 @@ function operatorOf(data: Bytes, names: Names): string {
 
 /** What a node gives; throws `BadGraphs` where it may not stand there. */
 function resultsOf(call: Call): readonly Value[] {
-  const { inputs: [least, most], attributes, results } = OPERATORS.get(call.operator) as NonNullable<
-    ReturnType<typeof OPERATORS.get>
-  >;
+  const { inputs: [least, most], attributes, results } = OPERATORS.get(call.operator) as Operator; // `operatorOf`
   if (call.inputs.length < least || call.inputs.length > most) throw call.refuse(`has ${call.inputs.length} inputs`);
   const [more] = [...call.attributes.keys()].filter((name) => !attributes.includes(name)).sort();
   if (more !== undefined) throw call.refuse(`has the attribute ${shown(more)}, which no export writes`);

@@ -1,5 +1,9 @@
 /** Graphs on a device: fetched once from its coordinator, and kept by their hash (`hedgerow.node.graphs`). */
 
+import { type Log, told } from "../client/discretion.ts";
+import type { GraphSource } from "../client/trainer.ts";
+import { BadGraphs } from "../graphs/errors.ts";
+import type { Offer } from "../graphs/offer.ts";
 import type { Ask } from "../promotion/delivered.ts";
 import type { Bytes } from "../types.ts";
 import { Denied } from "./connection.ts";
@@ -8,40 +12,31 @@ import { readTable, type Store, written } from "./store.ts";
 const PATH = "/graphs", FOLDER = "graphs/", LISTED = "graphs.json";
 const MOST = 8;
 
-/** Which graphs a run has, by their hash. */
-export interface Wanted {
-  /** 64 hex digits. */
-  readonly hash: string;
-}
-
 /** The graphs in a device's store. */
-export class DeviceGraphs<Offer extends Wanted> {
+export class DeviceGraphs implements GraphSource {
   readonly #store: Store;
   readonly #ask: Ask;
-  readonly #check: (offer: Offer, data: Bytes) => void;
-  readonly #refused: (why: string) => Error;
+  readonly #log: Log;
 
   /**
    * @param ask the coordinator.
-   * @param check throws `RangeError` if bytes are not these graphs.
-   * @param refused what is thrown where the coordinator has others, or none.
+   * @param log is told why graphs are not taken.
    */
-  constructor(store: Store, ask: Ask, check: (offer: Offer, data: Bytes) => void, refused: (why: string) => Error) {
+  constructor(store: Store, ask: Ask, log: Log = () => {}) {
     this.#store = store;
     this.#ask = ask;
-    this.#check = check;
-    this.#refused = refused;
+    this.#log = log;
   }
 
   /**
-   * Graphs that were fetched before, if they are still what they were, or from the coordinator. Throws `Unreachable`
-   * if that can be tried again.
+   * Graphs that were fetched before, if they are still what they were, or from the coordinator. Throws `NoGraphs` if it
+   * has others or none, and `Unreachable` if that can be tried again.
    */
   async get(offer: Offer): Promise<Bytes> {
     const kept = await this.#store.get(FOLDER + offer.hash);
-    if (kept && !this.#wrong(offer, kept)) return kept;
-    const data = await this.#fetched(offer), why = this.#wrong(offer, data);
-    if (why) throw this.#refused(why);
+    if (kept && this.#is(offer, kept)) return kept;
+    const data = await this.#fetched(offer);
+    if (!data || !this.#is(offer, data)) throw told("NoGraphs");
     const before = ((await readTable(this.#store, LISTED))?.hashes ?? []) as string[];
     const all = [offer.hash, ...before.filter((hash) => hash !== offer.hash)];
     const old = all.slice(MOST).map((hash): [string, undefined] => [FOLDER + hash, undefined]);
@@ -50,22 +45,24 @@ export class DeviceGraphs<Offer extends Wanted> {
     return data;
   }
 
-  async #fetched({ hash }: Offer): Promise<Bytes> {
+  async #fetched({ hash }: Offer): Promise<Bytes | undefined> {
     try {
       return await this.#ask(`${PATH}/${hash}`);
     } catch (error) {
       if (!(error instanceof Denied)) throw error;
-      throw this.#refused(error.message);
+      this.#log(error.message);
+      return undefined;
     }
   }
 
-  #wrong(offer: Offer, data: Bytes): string {
+  #is(offer: Offer, data: Bytes): boolean {
     try {
-      this.#check(offer, data);
-      return "";
+      offer.opened(data);
+      return true;
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      return error.message;
+      if (!(error instanceof BadGraphs)) throw error;
+      this.#log(error.message);
+      return false;
     }
   }
 }

@@ -41,12 +41,20 @@ export class IndexedStore implements Vault {
     await this.#write(KEYS, keys);
   }
 
-  /** Another tab that has the database open closes it, and makes a new and empty one when it next needs one. */
+  /**
+   * Another tab that has the database open closes it, and makes a new and empty one when it next needs one; where it
+   * cannot, because the browser has frozen it, it finds the database empty.
+   */
   async erase(): Promise<void> {
-    const open = this.#open;
+    const database = await this.#database(), kinds = [BYTES, KEYS];
+    const transaction = database.transaction(kinds, "readwrite", { durability: "strict" });
+    const done = completed(transaction);
+    for (const kind of kinds) transaction.objectStore(kind).clear();
+    await done;
     this.#open = undefined;
-    (await open)?.close();
-    await answered(indexedDB.deleteDatabase(this.#name));
+    database.close();
+    const request = indexedDB.deleteDatabase(this.#name), deleted = answered(request);
+    await Promise.race([deleted, new Promise((resolve) => (request.onblocked = resolve))]);
   }
 
   async #read<V>(kind: string, name: string): Promise<V | undefined> {

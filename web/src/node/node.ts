@@ -117,7 +117,7 @@ export class Node {
       if (ahead === undefined || isRight(ahead)) this.#telling.state("revoked", SENTENCES.revoked());
       else this.#telling.state("refused", SENTENCES.clock(muchOf(ahead)));
     } else if (error instanceof Denied) this.#telling.state("refused", SENTENCES.denied(message));
-    else if (error instanceof DOMException) this.#telling.state("refused", SENTENCES.full(message)); // of the store
+    else if ((error as Error).name === "QuotaExceededError") this.#telling.state("refused", SENTENCES.full(message));
     else this.#telling.state("refused", SENTENCES.failed(message));
     await untilOnline(this.#backoff.seconds(least), signal);
   }

@@ -5,6 +5,9 @@ export interface Locks {
   request<V>(name: string, how: { ifAvailable?: boolean; signal?: AbortSignal }, held: (lock: unknown) => V): Promise<V>;
 }
 
+/** The phone takes part in another tab. */
+export class InUse extends Error {}
+
 /** The browser's own; nothing where there is none, as in node. */
 export function browserLocks(): Locks | undefined {
   return (globalThis.navigator as { locks?: Locks } | undefined)?.locks;

@@ -5,7 +5,7 @@ import { readTable, type Store } from "../node/store.ts";
 import type { Account, Left } from "./messages.ts";
 
 const FOLDER = "answers/", COUNTED = "answers.json";
-const SHOWN = 50;
+const SHOWN = 1000; // the newest
 
 /** The record of answers, and what they have revealed by the account, if noise bounds that. */
 export async function answersSent(store: Store, delta: number): Promise<Account> {

@@ -24,6 +24,7 @@ const SCREENS = { round: roundScreen, data: dataScreen, model: modelScreen, leav
 export type Part = keyof typeof SCREENS;
 
 const INVITATION = "page/invitation";
+const SHOWN_FOR = 6000; // milliseconds, and more for a longer text
 
 export class App {
   readonly texts: Texts;
@@ -40,6 +41,7 @@ export class App {
   readonly #told: HTMLElement;
   #invitation: Invitation | undefined;
   #part: Part = "round";
+  #until: ReturnType<typeof setTimeout> | undefined;
   #screen: Screen | undefined;
 
   constructor(texts: Texts, worker: Worker) {
@@ -86,6 +88,7 @@ export class App {
     this.#part = part;
     this.shown = shown;
     this.#change();
+    this.#main.querySelector("h1")?.focus();
   }
 
   go(part: Part): void {
@@ -95,7 +98,9 @@ export class App {
 
   /** Say something once, also to a screen reader. */
   tell(text: string): void {
+    clearTimeout(this.#until);
     this.#told.textContent = text;
+    if (text) this.#until = setTimeout(() => this.tell(""), SHOWN_FOR + text.length * 60);
   }
 
   /** Do something, and say what went wrong. */

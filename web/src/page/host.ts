@@ -54,9 +54,10 @@ export class Host {
   }
 
   /** The rules are kept before anybody is asked to let the phone in. */
-  async join(invitation: Invitation, rules: Rules): Promise<Shown> {
-    await this.#makes.store.put(new Map([[RULES, written(rules)]]));
-    await this.#has(await this.#makes.join(invitation), { rules });
+  async join(invitation: Invitation, rules: Rules, schema?: Shown["schema"]): Promise<Shown> {
+    const known = schema ? [[SCHEMA, written(schema)] as const] : [];
+    await this.#makes.store.put(new Map([[RULES, written(rules)], ...known]));
+    await this.#has(await this.#makes.join(invitation), { rules, schema });
     return this.#shown;
   }
 

@@ -60,7 +60,8 @@ export interface Account {
 /** The calls of the worker; each answer is a promise on the page's side. */
 export interface Calls {
   open(): Shown;
-  join(invitation: Invitation, rules: Rules): Shown;
+  /** `schema` is what the coordinator says of its run's data, until a run asks for some. */
+  join(invitation: Invitation, rules: Rules, schema?: Shown["schema"]): Shown;
   /** Take part; `false` pauses. */
   take(part: boolean): void;
   /** Erases everything; unless `anyway`, only once the coordinator has been told. */

@@ -1,20 +1,18 @@
 /** The page's worker: the phone lives here, so that the page answers while it learns. */
 
+import { answersBy } from "../answering.ts";
 import { GraphRules } from "../client/graph_rules.ts";
 import { trainersBy } from "../client/onnx/make.ts";
 import { Policy } from "../client/policy.ts";
-import { Responder } from "../client/responder.ts";
 import { Entries } from "../data/entries.ts";
 import { KeptData } from "../data/kept_data.ts";
 import { picturePixels } from "../data/pixels.ts";
 import type { Offer } from "../graphs/offer.ts";
 import { Unreachable } from "../node/connection.ts";
-import type { Device } from "../node/device.ts";
 import { DeviceGraphs } from "../node/graphs.ts";
 import { IndexedStore } from "../node/indexed_store.ts";
 import { Phone, type PhoneParts } from "../phone.ts";
 import type { Ask } from "../promotion/delivered.ts";
-import { Refused } from "../secure/errors.ts";
 import { answersSent } from "./answers_sent.ts";
 import { Host } from "./host.ts";
 import type { Asked, Calls, Kind, Told } from "./messages.ts";
@@ -29,22 +27,15 @@ function policyOf(rules: Rules): Policy {
   return new Policy({ ...rules, graphs: new GraphRules(rules.graphs) });
 }
 
-function graphsBy(ask: Ask): DeviceGraphs<Offer> {
-  const check = (offer: Offer, given: Parameters<Offer["opened"]>[0]) => void offer.opened(given);
-  return new DeviceGraphs(store, ask, check, (why) => new Refused("NoGraphs", why));
-}
-
 let ask: Ask | undefined; // of the run that goes on
 
+const { answering, takesModels } = answersBy({ data, trainer, policy });
 const parts: PhoneParts = {
-  store,
-  answering: (device: Device, asking: Ask) => {
+  store, takesModels,
+  answering: (device, asking) => {
     ask = asking;
-    return new Responder({
-      name: device.name, store, party: () => device.party(), data, graphs: graphsBy(asking), trainer, policy,
-    });
+    return answering(device, asking);
   },
-  takesModels: async () => (await policy()).rules.models,
 };
 
 const host: Host = new Host({
@@ -55,7 +46,7 @@ const host: Host = new Host({
 }, (shown) => say({ shown }));
 
 const own = new OwnModel(
-  store, data, (run) => graphsBy(ask ?? nowhere).get(run.graphs as Offer), trainer,
+  store, data, (run) => new DeviceGraphs(store, ask ?? nowhere).get(run.graphs as Offer), trainer,
   async () => (await policy()).rules.graphs,
 );
 
@@ -72,7 +63,7 @@ const KINDS: readonly (readonly [new (...given: never) => Error, Kind])[] = [
 
 const CALLS: { readonly [N in keyof Calls]: (...given: Parameters<Calls[N]>) => Promise<ReturnType<Calls[N]>> } = {
   open: () => host.open(),
-  join: (invitation, rules) => host.join(invitation, rules),
+  join: (invitation, rules, schema) => host.join(invitation, rules, schema),
   take: (part) => host.take(part),
   leave: (anyway) => host.leave(anyway),
   account: () => host.account(),

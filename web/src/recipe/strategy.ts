@@ -1,5 +1,6 @@
 /** A strategy from its description: what a device needs to know in order to take part (`hedgerow.recipe.strategy`). */
 
+import { didYouMean } from "../near.ts";
 import { PARTS, type Parts } from "../strategies/parts.ts";
 import { parseAggregate, parsePipeline, parseSampling } from "../strategies/pipeline/parse.ts";
 import { PRESETS } from "../strategies/presets.ts";
@@ -19,10 +20,11 @@ const KEYS = ["preset", "options", "local", ...Object.keys(TEXTS), ...PLAIN];
 export function build(description: Json): Strategy {
   if (!isTable(description)) throw new RangeError(`the description is ${repr(description)}; it must be a table`);
   checkKeys("the description", description, KEYS);
-  const name = String(description.preset ?? "");
+  const name = typeof description.preset === "string" ? description.preset : repr(description.preset ?? "");
   if (!Object.hasOwn(PRESETS, name)) {
     throw new RangeError(
-      `there is no strategy ${represented(name)}; there is ${Object.keys(PRESETS).map(represented).join(", ")}.`,
+      `there is no strategy ${represented(name)}; there is ${Object.keys(PRESETS).map(represented).join(", ")}.`
+        + didYouMean(name, Object.keys(PRESETS)),
     );
   }
   const preset = PRESETS[name], options = table(description, "options"), local = table(description, "local");
@@ -42,9 +44,10 @@ export function build(description: Json): Strategy {
   if (twice.length) throw new RangeError(`options has ${repr(twice)}, which belong next to it`);
   const unknown = Object.keys(options).find((key) => !Object.hasOwn(preset.options, key));
   if (unknown !== undefined) {
-    const listed = [...Object.keys(preset.options), ...PARTS].map(represented).join(", ");
+    const there = [...Object.keys(preset.options), ...PARTS], listed = there.map(represented).join(", ");
     throw new RangeError(
-      `${name} cannot be built: ${name}() has no argument ${represented(unknown)}; it has ${listed}.`,
+      `${name} cannot be built: ${name}() has no argument ${represented(unknown)}; it has ${listed}.`
+        + didYouMean(unknown, there),
     );
   }
   return preset.make({ ...preset.options, ...options }, parts as Parts);
@@ -59,7 +62,8 @@ function table(description: JsonTable, key: string): JsonTable {
 function checkKeys(what: string, given: JsonTable, allowed: readonly string[]): void {
   for (const key of Object.keys(given)) {
     if (!allowed.includes(key)) {
-      throw new RangeError(`${what} has the key ${represented(key)}; allowed are ${allowed.join(", ")}.`);
+      const near = didYouMean(key, allowed);
+      throw new RangeError(`${what} has the key ${represented(key)}; allowed are ${allowed.join(", ")}.${near}`);
     }
   }
 }

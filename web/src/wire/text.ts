@@ -5,7 +5,8 @@ import { float, json } from "../wording.ts";
 export type Json = null | boolean | bigint | number | string | readonly Json[] | JsonTable;
 export interface JsonTable { readonly [name: string]: Json }
 
-const NUMBER = /(-?(?:0|[1-9]\d*))(\.\d+)?([eE][+-]?\d+)?/, QUOTED = /("[^"\\\u0000-\u001f]*(?:\\.[^"\\\u0000-\u001f]*)*")/;
+const NUMBER = /(-?(?:0|[1-9]\d*))(\.\d+)?([eE][+-]?\d+)?/;
+const QUOTED = /("[^"\\\u0000-\u001f]*(?:\\.[^"\\\u0000-\u001f]*)*")/;
 const TOKEN = new RegExp(
   `[\\t\\n\\r ]*(?:([{}[\\],:])|${NUMBER.source}|${QUOTED.source}|(true|false|null|NaN|-?Infinity))`, "y",
 );

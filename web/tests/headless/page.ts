@@ -1,11 +1,16 @@
 /** The page of a phone without a screen, in a thread: what it keeps, its browser keeps for it. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { answersBy } from "../../src/answering.ts";
+import { GraphRules } from "../../src/client/graph_rules.ts";
+import { trainersBy } from "../../src/client/onnx/make.ts";
+import { Policy, type Rules } from "../../src/client/policy.ts";
+import { Entries } from "../../src/data/entries.ts";
+import { KeptData } from "../../src/data/kept_data.ts";
 import { Backoff, type Fetch } from "../../src/node/connection.ts";
-import type { Kept, Vault } from "../../src/node/store.ts";
+import { type Kept, MemoryStore, type Vault } from "../../src/node/store.ts";
 import { type Invitation, Phone, type PhoneEvent, type PhoneParts } from "../../src/phone.ts";
 import type { Bytes } from "../../src/types.ts";
-import { answering } from "./answering.ts";
 
 interface Asked {
   /** To join first; else the phone has joined before. */
@@ -14,7 +19,11 @@ interface Asked {
   readonly what: "join" | "live" | "leave" | "rotate";
   /** The page is closed while it makes this call for the so-manieth time, or once that is answered. */
   readonly closes?: { readonly path: string; readonly time: number; readonly after?: boolean };
-  readonly rows: readonly (readonly number[])[];
+  /** A table of its owner's. */
+  readonly table: string;
+  /** Its owner's rules, and the key of graphs that it takes. */
+  readonly rules: Partial<Rules>;
+  readonly signer: string;
   /** Seconds by which the clock of the page is wrong. */
   readonly ahead?: number;
 }
@@ -54,9 +63,15 @@ const fetching: Fetch = async (address, how) => {
   process.exit();
 };
 
+const entries = new Entries(new MemoryStore()); // kept by its owner, not by the device
+await entries.add([{ kind: "table", name: "own.csv", file: Uint8Array.from(Buffer.from(asked.table)) }]);
+const policy = new Policy({ ...asked.rules, graphs: new GraphRules({ keys: [asked.signer], in_the_clear: true }) });
 const parts: PhoneParts = {
-  store, fetch: fetching, backoff: new Backoff(0.05, 0.5), takesModels: async () => true,
-  answering: answering(asked.rows),
+  store, fetch: fetching, backoff: new Backoff(0.05, 0.5),
+  ...answersBy({
+    data: new KeptData(entries, () => Promise.reject(new Error("no picture is asked for"))), trainer: trainersBy(),
+    policy: async () => policy, log: (text) => tell({ kind: "log", text }),
+  }),
 };
 
 async function live(): Promise<void> {

@@ -1,13 +1,13 @@
 /** Taking part: what the phone does now, what it has done, and what it answers. */
 
 import type { App } from "../app.ts";
-import { button, el, list, section } from "../dom.ts";
+import { button, el, list, opening, section } from "../dom.ts";
 import type { RoundLine, Shown } from "../messages.ts";
 import type { Texts } from "../texts/texts.ts";
 import { Awake } from "../awake.ts";
 import type { Screen } from "./screen.ts";
 
-const SHOWN = 50; // lines of a table or a log
+const SHOWN = 10; // lines of a table, and of the log before somebody wants more
 const WORKING = ["joining", "training", "sending"];
 
 export function roundScreen(app: App): Screen {
@@ -28,18 +28,21 @@ class RoundScreen {
   readonly #rules = list([]);
   readonly #given = el("div");
   readonly #left = el("ul", { className: "lines" });
+  readonly #more: HTMLButtonElement;
   readonly #awake: Awake;
   #answers = -1;
+  #lines = SHOWN;
 
   constructor(app: App) {
     this.#app = app;
     const texts = this.#texts = app.texts.round;
     this.#awake = new Awake(texts.awake, () => app.shown.taking);
+    this.#more = button(texts.more, () => this.#showMore());
     this.#take = button(texts.start, () => this.#press(), { primary: true });
     const { name, address } = app.shown.phone ?? { name: "", address: "" };
-    const heads = [texts.number, texts.accuracy, texts.loss];
+    const heads = [texts.number, texts.right, texts.loss];
     this.elements = [
-      el("section", { className: "first" }, el("h1", { textContent: texts.title }),
+      opening(texts.title,
         el("p", { className: "note", textContent: texts.name(name, address) }),
         this.#state, this.#detail, el("div", { className: "row" }, this.#take), this.#awake.element),
       this.#figures,
@@ -47,7 +50,7 @@ class RoundScreen {
         el("tr", {}, ...heads.map((head) => el("th", { textContent: head, scope: "col" })))), this.#rounds)),
       section(texts.rules, this.#rules),
       section(texts.account, this.#given),
-      section(texts.log, this.#left, app.offline && el("p", { className: "note", textContent: texts.offlineReady })),
+      section(texts.log, this.#left, this.#more, app.offline && el("p", { className: "note", textContent: texts.offlineReady })),
     ];
   }
 
@@ -86,7 +89,7 @@ class RoundScreen {
   #line(line: RoundLine): HTMLTableRowElement {
     const shown = [
       String(line.round), line.accuracy === undefined ? "–" : this.#texts.percent(line.accuracy),
-      line.loss === undefined ? "–" : line.loss.toPrecision(3),
+      line.loss === undefined ? "–" : this.#texts.value(line.loss),
     ];
     return el("tr", {}, ...shown.map((text) => el("td", { textContent: text })));
   }
@@ -97,10 +100,16 @@ class RoundScreen {
     const said = [texts.answers(account.answers, shown.rules?.most_answers ?? null)];
     if (account.epsilon !== undefined) said.push(texts.spent(account.epsilon, shown.rules?.client_epsilon ?? null));
     this.#given.replaceChildren(list(said));
-    const lines = account.left.slice(0, SHOWN).map(({ time, kind, bytes }) =>
+    const lines = account.left.slice(0, this.#lines).map(({ time, kind, bytes }) =>
       el("li", {}, el("time", { textContent: texts.when(time), dateTime: new Date(time).toISOString() }),
         texts.logLine(kind, bytes)));
     this.#left.replaceChildren(...(lines.length ? lines : [el("li", { textContent: texts.nothingLeft })]));
+    this.#more.hidden = account.left.length <= this.#lines;
+  }
+
+  async #showMore(): Promise<void> {
+    this.#lines = Infinity;
+    await this.#app.attempt(() => this.#showAccount(this.#app.shown));
   }
 
   async #press(): Promise<void> {

@@ -6,6 +6,9 @@ import type { Test } from "../own_model.ts";
 import type { Rules } from "../rules.ts";
 
 const count = new Intl.NumberFormat("en");
+const when = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
 const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 
 function some(n: number, one: string, more = `${one}s`): string {
@@ -17,6 +20,13 @@ function size(bytes: number): string {
   const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
   return `${(bytes / unit).toPrecision(3)} ${name}`;
 }
+
+const KINDS: Readonly<Record<string, string>> = {
+  query: "its name", train: "a change of the model", evaluate: "how well the model does",
+  "train.masked": "a change of the model, hidden", "evaluate.masked": "how well the model does, hidden",
+  keys: "keys for a hidden sum", shares: "shares for a hidden sum", survivors: "a signature for a hidden sum",
+  unmask: "shares that complete a hidden sum", failed: "word that a hidden sum has failed",
+};
 
 /** Why something that somebody has added is not used. */
 function unfit(why: Why): string {
@@ -212,6 +222,7 @@ export const en = {
     working: "Working",
     number: "Round",
     accuracy: "Right on my test part",
+    right: "Right",
     loss: "Loss",
     up: "Sent",
     down: "Fetched",
@@ -229,8 +240,10 @@ export const en = {
       `They reveal at most ε = ${epsilon.toFixed(2)} about it${most === null ? "" : `, of ${most} allowed`}.`,
     log: "What has left this phone",
     nothingLeft: "Nothing yet.",
-    logLine: (kind: string, bytes: number) => `${kind}, ${size(bytes)}`,
-    when: (time: number) => new Date(time).toLocaleString("en", { dateStyle: "short", timeStyle: "medium" }),
+    logLine: (kind: string, bytes: number) => `${KINDS[kind] ?? KINDS[kind.split(".")[1]] ?? kind}, ${size(bytes)}`,
+    more: "Show more",
+    value: (value: number) => (value < 0.0005 ? "< 0.001" : value.toFixed(3)),
+    when: (time: number) => when.format(time),
     awake: "Keep the screen on while it takes part",
     name: (name: string, address: string) => `${name} at ${address}`,
     offlineReady: "This page also opens without a network.",

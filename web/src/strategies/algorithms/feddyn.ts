@@ -3,7 +3,7 @@
 import * as checks from "../../checks.ts";
 import type { Arrays, Numbers, Vector } from "../../types.ts";
 import { excludes, needs, within } from "../conditions.ts";
-import { assemble, localOf, type Parts } from "../parts.ts";
+import { assemble, localOf, type Parts, weightedOf } from "../parts.ts";
 import type { Options } from "../presets.ts";
 import type { Strategy } from "../strategy.ts";
 import type { Stream } from "../streams.ts";
@@ -12,7 +12,7 @@ import { vectorOf } from "./scaffold.ts";
 /** FedDyn: nothing is sent beside the delta; all clients count the same. */
 export function feddyn(options: Options, parts: Parts): Strategy {
   const alpha = checks.positive("alpha", options.alpha), local = localOf(parts).with({ proximal: options.alpha });
-  const chosen = { ...parts, local, weighted: parts.weighted ?? false };
+  const chosen = { ...parts, local, weighted: weightedOf(parts, false) };
   return assemble("feddyn", chosen, { streams: [gradients(alpha)] });
 }
 

@@ -3,7 +3,7 @@
 import * as checks from "../../checks.ts";
 import type { Arrays, Numbers, Vector } from "../../types.ts";
 import { type Condition, excludes, needs, within } from "../conditions.ts";
-import { assemble, type Parts } from "../parts.ts";
+import { assemble, type Parts, weightedOf } from "../parts.ts";
 import type { Options } from "../presets.ts";
 import type { Strategy } from "../strategy.ts";
 import type { Before, LocalRound, Stream } from "../streams.ts";
@@ -11,7 +11,7 @@ import type { Before, LocalRound, Stream } from "../streams.ts";
 /** SCAFFOLD, option II; all clients count the same. */
 export function scaffold(options: Options, parts: Parts): Strategy {
   checks.positive("server_learning_rate", options.server_learning_rate);
-  return assemble("scaffold", { ...parts, weighted: parts.weighted ?? false }, { streams: [controlVariates()] });
+  return assemble("scaffold", { ...parts, weighted: weightedOf(parts, false) }, { streams: [controlVariates()] });
 }
 
 /** The server sends its variate with the model, a client returns the change of its own. */
