@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser units web federation devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu bench-codecs clean
+.PHONY: demo test test-fast check browser units web federation phones certutil devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu bench-codecs clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
 	$(BIN)/hedgerow sweep demo --out runs/demo
 
-test: check browser units web  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
+test: check browser certutil units web  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
 	@$(BIN)/python -m compileall -q hedgerow  # once, and not in each of the hundreds of processes that tests start
 	$(BIN)/pytest -n 2 --durations=10
 
@@ -38,12 +38,22 @@ browser:  ## Chromium, in which the status page is tested
 units:  ## systemd, by which the units are verified
 	@command -v systemd-analyze >/dev/null && exit 0; $(call by-apt,systemd,the verification of the units)
 
-web: web/node_modules/.package-lock.json  ## what the phone's part in TypeScript needs; tests/golden runs its tests
+certutil:  ## by which a browser of the tests is given a CA to trust
+	@command -v certutil >/dev/null && exit 0; $(call by-apt,libnss3-tools,tests of phones in a browser)
+
+web: web/dist/build.json  ## the page for phones, of which wheels take a copy; and what the tests of its sources need
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@command -v npm >/dev/null || { $(call by-apt,nodejs npm,the test of the phone's part); }
-	@! command -v npm >/dev/null || { cd web && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json; } \
+	@! command -v npm >/dev/null || { cd web && npm ci --loglevel=error --no-audit --no-fund && touch node_modules/.package-lock.json; } \
 	|| echo "NO PACKAGES for web/: they cannot be installed here, and the test of the phone's part will be skipped." >&2
+
+web/dist/build.json: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f)
+	@test ! -d web/node_modules || { cd web && npm run --silent page -- --logLevel warn; }
+
+# Chromium has the federation's CA in its certificate store, and ignores no errors.
+phones: $(VENV)/.dev browser certutil web  ## a node with torch, one without, and two pages in Chromium in one federation (minutes)
+	$(BIN)/pytest -s tests/installs/test_phones.py
 
 federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three devices of three users (a minute)
 	$(BIN)/pytest -s tests/installs/test_federation.py
@@ -104,7 +114,7 @@ bench-gpu: $(VENV)/.dev  ## rounds on an NVIDIA GPU beside the processors of the
 	$(BIN)/python benchmarks/gpu/run.py
 
 clean:  ## remove what was installed and made
-	rm -rf $(VENV) runs web/node_modules web/build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) runs web/node_modules web/build web/dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch comes first and by its exact version: any other request for it may bring a CUDA build of gigabytes.
 $(VENV)/.torch:

@@ -15,8 +15,8 @@ from hedgerow.client.policy import Policy
 from hedgerow.client.policy_file import NAME, policy_text
 from hedgerow.coordinator.bell import ring
 from hedgerow.coordinator.certificates import Certificate, authority, gateway_certificate
+from hedgerow.coordinator.entrance import Entrance
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer
 from hedgerow.coordinator.members import invite, join
 from hedgerow.coordinator.ports import free_port
@@ -177,9 +177,9 @@ class Coordinator:
         shown = (certificate or gateway_certificate(self.folder)).context()
 
         async def serve() -> None:
-            handler = Gateway(self.folder)
+            handler = Entrance(self.folder)
             transport = httpx.MockTransport(self.link)
-            handler._link = httpx.AsyncClient(base_url=link_address(self.folder), transport=transport)
+            handler.gateway._link = httpx.AsyncClient(base_url=link_address(self.folder), transport=transport)
             async with HttpServer(handler, "127.0.0.1", self.folder.settings.port, shown):
                 ready.set()
                 await ended.wait()

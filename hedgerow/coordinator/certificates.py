@@ -56,6 +56,37 @@ class Certificate:
         return x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
 
 
+def check_given(given: Certificate, host: str) -> None:
+    """Check a certificate that devices shall be shown at a host.
+
+    Raises:
+        FederationError: it does not fit its key, is not valid now, or does not name the host.
+    """
+    given.context()
+    found = x509.load_pem_x509_certificate(given.certificate.read_bytes())
+    now, begins, ends = datetime.datetime.now(datetime.UTC), found.not_valid_before_utc, given.ends
+    if now >= ends:
+        raise FederationError(
+            f"the certificate {given.certificate} expired on {ends:%d %B %Y}; give a new one"
+        )
+    if now < begins:
+        raise FederationError(
+            f"the certificate {given.certificate} is valid from {begins:%d %B %Y, %H:%M} UTC on; is this"
+            " machine's clock right?"
+        )
+    names = _named(found)
+    if not any(_stands_for(name, host) for name in names):
+        raise FederationError(
+            f"the certificate {given.certificate} names {', '.join(names) or 'no host'}, and devices reach"
+            f" this machine at {host}; give --host one of its names, or a certificate for {host}"
+        )
+
+
+def issuer(found: Certificate) -> str:
+    """Who signed a certificate, in words; raises `OSError` and `ValueError`."""
+    return x509.load_pem_x509_certificate(found.certificate.read_bytes()).issuer.rfc4514_string()
+
+
 def authority(folder: FederationFolder) -> Certificate:
     """The federation's CA, created if missing. Its key never leaves the folder.
 
@@ -143,6 +174,25 @@ def shown(folder: FederationFolder) -> Certificate:
         return Certificate(folder.path / "server.pem", folder.path / "server.key")
     given = folder.read("certificate.json", {})
     return Certificate(Path(given["certificate"]), Path(given["key"]))
+
+
+def _named(found: x509.Certificate) -> list[str]:
+    """Names and addresses of the hosts that a certificate is for."""
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:  # a common name alone is no host's name to browsers
+        return []
+    hosts = [*names.get_values_for_type(x509.DNSName), *names.get_values_for_type(x509.IPAddress)]
+    return [str(host).lower() for host in hosts]
+
+
+def _stands_for(name: str, host: str) -> bool:
+    """Whether a name in a certificate, perhaps with a star for its first label, stands for a host."""
+    host = host.lower().rstrip(".")
+    if name.startswith("*."):
+        first, _, rest = host.partition(".")
+        return bool(first) and isinstance(_host(host), x509.DNSName) and rest == name[2:]
+    return name == (str(ipaddress.ip_address(host)) if isinstance(_host(host), x509.IPAddress) else host)
 
 
 def _stands(found: Certificate, issuer: x509.Certificate, hosts: tuple[str, ...]) -> bool:

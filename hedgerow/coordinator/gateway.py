@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import httpx
 
@@ -21,16 +21,9 @@ from hedgerow.coordinator.graphs import GraphStore
 from hedgerow.coordinator.handed import OWN_AGENT, HandedOut
 from hedgerow.coordinator.heartbeats import Heartbeats
 from hedgerow.coordinator.http_types import Refused, Reply, Request, json_object
+from hedgerow.coordinator.join_request import JoinRefused
 from hedgerow.coordinator.mail import Mail
-from hedgerow.coordinator.members import (
-    Device,
-    JoinRefused,
-    KnownKeys,
-    changed_members,
-    join,
-    leave,
-    rotate,
-)
+from hedgerow.coordinator.members import KnownKeys, changed_members, join, leave, rotate
 from hedgerow.coordinator.next_message import NextMessage
 from hedgerow.coordinator.pace import Pace, Rates
 from hedgerow.coordinator.senders import SIGNED, Senders
@@ -57,6 +50,8 @@ from hedgerow.node.link import PROBE, TOKEN
 from hedgerow.wire.envelope import in_envelope
 
 log = logging.getLogger("hedgerow")
+
+Changed = TypeVar("Changed")
 
 _KB, _MB = 2**10, 2**20
 _MOST = {
@@ -97,17 +92,22 @@ class Gateway:
         self._next = NextMessage(Mail(folder), self._bell)
         self._objects = ObjectStore(_KEPT_OBJECTS, brings_object)
 
+    @staticmethod
+    def has(path: str) -> bool:
+        """Whether this is a path for devices."""
+        known = path in RELAYED or path in (PROBE, "/join", "/leave", "/register", "/rotate")
+        return known or Delivery.has(path) or GraphStore.has(path)
+
     def admit(self, request: Request) -> int:
         """The most bytes that the body may have; raises `Refused`."""
         path = request.path
         if path.startswith(FLEET) and path not in RELAYED:
             raise Refused(403, f"{path} is not open to devices")
         fetched = Delivery.has(path) or GraphStore.has(path)
-        open_paths = (*RELAYED, "/join", "/leave", "/register", "/rotate")
         if path == PROBE and request.method in ("GET", "POST"):
             self._within_rate(self._probes, self._prober(request))
             return _MOST[path]
-        if path not in open_paths and not fetched:
+        if not self.has(path) or path == PROBE:
             raise Refused(404, f"there is no {path}")
         if request.method != ("GET" if path == "/register" or fetched else "POST"):
             raise Refused(405, f"{path} does not take {request.method}")
@@ -178,7 +178,7 @@ class Gateway:
         self._heard[name] = time.time()
         headers = {key: value for key, value in request.headers.items() if key in _PASSED_ON}
         pace = self._pace.seconds(max(1, self._there))
-        own = request.headers.get("user-agent") == OWN_AGENT
+        own = self._is_own(name, request)
         if request.path == PUSH:
             self._handed.answered(name)  # so it has received its last message, whatever becomes of the answer
         if own and request.path == PULL and (lost := self._handed.lost(name)) is not None:
@@ -197,7 +197,7 @@ class Gateway:
         try:
             if request.path == PULL and _PREFERS_TO_WAIT in request.headers.get("prefer", ""):
                 seconds, pace = self._pace.held(max(1, self._there))
-                found, held = await self._message(asked, node, seconds, request)
+                found, held = await self._message(asked, node, seconds, request, own=own)
             elif request.path == PULL_OBJECT and (wanted := asks_for_object(body, node)) is not None:
                 # Whoever knows an object's hash may fetch it: the SuperLink requires no more.
                 found = await self._objects.get(wanted, asked)
@@ -226,9 +226,14 @@ class Gateway:
             headers["hedgerow-held"] = f"{held:.3f}"
         return Reply(status, content, headers)
 
+    def _is_own(self, name: str, request: Request) -> bool:
+        """Whether a device is one of Hedgerow's own; browsers keep pages from saying so."""
+        return request.headers.get("user-agent") == OWN_AGENT or self._keys.members.devices[name].phone
+
     async def _message(
-        self, asked: Callable[[], Awaitable[httpx.Response]], node: int, seconds: float, request: Request
-    ) -> tuple[httpx.Response, float]:
+        self, asked: Callable[[], Awaitable[httpx.Response]], node: int, seconds: float, request: Request,
+        *, own: bool,
+    ) -> tuple[httpx.Response, float]:  # fmt: skip
         """The answer to a pull, once the device is asked something, or some seconds later; and these."""
         began = time.monotonic()
         waiting = await self._bell.wait(node, seconds)
@@ -241,37 +246,38 @@ class Gateway:
             raise Refused(409, "another call of this device waits for a message")
         self._senders.sender(request.headers)  # it may have been revoked while waiting
         held = time.monotonic() - began
-        if request.headers.get("user-agent") == OWN_AGENT:
+        if own:
             return await self._next.of(node, asked), held
         return await asked(), held
 
     async def _join(self, body: bytes) -> Reply:
         asked = json_object(body)
         try:
-            device = await self._changed(join, self._folder, asked, self._register_node)
+            name, device = await self._changed(join, self._folder, asked, self._register_node)
         except Refused as refused:
             log.warning("%r may not join: %s", str(asked.get("name"))[:200], refused)
             raise
-        note(self._folder, f"{asked['name']!r} has joined")
-        shown = register.served(self._folder)
-        return Reply.of_json(200, {"node_id": device.node_id, "register": shown.text, "trust": shown.trust})
+        note(self._folder, f"{name!r} has joined")
+        shown, federation = register.served(self._folder), self._folder.settings.federation
+        found = {"node_id": device.node_id, "register": shown.text, "trust": shown.trust}
+        return Reply.of_json(200, {**found, "name": name, "federation": federation})
 
     async def _rotate(self, name: str, body: bytes) -> Reply:
         device = await self._changed(rotate, self._folder, name, json_object(body), self._register_node)
         note(self._folder, f"{name!r} has a new key")
         return Reply.of_json(200, {"node_id": device.node_id})
 
-    async def _changed(self, change: Callable[..., Device], *arguments: Any) -> Device:
+    async def _changed(self, change: Callable[..., Changed], *arguments: Any) -> Changed:
         """The result of a change of the members; raises `Refused`."""
         try:
             async with self._joining:
-                device = await asyncio.to_thread(change, *arguments)
+                changed = await asyncio.to_thread(change, *arguments)
         except JoinRefused as refused:
             raise Refused(refused.status, str(refused)) from refused
         except httpx.HTTPError as error:
             raise Refused(502, "the SuperLink does not answer; try again", **{"retry-after": "1"}) from error
         register.rebuild(self._folder, self._keys.refresh())
-        return device
+        return changed
 
     def _register_node(self, key: bytes, name: str) -> int:
         control = Control(self._folder)

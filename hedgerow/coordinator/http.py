@@ -40,8 +40,8 @@ class Limits:
         head: seconds for the lines before a body.
         idle: seconds between two requests.
         body: seconds for any body, and one more for each `body_rate` bytes.
-        body_rate: bytes per second at which a body must arrive.
-        reply: seconds in which a reply must be taken.
+        body_rate: bytes per second at which a body must arrive, or be taken.
+        reply: seconds in which a reply must be taken, and one more for each `body_rate` bytes.
     """
 
     connections: int = 2048
@@ -156,7 +156,8 @@ class _Conversation:
         self._handler, self._limits, self._reader, self._writer = handler, limits, reader, writer
         self._answered_well = answered_well
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16384)
-        self._peer = peer
+        self._peer, self._bodyless = peer, False
+        writer.transport.set_write_buffer_limits(high=_READ)
 
     async def run(self) -> None:
         waits = self._limits.head
@@ -179,6 +180,7 @@ class _Conversation:
 
     async def _head(self, waits: float) -> Request | None:
         """The next request, or `None` at the end; only the first byte may take long to arrive."""
+        self._bodyless = False
         event = self._http.next_event()
         if event is h11.NEED_DATA:
             self._http.receive_data(await asyncio.wait_for(self._reader.read(_READ), waits))
@@ -190,6 +192,7 @@ class _Conversation:
             event = self._http.next_event()
         if not isinstance(event, h11.Request):
             return None
+        self._bodyless = event.method == b"HEAD"
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in event.headers}
         if "transfer-encoding" in headers:
             raise Refused(411, "a body needs its content-length")
@@ -236,8 +239,13 @@ class _Conversation:
             headers["connection"] = "close"
         reason = HTTPStatus(reply.status).phrase.encode()
         head = h11.Response(status_code=reply.status, headers=list(headers.items()), reason=reason)
-        events = (head, h11.Data(reply.body), h11.EndOfMessage())
-        await self._write(b"".join(self._http.send(event) or b"" for event in events))
+        body = b"" if self._bodyless else reply.body
+        first = b"".join(self._http.send(event) or b"" for event in (head, h11.Data(body[:_READ])))
+        async with asyncio.timeout(self._limits.reply + len(body) / self._limits.body_rate):
+            await self._write(first)
+            for place in range(_READ, len(body), _READ):  # so that a slow reader holds no copy of it all
+                await self._write(self._http.send(h11.Data(body[place : place + _READ])))
+            self._http.send(h11.EndOfMessage())
         if ends:
             # If a connection is cut while the other side is writing, that side loses the reply.
             with suppress(TimeoutError):

@@ -5,40 +5,36 @@ one after the other. Only the hash of a token is kept.
 """
 
 import base64
-import binascii
-import hashlib
 import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.client.secure.register_file import register_line
 from hedgerow.coordinator.certificates import authority
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.join_request import (
+    JoinRefused,
+    JoinRequest,
+    public_key,
+    read_request,
+    token_hash,
+)
+from hedgerow.coordinator.open_invitation import PREFIX, OpenInvitation
 from hedgerow.files import PRIVATE, file_name, locked, write_whole
 from hedgerow.node.keys import rotation_message
-from hedgerow.recipe.versions import own, supported
-from hedgerow.secure.errors import Malformed
-from hedgerow.secure.register import parse_register
 from hedgerow.wording import did_you_mean
 
 _FILE = "members.json"
-
-
-class JoinRefused(Exception):
-    """A device may not join; `status` is the HTTP status."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,7 @@ class Device:
         identity: its public key for masked rounds, 64 hex digits; empty if it has none.
         token: hash of the token it joined with, so that it can ask again if the reply is lost.
         joined: when, in Unix seconds.
+        phone: whether it has joined by an open invitation, in a browser.
     """
 
     node_key: str
@@ -58,6 +55,7 @@ class Device:
     identity: str
     token: str
     joined: float
+    phone: bool = False
 
 
 @dataclass
@@ -68,16 +66,46 @@ class Members:
         invited: `{hash of a token: name}`.
         devices: `{name: device}`.
         gone: nodes that the SuperLink still has to forget.
+        open: the invitation for phones; `None` if there is none.
+        phones: how many have been given a name so far; none is given twice.
     """
 
     invited: dict[str, str] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
+    open: OpenInvitation | None = None
+    phones: int = 0
 
     @property
     def waited_for(self) -> set[str]:
         """Names that are invited but have not joined yet."""
         return set(self.invited.values()) - set(self.devices)
+
+    @property
+    def places(self) -> int:
+        """How many phones can join now."""
+        return 0 if self.open is None else self.open.places()
+
+    def again(self, asked: JoinRequest) -> str | None:
+        """The name of a device that has joined by this very request, whose answer it may not have got."""
+        same = (name for name, there in self.devices.items()
+                if (there.token, there.node_key) == (asked.token, asked.node_key)
+                and asked.name == ("" if there.phone else name))  # fmt: skip
+        return next(same, None)
+
+    def admitted(self, asked: JoinRequest) -> str:
+        """The name under which a device joins, whose token is then used; raises `JoinRefused`."""
+        if self.open is not None and (asked.token, asked.name) == (self.open.token, ""):
+            self.open = self.open.used()
+            taken = {*self.devices, *self.invited.values()}
+            self.phones = next(n for n in count(self.phones + 1) if f"{PREFIX}{n}" not in taken)
+            return f"{PREFIX}{self.phones}"
+        if not asked.name or self.invited.get(asked.token) != asked.name:
+            raise JoinRefused(403, "the token is not valid for this name: it was used, replaced or revoked")
+        if asked.name in self.devices:
+            raise JoinRefused(409, f"{asked.name!r} has joined with another key")
+        del self.invited[asked.token]
+        return asked.name
 
 
 def load_members(folder: FederationFolder) -> Members:
@@ -85,7 +113,11 @@ def load_members(folder: FederationFolder) -> Members:
     try:
         found = folder.read(_FILE, {})
         devices = {name: Device(**each) for name, each in found.get("devices", {}).items()}
-        return Members(dict(found.get("invited", {})), devices, list(found.get("gone", [])))
+        opened = found.get("open")
+        return Members(
+            dict(found.get("invited", {})), devices, list(found.get("gone", [])),
+            None if opened is None else OpenInvitation(**opened), int(found.get("phones", 0)),
+        )  # fmt: skip
     except (TypeError, AttributeError, ValueError) as error:
         raise FederationError(f"{folder.path / _FILE} cannot be read: {error}; restore it") from error
 
@@ -126,7 +158,7 @@ class KnownKeys:
 
     def invited(self, token: str) -> str:
         """The name that a kit's unused token lets in; raises `KeyError` and `ValueError` for other texts."""
-        return self.refresh().invited[_hash(base64.urlsafe_b64decode(token))]
+        return self.refresh().invited[token_hash(base64.urlsafe_b64decode(token))]
 
 
 def invite(folder: FederationFolder, name: str, out: Path) -> Path:
@@ -157,7 +189,7 @@ def invite_all(folder: FederationFolder, names: Sequence[str], out: Path) -> lis
                 )
         tokens = {name: secrets.token_bytes(32) for name in names}
         members.invited = {known: who for known, who in members.invited.items() if who not in tokens}
-        members.invited |= {_hash(token): name for name, token in tokens.items()}
+        members.invited |= {token_hash(token): name for name, token in tokens.items()}
         common = {
             "hedgerow": "0.1",
             "federation": settings.federation,
@@ -178,32 +210,31 @@ def join(
     folder: FederationFolder,
     request: Mapping[str, Any],
     register_node: Callable[[bytes, str], int],
-) -> Device:
+) -> tuple[str, Device]:
     """Let a device in by its token; if the same device asks again, it gets the same answer.
 
     Args:
         request: sent by the device.
         register_node: registers its key with the SuperLink, and returns the node's id.
 
+    Returns:
+        Its name, which a phone is given, and the device.
+
     Raises:
-        JoinRefused: it may not join.
+        JoinRefused: it may not join; its token is not used then.
     """
-    name, key, identity, token = _read(request)
+    asked = read_request(request)
     with changed_members(folder) as members:
-        there = members.devices.get(name)
-        if there is not None and (there.token, there.node_key) == (token, key):
-            return there
-        if members.invited.get(token) != name:
-            raise JoinRefused(403, "the token is not valid for this name: it was used, replaced or revoked")
-        if there is not None:
-            raise JoinRefused(409, f"{name!r} has joined with another key")
-        for other, device in members.devices.items():
-            if key == device.node_key or (identity and identity == device.identity):
+        if (name := members.again(asked)) is not None:
+            return name, members.devices[name]
+        name = members.admitted(asked)
+        for other, there in members.devices.items():
+            if asked.node_key == there.node_key or (asked.identity and asked.identity == there.identity):
                 raise JoinRefused(409, f"the key belongs to {other!r}; each device must have its own")
-        device = Device(key, register_node(key.encode(), name), identity, token, time.time())
+        node, phone = register_node(asked.node_key.encode(), name), not asked.name
+        device = Device(asked.node_key, node, asked.identity, asked.token, time.time(), phone)
         members.devices[name] = device
-        del members.invited[token]
-    return device
+    return name, device
 
 
 def rotate(
@@ -222,7 +253,7 @@ def rotate(
     Raises:
         JoinRefused: the key is invalid, another device's, or not signed by the present one.
     """
-    key = _public_key(request.get("node_key"))
+    key = public_key(request.get("node_key"))
     with changed_members(folder) as members:
         device = members.devices.get(name)
         if device is None:
@@ -261,39 +292,3 @@ def leave(folder: FederationFolder, name: str) -> None:
             del members.invited[token]
         if device is not None:
             members.gone.append(device.node_id)
-
-
-def _read(request: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Name, node key, identity and hash of the token; raises `JoinRefused`."""
-    version, name = request.get("hedgerow"), request.get("name")
-    if not isinstance(version, str) or not supported(version):
-        raise JoinRefused(
-            400,
-            f"hedgerow is {version!r:.40}; this coordinator has {own()} and accepts one minor version more or"
-            f" less: pip install hedgerow=={own()}",
-        )
-    try:
-        register_line(str(name), bytes(32))
-        token = base64.urlsafe_b64decode(str(request.get("token")))
-        identity = str(request.get("identity") or "")
-        if identity:
-            parse_register({str(name): identity})
-    except (ValueError, binascii.Error, Malformed) as error:
-        raise JoinRefused(400, f"the request to join cannot be read: {error}") from error
-    return str(name), _public_key(request.get("node_key")), identity, _hash(token)
-
-
-def _public_key(given: Any) -> str:
-    """A node's key in canonical form, for comparing; raises `JoinRefused`."""
-    try:
-        key = serialization.load_pem_public_key(str(given).encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise JoinRefused(400, f"node_key cannot be read: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise JoinRefused(400, "node_key must be a public key on the curve P-384, as PEM")
-    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(*form).decode()
-
-
-def _hash(token: bytes) -> str:
-    return hashlib.sha256(token).hexdigest()

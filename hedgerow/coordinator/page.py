@@ -21,17 +21,23 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
+from hedgerow.coordinator.code import as_svg
 from hedgerow.coordinator.folder import FederationError, FederationFolder
+from hedgerow.coordinator.members import load_members
 from hedgerow.coordinator.metrics import MEDIA, exposition, metrics_token
+from hedgerow.coordinator.phones import lets_in
 from hedgerow.coordinator.watch import snapshot
 
 FILE = "page.json"
+
+CODE = "HEDGEROW_PHONES"
+"""Variable with the address for phones, which is in no file, because it lets phones in."""
 
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 15.0
 _HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
-    " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
@@ -71,6 +77,11 @@ def page_app(folder: FederationFolder) -> Starlette:
         headers = {**_HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(_events(folder, request), 200, headers, "text/event-stream")
 
+    async def phones(request: Request) -> Response:
+        if not allowed(request) or not _shows_code(folder):
+            return Response("", 403, _HEADERS)
+        return Response(as_svg(os.environ[CODE]), 200, _HEADERS, "image/svg+xml")
+
     async def metrics(request: Request) -> Response:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), metrics_token(folder).encode()):
@@ -79,7 +90,8 @@ def page_app(folder: FederationFolder) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", whole), Route("/events", events), Route("/metrics", metrics), Route("/{name}", asset),
+            Route("/", whole), Route("/events", events), Route("/metrics", metrics),
+            Route("/phones.svg", phones), Route("/{name}", asset),
         ]
     )  # fmt: skip
 
@@ -89,7 +101,8 @@ async def _events(folder: FederationFolder, request: Request) -> AsyncIterator[s
     last, quiet = "", 0.0
     while not await request.is_disconnected():
         try:
-            now = json.dumps(await asyncio.to_thread(snapshot, folder), ensure_ascii=False)
+            shown = await asyncio.to_thread(snapshot, folder) | {"code": _shows_code(folder)}
+            now = json.dumps(shown, ensure_ascii=False)
         except (FederationError, OSError, ValueError, KeyError):
             now = last  # a file is being written; try again at the next look
         if now != last:
@@ -120,6 +133,11 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     watching = asyncio.create_task(watch())
     await server.serve()
     watching.cancel()
+
+
+def _shows_code(folder: FederationFolder) -> bool:
+    """Whether phones can still join by the code that this page was given."""
+    return lets_in(load_members(folder).open, os.environ.get(CODE, ""))
 
 
 def _hash(token: str) -> str:

@@ -18,11 +18,13 @@ class Gathering:
         connected: names, sorted.
         missing: names that have joined or are invited, and are offline, sorted.
         wanted: number that a run waits for.
+        places: number of phones that are invited and can still join.
     """
 
     connected: tuple[str, ...]
     missing: tuple[str, ...]
     wanted: int
+    places: int = 0
 
     def told(self) -> str:
         """This, in one line.
@@ -31,15 +33,19 @@ class Gathering:
         '2 of 3 connected: garage, kitchen; waiting for shed'
         >>> Gathering((), (), 3).told()
         '0 of 3 connected; invite more: hedgerow invite NAME'
+        >>> Gathering((), ("shed",), 3, places=2).told()
+        '0 of 3 connected; waiting for shed, 2 phones'
         """
         text = f"{len(self.connected)} of {self.wanted} connected"
         text += f": {', '.join(self.connected)}" if self.connected else ""
         if len(self.connected) >= self.wanted:
             return text
-        if len(self.connected) + len(self.missing) < self.wanted:
-            also = f"waiting for {', '.join(self.missing)}; " if self.missing else ""
+        phones = [f"{self.places} phone{'s' * (self.places > 1)}"] if self.places else []
+        awaited = ", ".join([*self.missing, *phones])
+        if len(self.connected) + len(self.missing) + self.places < self.wanted:
+            also = f"waiting for {awaited}; " if awaited else ""
             return f"{text}; {also}invite more: hedgerow invite NAME"
-        return f"{text}; waiting for {', '.join(self.missing)}"
+        return f"{text}; waiting for {awaited}"
 
 
 def heard(folder: FederationFolder) -> dict[str, float]:
@@ -65,4 +71,4 @@ def gathering(folder: FederationFolder, wanted: int) -> Gathering:
     """The devices that are online, and those that could be."""
     members, there = load_members(folder), online(folder)
     missing = (set(members.devices) | members.waited_for) - set(there)
-    return Gathering(there, tuple(sorted(missing)), wanted)
+    return Gathering(there, tuple(sorted(missing)), wanted, members.places)

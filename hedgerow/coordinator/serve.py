@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hedgerow.coordinator.beats import BEAT_SECONDS, beat, beat_file
 from hedgerow.coordinator.certificates import LOOPBACK, gateway_certificate
+from hedgerow.coordinator.entrance import Entrance
 from hedgerow.coordinator.events import note
 from hedgerow.coordinator.folder import FederationError, FederationFolder
-from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer
 
 log = logging.getLogger("hedgerow")
@@ -60,15 +60,15 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     """Serve a federation until the process is told to end, or its parent has ended."""
     settings = folder.settings
     host = settings.host if settings.host in (*LOOPBACK, "::1") else None
-    gateway, ended = Gateway(folder), asyncio.Event()
+    entrance, ended = Entrance(folder), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     certificate = gateway_certificate(folder)
     stamp, context = certificate.stamp, certificate.context()
-    chores = [asyncio.create_task(each) for each in (gateway.run(), renew(folder, context, stamp))]
+    chores = [asyncio.create_task(each) for each in (entrance.run(), renew(folder, context, stamp))]
     try:
-        async with HttpServer(gateway, host, settings.port, context):
+        async with HttpServer(entrance, host, settings.port, context):
             while not ended.is_set() and os.getppid() == parent:
                 beat(beat_file(folder, "gateway"))
                 try:
@@ -78,7 +78,7 @@ async def serve(folder: FederationFolder, parent: int) -> None:
     finally:
         for chore in chores:
             chore.cancel()
-        await gateway.close()
+        await entrance.close()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The status of a federation, for its operator."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def status_of(folder: FederationFolder) -> Row:
         },
         "promoted": _promoted(folder),
         "devices": device_rows(folder),
+        "phones": _phones(folder),
         "refusals": dict(refusals_of(Path(job["run"]))) if runs and job.get("run") else {},
     }  # fmt: skip
 
@@ -76,6 +78,16 @@ def _promoted(folder: FederationFolder) -> Row | None:
     }  # fmt: skip
 
 
+def _phones(folder: FederationFolder) -> Row:
+    """How many phones have joined and can still join, and until when, in Unix seconds."""
+    members = load_members(folder)
+    return {
+        "joined": sum(device.phone for device in members.devices.values()),
+        "places": members.places,
+        "ends": members.open.ends if members.open is not None and members.places else None,
+    }
+
+
 def told(status: Mapping[str, Any]) -> list[str]:
     """The status as lines of text."""
     register, running = status["register"], ", ".join(status["processes"])
@@ -89,6 +101,9 @@ def told(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"set aside after bad replies: {', '.join(aside)} (hedgerow devices --readmit NAME)")
     if model := status["promoted"]:
         lines.append(f"promoted: {model['digest'][:16]}, round {model['round']} of {model['recipe']}")
+    if (phones := status["phones"])["places"]:
+        ends = time.strftime("%d %B %Y, %H:%M", time.localtime(phones["ends"]))
+        lines.append(f"phones: {phones['joined']} joined, {phones['places']} more can until {ends}")
     if register["trust"] == FIRST_USE:
         lines.append("identities: trusted on first use; the register is not signed (hedgerow register sign)")
     else:

@@ -74,8 +74,8 @@ class Supervisor:
         if left := processes.end_left_over(self._folder):
             self._tell(f"ended what was left over: {', '.join(left)}")
 
-    def start(self, page_host: str) -> str:
-        """Start SuperLink, gateway and status page; returns the page's address, with its token.
+    def start(self, page_host: str, code: str = "") -> str:
+        """Start SuperLink, gateway and status page, with a code for phones; returns the page's address.
 
         Raises:
             FederationError: one of them does not start; the error has its output.
@@ -95,15 +95,15 @@ class Supervisor:
                 raise FederationError(
                     f"port {port} is in use by another program; choose another with {option}"
                 )
-        token = page.new_token(folder, page_host, page_port)
-        metrics_token(folder)
+        token, _ = page.new_token(folder, page_host, page_port), metrics_token(folder)
         self._link = Process(folder, "superlink", command(folder), environment(folder))
         self._processes[self._link] = self._start_link
         with suppress(Stopped):
             self._start_link()
             for name, module, port in (("gateway", "serve", settings.port), ("page", "page", page_port)):
                 own = [sys.executable, "-m", f"hedgerow.coordinator.{module}", str(folder.path)]
-                process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder))
+                shown = {page.CODE: code} if name == "page" else {}
+                process = Process(folder, name, [*own, str(Holder.this().pid)], environment(folder) | shown)
                 self._processes[process] = partial(process.start, self._waiting.pause)
                 process.start()
                 self._wait_for(process, partial(taken, port, page_host if name == "page" else LOOPBACK[0]))

@@ -69,6 +69,7 @@ def snapshot(folder: FederationFolder) -> Row:
         "totals": {way: sum(line[way] for line in rounds) for way in ("bytes_up", "bytes_down")},
         "set_aside": [row["name"] for row in found["devices"] if row["set_aside"]],
         "promoted": found["promoted"],
+        "phones": found["phones"],
         "log": events(folder),
     }
 

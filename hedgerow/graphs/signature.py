@@ -113,7 +113,7 @@ def signature_of(manifest: Mapping[str, Any], kind: str) -> Signature:
         _check(found, kind)
     except BadGraphs:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
         raise BadGraphs(
             f"the manifest of the graph that is to {kind} is none that `hedgerow export` writes ({why})"
@@ -125,7 +125,7 @@ def _ports(listed: Any) -> dict[str, Port]:
     found = {}
     for each in listed:
         shape = tuple(each["shape"])
-        if not all(type(size) is int and size >= 0 for size in shape) or each["dtype"] not in DTYPES:
+        if not _whole(shape) or each["dtype"] not in DTYPES:
             raise BadGraphs(
                 f"{shown(each['name'])} is {shown(each['dtype'])} of shape {shown(list(shape))}; it must be"
                 f" of whole sizes, and one of {', '.join(DTYPES)}"
@@ -150,7 +150,18 @@ def _drawn(each: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float | Non
 
 
 def _tensors(listed: Any) -> tuple[Tensor, ...]:
-    return tuple(Tensor(str(each["name"]), tuple(int(size) for size in each["shape"])) for each in listed)
+    return tuple(Tensor(str(each["name"]), _shape(each["shape"])) for each in listed)
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    shape = tuple(sizes)
+    if not _whole(shape):
+        raise ValueError(f"{shown(list(shape))} is no shape")
+    return shape
+
+
+def _whole(shape: tuple[Any, ...]) -> bool:
+    return all(type(size) is int and size >= 0 for size in shape)
 
 
 def _check(found: Signature, kind: str) -> None:
@@ -162,16 +173,15 @@ def _check(found: Signature, kind: str) -> None:
     for name in always:
         if name not in found.inputs:
             raise BadGraphs(f"the graph does not take {name!r}, which a graph of kind {kind!r} must")
+    if not wanted["mask"](mask := found.inputs["mask"]):  # first: it says how many rows there are
+        raise _foreign("mask", mask)
     for port in found.draws.values():
         if port.axis is not None and port.shape[port.axis] % found.rows:
             raise BadGraphs(f"of {port.shape}, dimension {port.axis} cannot count {found.rows} samples")
     for name, port in found.inputs.items():
         known = port.probability is not None or (name in wanted and wanted[name](port))
         if not known:
-            raise BadGraphs(
-                f"the graph takes {shown(name)}, {port.dtype} of shape {port.shape}, which is none of what a"
-                " trainer gives"
-            )
+            raise _foreign(name, port)
     if found.local is not None and found.local.batch_size != found.rows:
         raise BadGraphs(f"batches have {found.rows} rows, and batch_size is {found.local.batch_size}")
     for name, port in found.outputs.items():
@@ -189,6 +199,13 @@ def _check(found: Signature, kind: str) -> None:
             )
 
 
+def _foreign(name: str, port: Port) -> BadGraphs:
+    return BadGraphs(
+        f"the graph takes {shown(name)}, {port.dtype} of shape {port.shape}, which is none of what a trainer"
+        " gives"
+    )
+
+
 def _known(found: Signature) -> dict[str, Callable[[Port], bool]]:
     """The forms of all inputs that a trainer can give."""
     layout, dtype = found.layout, found.dtype
@@ -204,7 +221,9 @@ def _known(found: Signature) -> dict[str, Callable[[Port], bool]]:
         "constants": vector(layout.constant_size),
         **{name: vector(layout.dimension) for name in ("start", "correction", *STATE)},
         "x": batch, "y": batch,
-        "mask": lambda port: port.dtype == "bool" and len(port.shape) == 1 and port.shape[0] > 0,
+        "mask": lambda port: (
+            port == Port(port.shape, "bool") and len(port.shape) == 1 and port.shape[0] > 0
+        ),
         "learning_rate": lambda port: port == Port((), dtype),
         "step": lambda port: port == Port((), "int64"),
     }  # fmt: skip

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hedgerow.coordinator.certificates import gateway_certificate
+from hedgerow.coordinator.entrance import Entrance
 from hedgerow.coordinator.folder import FederationFolder
-from hedgerow.coordinator.gateway import Gateway
 from hedgerow.coordinator.http import HttpServer, Limits
 from hedgerow.coordinator.members import invite, join
 
@@ -67,7 +67,7 @@ class Raw:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items() if value)]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
-    def reply(self) -> tuple[int, dict[str, str], bytes]:
+    def reply(self, *, bodyless: bool = False) -> tuple[int, dict[str, str], bytes]:
         """`(status, headers, body)`; status 0 where the connection has ended."""
         data = b""
         while b"\r\n\r\n" not in data:
@@ -77,7 +77,7 @@ class Raw:
         head, _, body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        while len(body) < int(headers["content-length"]):
+        while not bodyless and len(body) < int(headers["content-length"]):
             body += self.socket.recv(65536)
         return int(first.split()[1]), headers, body
 
@@ -102,7 +102,7 @@ def gateway(folder: FederationFolder, limits: Limits | None = None) -> Iterator[
     ended = asyncio.Event()
 
     async def serve() -> None:
-        handler = Gateway(folder)
+        handler = Entrance(folder)
         async with HttpServer(
             handler, "127.0.0.1", 0, gateway_certificate(folder).context(), limits
         ) as server:

@@ -70,6 +70,7 @@ def test_another_version_takes_no_part_and_the_operator_is_told_by_name(tmp_path
     status = {
         "register": {"trust": "first-use"}, "processes": {}, "runs": True, "federation": "f", "address": "a",
         "run": None, "gathering": "", "devices": [], "promoted": None, "refusals": refusals_of(tmp_path),
+        "phones": {"places": 0},
     }  # fmt: skip
     assert any(line.startswith(f"{OTHER} takes no part: it failed: OtherVersion") for line in told(status))
     (tmp_path / "config.toml").write_text("rounds = 2\n")
@@ -103,7 +104,7 @@ def test_a_device_of_another_version_joins_or_is_told_which_one_to_install(tmp_p
     token = json.loads(invite(folder, "shed", tmp_path).read_text())["token"]
     request = {"hedgerow": theirs, "name": "shed", "token": token, "node_key": KEY, "identity": None}
     if well:
-        assert join(folder, request, lambda key, name: 7).node_id == 7
+        assert join(folder, request, lambda key, name: 7)[1].node_id == 7
         return
     with pytest.raises(JoinRefused, match=rf"pip install hedgerow=={version('hedgerow')}") as refused:
         join(folder, request, lambda key, name: 7)

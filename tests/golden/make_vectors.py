@@ -10,6 +10,10 @@ as JSON writes them, and their bits beside them where they count.
     norms.json      sums of squares in blocks of 4096, and what a clip makes of a vector
     deltas.json     what goes into the payloads of `payloads/`, with seed, client and layout
     draws.json, pipelines.json, plans.json, objects.json, fleet.json: see `node_vectors`
+    strategies.json: descriptions, and what a device must know of each
+    answers.json: requests, and what a client with a simple trainer answers
+    devices.json: see `device_vectors`
+    registers.json: see `register_vectors`
 
 The whole conversation of a masked round is in `transcript.txt`, a mean's bits in `sums.txt`.
 """
@@ -34,7 +38,7 @@ from hedgerow.wire.arrays import read_array
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord
 from hedgerow.wire.messages import pack_identity, pack_stage, pack_train, pack_vector
 from hedgerow.wire.replies import Reply, pack_reply
-from tests.golden import node_vectors
+from tests.golden import client_vectors, device_vectors, node_vectors, register_vectors, strategy_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
 LAYOUT = Layout(
@@ -183,6 +187,10 @@ FILES: dict[str, Callable[[], Any]] = {
     "plans": node_vectors.plans,
     "objects": lambda: node_vectors.told_objects(contents()),
     "fleet": node_vectors.fleet,
+    "strategies": strategy_vectors.strategies,
+    "answers": client_vectors.answers,
+    "devices": device_vectors.devices,
+    "registers": register_vectors.registers,
 }
 
 

@@ -1,26 +1,24 @@
 """The phone's part, in TypeScript (`web/`), is held to the same golden files, and reads what Python reads."""
 
-import os
+import json
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hedgerow.datasets.own_file import load_own
 from hedgerow.ring.packing import unpack_indices
 from hedgerow.secure import codec as secure
 from hedgerow.secure.errors import Refused
 from hedgerow.secure.messages import Delivery, Setup
 from hedgerow.types import PayloadError
 from hedgerow.wire import codec
-
-WEB = Path(__file__).parents[2] / "web"
-LEAST = (20, 19)
+from tests.golden import drawn_strategies
+from tests.golden.odd_tables import line, tables
+from tests.typescript import compiled, node, npm
 
 READERS: dict[str, Callable[[bytes], str]] = {
     "content": lambda data: codec.encode(codec.decode(data)).hex(),
@@ -30,33 +28,9 @@ READERS: dict[str, Callable[[bytes], str]] = {
 }
 
 
-def why_not() -> str:
-    """Why the tests of `web/` cannot run here; empty if they can."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        return "there is no node, or no npm"
-    found = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
-    if version < LEAST:
-        return f"node is {found.strip()}; it must be {LEAST[0]}.{LEAST[1]} or newer"
-    if not (WEB / "node_modules" / ".package-lock.json").exists():
-        return "its packages are not installed: make web"
-    return ""
-
-
-def npm(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["npm", "run", "--silent", *command], cwd=WEB, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "NODE_OPTIONS": "", "FORCE_COLOR": "0"},
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    if why := why_not():
-        pytest.skip(f"NO TYPESCRIPT: the phone's part was NOT tested: {why}")
-    done = npm("build")
-    assert done.returncode == 0, done.stdout + done.stderr
+def ready() -> None:
+    compiled()
 
 
 def test_the_typescript_client_does_what_the_golden_files_say():
@@ -65,6 +39,18 @@ def test_the_typescript_client_does_what_the_golden_files_say():
     passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
     assert passed, done.stdout
     assert int(passed[1]) >= 186
+
+
+def test_both_languages_build_and_refuse_the_same_strategies_from_drawn_descriptions():
+    descriptions = list(drawn_strategies.descriptions(1000))
+    done = npm("hashes", given="\n".join(map(json.dumps, descriptions)))
+    assert done.returncode == 0, done.stderr
+    seen = Counter[bool]()
+    for description, theirs in zip(descriptions, done.stdout.splitlines(), strict=True):
+        ours = drawn_strategies.hash_of(description)
+        assert theirs == ours if ours is not None else theirs.startswith("refused: "), description
+        seen[ours is None] += 1
+    assert min(seen.values()) > 150
 
 
 def test_both_languages_read_and_refuse_the_same_damaged_messages():
@@ -83,3 +69,23 @@ def test_both_languages_read_and_refuse_the_same_damaged_messages():
     assert len(seen) == 2 * len(READERS)
     assert min(seen.values()) > 50
     assert seen.total() > 7900
+
+
+def test_a_phone_reads_the_same_samples_from_a_table_as_python_does(tmp_path):
+    files = list(tables())
+    (tmp_path / "tables").write_text("".join(f"{line(*each)}\n" for each in files))
+    seen, file = Counter[bool](), tmp_path / "own.csv"
+    for (schema, data), theirs in zip(files, node("tables", tmp_path / "tables").splitlines(), strict=True):
+        file.write_bytes(data)
+        try:
+            with np.errstate(over="ignore"):  # of numbers that float32 does not hold
+                samples = load_own(file, schema)
+        except ValueError as refused:
+            assert theirs.startswith("refused: "), (data, theirs, refused)
+            seen[False] += 1
+        else:
+            assert theirs == f"{samples.x.tobytes().hex()} {samples.y.astype(np.float32).tobytes().hex()}", (
+                data
+            )
+            seen[True] += 1
+    assert min(seen[True], seen[False]) > 100

@@ -6,11 +6,11 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -39,8 +39,10 @@ from tests.installs import sent
 from tests.installs.arm64 import Arm64Environment
 from tests.installs.environments import ROOT, Environment, running
 
+Runs = Mapping[str, Sequence[str]]
+
 EXACT, MASKED = "float32", "masked"
-RUNS = {
+RUNS: Runs = {
     EXACT: ["strategy.pipeline=float32()"],
     "8 bits": ["strategy.pipeline=quantize(8)"],
     "top 1 %": ["strategy.pipeline=error_feedback(top_k(0.01))"],
@@ -58,6 +60,16 @@ ROWS, TESTED = 200, "tested"
 PATIENCE = 600.0  # seconds for a round: an emulated processor, on a machine that is not its own
 
 
+class Joins(Protocol):
+    """A device of whatever kind; `kind` says in words which."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def joined(self, real: Coordinated, name: str) -> AbstractContextManager[Any]:
+        """Join by this name, and take part until the end of the context."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a device's process runs.
@@ -73,6 +85,16 @@ class Place:
     hedgerow: Sequence[str]
     python: Sequence[str]
     variables: Mapping[str, str]
+
+    def joined(self, real: Coordinated, name: str) -> AbstractContextManager[Any]:
+        """A device's process, which takes graphs that are signed by the key that signed the run's."""
+        _, offer = read_signed(real.home / "graphs")
+        policy = real.home / f"{name}.policy"
+        rules = GraphRules(keys=(offer.key,), in_the_clear=True)
+        policy.write_text(policy_text(replace(OPEN, graphs=rules)))
+        given = ["--data", str(real.home / f"{name}.csv"), "--policy", str(policy)]
+        command = ["join", str(real.invite(name)), *given, "--folder", str(real.home / f"device-{name}")]
+        return running([*self.hedgerow, *command], real.home / f"{name}.log", self.variables)
 
 
 def with_torch() -> Place:
@@ -92,78 +114,77 @@ def on_arm64(made: Arm64Environment) -> Place:
     return Place("ONNX Runtime, arm64 under qemu", made.command(), python, made.variables())
 
 
-def played(home: Path, places: Mapping[str, Place], rounds: int) -> dict[str, Any]:
+def played(
+    home: Path, places: Mapping[str, Joins], rounds: int, runs: Runs = RUNS, options: Sequence[str] = ()
+) -> dict[str, Any]:
     """Carry out each run on the same devices, hold all of them to what is promised, and say what was found.
 
     Args:
         home: an empty folder.
         places: where each device runs, by its name.
         rounds: of each run.
+        runs: overrides of the recipe, by name.
+        options: of `hedgerow up`, in the first of them.
     """
     (home / "clinics.toml").write_text(RECIPE)
     write_clinics(home, [*places, TESTED], ROWS)
     with coordinated(home, str(home / "clinics.toml"), [], free_port()) as real, ExitStack() as devices:
         real.command("export", real.recipe, *TRAINING, "--out", "graphs", "--sign", "signing.key")
-        for run in RUNS:
-            real.overrides = [*overrides(run, rounds), f"server.deadline={PATIENCE}", "--graphs", "graphs"]
+        for run, chosen in runs.items():
+            given = [*overrides(chosen, rounds), f"server.deadline={PATIENCE}", "--graphs", "graphs"]
+            real.overrides = [*given, *(options if run == EXACT else ())]
             real.start()
             if run == EXACT:
                 real.wait_until_it_serves()
                 for name, place in places.items():
-                    devices.enter_context(joined(real, name, place))
+                    devices.enter_context(place.joined(real, name))
             real.wait_for_the_end(rounds * PATIENCE)
             real.run.path.rename(home / run)
-    all_took_part_once(home, places, rounds)
-    found = {run: outcome(home, run, places, rounds) for run in RUNS}
+    processes = {name: place for name, place in places.items() if isinstance(place, Place)}
+    all_took_part_once(home, places, processes, rounds, runs)
+    found = {run: outcome(home, run, places, rounds, runs) for run in runs}
     return {
         "rounds": rounds,
-        "parameters": write_updates(home),
+        "parameters": write_updates(home, runs),
         "devices": {name: place.kind for name, place in places.items()},
         "runs": found,
-        "replies": same_replies(home, places),
-        "travelled": same_as_travelled(home),
+        "replies": same_replies(home, processes),
+        "travelled": same_as_travelled(home, runs),
     }
 
 
-def overrides(run: str, rounds: int, *more: str) -> list[str]:
-    return [*TRAINING, *RUNS[run], f"rounds={rounds}", "run.record=true", *more]
+def overrides(chosen: Sequence[str], rounds: int, *more: str) -> list[str]:
+    return [*TRAINING, *chosen, f"rounds={rounds}", "run.record=true", *more]
 
 
-def joined(real: Coordinated, name: str, place: Place) -> Any:
-    """A device's process, which takes graphs that are signed by the key that signed the run's."""
-    _, offer = read_signed(real.home / "graphs")
-    policy = real.home / f"{name}.policy"
-    policy.write_text(policy_text(replace(OPEN, graphs=GraphRules(keys=(offer.key,), in_the_clear=True))))
-    given = ["--data", str(real.home / f"{name}.csv"), "--policy", str(policy)]
-    command = ["join", str(real.invite(name)), *given, "--folder", str(real.home / f"device-{name}")]
-    return running([*place.hedgerow, *command], real.home / f"{name}.log", place.variables)
-
-
-def all_took_part_once(home: Path, places: Mapping[str, Place], rounds: int) -> None:
+def all_took_part_once(
+    home: Path, places: Collection[str], processes: Collection[str], rounds: int, runs: Runs
+) -> None:
     """Everybody counted in every round, and nobody was asked twice."""
-    for run in RUNS:
+    for run in runs:
         lines = [line for line in RunFolder(home / run).rounds() if line["round"]]
         assert [line["round"] for line in lines] == [*range(1, rounds + 1)]
         for line in lines:
             assert (line["failed"], line["dropped"], set(line["clients"])) == ("", {}, {*places}), line
-    plain = len(RUNS) - 1
-    for name in places:
+    masked = sum(load(home / run).strategy().pipeline.sum_only for run in runs)
+    for name in processes:
         said = (home / f"{name}.log").read_text()
         answered = Counter(re.findall(r"answered train(\S*) of round (\d+) in", said))
         stages = {stage for stage, _ in answered}
         assert len(stages) == 6, said  # plain, and the five of a masked round
-        wanted = {(stage, str(n)): 1 if stage else plain for stage in stages for n in range(1, rounds + 1)}
+        times = {stage: masked if stage else len(runs) - masked for stage in stages}
+        wanted = {(stage, str(n)): times[stage] for stage in stages for n in range(1, rounds + 1)}
         assert answered == wanted, said
 
 
-def outcome(home: Path, run: str, places: Mapping[str, Place], rounds: int) -> dict[str, Any]:
+def outcome(home: Path, run: str, places: Collection[str], rounds: int, runs: Runs) -> dict[str, Any]:
     """What became of a run, beside simulated ones of the same devices' files."""
     again = replay_run(home / run)
     assert (again.first, again.last, again.same) == (0, rounds, True), again
     files = "data.files=" + json.dumps([str(home / f"{name}.csv") for name in places])
     simulated = [
         run_experiment(
-            load(str(home / "clinics.toml"), overrides(run, rounds, files, f"seed={seed}")),
+            load(str(home / "clinics.toml"), overrides(runs[run], rounds, files, f"seed={seed}")),
             home / f"{run} alone {seed}",
         ).path
         for seed in SEEDS
@@ -172,7 +193,7 @@ def outcome(home: Path, run: str, places: Mapping[str, Place], rounds: int) -> d
     here, *there = (accuracy(home, each) for each in (home / run, *simulated))
     if run == EXACT:
         assert far <= 1e-5
-    else:
+    elif not load(home / run).strategy().private:  # with noise, two runs are as good as it lets them be
         assert abs(here - there[0]) <= max(there) - min(there), (here, there)
     lines = [line for line in RunFolder(home / run).rounds() if line["round"]]
     return {
@@ -202,7 +223,7 @@ def recorded(home: Path, run: str) -> list[Recording]:
     return list(Recorder(home / run / FOLDER, measuring_trainer(experiment).layout, sent.SEED).read())
 
 
-def write_updates(home: Path) -> int:
+def write_updates(home: Path, runs: Runs) -> int:
     """What the devices have learned in each round of the exact run, for `sent`; of how many values."""
     rounds = [{name: unpack(reply) for name, reply in each.replies.items()} for each in recorded(home, EXACT)]
     about = {
@@ -212,9 +233,14 @@ def write_updates(home: Path) -> int:
     updates = {name: np.stack([each[name].payload.arrays["values"] for each in rounds]) for name in about}
     np.savez(home / "updates.npz", **updates)
     (home / "about.json").write_text(json.dumps(about))
-    described = {run: describe(load(home / run).strategy()) for run in RUNS}
+    described = {run: describe(load(home / run).strategy()) for run in without_noise(home, runs)}
     (home / "strategies.json").write_text(json.dumps(described))
     return int(updates[next(iter(about))].shape[1])
+
+
+def without_noise(home: Path, runs: Runs) -> list[str]:
+    """Those in which devices send what follows from their updates alone."""
+    return [run for run in runs if not load(home / run).strategy().private]
 
 
 def same_replies(home: Path, places: Mapping[str, Place]) -> int:
@@ -233,12 +259,12 @@ def same_replies(home: Path, places: Mapping[str, Place]) -> int:
     return len(first)
 
 
-def same_as_travelled(home: Path) -> int:
+def same_as_travelled(home: Path, runs: Runs) -> int:
     """How many replies that came from devices are those that this environment makes of the same updates.
 
     In a first round every run starts from the same model, and devices learn the same in it.
     """
-    begun = {run: recorded(home, run)[0] for run in RUNS}
+    begun = {run: recorded(home, run)[0] for run in without_noise(home, runs)}
     experiment = load(home / MASKED)
     layout = measuring_trainer(experiment).layout
     shape = StartMasked(experiment.strategy(), layout, sent.SEED).shape(len(begun[EXACT].replies))

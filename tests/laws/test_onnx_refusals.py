@@ -1,6 +1,7 @@
 """What the trainer on ONNX Runtime refuses, each with a sentence; and what it needs of a device."""
 
 import json
+import math
 import pickle
 import subprocess
 import sys
@@ -189,6 +190,9 @@ FALSE: dict[str, Callable[[Any], None]] = {
     "is drawn with probability 2 and": lambda g: drawn(g, 2, 0),
     "samples in dimension 1 of the shape": lambda g: drawn(g, 0.5, 1),
     "dimension 0 cannot count 6 samples": lambda g: drawn(g, 0.5, 0),
+    "takes 'mask', bool of shape \\(\\)": lambda g: (port(g, "mask").update(shape=[]), drawn(g, 0.5, 0)),
+    "takes 'mask', bool of shape \\(0,\\)": lambda g: (port(g, "mask").update(shape=[0]), drawn(g, 0.5, 0)),
+    "\\[inf\\] is no shape": lambda g: g[TRAIN]["layout"]["parameters"][0].update(shape=[math.inf]),
     "x of different shapes": lambda g: port(g, "x", EVALUATE).update(shape=[6, 2]),
 }
 

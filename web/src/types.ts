@@ -27,9 +27,14 @@ export interface Tensor {
   readonly shape: readonly number[];
 }
 
+/** Number of values of a shape. */
+export function product(shape: readonly number[]): number {
+  return shape.reduce((size, side) => size * side, 1);
+}
+
 /** Number of values of some tensors. */
 export function sizeOf(...tensors: readonly Tensor[]): number {
-  return tensors.reduce((total, { shape }) => total + shape.reduce((size, side) => size * side, 1), 0);
+  return tensors.reduce((total, { shape }) => total + product(shape), 0);
 }
 
 /** Where each tensor is in a model's vectors: trained ones, averaged ones, and those that never change. */
@@ -37,11 +42,23 @@ export class Layout {
   readonly parameters: readonly Tensor[];
   readonly buffers: readonly Tensor[];
   readonly constants: readonly Tensor[];
+  /** Names of the tensors of normalisation layers. */
+  readonly norms: readonly string[];
 
-  constructor(parameters: readonly Tensor[], buffers: readonly Tensor[] = [], constants: readonly Tensor[] = []) {
+  constructor(
+    parameters: readonly Tensor[], buffers: readonly Tensor[] = [], constants: readonly Tensor[] = [],
+    norms: readonly string[] = [],
+  ) {
     this.parameters = parameters;
     this.buffers = buffers;
     this.constants = constants;
+    this.norms = norms;
+  }
+
+  /** The layout of those tensors whose names are wanted, in the same order. */
+  select(wanted: (name: string) => boolean): Layout {
+    const chosen = (tensors: readonly Tensor[]) => tensors.filter(({ name }) => wanted(name));
+    return new Layout(chosen(this.parameters), chosen(this.buffers), chosen(this.constants), this.norms.filter(wanted));
   }
 
   /** Number of trainable values, `d`. */
@@ -122,6 +139,8 @@ export interface RoundContext {
   readonly numExamples: number;
   /** Whether noise follows from the seed: only for tests, as a simulation has it. */
   readonly seededNoise: boolean;
+  /** Number of local steps that the client has taken. */
+  readonly steps?: number;
 }
 
 /** What training has found: the change of the parameters, and the buffers after it. */
@@ -129,5 +148,10 @@ export interface Fit {
   readonly delta: Vector;
   readonly buffers: Vector;
   readonly numExamples: number;
+  /** Means over the samples, such as `loss`. */
   readonly metrics: ReadonlyMap<string, number>;
+  /** What the client keeps for its next fit; of a trainer that declares `"state"`. */
+  readonly state?: Arrays;
+  /** Local steps taken; by default all of `LocalTraining.steps`. */
+  readonly steps?: number;
 }

@@ -22,13 +22,14 @@ const UNMASK = told(messages.UNMASK, "unmask");
 const join = (changed: Partial<Setup>, who: Partial<Party> = {}) =>
   client.join({ ...party(VICTIM), ...who }, { ...SETUP, ...changed });
 
-function share(change: (message: Adverts) => Adverts) {
-  const who = party(VICTIM);
-  return client.share(who, client.join(who, SETUP)[1], change(ADVERTS));
+async function share(change: (message: Adverts) => Adverts) {
+  const who = party(VICTIM), [, joined] = await client.join(who, SETUP);
+  return client.share(who, joined, change(ADVERTS));
 }
 
 async function contribute(change: (message: Delivery) => Delivery) {
-  const who = party(VICTIM), [, state] = await client.share(who, client.join(who, SETUP)[1], ADVERTS);
+  const who = party(VICTIM), [, joined] = await client.join(who, SETUP);
+  const [, state] = await client.share(who, joined, ADVERTS);
   return client.contribute(who, state, change(DELIVERY), vectorOf(VICTIM));
 }
 
@@ -54,12 +55,13 @@ const key = (number: number) => publicKey(new Uint8Array(32).fill(number));
 const [SIGNER, ...SIGNERS] = UNMASK.signers;
 
 /** The victim after it has joined a larger cohort, and everybody's keys. */
-function cohort(size: number, assumptions: Partial<Assumptions>) {
+async function cohort(size: number, assumptions: Partial<Assumptions>) {
   const members = Array.from({ length: size }, (_, i) => `client-${String(i).padStart(3, "0")}`);
   const secure = new SecureAggregation(assumptions), { neighbours, threshold, survivors } = secure.plan(size);
   const register = new Register(new Map(members.map((name) => [name, identityKey(secretOf(name))])));
   const setup = { ...SETUP, members, neighbours, threshold, survivors };
-  const joined = members.map((name) => client.join({ ...party(name), register, secure }, setup));
+  const each = members.map((name) => client.join({ ...party(name), register, secure }, setup));
+  const joined = await Promise.all(each);
   const adverts = { session: messages.sessionOf(setup), adverts: joined.map(([advert]) => advert) };
   const at = members.indexOf(VICTIM), who = { ...party(VICTIM), register, secure };
   return { members, setup, adverts, state: joined[at][1], who };
@@ -112,14 +114,14 @@ const SCRIPTS: [Why, string, () => unknown][] = [
   ["StaleRound", "keys replayed from another round, or of another model",
     () => share((message) => ({ ...message, session: new Uint8Array(32) }))],
 
-  ["TooFewSurvivors", "keys of honest clients left out so that more of those to draw from are corrupt", () => {
-    const { who, state, adverts, setup } = cohort(100, { corrupt: 0.3, dropout: 0.1 });
+  ["TooFewSurvivors", "keys of honest clients left out so that more of those to draw from are corrupt", async () => {
+    const { who, state, adverts, setup } = await cohort(100, { corrupt: 0.3, dropout: 0.1 });
     assert.ok(setup.survivors < 80);
     return client.share(who, state, { ...adverts, adverts: adverts.adverts.slice(0, 80) });
   }],
 
   ["Isolated", "dropped neighbours so that one client is alone", async () => {
-    const { who, state, adverts, members, setup } = cohort(60, { dropout: 0.3 });
+    const { who, state, adverts, members, setup } = await cohort(60, { dropout: 0.3 });
     const [, shared] = await client.share(who, state, adverts), near = shared.neighbours.map(({ name }) => name);
     const strangers = members.filter((name) => !near.includes(name));
     const sharers = [...strangers, ...near.slice(0, setup.survivors - strangers.length)].sort();

@@ -1,7 +1,10 @@
-/** Damaged messages to every decoder: 10,000 each, or as many as HEDGEROW_FUZZ says. */
+/** Damaged messages to every decoder. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseRegister } from "../src/client/secure/register_file.ts";
+import { readPromotion } from "../src/promotion/lineage.ts";
+import { readTensors } from "../src/promotion/tensors.ts";
 import { unpack as unpackCodes, unpackIndices } from "../src/ring/packing.ts";
 import * as secure from "../src/secure/codec.ts";
 import { Refused } from "../src/secure/errors.ts";
@@ -15,55 +18,21 @@ import { ArrayRecord } from "../src/wire/content.ts";
 import { decodeFleet } from "../src/wire/fleet.ts";
 import { unpackTrain } from "../src/wire/messages.ts";
 import { unpack } from "../src/wire/objects.ts";
+import { textOf } from "../src/wire/reader.ts";
 import * as protobuf from "../src/wire/protobuf.ts";
 import { RECORDS } from "../src/wire/schema.ts";
 import { LINES } from "./masked_round.ts";
-import { counting, mutations } from "./mutations.ts";
-import { bytes, goldenNames, hex, LAYOUT, safetensors, vectors } from "./support.ts";
+import { fuzz, TIMES } from "./fuzzing.ts";
+import { mutations } from "./mutations.ts";
+import { bytes, goldenBytes, goldenNames, hex, LAYOUT, safetensors, vectors } from "./support.ts";
 
-const TIMES = Number(process.env.HEDGEROW_FUZZ ?? 10_000);
 const CONTENTS = Object.values<any>(vectors("messages").messages).map(({ bytes: data }) => bytes(data));
 const OBJECTS = vectors("objects").packed, CALLS = vectors("fleet");
-const SPARE = 512; // bytes: what a decoder needs for itself
-
-Error.stackTraceLimit = 0; // millions of errors need none
-
-/** Damage messages that `decoder` reads; `size` is what a message has in all, where the bytes are a part of it. */
-function fuzz(
-  name: string, good: readonly Bytes[], decoder: (data: Bytes) => unknown, size = (data: Bytes) => data.length,
-): void {
-  test(`${TIMES} damaged messages to ${name} are read or refused, with no more memory than twice the message`, () => {
-    assert.ok(good.length > 0);
-    for (const data of good) decoder(data);
-    let left = TIMES, refused = 0;
-    counting((taken) => {
-      for (const data of mutations(name, good)) {
-        if (left-- === 0) break;
-        const before = taken();
-        try {
-          decoder(data);
-        } catch (error) {
-          assert.ok(isRefusal(error), `${hex(data)}: ${error}`);
-          refused++;
-        }
-        const bytes = taken() - before;
-        assert.ok(bytes <= 2 * size(data) + SPARE, `${bytes} bytes for ${data.length}: ${hex(data)}`);
-      }
-    });
-    assert.ok(refused > TIMES / 20, `${refused} of ${TIMES} are refused`);
-  });
-}
 
 fuzz("codec.decode", CONTENTS, codec.decode);
 const TRAIN = bytes(vectors("messages").messages.train.bytes);
 fuzz("unpackTrain", [TRAIN], (data) => unpackTrain(codec.decode(data), LAYOUT));
 fuzz("bundle.opened", CONTENTS, (data) => opened(codec.decode(data), "hedgerow"));
-
-/** Whether an error says what is wrong with a message; one of a stack or length that overflows does not. */
-function isRefusal(error: unknown): boolean {
-  if (error instanceof RangeError) return !/^(Invalid|Maximum|Array buffer)/.test(error.message);
-  return error instanceof PayloadError || error instanceof Refused;
-}
 
 test("what is read strictly has one encoding", () => {
   const delivery = bytes(LINES.get("delivery client-004") ?? "");
@@ -126,5 +95,20 @@ for (const name of POSITIONS) {
 fuzz("unpack", [bytes(`${"00ff".repeat(19)}007f`)], (data) => unpackCodes(data, 11, 29));
 
 const TEXTS = Object.keys(vectors("pipelines").pipelines);
-const ENCODED = TEXTS.map((text) => Uint8Array.from(new TextEncoder().encode(text)));
-fuzz("parsePipeline", ENCODED, (data) => parsePipeline(String.fromCharCode(...data)));
+const utf8 = (text: string): Bytes => Uint8Array.from(new TextEncoder().encode(text));
+fuzz("parsePipeline", TEXTS.map(utf8), (data) => parsePipeline(String.fromCharCode(...data)));
+
+const REGISTERS = Object.values<any>(vectors("registers").signed).map(({ text }) => utf8(text));
+fuzz("a register", REGISTERS, (data) => parseRegister(textOf(data)), (data) => 2 * data.length);
+fuzz("a promotion", [utf8(JSON.stringify({
+  number: 1, time: "2026-11-29", model: "ab".repeat(32), size: 5, rule: {}, description: "{}",
+  lineage: { recipe: "a", run: "b", round: 1, trust: "signed", hedgerow: "0.1.0" },
+}))], (data) => {
+  try {
+    return readPromotion(JSON.parse(textOf(data)));
+  } catch (error) {
+    throw error instanceof SyntaxError ? new RangeError(error.message) : error;
+  }
+}, (data) => 2 * data.length);
+const FILES = goldenNames("payloads").slice(0, 3).map((name) => goldenBytes(`payloads/${name}`));
+fuzz("a model's file", FILES, readTensors, (data) => 2 * data.length);

@@ -7,6 +7,7 @@ import { SecureAggregation } from "../src/ring/secagg.ts";
 import type { RingVector } from "../src/ring/vector.ts";
 import { Generator } from "../src/rng.ts";
 import { type Codec, decode } from "../src/secure/codec.ts";
+import { identityOf } from "../src/secure/identity.ts";
 import { identityKey, type Random } from "../src/secure/primitives.ts";
 import { type Party, Register } from "../src/secure/register.ts";
 import type { Bytes } from "../src/types.ts";
@@ -41,7 +42,7 @@ export function stream(seed: string): Random {
 export function party(name: string): Party {
   const secure = new SecureAggregation({ minClients: 4 });
   return {
-    name, secret: secretOf(name), register, secure, shape: () => SHAPE, random: stream(`golden ${name}`),
+    name, identity: identityOf(secretOf(name)), register, secure, shape: () => SHAPE, random: stream(`golden ${name}`),
     purpose: "train",
   };
 }

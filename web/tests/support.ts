@@ -13,6 +13,11 @@ export function golden(name: string): string {
   return readFileSync(join(GOLDEN, name), "utf8");
 }
 
+/** The same as bytes. */
+export function goldenBytes(name: string): Bytes {
+  return Uint8Array.from(readFileSync(join(GOLDEN, name)));
+}
+
 /** Names in a folder of the golden files. */
 export function goldenNames(folder: string): string[] {
   return readdirSync(join(GOLDEN, folder));
@@ -51,7 +56,7 @@ export function same(found: Numbers | undefined, wanted: Numbers, what?: string)
 
 /** The arrays and the metadata of a `.safetensors` file. */
 export function safetensors(name: string): { arrays: Map<string, Numbers>; metadata: Record<string, string> } {
-  const data = Uint8Array.from(readFileSync(join(GOLDEN, name)));
+  const data = goldenBytes(name);
   const size = Number(new DataView(data.buffer).getBigUint64(0, true));
   const { __metadata__: metadata, ...told } = JSON.parse(new TextDecoder().decode(data.subarray(8, 8 + size)));
   const names: Record<string, keyof typeof KINDS> = {

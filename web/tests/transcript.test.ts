@@ -6,7 +6,7 @@ import * as messages from "../src/secure/messages.ts";
 import type { Party } from "../src/secure/register.ts";
 import { close, type Confirmed, type Contributed, type Joined, reopen, type Shared } from "../src/secure/states.ts";
 import { bytesOf } from "../src/types.ts";
-import { LINES, MEMBERS, party, secretOf, SHAPE, told, vectorOf } from "./masked_round.ts";
+import { LINES, MEMBERS, party, SHAPE, told, vectorOf } from "./masked_round.ts";
 import { bytes, hex } from "./support.ts";
 
 const SALT = new Uint8Array(16);
@@ -22,10 +22,10 @@ const of = (name: string): Party => parties.get(name) ?? assert.fail(name);
 
 test("the committed round has as many messages as it had", () => assert.equal(LINES.size, 63));
 
-test("every client's advert is the committed one", () => {
+test("every client's advert is the committed one", async () => {
   const setup = told(messages.SETUP, "setup");
   for (const name of MEMBERS) {
-    const [advert, state] = client.join(of(name), setup);
+    const [advert, state] = await client.join(of(name), setup);
     sends(messages.ADVERT, `advert ${name}`, advert);
     joined.set(name, state);
   }
@@ -54,10 +54,10 @@ test("every client's masked vector is the committed one", async () => {
   assert.equal(contributed.size, 8);
 });
 
-test("every survivor's signature is the committed one", () => {
+test("every survivor's signature is the committed one", async () => {
   const survivors = told(messages.SURVIVORS, "survivors");
   for (const name of MEMBERS.filter((each) => LINES.has(`signed ${each}`))) {
-    const [signed, state] = client.confirm(of(name), contributed.get(name)!, survivors);
+    const [signed, state] = await client.confirm(of(name), contributed.get(name)!, survivors);
     sends(messages.SIGNED, `signed ${name}`, signed);
     confirmed.set(name, state);
   }
@@ -67,11 +67,11 @@ test("every survivor's signature is the committed one", () => {
 test("every survivor reveals the committed shares, also from a state that was kept", async () => {
   const unmask = told(messages.UNMASK, "unmask");
   for (const [name, state] of confirmed) {
-    const closed = await close("Confirmed", state, secretOf(name), SALT);
-    const again = await reopen("Confirmed", closed, secretOf(name), SALT);
+    const closed = await close("Confirmed", state, of(name).identity, SALT);
+    const again = await reopen("Confirmed", closed, of(name).identity, SALT);
     sends(messages.REVEALED, `revealed ${name}`, client.reveal(of(name), again, unmask));
-    await assert.rejects(reopen("Joined", closed, secretOf(name), SALT), /needs Joined/);
-    await assert.rejects(reopen("Confirmed", closed, secretOf(name), bytes("01".repeat(16))), /another round/);
+    await assert.rejects(reopen("Joined", closed, of(name).identity, SALT), /needs Joined/);
+    await assert.rejects(reopen("Confirmed", closed, of(name).identity, bytes("01".repeat(16))), /another round/);
   }
 });
 

@@ -89,6 +89,16 @@ function devices(now) {
   }));
 }
 
+function phones(now) {
+  const { joined, places, ends } = now.phones;
+  at("phones").hidden = !places && !joined;
+  const last = places ? new Date(ends * 1000).toLocaleString() : "";
+  put("places", `${joined} joined${places ? `, ${places} more can until ${last}${now.code ? "" : ", by a code that was shown elsewhere"}` : ""}`);
+  const code = at("code");
+  if (now.code && !code.src) code.src = `phones.svg?token=${encodeURIComponent(token)}`;
+  code.hidden = !now.code;
+}
+
 let current = null;
 function draw() {
   const now = current, rounds = now.done, last = rounds[rounds.length - 1], name = metric(rounds);
@@ -118,6 +128,7 @@ function draw() {
   put("promoted", promoted ? `${promoted.recipe}, round ${promoted.round} (${promoted.model.slice(0, 12)})` : "none");
   show("gathering", now.gathering);
   devices(now);
+  phones(now);
   show("aside", now.set_aside.length ? `set aside after bad replies: ${now.set_aside.join(", ")}` : "");
   at("private").hidden = !now.protected;
   put("register", now.register.trust === "signed"

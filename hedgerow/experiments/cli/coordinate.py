@@ -24,6 +24,7 @@ def coordinate(
     folder: "FederationFolder",
     begun: Callable[[str], None],
     *,
+    ready: Callable[[], str] = lambda: "",
     status_host: str = "127.0.0.1",
     stay: bool = False,
     graphs: Path | None = None,
@@ -35,6 +36,8 @@ def coordinate(
         run: its folder.
         folder: of the federation, which this process then locks.
         begun: called with the address of the status page, as soon as devices can connect.
+        ready: called before anything starts, once the run's folder is prepared; returns the address whose
+            code the status page shows, empty for none.
         status_host: address that the page is served on.
         stay: after the run, keep serving devices and page until a signal arrives.
         graphs: a folder of graphs for devices without torch; `None` for those that the run already has.
@@ -56,7 +59,7 @@ def coordinate(
         supervisor.clear()
         job = _job(experiment, run, folder, graphs, report)
         try:
-            begun(supervisor.start(status_host))
+            begun(supervisor.start(status_host, ready()))
             done = supervisor.carry_out(job)
             if done and stay:
                 terminal.tell("the run has ended; serving devices until 'hedgerow stop' or Ctrl-C")

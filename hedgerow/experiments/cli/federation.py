@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hedgerow.experiments.cli import terminal
-from hedgerow.experiments.cli.options import JsonOption, OutOption, OverridesArgument, SourceArgument
+from hedgerow.experiments.cli.options import JsonOption
+from hedgerow.experiments.cli.phones import DAY, HoursOption, PhonesOption, invite_more
 from hedgerow.experiments.config.errors import CommandError
 
 if TYPE_CHECKING:
@@ -17,106 +18,32 @@ if TYPE_CHECKING:
 FederationOption = Annotated[
     Path, typer.Option("--federation", metavar="FOLDER", help="Of the federation, with its keys.")
 ]
-NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Of the device, such as kitchen.", show_default=False)
-]
 FEDERATION = Path("federation")
-
-
-def up(
-    source: SourceArgument,
-    overrides: OverridesArgument = None,
-    out: OutOption = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME_OR_IP",
-            help="Name or address at which devices reach this machine.",
-            show_default="as before, or 127.0.0.1",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of the gateway.", show_default="as before, or 8470")
-    ] = None,
-    status_host: Annotated[
-        str, typer.Option(metavar="IP", help="Address that the status page is served on.")
-    ] = "127.0.0.1",
-    status_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Of the status page.", show_default="as before, or a free one"),
-    ] = None,
-    lost_after: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=1.0,
-            show_default="as before, or 20",
-            help="Silence after which a device counts as gone; while training, it reports every 10 s.",
-        ),
-    ] = None,
-    stay: Annotated[
-        bool,
-        typer.Option("--stay", help="Keep serving devices and page after the run, until stopped."),
-    ] = False,
-    graphs: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            show_default=False,
-            help="What 'hedgerow export' wrote, for devices without torch.",
-        ),
-    ] = None,
-    federation: FederationOption = FEDERATION,
-    certificate: Annotated[
-        Path | None,
-        typer.Option(metavar="PEM", help="Shown to devices, with --key.", show_default="one of our own CA"),
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Of the certificate.", show_default=False)
-    ] = None,
-) -> None:
-    """Coordinate a federation: run a recipe on the devices that have joined, until it is done.
-
-    Makes certificates at first use. Processes that die are restarted, and the run continues; after Ctrl-C or
-    a reboot, the same command continues it. Only the gateway's port must be reachable.
-    """
-    from hedgerow.experiments.cli.coordinate import coordinate
-    from hedgerow.experiments.config.device_recipe import one_experiment
-    from hedgerow.experiments.config.expand import slug
-    from hedgerow.experiments.config.recipe import load
-
-    experiment = one_experiment(source, load(source, overrides or ()))
-    run = (out or Path("runs") / slug(experiment.name)).absolute()
-
-    def begun(page: str) -> None:
-        settings = folder.settings
-        terminal.tell(f"{experiment.name}: devices reach it at {settings.address}")
-        if settings.host == "127.0.0.1":
-            terminal.tell("only this machine can: --host NAME_OR_IP opens it to others")
-        terminal.tell(f"status page: {page}")
-
-    with mistakes():
-        folder = _prepared(federation, certificate, key)
-        folder.at(host, port=port, status_port=status_port, lost_after=lost_after)
-        done = coordinate(experiment, run, folder, begun, status_host=status_host, stay=stay, graphs=graphs)
-    if not done:
-        terminal.complain("stopped; nothing saved is lost, and the same command continues")
-        raise typer.Exit(130)
-    terminal.write_report(run, [run])
-    terminal.print_rows([run], json=False)
 
 
 def invite(
     names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME...", help="Of devices, such as kitchen.", show_default=False),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Of devices, such as kitchen.", show_default=False),
+    ] = None,
+    phones: PhonesOption = None,
+    phones_hours: HoursOption = DAY,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the kits.")] = Path(),
     federation: FederationOption = FEDERATION,
 ) -> None:
-    """Write NAME.kit for each device, with which it can join once: hedgerow join NAME.kit."""
+    """Write NAME.kit for each device, with which it can join once: hedgerow join NAME.kit.
+
+    Or, with --phones, show a code by which N more phones can join, in place of an earlier one.
+    """
     from hedgerow.coordinator.members import invite_all
 
+    if (phones is None) != bool(names):
+        raise CommandError("give the names of devices, or --phones N, and not both")
+    if phones is not None:
+        with mistakes():
+            invite_more(opened(federation), phones, phones_hours)
+        return
+    assert names
     with mistakes():
         kits = invite_all(opened(federation), names, out)
     for kit in kits:
@@ -204,37 +131,46 @@ def stop(federation: FederationOption = FEDERATION) -> None:
         terminal.say(f"ended: {', '.join(stopped(opened(federation)))}")
 
 
-def revoke(name: NameArgument, federation: FederationOption = FEDERATION) -> None:
+def revoke(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Of the device, such as kitchen.", show_default=False),
+    ] = None,
+    phones: Annotated[
+        bool, typer.Option("--phones", help="End the invitation of phones; those that joined stay.")
+    ] = False,
+    federation: FederationOption = FEDERATION,
+) -> None:
     """Remove a device at once, or an unused invitation."""
     from hedgerow.coordinator.events import note
-    from hedgerow.coordinator.members import leave
+    from hedgerow.coordinator.members import leave, load_members
 
+    if phones == (name is not None):
+        raise CommandError("give the name of a device, or --phones, and not both")
+    if name is None:
+        _end_invitation(federation)
+        return
     with mistakes():
         folder = opened(federation)
         leave(folder, name)
         note(folder, f"{name!r} was revoked")
-        signed = bool(folder.settings.administrator)
+        signed, places = bool(folder.settings.administrator), load_members(folder).places
     terminal.say(f"{name!r} can no longer take part")
+    if places:
+        terminal.tell(f"the code for phones still lets {places} in, also this one: hedgerow revoke --phones")
     if signed:
         terminal.tell("the register still names it: sign a later version without it, and publish it")
 
 
-def _prepared(federation: Path, certificate: Path | None, key: Path | None) -> "FederationFolder":
-    """The federation's folder, with the certificate that was given."""
-    from dataclasses import replace
+def _end_invitation(federation: Path) -> None:
+    from hedgerow.coordinator.events import note
+    from hedgerow.coordinator.phones import end_invitation
 
-    from hedgerow.coordinator.certificates import Certificate
-    from hedgerow.coordinator.folder import FederationFolder
-
-    if (certificate is None) != (key is None):
-        raise CommandError("--certificate and --key belong together; give both, or neither")
-    folder = FederationFolder.make(federation)
-    if certificate is not None and key is not None:
-        given = Certificate(certificate.absolute(), key.absolute())
-        given.context()
-        folder.write("certificate.json", {"certificate": str(given.certificate), "key": str(given.key)})
-        folder.save(replace(folder.settings, own_ca=False))
-    return folder
+    with mistakes():
+        folder = opened(federation)
+        end_invitation(folder)
+        note(folder, "the invitation of phones was revoked")
+    terminal.say("no further phone can join; those that have joined stay")
 
 
 def opened(federation: Path) -> "FederationFolder":

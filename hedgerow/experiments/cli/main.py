@@ -14,12 +14,14 @@ from hedgerow.experiments.cli import inspect as look_commands
 from hedgerow.experiments.cli import models as model_commands
 from hedgerow.experiments.cli import node as node_commands
 from hedgerow.experiments.cli import operate as operate_commands
+from hedgerow.experiments.cli import phones as phone_commands
 from hedgerow.experiments.cli import policy as policy_commands
 from hedgerow.experiments.cli import predict as predict_command
 from hedgerow.experiments.cli import register as register_commands
 from hedgerow.experiments.cli import rehearse as rehearse_commands
 from hedgerow.experiments.cli import run as run_commands
 from hedgerow.experiments.cli import simulate, terminal
+from hedgerow.experiments.cli import up as up_command
 
 app = typer.Typer(
     name="hedgerow",
@@ -85,13 +87,14 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Federation": {
         "rehearse": rehearse_commands.rehearse,
-        "up": federation_commands.up,
+        "up": up_command.up,
         "invite": federation_commands.invite,
         "status": federation_commands.status,
         "devices": federation_commands.devices,
         "logs": federation_commands.logs,
         "revoke": federation_commands.revoke,
         "stop": federation_commands.stop,
+        "phones-page": phone_commands.phones_page,
         "certificates": operate_commands.certificates,
         "backup": operate_commands.backup,
         "restore": operate_commands.restore,

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -89,9 +89,22 @@ class Browser:
         return dict(json.loads(message))
 
 
+Page = TypeVar("Page", bound=Browser)
+
+
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Start Chromium, and end it; where there is none, the test is skipped, and says so."""
+def browser(
+    kind: type[Page] = Browser,
+    *more: str,
+    variables: Mapping[str, str] | None = None,  # type: ignore[assignment]
+) -> Iterator[Page]:
+    """Start Chromium, and end it; where there is none, the test is skipped, and says so.
+
+    Args:
+        kind: of the page.
+        more: options of Chromium, without dashes.
+        variables: its environment, in place of this process's.
+    """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("NO CHROMIUM: the status page was NOT looked at; install it with: make browser")
@@ -106,17 +119,17 @@ def browser() -> Iterator[Browser]:
         options = (
             "headless=new", "remote-debugging-pipe", f"user-data-dir={profile}", "no-first-run", "no-sandbox",
             "disable-gpu", "disable-dev-shm-usage", "disable-background-networking", "hide-scrollbars",
-            "disable-component-update", "no-default-browser-check",
+            "disable-component-update", "no-default-browser-check", *more,
         )  # fmt: skip
         process = subprocess.Popen(
             [program, *(f"--{option}" for option in options)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=as_it_expects, close_fds=False, start_new_session=True,
+            preexec_fn=as_it_expects, close_fds=False, start_new_session=True, env=variables,
         )  # fmt: skip
         os.close(to_read)
         os.close(from_write)
         try:
-            yield Browser(to_write, from_read)
+            yield kind(to_write, from_read)
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -1,7 +1,8 @@
 /** The constants of models, kept by hash, so that a device is sent them only once (`hedgerow.client.constants`). */
 
+import { readTable, type Store, written } from "../node/store.ts";
 import { Refused } from "../secure/errors.ts";
-import { hashConstants, type Layout, PayloadError, type Vector } from "../types.ts";
+import { type Bytes, bytesOf, hashConstants, type Layout, PayloadError, type Vector } from "../types.ts";
 import type { TrainRequest } from "../wire/messages.ts";
 
 /** Where a device keeps models' constants. */
@@ -34,4 +35,29 @@ export async function completed(request: TrainRequest, layout: Layout, kept: Kep
     throw new Refused("LacksConstants", `the model's constants ${short} are not here; they have to be sent`);
   }
   return { ...request, model: { ...request.model, constants } };
+}
+
+const KEPT = 2, FOLDER = "constants/", LISTED = "constants.json";
+
+/** Keeps those of the last two models in a device's store, whatever the run. */
+export class StoredConstants implements KeptConstants {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async load(hash: string): Promise<Vector | undefined> {
+    const found = await this.#store.get(FOLDER + hash);
+    return found && found.length % 4 === 0 ? new Float32Array(found.slice().buffer) : undefined;
+  }
+
+  async save(hash: string, constants: Vector): Promise<void> {
+    const before = ((await readTable(this.#store, LISTED))?.hashes ?? []) as string[];
+    const hashes = [hash, ...before.filter((each) => each !== hash)];
+    const old = hashes.slice(KEPT).map((each): [string, undefined] => [FOLDER + each, undefined]);
+    await this.#store.put(new Map<string, Bytes | undefined>([
+      ...old, [FOLDER + hash, bytesOf(constants).slice()], [LISTED, written({ hashes: hashes.slice(0, KEPT) })],
+    ]));
+  }
 }

@@ -4,7 +4,7 @@ import * as checks from "../checks.ts";
 import type { RandomSource } from "../rng.ts";
 
 /** The table holds every number that can be drawn. */
-const LARGEST_VARIANCE = 2 ** 26;
+export const LARGEST_VARIANCE = 2 ** 26;
 
 const BITS = 63n;
 const CUT = 240 * Math.LN2;

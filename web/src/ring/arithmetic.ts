@@ -72,7 +72,10 @@ export class Ring {
 export function ringWithin(size: number, whose: string): Ring {
   const bits = (2n * BigInt(size)).toString(2).length;
   if (bits > MOST_BITS) {
-    throw new RangeError(`the sum of ${whose} needs a ring of ${bits} bits; ${MOST_BITS} are allowed`);
+    throw new RangeError(
+      `the sum of ${whose} needs a ring of ${bits} bits; ${MOST_BITS} are allowed: send fewer bits, lower the largest`
+        + " weight (weight_by_examples(max_weight=...)), or ask fewer clients",
+    );
   }
   return new Ring(bits);
 }

@@ -57,6 +57,11 @@ export class SecureAggregation {
     return bound(clients, left, part(corrupt, clients), Math.min(neighbours, left - 1), failureBits);
   }
 
+  /** Clients of a cohort that neither drop out nor are corrupt. */
+  honest(clients: number): number {
+    return clients - part(this.assumptions.corrupt, clients) - part(this.assumptions.dropout, clients);
+  }
+
   /** For sums that `minHonest` clients make private; without metrics, which get no noise. */
   under(minHonest: number): SecureAggregation {
     return new SecureAggregation({ ...this.assumptions, minHonest, metrics: [] });

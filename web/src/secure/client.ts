@@ -15,7 +15,7 @@ import { boxKey, mask, pairKey, selfKey } from "./masks.ts";
 import * as messages from "./messages.ts";
 import type { Advert, Adverts, Delivery, Masked, Purpose, Received, Revealed, Setup, Shares, Signed, Survivors, Unmask }
   from "./messages.ts";
-import { identityKey, openSealed, publicKey, seal, sign, verify } from "./primitives.ts";
+import { openSealed, publicKey, seal, verify } from "./primitives.ts";
 import { type Party, sample } from "./register.ts";
 import { split } from "./shamir.ts";
 import type { Confirmed, Contributed, Held, Joined, Shared } from "./states.ts";
@@ -23,7 +23,7 @@ import type { Confirmed, Contributed, Held, Joined, Shared } from "./states.ts";
 const LONGEST_RUN = 200;
 
 /** Stage `keys`: check the server's setup, and answer with fresh keys. */
-export function join(party: Party, setup: Setup): [Advert, Joined] {
+export async function join(party: Party, setup: Setup): Promise<[Advert, Joined]> {
   checkNames(setup.members, "members");
   if ([...setup.run].length > LONGEST_RUN) {
     throw new Refused("Malformed", `the run's name has more than ${LONGEST_RUN} characters`);
@@ -32,13 +32,13 @@ export function join(party: Party, setup: Setup): [Advert, Joined] {
   if (!setup.members.includes(party.name)) {
     throw new Refused("NotAMember", `'${party.name}' was asked, but is not a member of the cohort`);
   }
-  const identity = identityKey(party.secret);
+  const identity = party.identity.public;
   party.register.require(setup.members);
   party.register.check(party.name, identity);
   checkPlan(party, setup);
   const maskSecret = party.random(32), shareSecret = party.random(32);
   const keys = { name: party.name, mask_key: publicKey(maskSecret), share_key: publicKey(shareSecret) };
-  const signature = sign(party.secret, messages.signedAdvert(keys, messages.sessionOf(setup)));
+  const signature = await party.identity.sign(messages.signedAdvert(keys, messages.sessionOf(setup)));
   const advert = { ...keys, identity, signature };
   return [advert, { setup, advert, mask_secret: maskSecret, share_secret: shareSecret }];
 }
@@ -195,7 +195,9 @@ async function open(party: Party, state: Shared, { sender, box }: Received): Pro
 }
 
 /** Stage `survivors`: sign the one list for which shares will be revealed. */
-export function confirm(party: Party, state: Contributed, message: Survivors): [Signed, Confirmed] {
+export async function confirm(
+  party: Party, state: Contributed, message: Survivors,
+): Promise<[Signed, Confirmed]> {
   const { setup } = state, { alive, dead } = message;
   checkKeys(message.keys, state.keys);
   checkNames(alive, "alive");
@@ -212,7 +214,7 @@ export function confirm(party: Party, state: Contributed, message: Survivors): [
     throw new Refused("TooFewSurvivors", `${alive.length} clients are alive; ${setup.survivors} are needed`);
   }
   nearOnes(state.neighbours, alive, setup.threshold);
-  const signature = sign(party.secret, messages.signedSurvivors(message));
+  const signature = await party.identity.sign(messages.signedSurvivors(message));
   return [{ keys: state.keys, signature }, { contributed: state, survivors: message, signature }];
 }
 

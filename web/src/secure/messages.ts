@@ -154,6 +154,11 @@ export function purposeOf({ run }: Setup): Purpose {
   return run.endsWith(" evaluate") ? "evaluate" : "train";
 }
 
+/** A run's name in rounds of a purpose. */
+export function nameOf(run: string, purpose: Purpose): string {
+  return purpose === "train" ? run : `${run} evaluate`;
+}
+
 /** Digest of a setup, to which the keys of a round are bound. */
 export function sessionOf(setup: Setup): Bytes {
   return digest(encodeAll(PROTOCOL, "setup", encode(SETUP, setup)));

@@ -5,6 +5,7 @@ import type { SecureAggregation } from "../ring/secagg.ts";
 import type { Shape } from "../ring/vector.ts";
 import type { Bytes } from "../types.ts";
 import { Refused } from "./errors.ts";
+import type { Identity } from "./identity.ts";
 import { sorted } from "./lists.ts";
 import type { Purpose } from "./messages.ts";
 import { type Random, weakIdentity } from "./primitives.ts";
@@ -65,8 +66,7 @@ export class Register {
 /** What one client knows and requires, whatever the server says. */
 export interface Party {
   readonly name: string;
-  /** Secret key of its Ed25519 identity, 32 bytes. */
-  readonly secret: Bytes;
+  readonly identity: Identity;
   readonly register: Register;
   readonly secure: SecureAggregation;
   /** Shape of its own vector, from the size of the cohort. */

@@ -3,8 +3,9 @@
 import type { Bytes } from "../types.ts";
 import { bytes, type Codec, decode, encode, encodeAll, list, struct, TEXT } from "./codec.ts";
 import { Refused } from "./errors.ts";
+import type { Identity } from "./identity.ts";
 import { ADVERT, type Advert, PROTOCOL, SETUP, type Setup, SURVIVORS, type Survivors } from "./messages.ts";
-import { derive, openSealed, seal } from "./primitives.ts";
+import { openSealed, seal } from "./primitives.ts";
 
 /** After `keys`: the client has published its keys. */
 export interface Joined {
@@ -73,21 +74,21 @@ export interface Closed {
 
 /** Seal a state with the client's identity and a salt of this round alone, without which it cannot be read. */
 export async function close<Kind extends keyof States>(
-  kind: Kind, state: States[Kind], secret: Bytes, salt: Bytes,
+  kind: Kind, state: States[Kind], identity: Identity, salt: Bytes,
 ): Promise<Closed> {
-  return { kind, sealed: await seal(keyOf(kind, secret, salt), encode(CODECS[kind], state), named(kind)) };
+  return { kind, sealed: await seal(await keyOf(kind, identity, salt), encode(CODECS[kind], state), named(kind)) };
 }
 
 /** Undo `close`. Throws `OutOfOrder` if the state is from another stage or a deleted round. */
 export async function reopen<Kind extends keyof States>(
-  kind: Kind, closed: Closed, secret: Bytes, salt: Bytes,
+  kind: Kind, closed: Closed, identity: Identity, salt: Bytes,
 ): Promise<States[Kind]> {
   if (closed.kind !== kind) {
     throw new Refused("OutOfOrder", `this client's state is ${closed.kind}; this stage needs ${kind}`);
   }
   let plain: Bytes;
   try {
-    plain = await openSealed(keyOf(kind, secret, salt), closed.sealed, named(kind), "this client");
+    plain = await openSealed(await keyOf(kind, identity, salt), closed.sealed, named(kind), "this client");
   } catch {
     throw new Refused("OutOfOrder", "the state that this client has kept is from another round");
   }
@@ -95,8 +96,8 @@ export async function reopen<Kind extends keyof States>(
 }
 
 /** Each kind has its own key, because a key may seal only once. */
-function keyOf(kind: keyof States, secret: Bytes, salt: Bytes): Bytes {
-  return derive(secret, encodeAll(PROTOCOL, "kept", named(kind)), 16, salt);
+function keyOf(kind: keyof States, identity: Identity, salt: Bytes): Promise<Bytes> {
+  return identity.derive(encodeAll(PROTOCOL, "kept", named(kind)), 16, salt);
 }
 
 function named(kind: keyof States): Bytes {

@@ -33,6 +33,14 @@ export function opened(content: Content, name: string): Content {
   return others.set(name, new ConfigRecord([...record].filter(([key]) => key !== CONTENT)));
 }
 
+/** Decode a content that is sent in one piece. Throws `PayloadError`, for more than `MOST` bytes too. */
+export function small(data: Bytes): Content {
+  if (data.length > MOST) {
+    throw new PayloadError(`the message has ${data.length} bytes in one piece; at most ${MOST} are read`);
+  }
+  return decode(data);
+}
+
 /** Whether a message of this id is in its envelope, with no objects. */
 export function inEnvelope(id: unknown): boolean {
   return typeof id === "string" && id.startsWith(HEAD) && /^[0-9a-f]{64}$/.test(id);

@@ -2,7 +2,7 @@
 
 import { type Arrays, type Bytes, type Layout, type Model, PayloadError, type Vector } from "../types.ts";
 import { packArrays } from "./arrays.ts";
-import { ConfigRecord, type Content } from "./content.ts";
+import { ArrayRecord, ConfigRecord, type Content } from "./content.ts";
 import * as fields from "./fields.ts";
 import { MAIN, SECURE } from "./fields.ts";
 
@@ -60,6 +60,13 @@ export function unpackTrain(
     clients: config.has("clients") ? fields.count(config, "clients") : 0,
     constants,
   };
+}
+
+/** A request for clients that have the model's constants, which it names by their hash. */
+export function withoutConstants(content: Content): Content {
+  const model = content.get("model"), config = content.get(MAIN);
+  if (!(model instanceof ArrayRecord && config instanceof ConfigRecord && config.has("constants"))) return content;
+  return new Map([...content, ["model", new ArrayRecord([...model].filter(([name]) => name !== "constants"))]]);
 }
 
 /** A message of a secure aggregation. */

@@ -54,11 +54,13 @@ function together(parts: readonly Protection[]): Protection {
     return total;
   };
   const secure = parts.find((part) => part.secure)?.secure;
-  const minHonest = parts.find((part) => part.minHonest !== undefined)?.minHonest;
+  const noise = parts.find((part) => part.noise)?.noise;
+  const serverClip = parts.findLast((part) => part.serverClip)?.serverClip; // noise is calibrated to the last clip
   return {
     maxInt,
     ...(parts.some((part) => part.maxSum) ? { maxSum } : {}),
-    ...(secure ? { secure: minHonest === undefined ? secure : secure.under(minHonest) } : {}),
-    ...(minHonest === undefined ? {} : { minHonest }),
+    ...(secure ? { secure: noise ? secure.under(noise.minHonest) : secure } : {}),
+    ...(serverClip ? { serverClip } : {}),
+    ...(noise ? { noise } : {}),
   };
 }

@@ -1,5 +1,6 @@
 /** One step of the update pipeline, as in `hedgerow.strategies.pipeline.transform`: what a client needs of it. */
 
+import type { Gaussian, Skellam } from "../../privacy/events.ts";
 import type { SecureAggregation } from "../../ring/secagg.ts";
 import type { Arrays, Payload, RoundContext } from "../../types.ts";
 
@@ -14,8 +15,34 @@ export interface Protection {
   readonly maxSum?: (before: number, clients: number, n: number) => number;
   /** For a mask: what clients require. */
   readonly secure?: SecureAggregation;
-  /** For noise: the least number of honest clients whose noise makes a sum private; 0 if the server adds it. */
-  readonly minHonest?: number;
+  /** For a clip: its norm before the first round, and what an adaptive one spends on asking each client. */
+  readonly serverClip?: { readonly norm: number; readonly share: number };
+  readonly noise?: Noise;
+}
+
+/** What is added to a sum. */
+export interface Noise {
+  /** Standard deviation over the sensitivity. */
+  readonly multiplier: number;
+  /** Number of rounds over which noise is subtracted again. */
+  readonly bands: number;
+  /** The least number of honest clients whose noise makes a sum private; 0 if the server adds it. */
+  readonly minHonest: number;
+  /** What one sum costs; for Skellam noise at most that, whatever the number of values. */
+  readonly event: Gaussian | Skellam;
+}
+
+/** The traits that a step gives to its pipeline, for the conditions of other parts. */
+export function traitsOf({ kinds, protection, summable, stateful }: Transform): Set<string> {
+  const { maxInt, secure, serverClip, noise } = protection, found = new Set<string>(kinds);
+  if (maxInt(0) > 0) found.add("whole numbers");
+  if (secure) found.add("mask");
+  if (serverClip) found.add("bounded");
+  if (serverClip?.share) found.add("adaptive clip");
+  if (noise) found.add(noise.minHonest ? "discrete noise" : "noise");
+  if (summable) found.add("summable");
+  if (stateful) found.add("stateful");
+  return found;
 }
 
 /** One step: `encode` runs on the client; `decode` reverses it as far as possible. */

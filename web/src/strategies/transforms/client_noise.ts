@@ -2,7 +2,8 @@
 
 import * as checks from "../../checks.ts";
 import { discreteGaussian } from "../../privacy/discrete_gaussian.ts";
-import { skellam, tail } from "../../privacy/skellam.ts";
+import { type Gaussian, gaussian, type Skellam, skellamEvent } from "../../privacy/events.ts";
+import { LARGEST_VARIANCE, skellam, tail } from "../../privacy/skellam.ts";
 import { generator, type RandomSource, seededSource, systemSource } from "../../rng.ts";
 import type { Integers } from "../../types.ts";
 import { float } from "../../wording.ts";
@@ -74,6 +75,7 @@ export function distributedNoise(
   };
   return clientNoise(
     given,
+    gaussian(given.multiplier),
     (n, source, count) => discreteGaussian(sigmaOf(n), count, source),
     (clients, n) => Math.ceil(Math.sqrt(2 * NATS * clients) * sigmaOf(n)),
   );
@@ -90,6 +92,8 @@ export function skellamNoise(
   };
   return clientNoise(
     given,
+    // As if rounding added nothing to the norm, with no more noise than required.
+    skellamEvent(Math.max(1, Math.floor((given.multiplier * given.norm) ** 2)), given.norm, given.norm ** 2),
     (n, source, count) => skellam(varianceOf(n), count, source),
     (clients, n) => tail(clients * varianceOf(n), NATS),
   );
@@ -112,6 +116,24 @@ function arguments_(step: string, given: readonly unknown[], allowed: readonly n
   return { name, multiplier, norm: norm / unit, minHonest, bits };
 }
 
+/**
+ * The smallest power of two with which the noisy sum of `clients` clients fits into `bits` bits; `range` is that of
+ * `randomizedRound`.
+ */
+export function unitFor(
+  norm: number, multiplier: number, minHonest: number, bits: number, clients: number, range: number,
+): number {
+  const most = 2 ** (bits - 1) - 1, largest = clients * range, part = (1.25 * multiplier) / Math.sqrt(minHonest);
+  const fits = (unit: number) => {
+    const variance = ((part * norm) / unit) ** 2;
+    if (!(variance < LARGEST_VARIANCE)) return false;
+    return largest / unit + clients + tail(Math.ceil(clients * variance), NATS) <= most;
+  };
+  let unit = 2 ** Math.ceil(Math.log2(largest / most));
+  while (!fits(unit)) unit *= 2;
+  return unit;
+}
+
 /** `count` values of a client's noise, for a vector of `n`. */
 type Draw = (n: number, source: RandomSource, count: number) => Float64Array;
 
@@ -119,7 +141,9 @@ type Draw = (n: number, source: RandomSource, count: number) => Float64Array;
 type Reach = (clients: number, n: number) => number;
 
 /** The step that adds noise to the integers of a vector with this norm. */
-function clientNoise({ name, norm, minHonest, bits }: Given, draw: Draw, reach: Reach): Transform {
+function clientNoise(
+  { name, multiplier, norm, minHonest, bits }: Given, event: Gaussian | Skellam, draw: Draw, reach: Reach,
+): Transform {
   const most = 2 ** (bits - 1) - 1, Sent = bits === 8 ? Int8Array : bits === 16 ? Int16Array : Int32Array;
   return transform({
     name,
@@ -129,7 +153,7 @@ function clientNoise({ name, norm, minHonest, bits }: Given, draw: Draw, reach: 
       maxInt: () => most,
       // The clients' noise is independent: its sum has a smaller range than `clients` times one's.
       maxSum: (before, clients, n) => clients * before + reach(clients, n),
-      minHonest,
+      noise: { multiplier, bands: 1, minHonest, event },
     },
     encode(payload, _, { seed, round, client, seededNoise }) {
       const whole = take<Integers>(payload, "values", Int32Array, Int16Array, Int8Array), n = whole.length;

@@ -15,6 +15,7 @@ export function clip(norm: unknown): Transform {
     name,
     kinds: ["clip"],
     summable: true,
+    protection: { maxInt: (before) => before, serverClip: { norm: bound, share: 0 } },
     encode(payload) {
       const values = floats(payload);
       requireFinite(name, values);
@@ -39,6 +40,7 @@ export function adaptiveClip(
     name,
     kinds: ["clip"],
     summable: true,
+    protection: { maxInt: (before) => before, serverClip: { norm: first, share: given[3] } },
     encode(payload) {
       requireFinite(name, floats(payload));
       return [payload, NO_STATE];

@@ -13,7 +13,8 @@ import { type Transform, transform } from "../pipeline/transform.ts";
 import { nearest } from "./rounding.ts";
 
 /** Metrics are clipped to this absolute value, and count for no more samples than the second. */
-const METRIC_RANGE = 1024, MOST_EXAMPLES = 2 ** 20;
+export const METRIC_RANGE = 1024;
+const MOST_EXAMPLES = 2 ** 20;
 
 const WORD_RANGE = 2 ** 62;
 
@@ -68,7 +69,7 @@ export function shapeOf(pipeline: Transform, layout: Layout, clients: number, be
 export function toRing(
   payload: Payload, fit: Fit, shape: Shape, pipeline: Transform, beside: Float32Array = new Float32Array(0),
 ): RingVector {
-  if (fit.buffers.length && pipeline.protection.minHonest !== undefined) {
+  if (fit.buffers.length && pipeline.protection.noise) {
     const { length } = fit.buffers;
     throw new RangeError(`the model has ${length} values that are not trained, whose sum would get no noise`);
   }

@@ -1,0 +1,89 @@
+"""A phone's steps beside a device's: ONNX Runtime in WebAssembly (node) and Python's, one thread each.
+
+    python benchmarks/phones/steps.py             where torch, onnx and node are; prints a table
+
+Whole local epochs through both trainers, in turn, each in a process of its own: the processor's milliseconds
+a step, and the median of the pairs' ratios; and how much it takes in node to inspect and load a graph, with
+the first step. In node, not in a browser: its engine is Chromium's.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WEB = ROOT / "web"
+sys.path[:0] = [str(ROOT)]
+
+from benchmarks import about  # noqa: E402
+from benchmarks.devices.cases import CASES, LOCAL, export, read, samples  # noqa: E402
+from hedgerow.client.onnx.trainer import OnnxTrainer  # noqa: E402
+
+_WHO: dict[str, Any] = {"seed": 0, "round": 1, "client": "a"}
+
+
+def measured(folder: Path, name: str, pairs: int) -> dict[str, Any]:
+    """Milliseconds a step, by both."""
+    steps, (graphs, model) = CASES[name][2], read(folder, name)
+    trainer, data = OnnxTrainer(graphs), samples(name, steps)
+    trainer.fit(model, samples(name, 1), LOCAL, **_WHO)
+    command = ["node", "build/tests/steps.js", str(folder / name), str(steps)]
+    with subprocess.Popen(command, cwd=WEB, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        first, ours, theirs, memory = float(node.stdout.readline()), [], [], 0.0
+        print(file=node.stdin, flush=True)  # once without a measurement: what is run often is compiled again
+        node.stdout.readline()
+        for _ in range(pairs):
+            begun = time.process_time()
+            trainer.fit(model, data, LOCAL, **_WHO)
+            ours.append(1000 * (time.process_time() - begun) / steps)
+            print(file=node.stdin, flush=True)
+            taken, mib = map(float, node.stdout.readline().split())
+            theirs.append(taken)
+            memory = max(memory, mib)
+        node.stdin.close()
+    return {
+        "parameters": len(model.parameters),
+        "python_ms": round(statistics.median(ours), 3),
+        "wasm_ms": round(statistics.median(theirs), 3),
+        "ratio": round(statistics.median(b / a for a, b in zip(ours, theirs, strict=True)), 2),
+        "first_ms": first,
+        "rss_mib": memory,
+    }
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--pairs", type=int, default=7)
+    options.add_argument("--graphs", type=Path, help="written by benchmarks/devices/run.py --export")
+    given = options.parse_args()
+    subprocess.run(["npm", "run", "--silent", "build"], cwd=WEB, check=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.graphs or Path(temporary)).absolute()
+        if given.graphs is None:
+            export(folder)
+        print("| model | parameters | Python | WebAssembly | ratio | to the first step | process |")
+        print("|---|---|---|---|---|---|---|")
+        for name in json.loads((folder / "models.json").read_text()):
+            row = measured(folder, name, given.pairs)
+            print(
+                f"| `{name}` | {row['parameters']:,} | {row['python_ms']:.3g} ms | {row['wasm_ms']:.3g} ms |"
+                f" {row['ratio']:.1f}x | {row['first_ms'] / 1000:.2f} s | {row['rss_mib']:.0f} MiB |",
+                flush=True,
+            )
+    print(about.line(about.about("onnxruntime", "numpy")))
+
+
+if __name__ == "__main__":
+    main()
