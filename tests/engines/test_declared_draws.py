@@ -1,5 +1,5 @@
 # ruff: noqa: NPY002
-"""Data that declares that loading it draws nothing from the global generators: no seeding, and it is watched."""
+"""Data that declares that loading it draws nothing from the global generators: unseeded, and watched."""
 
 import sys
 from collections import deque
