@@ -1,5 +1,6 @@
 """Phones in a federation: pages in Chromium, which has the federation's CA in its certificate store."""
 
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,11 @@ def why_not() -> str:
     """Why no phone can be had here; empty if one can."""
     if shutil.which("certutil") is None:
         return "there is no certutil: make certutil"
+    return why_there_is_no_page()
+
+
+def why_there_is_no_page() -> str:
+    """Why there is no page for phones; empty if there is one."""
     try:
         load(build_folder())
     except NoBuild as error:
@@ -59,6 +65,11 @@ class PhoneTab(Tab):
             platform="Android",
         )
         self._call("Network.disable")  # nobody reads of it while a run goes on
+
+    def choose(self, way: str) -> None:
+        """Choose one of several ways by how it begins."""
+        begins = f"(e) => e.textContent.startsWith({json.dumps(way)})"
+        self.run(f"[...document.querySelectorAll('label.way')].find({begins}).click()")
 
 
 def trusting(ca: Path, home: Path) -> Mapping[str, str]:
@@ -84,9 +95,8 @@ class InBrowser:
         home = real.home / f"browser-{name}"
         with browser(PhoneTab, variables=trusting(real.folder.path / "ca.pem", home)) as page:
             page.open(address)
-            page.waits_for("What protects it")
-            page.waits_for("You trust")
-            page.click("Also openly")
+            page.waits_for("Help to learn to tell no, yes apart")
+            page.choose("Also openly")
             page.click("Agree and join")
             page.waits_for("My data")
             page.pick(real.home / f"{name}.csv")
