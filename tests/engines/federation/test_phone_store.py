@@ -14,6 +14,8 @@ from tests.engines.operated.browser import Browser, browser
 from tests.engines.stateful_run import ROOT
 from tests.typescript import compiled
 
+pytestmark = pytest.mark.slow
+
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{"imports": {
   "@noble/hashes/": "/node_modules/@noble/hashes/",
