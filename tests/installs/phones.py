@@ -1,6 +1,5 @@
 """Phones in a federation: pages in Chromium, which has the federation's CA in its certificate store."""
 
-import json
 import os
 import re
 import shutil
@@ -66,11 +65,6 @@ class PhoneTab(Tab):
         )
         self._call("Network.disable")  # nobody reads of it while a run goes on
 
-    def choose(self, way: str) -> None:
-        """Choose one of several ways by how it begins."""
-        begins = f"(e) => e.textContent.startsWith({json.dumps(way)})"
-        self.run(f"[...document.querySelectorAll('label.way')].find({begins}).click()")
-
 
 def trusting(ca: Path, home: Path) -> Mapping[str, str]:
     """The environment of a browser whose certificate store has this CA, beside those that it comes with."""
@@ -96,9 +90,9 @@ class InBrowser:
         with browser(PhoneTab, variables=trusting(real.folder.path / "ca.pem", home)) as page:
             page.open(address)
             page.waits_for("Help to learn to tell no, yes apart")
-            page.choose("Also openly")
+            page.click("Also openly")
             page.click("Agree and join")
-            page.waits_for("My data")
+            page.wait("document.querySelector('input[type=file]') !== null")
             page.pick(real.home / f"{name}.csv")
             page.waits_for(f"{name}.csv")
             page.click("Taking part")
