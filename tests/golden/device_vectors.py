@@ -24,7 +24,7 @@ from hedgerow.recipe.own_data import OwnSchema
 from hedgerow.recipe.strategy import build
 from hedgerow.secure import errors
 from hedgerow.secure.errors import Refused
-from hedgerow.types import Samples
+from hedgerow.types import LocalTraining, Samples
 from tests.golden.client_vectors import values
 
 _KINDS = (
@@ -153,6 +153,9 @@ def devices() -> Any:
         "description": _described(),
         "not descriptions": [json.dumps(each) for each in _NOT_DESCRIPTIONS],
         "schema": _prepared(),
+        "learning rates": [
+            _rate(decay, round) for decay in (0.99, 0.9, 0.9375, 1.0) for round in (1, 2, 38, 501)
+        ],
         "held out": [
             _held(by, fraction) for by in ("row", "time", "random") for fraction in (0.25, 0.5, 0.01)
         ],
@@ -218,6 +221,10 @@ def _described() -> dict[str, Any]:
         "held out": run.held_out, "layout": run.layout, "shape": list(run.schema.input_shape),
         "graphs": run.graphs.hash,
     }  # fmt: skip
+
+
+def _rate(decay: float, round: int) -> list[Any]:
+    return [decay, round, LocalTraining(learning_rate_decay=decay).learning_rate_at(round)]
 
 
 def _prepared() -> dict[str, Any]:

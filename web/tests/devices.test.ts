@@ -13,6 +13,7 @@ import { digestOf, understand } from "../src/recipe/announcement.ts";
 import { OwnSchema } from "../src/recipe/own_data.ts";
 import { build } from "../src/recipe/strategy.ts";
 import { supported } from "../src/recipe/versions.ts";
+import { LocalTraining } from "../src/training.ts";
 import { bytesOf } from "../src/types.ts";
 import { readJson } from "../src/wire/text.ts";
 import { values } from "./exact.ts";
@@ -71,7 +72,9 @@ test("a description is read, and what is none is refused", () => {
   };
   assert.deepEqual(found, told);
   for (const text of TOLD["not descriptions"]) assert.throws(() => understand(text), RangeError, text);
-  for (const cut of [0, 1, 50, told.json.length - 1]) assert.throws(() => understand(told.json.slice(0, cut)), RangeError);
+  for (const size of [0, 1, 50, told.json.length - 1]) {
+    assert.throws(() => understand(told.json.slice(0, size)), RangeError);
+  }
 });
 
 test("a device's own values become the same samples", () => {
@@ -81,6 +84,13 @@ test("a device's own values become the same samples", () => {
   assert.equal(schema.outOfRange(Float64Array.from(given)), -1);
   assert.equal(schema.outOfRange(Float64Array.of(1, 2, 3, 261)), 3);
   assert.equal(schema.outOfRange(Float64Array.of(1, 2, -1, 3)), 2);
+});
+
+test("a round's learning rate is Python's, to the last bit", () => {
+  for (const [decay, round, rate] of TOLD["learning rates"]) {
+    assert.equal(new LocalTraining({ learning_rate_decay: decay }).learningRateAt(Number(round)), rate);
+  }
+  assert.equal(TOLD["learning rates"].length, 16);
 });
 
 test("the same samples are held out", () => {

@@ -58,6 +58,25 @@ test("nothing is remembered from one fit to the next, and the model stays as it 
   await trainer.release();
 });
 
+test("fits and evaluations at the same time do not disturb each other, nor does a release meanwhile", async () => {
+  const each = CASES.map((one) => ({ ...one, trainer: new OnnxTrainer(one.graphs) }));
+  const fit = async ({ trainer, model, samples, local, where, correction }: (typeof each)[number]) => {
+    return (await trainer.fit(model, samples, local, where, { correction })).delta;
+  };
+  const alone: Vector[] = [];
+  for (const one of each) alone.push(await fit(one));
+  const together = await Promise.all(each.map(async (one) => {
+    const found = fit(one), measured = one.trainer.evaluate(one.model, one.samples);
+    await one.trainer.release();
+    return [await found, await measured, await one.trainer.evaluate(one.model, one.samples)] as const;
+  }));
+  together.forEach(([delta, measured, later], k) => {
+    same(delta, alone[k]);
+    assert.deepEqual(measured, later);
+  });
+  for (const { trainer } of each) await trainer.release();
+});
+
 test("what dropout keeps is drawn as in Python, whatever dimension counts the samples", () => {
   const draw = (shape: number[], axis: number, rows: number, samples: number) => {
     return [...new Draws({ seed: 3n, round: 1, client: "a" }).mask({ shape, probability: 0.5, axis }, rows, samples)];

@@ -52,11 +52,11 @@ test("messages that come at once are answered one after another", async () => {
   assert.deepEqual(found, messages.map(({ reply }: any) => reply));
 });
 
-test("by its own policy a phone sends nothing in the clear, and a change of it counts from the next message", async () => {
+test("by its policy a phone sends nothing in the clear, and a change of it counts from the next message", async () => {
   let policy = policyOf();
   const phone = new Phone(PLAIN, { policy: async () => policy }), [{ kind, request, reply }] = PLAIN.messages;
-  const why = "rule masked_only: the device sends no update in the clear; rule statistics: an update in the clear reveals"
-    + " loss and number of samples";
+  const why = "rule masked_only: the device sends no update in the clear; rule statistics: an update in the clear"
+    + " reveals loss and number of samples";
   await assert.rejects(phone.answer(kind, asked(request, PLAIN_RUN)), { why: "AgainstPolicy", message: why });
   policy = policyOf(OPEN);
   assert.equal(await phone.answer(kind, asked(request, PLAIN_RUN)), reply);

@@ -15,6 +15,7 @@ from hedgerow.coordinator.superlink import let_messages_be_answered_early
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.compared import PAIR, compare, to_json
 from hedgerow.experiments.runs.evaluate import begun_experiment
+from hedgerow.experiments.runs.graphs import offer_of
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.promotion.canary import Comparison
 from hedgerow.promotion.tensors import model_of
@@ -44,7 +45,7 @@ def main(grid: Grid, context: Context) -> None:
     federation = FederationFolder.open(Path(str(config["federation"])))
     names = str(config["names"]).split("\n")
     nodes = _there(grid, federation, names)
-    announced = announcement_of(experiment, layout, run_id(run))
+    announced = announcement_of(experiment, layout, run_id(run), offer_of(run))
     ringing = RingingGrid(grid, federation)
     found = compare(
         DescribedGrid(ringing, announced), experiment, layout, (candidate, current), nodes,

@@ -13,6 +13,7 @@ from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs import canary_app, compared, coordinated
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.evaluate import begun_experiment, check_held_out
+from hedgerow.experiments.runs.graphs import offer_of
 from hedgerow.experiments.runs.lineage import lineage_of
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.experiments.runs.store import RunFolder
@@ -128,7 +129,7 @@ def promote(
             raise NotPromoted(f"round {taken.round} is not promoted: {verdict.why}")
     trust = served(folder).trust if folder else FLOWER if (run / RUN).exists() else SIMULATION
     lineage = lineage_of(RunFolder(run), experiment, name, taken.round, trust)
-    described = announcement_of(experiment, layout, name).description
+    described = announcement_of(experiment, layout, name, offer_of(run)).description
 
     def make(number: int, time: str, digest: str, size: int) -> Promotion:
         return Promotion(number, time, digest, size, rule, lineage, described)

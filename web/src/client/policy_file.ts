@@ -67,7 +67,8 @@ const NO_GRAPHS = new GraphRules(), NO_LIMITS = new Limits();
 export function readPolicy(text: string): Policy {
   try {
     const given = { ...rulesOf(readToml(text), ENROLLED, "rule") };
-    if ("graphs" in given) given.graphs = new GraphRules(rulesOf(tableOf(given, "graphs"), NO_GRAPHS, "rule", "graphs."));
+    const graphs = () => rulesOf(tableOf(given, "graphs"), NO_GRAPHS, "rule", "graphs.");
+    if ("graphs" in given) given.graphs = new GraphRules(graphs());
     if ("limits" in given) given.limits = new Limits(rulesOf(tableOf(given, "limits"), NO_LIMITS, "limit"));
     return new Policy(given as Partial<Rules>);
   } catch (error) {

@@ -3,8 +3,9 @@
 import type { Json } from "../wire/text.ts";
 
 const KEY = /(?:[A-Za-z0-9_-]+|"[^"\\]*"|'[^']*')/, SPACE = "[ \\t]*";
-const HEAD = new RegExp(`^${SPACE}\\[${SPACE}(${KEY.source}(?:${SPACE}\\.${SPACE}${KEY.source})*)${SPACE}\\]${SPACE}(?:#.*)?$`);
-const PAIR = new RegExp(`^${SPACE}(${KEY.source}(?:${SPACE}\\.${SPACE}${KEY.source})*)${SPACE}=${SPACE}(.*)$`, "s");
+const PATH = `(${KEY.source}(?:${SPACE}\\.${SPACE}${KEY.source})*)`;
+const HEAD = new RegExp(`^${SPACE}\\[${SPACE}${PATH}${SPACE}\\]${SPACE}(?:#.*)?$`);
+const PAIR = new RegExp(`^${SPACE}${PATH}${SPACE}=${SPACE}(.*)$`, "s");
 const VALUE = new RegExp(
   [
     `(true|false)`, `([+-]?(?:0|[1-9](?:_?\\d)*)(?:\\.\\d(?:_?\\d)*(?:[eE][+-]?\\d+)?|[eE][+-]?\\d+))`,

@@ -88,6 +88,7 @@ export class App {
     this.#part = part;
     this.shown = shown;
     this.#change();
+    this.#main.querySelector("h1")?.focus();
   }
 
   go(part: Part): void {

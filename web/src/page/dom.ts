@@ -34,6 +34,11 @@ export function section(title: string, ...children: readonly Child[]): HTMLEleme
   return el("section", {}, el("h2", { textContent: title }), ...children);
 }
 
+/** The first box of a screen, whose heading is the screen's; it has the focus where somebody has come by a button. */
+export function opening(title: string, ...children: readonly Child[]): HTMLElement {
+  return el("section", {}, el("h1", { textContent: title, tabIndex: -1 }), ...children);
+}
+
 /** Lines of text as a list. */
 export function list(lines: readonly (string | Node)[], className = ""): HTMLUListElement {
   return el("ul", { className }, ...lines.map((line) => el("li", {}, line)));

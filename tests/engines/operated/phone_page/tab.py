@@ -25,9 +25,13 @@ class Tab(Browser):
         super().__init__(write, read)
         self._call("Emulation.setFocusEmulationEnabled", enabled=True)
 
+    def cleared(self, origin: str) -> None:
+        """Erase what the browser keeps for an origin, as its owner may."""
+        self._call("Storage.clearDataForOrigin", origin=origin, storageTypes="all")
+
     def waits_for(self, text: str, seconds: float = 60.0) -> None:
         """Wait until the page says this, with its status and alerts."""
-        self.wait(f"document.body.innerText.includes({json.dumps(text)})", seconds)
+        self.wait(f"document.body?.innerText.includes({json.dumps(text)})", seconds)
 
     def press(self, *keys: str) -> None:
         for key in keys:

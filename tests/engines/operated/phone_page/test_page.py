@@ -34,6 +34,7 @@ def test_two_builds_have_the_same_bytes_and_the_hash_that_anybody_computes(built
 def test_the_page_is_read_and_used_without_a_mouse_on_the_smallest_screen(
     host: Served, pictures: Path | None
 ) -> None:
+    host.about = about(8)
     with browser(Tab) as page:
         page.size(320, 640)
         page.open(host.address)

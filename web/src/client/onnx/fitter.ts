@@ -3,30 +3,29 @@
 import { equal } from "../../graphs/agreement.ts";
 import { OF_A_STEP, type Signature } from "../../graphs/signature.ts";
 import type { LocalTraining } from "../../training.ts";
-import type { Bytes, Fit, Model, Vector } from "../../types.ts";
+import type { Fit, Model, Vector } from "../../types.ts";
 import { represented, shown, tuple } from "../../wording.ts";
 import { Draws } from "../draws.ts";
 import { type AnySamples, checkModel, count, epochs, finite, unfit } from "../fitting.ts";
 import type { Options, Where } from "../trainer.ts";
 import type { Form } from "./form.ts";
-import { firstLine, type Open, type Session } from "./session.ts";
+import type { Kept } from "./kept.ts";
+import { firstLine } from "./session.ts";
 import { Steps } from "./steps.ts";
 
 /** Trains copies of models. The graph is loaded when it is first used. */
 export class Fitter {
   /** What the graph has, by the names of `Trainer.supports`. */
   readonly supports: ReadonlySet<string>;
-  readonly #content: Bytes;
+  readonly #graph: Kept;
   readonly #signature: Signature;
   readonly #form: Form;
-  readonly #open: Open;
-  #session: Session | undefined;
 
-  constructor(content: Bytes, signature: Signature, form: Form, open: Open) {
-    this.#content = content;
+  constructor(graph: Kept, form: Form) {
+    const { signature } = graph;
+    this.#graph = graph;
     this.#signature = signature;
     this.#form = form;
-    this.#open = open;
     const corrected = signature.inputs.has("correction") ? ["correction"] : [];
     this.supports = new Set([...(signature.local?.needs ?? []), "max_steps", ...corrected]);
   }
@@ -37,29 +36,13 @@ export class Fitter {
     this.#form.check(data, who);
     this.#check(local, correction, who);
     checkModel(model, this.#signature.layout);
-    this.#session ??= await this.#open(this.#content, this.#signature);
-    const rate = local.learningRateAt(where.round), number = count(data), draws = new Draws(where);
-    const round = new Steps(this.#session, this.#signature).begin(model, rate, correction);
-    let total = 0, seen = 0;
-    for (const batches of epochs(number, local, where)) {
-      for (const index of batches) {
-        const loss = await round.step(data, index, draws).catch((error: unknown) => {
-          throw unfit(firstLine(error), who, data, index);
-        });
-        total += loss * index.length;
-        seen += index.length;
-      }
-    }
-    const delta = round.value("parameters").map((value, k) => value - model.parameters[k]);
-    const metrics = new Map([["loss", total / seen]]);
-    return finite({ delta, buffers: round.value("buffers"), numExamples: number, metrics }, who, rate);
-  }
-
-  /** Free the graph; it is loaded again when it is needed. */
-  async release(): Promise<void> {
-    const session = this.#session;
-    this.#session = undefined;
-    await session?.release();
+    return await this.#graph.use(async (session) => {
+      const rate = local.learningRateAt(where.round);
+      const steps = new Steps(session, this.#signature, model, rate, correction);
+      const metrics = new Map([["loss", await trained(steps, data, local, where, who)]]);
+      const delta = steps.value("parameters").map((value, k) => value - model.parameters[k]);
+      return finite({ delta, buffers: steps.value("buffers"), numExamples: count(data), metrics }, who, rate);
+    });
   }
 
   /** Throw `RangeError` if training is not what the graph does. */
@@ -88,4 +71,22 @@ export class Fitter {
       `${who}: correction is an array of shape ${tuple([correction.length])}; it must have the shape ${tuple([size])}`,
     );
   }
+}
+
+/** Train in all steps of a round; the mean loss. */
+async function trained(
+  steps: Steps, data: AnySamples, local: LocalTraining, where: Where, who: string,
+): Promise<number> {
+  const draws = new Draws(where);
+  let total = 0, seen = 0;
+  for (const batches of epochs(count(data), local, where)) {
+    for (const index of batches) {
+      const loss = await steps.step(data, index, draws).catch((error: unknown) => {
+        throw unfit(firstLine(error), who, data, index);
+      });
+      total += loss * index.length;
+      seen += index.length;
+    }
+  }
+  return total / seen;
 }

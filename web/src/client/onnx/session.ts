@@ -37,13 +37,13 @@ const OPTIONS: ort.InferenceSession.SessionOptions = {
 export const open: Open = async (content, signature) => {
   let session: ort.InferenceSession;
   try {
-    session = await ort.InferenceSession.create(content, OPTIONS);
+    session = await alone(() => ort.InferenceSession.create(content, OPTIONS));
   } catch (error) {
     throw new BadGraphs(`ONNX Runtime cannot load the graph: ${firstLine(error)}`);
   }
   const { inputMetadata, outputMetadata } = session;
   if (!agrees(inputMetadata, signature.inputs) || !agrees(outputMetadata, signature.outputs)) {
-    await session.release();
+    await alone(() => session.release());
     const names = (agrees(inputMetadata, signature.inputs) ? outputMetadata : inputMetadata).map(({ name }) => name);
     throw new BadGraphs(
       `the graph takes or gives other tensors than its manifest says: it has ${names.join(", ")}; export it again`,
@@ -51,6 +51,15 @@ export const open: Open = async (content, signature) => {
   }
   return new Loaded(session, signature);
 };
+
+let before: Promise<unknown> = Promise.resolve();
+
+/** One call of the runtime after another: two that wait at the same time would overwrite each other's stack. */
+function alone<T>(call: () => Promise<T>): Promise<T> {
+  const done = before.then(call);
+  before = done.catch(() => {});
+  return done;
+}
 
 /** The first line of an error's text; the runtime's errors have no class in common. */
 export function firstLine(error: unknown): string {
@@ -78,12 +87,12 @@ class Loaded implements Session {
     for (const [name, { dtype, shape }] of this.#signature.inputs) {
       feeds[name] = tensor(dtype, given.get(name) as Values, shape);
     }
-    const found = await this.#session.run(feeds);
+    const found = await alone(() => this.#session.run(feeds));
     return new Map([...this.#signature.outputs.keys()].map((name) => [name, found[name].data as Values]));
   }
 
   release(): Promise<void> {
-    return this.#session.release();
+    return alone(() => this.#session.release());
   }
 }
 

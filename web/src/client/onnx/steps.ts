@@ -39,36 +39,19 @@ class Runner {
   }
 }
 
-/** Steps of local training. */
+/** The steps of a round, from a model: what one gives is what the next one takes. */
 export class Steps {
   readonly #runner: Runner;
+  readonly #inputs: Inputs;
   /** Names of what a step changes. */
   readonly #changed: readonly string[];
 
-  constructor(session: Session, signature: Signature) {
+  /** `correction` is added to every step's gradient, if the graph takes one. */
+  constructor(session: Session, signature: Signature, model: Model, learningRate: number, correction?: Vector) {
     this.#runner = new Runner(session, signature);
-    const names = ["parameters", "buffers", "constants", ...STATE];
+    const names = ["parameters", "buffers", "constants", ...STATE], rate = Float32Array.of(learningRate);
     this.#changed = names.filter((name) => signature.outputs.has(`${NEW}${name}`));
-  }
-
-  /** Start a round from a model; `correction` is added to every step's gradient, if the graph takes one. */
-  begin(model: Model, learningRate: number, correction?: Vector): Round {
-    const rate = Float32Array.of(learningRate);
-    const inputs = this.#runner.inputs({ ...model, start: model.parameters, learning_rate: rate, correction });
-    return new Round(this.#runner, inputs, this.#changed);
-  }
-}
-
-/** The steps of a round: what one gives is what the next one takes. */
-class Round {
-  readonly #runner: Runner;
-  readonly #inputs: Inputs;
-  readonly #changed: readonly string[];
-
-  constructor(runner: Runner, inputs: Inputs, changed: readonly string[]) {
-    this.#runner = runner;
-    this.#inputs = inputs;
-    this.#changed = changed;
+    this.#inputs = this.#runner.inputs({ ...model, start: model.parameters, learning_rate: rate, correction });
   }
 
   /** One step on the samples at these positions; their mean loss. Throws what ONNX Runtime throws. */

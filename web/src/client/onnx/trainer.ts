@@ -10,6 +10,7 @@ import type { AnySamples } from "../fitting.ts";
 import type { Options, Trainer, Where } from "../trainer.ts";
 import { Evaluator } from "./evaluator.ts";
 import { Fitter } from "./fitter.ts";
+import { Kept } from "./kept.ts";
 import { open as usual, type Open } from "./session.ts";
 
 /**
@@ -23,6 +24,7 @@ export class OnnxTrainer implements Trainer {
   /** Exactly what the graph has. */
   readonly supports: ReadonlySet<string>;
   readonly layout: Layout;
+  readonly #graphs: readonly [Kept, Kept];
   readonly #evaluator: Evaluator;
   readonly #fitter: Fitter;
 
@@ -41,8 +43,9 @@ export class OnnxTrainer implements Trainer {
       throw new BadGraphs("the two graphs are of different models; export them together");
     }
     this.layout = train.layout;
-    this.#evaluator = new Evaluator(graphs.evaluate, evaluate, open);
-    this.#fitter = new Fitter(graphs.train, train, this.#evaluator.form, open);
+    this.#graphs = [new Kept(graphs.train, train, open), new Kept(graphs.evaluate, evaluate, open)];
+    this.#evaluator = new Evaluator(this.#graphs[1]);
+    this.#fitter = new Fitter(this.#graphs[0], this.#evaluator.form);
     this.supports = new Set([...this.#fitter.supports, "outputs"]);
   }
 
@@ -66,10 +69,9 @@ export class OnnxTrainer implements Trainer {
     return this.#evaluator.outputs(model, inputs, shape);
   }
 
-  /** Free both graphs; they are loaded again when they are needed. */
+  /** Free both graphs, once nobody uses them any more; they are loaded again when they are needed. */
   async release(): Promise<void> {
-    await this.#fitter.release();
-    await this.#evaluator.release();
+    for (const graph of this.#graphs) await graph.release();
   }
 }
 

@@ -20,12 +20,18 @@ export interface Way {
 
 type Give = (entries: readonly Entry[]) => void;
 
-/** The way for a kind. `label` is asked for when something is given; `give` takes what comes by itself. */
-export function wayFor(kind: Kind, texts: Texts, label: () => string, give: Give, changed?: () => void): Way {
+/**
+ * The way for a kind. `label` is asked for when something is given; `give` takes what comes by itself; `changed` is told
+ * of each stroke of a drawing.
+ */
+export function wayFor(
+  kind: Kind, texts: Texts, label: () => string, give: Give,
+  { changed, pictures = texts.data.pictures }: { changed?: () => void; pictures?: string } = {},
+): Way {
   switch (kind) {
     case "drawn": return drawn(texts, label, give, changed);
     case "moved": return moved(texts, label, give);
-    case "picture": return picked(texts.data.pictures, "image/*", async (file) => (
+    case "picture": return picked(pictures, "image/*", async (file) => (
       { kind: "picture", file: await bytesOf(file), name: file.name, label: label() }), give);
     case "table": return picked(texts.data.table, ".csv,text/csv,text/plain", async (file) => (
       { kind: "table", file: await bytesOf(file), name: file.name }), give);

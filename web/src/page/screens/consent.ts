@@ -66,9 +66,14 @@ class Consent {
 
   #protects(): HTMLElement {
     const { consent } = this.#app.texts;
-    const way = (rules: Rules, text: string, means: string) => el("label", { className: "way" },
-      el("input", { type: "radio", name: "way", checked: rules === STRICT, on: { change: () => this.#choose(rules) } }),
-      el("span", {}, el("b", { textContent: text }), el("small", { textContent: means })));
+    const way = (rules: Rules, text: string, means: string) => {
+      const meaning = el("small", { textContent: means, id: `means-${rules === STRICT ? "strict" : "open"}` });
+      const chosen = el("input", {
+        type: "radio", name: "way", checked: rules === STRICT, aria: { describedby: meaning.id },
+        on: { change: () => this.#choose(rules) },
+      });
+      return el("div", { className: "way" }, el("label", {}, chosen, el("b", { textContent: text })), meaning);
+    };
     return section(consent.protects,
       el("fieldset", {}, el("legend", { textContent: consent.choice }),
         way(STRICT, consent.strict, consent.strictMeans), way(OPEN, consent.open, consent.openMeans)),

@@ -9,7 +9,7 @@ import type { App } from "../app.ts";
 import { type Way, wayFor } from "../capture/capture.ts";
 import { labels } from "../capture/labels.ts";
 import { thumbnail } from "../capture/thumbnail.ts";
-import { button, el, section } from "../dom.ts";
+import { button, el, opening } from "../dom.ts";
 import { WorkerError } from "../link.ts";
 import type { Texts } from "../texts/texts.ts";
 import type { Screen } from "./screen.ts";
@@ -40,7 +40,7 @@ class DataScreen {
     this.#texts = app.texts;
     const { data } = app.texts;
     this.elements = [
-      section(data.title, el("p", { textContent: data.intro }), this.#tabs, this.#adding, this.#wrong),
+      opening(data.title, el("p", { textContent: data.intro }), this.#tabs, this.#adding, this.#wrong),
       el("section", {}, this.#count, this.#testing, this.#list),
     ];
     this.#begin();

@@ -1,7 +1,7 @@
 /** Leaving the federation, which erases everything. */
 
 import type { App } from "../app.ts";
-import { button, el, section } from "../dom.ts";
+import { button, el, opening } from "../dom.ts";
 import { WorkerError } from "../link.ts";
 import type { Screen } from "./screen.ts";
 
@@ -23,7 +23,7 @@ export function leaveScreen(app: App): Screen {
   dialog.append(el("p", { textContent: leave.sure }), el("div", { className: "row" },
     button(leave.no, () => dialog.close()),
     button(leave.yes, () => app.attempt(() => go(false)), { primary: true })));
-  const box = section(leave.title, el("p", { textContent: leave.means }),
+  const box = opening(leave.title, el("p", { textContent: leave.means }),
     button(leave.button, () => dialog.showModal(), { primary: true }), dialog);
   return { elements: [box] };
 }

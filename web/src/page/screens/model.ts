@@ -56,7 +56,8 @@ class ModelScreen {
     if (!kinds.length) return [el("p", { textContent: texts.model.unsupported })];
     return kinds.flatMap((kind) => {
       const give = ([entry]: readonly Entry[]) => void this.#ask(() => entry, schema);
-      const way = wayFor(kind, texts, () => "", give, () => this.#drawn(way, schema)), { take } = way;
+      const changed = () => this.#drawn(way, schema);
+      const way = wayFor(kind, texts, () => "", give, { changed, pictures: texts.model.pick }), { take } = way;
       this.#ways.push(way);
       return take
         ? [way.element, button(texts.model.ask, () => this.#ask(take, schema), { primary: true })] : [way.element];
@@ -98,7 +99,8 @@ class ModelScreen {
       const test = await this.#app.link.call("test");
       if (test) shown.textContent = this.#app.texts.model.test(test);
     } catch (error) {
-      if (!(error instanceof WorkerError)) throw error; // such as no data yet
+      if (!(error instanceof WorkerError)) throw error;
+      shown.textContent = error.kind === "not fetched" ? this.#app.texts.model.noGraph : error.message;
     }
   }
 

@@ -1,7 +1,7 @@
 /** Taking part: what the phone does now, what it has done, and what it answers. */
 
 import type { App } from "../app.ts";
-import { button, el, list, section } from "../dom.ts";
+import { button, el, list, opening, section } from "../dom.ts";
 import type { RoundLine, Shown } from "../messages.ts";
 import type { Texts } from "../texts/texts.ts";
 import { Awake } from "../awake.ts";
@@ -42,7 +42,7 @@ class RoundScreen {
     const { name, address } = app.shown.phone ?? { name: "", address: "" };
     const heads = [texts.number, texts.right, texts.loss];
     this.elements = [
-      el("section", { className: "first" }, el("h1", { textContent: texts.title }),
+      opening(texts.title,
         el("p", { className: "note", textContent: texts.name(name, address) }),
         this.#state, this.#detail, el("div", { className: "row" }, this.#take), this.#awake.element),
       this.#figures,
