@@ -65,7 +65,9 @@ export class App {
       throw error;
     }
     this.#show(await this.link.call("open"));
-    if (invited && this.shown.phone) this.tell(this.texts.consent.already);
+    if (!this.shown.phone) return;
+    if (invited) this.tell(this.texts.consent.already);
+    await this.#forget();
   }
 
   /** Follow an invitation that somebody has pasted. */
@@ -77,14 +79,13 @@ export class App {
 
   /** Forget the invitation. */
   async decline(): Promise<void> {
-    await this.store.put(new Map([[INVITATION, undefined]]));
-    this.#invitation = undefined;
+    await this.#forget();
     this.#change();
   }
 
   /** The phone has joined, or left: begin with the part that comes next. */
   async settled(shown: Shown, part: Part): Promise<void> {
-    this.#invitation = undefined;
+    await this.#forget();
     this.#part = part;
     this.shown = shown;
     this.#change();
@@ -116,6 +117,11 @@ export class App {
   /** The schema that a run has asked for last; nothing before that. */
   get schema(): OwnSchema | undefined {
     return this.shown.schema && OwnSchema.fromJson(readJson(JSON.stringify(this.shown.schema)));
+  }
+
+  async #forget(): Promise<void> {
+    this.#invitation = undefined;
+    await this.store.put(new Map([[INVITATION, undefined]]));
   }
 
   #show(shown: Shown): void {

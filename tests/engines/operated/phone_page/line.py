@@ -55,7 +55,7 @@ class Line:
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         self._open.add(one)
-        with suppress(OSError):
+        with one, suppress(OSError):
             while data := one.recv(2**16):
                 other.sendall(data)
         with suppress(OSError):
