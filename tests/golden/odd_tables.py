@@ -67,6 +67,6 @@ def tables(damaged: int = 600) -> Iterator[tuple[OwnSchema, bytes]]:
         yield (CLASSES, NUMBERS)[random.integers(2)], "".join(text).encode()
 
 
-def line(schema: OwnSchema, file: bytes) -> str:
+def as_line(schema: OwnSchema, file: bytes) -> str:
     """A table as the reader in TypeScript takes it."""
     return f"{file.hex()} {json.dumps(schema.to_json())}"

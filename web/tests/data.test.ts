@@ -76,8 +76,11 @@ test("a drawing fits pictures of other sizes, and is scaled as the schema says",
 /** Instants at irregular times, of values that are straight lines over time. */
 function line(milliseconds: number, gap = 0): Float64Array<ArrayBuffer> {
   const times: number[] = [];
-  for (let time = 0, i = 0; time <= milliseconds; time += 9 + (i++ * 7) % 13) times.push(time > 500 ? time + gap : time);
-  return Float64Array.from(times.flatMap((time) => [time + 40, ...[1, 2, 3, 4, 5, 6].map((slope) => (slope * time) / 1000)]));
+  for (let time = 0, i = 0; time <= milliseconds; time += 9 + (i++ * 7) % 13) {
+    times.push(time > 500 ? time + gap : time);
+  }
+  const at = (time: number) => [1, 2, 3, 4, 5, 6].map((slope) => (slope * time) / 1000);
+  return Float64Array.from(times.flatMap((time) => [time + 40, ...at(time)]));
 }
 
 test("windows of a recording have 50 instants a second, whenever the browser told of them", () => {
@@ -142,7 +145,9 @@ test("a refusal that may be sent tells nothing of the data", async () => {
     return error.message;
   });
   const nothing = await refusal(TABLE);
-  const secrets = ["age,sick\nsecret,yes\n", "secret,sick\n1,yes\n", "age,sick\n1,secret\n", "age,sick\n1,yes,secret\n"];
+  const secrets = [
+    "age,sick\nsecret,yes\n", "secret,sick\n1,yes\n", "age,sick\n1,secret\n", "age,sick\n1,yes,secret\n",
+  ];
   const told = new Set<string>();
   for (const text of secrets) {
     const file = Uint8Array.from(new TextEncoder().encode(text));

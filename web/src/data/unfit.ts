@@ -13,7 +13,7 @@ export type Why =
   | { readonly kind: "range"; readonly allowed: string }
   | { readonly kind: "label"; readonly row?: number; readonly label: string; readonly classes: readonly string[] };
 
-/** Something that does not fit; `why` is what the page says of it: it tells of the data, and never leaves the device. */
+/** Something that does not fit; `why` is what the page says of it, tells of the data, and never leaves the device. */
 export class Unfit extends Error {
   readonly why: Why;
 

@@ -8,7 +8,7 @@ import { el } from "./dom.ts";
 import { checked, type Invitation } from "./invitation.ts";
 import { Link, WorkerError } from "./link.ts";
 import { NOTHING, type Shown } from "./messages.ts";
-import type { Build } from "./offline/pages_version.ts";
+import { type Build, lookForNewer } from "./offline/pages_version.ts";
 import { consentScreen } from "./screens/consent.ts";
 import { dataScreen } from "./screens/data.ts";
 import { leaveScreen } from "./screens/leave.ts";
@@ -129,6 +129,8 @@ export class App {
     this.shown = shown;
     const other = before.phone?.name !== shown.phone?.name || before.elsewhere !== shown.elsewhere
       || before.gone !== shown.gone;
+    // It may be too old for the server.
+    if (shown.state === "refused" && shown.sentence !== before.sentence) void lookForNewer();
     if (other || !this.#screen) this.#change();
     else this.#screen.update?.();
   }

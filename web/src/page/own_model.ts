@@ -62,7 +62,8 @@ export class OwnModel {
     const split = await this.#split(run, phone.name);
     if (!split?.held.targets.length) return split && { held: 0, all: split.all };
     const found = await trainer.evaluate(model, split.held);
-    return { held: split.held.targets.length, all: split.all, accuracy: found.get("accuracy"), loss: found.get("loss") };
+    const [accuracy, loss] = ["accuracy", "loss"].map((name) => found.get(name));
+    return { held: split.held.targets.length, all: split.all, accuracy, loss };
   }
 
   /** How many samples the last run holds out; nothing before a run has said how. */
@@ -90,7 +91,8 @@ export class OwnModel {
     const broken = rules.refusals(run.graphs, true); // nothing of what it computes here is sent
     if (broken.length) throw new RangeError(broken.join("; "));
     const { trainer } = await this.#trainers(run, await this.#graphs(run), rules.megabytes * 2 ** 20);
-    this.#ready = { hash: promotion.model, run, model: modelOf(file, trainer.layout), trainer: trainer as Ready["trainer"] };
+    const model = modelOf(file, trainer.layout);
+    this.#ready = { hash: promotion.model, run, model, trainer: trainer as Ready["trainer"] };
     return this.#ready;
   }
 }

@@ -1,4 +1,4 @@
-"""The page, built once as `npm run page` builds it; without node or its packages, the tests are skipped, and say so."""
+"""The page, built once as `npm run page` builds it; without node or its packages, tests are skipped."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from tests.typescript import why_not
 
 def build(folder: Path) -> Path:
     """Build the page into a folder."""
-    command = ["npm", "run", "--silent", "page", "--", "--outDir", str(folder), "--emptyOutDir", "--logLevel", "warn"]
+    asked = ["--outDir", str(folder), "--emptyOutDir", "--logLevel", "warn"]
+    command = ["npm", "run", "--silent", "page", "--", *asked]
     done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

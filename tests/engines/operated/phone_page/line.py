@@ -1,4 +1,4 @@
-"""A network that can be cut: it carries bytes between a phone and the gateway, and nothing while it is off."""
+"""A network that can be cut: it carries bytes between a phone and the gateway, or nothing."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 
 class Line:
-    """Forwards connections to a port of this machine; `off` ends all of them, and any that are tried, until `on`."""
+    """Forwards connections to a port of this machine; `off` ends them, and all that are tried until `on`."""
 
     def __init__(self, port: int) -> None:
         self._to, self._off, self._open = port, False, set[socket.socket]()

@@ -12,10 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
-    " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+from hedgerow.coordinator.phone_page import HEADERS
+
 KINDS = {
     ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json",
     ".svg": "image/svg+xml", ".png": "image/png", ".wasm": "application/wasm", ".mjs": "text/javascript",
@@ -46,7 +44,8 @@ class Served:
 
             def _answer(self, status: int, body: bytes, kind: str, encoding: str) -> None:
                 self.send_response(status)
-                self.send_header("content-security-policy", POLICY)
+                for name, value in HEADERS.items():
+                    self.send_header(name, value)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("cache-control", "no-cache")
@@ -74,7 +73,9 @@ class Served:
             return 404, b"", "text/plain", ""
         packed = file.with_name(f"{name.rpartition('/')[2]}.gz")
         kind = KINDS[file.suffix]
-        return (200, packed.read_bytes(), kind, "gzip") if packed.exists() else (200, file.read_bytes(), kind, "")
+        if packed.exists():
+            return 200, packed.read_bytes(), kind, "gzip"
+        return 200, file.read_bytes(), kind, ""
 
     def invitation(self, **more: str) -> str:
         """The page's address with an invitation."""

@@ -13,7 +13,8 @@ WEB = Path(__file__).parents[4] / "web"
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 
 KEYS = {
-    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
 }  # fmt: skip
 TEXT = {"Enter": "\r", " ": " "}
 
@@ -59,9 +60,11 @@ class Tab(Browser):
     def click(self, name: str) -> None:
         """Press the button, or choose the label, of this name."""
         found = self.run(
-            f"(() => {{ const one = [...document.querySelectorAll('button, label, summary')].find((e) =>"
-            f" e.checkVisibility() && (e.textContent.trim() === {json.dumps(name)} || e.ariaLabel === {json.dumps(name)}));"
-            " if (!one) return false; one.scrollIntoView({block: 'center'}); one.click(); return true; })()"
+            f"(() => {{ const name = {json.dumps(name)};"
+            " const all = document.querySelectorAll('button, label, summary');"
+            " const one = [...all].find((e) => e.checkVisibility()"
+            " && (e.textContent.trim() === name || e.ariaLabel === name)); if (!one) return false;"
+            " one.scrollIntoView({block: 'center'}); one.click(); return true; })()"
         )
         assert found, f"there is no {name!r}: {self.run('document.body.innerText')}"
 
@@ -90,10 +93,12 @@ class Tab(Browser):
         return found["result"].get("value")
 
     def violations(self) -> list[str]:
-        """What axe-core finds wrong; it is put in by the protocol, as the page's policy lets no other script in."""
+        """What axe-core finds wrong; the protocol puts it in, as the page lets no other script in."""
         self.run(f"{AXE.read_text()}\n;0")
-        found = self.later("axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations.flatMap((v) =>"
-                           " v.nodes.map((n) => v.id + ': ' + n.html + ' ' + n.failureSummary)))")  # fmt: skip
+        found = self.later(
+            "axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations.flatMap((v) =>"
+            " v.nodes.map((n) => v.id + ': ' + n.html + ' ' + n.failureSummary)))"
+        )
         return [str(each) for each in found]
 
     @contextmanager
@@ -123,7 +128,7 @@ class Tab(Browser):
 
 
 NAME_OF_FOCUSED = """(() => { const e = document.activeElement; if (e === document.body) return '';
-    return (e.ariaLabel || e.textContent || e.labels?.[0]?.textContent || e.closest('label')?.textContent || '').trim(); })()"""
+    return (e.ariaLabel || e.textContent || e.labels?.[0]?.textContent || '').trim(); })()"""
 FOCUS_IS_SEEN = """(() => { const e = document.activeElement, of = (o) => getComputedStyle(o);
     const marks = [e, e.nextElementSibling].filter((o) => o).map(of);
     return marks.some((s) => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2); })()"""
@@ -132,7 +137,7 @@ TEXTS = """[...document.querySelectorAll('body *')].filter((e) => e.checkVisibil
 
 
 def it_fits_and_reads(page: Tab) -> None:
-    """At 320 pixels nothing is wider than the screen and no text is small; in the dark and in the light, axe is content."""
+    """At 320 pixels nothing is wider than the screen and no text small; axe is content, in the dark too."""
     for dark in (False, True):
         page.size(320, 640, dark=dark)
         assert page.run("document.documentElement.scrollWidth") == 320

@@ -1,4 +1,4 @@
-"""The page for phones by itself: readable, for keys alone, without a network, and the same from the same sources."""
+"""The page for phones by itself: readable, by keys alone, offline, and the same from the same sources."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,12 @@ def about(least: int) -> dict[str, object]:
     masked = {"least": least} if least else None
     return {
         "name": "digits", "rounds": 20, "schema": DIGITS, "model": {"values": 21_840}, "masked": masked,
-        "bytes": {"up": 87_360, "down": 90_000}, "epsilon": None, "graphs": {"hash": OFFERED, "size": 9, "key": ""},
+        "bytes": {"up": 87_360, "down": 90_000}, "epsilon": None,
+        "graphs": {"hash": OFFERED, "size": 9, "key": ""},
     }  # fmt: skip
 
 
-def test_two_builds_have_the_same_bytes_and_the_hash_that_anybody_computes(built: Path, tmp_path: Path) -> None:
+def test_two_builds_have_the_same_bytes_and_a_list_of_all_files(built: Path, tmp_path: Path) -> None:
     again = build(tmp_path / "again")
     names = {file.relative_to(built) for file in built.rglob("*") if file.is_file()}
     assert names == {file.relative_to(again) for file in again.rglob("*") if file.is_file()}
@@ -63,7 +64,7 @@ def a_pasted_address_opens(page: Tab, host: Served) -> None:
 
 
 def it_says_what_is_learned_and_refuses_an_open_run(page: Tab, host: Served, pictures: Path | None) -> None:
-    for least, said in ((8, "sums, each of at least 8 honest devices"), (0, "this phone will refuse that run")):
+    for least, said in ((8, "each of at least 8 honest devices"), (0, "this phone will refuse that run")):
         host.about = about(least)
         page.open(f"{host.address}?{least}")
         page.waits_for("Help to learn to read digits")

@@ -21,8 +21,8 @@ export interface Way {
 type Give = (entries: readonly Entry[]) => void;
 
 /**
- * The way for a kind. `label` is asked for when something is given; `give` takes what comes by itself; `changed` is told
- * of each stroke of a drawing.
+ * The way for a kind. `label` is asked for when something is given; `give` takes what comes by itself; `changed` is
+ * told of each stroke of a drawing.
  */
 export function wayFor(
   kind: Kind, texts: Texts, label: () => string, give: Give,

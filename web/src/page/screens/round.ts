@@ -16,7 +16,7 @@ export function roundScreen(app: App): Screen {
 }
 
 class RoundScreen {
-  readonly elements: readonly Node[];
+  readonly elements: readonly (Node | string)[];
   readonly #app: App;
   readonly #texts: Texts["round"];
   readonly #state = el("p", { id: "state", aria: { role: "status" } });
@@ -50,7 +50,8 @@ class RoundScreen {
         el("tr", {}, ...heads.map((head) => el("th", { textContent: head, scope: "col" })))), this.#rounds)),
       section(texts.rules, this.#rules),
       section(texts.account, this.#given),
-      section(texts.log, this.#left, this.#more, app.offline && el("p", { className: "note", textContent: texts.offlineReady })),
+      section(texts.log, this.#left, this.#more),
+      app.offline ? el("p", { className: "note", textContent: texts.offlineReady }) : "",
     ];
   }
 

@@ -3,7 +3,7 @@
 import { el } from "../dom.ts";
 
 export interface Screen {
-  readonly elements: readonly Node[];
+  readonly elements: readonly (Node | string)[];
   /** Show what has changed. */
   readonly update?: () => void;
   /** It is left. */

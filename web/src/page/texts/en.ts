@@ -264,7 +264,7 @@ export const en = {
       const off = accuracy === undefined && loss !== undefined ? `: its loss is ${loss.toPrecision(3)}` : "";
       return held
         ? `On your own test part, ${some(held, "sample")}${right}${off}. Only this phone knows that.`
-        : "You have no samples in your test part yet.";
+        : "There are no samples in your own test part yet.";
     },
     noGraph: "The phone has not fetched the graph of this model yet; it does when it takes part.",
   },
