@@ -4,11 +4,14 @@ import platform
 
 import pytest
 
+from tests.installs import phones
 from tests.installs.arm64 import Arm64, why_not
 from tests.installs.mixed import on_arm64, played, with_torch, without_torch
 
 
 def test_devices_with_torch_and_without_it_give_the_models_of_a_simulation(environment, tmp_path, capsys):
+    if not phones.why_not():
+        pytest.skip("test_phones.py shows the same, with two phones beside these devices")
     made = environment("onnx")
     assert made.importable("torch", "flwr", "onnx", "onnxruntime") == ["onnxruntime"]
     places = {"attic": with_torch(), "barn": without_torch(made), "cellar": without_torch(made)}
