@@ -28,7 +28,7 @@ from benchmarks import about
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.replay import replay_run
 from hedgerow.experiments.runs.run import run_experiment
-from tests.engines.federation.survival import MOST_LATE, NAMES, WAYS, Loss, Survivors, survivors, trainer_here
+from tests.engines.federation.survival import MOST_LATE, NAMES, WAYS, Survivors, survivors, trainer_here
 
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "survival"
 
@@ -71,7 +71,7 @@ def at_every_place(
         way: which recipe.
         home: an empty folder.
         known: what an earlier call has come to; its places are left out.
-        seconds: after which no further process is killed.
+        seconds: after which no further process is killed; as many more for places that are passed once.
         by_chance: kills at any moment, once all places are done.
     """
     done = {loss["place"] for loss in known.get("places", ())}
@@ -84,9 +84,11 @@ def at_every_place(
         for number, place in enumerate(places, 1 + len(every) - len(places)):
             if time.monotonic() > end:
                 break
-            if not found.kill_at(place):
+            killed = found.kill_at(place)
+            if not killed:
                 left.append(place)
-            print(f"{way}: {number} of {len(every)}: {place}: {told(found.losses[-1:])}", flush=True)
+            cost = f"{found.losses[-1].seconds:.1f} s" if killed else "not passed again"
+            print(f"{way}: {number} of {len(every)}: {place}: {cost}", flush=True)
             done.add(place)
         at_places, not_done = list(found.losses), [place for place in every if place not in done]
         by_chance = 0 if not_done else by_chance
@@ -98,6 +100,9 @@ def at_every_place(
         by_chance_losses = found.losses[len(at_places) :]
     at_first, never = [], []
     for number, place in enumerate(left):  # passed when all is new, or when all ends
+        if time.monotonic() > end + seconds:
+            not_done += left[number:]
+            break
         with survivors(home / f"first-{number}", way, armed=place) as found:
             (never if (found.home / "killing" / "armed").exists() else at_first).append(place)
     now = {
@@ -125,11 +130,6 @@ def kill_by_chance(found: Survivors, chance: random.Random) -> None:
     with suppress(ProcessLookupError):
         found.kill(role)
     found.wait_for_a_round(f"{'node' if role in NAMES else role} by chance")
-
-
-def told(losses: Sequence[Loss]) -> str:
-    """Seconds lost."""
-    return "".join(f"{loss.seconds:.1f} s" for loss in losses)
 
 
 def summary(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
