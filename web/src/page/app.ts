@@ -70,8 +70,9 @@ export class App {
     await this.#forget();
   }
 
-  /** Follow an invitation that somebody has pasted. */
+  /** Follow an invitation that somebody has pasted, or opened while the page is open. */
   async invite(invitation: Invitation): Promise<void> {
+    if (this.shown.phone) return this.tell(this.texts.consent.already);
     await this.store.put(new Map([[INVITATION, utf8(JSON.stringify(invitation))]]));
     this.#invitation = invitation;
     this.#change();

@@ -36,6 +36,10 @@ async function begin(): Promise<void> {
   const shown = document.querySelector("#build") as HTMLElement;
   shown.textContent = `${texts.build.label} ${app.build?.hash ?? texts.build.none}`;
   await app.begin(invited);
+  addEventListener("hashchange", () => { // an invitation that is opened while the page is open
+    const another = taken();
+    if (another) void app.attempt(() => app.invite(another));
+  });
 }
 
 void begin();

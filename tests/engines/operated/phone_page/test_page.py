@@ -87,6 +87,11 @@ def test_an_invitation_is_taken_out_of_the_address_and_stays_on_the_phone(host: 
         assert page.run("location.href") == host.address
         page.open(host.address)
         page.waits_for("What leaves this phone")
+        page.click("No, forget this invitation")
+        page.waits_for("Scan your invitation")
+        page.open(host.invitation())
+        page.waits_for("What leaves this phone")
+        assert page.run("location.href") == host.address
         page.click("Agree and join")
         page.waits_for("Something went wrong")
         assert not [path for path in host.asked if "AAAA" in path]
