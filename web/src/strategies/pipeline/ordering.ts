@@ -67,7 +67,7 @@ function beforeMask(step: Transform): RangeError {
   let remedy = "use steps that are summable";
   if (step.kinds.includes("sparsify")) remedy = "use random_k, for which all clients draw the same positions";
   else if (step.kinds.includes("quantize")) {
-    remedy = "give it a range that all clients share, such as quantize(8, range=0.1)";
+    remedy = "use one with a range that all clients share, such as quantize(8, range=0.1)";
   }
   return new RangeError(
     `${step.name} cannot come before a mask: clients would encode differently, and masks only cancel in a sum`
