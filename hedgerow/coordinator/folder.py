@@ -6,6 +6,7 @@ register.toml     the identities of its devices, for masks
 ca.*, server.*, link.*   certificates, and their keys
 link.db, flower/  the SuperLink's database and Flower's home
 promotions.jsonl, models/   what was promoted, and the promoted models
+phones.json       which page for phones is served, and what it says of the run
 graphs/           graphs by which devices train, and which device was sent them
 logs/             each process's output, and the event log (up.log)
 side-runs/        short Flower runs that were requested

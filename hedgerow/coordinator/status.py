@@ -103,7 +103,7 @@ def told(status: Mapping[str, Any]) -> list[str]:
         lines.append(f"promoted: {model['digest'][:16]}, round {model['round']} of {model['recipe']}")
     if (phones := status["phones"])["places"]:
         ends = time.strftime("%d %B %Y, %H:%M", time.localtime(phones["ends"]))
-        lines.append(f"phones: {phones['joined']} have joined, {phones['places']} more can until {ends}")
+        lines.append(f"phones: {phones['joined']} joined, {phones['places']} more can until {ends}")
     if register["trust"] == FIRST_USE:
         lines.append("identities: trusted on first use; the register is not signed (hedgerow register sign)")
     else:

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.cli.phones import Asked, opened_for_phones
 from hedgerow.experiments.config.recipe import load as load_recipe
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.report.for_phones import about, sentence
 from hedgerow.experiments.runs.graphs import remember_offer
 from hedgerow.graphs.offer import Offer
 from tests.attacks.gateways import public
@@ -144,6 +146,14 @@ def test_the_operator_is_told_the_page_the_run_the_certificate_and_how_long_the_
     )  # fmt: skip
 
 
+def test_the_page_on_phones_shows_what_is_said_of_its_recipe(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "phones.md").read_text()
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "digits.toml").write_text(shown)
+    said = sentence(about(load_recipe(str(tmp_path / "digits.toml")), OFFER, "0" * 64))
+    assert said in " ".join(page.split())
+
+
 def joined(folder: FederationFolder, token: str) -> None:
     key = public(ec.generate_private_key(ec.SECP384R1()))
     join(folder, {"hedgerow": "0.1.0", "token": token, "node_key": key}, lambda key, name: 7)
@@ -195,7 +205,7 @@ def test_without_a_run_no_phone_is_invited(folder, page):
 def test_an_invitation_of_phones_is_revoked_and_shown(folder, page):
     assert "no phones are invited" in hedgerow("revoke", "--phones", code=2)
     joined(folder, invite_phones(folder, 3))
-    assert "phones: 1 have joined, 2 more can until" in hedgerow("status")
+    assert "phones: 1 joined, 2 more can until" in hedgerow("status")
     assert "phone-1" in hedgerow("devices")
     assert "still lets 2 in" in " ".join(hedgerow("revoke", "phone-1").split())
     hedgerow("revoke", "--phones")

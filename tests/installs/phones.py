@@ -38,6 +38,11 @@ def why_not() -> str:
     """Why no phone can be had here; empty if one can."""
     if shutil.which("certutil") is None:
         return "there is no certutil: make certutil"
+    return why_there_is_no_page()
+
+
+def why_there_is_no_page() -> str:
+    """Why there is no page for phones; empty if there is one."""
     try:
         load(build_folder())
     except NoBuild as error:
@@ -84,11 +89,10 @@ class InBrowser:
         home = real.home / f"browser-{name}"
         with browser(PhoneTab, variables=trusting(real.folder.path / "ca.pem", home)) as page:
             page.open(address)
-            page.waits_for("What protects it")
-            page.waits_for("You trust")
+            page.waits_for("Help to learn to tell no, yes apart")
             page.click("Also openly")
             page.click("Agree and join")
-            page.waits_for("My data")
+            page.wait("document.querySelector('input[type=file]') !== null")
             page.pick(real.home / f"{name}.csv")
             page.waits_for(f"{name}.csv")
             page.click("Taking part")

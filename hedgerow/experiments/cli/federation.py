@@ -41,8 +41,7 @@ def invite(
         raise CommandError("give the names of devices, or --phones N, and not both")
     if phones is not None:
         with mistakes():
-            folder = opened(federation)
-        invite_more(folder, phones, phones_hours)
+            invite_more(opened(federation), phones, phones_hours)
         return
     assert names
     with mistakes():

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,8 +143,7 @@ def _invited(
             members.open = None
         return Opened([*lines, f"{there} phones have joined, and no more may: hedgerow invite --phones N"])
     address = page_address(folder, invite_phones(folder, places, asked.hours), phones.pages)
-    ends = datetime.now().timestamp() + 3600 * asked.hours
-    until = f"{datetime.fromtimestamp(ends):%d %B %Y, %H:%M}"
+    until = f"{datetime.now() + timedelta(hours=asked.hours):%d %B %Y, %H:%M}"
     who = "1 phone" if places == 1 else f"{places} phones"
     return Opened(
         [*lines, _trusted(folder), f"{who} can join until {until}, by this code or the address below it;"
@@ -168,12 +167,11 @@ def _trusted(folder: "FederationFolder") -> str:
 
 
 def show_code(address: str) -> None:
-    """Print the code and the address that it holds."""
+    """Draw the code of an address, where the terminal can show it."""
     from hedgerow.coordinator.code import as_text
 
     if _can_draw():
         terminal.tell(as_text(address))
-    terminal.tell(address)
 
 
 def _can_draw() -> bool:
@@ -203,6 +201,7 @@ def invite_more(folder: "FederationFolder", phones: int, hours: float) -> None:
     for line in opened.lines:
         terminal.tell(line)
     show_code(opened.address)
+    terminal.say(opened.address)
 
 
 def phones_page(

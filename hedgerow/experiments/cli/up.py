@@ -111,6 +111,7 @@ def up(
             terminal.tell(line)
         if opened.address:
             show_code(opened.address)
+            terminal.tell(opened.address)
 
     with mistakes():
         folder = _prepared(federation, certificate, key, host)

@@ -154,14 +154,15 @@ def _learned(experiment: Experiment, schema: OwnSchema) -> str:
 
 
 def _leaves(strategy: Strategy, facts: About) -> str:
-    sizes, values = facts["bytes"], facts["model"]["values"]
-    also = "" if strategy.private else " and its loss"
-    if "weight" in strategy.pipeline.kinds:
-        also += " and number of samples"
-    masked = ", under a mask" if facts["masked"] else ""
+    sizes = facts["bytes"]
+    what = [f"the change of the model's {facts['model']['values']:,} values"]
+    what += [] if strategy.private else ["its loss"]
+    what += ["the number of its samples"] if "weight" in strategy.pipeline.kinds else []
+    told = f"{', '.join(what[:-1])} and {what[-1]} leave" if len(what) > 1 else f"{what[0]} leaves"
+    masked = " under a mask" if facts["masked"] else ""
     return (
-        f"in each round the change of the model's {values:,} values{also} leaves a phone{masked}"
-        f" ({human_bytes(sizes['up'])}; {human_bytes(sizes['down'])} come), and never its data"
+        f"in each round {told} a phone{masked} ({human_bytes(sizes['up'])} up,"
+        f" {human_bytes(sizes['down'])} down), and its data never do"
     )
 
 

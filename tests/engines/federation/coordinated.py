@@ -56,13 +56,12 @@ class Coordinated:
                 start_new_session=True,
             )
 
-    def command(self, *arguments: str, told: bool = False) -> str:
-        """What a command prints; with `told`, what it tells beside its result."""
+    def command(self, *arguments: str) -> str:
         done = subprocess.run(
             [HEDGEROW, *arguments], cwd=self.home, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stderr if told else done.stdout
+        return done.stdout
 
     def invite(self, name: str) -> Path:
         return members.invite(self.folder, name, self.home)

@@ -74,7 +74,7 @@ def test_phones_come_by_the_code_and_are_ended_by_their_names(real):
     assert (status, json.loads(answer)["name"]) == (200, "phone-1")
     assert "phone-1" in real.command("devices")
     assert asked(real, "GET", "/model", **signed(key))[0] == 404, "it is a device, and no model is promoted"
-    more = real.command("invite", "--phones", "1", told=True)
+    more = real.command("invite", "--phones", "1")
     assert code_shown(real) == (403, b""), "a newer code stands in another terminal"
     assert joins(real, token(said))[0] == 403, "the code of before has been replaced"
     assert json.loads(joins(real, token(more))[1])["name"] == "phone-2"
