@@ -41,6 +41,8 @@ from tests.phone_fits import PhoneFit
 from tests.typescript import compiled, node
 
 CLOSE = 1e-6
+CLOSE_WITH_ADAM = 1e-5
+"""It divides by a gradient's own size, so that of a tiny one the rounding shows."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +94,7 @@ def check(cases: dict[str, PhoneFit], folder: Path) -> dict[str, float]:
             np.frombuffer(bytes.fromhex(told[each]), np.float32) for each in ("delta", "buffers")
         )
         away[name] = float(np.abs(delta - fit.delta).max())
-        assert away[name] <= CLOSE, name
+        assert away[name] <= (CLOSE_WITH_ADAM if case.local.optimizer == "adam" else CLOSE), name
         assert np.abs(fit.delta).max() > 1e3 * away[name], "it has moved, and much"
         np.testing.assert_allclose(buffers, fit.buffers, rtol=0, atol=CLOSE)
         assert told["metrics"] == pytest.approx(dict(fit.metrics), abs=CLOSE)

@@ -27,9 +27,14 @@ export interface Tensor {
   readonly shape: readonly number[];
 }
 
+/** Number of values of a shape. */
+export function product(shape: readonly number[]): number {
+  return shape.reduce((size, side) => size * side, 1);
+}
+
 /** Number of values of some tensors. */
 export function sizeOf(...tensors: readonly Tensor[]): number {
-  return tensors.reduce((total, { shape }) => total + shape.reduce((size, side) => size * side, 1), 0);
+  return tensors.reduce((total, { shape }) => total + product(shape), 0);
 }
 
 /** Where each tensor is in a model's vectors: trained ones, averaged ones, and those that never change. */

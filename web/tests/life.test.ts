@@ -180,7 +180,8 @@ test("a phone that is asked to leave and cannot say so keeps everything, unless 
 
 test("a phone leaves while it takes part, and one whose key is not known erases it anyway", async () => {
   for (const refused of [false, true]) {
-    const one = living(), phone = await Phone.join(INVITATION, one.parts), lives = phone.run(new AbortController().signal);
+    const one = living(), phone = await Phone.join(INVITATION, one.parts);
+    const lives = phone.run(new AbortController().signal);
     if (refused) one.to.fails = (path) => (path === "/leave" ? new Response("", { status: 401 }) : undefined);
     while (!one.to.called.includes("pull-messages")) await new Promise((resolve) => setTimeout(resolve, 5));
     await phone.leave();

@@ -91,6 +91,8 @@ test("data and settings that do not fit the graph are refused with Python's sent
   const few = (changed: Partial<AnySamples>): AnySamples => ({ ...samples, ...changed });
   const refused: [AnySamples, string][] = [
     [few({ targets: new BigInt64Array(0) }), `${who}there are no samples; there must be at least one`],
+    [few({ inputs: (samples.inputs as Vector).subarray(2) }),
+      `${who}x has 10 rows and y has 11; they must have the same number`],
     [few({ shape: [1, 2] }), `${fails} (1, 2) (float32) with targets (int64) from 0 to 1: the graph takes samples of`
       + " shape (2,) (float32), and these have (1, 2) (float32)"],
     [few({ targets: (samples.targets as BigInt64Array<ArrayBuffer>).map((y) => y + 6n) }),

@@ -8,8 +8,8 @@ import { bytes } from "./support.ts";
 
 const message = (id: string): Message => ({
   metadata: {
-    run_id: 2n ** 63n, message_id: id, src_node_id: 1n, dst_node_id: 2n, reply_to_message_id: "", group_id: "3", ttl: 9.5,
-    message_type: "train", created_at: 1.25,
+    run_id: 2n ** 63n, message_id: id, src_node_id: 1n, dst_node_id: 2n, reply_to_message_id: "", group_id: "3",
+    ttl: 9.5, message_type: "train", created_at: 1.25,
   },
   content: bytes("0a00"),
 });

@@ -1,8 +1,8 @@
 /**
  * Times steps of local training by the graphs of a folder: `node build/tests/steps.js FOLDER STEPS`.
  *
- * Prints how long it took to read, inspect and load the graph with the first step; then, for every line that comes
- * in, trains for so many steps, and prints the processor's milliseconds a step and the process's memory in MiB.
+ * Prints the processor's milliseconds to inspect and load the graph, with the first step; then, for every line that
+ * comes in, trains for so many steps, and prints the milliseconds a step and the process's memory in MiB.
  */
 
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { inspect } from "../src/graphs/inspection.ts";
 import { type Signature, signatureOf } from "../src/graphs/signature.ts";
 import { generator } from "../src/rng.ts";
 import { LocalTraining } from "../src/training.ts";
-import type { Vector } from "../src/types.ts";
+import { product, type Vector } from "../src/types.ts";
 
 const [folder, steps] = [process.argv[2], Number(process.argv[3])];
 const [described, train, evaluate] = [MANIFEST, TRAIN, EVALUATE].map((name) => Uint8Array.from(read(name)));
@@ -36,7 +36,7 @@ function numbers(): Vector {
 /** So many batches of made-up samples. */
 function samples({ inputs }: Signature, batches: number): AnySamples {
   const x = inputs.get("x"), draws = generator(0, "samples"), [rows, ...shape] = x?.shape ?? [];
-  const n = rows * batches, size = n * shape.reduce((all, side) => all * side, 1), classes = outputsOf();
+  const n = rows * batches, size = n * product(shape), classes = outputsOf();
   const whole = (length: number) => BigInt64Array.from({ length }, () => BigInt(draws.word() % classes));
   const values = Float32Array.from({ length: x?.dtype === "int64" ? 0 : size }, () => 2 * draws.float() - 1);
   return { inputs: x?.dtype === "int64" ? whole(size) : values, targets: whole(n), shape };
@@ -46,16 +46,21 @@ function outputsOf(): number {
   return signatureOf(graphs.manifestOf(EVALUATE), "evaluate").outputs.get("outputs")?.shape[1] ?? 2;
 }
 
-const began = performance.now(), model = { parameters, buffers: empty, constants: empty };
+/** The processor's milliseconds so far. */
+function spent(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+const began = spent(), model = { parameters, buffers: empty, constants: empty };
 inspect(graphs, 2 ** 31);
 const trainer = new OnnxTrainer(graphs);
 await trainer.fit(model, samples(signature, 1), local, where);
-console.log((performance.now() - began).toFixed(2));
+console.log((spent() - began).toFixed(2));
 
 const data = samples(signature, steps);
 for await (const _ of createInterface({ input: process.stdin })) {
-  const before = process.cpuUsage();
+  const before = spent();
   await trainer.fit(model, data, local, where);
-  const { user, system } = process.cpuUsage(before);
-  console.log(((user + system) / 1000 / steps).toFixed(4), (process.memoryUsage.rss() / 2 ** 20).toFixed(1));
+  console.log(((spent() - before) / steps).toFixed(4), (process.memoryUsage.rss() / 2 ** 20).toFixed(1));
 }

@@ -13,7 +13,9 @@ from tests.engines.federation.processes import _free_ports
 from tests.engines.operated.devices import RECIPE, OwnDevice, table
 from tests.typescript import compiled
 
-ROUNDS = 5
+pytestmark = pytest.mark.slow
+
+ROUNDS = 4
 TASK = ["model.name=mlp-2nn", "model.hidden=300", "run.trainer=loop"]
 """A model whose update takes 92 kB: it goes in objects, and not in its envelope."""
 

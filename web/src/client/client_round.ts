@@ -96,7 +96,7 @@ export class ClientRound {
   /** Train, with the gradients corrected if a stream does. Throws `RangeError` if the trainer cannot. */
   async fit(): Promise<Fit> {
     const { strategy, trainer, layers, keepsTraining } = this.#config, { seed, round } = this.#request;
-    const samples = await this.#here.samples(), correction = await this.#correction();
+    const samples = clientSamples(this.#here.name, await this.#here.samples()), correction = await this.#correction();
     const options = {
       ...(correction ? { correction } : {}),
       ...(keepsTraining ? { state: (await this.#before()).get(TRAINER) ?? NO_STATE } : {}),
@@ -198,7 +198,7 @@ export class ClientRound {
 }
 
 /** The samples of a client, of which there must be some. Throws `RangeError`. */
-export function clientSamples(client: string, samples: Samples): Samples {
+function clientSamples(client: string, samples: Samples): Samples {
   if (!samples.targets.length) throw new RangeError(`client '${client}' has no samples to train on`);
   return samples;
 }

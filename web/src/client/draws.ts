@@ -6,6 +6,7 @@
  */
 
 import { generator, type Generator } from "../rng.ts";
+import { product } from "../types.ts";
 import type { Where } from "./trainer.ts";
 
 /** A draw for a batch that may be filled up. */
@@ -28,7 +29,7 @@ export class Draws {
 
   /** The next draw, in the tensor's order, for so many samples in so many rows; the other rows are all ones. */
   mask({ shape, probability, axis }: Draw, rows: number, samples: number): Uint8Array<ArrayBuffer> {
-    const all = shape.reduce((size, side) => size * side, 1);
+    const all = product(shape);
     const count = axis === undefined ? all : (all / rows) * samples, kept = new Uint8Array(all).fill(1);
     const halves = new Uint32Array(this.#words.raw(Math.ceil(count / 2)).buffer);
     const limit = Math.floor(probability * 2 ** 32);
@@ -39,7 +40,6 @@ export class Draws {
 
 /** Values that lie by a dimension first, in the order of the dimensions. */
 function moved(values: Uint8Array<ArrayBuffer>, shape: readonly number[], axis: number): Uint8Array<ArrayBuffer> {
-  const product = (sizes: readonly number[]) => sizes.reduce((size, side) => size * side, 1);
   const outer = product(shape.slice(0, axis)), inner = product(shape.slice(axis + 1)), sides = shape[axis];
   const found = new Uint8Array(values.length);
   for (let side = 0; side < sides; side++) {

@@ -2,7 +2,7 @@
 
 import { generator } from "../rng.ts";
 import type { LocalTraining } from "../training.ts";
-import type { Fit, Layout, Model, Numbers } from "../types.ts";
+import { type Fit, type Layout, type Model, type Numbers, product } from "../types.ts";
 import { general, repr, tuple } from "../wording.ts";
 import { Diverged, type Where } from "./trainer.ts";
 
@@ -45,7 +45,10 @@ export function* epochs(number: number, local: LocalTraining, where: Where): Gen
 
 /** Refuse samples that no model can take, by a `RangeError`. */
 export function checkSamples(data: AnySamples, who: string): void {
-  if (count(data) === 0) throw new RangeError(`${who}: there are no samples; there must be at least one`);
+  const number = count(data), rows = data.inputs.length / product(data.shape);
+  if (number === 0) throw new RangeError(`${who}: there are no samples; there must be at least one`);
+  if (rows === number) return;
+  throw new RangeError(`${who}: x has ${rows} rows and y has ${number}; they must have the same number`);
 }
 
 /** Refuse targets of cross entropy, judged by value, that are neither classes nor probabilities. */
@@ -103,8 +106,4 @@ export function finite(fit: Fit, who: string, learningRate: number): Fit {
     `${who}: training diverged (loss ${Number.isFinite(loss) ? general(loss) : repr(loss)}); the learning rate was`
       + ` ${general(learningRate)}: try a smaller one, or clip_gradient, and check that the data are finite`,
   );
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((size, side) => size * side, 1);
 }

@@ -97,23 +97,29 @@ export class Guard {
     const time = `${new Date(this.#now() * 1000).toISOString().slice(0, 19)}+00:00`;
     const line = { time, run: String(BigInt(`0x${run}`)), round: [...round].slice(0, LONGEST).join(""), kind, bytes };
     await store.put(new Map([
-      [ANSWERS + String(last + 1).padStart(DIGITS, "0"), written(line)],
+      [lineOf(last + 1), written(line)],
       [COUNTED, written({ last: last + 1, updates: updates + Number(UPDATES.includes(kind)) })],
     ]));
   }
 
+  /** How many lines there are, and how many of them tell of the device's data; the last line is there, and no later. */
   async #counted(): Promise<{ last: number; updates: number }> {
     try {
-      const { last, updates } = await readTable(this.#store, COUNTED) ?? { last: 0, updates: 0 };
-      const number = Number((await this.#store.names(ANSWERS)).at(-1)?.slice(ANSWERS.length) ?? 0);
-      if (!Number.isSafeInteger(updates) || last !== number) {
-        throw new SyntaxError("they are not as many as were counted");
+      const found = await readTable(this.#store, COUNTED), { last, updates } = found ?? { last: 0, updates: 0 };
+      if (!Number.isSafeInteger(last) || !Number.isSafeInteger(updates)) throw new SyntaxError("it is no count");
+      const [here, after] = [last as number, (last as number) + 1].map(lineOf);
+      if ((found && !await this.#store.get(here)) || await this.#store.get(after)) {
+        throw new SyntaxError("there are not as many as were counted");
       }
-      return { last: number, updates: updates as number };
+      return { last: last as number, updates: updates as number };
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       // To go on without it would be to forget what was revealed.
       throw new PolicyError(`the record of this device's answers cannot be read: ${error.message}`);
     }
   }
+}
+
+function lineOf(number: number): string {
+  return ANSWERS + String(number).padStart(DIGITS, "0");
 }

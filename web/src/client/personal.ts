@@ -37,7 +37,7 @@ export class PersonalLayers {
   async leave(fit: Fit, before: State, seed: bigint): Promise<[Fit, State]> {
     if (!this.split.personal.size) return [fit, new Map()];
     const own = this.split.ownAfter(await this.#own(before, seed), fit);
-    if (![...own.parameters, ...own.buffers].every(Number.isFinite)) {
+    if (!own.parameters.every(Number.isFinite) || !own.buffers.every(Number.isFinite)) {
       throw new RangeError("training made the personal layers infinite or NaN; they stay as they were");
     }
     const kept: Arrays = new Map([["parameters", own.parameters], ["buffers", own.buffers]]);

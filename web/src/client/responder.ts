@@ -18,7 +18,7 @@ import type { Content } from "../wire/content.ts";
 import { unpackStage, withoutConstants } from "../wire/messages.ts";
 import { identify, respond } from "./answer.ts";
 import { Changes } from "./changes.ts";
-import { ClientConfig, clientSamples, type LocalClient } from "./client_round.ts";
+import { ClientConfig, type LocalClient } from "./client_round.ts";
 import { StoredConstants } from "./constants.ts";
 import { discreet, type Log, told } from "./discretion.ts";
 import { HoldsNothingOut } from "./evaluation.ts";
@@ -185,7 +185,7 @@ export class Responder {
   #client(changes: Store, name: string, run: LocalRun): LocalClient {
     return {
       name: this.#parts.name,
-      samples: async () => clientSamples(this.#parts.name, (await this.#split(run))[0]),
+      samples: async () => (await this.#split(run))[0],
       rounds: new ClientState(changes, name),
       notes: new Notes(changes, name),
       constants: new StoredConstants(changes),

@@ -1,6 +1,6 @@
 /** What is known of a value in a graph before it runs, and of a call of an operator. */
 
-import type { Bytes } from "../types.ts";
+import { type Bytes, product } from "../types.ts";
 import { BadGraphs } from "./errors.ts";
 
 /** The dtypes that an export writes, by ONNX's number. */
@@ -39,7 +39,7 @@ export class Value {
 
   /** Number of elements. Throws `BadGraphs` where a `number` does not hold it. */
   get size(): number {
-    const found = this.shape.reduce((size, side) => size * side, 1);
+    const found = product(this.shape);
     if (Math.abs(found) > Number.MAX_SAFE_INTEGER) {
       throw new BadGraphs(`it has the shape (${this.shape}); no number of elements is taken that is above 2**53`);
     }

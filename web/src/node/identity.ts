@@ -12,7 +12,7 @@ const HKDF = { name: "HKDF", hash: "SHA-256" } as const, AES = { name: "AES-GCM"
  * The device's identity, which is made if there is none.
  *
  * Its secret stays in the browser, as does the one by which a round's state is sealed between its stages. Where the
- * browser has no Ed25519, the secret is kept sealed by a key that stays there, and is in the page's memory when it signs.
+ * browser has no Ed25519, the secret is kept sealed by a key that stays there, and is in the page's memory as it signs.
  */
 export async function deviceIdentity(vault: Vault): Promise<Identity> {
   const pair = await vault.key(PAIR) as CryptoKeyPair | undefined;
@@ -39,7 +39,7 @@ async function ofBrowser({ privateKey, publicKey }: CryptoKeyPair, kept: CryptoK
   return {
     public: own(await crypto.subtle.exportKey("raw", publicKey)),
     sign: async (message) => own(await crypto.subtle.sign({ name: "Ed25519" }, privateKey, message)),
-    derive: async (info, length, salt) => own(await crypto.subtle.deriveBits({ ...HKDF, info, salt }, kept, 8 * length)),
+    derive: async (info, size, salt) => own(await crypto.subtle.deriveBits({ ...HKDF, info, salt }, kept, 8 * size)),
   };
 }
 

@@ -38,8 +38,8 @@ export class NotJoined extends Error {}
 
 /**
  * Make a device's keys in its store, and register their public halves with the coordinator; where its answer was lost,
- * it can be repeated with the same invitation. Throws `NotJoined` if the coordinator refuses, `Unreachable` if it does not answer, and
- * `RangeError` if the address is invalid, and `Malformed` if the register is not its administrator's.
+ * it can be repeated with the same invitation. Throws `NotJoined` if the coordinator refuses, `Unreachable` if it does
+ * not answer, `RangeError` if the address is invalid, and `Malformed` if the register is not its administrator's.
  */
 export async function join(invitation: Invitation, store: Vault, calling: Calling): Promise<Device> {
   if (await Device.open(store)) throw new NotJoined("this phone takes part in a federation already; leave it first");

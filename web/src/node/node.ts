@@ -29,7 +29,7 @@ const ATTEMPTS = 5;
 
 /** Answers messages of any run; `hedgerow.node.responder` says how. */
 export interface Answering {
-  /** The key of the answer, which is then kept in the outbox. Throws `Refused` and `PayloadError`, which may be sent. */
+  /** The key of the answer, which is then in the outbox. Throws `Refused` and `PayloadError`, which may be sent. */
   answer(kind: string, round: string, content: Content): Promise<string>;
 }
 

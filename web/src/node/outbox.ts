@@ -69,9 +69,9 @@ export class Outbox {
     for (const place of await this.#store.names(PENDING)) {
       try {
         const { message, tree, ...about } = await readTable(this.#store, place) ?? {};
-        const come = {
-          ...about, place, message: decodeFleet("Message", bytes(message)), tree: decodeFleet("ObjectTree", bytes(tree)),
-        } as Pending;
+        const read = (name: string, hex: unknown) => decodeFleet(name, hexToBytes(String(hex)) as Bytes);
+        const told = { message: read("Message", message), tree: read("ObjectTree", tree) };
+        const come = { ...about, ...told, place } as Pending;
         const lost = come.answer && (await this.answer(come.answer)) === undefined;
         found.push(lost ? { ...come, answer: "", made: 0 } : come);
       } catch { // kept by another version
@@ -168,8 +168,4 @@ export class Outbox {
 export function keyOf(kind: string, run: string, request: Bytes): string {
   const named = new TextEncoder().encode(`${json([kind, run])}\0`);
   return bytesToHex(sha256(concatBytes(named, request)));
-}
-
-function bytes(hex: unknown): Bytes {
-  return hexToBytes(String(hex)) as Bytes;
 }

@@ -1,8 +1,14 @@
 /** One tab at a time takes part for a phone, as one process does for a device. */
 
+/** How long it waits for a lock: not at all, or until the signal. */
+interface Asking {
+  readonly ifAvailable?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** The part of the browser's `navigator.locks` that is needed. */
 export interface Locks {
-  request<V>(name: string, how: { ifAvailable?: boolean; signal?: AbortSignal }, held: (lock: unknown) => V): Promise<V>;
+  request<V>(name: string, how: Asking, held: (lock: unknown) => V): Promise<V>;
 }
 
 /** The phone takes part in another tab. */

@@ -1,6 +1,6 @@
 /**
- * A phone without a screen: this process is the browser, which keeps bytes and keys, and a thread is its page, which may
- * be closed at any moment. Commands come as lines of JSON, and what the phone tells goes out as such.
+ * A phone without a screen: this process is the browser, which keeps bytes and keys, and a thread is its page, which
+ * may be closed at any moment. Commands come as lines of JSON, and what the phone tells goes out as such.
  */
 
 import { createInterface } from "node:readline";

@@ -1,7 +1,7 @@
 /** Evaluation of models with a graph. */
 
 import { SUM } from "../../graphs/signature.ts";
-import type { Model, Vector } from "../../types.ts";
+import { type Model, product, type Vector } from "../../types.ts";
 import { Draws } from "../draws.ts";
 import { type AnySamples, checkModel, count, unfit } from "../fitting.ts";
 import { Form } from "./form.ts";
@@ -39,7 +39,7 @@ export class Evaluator {
     const port = this.#graph.signature.outputs.get("outputs");
     if (port === undefined) throw new RangeError("the graph gives no outputs, since the model's are no single tensor");
     this.form.check(data, who);
-    const size = port.shape.slice(1).reduce((all, side) => all * side, 1), found = new Float32Array(count(data) * size);
+    const size = product(port.shape.slice(1)), found = new Float32Array(count(data) * size);
     let at = 0;
     await this.#measure(model, data, who, ({ samples, found: outputs }) => {
       found.set((outputs.get("outputs") as Vector).subarray(0, samples * size), at);

@@ -2,6 +2,7 @@
 
 import { CROSS_ENTROPY, type Port, type Signature } from "../../graphs/signature.ts";
 import { same } from "../../graphs/values.ts";
+import { product } from "../../types.ts";
 import { tuple } from "../../wording.ts";
 import { type AnySamples, checkProbabilities, checkSamples, dtypeOf, unfit } from "../fitting.ts";
 import { type Values, zeros } from "./session.ts";
@@ -59,7 +60,7 @@ export class Form {
 
   /** Samples with zeros for their targets, which have no part in a model's outputs. */
   withoutTargets(inputs: AnySamples["inputs"], shape: readonly number[]): AnySamples {
-    const number = inputs.length / shape.reduce((size, side) => size * side, 1), targetShape = this.y.shape.slice(1);
+    const number = inputs.length / product(shape), targetShape = this.y.shape.slice(1);
     const targets: Values = zeros({ ...this.y, shape: [number, ...targetShape] });
     return { inputs, targets: targets as AnySamples["targets"], shape, targetShape };
   }

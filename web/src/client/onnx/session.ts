@@ -4,7 +4,7 @@ import * as ort from "onnxruntime-web/wasm";
 import { BadGraphs } from "../../graphs/errors.ts";
 import type { Dtype, Port, Ports, Signature } from "../../graphs/signature.ts";
 import { same } from "../../graphs/values.ts";
-import type { Bytes } from "../../types.ts";
+import { type Bytes, product } from "../../types.ts";
 
 /** The values of a tensor: truths are zeros and ones. */
 export type Values = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | BigInt64Array<ArrayBuffer> | Bytes;
@@ -68,7 +68,7 @@ export function firstLine(error: unknown): string {
 
 /** Zeros for what goes in or comes out. */
 export function zeros({ shape, dtype }: Port): Values {
-  return new KINDS[dtype](shape.reduce((size, side) => size * side, 1));
+  return new KINDS[dtype](product(shape));
 }
 
 const KINDS = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array, bool: Uint8Array } as const;

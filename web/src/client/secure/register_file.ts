@@ -5,7 +5,8 @@ import { Refused } from "../../secure/errors.ts";
 import { weakIdentity } from "../../secure/primitives.ts";
 import type { Bytes } from "../../types.ts";
 
-const LINE = /^[ \t]*(?:([A-Za-z0-9_-]+)|"((?:[^"\\]|\\.)*)"|'([^']*)')[ \t]*=[ \t]*(?:"([^"\\]*)"|'([^']*)')[ \t]*(#.*)?$/u;
+const NAME = /(?:([A-Za-z0-9_-]+)|"((?:[^"\\]|\\.)*)"|'([^']*)')/u, KEY = /(?:"([^"\\]*)"|'([^']*)')/u;
+const LINE = new RegExp(`^[ \\t]*${NAME.source}[ \\t]*=[ \\t]*${KEY.source}[ \\t]*(#.*)?$`, "u");
 const EMPTY = /^[ \t]*(#.*)?$/u;
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/u;
 const ESCAPED = /\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))/gsu;
