@@ -1,5 +1,6 @@
 /** A phone as its page's worker holds it: it joins, takes part, and leaves. */
 
+import { UPDATES } from "./client/kinds.ts";
 import { Backoff, type Calling, Connection, Counted, type Fetch } from "./node/connection.ts";
 import { Device } from "./node/device.ts";
 import { type Invitation, join, leave } from "./node/join.ts";
@@ -152,7 +153,7 @@ export class Phone {
   }
 
   #round(kind: string, run: string, round: string, answer: Content): void {
-    if (kind === "query") return;
+    if (!UPDATES.includes(kind)) return; // a masked round has other stages too
     const told = answer.get(METRICS), metrics = told instanceof MetricRecord ? told : new MetricRecord();
     const [loss, accuracy] = ["loss", "accuracy"].map((name) => metrics.get(`metric.${name}`));
     this.#tell({

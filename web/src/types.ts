@@ -99,6 +99,11 @@ export function bytesOf(values: Numbers): Bytes {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
+/** The bytes of a text, in UTF-8. */
+export function utf8(text: string): Bytes {
+  return Uint8Array.from(new TextEncoder().encode(text));
+}
+
 /** A hash of a model's constants, 64 hex digits, equal only for equal bits. */
 export function hashConstants(constants: Vector): string {
   return bytesToHex(sha256(bytesOf(constants)));

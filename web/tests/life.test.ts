@@ -8,7 +8,7 @@ import { SENTENCES } from "../src/node/sentences.ts";
 import { MemoryStore } from "../src/node/store.ts";
 import { InUse, type Locks } from "../src/node/tabs.ts";
 import { Phone, type PhoneEvent, type PhoneParts } from "../src/phone.ts";
-import { Refused, type Why } from "../src/secure/errors.ts";
+import { Refused } from "../src/secure/errors.ts";
 import { type Bytes, PayloadError } from "../src/types.ts";
 import * as codec from "../src/wire/codec.ts";
 import { ConfigRecord, type Content } from "../src/wire/content.ts";
@@ -105,7 +105,7 @@ for (const [what, thrown, sent, shown] of [
   ["of a server of another version", new Refused("OtherVersion", "x"), "OtherVersion: x", SENTENCES.version()],
   ["that its policy refuses", new Refused("AgainstPolicy", "rule strategies: x"), "AgainstPolicy: rule strategies: x",
     SENTENCES.refused("AgainstPolicy: rule strategies: x")],
-  ["of a run that it has not been told of", new Refused("UnknownDescription" as Why, ""), "unknown-description", ""],
+  ["of a run that it has not been told of", new Refused("UnknownDescription", ""), "unknown-description", ""],
   ["that is damaged", new PayloadError("cut off"), "PayloadError: cut off", SENTENCES.refused("PayloadError: cut off")],
 ] as const) {
   test(`a message ${what} is refused, and the phone goes on`, async () => {

@@ -20,8 +20,10 @@ TASK = ["model.name=mlp-2nn", "model.hidden=300", "run.trainer=loop"]
 """A model whose update takes 92 kB: it goes in objects, and not in its envelope."""
 
 PLAIN = [f"rounds={ROUNDS}", *TASK, "strategy.pipeline=quantize(8)", "run.record=true", "server.deadline=60"]
-MASKED = ["rounds=2", *TASK, "run.record=true", "server.deadline=60", "strategy.name=secure_fedavg",
-          "strategy.min_clients=3", "strategy.dropout=0.0", "strategy.corrupt=0.0"]  # fmt: skip
+MASKED = [
+    "rounds=2", *TASK, "run.record=true", "server.deadline=60", "strategy.name=secure_fedavg",
+    "strategy.min_clients=3", "strategy.dropout=0.0", "strategy.corrupt=0.0", "evaluation.per_client=false",
+]  # fmt: skip
 GRAPHS = ["--graphs", "graphs"]
 PULL, PUSH, OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
 

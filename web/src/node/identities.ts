@@ -9,6 +9,7 @@
 import { REGISTER } from "../client/secure/enrolment.ts";
 import { readSignature, verify } from "../client/secure/signed_register.ts";
 import { Refused } from "../secure/errors.ts";
+import { utf8 } from "../types.ts";
 import type { Store } from "./store.ts";
 
 /** Whose register it must be. */
@@ -40,6 +41,6 @@ export async function takeRegister(
   if (found.version <= last) {
     throw new Refused("Malformed", `the register has version ${found.version}; the present one has version ${last}`);
   }
-  await store.put(new Map([[REGISTER, Uint8Array.from(new TextEncoder().encode(text))]]));
+  await store.put(new Map([[REGISTER, utf8(text)]]));
   return found.administrator;
 }

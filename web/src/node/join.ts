@@ -1,7 +1,7 @@
 /** How a device joins a federation, and leaves it (`hedgerow.node.join`). */
 
 import { bytesToHex } from "@noble/hashes/utils.js";
-import type { Bytes } from "../types.ts";
+import { type Bytes, utf8 } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { type Calling, Connection, Denied } from "./connection.ts";
 import { Device, nodeKey } from "./device.ts";
@@ -109,10 +109,6 @@ export function readAnswer(data: Bytes): Record<string, unknown> {
 async function waitForCollection(device: Device): Promise<void> {
   const made = await new Outbox(device.store).lastMade(), wait = made + COLLECTED_SECONDS - Date.now() / 1000;
   if (wait > 0 && wait <= COLLECTED_SECONDS) await pause(wait);
-}
-
-function utf8(text: string): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(text));
 }
 
 const REMEDIES: Readonly<Record<number, string>> = {

@@ -1,6 +1,6 @@
 /** The key that identifies a node to a SuperLink: made in the browser, which never hands it out, and never sent. */
 
-import type { Bytes } from "../types.ts";
+import { type Bytes, utf8 } from "../types.ts";
 
 const KIND = { name: "ECDSA", namedCurve: "P-384" } as const;
 const SAME_SECONDS = 5;
@@ -69,10 +69,7 @@ function der(signature: Bytes): Bytes {
   return Uint8Array.of(0x30, parts.length, ...parts); // below 128 bytes: two numbers of at most 49, and their heads
 }
 
-function base64(data: Bytes): string {
+/** As it is written in headers and PEM. */
+export function base64(data: Bytes): string {
   return btoa(String.fromCharCode(...data));
-}
-
-function utf8(text: string): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(text));
 }

@@ -1,5 +1,7 @@
 /** The life of a node: it connects, polls for messages, answers them, and recovers (`hedgerow.node.node`). */
 
+import { OPENINGS } from "../client/kinds.ts";
+import { RECORD, UNKNOWN } from "../recipe/announcement.ts";
 import { Refused } from "../secure/errors.ts";
 import { type Bytes, PayloadError } from "../types.ts";
 import { inEnvelope, opened, READS, REPLY, small } from "../wire/bundle.ts";
@@ -18,10 +20,6 @@ import { replyTo } from "./reply.ts";
 import { SENTENCES } from "./sentences.ts";
 import { pause, untilOnline } from "./waiting.ts";
 
-/** The record by which a message says which run it belongs to. */
-const RECORD = "hedgerow.description";
-/** Messages with which a masked round begins. */
-const OPENINGS = ["train.keys", "evaluate.keys"];
 const QUICK = 0.2, SLOW = 3, QUICK_FOR = 30;
 const GOODBYE_SECONDS = 5, REGISTER_SECONDS = 10, SINCE_SECONDS = 5;
 /** Attempts to answer a message on which the server itself fails. */
@@ -263,7 +261,7 @@ export class Node {
 
 /** The text that is sent for a refusal. */
 export function reasonOf({ why, message }: Refused): string {
-  return String(why) === "UnknownDescription" ? "unknown-description" : `${why}: ${message}`;
+  return why === "UnknownDescription" ? UNKNOWN : `${why}: ${message}`;
 }
 
 /** What a message holds, in its envelope or in objects that are fetched. Throws `PayloadError`, `Lost`. */

@@ -1,10 +1,10 @@
 /** How a device changes its key, and keeps its identity (`hedgerow.node.rotate`). */
 
-import type { Bytes } from "../types.ts";
+import { type Bytes, utf8 } from "../types.ts";
 import { type Calling, Connection, Denied } from "./connection.ts";
 import type { Device } from "./device.ts";
 import { NotJoined, readAnswer } from "./join.ts";
-import type { NodeKey } from "./keys.ts";
+import { base64, type NodeKey } from "./keys.ts";
 
 /**
  * Make a new key, and have the coordinator replace the present one with it; returns the device with its new key. If the
@@ -32,7 +32,7 @@ export async function rotate(device: Device, calling: Calling): Promise<Device> 
 
 /** What a device's present key signs to be replaced by another key, a PEM. */
 export function rotationMessage(federation: string, name: string, key: string): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(`hedgerow node key 1\n${federation}\n${key}${name}`));
+  return utf8(`hedgerow node key 1\n${federation}\n${key}${name}`);
 }
 
 /** The node's id, if the coordinator has accepted the new key and its answer was lost. */
@@ -47,10 +47,10 @@ async function toldBefore(device: Device, calling: Calling, key: NodeKey): Promi
 
 async function ask({ enrolled }: Device, calling: Calling, next: NodeKey, signs: NodeKey): Promise<bigint> {
   const key = new TextDecoder().decode(next.public), { address, federation, name } = enrolled;
-  const signature = btoa(String.fromCharCode(...await signs.sign(rotationMessage(federation, name, key))));
-  const asked = new TextEncoder().encode(JSON.stringify({ node_key: key, signature }));
+  const signature = base64(await signs.sign(rotationMessage(federation, name, key)));
+  const asked = utf8(JSON.stringify({ node_key: key, signature }));
   const connection = new Connection(address, signs, calling);
-  const answer = await connection.call("/rotate", Uint8Array.from(asked), { kind: "application/json" });
+  const answer = await connection.call("/rotate", asked, { kind: "application/json" });
   const { node_id: node } = readAnswer(answer);
   if (typeof node !== "bigint") throw new NotJoined(`${address} does not answer like a coordinator`);
   return node;

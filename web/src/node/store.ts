@@ -1,6 +1,6 @@
 /** What outlasts a page: named bytes, and keys that nobody can read out. */
 
-import type { Bytes } from "../types.ts";
+import { type Bytes, utf8 } from "../types.ts";
 
 /** Named bytes; `MemoryStore` for tests, `IndexedStore` in a browser. */
 export interface Store {
@@ -67,7 +67,7 @@ export async function readTable(store: Store, name: string): Promise<Record<stri
 
 /** A value as JSON, to be kept. */
 export function written(value: unknown): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(JSON.stringify(value)));
+  return utf8(JSON.stringify(value));
 }
 
 function change<V>(table: Map<string, V>, name: string, value: V | undefined): void {

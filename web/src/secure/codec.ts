@@ -1,6 +1,6 @@
 /** A canonical encoding of values as bytes, for signing, hashing and sending (`hedgerow.secure.codec`). */
 
-import type { Bytes } from "../types.ts";
+import { type Bytes, utf8 } from "../types.ts";
 import { textOf } from "../wire/reader.ts";
 import { Refused } from "./errors.ts";
 
@@ -148,10 +148,6 @@ function head(kind: keyof typeof TAGS, size: number): Bytes {
   data[0] = TAGS[kind];
   new DataView(data.buffer).setUint32(1, size);
   return data;
-}
-
-function utf8(text: string): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(text));
 }
 
 function joined(parts: readonly Bytes[]): Bytes {

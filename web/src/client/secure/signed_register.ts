@@ -6,7 +6,7 @@
 import { concatBytes, hexToBytes } from "@noble/hashes/utils.js";
 import { Refused } from "../../secure/errors.ts";
 import { digest, verify as check } from "../../secure/primitives.ts";
-import type { Bytes } from "../../types.ts";
+import { type Bytes, utf8 } from "../../types.ts";
 import { parseRegister } from "./register_file.ts";
 
 const HEAD = /^# hedgerow register, version (\d{1,9}), federation ([0-9a-f]{16})\n/;
@@ -66,10 +66,6 @@ function valid(key: string, signature: string, message: Bytes): boolean {
   } catch {
     return false;
   }
-}
-
-function utf8(text: string): Bytes {
-  return Uint8Array.from(new TextEncoder().encode(text));
 }
 
 function hex(digits: string): Bytes {
