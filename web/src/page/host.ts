@@ -95,6 +95,11 @@ export class Host {
     return ((await readTable(this.#makes.store, RULES)) ?? STRICT) as unknown as Rules;
   }
 
+  /** Something for the owner's eyes alone. */
+  note(note: string): void {
+    this.#show({ note });
+  }
+
   /** A run has asked for data of this schema. */
   asked(schema: OwnSchema): void {
     const found = JSON.parse(JSON.stringify(schema)) as Record<string, unknown>;

@@ -30,6 +30,8 @@ export interface Shown {
   readonly taking: boolean;
   readonly state: (PhoneEvent & { kind: "state" })["state"] | "paused";
   readonly sentence: string;
+  /** What the phone has noted last, and tells nobody else: such as why it could not answer. */
+  readonly note: string;
   /** The newest last. */
   readonly rounds: readonly RoundLine[];
   readonly up: number;
@@ -46,7 +48,7 @@ export interface Shown {
 
 /** A phone that has not joined. */
 export const NOTHING: Shown = {
-  taking: false, state: "paused", sentence: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false,
+  taking: false, state: "paused", sentence: "", note: "", rounds: [], up: 0, down: 0, elsewhere: false, gone: false,
 };
 
 /** What the phone's answers have told, by its own account. */

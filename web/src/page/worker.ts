@@ -29,7 +29,7 @@ function policyOf(rules: Rules): Policy {
 
 let ask: Ask | undefined; // of the run that goes on
 
-const { answering, takesModels } = answersBy({ data, trainer, policy });
+const { answering, takesModels } = answersBy({ data, trainer, policy, log: (text) => host.note(text) });
 const parts: PhoneParts = {
   store, takesModels,
   answering: (device, asking) => {

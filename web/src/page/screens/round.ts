@@ -21,6 +21,7 @@ class RoundScreen {
   readonly #texts: Texts["round"];
   readonly #state = el("p", { id: "state", aria: { role: "status" } });
   readonly #detail = el("p", { className: "note" });
+  readonly #note = el("p", { className: "note" });
   readonly #take: HTMLButtonElement;
   readonly #figures = el("div", { className: "figures" });
   readonly #rounds = el("tbody");
@@ -44,7 +45,7 @@ class RoundScreen {
     this.elements = [
       opening(texts.title,
         el("p", { className: "note", textContent: texts.name(name, address) }),
-        this.#state, this.#detail, el("div", { className: "row" }, this.#take), this.#awake.element),
+        this.#state, this.#detail, this.#note, el("div", { className: "row" }, this.#take), this.#awake.element),
       this.#figures,
       section(texts.rounds, this.#none, el("table", {}, el("thead", {},
         el("tr", {}, ...heads.map((head) => el("th", { textContent: head, scope: "col" })))), this.#rounds)),
@@ -61,6 +62,7 @@ class RoundScreen {
     this.#state.className = state;
     show(this.#state, state === "paused" ? texts.paused : texts.states[state]);
     show(this.#detail, ["offline", "refused", "revoked"].includes(state) ? shown.sentence : "");
+    show(this.#note, state === "refused" && shown.note ? texts.noted(shown.note) : "");
     this.#state.classList.toggle("working", WORKING.includes(state));
     show(this.#take, shown.taking ? texts.pause : texts.start);
     this.#awake.look();

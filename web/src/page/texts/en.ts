@@ -168,7 +168,6 @@ export const en = {
     kinds: {
       drawn: "Draw", moved: "Move", picture: "Pick pictures", table: "Pick a table",
     },
-    how: "How to add data",
     label: "What is it?",
     keep: "Keep",
     kept: (label: string, all: number) => `Kept: ${label}. ${some(all, "entry", "entries")} in all.`,
@@ -189,9 +188,7 @@ export const en = {
     tableNeeds: (columns: readonly string[], label: string) =>
       `It must have the columns ${columns.join(", ")}, and ${label} with the answer.`,
     none: "There are no data yet. The phone takes part once there are some.",
-    unknownTask: "What the task takes is known once the coordinator has asked this phone for the first time.",
     listed: (n: number) => some(n, "entry", "entries"),
-    test: "for testing",
     testMeans: (n: number, all: number) =>
       `${count.format(n)} of ${some(all, "sample")} are kept for testing: this phone never learns from them.`,
     drawn: (label: string) => `Drawing of ${label}`,
@@ -219,7 +216,7 @@ export const en = {
       left: "This phone has left. Nothing of it is kept here.",
       revoked: "This phone's key was revoked: the coordinator takes nothing from it any more.",
     },
-    working: "Working",
+    noted: (note: string) => `Noted on this phone only: ${note}`,
     number: "Round",
     accuracy: "Right on my test part",
     right: "Right",
@@ -230,7 +227,6 @@ export const en = {
     percent: (value: number) => percent.format(value),
     rounds: "Rounds",
     noRounds: "No round yet.",
-    run: "Run",
     rules: "What this phone answers",
     rulesOf: rules,
     account: "What it has given",
