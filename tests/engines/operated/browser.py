@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+SILENT = 120.0
+"""Seconds without a word from Chromium, which is then taken for dead."""
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class Crashed(AssertionError):
+    """Chromium's process for the page has ended."""
 
 
 class Browser:
@@ -73,6 +81,8 @@ class Browser:
             self._listen(said.get("method", ""), said.get("params", {}))
 
     def _listen(self, event: str, about: dict[str, Any]) -> None:
+        if event == "Inspector.targetCrashed":
+            raise Crashed("the page has crashed")
         if event == "Runtime.exceptionThrown":
             self.problems.append(str(about["exceptionDetails"]))
         if event == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
@@ -82,6 +92,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._left:
+            assert select.select([self._in], [], [], SILENT)[0], f"Chromium has said nothing for {SILENT:g} s"
             more = os.read(self._in, 2**20)
             assert more, "Chromium has ended"
             self._left += more

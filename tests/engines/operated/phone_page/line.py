@@ -29,18 +29,11 @@ class Line:
 
     def through(self, code: str) -> str:
         """A code for phones, by which the page and its calls go through this line."""
-        address, _, hidden = code.partition("#")
-        told = json.loads(base64.urlsafe_b64decode(hidden + "=" * (-len(hidden) % 4)))
-        told["address"] = self._here(told["address"])
-        text = base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
-        return f"{self._here(address)}#{text}"
+        return at_port(code, self.port)
 
     def close(self) -> None:
         self.off()
         self._listening.close()
-
-    def _here(self, address: str) -> str:
-        return re.sub(r":\d+", f":{self.port}", address)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -61,6 +54,15 @@ class Line:
         with suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)
         self._open.discard(one)
+
+
+def at_port(code: str, port: int) -> str:
+    """A code for phones, by which the page and its calls go to another port of this machine."""
+    address, _, hidden = code.partition("#")
+    told = json.loads(base64.urlsafe_b64decode(hidden + "=" * (-len(hidden) % 4)))
+    address, told["address"] = (re.sub(r":\d+", f":{port}", each) for each in (address, told["address"]))
+    text = base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
+    return f"{address}#{text}"
 
 
 @contextmanager
