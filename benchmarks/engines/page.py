@@ -49,7 +49,9 @@ def page(results: dict[str, Any], titles: dict[str, str]) -> str:
     if any(run["system"] == OURS for run in runs):
         parts += ["## Targets\n", _targets(runs, titles)]
     if results.get("former"):
-        parts += [f"## Beside {former.TITLE}\n", former.section(results["former"])]
+        of = results["former_about"]
+        when = f"{of['date']}; commit {of['commit']}; load before {of['load_before']}.\n"
+        parts += [f"## Beside {former.TITLE}\n", when, former.section(results["former"])]
     if "floor" in results:
         parts += ["## What a round takes at least\n", _floor(results["floor"], runs)]
     for workload in WHAT:

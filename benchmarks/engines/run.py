@@ -117,6 +117,7 @@ def main() -> None:
         results["former"] = [
             _beside_former(name, interpreters["hedgerow"]) for name in workloads if name in former.PAIRS
         ]
+    (cut_off / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if not partial:
         results["floor"] = {**measure_floor(), "commit": results["about"]["commit"]}
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
