@@ -1,6 +1,5 @@
 """Which client a node is, and the data that it has."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,24 +71,33 @@ class AlikeEachTime:
     def __init__(self, data: ClientData) -> None:
         self._data, self.names = data, data.names
         self._draws = bool(getattr(data, "draws", True))
-        self._loads: Counter[str] = Counter()
+        self._of_samples, self._of_held_out = _Loads(), _Loads()
         self._caught = ""
 
     def samples(self, name: str) -> Samples:
         """The training samples of one client."""
-        return self._load("samples", self._data.samples, name)
+        if self._draws:
+            generators.seed(integer_seed(0, "data", client=name))
+            return self._data.samples(name)
+        loads = self._of_samples
+        loads.number += 1
+        if loads.number != loads.watched and not self._caught:
+            return self._data.samples(name)
+        return self._watched(loads, self._data.samples, name)
 
     def held_out(self, name: str) -> Samples:
         """The held-out samples of one client."""
-        return self._load("held_out", partial(held_out_samples, self._data), name)
-
-    def _load(self, kind: str, load: Callable[[str], Samples], name: str) -> Samples:
         if self._draws:
             generators.seed(integer_seed(0, "data", client=name))
-            return load(name)
-        self._loads[kind] += 1
-        if self._loads[kind].bit_count() > 1 and not self._caught:
-            return load(name)
+            return held_out_samples(self._data, name)
+        loads = self._of_held_out
+        loads.number += 1
+        if loads.number != loads.watched and not self._caught:
+            return held_out_samples(self._data, name)
+        return self._watched(loads, partial(held_out_samples, self._data), name)
+
+    def _watched(self, loads: "_Loads", load: Callable[[str], Samples], name: str) -> Samples:
+        loads.watched = 2 * loads.number
         generators.mark()
         found = load(name)
         if generators.drawn():
@@ -101,6 +109,14 @@ class AlikeEachTime:
                 " it is seeded"
             )
         return found
+
+
+@dataclass
+class _Loads:
+    """How often a part was loaded, and the load that is watched next."""
+
+    number: int = 0
+    watched: int = 1
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ MANY_A_ROUND = {
 
 VARYING = {
     "chain": ("return", "steps"),
+    "entropy": ("return", "steps"),
     "error_feedback": ("return", "steps"),
     "load_dataset": ("return", "options"),
 }
@@ -141,7 +142,7 @@ def test_a_wrong_argument_gives_one_sentence_that_names_it(name, argument):
             assert fits(hint, value) or taken, f"{argument}={value!r} is taken"
 
 
-@pytest.mark.parametrize("name", sorted(set(RIGHT) - {"error_feedback"}))
+@pytest.mark.parametrize("name", sorted(set(RIGHT) - {"entropy", "error_feedback"}))
 def test_numbers_of_numpy_and_texts_for_paths_are_taken(name):
     plain = a_call(name, RIGHT[name])
     numpys = {int: np.int32, float: np.float64, bool: np.bool_, str: np.str_}
@@ -161,7 +162,7 @@ def test_numbers_of_numpy_and_texts_for_paths_are_taken(name):
     a_call(name, {**RIGHT[name], **paths})
 
 
-@pytest.mark.parametrize("name", sorted(set(RIGHT) - {"chain", "error_feedback"}))
+@pytest.mark.parametrize("name", sorted(set(RIGHT) - {"chain", "entropy", "error_feedback"}))
 def test_an_unknown_keyword_is_named(name):
     with pytest.raises((TypeError, ValueError), match="'no_such_thing'") as caught:
         a_call(name, {**RIGHT[name], "no_such_thing": 1})
