@@ -44,7 +44,7 @@ def states() -> States:
 
 def torch_states() -> States:
     """The states of torch's generators only."""
-    return tuple(each.get_state() for each in _of_torch())
+    return (*[each.get_state() for each in _of_torch()],)
 
 
 def restore(states: States) -> None:
@@ -120,9 +120,9 @@ def drawn() -> bool:
 
 def _of_torch() -> Sequence[Any]:
     """torch's generators: the CPU's, and then those of the GPUs once CUDA is in use."""
-    torch = sys.modules.get("torch")
-    if torch is None:
+    if "torch" not in sys.modules:
         return ()
+    torch = sys.modules["torch"]
     gpus = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
     return torch.default_generator, *gpus
 

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,36 +26,36 @@ def num_threads(number: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-@contextmanager
-def computing(threads: int, device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Compute with so many threads and perhaps a seed; on an NVIDIA GPU in float32, the same bits each time.
+def computing(threads: int, device: torch.device) -> AbstractContextManager[None]:
+    """Compute with so many threads; on an NVIDIA GPU in float32, the same bits each time.
 
     torch's own defaults there are TF32, 10 bits of a mantissa, for convolutions and recurrent layers, and
     whatever algorithm is fastest. What it has no repeatable form of still works, with torch's warning.
     """
-    with num_threads(threads), nullcontext() if seed is None else seeded(seed, device):
-        if device.type != "cuda":
+    return num_threads(threads) if device.type != "cuda" else _on_a_gpu(threads)
+
+
+@contextmanager
+def _on_a_gpu(threads: int) -> Iterator[None]:
+    mode, filling = torch.get_deterministic_debug_mode(), torch.utils.deterministic
+    filled = filling.fill_uninitialized_memory  # type: ignore[attr-defined]
+    exact = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    fast = torch.backends.mha.get_fastpath_enabled()
+    _expect_scattered_weights()
+    # Of attention's kernels, only the one of plain products gives the same gradients every time.
+    with num_threads(threads), exact, sdpa_kernel(SDPBackend.MATH):
+        torch.set_deterministic_debug_mode(max(mode, 1))  # 1 warns, 2 raises
+        filling.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        # Its kernels read 16 bytes at a time, and fail on weights that start in between.
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
             yield
-            return
-        mode, filling = torch.get_deterministic_debug_mode(), torch.utils.deterministic
-        filled = filling.fill_uninitialized_memory  # type: ignore[attr-defined]
-        exact = torch.backends.cudnn.flags(
-            enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        fast = torch.backends.mha.get_fastpath_enabled()
-        _expect_scattered_weights()
-        # Of attention's kernels, only the one of plain products gives the same gradients every time.
-        with exact, sdpa_kernel(SDPBackend.MATH):
-            torch.set_deterministic_debug_mode(max(mode, 1))  # 1 warns, 2 raises
-            filling.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-            # Its kernels read 16 bytes at a time, and fail on weights that start in between.
-            torch.backends.mha.set_fastpath_enabled(False)
-            try:
-                yield
-            finally:
-                torch.backends.mha.set_fastpath_enabled(fast)
-                torch.set_deterministic_debug_mode(mode)
-                filling.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            torch.set_deterministic_debug_mode(mode)
+            filling.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def _expect_scattered_weights() -> None:

@@ -25,7 +25,7 @@ from hedgerow.client.torch.precision import find_precision
 from hedgerow.client.torch.private import chance, private_step
 from hedgerow.client.torch.sample_ways import SampleWays, Way
 from hedgerow.client.torch.samples import SampleGradients
-from hedgerow.client.torch.settings import computing
+from hedgerow.client.torch.settings import computing, seeded
 from hedgerow.client.torch.step import Step, stepper
 from hedgerow.client.torch.tensors import kinds_of
 from hedgerow.client.torch.trial import Trial
@@ -196,7 +196,7 @@ class TorchTrainer:
         self.check(data, who)
         where: Any = {"seed": seed, "round": round, "client": client}
         dropout = integer_seed(purpose="dropout", **where)
-        with computing(self._threads, self._device, dropout), torch.enable_grad():
+        with computing(self._threads, self._device), seeded(dropout, self._device), torch.enable_grad():
             start = self._net.load(model)
             self._net.train()
             way = self._way(data, local, who) if local.clip_samples else None
@@ -252,7 +252,8 @@ class TorchTrainer:
 
     def _evaluated(self, model: Model, data: Samples) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield batches, while the module has a model's values and is in evaluation mode."""
-        with computing(self._threads, self._device, integer_seed(0, "evaluate")), torch.no_grad():
+        seed = integer_seed(0, "evaluate")
+        with computing(self._threads, self._device), seeded(seed, self._device), torch.no_grad():
             self._net.load(model)
             self._net.module.eval()
             for first in range(0, len(data), self._evaluation_batch):
@@ -291,7 +292,7 @@ class TorchTrainer:
         return loss, self._precision.backward(loss, self._net.take_gradients)
 
     def _build(self, seed: int, purpose: str) -> nn.Module:
-        with computing(self._threads, self._device, integer_seed(seed, purpose)):
+        with computing(self._threads, self._device), seeded(integer_seed(seed, purpose), self._device):
             module = self._task.model()
         if isinstance(module, nn.Module):
             return module
