@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,24 +16,6 @@ from tests.attacks.gateways import FLEET, Raw, gateway, joined, signed
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> FederationFolder:
     return FederationFolder.make(tmp_path_factory.mktemp("gateway") / "federation")
-
-
-@pytest.fixture(scope="module")
-def key(folder, tmp_path_factory):
-    return joined(folder, "kitchen", tmp_path_factory.mktemp("kits"))
-
-
-@pytest.fixture(scope="module")
-def port(folder, key) -> Iterator[int]:
-    with gateway(folder) as port:
-        yield port
-
-
-@pytest.fixture
-def raw(folder, port) -> Iterator[Raw]:
-    connection = Raw(folder, port)
-    yield connection
-    connection.socket.close()
 
 
 @pytest.mark.parametrize("call", ["register-node", "unregister-node", "get-fab", "../control/start-run", ""])

@@ -1,12 +1,10 @@
 """Pages of other origins: listed ones may call the paths for devices, and no others anything."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from hedgerow.coordinator.folder import FederationError, FederationFolder
 from hedgerow.coordinator.phones import Phones, checked_page, origin_of, save_phones
-from tests.attacks.gateways import FLEET, Raw, gateway, joined, signed
+from tests.attacks.gateways import FLEET, Raw, gateway, signed
 
 HERE, NEIGHBOUR = "https://pages.example", "https://evil.example"
 LIKE_IT = [
@@ -21,24 +19,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> FederationFolder:
     made = FederationFolder.make(tmp_path_factory.mktemp("elsewhere") / "federation")
     save_phones(made, Phones("0" * 64, (f"{HERE}/phone/", "https://other.example:8443/"), {"name": "run"}))
     return made
-
-
-@pytest.fixture(scope="module")
-def key(folder, tmp_path_factory):
-    return joined(folder, "kitchen", tmp_path_factory.mktemp("kits"))
-
-
-@pytest.fixture(scope="module")
-def port(folder, key) -> Iterator[int]:
-    with gateway(folder) as port:
-        yield port
-
-
-@pytest.fixture
-def raw(folder, port) -> Iterator[Raw]:
-    connection = Raw(folder, port)
-    yield connection
-    connection.socket.close()
 
 
 def asked(raw: Raw, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -30,19 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FederationFolde
         yield made
 
 
-@pytest.fixture(scope="module")
-def port(folder) -> Iterator[int]:
-    with gateway(folder) as port:
-        yield port
-
-
-@pytest.fixture
-def raw(folder, port) -> Iterator[Raw]:
-    connection = Raw(folder, port)
-    yield connection
-    connection.socket.close()
-
-
 def got(raw: Raw, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     raw.send(method, path, {name.replace("_", "-"): value for name, value in headers.items()})
     return raw.reply(bodyless=method == "HEAD")

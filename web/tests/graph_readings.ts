@@ -9,7 +9,7 @@ import type { Bytes } from "../src/types.ts";
 import { textOf } from "../src/wire/reader.ts";
 import { type JsonTable, plain, readJson, writeJson } from "../src/wire/text.ts";
 import { goldenCases, goldenGraphs } from "./graph_cases.ts";
-import { mutations } from "./mutations.ts";
+import { printReadings } from "./mutations.ts";
 import { hex } from "./support.ts";
 
 const TIMES = 1500, MOST = 2 ** 26, CASES = goldenCases();
@@ -34,16 +34,4 @@ const READERS: Readonly<Record<string, readonly [readonly Bytes[], (data: Bytes)
   travelled: [[goldenGraphs("logistic")], (data) => OFFER.opened(data).hash],
 };
 
-for (const [kind, [good, read]] of Object.entries(READERS)) {
-  let left = TIMES;
-  for (const data of mutations(`readings of ${kind}`, good)) {
-    if (left-- === 0) break;
-    let reading: string;
-    try {
-      reading = read(data);
-    } catch (error) {
-      reading = `refused: ${(error as Error).message}`;
-    }
-    console.log(`${kind} ${hex(data)} ${reading}`);
-  }
-}
+printReadings(READERS, TIMES);

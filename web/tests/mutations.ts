@@ -2,6 +2,7 @@
 
 import { generator, type Generator } from "../src/rng.ts";
 import type { Bytes } from "../src/types.ts";
+import { hex } from "./support.ts";
 
 const NUMBERS = [0, 1, 2, 8, 0x0a, 0x12, 0x1a, 0x22, 0x62, 0x69, 0x73, 0x74, 0x7f, 0x80, 0xfe, 0xff];
 const MOST_CHANGES = 4, LONGEST = 64;
@@ -13,6 +14,25 @@ export function* mutations(purpose: string, messages: readonly Bytes[]): Generat
     let data = messages[below(messages.length)];
     for (let left = 1 + below(MOST_CHANGES); left > 0; left--) data = changed(data, messages, below, draws);
     yield data;
+  }
+}
+
+/** Print damaged messages with what is read from them, for a comparison with Python: `KIND HEX READING`. */
+export function printReadings(
+  readers: Readonly<Record<string, readonly [readonly Bytes[], (data: Bytes) => string]>>, times: number,
+): void {
+  for (const [kind, [good, read]] of Object.entries(readers)) {
+    let left = times;
+    for (const data of mutations(`readings of ${kind}`, good)) {
+      if (left-- === 0) break;
+      let reading: string;
+      try {
+        reading = read(data);
+      } catch (error) {
+        reading = `refused: ${(error as Error).message}`;
+      }
+      console.log(`${kind} ${hex(data)} ${reading}`);
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import * as messages from "../src/secure/messages.ts";
 import type { Bytes } from "../src/types.ts";
 import * as codec from "../src/wire/codec.ts";
 import { LINES } from "./masked_round.ts";
-import { mutations } from "./mutations.ts";
+import { printReadings } from "./mutations.ts";
 import { bytes, hex, safetensors, vectors } from "./support.ts";
 
 const TIMES = 2000;
@@ -24,16 +24,4 @@ const READERS: Record<string, [readonly Bytes[], (data: Bytes) => string]> = {
   positions: [POSITIONS, (data) => String(unpackIndices(data, 203, 10))],
 };
 
-for (const [kind, [good, read]] of Object.entries(READERS)) {
-  let left = TIMES;
-  for (const data of mutations(`readings of ${kind}`, good)) {
-    if (left-- === 0) break;
-    let reading: string;
-    try {
-      reading = read(data);
-    } catch (error) {
-      reading = `refused: ${(error as Error).message}`;
-    }
-    console.log(`${kind} ${hex(data)} ${reading}`);
-  }
-}
+printReadings(READERS, TIMES);
