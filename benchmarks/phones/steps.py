@@ -76,10 +76,10 @@ def page(found: dict[str, Any]) -> str:
 
 _METHOD = """`python benchmarks/phones/steps.py` writes this page.
 
-Whole local epochs by ONNX Runtime in WebAssembly (node, not a browser: its engine is Chromium's) and in Python,
-one thread each, in turn, each in a process of its own: the processor's milliseconds a step, and the median of
-the pairs' ratios. Then how long node takes to inspect and load a graph and make the first step, and the resident
-memory of its process.
+Whole local epochs by ONNX Runtime in WebAssembly (node, not a browser: its engine is Chromium's) and in
+Python, one thread each, in turn, each in a process of its own: the processor's milliseconds a step, and the
+median of the pairs' ratios. Then how long node takes to inspect and load a graph and make the first step, and
+the resident memory of its process.
 
 | model | parameters | Python | WebAssembly | ratio | to the first step | process |
 |---|---|---|---|---|---|---|"""
