@@ -114,6 +114,7 @@ def main() -> None:
                 # After each run, so that a run that is cut off leaves what it has, and the figures that were.
                 (cut_off / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if not given.only or former.COMMIT in given.only:
+        results["former_about"] = _about()
         results["former"] = [
             _beside_former(name, interpreters["hedgerow"]) for name in workloads if name in former.PAIRS
         ]
