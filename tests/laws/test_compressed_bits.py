@@ -35,7 +35,7 @@ def test_eden_sends_its_bits_and_one_percent_for_scales_at_most(bits: float) -> 
         assert n * bits <= bits_of(sent(f"eden({bits})", n)) <= n * bits * 1.01 + 64
 
 
-@given(cases(), st.sampled_from([1, 2, 8]), st.booleans())
+@given(cases() | cases(largest=2.0**-120), st.sampled_from([1, 2, 8]), st.booleans())
 @relaxed
 def test_eden_errs_by_no_more_than_what_was_put_in(
     case: tuple[Vector, RoundContext], bits: int, unbiased: bool
@@ -46,10 +46,11 @@ def test_eden_errs_by_no_more_than_what_was_put_in(
 
 
 def test_eden_of_values_near_the_ends_of_float32_is_finite_and_of_too_large_ones_refused_by_name() -> None:
-    for size in (3e37, 1e-37, 1e-45):
+    for size in (3e37, 1e-37):
         x = np.full(1000, size, np.float32)
         decoded = there_and_back("eden(4)", x, context_for(1000))
-        assert l2_norm(decoded - x) <= 0.2 * l2_norm(x) or size == 1e-45
+        assert l2_norm(decoded - x) <= 0.2 * l2_norm(x)
+    assert not there_and_back("eden(4)", np.full(1000, 1e-45, np.float32), context_for(1000)).any()
     assert not there_and_back("eden(2)", np.zeros(9, np.float32), context_for(9)).any()
     whole = np.full(8192, np.finfo(np.float32).max, np.float32)
     with pytest.raises(ValueError, match=r"eden\(1\): 1 of 1 values are not finite"):

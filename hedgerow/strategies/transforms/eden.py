@@ -19,6 +19,7 @@ from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 from hedgerow.wording import shown
 
 _PART = 2**16
+_TINY = np.finfo(np.float32).tiny
 
 
 @checks.arguments
@@ -35,7 +36,8 @@ def eden(bits: float = 1, unbiased: bool = True) -> Transform:
     The rotation is `Rotation`, a fast one, drawn for each client and round from the seed: it takes
     `O(n log n)`, and makes some hundred values or more nearly as normal as a uniform one does: fewer are
     only nearly unbiased. `S` is at most `2 <y, q> / |q|^2`, which matters for few values, and keeps the error
-    from exceeding the input.
+    from exceeding the input; for the same reason a window whose `S` is below the least normal float32 is
+    decoded as zeros.
 
     Below 1 bit, a fraction `bits` of the rotated values is sent, with 1 bit each, at positions that follow
     from the seed; the error is `1.571 / bits - 1`, and more than the input.
@@ -91,6 +93,7 @@ def eden(bits: float = 1, unbiased: bool = True) -> Transform:
         with np.errstate(over="ignore"):
             scales = np.ldexp(scale, exponent).astype(np.float32)
         require_finite(name, scales)
+        scales[scales < _TINY] = 0  # rounded to so few digits, it could be twice too large
         return payload.replace(pack(codes.astype(np.uint8), each), scales=scales), {}
 
     def decode(payload: Payload, n: int, context: RoundContext) -> Payload:
