@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.ring.packing import pack, pack_indices, packed_bytes, unpack, unpack_indices
+from hedgerow.ring.packing import pack, pack_indices, packed_bytes, unpack, unpack_from, unpack_indices
 from hedgerow.types import PayloadError
 
 
@@ -43,6 +43,22 @@ def test_packed_bits_lie_in_order_from_the_lowest(bits: int) -> None:
     stream = "".join(format(code, f"0{bits}b")[::-1] for code in codes.tolist())
     bytes_read = [int(stream[i : i + 8].ljust(8, "0")[::-1], 2) for i in range(0, len(stream), 8)]
     assert pack(codes, bits).tolist() == bytes_read
+
+
+@given(st.integers(1, 8), st.integers(0, 40), st.binary(max_size=40))
+@settings(deadline=None)
+def test_entries_are_looked_up_or_refused_as_codes_are(bits: int, count: int, sent: bytes) -> None:
+    table, packed = np.random.default_rng(bits).random(2**bits, np.float32), np.frombuffer(sent, np.uint8)
+    packed = packed[: packed_bytes(count, bits)] if len(packed) % 5 else packed
+    try:
+        expected: object = table[unpack(packed, bits, count)].tolist()
+    except PayloadError as error:
+        expected = str(error)
+    try:
+        found: object = unpack_from(table, packed, bits, count).tolist()
+    except PayloadError as error:
+        found = str(error)
+    assert found == expected
 
 
 @given(codes_and_bits(), st.integers(-3, 3).filter(bool))

@@ -152,19 +152,20 @@ def _along(x: Vector, factor: float = 1.0) -> None:
     for block in range(0, blocks, at_once):
         for start in range(0, width, wide):
             part = x[block : block + at_once, :, start : start + wide]
-            values, other = scratch[:, : part.size].reshape(2, *part.shape)
-            values[:] = part
-            np.multiply(_butterflies(values, other), np.float32(factor), out=part)
+            _butterflies(part, *scratch[:, : part.size].reshape(2, *part.shape))
+            if factor != 1:
+                part *= np.float32(factor)
 
 
-def _butterflies(values: Vector, other: Vector) -> Vector:
-    """Sums and differences of pairs, of pairs of pairs, ...; both arrays are overwritten, one is returned."""
-    blocks, length, width = values.shape
-    half = 1
+def _butterflies(x: Vector, one: Vector, other: Vector) -> None:
+    """Sums and differences of pairs, of pairs of pairs, ..., in place; the two are overwritten."""
+    blocks, length, width = x.shape
+    values, half = x, 1
     while half < length:
-        pairs = values.reshape(blocks, length // (2 * half), 2, half * width)
-        into = other.reshape(pairs.shape)
-        np.add(pairs[:, :, 0], pairs[:, :, 1], out=into[:, :, 0])
-        np.subtract(pairs[:, :, 0], pairs[:, :, 1], out=into[:, :, 1])
-        values, other, half = other, values, 2 * half
-    return values
+        into = x if 2 * half == length and half > 1 else other if values is one else one
+        pairs, found = (each.reshape(blocks, length // (2 * half), 2, half, width) for each in (values, into))
+        np.add(pairs[:, :, 0], pairs[:, :, 1], out=found[:, :, 0])
+        np.subtract(pairs[:, :, 0], pairs[:, :, 1], out=found[:, :, 1])
+        values, half = into, 2 * half
+    if values is not x:
+        x[:] = values
