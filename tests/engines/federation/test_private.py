@@ -29,8 +29,9 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("recipe", RUNS)
+@pytest.mark.parametrize("recipe", [pytest.param("private-secure", marks=pytest.mark.long), "private"])
 def test_noise_is_the_operating_systems(real, devices, recipe, tmp_path):
+    """On Flower's own nodes; with masks, CI has it in `tests/installs/test_phones.py` too, in less time."""
     overrides, secure = RUNS[recipe]
     names = load(recipe, overrides).federation().names
     keys = {name: enrol(folder) for name, folder in zip(names, devices, strict=True)}

@@ -45,7 +45,9 @@ def test_what_clients_carry_along_stays_with_their_nodes(real, devices, in_proce
     assert figures(served) == figures(in_process)
 
 
+@pytest.mark.long
 def test_frozen_weights_go_to_each_device_once_and_layers_of_its_own_stay_there(real, devices, tmp_path):
+    """On Flower's own nodes; on ours CI has it in tests that take less time."""
     simulated = run_experiment(load(RECIPE, TUNED), tmp_path / "simulated")
     outcome = real.run(ROOT, run_config(tmp_path / "served", RECIPE, TUNED))
     assert outcome.status == "completed", outcome.log
