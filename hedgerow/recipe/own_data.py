@@ -95,9 +95,7 @@ class OwnSchema:
         if not all(self.scale):
             raise ValueError(f"scale is {list(self.scale)}; values are divided by it, so it cannot be 0")
         for name in ("lowest", "highest"):
-            bounds = getattr(self, name)
-            size = max(map(len, (bounds, self.shift, self.scale)))
-            if bounds and not np.isfinite(self._scaled(np.broadcast_to(np.float64(bounds), size))).all():
+            if (bounds := getattr(self, name)) and not self._holds(bounds):
                 raise ValueError(
                     f"{name} is {list(bounds)}; after shift and scale it must be within float32's range"
                 )
@@ -175,6 +173,11 @@ class OwnSchema:
             bound = f"at most {high:g}" if low is None else f"at least {low:g}"
             return f"a number of {bound}, {WITHIN}"
         return f"a number from {low:g} to {high:g}"
+
+    def _holds(self, bounds: tuple[float, ...]) -> bool:
+        """Whether float32 can hold limits, after shift and scale."""
+        size = max(map(len, (bounds, self.shift, self.scale)))
+        return bool(np.isfinite(self._scaled(np.broadcast_to(np.array(bounds, np.float64), size))).all())
 
     def _check_numbers(self, name: str, values: tuple[float, ...]) -> None:
         for value in values:

@@ -71,6 +71,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
             real.start()
             real.wait(lambda place=place: real.said.count("devices reach it at") == place, "start")
             if invite:
+                real.wait(lambda: re.search(r"/phone/#", real.said), "the code for phones")
                 between, invite = until.enter_context(proxy(real.folder, real.port)), []
             taken_part(found, name, between)
         found.sent = b"".join(between.sent)
