@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 
-.PHONY: demo test test-fast check browser units web federation phones certutil devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu bench-codecs clean
+.PHONY: demo test test-fast check browser units web federation phones firefox certutil devices arm64 long mutation papers secure-long survival bench-load bench-federation bench-engines bench-inversion bench-privacy bench-recipes bench-clipping bench-devices bench-personalisation bench-gpu bench-codecs clean
 
 demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 	@echo "Running the demo: 8 experiments of 40 rounds, some minutes on two cores. Ctrl-C and 'make demo' again goes on."
@@ -54,6 +54,11 @@ web/dist/build.json: web/node_modules/.package-lock.json $(shell find web/src we
 # Chromium has the federation's CA in its certificate store, and ignores no errors.
 phones: $(VENV)/.dev browser certutil web  ## a node with torch, one without, and two pages in Chromium in one federation (minutes)
 	$(BIN)/pytest -s tests/installs/test_phones.py
+
+firefox: $(VENV)/.dev certutil web  ## the page for phones in Firefox, which is installed for it (a minute)
+	@for name in firefox firefox-esr; do command -v $$name >/dev/null && exit 0; done; \
+	$(call by-apt,firefox-esr,the test of the page for phones in Firefox)
+	$(BIN)/pytest -s -m long tests/engines/operated/phone_page/test_firefox.py
 
 federation: $(VENV)/.dev  ## from empty environments: a coordinator, and three devices of three users (a minute)
 	$(BIN)/pytest -s tests/installs/test_federation.py

@@ -14,7 +14,7 @@ from hedgerow.datasets.dataset import Dataset
 from hedgerow.datasets.folder import class_folders, picture_files, read_picture
 from hedgerow.datasets.packing import DataFileError
 from hedgerow.datasets.tables import as_number, read_rows
-from hedgerow.recipe.own_data import DoesNotFit, OwnSchema
+from hedgerow.recipe.own_data import WITHIN, DoesNotFit, OwnSchema
 from hedgerow.types import Samples
 from hedgerow.wording import did_you_mean
 
@@ -251,10 +251,12 @@ def _labels(given: Sequence[object], schema: OwnSchema, where: Iterable[str]) ->
     """Each label as a class, or as a number if there are no classes."""
     if not schema.classes:
         numbers = [as_number(str(each)) for each in given]
-        for number, each, place in zip(numbers, given, where, strict=True):
-            if not np.isfinite(np.float32(number)):
-                raise DoesNotFit(f"{place} is {each!r}; it must be a finite number")
-        return np.array(numbers, np.float32)
+        with np.errstate(over="ignore"):
+            values = np.array(numbers, np.float32)
+        for value, each, place in zip(values, given, where, strict=True):
+            if not np.isfinite(value):
+                raise DoesNotFit(f"{place} is {each!r}; it must be a finite number {WITHIN}")
+        return values
     places: dict[str, int] = {name: place for place, name in enumerate(schema.classes)}
     found = [places.get(str(each), _place(each, schema)) for each in given]
     for each, code, place in zip(given, found, where, strict=True):

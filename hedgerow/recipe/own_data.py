@@ -27,6 +27,9 @@ from hedgerow import checks
 NAME = "own"
 """The name of data of which each device has its own, in `[data]`."""
 
+WITHIN = "within float32's range"
+"""What a trainer can hold, in an error: numbers of up to 3.4e38."""
+
 
 class DoesNotFit(ValueError):
     """A device's own file does not fit the schema; the message says where, and what is allowed."""
@@ -91,6 +94,11 @@ class OwnSchema:
             self._check_numbers(name, getattr(self, name))
         if not all(self.scale):
             raise ValueError(f"scale is {list(self.scale)}; values are divided by it, so it cannot be 0")
+        for name in ("lowest", "highest"):
+            if (bounds := getattr(self, name)) and not self._holds(bounds):
+                raise ValueError(
+                    f"{name} is {list(bounds)}; after shift and scale it must be within float32's range"
+                )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -135,14 +143,19 @@ class OwnSchema:
         >>> OwnSchema(columns=("a",), shift=(1.0,), scale=(2.0,)).prepare(np.array([[4.0]])).tolist()
         [[1.5]]
         """
-        for name, operation in (("shift", np.subtract), ("scale", np.divide)):
-            if constants := getattr(self, name):
-                values = operation(values, np.array(constants, np.float64))
-        return values.astype(np.float32).reshape(len(values), *self.input_shape)
+        return self._scaled(values).reshape(len(values), *self.input_shape)
+
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The values after shift and scale; infinite where float32 cannot hold them."""
+        with np.errstate(over="ignore"):
+            for name, operation in (("shift", np.subtract), ("scale", np.divide)):
+                if constants := getattr(self, name):
+                    values = operation(values, np.array(constants, np.float64))
+            return values.astype(np.float32)
 
     def out_of_range(self, values: NDArray[np.float64]) -> tuple[int, ...] | None:
         """The position of the first value that is not allowed; `None` if all are."""
-        wrong = ~np.isfinite(values)
+        wrong = ~np.isfinite(self._scaled(values))
         if self.lowest:
             wrong |= values < np.array(self.lowest)
         if self.highest:
@@ -155,10 +168,16 @@ class OwnSchema:
             bound[min(column, len(bound) - 1)] if bound else None for bound in (self.lowest, self.highest)
         )
         if low is None and high is None:
-            return "a finite number"
+            return f"a finite number {WITHIN}"
         if low is None or high is None:
-            return f"a number of at most {high:g}" if low is None else f"a number of at least {low:g}"
+            bound = f"at most {high:g}" if low is None else f"at least {low:g}"
+            return f"a number of {bound}, {WITHIN}"
         return f"a number from {low:g} to {high:g}"
+
+    def _holds(self, bounds: tuple[float, ...]) -> bool:
+        """Whether float32 can hold limits, after shift and scale."""
+        size = max(map(len, (bounds, self.shift, self.scale)))
+        return bool(np.isfinite(self._scaled(np.broadcast_to(np.array(bounds, np.float64), size))).all())
 
     def _check_numbers(self, name: str, values: tuple[float, ...]) -> None:
         for value in values:

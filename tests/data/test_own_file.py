@@ -62,8 +62,27 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, text, expected) -> None:
 def test_numbers_to_predict_need_no_classes(tmp_path) -> None:
     schema = OwnSchema(columns=("age",), label="pressure")
     assert load_own(table(tmp_path, GOOD), schema).y.tolist() == [140.0, 100.0]
-    with pytest.raises(DoesNotFit, match="column 'pressure' is 'high'; it must be a finite number"):
-        load_own(table(tmp_path, GOOD.replace("140", "high")), schema)
+    for wrong in ("high", "-inf", "1e39", "-1e300"):
+        with pytest.raises(DoesNotFit, match=f"column 'pressure' is '{wrong}'; it must be a finite number"):
+            load_own(table(tmp_path, GOOD.replace("140", wrong)), schema)
+
+
+@pytest.mark.parametrize(("bounds", "allowed"), [
+    ({}, "a finite number within float32's range"),
+    ({"lowest": (-1e9,)}, "a number of at least -1e\\+09, within float32's range"),
+    ({"highest": (1e9,)}, "a number of at most 1e\\+09, within float32's range"),
+])  # fmt: skip
+def test_a_number_that_a_trainer_cannot_hold_is_refused_and_becomes_no_infinity(
+    tmp_path, bounds, allowed
+) -> None:
+    schema = OwnSchema(columns=("age", "pressure"), label="sick", classes=("no", "yes"), **bounds)
+    assert np.isfinite(load_own(table(tmp_path, GOOD), schema).x).all()
+    for wrong in ("1e301", "-1e301", "1e400"):
+        with pytest.raises(DoesNotFit, match=rf"row 3: column 'pressure' is '{wrong}'; it must be {allowed}"):
+            load_own(table(tmp_path, GOOD.replace("100", wrong)), schema)
+    np.savez(tmp_path / "own.npz", x=np.full((1, 2), -1e301), y=np.zeros(1, int))
+    with pytest.raises(DoesNotFit, match=rf"x\[0, 0\] is -1e\+301; it must be {allowed}"):
+        load_own(tmp_path / "own.npz", schema)
 
 
 def test_arrays_and_pictures_fit_a_shape(tmp_path) -> None:
@@ -106,6 +125,8 @@ def test_what_cannot_be_read_is_named(tmp_path) -> None:
         ({"classes": ("no", "no")}, "its own name"),
         ({"label": "age"}, "one of columns"),
         ({"scale": (0.0, 1.0)}, "cannot be 0"),
+        ({"highest": (1e40,)}, "highest is .*; after shift and scale it must be within float32's range"),
+        ({"lowest": (0.0, 50.0), "scale": (1e-38, 1e-40)}, "lowest is .*; after shift and scale"),
         ({"scale": (1.0, 1.0, 1.0)}, "3 numbers; it must have one, or one for each of the 2 columns"),
         ({"shift": (float("nan"),)}, "finite"),
         ({"shape": (3,)}, "3 values; there are 2 columns"),

@@ -14,7 +14,7 @@ import { decode, encode } from "../src/wire/codec.ts";
 import { ConfigRecord } from "../src/wire/content.ts";
 import { readJson } from "../src/wire/text.ts";
 import { asked } from "./a_phone.ts";
-import { fuzz } from "./fuzzing.ts";
+import { fuzz, refusing } from "./fuzzing.ts";
 import { mutations } from "./mutations.ts";
 import { hex, vectors } from "./support.ts";
 
@@ -26,13 +26,7 @@ fuzz("understand", [encoded(DEVICES.description.json)], (data) => understand(tex
 fuzz("build", STRATEGIES.built.map((told: any) => encoded(told.description)), (data) => build(readJson(textOf(data))));
 
 const POLICIES = DEVICES.refusals.map(({ policy }: any) => encoded(policy));
-fuzz("readPolicy", POLICIES, (data) => {
-  try {
-    readPolicy(textOf(data));
-  } catch (error) {
-    throw error instanceof PolicyError ? new RangeError(error.message) : error;
-  }
-});
+fuzz("readPolicy", POLICIES, refusing((data) => readPolicy(textOf(data)), PolicyError));
 
 const ANNOUNCED = asked("", DEVICES.description.json);
 fuzz("the announcement of a run", [encode(ANNOUNCED)], (data) => read(decode(data)));

@@ -22,7 +22,7 @@ import { textOf } from "../src/wire/reader.ts";
 import * as protobuf from "../src/wire/protobuf.ts";
 import { RECORDS } from "../src/wire/schema.ts";
 import { LINES } from "./masked_round.ts";
-import { fuzz, TIMES } from "./fuzzing.ts";
+import { fuzz, refusing, TIMES } from "./fuzzing.ts";
 import { mutations } from "./mutations.ts";
 import { bytes, goldenBytes, goldenNames, hex, LAYOUT, safetensors, vectors } from "./support.ts";
 
@@ -62,7 +62,11 @@ fuzz("readArray", CONTENTS.flatMap((data) => [...codec.decode(data).values()])
   .flatMap((record) => (record instanceof ArrayRecord ? [...record.values()].map((array) => array.data) : [])),
 (data) => readArray({ dtype: "", shape: [], stype: STYPE, data }, "an array"));
 
-for (const name of ["PullMessagesResponse", "PullObjectResponse", "PushMessagesResponse", "ActivateNodeResponse"]) {
+const ANSWERS = [
+  "PullMessagesResponse", "PullObjectResponse", "PushMessagesResponse", "PushObjectResponse", "ActivateNodeResponse",
+  "SendNodeHeartbeatResponse",
+];
+for (const name of ANSWERS) {
   fuzz(name, [bytes(CALLS[name].bytes)], (data) => decodeFleet(name, data));
 }
 
@@ -103,12 +107,6 @@ fuzz("a register", REGISTERS, (data) => parseRegister(textOf(data)), (data) => 2
 fuzz("a promotion", [utf8(JSON.stringify({
   number: 1, time: "2026-11-29", model: "ab".repeat(32), size: 5, rule: {}, description: "{}",
   lineage: { recipe: "a", run: "b", round: 1, trust: "signed", hedgerow: "0.1.0" },
-}))], (data) => {
-  try {
-    return readPromotion(JSON.parse(textOf(data)));
-  } catch (error) {
-    throw error instanceof SyntaxError ? new RangeError(error.message) : error;
-  }
-}, (data) => 2 * data.length);
+}))], refusing((data) => readPromotion(JSON.parse(textOf(data))), SyntaxError), (data) => 2 * data.length);
 const FILES = goldenNames("payloads").slice(0, 3).map((name) => goldenBytes(`payloads/${name}`));
 fuzz("a model's file", FILES, readTensors, (data) => 2 * data.length);

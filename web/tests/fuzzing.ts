@@ -38,6 +38,19 @@ export function fuzz(
   });
 }
 
+/** A decoder of which errors of these kinds are refusals too. */
+export function refusing<T>(
+  decoder: (data: Bytes) => T, ...kinds: readonly (new (...given: never[]) => Error)[]
+): (data: Bytes) => T {
+  return (data) => {
+    try {
+      return decoder(data);
+    } catch (error) {
+      throw kinds.some((kind) => error instanceof kind) ? new RangeError((error as Error).message) : error;
+    }
+  };
+}
+
 /** Whether an error says what is wrong with a message; one of a stack or length that overflows does not. */
 export function isRefusal(error: unknown): boolean {
   if (error instanceof RangeError) return !/^(Invalid|Maximum|Array buffer)/.test(error.message);

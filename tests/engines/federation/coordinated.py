@@ -16,9 +16,12 @@ from hedgerow.coordinator.folder import FederationFolder
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.locks import holder_of
+from tests import forked
 from tests.engines.federation.device import Device
 
 HEDGEROW = str(Path(sys.executable).parent / "hedgerow")
+COMMAND = "import sys; from hedgerow.experiments.cli.start import main; sys.exit(main())"
+"""The same, where it ends by itself."""
 
 
 @dataclass
@@ -57,9 +60,8 @@ class Coordinated:
             )
 
     def command(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [HEDGEROW, *arguments], cwd=self.home, capture_output=True, text=True, timeout=120, check=False
-        )
+        """What `hedgerow` with these arguments prints."""
+        done = forked.run(COMMAND, *arguments, cwd=self.home, timeout_seconds=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -68,17 +68,22 @@ class Browser:
         file.write_bytes(base64.b64decode(found["data"]))
 
     def _call(self, method: str, **parameters: Any) -> Any:
-        self._number += 1
-        asked: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session is not None:
-            asked["sessionId"] = self._session
-        os.write(self._out, json.dumps(asked).encode() + b"\0")
+        number = self._ask(self._session, method, parameters)
         while True:
             said = self._next()
-            if said.get("id") == self._number:
+            if said.get("id") == number:
                 assert "error" not in said, said
                 return said["result"]
             self._listen(said.get("method", ""), said.get("params", {}))
+
+    def _ask(self, session: str | None, method: str, parameters: dict[str, Any]) -> int:
+        """Ask for something, without waiting for an answer; returns the question's number."""
+        self._number += 1
+        asked: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if session is not None:
+            asked["sessionId"] = session
+        os.write(self._out, json.dumps(asked).encode() + b"\0")
+        return self._number
 
     def _listen(self, event: str, about: dict[str, Any]) -> None:
         if event == "Inspector.targetCrashed":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from numpy.typing import NDArray
 
 from tests.engines.operated.devices import SCALE, SHIFT
 
@@ -27,20 +28,46 @@ class Canaries:
         """What to look for, by a name for the error."""
         values = np.array([float(cell) for cell in self.row])
         scaled = (values - SHIFT) / SCALE
-        found = {
-            "name of the data folder": self.folder.encode(),
-            "row as float32": values.astype("<f4").tobytes(),
-            "scaled row as float32": scaled.astype("<f4").tobytes(),
-            "scaled row, in float32 all along": (
-                (values.astype("<f4") - SHIFT.astype("<f4")) / SCALE.astype("<f4")
-            ).tobytes(),
-        }
+        found = of_text("name of the data folder", self.folder)
+        found |= of_values("row", values) | of_values("scaled row", scaled)
+        found |= encoded(
+            "scaled row, in float32 all along",
+            ((values.astype("<f4") - SHIFT.astype("<f4")) / SCALE.astype("<f4")).tobytes(),
+        )
         for place, cell in enumerate(self.row):
-            found[f"cell {place} as text"] = cell[:-3].encode()
-            for kind in ("<f8", ">f8"):
-                for name, numbers in (("cell", values), ("scaled cell", scaled)):
-                    found[f"{name} {place} as {kind}"] = numbers[place : place + 1].astype(kind).tobytes()
+            found |= of_text(f"cell {place} as text", cell[:-3])
+            found |= of_text(f"cell {place} without its point", cell.replace(".", ""))
+            whole = int(cell.replace(".", "")).to_bytes(8, "little")
+            found |= encoded(f"cell {place} as a whole number", whole)
         return found
+
+
+def encoded(name: str, canary: bytes) -> dict[str, bytes]:
+    """Bytes as they are, backwards, in hexadecimal, and in base64 wherever they begin in it."""
+    digits, found = canary.hex(), {name: canary, f"{name}, backwards": canary[::-1]}
+    found[f"{name} in hexadecimal"], found[f"{name} in capitals"] = digits.encode(), digits.upper().encode()
+    for skipped in range(3):
+        whole = canary[skipped : len(canary) - (len(canary) - skipped) % 3]
+        found[f"{name} in base64 from {skipped}"] = base64.b64encode(whole)
+        found[f"{name} in base64url from {skipped}"] = base64.urlsafe_b64encode(whole)
+    return found
+
+
+def of_text(name: str, canary: str) -> dict[str, bytes]:
+    """A text in UTF-8 and UTF-16, and each of these encoded."""
+    found = encoded(name, canary.encode())
+    return found | encoded(f"{name} in UTF-16", canary.encode("utf-16-le")) | {
+        f"{name} in UTF-16, big end first": canary.encode("utf-16-be")
+    }  # fmt: skip
+
+
+def of_values(name: str, values: NDArray[np.float64]) -> dict[str, bytes]:
+    """Numbers one after another, as float32; and each of them as float64."""
+    found = encoded(f"{name} as float32", values.astype("<f4").tobytes())
+    found[f"{name} as float32, big end first"] = values.astype(">f4").tobytes()
+    for place, value in enumerate(values):
+        found |= encoded(f"value {place} of {name} as float64", value.astype("<f8").tobytes())
+    return found
 
 
 def of_secret(name: str, secret: bytes) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ import numpy as np
 from hedgerow.client.policy_file import load_policy
 from hedgerow.locks import hold
 from hedgerow.node.availability import Availability
+from hedgerow.node.connection import Backoff
 from hedgerow.node.device import Device
 from hedgerow.node.join import join
 from hedgerow.node.kit import load_kit
@@ -75,7 +76,8 @@ class OwnDevice:
         if not (self.folder / "device.json").exists():
             join(load_kit(self.kit), self.folder, self.data, load_policy(self.policy))
         device = Device(self.folder)
-        self._node = Node(device, self.said.append, Availability(device, fresh=0.1, look=0.1, jitter=0.5))
+        available = Availability(device, fresh=0.1, look=0.1, jitter=0.5)
+        self._node = Node(device, self.said.append, available, Backoff(0.1, 1.0))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self

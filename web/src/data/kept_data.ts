@@ -2,6 +2,7 @@
 
 import { DoesNotFit, type OwnSchema } from "../recipe/own_data.ts";
 import type { Entries, Kept } from "./entries.ts";
+import { isLegible } from "../legible.ts";
 import { fitted, type Fitted, kindsFor, type Pixels } from "./fitted.ts";
 import type { OwnData, Samples } from "./own_data.ts";
 import { Unfit } from "./unfit.ts";
@@ -22,6 +23,7 @@ export class KeptData implements OwnData {
 
   /** Throws `DoesNotFit`, with a text that tells nothing of the data: what is wrong with them only the page says. */
   async samples(schema: OwnSchema): Promise<Samples> {
+    if (!isLegible(schema)) throw new DoesNotFit("the run's schema is more than a page can show or hold");
     this.#asked(schema);
     const of = JSON.stringify([schema, await this.#entries.keys()]);
     if (this.#last?.of !== of) this.#last = { of, samples: await this.#read(schema) };

@@ -1,11 +1,13 @@
 /** A connection to the coordinator: signed calls, one after another, by `fetch` (`hedgerow.node.connection`). */
 
+import { inOneLine } from "../legible.ts";
 import type { Bytes } from "../types.ts";
 import type { NodeKey } from "./keys.ts";
 
 const SECONDS = 60;
 const AHEAD = 5, BEHIND = 300;
 const LARGEST_REPLY = 64 * 2 ** 20;
+const LONGEST_REASON = 300; // characters
 const LONGEST_NAMED = 60; // seconds that a server may name
 
 /** Names the promoted model's hash in each answer. */
@@ -162,7 +164,7 @@ export class Connection {
       cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
     });
     counted.up += body.length;
-    const data = await read(answer), told = answer.headers;
+    const data = await bodyOf(answer), told = answer.headers;
     counted.down += data.length;
     this.ahead = ahead(told.get("date") ?? "");
     const pace = told.get("hedgerow-pace");
@@ -183,17 +185,17 @@ export function isRight(ahead: number): boolean {
   return -BEHIND < ahead && ahead < AHEAD + 1; // a server tells its time in whole seconds
 }
 
-/** The body, which must not be too large: a server must not fill this device's memory. */
-async function read(answer: Response): Promise<Bytes> {
+/** The body, which must not be too large: a server must not fill this device's memory. Throws `TypeError`. */
+export async function bodyOf(answer: Response, largest = LARGEST_REPLY): Promise<Bytes> {
   const parts: Uint8Array[] = [], from = answer.body?.getReader();
   let size = 0;
   for (;;) {
     const { done, value } = await from?.read() ?? { done: true };
     if (done || !value) break;
     size += value.length;
-    if (size > LARGEST_REPLY) {
+    if (size > largest) {
       await from?.cancel();
-      throw new TypeError(`an answer of more than ${LARGEST_REPLY} bytes`);
+      throw new TypeError(`an answer of more than ${largest} bytes`);
     }
     parts.push(value);
   }
@@ -222,7 +224,7 @@ function reason(data: Bytes): string {
   } catch {
     // a text
   }
-  return text.split(/\s+/).filter(Boolean).join(" ").slice(0, 300) || "no reason given";
+  return inOneLine(text, LONGEST_REASON) || "no reason given";
 }
 
 /** Why there was no answer: a browser says nothing more, so that no page can look around in a network. */

@@ -1,6 +1,7 @@
 /** How a device joins a federation, and leaves it (`hedgerow.node.join`). */
 
 import { bytesToHex } from "@noble/hashes/utils.js";
+import { isLegibleName } from "../legible.ts";
 import { type Bytes, utf8 } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { type Calling, Connection, Denied } from "./connection.ts";
@@ -49,7 +50,8 @@ export async function join(invitation: Invitation, store: Vault, calling: Callin
   const asked = { hedgerow: VERSION, token, name, node_key: new TextDecoder().decode(key.public), identity };
   const answer = await ask(connection, address, asked);
   const { node_id: node, name: given = name, federation } = answer;
-  if (typeof node !== "bigint" || typeof given !== "string" || !given || !/^[0-9a-f]{16}$/.test(String(federation))) {
+  const named = typeof given === "string" && given && isLegibleName(given);
+  if (typeof node !== "bigint" || !named || !/^[0-9a-f]{16}$/.test(String(federation))) {
     throw new NotJoined(`${address} does not answer like a coordinator; is the address right?`);
   }
   const trusted = { federation: String(federation), administrator: invitation.administrator };

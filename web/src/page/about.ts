@@ -1,5 +1,7 @@
 /** What a coordinator says of its run before a phone joins; none of it is relied on, all of it is only shown. */
 
+import { inOneLine, isLegible } from "../legible.ts";
+import { bodyOf } from "../node/connection.ts";
 import { OwnSchema } from "../recipe/own_data.ts";
 import { isTable, type Json, readJson } from "../wire/text.ts";
 
@@ -22,20 +24,24 @@ export interface About {
   readonly signer: string;
 }
 
-const LONGEST = 120;
+const LONGEST = 120, LARGEST = 2 ** 20;
 const HEX = /^[0-9a-f]{64}$/;
 
 /** Ask for it; nothing where it cannot be had. */
 export async function about(address: string): Promise<About | undefined> {
   try {
-    const answer = await fetch(new URL("/phone/about.json", address), { cache: "no-store" });
-    return answer.ok ? read(readJson(await answer.text())) : undefined;
+    const answer = await fetch(new URL("/phone/about.json", address), {
+      cache: "no-store", credentials: "omit", redirect: "error",
+    });
+    return answer.ok ? readAbout(new TextDecoder().decode(await bodyOf(answer, LARGEST))) : undefined;
   } catch {
     return undefined;
   }
 }
 
-function read(found: Json): About | undefined {
+/** The same, from its text; nothing if it is something else. Throws `RangeError` if it is no JSON. */
+export function readAbout(text: string): About | undefined {
+  const found = readJson(text);
   if (!isTable(found)) return undefined;
   const inside = (key: string): Readonly<Record<string, Json>> => {
     const value = found[key];
@@ -52,7 +58,8 @@ function read(found: Json): About | undefined {
 
 function schemaOf(found: Json | undefined): OwnSchema | undefined {
   try {
-    return found === undefined ? undefined : OwnSchema.fromJson(found);
+    const schema = found === undefined ? undefined : OwnSchema.fromJson(found);
+    return schema && isLegible(schema) ? schema : undefined;
   } catch {
     return undefined;
   }
@@ -64,7 +71,7 @@ function number(value: Json | undefined): number {
 }
 
 function short(value: Json | undefined): string {
-  return typeof value === "string" ? value.replace(/\s+/g, " ").trim().slice(0, LONGEST) : "";
+  return typeof value === "string" ? inOneLine(value, LONGEST) : "";
 }
 
 function hash(value: Json | undefined): string {

@@ -1,5 +1,6 @@
 /** The phone's life in the worker: what it does when the page asks, and what the page is to show. */
 
+import { inOneLine } from "../legible.ts";
 import type { Phone, PhoneEvent } from "../phone.ts";
 import { SENTENCES } from "../node/sentences.ts";
 import { readTable, type Vault, written } from "../node/store.ts";
@@ -9,7 +10,7 @@ import { type Account, NOTHING, type RoundLine, type Shown } from "./messages.ts
 import { type Rules, STRICT } from "./rules.ts";
 
 const RULES = "page/rules", TAKING = "page/taking", ROUNDS = "page/rounds", SCHEMA = "page/schema";
-const MOST_ROUNDS = 500;
+const MOST_ROUNDS = 500, LONGEST = 600; // characters of a sentence
 
 /** How a phone is made, which only the browser's worker can. */
 export interface Makes {
@@ -97,7 +98,7 @@ export class Host {
 
   /** Something for the owner's eyes alone. */
   note(note: string): void {
-    this.#show({ note });
+    this.#show({ note: inOneLine(note, LONGEST) });
   }
 
   /** A run has asked for data of this schema. */
@@ -129,7 +130,7 @@ export class Host {
       this.#phone = undefined;
       this.#shown = { ...NOTHING, gone: true };
     }
-    this.#show({ state, sentence, elsewhere: sentence === SENTENCES.second() });
+    this.#show({ state, sentence: inOneLine(sentence, LONGEST), elsewhere: sentence === SENTENCES.second() });
   }
 
   /** A round's answers, one after another, make one line. */

@@ -7,6 +7,9 @@ import { general, repr, represented } from "../wording.ts";
 /** The name of data of which each device has its own. */
 export const OWN = "own";
 
+/** What a trainer can hold, in an error: numbers of up to 3.4e38. */
+const WITHIN = "within float32's range";
+
 /** A device's own data does not fit the schema; the message says where, and what is allowed. */
 export class DoesNotFit extends Error {}
 
@@ -54,6 +57,13 @@ export class OwnSchema {
     if (this.scale.includes(0)) {
       throw new RangeError(`scale is ${repr(given.scale)}; values are divided by it, so it cannot be 0`);
     }
+    for (const name of ["lowest", "highest"] as const) {
+      const bounds = this[name], size = bounds.length && Math.max(bounds.length, this.shift.length, this.scale.length);
+      const ends = Float64Array.from({ length: size }, (_, i) => this.#at(bounds, i));
+      if (!this.prepare(ends).every(Number.isFinite)) {
+        throw new RangeError(`${name} is ${repr(given[name])}; after shift and scale it must be ${WITHIN}`);
+      }
+    }
   }
 
   /** From a description. Throws `RangeError` for anything else. */
@@ -90,16 +100,18 @@ export class OwnSchema {
 
   /** Values of samples, one after another, for a trainer: computed in float64 and rounded once, as everywhere. */
   prepare(values: Float64Array): Float32Array<ArrayBuffer> {
-    return Float32Array.from(values, (value, i) => {
-      const moved = this.shift.length ? value - this.#at(this.shift, i) : value;
-      return this.scale.length ? moved / this.#at(this.scale, i) : moved;
-    });
+    return Float32Array.from(values, (value, i) => this.#scaled(value, i));
+  }
+
+  #scaled(value: number, i: number): number {
+    const moved = this.shift.length ? value - this.#at(this.shift, i) : value;
+    return this.scale.length ? moved / this.#at(this.scale, i) : moved;
   }
 
   /** The position of the first value that is not allowed, counted through all samples; -1 if all are. */
   outOfRange(values: Float64Array): number {
     return values.findIndex((value, i) =>
-      !Number.isFinite(value)
+      !Number.isFinite(Math.fround(this.#scaled(value, i)))
         || (this.lowest.length > 0 && value < this.#at(this.lowest, i))
         || (this.highest.length > 0 && value > this.#at(this.highest, i)));
   }
@@ -107,10 +119,10 @@ export class OwnSchema {
   /** The allowed values, in words. */
   allowed(column = 0): string {
     const [low, high] = [this.lowest, this.highest].map((bound) => bound[Math.min(column, bound.length - 1)]);
-    if (low === undefined && high === undefined) return "a finite number";
-    if (low === undefined) return `a number of at most ${general(high)}`;
+    if (low === undefined && high === undefined) return `a finite number ${WITHIN}`;
+    if (low === undefined) return `a number of at most ${general(high)}, ${WITHIN}`;
     return high === undefined
-      ? `a number of at least ${general(low)}` : `a number from ${general(low)} to ${general(high)}`;
+      ? `a number of at least ${general(low)}, ${WITHIN}` : `a number from ${general(low)} to ${general(high)}`;
   }
 
   /** The constant of a value's column: there is one for all, or one for each. */

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import socket
 import threading
@@ -10,10 +11,15 @@ from contextlib import contextmanager, suppress
 
 
 class Line:
-    """Forwards connections to a port of this machine; `off` ends them, and all that are tried until `on`."""
+    """Forwards connections to a port of this machine; `off` ends them, and all that are tried until `on`.
+
+    Attributes:
+        stalled: set once a request is held back.
+    """
 
     def __init__(self, port: int) -> None:
         self._to, self._off, self._open = port, False, set[socket.socket]()
+        self._most, self.stalled = math.inf, threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -25,7 +31,12 @@ class Line:
                 each.shutdown(socket.SHUT_RDWR)
 
     def on(self) -> None:
-        self._off = False
+        self._off, self._most = False, math.inf
+        self.stalled.clear()
+
+    def stall(self, most: int) -> None:
+        """Of the next request that is longer, carry so many bytes and no more, until the line is off."""
+        self._most = most
 
     def through(self, code: str) -> str:
         """A code for phones, by which the page and its calls go through this line."""
@@ -43,13 +54,21 @@ class Line:
                     near.close()
                     continue
                 far = socket.create_connection(("127.0.0.1", self._to))
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                asked = [0]  # bytes of the request that goes on
+                for one, other, up in ((near, far, True), (far, near, False)):
+                    threading.Thread(target=self._carry, args=(one, other, asked, up), daemon=True).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, asked: list[int], up: bool) -> None:
         self._open.add(one)
         with one, suppress(OSError):
             while data := one.recv(2**16):
+                asked[0] = asked[0] + len(data) if up else 0
+                if up and asked[0] > self._most:
+                    other.sendall(data[: max(0, int(self._most) - asked[0] + len(data))])
+                    self.stalled.set()
+                    while one.recv(2**16):
+                        pass
+                    break
                 other.sendall(data)
         with suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)

@@ -23,10 +23,19 @@ DIGITS = {"shape": [1, 28, 28], "classes": list("0123456789"), "lowest": [0.0], 
 
 
 class Served:
-    """A host of the page; `folder` is what it gives out, and may be changed."""
+    """A host of the page; `folder` is what it gives out, and may be changed.
+
+    Attributes:
+        about: what it says of its run.
+        answers: status and body for what is posted to a path; to others, it is busy.
+        sent: bytes of all answers' bodies.
+        asked: paths that were asked for.
+        elsewhere: by path, to which address an answer leads instead of being one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.sent, self.about = folder, 0, dict[str, Any]()
+        self.answers, self.elsewhere = dict[str, tuple[int, bytes]](), dict[str, str]()
         self.asked: list[str] = []
         of = self
 
@@ -40,10 +49,14 @@ class Served:
             def do_POST(self) -> None:
                 of.asked.append(self.path)
                 self.rfile.read(int(self.headers.get("content-length", 0)))
-                self._answer(503, b"", "text/plain", "")
+                status, body = of.answers.get(self.path, (503, b""))
+                self._answer(status, body, "application/json", "")
 
             def _answer(self, status: int, body: bytes, kind: str, encoding: str) -> None:
-                self.send_response(status)
+                to = of.elsewhere.get(self.path)
+                self.send_response(status if to is None else 307)
+                if to is not None:
+                    self.send_header("location", to)
                 for name, value in HEADERS.items():
                     self.send_header(name, value)
                 self.send_header("content-type", kind)

@@ -1,16 +1,21 @@
 """The page in a real federation: its owner's data, rounds, the model, and whatever may come between."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hedgerow.experiments.runs.promote import promote
+from hedgerow.graphs.bundle import Graphs
+from hedgerow.promotion.canary import Canary
 from tests.engines.federation.coordinated import Coordinated, coordinated
 from tests.engines.federation.processes import _free_ports
 from tests.engines.operated.browser import browser
 from tests.engines.operated.phone_page.line import Line, line_to
 from tests.engines.operated.phone_page.tab import Tab, it_fits_and_reads
+from tests.engines.operated.phone_page.workers import ClockTab
 from tests.installs.phones import skip_without, trusting
 
 RECIPE = """
@@ -32,10 +37,11 @@ clients_per_round = 1
 clients = "all"
 [server]
 min_clients = 1
-deadline = 20.0
+deadline = 10.0
 """
 ROUNDS = "document.querySelectorAll('tbody tr').length"
 LAST = "parseInt(document.querySelector('tbody td')?.textContent ?? '0')"
+Points = list[tuple[float, float]]
 ONE, SEVEN = [(0.5, 0.1), (0.5, 0.9)], [(0.2, 0.2), (0.8, 0.2), (0.4, 0.9)]
 
 
@@ -46,7 +52,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinated]:
     (home / "digits.toml").write_text(RECIPE)
     with coordinated(home, "digits.toml", [], _free_ports(1)[0]) as made:
         made.command("export", "digits.toml", "--out", "graphs")
-        made.overrides = ["--graphs", "graphs", "--phones", "2"]
+        made.overrides = ["--graphs", "graphs", "--phones", "3"]
         made.start()
         made.wait(lambda: re.search(r"/phone/#", made.said), "the code for phones")
         yield made
@@ -88,6 +94,22 @@ def goes_on(page: Tab) -> None:
 
 def kept(page: Tab, number: int) -> None:
     page.wait(f"document.querySelectorAll('.entries li').length === {number}")
+
+
+def drawn(page: Tab, digit: str, points: Points, number: int) -> None:
+    """Draw a digit several times, no two alike, so that a part is for testing."""
+    page.click(digit)
+    for place in range(number):
+        page.draw(*points, (0.4 + 0.04 * place, 0.9))
+        page.click("Keep")
+        kept(page, place + 1)
+
+
+def complaints(page: Tab) -> list[str]:
+    """Beside the calls that could not be made, and those that were refused."""
+    page.run("0")
+    meant = ("ERR_INTERNET_DISCONNECTED", "status of 401", "status of 403", "ERR_CONNECTION", "ERR_NETWORK")
+    return [each for each in page.problems if not any(told in each for told in meant)]
 
 
 def test_data_are_drawn_by_mouse_and_by_keys_listed_and_deleted(
@@ -150,6 +172,19 @@ def test_a_page_that_is_loaded_again_at_any_moment_goes_on_by_itself(page: Tab, 
         goes_on(page)
 
 
+def test_a_page_that_is_closed_amid_an_upload_sends_it_again_when_it_is_open(
+    page: Tab, code: str, line: Line
+) -> None:
+    line.stall(10_000)  # of an update's 31,400 bytes
+    assert line.stalled.wait(120)
+    page.open("about:blank")
+    line.off()
+    line.on()
+    page.open(code.partition("#")[0])
+    page.wait("!!document.querySelector('#state')")
+    goes_on(page)
+
+
 def test_of_two_tabs_one_takes_part_and_the_other_says_so_and_goes_on_afterwards(
     page: Tab, code: str
 ) -> None:
@@ -167,6 +202,42 @@ def test_without_a_network_it_says_so_and_goes_on_when_there_is_one(page: Tab, l
     goes_on(page)
 
 
+def test_a_tab_that_is_hidden_for_three_minutes_costs_its_own_rounds_and_goes_on(
+    page: Tab, real: Coordinated, code: str
+) -> None:
+    page.click("Pause")
+    page.waits_for("Paused")
+    with browser(ClockTab, variables=trusting(real.folder.path / "ca.pem", real.home / "another")) as tab:
+        joined(tab, code)
+        drawn(tab, "7", SEVEN, 4)
+        tab.click("Taking part")
+        tab.click("Take part")
+        tab.wait(f"{ROUNDS} >= 2", 120)
+        with tab.hidden():
+            before = real.rounds()
+            real.wait(lambda: any(line["failed"] for line in real.run.rounds()[before:]), "lost round")
+        goes_on(tab)
+        tab.click("Leave")
+        tab.click("Leave and erase everything")
+        tab.click("Yes, erase")
+        tab.waits_for("Scan your invitation")
+        assert complaints(tab) == []
+    page.click("Take part")
+    goes_on(page)
+
+
+def test_no_round_hung_and_no_update_was_counted_twice(real: Coordinated) -> None:
+    rounds = [line for line in real.run.rounds() if line["round"]]
+    assert [line["round"] for line in rounds] == [*range(1, len(rounds) + 1)]
+    counted = [{*line["clients"]} - {*line["dropped"]} for line in rounds]
+    assert set().union(*counted) == {"phone-1", "phone-2"}
+    for line, names in zip(rounds, counted, strict=True):
+        assert (len(names), bool(line["failed"])) in ((1, False), (0, True))
+        assert line["seconds"] < 60
+        for told in line["clients"].values():
+            assert told["bytes_up"] < 2 * 31_400, "an answer counts once, however often it was sent"
+
+
 def test_the_promoted_model_answers_what_is_drawn(
     page: Tab, real: Coordinated, pictures: Path | None
 ) -> None:
@@ -178,6 +249,18 @@ def test_the_promoted_model_answers_what_is_drawn(
     page.waits_for("It is 7, says the model")
     page.look(pictures, "phone-model")
     it_fits_and_reads(page)
+
+
+def test_a_canary_is_measured_by_a_phone_by_the_graphs_that_a_promoted_model_names(
+    page: Tab, real: Coordinated
+) -> None:
+    found = promote(real.home / "run", canary=Canary(1.0, worse=1.0))
+    assert (found.rule["asked"], found.rule["measured"], found.rule["dropped"]) == (
+        ["phone-1"], ["phone-1"], {}
+    )  # fmt: skip
+    page.waits_for(f"Model {found.model[:16]}", 120)
+    assert json.loads(found.description)["graphs"]["hash"] == Graphs.read(real.home / "graphs").hash
+    page.waits_for("your own test part", 120)
 
 
 def test_a_phone_whose_key_is_revoked_says_so_and_leaves_with_nothing_kept(
@@ -196,11 +279,7 @@ def test_a_phone_whose_key_is_revoked_says_so_and_leaves_with_nothing_kept(
 
 def test_what_the_browser_erases_is_missed_and_said(page: Tab, code: str) -> None:
     joined(page, code)
-    page.click("7")
-    for number in range(8):
-        page.draw(*SEVEN, (0.4 + 0.04 * number, 0.9))  # no two alike, for the test part
-        page.click("Keep")
-        kept(page, number + 1)
+    drawn(page, "7", SEVEN, 8)
     page.click("Taking part")
     page.click("Take part")
     page.wait(f"{ROUNDS} >= 1", 120)
@@ -209,7 +288,4 @@ def test_what_the_browser_erases_is_missed_and_said(page: Tab, code: str) -> Non
 
 
 def test_nothing_was_complained_of(page: Tab) -> None:
-    """Beside the calls that could not be made, and those that were refused."""
-    page.run("0")
-    meant = ("ERR_INTERNET_DISCONNECTED", "status of 401", "status of 403", "ERR_CONNECTION", "ERR_NETWORK")
-    assert [each for each in page.problems if not any(told in each for told in meant)] == []
+    assert complaints(page) == []

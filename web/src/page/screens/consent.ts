@@ -130,7 +130,7 @@ class Consent {
     this.#join.disabled = true;
     app.tell(consent.joining);
     await app.attempt(async () => {
-      await navigator.storage?.persist?.();
+      void navigator.storage?.persist?.(); // Firefox asks the person, who may not answer
       const schema = this.#about?.schema && JSON.parse(JSON.stringify(this.#about.schema));
       const shown = await app.link.call("join", this.#invitation, this.#chosen(), schema);
       app.tell("");

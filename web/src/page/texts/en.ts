@@ -47,7 +47,7 @@ function unfit(why: Why): string {
     case "range": return `It has a value that the task does not allow; it must be ${why.allowed}.`;
     case "label": {
       const where = why.row === undefined ? "" : `Row ${why.row}: `;
-      const allowed = why.classes.length ? `one of ${why.classes.join(", ")}` : "a number";
+      const allowed = why.classes.length ? `one of ${why.classes.join(", ")}` : "a number, of up to 3.4e38";
       return `${where}“${why.label}” is no answer here; it must be ${allowed}.`;
     }
   }
