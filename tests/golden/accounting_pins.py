@@ -72,9 +72,8 @@ def drawn_event(own: random.Random) -> Gaussian | PoissonSampled | Skellam:
 
 EDGES = (
     Gaussian(1e-150), Gaussian(0.99e-150), Gaussian(1.05e-150), Gaussian(1e-7),
-    PoissonSampled(1.0, Gaussian(2.0)),
-    PoissonSampled(1e-9, Gaussian(1e5)), PoissonSampled(0.3, Gaussian(1e-160)), Skellam(1, 1.0, 1.0),
-    PoissonSampled(1e-6, Gaussian(30.0)), PoissonSampled(0.999, Gaussian(0.5)),
+    PoissonSampled(1.0, Gaussian(2.0)), PoissonSampled(0.3, Gaussian(1e-160)), Skellam(1, 1.0, 1.0),
+    PoissonSampled(0.999, Gaussian(0.5)),
 )  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def divergences() -> list[Any]:
 def renyi() -> list[Any]:
     """Upper bounds, and the step for the losses, of drawn events in drawn numbers."""
     own, found = random.Random(2), []
-    for number in range(30):
+    for number in range(20 + len(EDGES)):
         counts = {drawn_event(own): own.randrange(1, 9) for _ in range(own.randrange(1, 4))}
         if number >= 20:
             counts = {EDGES[number - 20]: own.randrange(1, 3)}

@@ -4,6 +4,7 @@ import math
 import random
 from collections import Counter
 from fractions import Fraction
+from types import SimpleNamespace
 
 import mpmath
 import numpy as np
@@ -67,6 +68,40 @@ def test_without_chance_a_divergence_is_the_orders_over_twice_the_variance(adjac
     assert accounting._divergence(one, ORDERS, adjacency) == pytest.approx(known)
     assert (sensitivity("zero_out"), sensitivity("replace")) == (1.0, 2.0)
     assert told(adjacency, "cat").count("one cat") == 1
+
+
+def test_losses_are_used_up_to_the_largest_epsilon_and_in_steps_that_are_a_part_of_it(monkeypatch):
+    counts, skellams = {Gaussian(0.9): 2}, {Skellam(9, 1.0, 1.0): 1}
+    most = accounting._renyi(counts, 1e-5, "replace")
+    for largest, parts, step in (
+        (most, 1000, most / 1000), (most, 10**9, accounting.INTERVAL), (math.nextafter(most, 0), 1000, None),
+    ):  # fmt: skip
+        monkeypatch.setattr(accounting, "LARGEST", largest)
+        monkeypatch.setattr(accounting, "PARTS", parts)
+        assert accounting._interval(counts, 1e-5, "replace") == step
+    assert accounting._interval({**counts, **skellams}, 1e-5, "replace") is None
+
+
+def test_where_cancellation_leaves_nothing_of_a_divergence_it_is_that_without_chance(monkeypatch):
+    class Accountant:
+        rdp = (0.0, -1e-24, 0.25, 3.0)
+
+        def __init__(self, orders):
+            assert orders == (2, 3, 4, 5)
+
+        def compose(self, event):
+            assert event == ("sampled", 0.1, ("gaussian", 2.0))
+
+    made = SimpleNamespace(
+        rdp=SimpleNamespace(RdpAccountant=Accountant),
+        PoissonSampledDpEvent=lambda rate, event: ("sampled", rate, event),
+        GaussianDpEvent=lambda noise: ("gaussian", noise),
+    )
+    monkeypatch.setattr(accounting, "_dp_accounting", lambda: made)
+    accounting._divergence.cache_clear()
+    found = accounting._divergence(PoissonSampled(0.1, Gaussian(2.0)), (2, 3, 4, 5), "zero_out")
+    accounting._divergence.cache_clear()
+    assert found.tolist() == [2 / 8, 3 / 8, 0.25, 3.0]
 
 
 def test_what_an_epsilon_is_reached_with_is_the_least_delta_of_all_orders():

@@ -1,5 +1,6 @@
 """What samplers of noise make of chosen words: also where 63 bits, and more, are too few to decide."""
 
+import math
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -23,7 +24,9 @@ class Given:
         found, self._words = self._words[:n], self._words[n:]
         assert len(found) == n, "more words are taken than expected"
         self.taken += n
-        return np.array(found, np.uint64)
+        words = np.array(found, np.uint64)
+        words.flags.writeable = False  # as the operating system's are
+        return words
 
 
 def exponent(probability: Decimal) -> tuple[int, int]:
@@ -142,6 +145,59 @@ def test_candidates_are_a_block_a_place_within_it_and_a_choice(sigma):
                     given = Given(word << 1 | negative, u, last)
                     known = [-(k * sigma + u) if negative else k * sigma + u]
                     assert exact._candidates(sigma, 1, given).tolist() == (known if kept else [])
+
+
+@pytest.mark.parametrize("sigma", [1, 7, 2**37 + 12_345])
+def test_only_what_is_too_close_to_call_is_decided_by_its_exact_exponent(monkeypatch, sigma):
+    asked, table = [], exact._thresholds()[0]
+    for band, decided in ((2.0, True), (exact._BAND, False)):
+        monkeypatch.setattr(exact, "_BAND", band)
+        for k in range(3):
+            for u in {0, 1 % sigma, sigma - 1}:
+                for last in (5, 2**62, 2**63 - 2**24):
+                    gap = last / 2**63 - np.exp(-(2.0 * k * u * sigma + float(u) ** 2) / (2.0 * sigma**2))
+                    if abs(gap) < 1e-9 and not decided:
+                        continue
+                    kept, word = gap > 0, int(table[k - 1]) + 9 if k else 5  # the other way round
+
+                    def below(value, exponent, source, kept=kept):
+                        asked.append((value, exponent))
+                        return kept
+
+                    monkeypatch.setattr(exact, "_below", below)
+                    found = exact._candidates(sigma, 1, Given(word << 1, u, last << 1 | 1)).tolist()
+                    assert found == ([k * sigma + u] if kept == decided else [])
+                    known = [(last, (2 * k * sigma * u + u * u, 2 * sigma**2))]
+                    assert asked == (known if decided else [])
+                    asked.clear()
+
+
+@pytest.mark.parametrize(
+    ("variance", "nats"), [(1, 0.4), (1, 72.0), (50, 72.0), (10_000, 5.0), (10**6, 900.0)]
+)
+def test_a_tail_is_found_by_doubling_and_halving(monkeypatch, variance, nats):
+    asked = []
+
+    class Watched:
+        hypot = math.hypot
+
+        @staticmethod
+        def asinh(value):
+            asked.append(round(value * variance))
+            return math.asinh(value)
+
+    def bound(t):
+        return t * math.asinh(t / variance) - t**2 / (math.hypot(t, variance) + variance)
+
+    monkeypatch.setattr(tables, "math", Watched)
+    found, known = tables.tail(variance, nats), [1]
+    while bound(known[-1]) < nats:
+        known.append(2 * known[-1])
+    low, high = known[-1] // 2, known[-1]
+    while high - low > 1:
+        known.append((low + high) // 2)
+        low, high = (low, known[-1]) if bound(known[-1]) >= nats else (known[-1], high)
+    assert (asked, found) == (known, high + 1)
 
 
 def test_candidates_are_drawn_half_as_many_again_and_sixteen_and_at_most_so_many(monkeypatch):

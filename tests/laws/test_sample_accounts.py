@@ -13,11 +13,13 @@ import torch
 from hedgerow.client import account
 from hedgerow.client.torch import private as of_samples
 from hedgerow.client.torch.samples import CLIP_UNITS
+from hedgerow.privacy import ledger
 from hedgerow.privacy.accounting import Budget, epsilon
 from hedgerow.privacy.discrete_gaussian import discrete_gaussian
-from hedgerow.privacy.events import Gaussian, PoissonSampled
+from hedgerow.privacy.events import Gaussian, PoissonSampled, to_json
 from hedgerow.privacy.ledger import Ledger, LedgerError
 from hedgerow.rng import integer_seed, seeded_source, system_source
+from hedgerow.sealed import seal
 from hedgerow.types import Fit, LocalTraining, Samples
 
 LOCAL = LocalTraining(
@@ -96,8 +98,8 @@ def test_an_account_in_memory_is_that_of_the_rounds_it_remembers():
     for number in (3, 3, 8):
         state = account.remember(state, number)
     assert (state["rounds"].tolist(), state["rounds"].dtype) == ([3, 3, 8], np.int64)
-    ledger = account.remembered(LOCAL, state)
-    assert ledger._entries == {(n, str(k)): (Gaussian(4.0), 2) for k, n in enumerate((3, 3, 8))}
+    kept = account.remembered(LOCAL, state)
+    assert kept._entries == {(n, str(k)): (Gaussian(4.0), 2) for k, n in enumerate((3, 3, 8))}
     assert account.remembered(LOCAL, {}).releases == 0
     own = account.spend("a", LOCAL, 9, None, lambda: state, seeded=True)
     assert own._ledger.epsilon == account.spent(LOCAL, 3)
@@ -107,14 +109,20 @@ def test_a_client_takes_part_up_to_its_budget_and_no_further(tmp_path):
     for share, taken in ((1.0, True), (0.999, False)):
         local = replace(LOCAL, sample_epsilon=share * account.spent(LOCAL, 2))
         for where in (None, tmp_path / f"{share}.jsonl"):
-            ledger = account.remembered(local, {"rounds": np.array([1])})
-            own = account.Account("a", local, ledger, seeded=where is None)
+            kept = account.remembered(local, {"rounds": np.array([1])})
+            own = account.Account("a", local, kept, seeded=where is None)
             if taken:
                 own.check()
                 own.record(2)
-                assert ledger.releases == 2
+                assert kept.releases == 2
             with pytest.raises(account.BudgetSpent, match="'a' takes no further part"):
                 own.check()
+    file = tmp_path / "spent.jsonl"
+    with pytest.raises(account.BudgetSpent):
+        account.spend("a", replace(LOCAL, sample_epsilon=1e-3), 1, file, nothing, seeded=False)
+    assert lines(file) == []
+    with pytest.raises(ValueError, match="sample_noise needs a folder"):
+        account.spend("a", LOCAL, 1, None, nothing, seeded=False)
 
 
 def test_a_ledger_reads_how_often_a_line_happened(tmp_path):
@@ -128,8 +136,36 @@ def test_a_ledger_reads_how_often_a_line_happened(tmp_path):
     assert again._after(Gaussian(4.0), 2) == epsilon([Gaussian(4.0)] * 5, 1e-5)
     within = Ledger(Budget(1e-5, again._after(Gaussian(4.0), 2)), file)
     assert (within.allows(Gaussian(4.0), 2), within.allows(Gaussian(4.0), 3)) == (True, False)
-    assert within.allows(Gaussian(4.0)) is True
+    one = Budget(1e-5, again._after(Gaussian(4.0), 1))
+    assert Ledger(one, file).allows(Gaussian(4.0))
     assert again.allows(Gaussian(1e-9), 100) is True
+
+
+def test_an_epsilon_that_is_known_is_not_computed_again(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ledger, "epsilon", lambda *given: (asked.append(given), 1.0)[1])
+    own = Ledger(Budget(1e-5, 2.0))
+    own.write(1, Gaussian(4.0), "a", noise="system")
+    assert (own.epsilon, own.epsilon, own.allows(Gaussian(4.0)), own.epsilon, len(asked)) == (
+        1.0,
+        1.0,
+        True,
+        1.0,
+        3,
+    )
+
+
+@pytest.mark.parametrize(("times", "taken"), [(1, True), (2, True), (0, False), (1.5, True), ("x", False)])
+def test_a_line_that_cannot_be_counted_is_named(tmp_path, times, taken):
+    file = tmp_path / "privacy.jsonl"
+    line = {"round": 1, "event": to_json(Gaussian(4.0)), "release": "a", "noise": "system"}
+    lines_of = [line, {**line, "round": 2, "times": times}]
+    file.write_text("".join(json.dumps(seal(each)) + "\n" for each in lines_of))
+    if taken:
+        assert Ledger(Budget(1e-5), file)._counted() == {Gaussian(4.0): 1 + int(times)}
+    else:
+        with pytest.raises(LedgerError, match=r"^line 2 of .*privacy\.jsonl cannot be read"):
+            Ledger(Budget(1e-5), file)
 
 
 def test_chance_is_the_systems_or_in_a_simulation_streams_of_their_own():

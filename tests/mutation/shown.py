@@ -26,9 +26,13 @@ QUICK = (
     "tests/laws/test_noise_formulas.py",
     "tests/laws/test_noise_refusals.py",
     "tests/laws/test_noise_searches.py",
+    "tests/laws/test_noise_steps.py",
     "tests/laws/test_noise_words.py",
+    "tests/laws/test_norms.py",
+    "tests/laws/test_private_range.py",
     "tests/laws/test_released_rounds.py",
     "tests/laws/test_sample_accounts.py",
+    "tests/laws/test_units.py",
 )
 """Tests of milliseconds, which every fault is shown to first, with the examples in `FILES`."""
 
@@ -41,14 +45,11 @@ TESTS = (
     "tests/laws/test_calibration.py",
     "tests/laws/test_ledger.py",
     "tests/laws/test_little_noise.py",
-    "tests/laws/test_norms.py",
-    "tests/laws/test_private_range.py",
     "tests/laws/test_private_rounds.py",
     "tests/laws/test_private_samples.py",
     "tests/laws/test_secure_privacy.py",
     "tests/laws/test_skellam_accounting.py",
     "tests/laws/test_transforms.py",
-    "tests/laws/test_units.py",
     "tests/statistics/test_audit.py",
     "tests/statistics/test_audit_release.py",
     "tests/statistics/test_audit_samples.py",
