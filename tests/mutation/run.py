@@ -3,10 +3,11 @@
     python -m tests.mutation.run --draw 200 --seed 0      # a drawn part, by file; goes on where it stopped
     python -m tests.mutation.run                          # every mutant (an hour and more)
 
-First every test of `TESTS` runs without a fault, to see which functions of
-`FILES` it reaches; a mutant is then shown to the tests that reach it, the
-quickest first, until one fails. Each has a forked process of its own. Nothing
-in the working tree changes.
+First every test of `QUICK` (`shown.py`) runs without a fault, to see which
+functions of `FILES` it reaches; a mutant is then shown to the tests that
+reach it, the quickest first, until one fails. What is left is shown to `TESTS`
+in the same way. Each mutant has a forked process of its own. Nothing in the
+working tree changes.
 """
 
 import argparse
@@ -24,63 +25,13 @@ from typing import Any
 
 from tests.mutation.fault import Faulty, changed, put_in
 from tests.mutation.operators import Mutant, mutants
+from tests.mutation.shown import FILES, QUICK, TESTS
 from tests.mutation.suite import Child, Sound, collected, first_failed, sound
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
 
 _RARE = ("seed for system", "reuse of a stream")
-
-FILES = (
-    "hedgerow/privacy/accounting.py",
-    "hedgerow/privacy/adjacency.py",
-    "hedgerow/privacy/bands.py",
-    "hedgerow/privacy/discrete_gaussian.py",
-    "hedgerow/privacy/events.py",
-    "hedgerow/privacy/ledger.py",
-    "hedgerow/privacy/planning.py",
-    "hedgerow/privacy/skellam.py",
-    "hedgerow/strategies/calibration.py",
-    "hedgerow/strategies/transforms/clipping.py",
-    "hedgerow/strategies/transforms/client_noise.py",
-    "hedgerow/strategies/transforms/noise.py",
-    "hedgerow/strategies/norms.py",
-    "hedgerow/strategies/release.py",
-    "hedgerow/client/account.py",
-    "hedgerow/client/torch/private.py",
-    "hedgerow/server/private.py",
-)
-"""The files of noise, clipping, release and account."""
-
-TESTS = (
-    "tests/api/test_mistakes.py",
-    "tests/attacks/test_private_files.py",
-    "tests/engines/test_sample_noise.py",
-    "tests/faults/test_full_disk.py",
-    "tests/laws/test_adjacency.py",
-    "tests/laws/test_calibration.py",
-    "tests/laws/test_ledger.py",
-    "tests/laws/test_little_noise.py",
-    "tests/laws/test_norms.py",
-    "tests/laws/test_private_range.py",
-    "tests/laws/test_private_rounds.py",
-    "tests/laws/test_private_samples.py",
-    "tests/laws/test_secure_privacy.py",
-    "tests/laws/test_skellam_accounting.py",
-    "tests/laws/test_transforms.py",
-    "tests/laws/test_units.py",
-    "tests/statistics/test_audit.py",
-    "tests/statistics/test_audit_release.py",
-    "tests/statistics/test_audit_samples.py",
-    "tests/statistics/test_banded_noise.py",
-    "tests/statistics/test_discrete_gaussian.py",
-    "tests/statistics/test_distributed_noise.py",
-    "tests/statistics/test_noise.py",
-    "tests/statistics/test_sensitivity.py",
-    "tests/statistics/test_skellam.py",
-)
-"""The tests that are to notice, beside the examples in `FILES`."""
-
 
 Made = Callable[[], ast.Module]
 Say = Callable[[str], None]
@@ -256,6 +207,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--examples", action="store_true", help="only the examples; no survivor is noted")
+    arguments.add_argument("--quick", action="store_true", help="only `QUICK`: what these miss has survived")
     arguments.add_argument("--again", action="store_true", help="only those that survived")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     given = arguments.parse_args()
@@ -279,12 +231,16 @@ def main() -> None:
         what = f"{mutant.operator}: {mutant.before[:50]!r} -> {mutant.after[:60]!r}"
         print(f"{by or 'SURVIVED':60.60} {mutant.file}:{mutant.line} {what}", flush=True)
 
-    try_all(
-        [every[mutant.key] for mutant in wanted],
-        tell,
-        tests=() if given.examples else TESTS,
-        workers=given.workers,
-    )
+    def show(shown: Sequence[Mutant], tests: Sequence[str], hear: Callable[[Mutant, str], None]) -> None:
+        try_all([every[mutant.key] for mutant in shown], hear, tests=tests, workers=given.workers)
+
+    left: list[Mutant] = []
+    if given.examples or given.quick:
+        show(wanted, QUICK if given.quick else (), tell)
+    else:
+        show(wanted, QUICK, lambda mutant, by: tell(mutant, by) if by else left.append(mutant))
+    if left:
+        show(left, TESTS, tell)
     survived = sum(not result["caught"] for result in done.values())
     print(f"{len(done) - survived} of {len(done)} are caught")
 
