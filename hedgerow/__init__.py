@@ -34,6 +34,7 @@ _PLACES = {
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch.factorised": ["low_rank"],
     "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hedgerow.client.regression import absolute_error as absolute_error
     from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch.factorised import low_rank as low_rank
     from hedgerow.client.torch.lora import lora as lora
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset

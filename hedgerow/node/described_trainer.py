@@ -66,12 +66,22 @@ def is_installed(run: Described) -> bool:
 
 
 def _task(run: Described) -> Task:
-    plain = NamedModel(run.model, dict(run.arguments))
-    return task_of(run.kind, plain if run.lora is None else partial(_adapted, plain, run.lora))
+    model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
+    if run.low_rank is not None:
+        model = partial(_low_rank, model, run.low_rank)
+    return task_of(run.kind, model if run.lora is None else partial(_adapted, model, run.lora))
 
 
-def _adapted(model: NamedModel, adapters: Mapping[str, Any]) -> Any:
-    """A module with adapters; a trainer that builds none, as by graphs, needs no torch for them."""
+# A trainer that builds no module, as by graphs, needs no torch for them.
+def _low_rank(model: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
+    """A module with low-rank layers."""
+    from hedgerow.client.torch.factorised import low_rank
+
+    return low_rank(model, **arguments)()
+
+
+def _adapted(model: Callable[[], Any], adapters: Mapping[str, Any]) -> Any:
+    """A module with adapters."""
     from hedgerow.client.torch.lora import lora
 
     return lora(model, **adapters)()

@@ -177,6 +177,7 @@ RIGHT: dict[str, Given] = {
         "model": lambda: nn.Sequential(nn.Linear(3, 2)), "rank": 1, "targets": None, "train": (),
         "alpha": None,
     },
+    "low_rank": {"model": lambda: nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 2)), "rank": 1, "layers": None},
     "mask": {
         "corrupt": 0.1, "dropout": 0.1, "min_clients": 10, "failure_bits": 40, "metrics": "loss",
         "measured": "loss",

@@ -61,6 +61,7 @@ PUBLIC = [
     "load_dataset",
     "load_model",
     "lora",
+    "low_rank",
     "mask",
     "mean",
     "natural",

@@ -158,6 +158,14 @@ class Experiment(Section):
         facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
         return NamedModel(self.model.name, {**facts, **self.model.options})
 
+    def shaped(self) -> "Callable[[], Any]":
+        """The factory of the model that is pretrained or trained, with low-rank layers if there are any."""
+        if self.model.low_rank is None:
+            return self.factory()
+        from hedgerow.client.torch.factorised import low_rank
+
+        return low_rank(self.factory(), self.model.low_rank, layers=self.model.low_rank_layers)
+
     def adapted(self, model: Any) -> "Callable[[], Any]":
         """A model, or its factory, with the adapters of `[model.lora]`."""
         from hedgerow.client.torch.lora import lora
@@ -166,7 +174,7 @@ class Experiment(Section):
         return lora(model, **self.model.lora.model_dump())
 
     def task(self) -> "Task":
-        """The task: the model for the data set, with adapters if there are any.
+        """The task: the model for the data set, with low-rank layers or adapters if there are any.
 
         For regression, the loss is squared error and the metric absolute error.
 
@@ -175,7 +183,7 @@ class Experiment(Section):
         """
         from hedgerow.client.regression import task_of
 
-        facts, factory = self.facts(), self.factory()
+        facts, factory = self.facts(), self.shaped()
         if facts.task == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"

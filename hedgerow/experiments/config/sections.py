@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from hedgerow import checks
 from hedgerow.client.trainers import TRAINERS
@@ -118,12 +118,29 @@ class ModelConfig(NamedPart):
     """`[model]`: a model by name, `module:function` or `file.py:function`.
 
     `initial` is what it starts from: a safetensors file, or the folder of a run
-    that has ended.
+    that has ended. `low_rank` is the rank of its layers, all that become smaller
+    but the last, or those of `low_rank_layers`; see `hedgerow.low_rank`.
     """
 
     initial: str | None = None
 
     lora: LoraConfig | None = None
+    low_rank: Count | None = None
+    low_rank_layers: tuple[str, ...] | None = None
+
+    @field_validator("low_rank")
+    @classmethod
+    def _one_way(cls, rank: int | None, others: ValidationInfo) -> int | None:
+        if rank is not None and others.data.get("lora") is not None:
+            raise ValueError("it must be left out beside [model.lora], whose adapters are of whole weights")
+        return rank
+
+    @field_validator("low_rank_layers")
+    @classmethod
+    def _with_rank(cls, layers: tuple[str, ...] | None, others: ValidationInfo) -> tuple[str, ...] | None:
+        if layers is not None and others.data.get("low_rank") is None:
+            raise ValueError("it must be given with low_rank, such as low_rank = 8")
+        return layers
 
 
 class PretrainingConfig(Section):

@@ -24,6 +24,7 @@ def announcement_of(
     """
     data, facts, factory = experiment.data, experiment.facts(), experiment.factory()
     lora, schema = experiment.model.lora, experiment.own_schema
+    rank, layers = experiment.model.low_rank, experiment.model.low_rank_layers
     arguments = {key: list(v) if isinstance(v, tuple) else v for key, v in factory.arguments.items()}
     description = {
         "strategy": describe(experiment.strategy()),
@@ -31,6 +32,7 @@ def announcement_of(
             "kind": facts.task,
             "model": {"name": factory.name, "arguments": arguments},
             "lora": None if lora is None else lora.model_dump(mode="json"),
+            **({} if rank is None else {"low_rank": {"rank": rank, "layers": layers and list(layers)}}),
         },
         "data": {
             **(schema.to_json() if schema else {}),

@@ -37,7 +37,7 @@ def starting_model(experiment: Experiment) -> Model | None:
 
     own, _ = experiment.divided()
     assert own is not None
-    factory = experiment.factory()
+    factory = experiment.shaped()
     model = _pretrained(TorchTrainer(Task(factory)), own, experiment.pretraining.local, experiment.seed)
     if experiment.model.lora is None:
         return model
