@@ -34,6 +34,7 @@ _PLACES = {
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch.closed_form": ["class_means", "ridge"],
     "hedgerow.client.torch.factorised": ["low_rank"],
     "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from hedgerow.client.regression import absolute_error as absolute_error
     from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch.closed_form import class_means as class_means
+    from hedgerow.client.torch.closed_form import ridge as ridge
     from hedgerow.client.torch.factorised import low_rank as low_rank
     from hedgerow.client.torch.lora import lora as lora
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer

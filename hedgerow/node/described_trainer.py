@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hedgerow.client.one_shot import one_shot_task
 from hedgerow.client.regression import task_of
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
@@ -69,6 +70,8 @@ def _task(run: Described) -> Task:
     model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
     if run.low_rank is not None:
         model = partial(_low_rank, model, run.low_rank)
+    if run.one_shot is not None:
+        return one_shot_task(run.kind, partial(_computed, model, run.one_shot))
     return task_of(run.kind, model if run.lora is None else partial(_adapted, model, run.lora))
 
 
@@ -85,3 +88,10 @@ def _adapted(model: Callable[[], Any], adapters: Mapping[str, Any]) -> Any:
     from hedgerow.client.torch.lora import lora
 
     return lora(model, **adapters)()
+
+
+def _computed(model: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
+    """A module whose last layer is computed."""
+    from hedgerow.client.torch.closed_form import ClosedForm
+
+    return ClosedForm(model, **arguments)()

@@ -136,6 +136,7 @@ RIGHT: dict[str, Given] = {
         "deployment": hr.Deployment.SIMULATED, "guard": None, "sent": honest,
         "initial": None, "step_times": CLOCK,
     },
+    "class_means": {"model": lambda: nn.Linear(3, 2)},
     "clip": {"norm": 1.0},
     "cyclic": {"clients": 2.0, "population": 10},
     "dirichlet": {"clients": 2, "alpha": 0.5, "min_samples": 1},
@@ -192,6 +193,7 @@ RIGHT: dict[str, Given] = {
     "quantity_skew": {"clients": 2, "alpha": 0.5, "min_samples": 1},
     "quantize": {"bits": 8, "rounding": "nearest", "block": 16, "range": None},
     "random_k": {"fraction": 0.5, "unbiased": False},
+    "ridge": {"model": lambda: nn.Linear(3, 2), "strength": 0.1},
     "rounds": {
         "grid": grid(), "strategy": STRATEGY, "state": STATE, "layout": LAYOUT, "num_rounds": 0,
         "roster": None,

@@ -52,8 +52,8 @@ VARYING = {
 }
 
 CLASSES_MAKE = {
-    ("Task", "model"), ("lora", "model"), ("low_rank", "model"), ("client_app", "data"),
-    ("InProcessGrid", "names"),
+    ("Task", "model"), ("lora", "model"), ("low_rank", "model"), ("ridge", "model"),
+    ("class_means", "model"), ("client_app", "data"), ("InProcessGrid", "names"),
 }  # fmt: skip
 
 WRONG = [

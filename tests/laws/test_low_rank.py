@@ -195,8 +195,6 @@ def test_a_run_saves_a_model_that_becomes_a_plain_one(tmp_path, personal):
     plain.load_state_dict(small.merge(saved), strict=True)
     x = torch.from_numpy(samples((5,), 6).x)
     torch.testing.assert_close(plain(x), module(x))
-    with pytest.raises(
-        ValueError, match="misses '0.down.weight'; it must be of .* rank 2"
-    ):
+    with pytest.raises(ValueError, match="misses '0.down.weight'; it must be of .* rank 2"):
         small.merge({n: v for n, v in saved.items() if n != "0.down.weight"})
     assert np.isfinite(result.state.model.parameters).all()

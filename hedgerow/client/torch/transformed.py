@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,7 +76,7 @@ def load(module: nn.Module, tensors: Mapping[str, Any], what: str) -> None:
     Raises:
         ValueError: the tensors do not belong to this model.
     """
-    given = {name: torch.as_tensor(value) for name, value in tensors.items()}
+    given = {name: _tensor(value) for name, value in tensors.items()}
     try:
         absent, unknown = module.load_state_dict(given, strict=False)
     except RuntimeError as error:  # a tensor of another shape
@@ -86,6 +87,11 @@ def load(module: nn.Module, tensors: Mapping[str, Any], what: str) -> None:
     if missing or unknown:
         lacks = f"misses {missing[0]!r}" if missing else f"has {unknown[0]!r}, not in the model"
         raise ValueError(f"the state {lacks}; it must be of this model {what}")
+
+
+def _tensor(value: Any) -> Tensor:
+    """A tensor, or an array as one; torch warns about those that are read-only."""
+    return value if isinstance(value, Tensor) else torch.as_tensor(np.require(value, requirements=["W"]))
 
 
 def _containing(name: str) -> list[str]:
