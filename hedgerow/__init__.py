@@ -22,7 +22,7 @@ _PLACES = {
         "float32", "gaussian_noise", "mask", "parse_pipeline",
         "geometric_median", "krum", "mean", "median", "parse_aggregate", "trimmed_mean",
         "poisson", "quantize", "random_k",
-        "drive", "eden", "entropy", "ternary", "top_k", "uniform", "weight_by_examples",
+        "drive", "eden", "entropy", "subspace", "ternary", "top_k", "uniform", "weight_by_examples",
         "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
         "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedbn", "feddyn", "fednova", "fedper", "fedprox",
         "fedyogi", "scaffold", "secure_fedavg",
@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import scaffold as scaffold
     from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
     from hedgerow.strategies import secure_fedavg as secure_fedavg
+    from hedgerow.strategies import subspace as subspace
     from hedgerow.strategies import ternary as ternary
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import trimmed_mean as trimmed_mean

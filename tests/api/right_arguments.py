@@ -227,6 +227,7 @@ RIGHT: dict[str, Given] = {
     },
     "drive": {"unbiased": True},
     "eden": {"bits": 2, "unbiased": True},
+    "subspace": {"fraction": 0.5, "unbiased": False},
     "ternary": {"fraction": 0.5},
     "top_k": {"fraction": 0.5},
     "train": {

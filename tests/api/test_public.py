@@ -85,6 +85,7 @@ PUBLIC = [
     "drive",
     "eden",
     "entropy",
+    "subspace",
     "ternary",
     "top_k",
     "train",
