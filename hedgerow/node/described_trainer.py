@@ -67,31 +67,14 @@ def is_installed(run: Described) -> bool:
 
 
 def _task(run: Described) -> Task:
-    model: Callable[[], Any] = NamedModel(run.model, dict(run.arguments))
-    if run.low_rank is not None:
-        model = partial(_low_rank, model, run.low_rank)
-    if run.one_shot is not None:
-        return one_shot_task(run.kind, partial(_computed, model, run.one_shot))
-    return task_of(run.kind, model if run.lora is None else partial(_adapted, model, run.lora))
+    plain = NamedModel(run.model, dict(run.arguments))
+    ways = (run.low_rank, run.one_shot, run.lora)
+    model = plain if ways == (None, None, None) else partial(_reshaped, plain, *ways)
+    return task_of(run.kind, model) if run.one_shot is None else one_shot_task(run.kind, model)
 
 
-# A trainer that builds no module, as by graphs, needs no torch for them.
-def _low_rank(model: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
-    """A module with low-rank layers."""
-    from hedgerow.client.torch.factorised import low_rank
+def _reshaped(model: NamedModel, *ways: Mapping[str, Any] | None) -> Any:
+    """A module that is not plain; a trainer that builds none, as by graphs, needs no torch for it."""
+    from hedgerow.client.torch.reshaped import reshaped
 
-    return low_rank(model, **arguments)()
-
-
-def _adapted(model: Callable[[], Any], adapters: Mapping[str, Any]) -> Any:
-    """A module with adapters."""
-    from hedgerow.client.torch.lora import lora
-
-    return lora(model, **adapters)()
-
-
-def _computed(model: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
-    """A module whose last layer is computed."""
-    from hedgerow.client.torch.closed_form import ClosedForm
-
-    return ClosedForm(model, **arguments)()
+    return reshaped(model, *ways)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from hedgerow.recipe.announcement import RECORD, Announcement
 from hedgerow.ring.vector import RingVector
 from hedgerow.secure.codec import decode
 from hedgerow.secure.messages import (
@@ -38,9 +39,10 @@ LAYOUT = Layout.flat(1000)
 NAME = "client-0001"
 WHERE = {"round": 100, "client": NAME}
 
-TRAIN, CONSTANTS, REPLY, MORE, EVALUATED, STAGE, ITEM = 270, 355, 340, 175, 175, 40, 5
+TRAIN, CONSTANTS, REPLY, MORE, EVALUATED, RUN, STAGE, ITEM = 270, 355, 340, 175, 175, 180, 40, 5
 """Largest framing: of a request, one that names its constants by hash, a reply with one array, each further
-array, what a client measured, a stage of secure aggregation, and each value in that."""
+array, what a client measured, the run that a request to a device names, a stage of secure aggregation, and
+each value in that."""
 
 
 def framing(content: Content, payload: int) -> int:
@@ -54,6 +56,8 @@ def test_of_a_request_to_train_or_to_evaluate() -> None:
     assert framing(plain, model.parameters.nbytes) <= TRAIN
     assert framing(frozen, model.parameters.nbytes) <= CONSTANTS
     assert framing(pack_identity(NAME), len(NAME)) <= 40
+    run = Announcement.of({"strategy": {}}, run="0" * 32, version="0.1.0")
+    assert framing({RECORD: run.short()}, 0) <= RUN
 
 
 @pytest.mark.parametrize("name", sorted(set(PIPELINES) - {"mask"}))

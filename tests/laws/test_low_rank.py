@@ -72,6 +72,8 @@ def test_factors_are_the_nearest_matrix_of_their_rank_as_large_as_the_weight(row
         torch.testing.assert_close(up.T @ up, down @ down.T, rtol=1e-4, atol=1e-4)
     else:
         assert min((up.norm(dim=0) + down.norm(dim=1)).tolist()) > 0.1, "there is something to train"
+    assert up.is_contiguous()
+    assert down.is_contiguous()
     again = spectral(weight, rank)
     assert torch.equal(up, again[0])
     assert torch.equal(down, again[1])
@@ -195,6 +197,6 @@ def test_a_run_saves_a_model_that_becomes_a_plain_one(tmp_path, personal):
     plain.load_state_dict(small.merge(saved), strict=True)
     x = torch.from_numpy(samples((5,), 6).x)
     torch.testing.assert_close(plain(x), module(x))
-    with pytest.raises(ValueError, match="misses '0.down.weight'; it must be of .* rank 2"):
+    with pytest.raises(ValueError, match=r"misses '0.down.weight'; it must be of .* rank 2"):
         small.merge({n: v for n, v in saved.items() if n != "0.down.weight"})
     assert np.isfinite(result.state.model.parameters).all()

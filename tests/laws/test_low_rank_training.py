@@ -1,12 +1,15 @@
 """Low-rank layers in training: side by side, with clipped samples, and in a recipe and on its devices."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+import torch
 
 import hedgerow as hr
 from hedgerow.client.cohort import CohortTrainer
+from hedgerow.client.torch.exported import exported
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.datasets import load_dataset
 from hedgerow.experiments.config.errors import ConfigError
@@ -83,6 +86,16 @@ def test_a_device_without_torch_predicts_with_the_product_of_the_factors():
     model, x = trainer.initial(1), load_dataset("fashion-mnist").test.x[:9]
     plain = forward("mlp-2nn", named_tensors(model, trainer.layout))
     np.testing.assert_allclose(plain(x), trainer.outputs(model, x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_program_without_the_code_has_the_factors_too():
+    small = hr.low_rank(dense, 2)
+    trainer, data = TorchTrainer(hr.Task(small)), samples((5,), 6)
+    model = trainer.initial(0)
+    program = torch.export.load(io.BytesIO(exported(small, model, (5,), {}))).module()
+    with torch.no_grad():
+        found = program(torch.from_numpy(data.x))
+    np.testing.assert_allclose(found, trainer.outputs(model, data.x), rtol=1e-5, atol=1e-6)
 
 
 def test_the_server_pretrains_the_model_with_its_low_rank_layers(tmp_path, monkeypatch):

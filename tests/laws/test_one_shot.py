@@ -1,5 +1,6 @@
 """A last layer from sums over all clients' samples: the same as from all samples together, in one round."""
 
+import io
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import hedgerow as hr
-from hedgerow.client.one_shot import ONE_STEP
+from hedgerow.client.one_shot import ONE_STEP, one_shot_task
+from hedgerow.client.torch.exported import exported
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.recipe import load, load_table
@@ -160,6 +162,29 @@ def wide() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, CLASSES))
 
 
+def test_a_program_without_the_code_computes_the_weights_itself() -> None:
+    task = hr.ridge(net)
+    trainer, data = TorchTrainer(task), samples(3)
+    start = trainer.initial(0)
+    fit = trainer.fit(start, data, ONE_STEP, seed=0, round=1, client="a")
+    model = type(start)(fit.delta, fit.buffers, start.constants)
+    program = torch.export.load(io.BytesIO(exported(task.model, model, (4,), {}))).module()
+    with torch.no_grad():
+        found = program(torch.from_numpy(data.x))
+    np.testing.assert_allclose(found, trainer.outputs(model, data.x), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_are_computed_anew_when_the_sums_change() -> None:
+    module, x = hr.ridge(net).model().eval(), torch.from_numpy(samples(2).x)
+    first = module(x)
+    with torch.no_grad():
+        module.head.moments[:, 0] += 1.0
+        module.head.gram += 1.0
+    assert not torch.equal(module(x), first)
+    module.load_state_dict(hr.ridge(net).model().state_dict())
+    assert torch.equal(module(x), first)
+
+
 WRONG = {
     r"strength is 0; it must be a number above 0": lambda: hr.ridge(net, 0),
     r"last layer '1' is a Softmax": hr.ridge(lambda: nn.Sequential(nn.Linear(3, 2), nn.Softmax(1))).model,
@@ -223,8 +248,6 @@ def test_more_than_one_step_and_numbers_to_predict_are_refused():
         ValueError, match=r"\[local\] must have learning_rate = 1.0, batch_size = 0 and nothing"
     ):
         load_table(TABLE, ["local.epochs=2"]).task()
-    from hedgerow.client.one_shot import one_shot_task
-
     with pytest.raises(
         ValueError, match="must be left out: its sums are of classes, and this is a regression"
     ):

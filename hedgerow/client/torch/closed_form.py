@@ -41,22 +41,32 @@ class ComputedLayer(nn.Module):
     def __init__(self, features: int, classes: int, ridge: float | None) -> None:
         super().__init__()
         self.ridge, size = ridge, features + 1
+        self._known: tuple[tuple[int, ...], Tensor] | None = None
         self.moments = nn.Parameter(torch.zeros(size, classes))
         if ridge is not None:
             rows, columns = torch.triu_indices(size, size)
-            self.register_buffer("rows", rows, persistent=False)
-            self.register_buffer("columns", columns, persistent=False)
+            self.register_buffer("rows", rows.clone(), persistent=False)
+            self.register_buffer("columns", columns.clone(), persistent=False)
             self.gram = nn.Parameter(torch.zeros(len(rows)))
 
     def forward(self, features: Tensor) -> Tensor:
         """`(n, features) -> (n, classes)`: logarithms of probabilities; in training, the linear scores."""
         x = F.pad(features, (0, 1), value=1.0)
         if not self.training:
-            return F.log_softmax(x @ self.solved().to(x.dtype), dim=1)
+            return F.log_softmax(x @ self._weights().to(x.dtype), dim=1)
         scores = x @ self.moments
         if self.ridge is not None:
             scores = scores + ((x @ self._triangle()) * x).sum(1, keepdim=True)
         return scores
+
+    def _weights(self) -> Tensor:
+        """`solved()`, computed once for all batches of an evaluation."""
+        if torch.compiler.is_compiling():  # a program computes them itself
+            return self.solved()
+        versions = tuple(p._version for p in self.parameters())
+        if self._known is None or self._known[0] != versions:
+            self._known = versions, self.solved()
+        return self._known[1]
 
     @torch.no_grad()
     def solved(self) -> Tensor:
@@ -71,12 +81,14 @@ class ComputedLayer(nn.Module):
         sizes, directions = torch.linalg.eigh(gram)
         sizes = sizes.clamp(min=0) + ridge * gram[-1, -1].clamp(min=0)
         inverse = torch.where(sizes > 0, 1 / sizes, 0.0)
-        return (directions * inverse) @ (directions.T @ moments)
+        weights: Tensor = (directions * inverse) @ (directions.T @ moments)
+        return weights
 
     def _triangle(self) -> Tensor:
         size = len(self.moments)
         places: Any = (self.rows, self.columns)
-        return self.gram.new_zeros(size, size).index_put(places, self.gram)
+        triangle: Tensor = self.gram.new_zeros(size, size).index_put(places, self.gram)
+        return triangle
 
 
 def _nearest(moments: Tensor) -> Tensor:
@@ -106,7 +118,8 @@ class ClosedForm:
         """A new module; raises `ValueError` if its last layer cannot be computed."""
         module = plain_module(self.base).requires_grad_(False).eval()
         name, last = _last(module)
-        made = ComputedLayer(last.in_features, last.out_features, self.strength)
+        ridge = self.strength if self.head == "ridge" else None
+        made = ComputedLayer(last.in_features, last.out_features, ridge)
         if not name:
             return made
         module.set_submodule(name, made)

@@ -240,7 +240,7 @@ def spectral(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     empty = sizes <= sizes[0] * torch.finfo(weight.dtype).eps
     roots = torch.where(empty, 1.0, (scale * sizes).sqrt())
     down = torch.where(empty, 0.0, scale / roots)[:, None] * (vectors.T @ exact)
-    return (vectors * roots).to(weight.dtype), down.to(weight.dtype)
+    return (vectors * roots).to(weight.dtype).contiguous(), down.to(weight.dtype).contiguous()
 
 
 def _largest_rank(weight: Tensor) -> int:

@@ -18,9 +18,9 @@ def subspace(fraction: float, unbiased: bool = True) -> Transform:
 
     With a rotation `H` and `k` of its `n` rows, chosen by `P`, what is decoded is `(n / k) H' P' P H x`:
     the projection onto a random subspace of `k` dimensions, scaled so that the expectation is `x`. Its
-    squared error is `n / k - 1` of the squared norm in expectation, as that of `random_k`; but a rotated value
-    is a sum of many with random signs, so each draw comes near to it whatever the update is, and all values
-    are about as large: `|x| / sqrt(n)`, which gives a quantiser under a mask its range. With
+    squared error is `n / k - 1` of the squared norm in expectation, as that of `random_k`; but a rotated
+    value is a sum of many with random signs, so each draw comes near to it whatever the update is, and all
+    values are about as large: `|x| / sqrt(n)`, which gives a quantiser under a mask its range. With
     `unbiased=False` it is the projection itself, which is never longer than `x`: for `error_feedback`.
 
     Rotation (`Rotation`) and positions follow from the seed and the round alone. So the step is linear, a
