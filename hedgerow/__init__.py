@@ -22,7 +22,7 @@ _PLACES = {
         "float32", "gaussian_noise", "mask", "parse_pipeline",
         "geometric_median", "krum", "mean", "median", "parse_aggregate", "trimmed_mean",
         "poisson", "quantize", "random_k",
-        "drive", "eden", "entropy", "ternary", "top_k", "uniform", "weight_by_examples",
+        "drive", "eden", "entropy", "subspace", "ternary", "top_k", "uniform", "weight_by_examples",
         "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
         "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedbn", "feddyn", "fednova", "fedper", "fedprox",
         "fedyogi", "scaffold", "secure_fedavg",
@@ -34,6 +34,8 @@ _PLACES = {
     "hedgerow.client.app": ["client_app"],
     "hedgerow.client.regression": ["absolute_error", "squared_error"],
     "hedgerow.client.task": ["Task"],
+    "hedgerow.client.torch.closed_form": ["class_means", "ridge"],
+    "hedgerow.client.torch.factorised": ["low_rank"],
     "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
     from hedgerow.client.regression import absolute_error as absolute_error
     from hedgerow.client.regression import squared_error as squared_error
     from hedgerow.client.task import Task as Task
+    from hedgerow.client.torch.closed_form import class_means as class_means
+    from hedgerow.client.torch.closed_form import ridge as ridge
+    from hedgerow.client.torch.factorised import low_rank as low_rank
     from hedgerow.client.torch.lora import lora as lora
     from hedgerow.client.torch.trainer import TorchTrainer as TorchTrainer
     from hedgerow.datasets import Dataset as Dataset
@@ -114,6 +119,7 @@ if TYPE_CHECKING:
     from hedgerow.strategies import scaffold as scaffold
     from hedgerow.strategies import secure_dp_fedavg as secure_dp_fedavg
     from hedgerow.strategies import secure_fedavg as secure_fedavg
+    from hedgerow.strategies import subspace as subspace
     from hedgerow.strategies import ternary as ternary
     from hedgerow.strategies import top_k as top_k
     from hedgerow.strategies import trimmed_mean as trimmed_mean

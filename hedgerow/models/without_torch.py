@@ -16,13 +16,13 @@ def forward(name: str, tensors: Mapping[str, NDArray[Any]]) -> Callable[[Floats]
 
     Args:
         name: in `MODELS`.
-        tensors: of the model, by name.
+        tensors: of the model, by name; its layers may be of low rank.
 
     >>> tensors = {"linear.weight": np.array([[1.0, 2.0]]), "linear.bias": np.array([0.5])}
     >>> forward("logistic", tensors)(np.array([[3.0, 4.0]])).tolist()
     [[11.5]]
     """
-    layers = _LAYERS.get(name)
+    layers, tensors = _LAYERS.get(name), _multiplied(tensors)
     if layers is None or set(tensors) != {f"{each}.{part}" for each in layers for part in ("weight", "bias")}:
         return None
 
@@ -34,3 +34,12 @@ def forward(name: str, tensors: Mapping[str, NDArray[Any]]) -> Callable[[Floats]
         return values
 
     return outputs
+
+
+def _multiplied(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The tensors with the factors of low-rank layers multiplied, as `client.torch.factorised` names them."""
+    plain = dict(tensors)
+    for layer in [name.removesuffix(".down.weight") for name in tensors if name.endswith(".down.weight")]:
+        first, second = plain.pop(f"{layer}.up.weight"), plain.pop(f"{layer}.down.weight")
+        plain[f"{layer}.weight"], plain[f"{layer}.bias"] = first @ second, plain.pop(f"{layer}.up.bias")
+    return plain

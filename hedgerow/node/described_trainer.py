@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hedgerow.client.one_shot import one_shot_task
 from hedgerow.client.regression import task_of
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
@@ -67,11 +68,13 @@ def is_installed(run: Described) -> bool:
 
 def _task(run: Described) -> Task:
     plain = NamedModel(run.model, dict(run.arguments))
-    return task_of(run.kind, plain if run.lora is None else partial(_adapted, plain, run.lora))
+    ways = (run.low_rank, run.one_shot, run.lora)
+    model = plain if ways == (None, None, None) else partial(_reshaped, plain, *ways)
+    return task_of(run.kind, model) if run.one_shot is None else one_shot_task(run.kind, model)
 
 
-def _adapted(model: NamedModel, adapters: Mapping[str, Any]) -> Any:
-    """A module with adapters; a trainer that builds none, as by graphs, needs no torch for them."""
-    from hedgerow.client.torch.lora import lora
+def _reshaped(model: NamedModel, *ways: Mapping[str, Any] | None) -> Any:
+    """A module that is not plain; a trainer that builds none, as by graphs, needs no torch for it."""
+    from hedgerow.client.torch.reshaped import reshaped
 
-    return lora(model, **adapters)()
+    return reshaped(model, *ways)

@@ -123,6 +123,8 @@ class Described:
         model: its name.
         arguments: of the model.
         lora: arguments of its adapters; `None` if it has none.
+        low_rank: arguments of its low-rank layers; `None` if it has none.
+        one_shot: arguments of its last layer, where that is computed; `None` if it is trained.
         schema: of the device's own data; `None` if the run is for another data set.
         data: name of the data set.
         input_shape: of one sample.
@@ -140,6 +142,8 @@ class Described:
     model: str
     arguments: Mapping[str, Any]
     lora: Mapping[str, Any] | None
+    low_rank: Mapping[str, Any] | None
+    one_shot: Mapping[str, Any] | None
     schema: OwnSchema | None
     data: str
     input_shape: tuple[int, ...]
@@ -170,6 +174,8 @@ def understand(description: str) -> Described:
             _text(model["name"]),
             dict(model["arguments"]),
             None if task["lora"] is None else dict(task["lora"]),
+            dict(task["low_rank"]) if "low_rank" in task else None,
+            dict(task["one_shot"]) if "one_shot" in task else None,
             OwnSchema.from_json(schema) if data["name"] == NAME else None,
             _text(data["name"]),
             tuple(int(size) for size in data.get("input_shape", ())),

@@ -41,6 +41,7 @@ from hedgerow.strategies.transforms.entropy import entropy
 from hedgerow.strategies.transforms.feedback import error_feedback
 from hedgerow.strategies.transforms.mask import mask
 from hedgerow.strategies.transforms.noise import banded_noise, gaussian_noise
+from hedgerow.strategies.transforms.subspace import subspace
 from hedgerow.strategies.transforms.ternary import ternary
 from hedgerow.strategies.transforms.weighting import weight_by_examples
 
@@ -97,6 +98,7 @@ __all__ = [
     "secure_dp_fedavg",
     "secure_fedavg",
     "skellam_noise",
+    "subspace",
     "ternary",
     "top_k",
     "trimmed_mean",

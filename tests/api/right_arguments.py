@@ -136,6 +136,7 @@ RIGHT: dict[str, Given] = {
         "deployment": hr.Deployment.SIMULATED, "guard": None, "sent": honest,
         "initial": None, "step_times": CLOCK,
     },
+    "class_means": {"model": lambda: nn.Linear(3, 2)},
     "clip": {"norm": 1.0},
     "cyclic": {"clients": 2.0, "population": 10},
     "dirichlet": {"clients": 2, "alpha": 0.5, "min_samples": 1},
@@ -177,6 +178,7 @@ RIGHT: dict[str, Given] = {
         "model": lambda: nn.Sequential(nn.Linear(3, 2)), "rank": 1, "targets": None, "train": (),
         "alpha": None,
     },
+    "low_rank": {"model": lambda: nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 2)), "rank": 1, "layers": None},
     "mask": {
         "corrupt": 0.1, "dropout": 0.1, "min_clients": 10, "failure_bits": 40, "metrics": "loss",
         "measured": "loss",
@@ -191,6 +193,7 @@ RIGHT: dict[str, Given] = {
     "quantity_skew": {"clients": 2, "alpha": 0.5, "min_samples": 1},
     "quantize": {"bits": 8, "rounding": "nearest", "block": 16, "range": None},
     "random_k": {"fraction": 0.5, "unbiased": False},
+    "ridge": {"model": lambda: nn.Linear(3, 2), "strength": 0.1},
     "rounds": {
         "grid": grid(), "strategy": STRATEGY, "state": STATE, "layout": LAYOUT, "num_rounds": 0,
         "roster": None,
@@ -224,6 +227,7 @@ RIGHT: dict[str, Given] = {
     },
     "drive": {"unbiased": True},
     "eden": {"bits": 2, "unbiased": True},
+    "subspace": {"fraction": 0.5, "unbiased": False},
     "ternary": {"fraction": 0.5},
     "top_k": {"fraction": 0.5},
     "train": {

@@ -51,7 +51,10 @@ VARYING = {
     "load_dataset": ("return", "options"),
 }
 
-CLASSES_MAKE = {("Task", "model"), ("lora", "model"), ("client_app", "data"), ("InProcessGrid", "names")}
+CLASSES_MAKE = {
+    ("Task", "model"), ("lora", "model"), ("low_rank", "model"), ("ridge", "model"),
+    ("class_means", "model"), ("client_app", "data"), ("InProcessGrid", "names"),
+}  # fmt: skip
 
 WRONG = [
     None, "", "no such thing", b"bytes", -1, -0.5, 0, 2.5, 10**400, math.nan, math.inf, 1j, True, {},

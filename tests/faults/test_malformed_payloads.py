@@ -27,6 +27,7 @@ PIPELINES = (
     "top_k(0.05)",
     "top_k(0.5)",
     "random_k(0.2)",
+    "subspace(0.2)",
     "chain(top_k(0.1), quantize(4))",
     "chain(weight_by_examples(), error_feedback(top_k(0.1), quantize(8)))",
     "eden(3)",
@@ -57,7 +58,7 @@ every_array = [(text, name) for text in PIPELINES for name in payload_of(text).a
 
 
 def test_all_arrays_of_all_pipelines_are_attacked() -> None:
-    assert len(every_array) == 18 + 12 + 6  # values; scales; indices
+    assert len(every_array) == 19 + 12 + 6  # values; scales; indices
 
 
 @pytest.mark.parametrize(("text", "name"), every_array)

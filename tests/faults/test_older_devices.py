@@ -12,7 +12,7 @@ from tests.described_runs import OPEN, announced, asked, installed, joined, trai
 from tests.golden.make import PIPELINES, PYTHON
 
 PAGE = Path(__file__).parents[2] / "web" / "src" / "strategies" / "pipeline" / "parse.ts"
-NEW = ("eden(2)", "drive()", "error_feedback(ternary(0.01))", "entropy(quantize(8))")
+NEW = ("eden(2)", "drive()", "error_feedback(ternary(0.01))", "entropy(quantize(8))", "subspace(0.1)")
 
 
 @pytest.mark.parametrize("text", NEW)
@@ -22,16 +22,16 @@ def test_a_device_without_a_step_says_which_in_its_own_log_and_takes_part_in_oth
     run = announced(strategy=fedavg(pipeline=parse_pipeline(text)))
     older = {
         name: target for name, target in TRANSFORMS._targets.items()
-        if not target.partition(":")[0].endswith((".eden", ".ternary", ".entropy"))
+        if not target.partition(":")[0].endswith((".eden", ".ternary", ".entropy", ".subspace"))
     }  # fmt: skip
-    assert len(older) == len(TRANSFORMS.names()) - 4
+    assert len(older) == len(TRANSFORMS.names()) - 5
     with installed(), caplog.at_level(logging.ERROR, "hedgerow"):
         device = joined(tmp_path, OPEN)
         monkeypatch.setattr(TRANSFORMS, "_targets", older)
         with pytest.raises(ClientFailed):
             device.answer("train", "1", asked(run, train()))
         assert device._outbox.answer(device.answer("train", "1", asked(announced(), train()))) is not None
-    assert re.search(r"there is no transform '(eden|drive|ternary|entropy)'", caplog.text)
+    assert re.search(r"there is no transform '(eden|drive|ternary|entropy|subspace)'", caplog.text)
 
 
 def test_the_page_speaks_what_the_golden_files_of_all_languages_need_and_nothing_of_pythons_own() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hedgerow.client.onnx.trainer import OnnxTrainer
 from hedgerow.client.regression import task_of
 from hedgerow.client.task import Task
+from hedgerow.client.torch.factorised import low_rank
 from hedgerow.client.torch.lora import lora
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.graphs.agreement import check_run
@@ -75,6 +76,7 @@ def others() -> Iterator[tuple[str, PhoneFit]]:
     for name, task, y in (
         ("numbers", task_of("regression", build("mlp-2nn", num_classes=1, **plain)), x[:, 0]),
         ("adapters", Task(lora(scores, rank=2)), classes),
+        ("low rank", Task(low_rank(scores, rank=2)), classes),
         ("not counted", Task(scores), np.where(np.arange(23) % 6 == 2, -100, classes)),
         ("probabilities", Task(scores, metrics={}), shares),
     ):
@@ -105,7 +107,7 @@ def check(cases: dict[str, PhoneFit], folder: Path) -> dict[str, float]:
 def test_every_shipped_models_fit_is_this_clients(tmp_path):
     chosen = list(SETTINGS)
     cases = dict(fits(lambda number: [chosen[number % len(chosen)]])) | dict(others())
-    assert len(check(cases, tmp_path)) == len(MODELS.names()) + 4
+    assert len(check(cases, tmp_path)) == len(MODELS.names()) + 5
 
 
 @pytest.mark.long

@@ -25,6 +25,7 @@ PIPELINES = {
     "ternary": "error_feedback(ternary(0.1))",
     "entropy": "entropy(eden(4))",
     "random_k": "random_k(0.1)",
+    "subspace": "subspace(0.1)",
     "error_feedback": "error_feedback(top_k(0.2), quantize(8))",
     "clip": "clip(0.5)",
     "adaptive_clip": "chain(adaptive_clip(0.5), gaussian_noise(1.0), quantize(8))",

@@ -16,6 +16,7 @@ INSIDE = (
     "top_k(0.1), quantize(1, rounding='nearest')",
     "random_k(0.1, unbiased=False)",
     "random_k(0.1, unbiased=False), quantize(8)",
+    "subspace(0.1, unbiased=False)",
     "quantize(8)",
     "quantize(3)",
     "quantize(1, rounding='nearest')",

@@ -11,6 +11,7 @@ from hedgerow.client.draws import Draws
 from hedgerow.client.onnx.steps import Steps
 from hedgerow.client.onnx.trainer import OnnxTrainer
 from hedgerow.client.task import Task
+from hedgerow.client.torch.factorised import low_rank
 from hedgerow.client.torch.lora import lora
 from hedgerow.client.torch.trainer import TorchTrainer
 from hedgerow.export.exporting import SampleForm, export_training
@@ -106,6 +107,7 @@ class Tied(nn.Module):
 NETS = {
     "frozen layers": (frozen_net, SERIES),
     "LoRA": (lora(build("mlp-2nn", input_shape=SERIES, num_classes=10, hidden=12), rank=2), SERIES),
+    "low rank": (low_rank(build("cnn-small", input_shape=(1, 16, 16), num_classes=10), rank=2), (1, 16, 16)),
     "tied weights": (Tied, (7,)),
 }
 

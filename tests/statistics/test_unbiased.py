@@ -23,6 +23,8 @@ UNBIASED = (
     "random_k(0.25)",
     "random_k(0.5)",
     "chain(random_k(0.5), quantize(2))",
+    "subspace(0.25)",
+    "chain(subspace(0.5), quantize(4))",
 )
 
 

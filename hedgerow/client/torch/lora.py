@@ -10,11 +10,9 @@ works with whatever a layer does with its weight, such as the fast path of torch
 transformer layers.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, final
 
 import torch
@@ -22,9 +20,18 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hedgerow import checks
-from hedgerow.wording import shown
+from hedgerow.client.torch.transformed import (
+    Base,
+    check_base,
+    check_names,
+    fitting,
+    load,
+    owners,
+    plain_module,
+)
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention)
+_KIND = "linear layer, convolution or attention"
 _PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
@@ -58,7 +65,7 @@ class LowRank(nn.Module):
 class Lora:
     """A factory of modules with adapters, see `lora`; it can be pickled where its base can."""
 
-    base: Callable[[], nn.Module] | nn.Module
+    base: Base
     rank: int
     targets: Sequence[str] | None
     train: Sequence[str]
@@ -68,25 +75,16 @@ class Lora:
         checks.whole(1, rank=self.rank)
         if self.alpha is not None:
             checks.positive(alpha=self.alpha)
-        if not callable(self.base):
-            raise ValueError(
-                f"model is {shown(self.base)}; it must be a torch module, or a function that makes one"
-            )
-        targets = () if self.targets is None else self.targets
-        for argument, patterns in (("targets", targets), ("train", self.train)):
-            listed = isinstance(patterns, Sequence) and not isinstance(patterns, str)
-            if not listed or not all(isinstance(p, str) for p in patterns):
-                raise ValueError(
-                    f"{argument} is {shown(patterns)}; it must be a list of names, such as ['hidden*']"
-                )
+        check_base(self.base)
+        check_names(train=self.train, targets=() if self.targets is None else self.targets)
 
     def __call__(self) -> nn.Module:
         """A new module with adapters; raises `ValueError` if a name matches nothing."""
-        module = self._plain()
+        module = plain_module(self.base)
         named = dict(module.named_parameters())
-        whole = _fitting("train", self.train, named)
+        whole = fitting("train", self.train, named, "parameter")
         layers = {n: m for n, m in module.named_modules() if isinstance(m, _LAYERS)}
-        adapted = layers if self.targets is None else _fitting("targets", self.targets, layers)
+        adapted = layers if self.targets is None else fitting("targets", self.targets, layers, _KIND)
         for name, parameter in named.items():
             if nn.parameter.is_lazy(parameter):
                 raise ValueError(
@@ -123,34 +121,13 @@ class Lora:
         ['bias', 'weight']
         """
         module = self()
-        given = {name: torch.as_tensor(value) for name, value in tensors.items()}
-        try:
-            absent, unknown = module.load_state_dict(given, strict=False)
-        except RuntimeError as error:  # a tensor of another shape
-            raise ValueError(f"the tensors are not those of this model: {error}") from error
-        state = module.state_dict()
-        filled = {state[name].data_ptr() for name in given if name in state}
-        missing = [n for n in absent if state[n].is_floating_point() and state[n].data_ptr() not in filled]
-        if missing or unknown:
-            what = f"misses {missing[0]!r}" if missing else f"has {unknown[0]!r}, not in the model"
-            raise ValueError(
-                f"the state {what}; it must be of this model with adapters of rank {self.rank}"
-                f" for targets {self.targets!r}"
-            )
+        load(module, tensors, f"with adapters of rank {self.rank} for targets {self.targets!r}")
         for layer in list(module.modules()):
             if parametrize.is_parametrized(layer):
                 for name, changes in list(layer.parametrizations.items()):  # type: ignore[union-attr, operator]
                     if isinstance(changes[0], LowRank):
                         parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
         return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-    def _plain(self) -> nn.Module:
-        if isinstance(self.base, nn.Module):
-            return copy.deepcopy(self.base)
-        module = self.base()
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"the model to adapt gave {module!r}; it must give a torch.nn.Module")
-        return module
 
 
 @checks.arguments
@@ -201,33 +178,13 @@ def _weights(name: str, layer: nn.Module) -> Iterator[tuple[nn.Module, str, str,
     yield from ((layer, weight, f"{name}.{weight}".lstrip("."), blocks) for weight, blocks in own.items())
 
 
-def _fitting(argument: str, patterns: Sequence[str], there: Mapping[str, Any]) -> set[str]:
-    """Names that match a pattern, or lie in a module that does; `ValueError` if a pattern matches none."""
-    found: set[str] = set()
-    for pattern in patterns:
-        fitting = {name for name in there if any(fnmatchcase(part, pattern) for part in _containing(name))}
-        if not fitting:
-            kind = "parameter" if argument == "train" else "linear layer, convolution or attention"
-            listed = ", ".join(map(repr, there)) or "none"
-            raise ValueError(f"{argument} has {pattern!r}, which names no {kind}; the model has {listed}")
-        found |= fitting
-    return found
-
-
-def _containing(name: str) -> list[str]:
-    """A dotted name, and the names of the modules that contain it."""
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-
-
 def _check_alone(module: nn.Module, name: str, weight: Tensor | None) -> None:
     if weight is None:
         raise ValueError(
             f"weight {name!r} is computed from others (as by weight_norm) or is first known by another name;"
             " leave its layer out of targets"
         )
-    owners = [p for m in module.modules() for p in m._parameters.values() if p is weight]
-    if len(owners) > 1:
+    if owners(module, weight) > 1:
         raise ValueError(
             f"weight {name!r} belongs to two layers (tied weights), and adapting one would untie them;"
             " leave its layer out of targets"

@@ -158,30 +158,49 @@ class Experiment(Section):
         facts: Table = {"input_shape": data.input_shape, "num_classes": data.num_outputs}
         return NamedModel(self.model.name, {**facts, **self.model.options})
 
-    def adapted(self, model: Any) -> "Callable[[], Any]":
-        """A model, or its factory, with the adapters of `[model.lora]`."""
-        from hedgerow.client.torch.lora import lora
+    def shaped(self) -> "Callable[[], Any]":
+        """The factory of the model that is pretrained or trained, with low-rank layers if there are any."""
+        if self.model.low_rank is None:
+            return self.factory()
+        from hedgerow.client.torch.factorised import low_rank
 
-        assert self.model.lora is not None
-        return lora(model, **self.model.lora.model_dump())
+        return low_rank(self.factory(), self.model.low_rank, layers=self.model.low_rank_layers)
+
+    def around(self, model: Any) -> "Callable[[], Any] | None":
+        """A model, or its factory, frozen, with what is trained of it instead; `None` if all of it is."""
+        if self.model.one_shot is not None:
+            from hedgerow.client.torch.closed_form import ClosedForm
+
+            return ClosedForm(model, **self.model.computed)
+        if self.model.lora is not None:
+            from hedgerow.client.torch.lora import lora
+
+            return lora(model, **self.model.lora.model_dump())
+        return None
 
     def task(self) -> "Task":
-        """The task: the model for the data set, with adapters if there are any.
+        """The task: the model for the data set, with low-rank layers, adapters or a computed layer if asked.
 
         For regression, the loss is squared error and the metric absolute error.
 
         Raises:
-            ValueError: the data or the model is not available, or a regression has a target accuracy.
+            ValueError: the data or the model is not available, a regression has a target accuracy, or
+                the model is computed in one shot, and `[local]` says otherwise.
         """
+        from hedgerow.client.one_shot import one_shot_task, refuse_steps
         from hedgerow.client.regression import task_of
 
-        facts, factory = self.facts(), self.factory()
+        facts, factory = self.facts(), self.shaped()
         if facts.task == "regression" and self.evaluation.target_accuracy is not None:
             raise ValueError(
                 f"evaluation.target_accuracy is {self.evaluation.target_accuracy:g}; it must be left out:"
                 f" {facts.name!r} is a regression, which has no accuracy"
             )
-        return task_of(facts.task, factory if self.model.lora is None else self.adapted(factory))
+        frozen = self.around(factory)
+        if self.model.one_shot is not None and frozen is not None:
+            refuse_steps(self.local)
+            return one_shot_task(facts.task, frozen)
+        return task_of(facts.task, frozen or factory)
 
     def adversary(self) -> "Adversary | None":
         """The adversary that controls some simulated clients; `None` if there is none."""

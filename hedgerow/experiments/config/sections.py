@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from hedgerow import checks
+from hedgerow.client.one_shot import HEADS, RIDGE
 from hedgerow.client.trainers import TRAINERS
 from hedgerow.datasets.held_out import ALL_WAYS
 from hedgerow.experiments.config.arguments import Table
@@ -118,12 +119,45 @@ class ModelConfig(NamedPart):
     """`[model]`: a model by name, `module:function` or `file.py:function`.
 
     `initial` is what it starts from: a safetensors file, or the folder of a run
-    that has ended.
+    that has ended. `low_rank` is the rank of its layers, all that become smaller
+    but the last, or those of `low_rank_layers`; see `hedgerow.low_rank`. `one_shot`
+    freezes the model and computes its last layer in one round: `"ridge"`, with a
+    penalty `ridge`, or `"class_means"`; see `hedgerow.ridge`.
     """
 
     initial: str | None = None
 
     lora: LoraConfig | None = None
+    low_rank: Count | None = None
+    low_rank_layers: tuple[str, ...] | None = None
+    one_shot: Annotated[str, checked(checks.one_of, HEADS)] | None = None
+    ridge: Positive | None = None
+
+    @property
+    def computed(self) -> dict[str, Any]:
+        """The last layer that is computed in one shot, as arguments of its task."""
+        return {"head": self.one_shot, "strength": self.ridge or RIDGE if self.one_shot == "ridge" else None}
+
+    @field_validator("low_rank", "one_shot")
+    @classmethod
+    def _one_way(cls, given: Any, others: ValidationInfo) -> Any:
+        if given is not None and others.data.get("lora") is not None:
+            raise ValueError("it must be left out beside [model.lora], whose adapters are of whole weights")
+        return given
+
+    @field_validator("low_rank_layers")
+    @classmethod
+    def _with_rank(cls, layers: tuple[str, ...] | None, others: ValidationInfo) -> tuple[str, ...] | None:
+        if layers is not None and others.data.get("low_rank") is None:
+            raise ValueError("it must be given with low_rank, such as low_rank = 8")
+        return layers
+
+    @field_validator("ridge")
+    @classmethod
+    def _of_ridge(cls, strength: float | None, others: ValidationInfo) -> float | None:
+        if strength is not None and others.data.get("one_shot") != "ridge":
+            raise ValueError('it must be given with one_shot = "ridge"')
+        return strength
 
 
 class PretrainingConfig(Section):

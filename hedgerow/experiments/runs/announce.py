@@ -24,6 +24,8 @@ def announcement_of(
     """
     data, facts, factory = experiment.data, experiment.facts(), experiment.factory()
     lora, schema = experiment.model.lora, experiment.own_schema
+    model, layers = experiment.model, experiment.model.low_rank_layers
+    rank = {"low_rank": {"rank": model.low_rank, "layers": layers and list(layers)}} if model.low_rank else {}
     arguments = {key: list(v) if isinstance(v, tuple) else v for key, v in factory.arguments.items()}
     description = {
         "strategy": describe(experiment.strategy()),
@@ -31,6 +33,8 @@ def announcement_of(
             "kind": facts.task,
             "model": {"name": factory.name, "arguments": arguments},
             "lora": None if lora is None else lora.model_dump(mode="json"),
+            **rank,
+            **({"one_shot": model.computed} if model.one_shot else {}),
         },
         "data": {
             **(schema.to_json() if schema else {}),

@@ -37,12 +37,11 @@ def starting_model(experiment: Experiment) -> Model | None:
 
     own, _ = experiment.divided()
     assert own is not None
-    factory = experiment.factory()
+    factory = experiment.shaped()
     model = _pretrained(TorchTrainer(Task(factory)), own, experiment.pretraining.local, experiment.seed)
-    if experiment.model.lora is None:
+    if (frozen := experiment.around(module_with(factory, model))) is None:
         return model
-    adapted = experiment.adapted(module_with(factory, model))
-    return TorchTrainer(Task(adapted)).initial(experiment.seed)
+    return TorchTrainer(Task(frozen)).initial(experiment.seed)
 
 
 def _pretrained(trainer: Trainer, own: Samples, local: LocalTraining, run_seed: int) -> Model:

@@ -88,7 +88,7 @@ def _pretrained(experiment: Experiment, one: Samples) -> list[Mistake]:
     from hedgerow.client.task import Task
     from hedgerow.client.torch.trainer import TorchTrainer
 
-    trainer, seed = TorchTrainer(Task(experiment.factory())), experiment.seed
+    trainer, seed = TorchTrainer(Task(experiment.shaped())), experiment.seed
     local = tried_training(experiment.pretraining.local)
 
     def fit() -> None:

@@ -34,6 +34,7 @@ TRANSFORMS = Registry(
         "error_feedback": "hedgerow.strategies.transforms.feedback:error_feedback",
         "top_k": "hedgerow.strategies.transforms.compression:top_k",
         "random_k": "hedgerow.strategies.transforms.compression:random_k",
+        "subspace": "hedgerow.strategies.transforms.subspace:subspace",
         "quantize": "hedgerow.strategies.transforms.compression:quantize",
         "mask": "hedgerow.strategies.transforms.mask:mask",
     },

@@ -13,7 +13,7 @@ from hedgerow.strategies.pipeline.transform import Transform
 from hedgerow.strategies.protection import Protection
 from hedgerow.strategies.transforms.normal_levels import bounds, levels
 from hedgerow.strategies.transforms.positions import at_random, count, scatter
-from hedgerow.strategies.transforms.rotation import Rotation
+from hedgerow.strategies.transforms.rotation import Rotation, largest_power
 from hedgerow.types import Arrays, Payload, PayloadError, RoundContext, Vector
 from hedgerow.wording import shown
 
@@ -76,7 +76,7 @@ def eden(bits: float = 1, unbiased: bool = True) -> Transform:
         x = payload.values
         require_finite(name, x)
         rotation, kept = drawn(context, len(x))
-        exponent = _exponent(x)
+        exponent = largest_power(x)
         y = np.ldexp(x, -exponent)
         rotation.turn(y)
         squares = rotation.sums(y * y)
@@ -102,7 +102,7 @@ def eden(bits: float = 1, unbiased: bool = True) -> Transform:
             raise PayloadError(f"{name}: there are {len(scales)} scales; {n} values have {rotation.groups}")
         if not (np.isfinite(scales) & (scales >= 0)).all():
             raise PayloadError(f"{name}: a scale is negative or not finite; it must be 0 or above")
-        exponent = _exponent(scales)
+        exponent = largest_power(scales)
         q = _placed(sent, kept, n, name)
         rotation.scale(q, np.ldexp(scales, -exponent))
         rotation.turn_back(q)
@@ -144,11 +144,6 @@ def _check_bits(bits: float) -> None:
         raise ValueError(
             f"bits is {shown(bits)}; it must be a whole number from 1 to 8, or a number above 0 and below 1"
         )
-
-
-def _exponent(x: Vector) -> int:
-    """The largest power of two that no value exceeds; divided by it, none overflows or vanishes."""
-    return int(np.frexp(max(x.max(initial=0), -x.min(initial=0)))[1]) - 1
 
 
 def _per_spread(squares: NDArray[np.float64], rotation: Rotation) -> Vector:

@@ -1,6 +1,7 @@
 """Random rotations of a vector of any length: signs and Hadamard transforms, without padding."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,15 @@ class Rotation:
             rows *= factors[: self.columns]
             values[whole : self.start] *= factors[: self.start - whole]
             values[self.start :] *= factors[self.columns :]
+
+
+def largest_power(x: NDArray[Any]) -> int:
+    """The largest power of two that no value exceeds; divided by it, none overflows or vanishes.
+
+    >>> largest_power(np.array([0.5, -9.0])), largest_power(np.zeros(0))
+    (3, -1)
+    """
+    return int(np.frexp(max(x.max(initial=0), -x.min(initial=0)))[1]) - 1
 
 
 def _mix(x: Vector, first: Signs, second: Signs) -> None:
