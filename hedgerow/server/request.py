@@ -23,7 +23,7 @@ from hedgerow.wire.fields import MAIN, NO_VALUES
 from hedgerow.wire.messages import Coded, pack_train
 
 CONSTANTS, BASE = "constants", "base"
-_LACKS = {
+LACKS = {
     "LacksConstants": frozenset({CONSTANTS}),
     "LacksBase": frozenset({BASE}),
     "LacksBoth": frozenset({CONSTANTS, BASE}),
@@ -185,4 +185,4 @@ def make_request(
 def lacking(reply: Message) -> frozenset[str]:
     """What a client says that it lacks of the model; nothing, if it says something else."""
     said = reason(reply.error.reason).partition(":")[0] if reply.has_error() else ""
-    return _LACKS.get(said, frozenset())
+    return LACKS.get(said, frozenset())
