@@ -19,9 +19,12 @@ from tests.engines.stateful_run import ROOT, figures, run_config
 NAMES = ("attic", "barn", "cellar")
 STATEFUL = [
     "strategy.pipeline=error_feedback(top_k(0.5), quantize(8))", "evaluation.clients=all",
-    "strategy.clients_per_round=2", "rounds=4",
+    "strategy.clients_per_round=2", "rounds=4", "strategy.downlink=error_feedback(top_k(0.3))",
 ]  # fmt: skip
-MASKED = ["rounds=1", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0"]
+MASKED = [
+    "rounds=2", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0",
+    "strategy.downlink=eden(4)",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def test_a_masked_round_of_devices_gives_the_model_of_a_simulation(link, bare, r
             assert "left" in device.leave()
             assert not device.folder.exists()
         assert link.nodes_online() == 0
-    assert [line["secure"] for line in served.rounds()] == ["masked"]
+    assert [line["secure"] for line in served.rounds()] == ["masked"] * 2
     assert served.model.read_bytes() == expected.model.read_bytes(), outcome.log
 
 
