@@ -72,6 +72,7 @@ class Request:
     held: Mapping[str, int] = field(default_factory=dict)
     _contents: dict[Form, Content] = field(default_factory=dict, repr=False)
     _packed: dict[Form, RecordDict] = field(default_factory=dict, repr=False)
+    _sizes: dict[Form, int] = field(default_factory=dict, repr=False)
 
     def form(self, client: str) -> Form:
         """What a client is sent first; one that has given no proof may have the model before round 1."""
@@ -110,7 +111,9 @@ class Request:
 
     def size(self, form: Form) -> int:
         """Bytes of the request in a form."""
-        return records.measure(self.packed(form))
+        if form not in self._sizes:
+            self._sizes[form] = records.measure(self.packed(form))
+        return self._sizes[form]
 
     def sizes(self, names: Collection[str], makes: bool) -> dict[str, int]:
         """Bytes that each device would be sent.
@@ -119,13 +122,12 @@ class Request:
             names: of the devices.
             makes: whether they make the model before round 1 themselves.
         """
-        known: dict[tuple[Form, frozenset[str]], int] = {}
+        if self.constants is None and self.broadcast.whole is None:
+            return dict.fromkeys(names, self.size(Form()))
         found = {}
         for name in names:
             form, lacks = self.form(name), self._lacks(name, makes)
-            if (form, lacks) not in known:
-                known[form, lacks] = self.size(form) + (self.size(form.filled(lacks)) if lacks else 0)
-            found[name] = known[form, lacks]
+            found[name] = self.size(form) + (self.size(form.filled(lacks)) if lacks else 0)
         return found
 
     def _lacks(self, name: str, makes: bool) -> frozenset[str]:
