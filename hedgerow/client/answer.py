@@ -4,8 +4,8 @@ from functools import partial
 
 from hedgerow.client import evaluation
 from hedgerow.client.client_round import ClientConfig, ClientRound, LocalClient
-from hedgerow.client.constants import completed, kept_constants
 from hedgerow.client.kinds import STAGES
+from hedgerow.client.received import received
 from hedgerow.client.secure.stages import SecureClient
 from hedgerow.client.secure.summand import Summand
 from hedgerow.ring.vector import RingVector, Shape, open_payload
@@ -74,13 +74,13 @@ def read_request(config: ClientConfig, content: Content) -> TrainRequest:
 
 
 def whole_request(config: ClientConfig, client: LocalClient, content: Content) -> TrainRequest:
-    """The training request with the model's constants, from the client's copy if the request only names them.
+    """The request with the whole model, from what the client has of what the request only names.
 
     Raises:
-        LacksConstants: the client has no copy.
-        PayloadError: the request is malformed, or its constants do not have the hash that it names.
+        LacksConstants, LacksBase, LacksBoth: the client does not have that.
+        PayloadError: the request is malformed, or what it sends does not have the hash that it names.
     """
-    return completed(read_request(config, content), config.layers.layout, kept_constants(client.store))
+    return received(config, client.store, read_request(config, content))
 
 
 def in_the_clear(client_round: ClientRound, fit: Fit) -> Content:
@@ -139,12 +139,10 @@ def _secure(config: ClientConfig, client: LocalClient, purpose: str) -> SecureCl
     if client.enrolment is None:
         raise UnknownIdentity(f"client {client.name!r} has no identity, which a mask needs")
 
-    def complete(request: TrainRequest) -> TrainRequest:
-        return completed(request, config.layers.layout, kept_constants(client.store))
-
     secure = config.strategy.pipeline.protection.secure
     assert secure is not None
     return SecureClient(
         secure, config.layers.layout, client.name, client.enrolment(), client.store.notes,
-        (_update if purpose == TRAIN else evaluation.summand)(config, client), complete,
+        (_update if purpose == TRAIN else evaluation.summand)(config, client),
+        partial(received, config, client.store),
     )  # fmt: skip

@@ -226,15 +226,13 @@ class FederatedClient(ClientApp):
         Returns:
             Whether a choice was made now. The global generators are left unchanged.
         """
-        trainer = self._chooser
-        if trainer is None or trainer.choice is not None or self._strategy.personal:
+        if (trainer := self._chooser) is None or trainer.choice is not None or self._strategy.personal:
             return False
         request = read_request(self._config, from_flower(message.content))
         with generators.undisturbed():
             clients = []
             for context in contexts():
-                # A client whose data cannot be loaded fails by name when it trains.
-                with suppress(Exception):
+                with suppress(Exception):  # one whose data cannot be loaded fails by name when it trains
                     client = self._client(context)
                     clients.append((client.name, client_samples(client.name, client.samples)))
             with span("choose trainer"):
@@ -242,6 +240,10 @@ class FederatedClient(ClientApp):
                     request.model, clients, self._strategy.local, seed=request.seed, round=request.round
                 )
         return trainer.choice is not None
+
+    def makes(self, named: str, seed: int) -> bool:
+        """Whether the clients make the parameters with this hash from a run's seed."""
+        return self._config.layers.start(seed, named) is not None
 
     def train_many(
         self, messages: Sequence[Message], contexts: Sequence[Context]

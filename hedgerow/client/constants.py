@@ -1,7 +1,8 @@
-"""The constants of models, kept by hash, so that a device is sent them only once.
+"""The constants of models, kept by hash, so that a device is sent them only once; and models, for a downlink.
 
 A device keeps those of the last two models that it was sent: in files if it has a
-folder, so that they survive a restart, and otherwise among its notes.
+folder, so that they survive a restart, and otherwise among its notes. With a downlink, it keeps in the same
+way the last two models that others are changes of.
 """
 
 import logging
@@ -27,6 +28,9 @@ _KEPT = 2
 NAME = "constants"
 """The name of the folder of constants, and of the array in its files."""
 
+BASES = "bases"
+"""The name of the folder beside them, of models that others are changes of."""
+
 
 class LacksConstants(Refused):
     """This device does not have the model's constants; it has to be sent them."""
@@ -34,17 +38,17 @@ class LacksConstants(Refused):
     level = logging.INFO  # no error: each device asks once, and the server sends them
 
 
-class KeptConstants(Protocol):
-    """Where a device keeps models' constants."""
+class KeptVectors(Protocol):
+    """Where a device keeps models' constants, or models."""
 
     def load(self, hash: str) -> Vector | None:
-        """The constants with this hash, bit for bit; `None` if they are no longer kept."""
+        """The vector with this hash, bit for bit; `None` if it is no longer kept."""
 
     def save(self, hash: str, constants: Vector) -> None:
-        """Keep constants; raises `OSError` if they cannot be written."""
+        """Keep a vector; raises `OSError` if it cannot be written."""
 
 
-def completed(request: TrainRequest, layout: Layout, kept: KeptConstants) -> TrainRequest:
+def completed(request: TrainRequest, layout: Layout, kept: KeptVectors) -> TrainRequest:
     """The request with the model's constants: saved if they came with it, loaded if it only names them.
 
     Raises:
@@ -70,9 +74,16 @@ def completed(request: TrainRequest, layout: Layout, kept: KeptConstants) -> Tra
     return replace(request, model=replace(request.model, constants=found))
 
 
-def kept_constants(store: StateStore) -> KeptConstants:
+def kept_constants(store: StateStore) -> KeptVectors:
     """Where a client keeps constants."""
     return InNotes(store.notes) if store.constants is None else InFolder(store.constants)
+
+
+def kept_models(store: StateStore) -> KeptVectors:
+    """Where a client keeps the models that others are changes of."""
+    if store.constants is None:
+        return InNotes(store.notes, "hedgerow.bases")
+    return InFolder(store.constants.with_name(BASES))
 
 
 @final
@@ -108,18 +119,16 @@ class InFolder:
 class InNotes:
     """Keeps them among a client's notes: on a Flower node, in memory for as long as the node lives."""
 
-    _KEY = "hedgerow.constants"
-
-    def __init__(self, notes: MutableMapping[str, Note]) -> None:
-        self._notes = notes
+    def __init__(self, notes: MutableMapping[str, Note], key: str = "hedgerow.constants") -> None:
+        self._notes, self._key = notes, key
 
     def load(self, hash: str) -> Vector | None:
         """The constants with this hash; `None` if they are not kept."""
-        found = self._notes.get(self._KEY, {}).get(hash)
+        found = self._notes.get(self._key, {}).get(hash)
         return None if found is None else np.frombuffer(found, "<f4").astype(np.float32, copy=False)
 
     def save(self, hash: str, constants: Vector) -> None:
         """Keep these, and the set kept before them."""
-        before = {name: kept for name, kept in self._notes.get(self._KEY, {}).items() if name != hash}
+        before = {name: kept for name, kept in self._notes.get(self._key, {}).items() if name != hash}
         last = dict(list(before.items())[1 - _KEPT :])
-        self._notes[self._KEY] = {**last, hash: np.ascontiguousarray(constants, "<f4").tobytes()}
+        self._notes[self._key] = {**last, hash: np.ascontiguousarray(constants, "<f4").tobytes()}

@@ -10,7 +10,7 @@ from hedgerow.client.state import ClientState, State
 from hedgerow.client.trainer import Trainer
 from hedgerow.rng import integer_seed
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Arrays, Fit, Layout, Model, Vector
+from hedgerow.types import Arrays, Fit, Layout, Model, Vector, hash_constants
 from hedgerow.types.split import Split
 
 LAYERS = "layers"
@@ -34,6 +34,7 @@ class PersonalLayers:
     def __init__(self, trainer: Trainer, strategy: Strategy, initial: Model | None = None) -> None:
         self._trainer, self._strategy, self._given = trainer, strategy, initial
         self._made: tuple[int, Model] | None = None
+        self._start: tuple[int, str, Vector | None] | None = None
 
     @cached_property
     def split(self) -> Split:
@@ -79,6 +80,24 @@ class PersonalLayers:
     def spread(self, correction: Vector) -> Vector:
         """Extend a correction of the sent parameters to the full model, with zeros for personal layers."""
         return self.split.spread(correction)
+
+    def start(self, seed: int, named: str) -> Vector | None:
+        """The sent parameters of the model before the first round, if the client has or makes those.
+
+        Args:
+            seed: of the run.
+            named: their hash, 64 hex digits.
+
+        Returns:
+            `(d,) float32`; `None` if they have another hash, or the trainer makes no model.
+        """
+        if self._start is None or self._start[0] != seed:
+            try:
+                found = self.split.shared_part(self._given or self._new(seed)).parameters
+                self._start = seed, hash_constants(found), found
+            except ValueError:  # graphs hold no values to start from
+                self._start = seed, "", None
+        return self._start[2] if self._start[1] == named else None
 
     def _own(self, state: State, seed: int) -> Model:
         """The client's personal layers; initially those of the initial model."""

@@ -46,7 +46,7 @@ from hedgerow.secure.messages import Setup, name_of
 from hedgerow.types import Model, Samples
 from hedgerow.wire.codec import encode
 from hedgerow.wire.content import Content
-from hedgerow.wire.messages import unpack_stage, without_constants
+from hedgerow.wire.messages import named_only, unpack_stage
 
 
 @final
@@ -89,8 +89,8 @@ class Responder:
             self._prepare(run, guard, ask)
         with discreet():
             asked = {name: record for name, record in content.items() if name != RECORD}
-            # A request is the same with and without the constants.
-            key = key_of(kind, announced.run, encode(without_constants(asked)))
+            # A request is the same with and without what the device already has of the model.
+            key = key_of(kind, announced.run, encode(named_only(asked)))
             if kind != "query" and self._outbox.answer(key) is not None:
                 return key
             guard.available(kind, self._machine)

@@ -3,9 +3,9 @@
     {"preset": "fedavg", "options": {}, "pipeline": "quantize(8)", "aggregate": "mean()",
      "sampling": "uniform(10)", "local": {"epochs": 2}, "quorum": 0.5, ...}
 
-`options` are the preset's own arguments, `pipeline`, `aggregate` and `sampling` calls of registered
-parts, `local` the fields of `LocalTraining`; the others are those of `Strategy`. Everything except
-the preset may be left out, and is then the preset's default.
+`options` are the preset's own arguments, `pipeline`, `downlink`, `aggregate` and `sampling` calls of
+registered parts, `local` the fields of `LocalTraining`; the others are those of `Strategy`. Everything
+except the preset may be left out, and is then the preset's default.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,10 @@ from hedgerow.wording import did_you_mean
 Description = dict[str, Any]
 """A table of JSON values."""
 
-_TEXTS = {"pipeline": parse_pipeline, "aggregate": parse_aggregate, "sampling": parse_sampling}
+_TEXTS = {
+    "pipeline": parse_pipeline, "downlink": parse_pipeline, "aggregate": parse_aggregate,
+    "sampling": parse_sampling,
+}  # fmt: skip
 _PLAIN = ("weighted", "quorum", "max_weight", "max_norm", "norm_bound", "personal")
 _KEYS = ("preset", "options", "local", *_TEXTS, *_PLAIN)
 _LOCAL = tuple(field.name for field in fields(LocalTraining))
@@ -87,6 +90,8 @@ def describe(strategy: Strategy) -> Description:
     } | ({} if origin.weighted is None else {"weighted": origin.weighted})
     if strategy.norm_bound != Strategy.norm_bound:  # only the server's: no device needs to know it
         found["norm_bound"] = strategy.norm_bound
+    if strategy.downlink.kinds:  # a device that does not know the key refuses it by name
+        found["downlink"] = strategy.downlink.name
     if build(found).personal != strategy.personal:  # otherwise they are the preset's own
         found["personal"] = list(strategy.personal)
     if changed := _differences(build(found), strategy):
@@ -100,8 +105,8 @@ def describe(strategy: Strategy) -> Description:
 def _differences(one: Strategy, other: Strategy) -> list[str]:
     """The parts in which two strategies differ."""
     parts = (
-        "name", "sampling", "local", "pipeline", "aggregate", "server_update", "quorum", "max_weight",
-        "max_norm", "norm_bound", "streams", "budget", "personal",
+        "name", "sampling", "local", "pipeline", "downlink", "aggregate", "server_update", "quorum",
+        "max_weight", "max_norm", "norm_bound", "streams", "budget", "personal",
     )  # fmt: skip
     return [part for part in parts if _text(getattr(one, part)) != _text(getattr(other, part))]
 

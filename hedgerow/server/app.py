@@ -16,14 +16,15 @@ from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.promotion.candidates import Keeper, measured
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
+from hedgerow.server.constants import Constants
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.inflating import largest_reply, read_safely
 from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
 from hedgerow.server.refusals import refusals_in
-from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.rounds import Evaluate, begin, loop
 from hedgerow.spans import ROUND, span, spanned
@@ -135,9 +136,9 @@ def run(
     split = strategy.split(layout)
     holding = nullcontext() if folder is None else hold(folder)
     with read_safely(grid, largest_reply(layout)), holding as held:
-        constants = Constants()
+        broadcasts = Broadcasts(strategy.downlink)
         keeper = None if held is None else Keeper(held.path, split.whole, keep_models)
-        saves = _Saves(held, split, split.own_part(initial), constants, seed, num_rounds, keeper)
+        saves = _Saves(held, split, split.own_part(initial), broadcasts.constants, seed, num_rounds, keeper)
         loaded = saves.load()
         state = loaded or begin(strategy, initial, layout)
         if held is not None and state.round > num_rounds:
@@ -159,7 +160,7 @@ def run(
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),
             evaluate_every=evaluate_every, ledger=ledger,
-            client_evaluation=client_evaluation, record=recorder, constants=constants,
+            client_evaluation=client_evaluation, record=recorder, broadcasts=broadcasts,
             folder=held.path if held else None,
         )  # fmt: skip
         for result in spanned(ROUND, results):

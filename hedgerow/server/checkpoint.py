@@ -26,7 +26,7 @@ MODEL, CHECKPOINTS = "model.safetensors", "checkpoints"
 
 _KEPT = 2
 _HEADER = "hedgerow"
-_UPDATE, _PRIVATE, _AGGREGATE, _STREAM = "update.", "private.", "aggregate.", "stream."
+_UPDATE, _PRIVATE, _AGGREGATE, _STREAM, _DOWN = "update.", "private.", "aggregate.", "stream.", "downlink."
 _CONTROL = "control"
 
 
@@ -51,11 +51,14 @@ def save_checkpoint(
     arrays |= {_PRIVATE + name: values for name, values in state.private.items()}
     arrays |= {_AGGREGATE + name: values for name, values in state.aggregate.items()}
     arrays |= {_STREAM + name: values for name, values in state.streams.items()}
+    arrays |= {_DOWN + name: values for name, values in state.downlink.items()}
     header: dict[str, Any] = {"round": state.round, "seed": seed, "layout": layout.fingerprint}
     if state.uncounted:
         header["uncounted"] = dict(state.uncounted)
     if state.norms:
         header["norms"] = dict(state.norms)
+    if state.held:
+        header["held"] = dict(state.held)
     if state.strikes:
         header["strikes"] = dict(state.strikes)
     if layout.constant_size:
@@ -102,9 +105,9 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             raise CheckpointError(f"{path} {differs}; it belongs to another run: use another folder")
         if _CONTROL in arrays:  # version 0.1's name for its only stream
             arrays[_STREAM + _CONTROL] = arrays.pop(_CONTROL)
-        update, private, aggregate, streams = (
+        update, private, aggregate, streams, downlink = (
             {name.removeprefix(part): values for name, values in arrays.items() if name.startswith(part)}
-            for part in (_UPDATE, _PRIVATE, _AGGREGATE, _STREAM)
+            for part in (_UPDATE, _PRIVATE, _AGGREGATE, _STREAM, _DOWN)
         )
         constants = arrays.get("constants", np.empty(0, np.float32))
         model = Model(arrays["parameters"], arrays["buffers"], constants)
@@ -114,6 +117,7 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             header["round"], model, update, streams, uncounted, aggregate, private, holding,
             header.get("norms", {}),
             {name: tuple(rounds) for name, rounds in header.get("strikes", {}).items()},
+            downlink, header.get("held", {}),
         )  # fmt: skip
     if problems:
         raise CheckpointError(

@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow import records
 from hedgerow.server.exchange import exchange
 from hedgerow.server.replies import TOO_LATE
 from hedgerow.server.request import Request, lacking
@@ -28,7 +27,7 @@ def collect(
 
     Args:
         asked: `(stable name, node id)` of each client.
-        request: what each client is sent; one that lacks the model's constants is sent them, once.
+        request: what each client is sent; one that lacks something of the model is sent it, once.
         start: `start(*arguments)` makes a collector like this one.
         arguments: the first is the number of the round.
         timeout: seconds to wait for the replies.
@@ -43,7 +42,7 @@ def collect(
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
-        down.update(request.sizes([name for name, _ in asked]))
+        down.update(request.sizes([name for name, _ in asked], _make_base(grid, request)))
         return
     clients = {node: name for name, node in asked}
 
@@ -51,17 +50,36 @@ def collect(
         return Message(content, dst_node_id=node, message_type=message_type, group_id=group, ttl=timeout)
 
     def filled(node: int, reply: Message) -> Message | None:
-        if clients[node] in down or not lacking(reply):
+        form = forms.get(node)
+        if form is None or not (lacks := lacking(reply)):
             return None
-        down[clients[node]] = records.measure(request.packed) + records.measure(request.packed_whole)
-        return message(node, request.packed_whole)
+        del forms[node]
+        whole = form.filled(lacks)
+        down[clients[node]] += request.size(whole)
+        return message(node, request.packed(whole))
 
-    messages = [message(node, request.packed) for node in clients]
+    forms = {node: request.form(name) for node, name in clients.items()}
+    down.update({clients[node]: request.size(form) for node, form in forms.items()})
+    messages = [message(node, request.packed(form)) for node, form in forms.items()]
     for node, reply in exchange(grid, messages, timeout, filled):
         collector.add(clients.pop(node), reply)
         if enough is not None and collector.collected.counted >= enough:
             collector.collected.dropped.update(dict.fromkeys(clients.values(), TOO_LATE))
             return
+
+
+@runtime_checkable
+class Makes(Protocol):
+    """A grid whose clients may make the model before the first round themselves."""
+
+    def makes(self, named: str, seed: int) -> bool:
+        """Whether they make the parameters with this hash from the run's seed."""
+
+
+def _make_base(grid: Grid, request: Request) -> bool:
+    """Whether clients make the model before the first round, where payloads are added to it."""
+    first = request.broadcast.since.get(0)
+    return first is not None and isinstance(grid, Makes) and grid.makes(first.base.hex(), request.seed)
 
 
 @runtime_checkable

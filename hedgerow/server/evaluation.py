@@ -8,10 +8,11 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from hedgerow import checks, records
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.collect import collect
 from hedgerow.server.collector import MOST_IN_METRICS
 from hedgerow.server.replies import NO_REPLY, failure, said
-from hedgerow.server.request import Constants, make_request
+from hedgerow.server.request import make_request
 from hedgerow.strategies.measuring import refuse_evaluation
 from hedgerow.strategies.sampling import fraction_of
 from hedgerow.strategies.strategy import Strategy
@@ -65,7 +66,7 @@ def evaluate_on_clients(
     layout: Layout,
     seed: int,
     timeout: float | None = None,
-    constants: Constants | None = None,
+    broadcasts: Broadcasts | None = None,
 ) -> ClientEvaluation:
     """Let clients evaluate the model of a state; a client that cannot is dropped by name.
 
@@ -77,21 +78,21 @@ def evaluate_on_clients(
         layout: of the shared part of the model.
         seed: of the run.
         timeout: seconds to wait for the replies; `None` waits for ever.
-        constants: of the run, already hashed.
+        broadcasts: of the run; by default the model is sent as it is.
     """
     chosen = plan.drawn(tuple(nodes), seed, state.round)
-    request = make_request(constants or Constants(), state, layout, seed=seed, cohort=(), ahead=0)
+    request = make_request(broadcasts or Broadcasts(), state, layout, seed=seed, cohort=(), ahead=0)
     start = StartEvaluation(layout)
     collector = start(state.round)
     asked = [(name, nodes[name]) for name in chosen]
     if asked:
         collect(grid, asked, request, start, collector, (state.round,), timeout, message_type="evaluate")
-    found, size = collector.collected, records.measure(request.packed)
+    found = collector.collected
     return ClientEvaluation(
         dict(sorted(found.clients.items())),
         dict(sorted(found.dropped.items())),
         dict(sorted(found.bytes_up.items())),
-        dict.fromkeys(chosen, size) | found.bytes_down,
+        found.bytes_down,
     )
 
 
@@ -103,7 +104,7 @@ class Evaluated:
         clients: measurements of each client that counts.
         dropped: `{client: reason}`.
         bytes_up: `{client: bytes}` of each reply that arrived.
-        bytes_down: `{client: bytes}` of what was sent, if that was not the same for all.
+        bytes_down: `{client: bytes}` of what was sent.
     """
 
     clients: dict[str, Measured] = field(default_factory=dict)

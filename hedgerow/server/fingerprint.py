@@ -107,6 +107,7 @@ def _values(strategy: Strategy) -> dict[str, Any]:
         "strategy": strategy.name,
         "sampling": strategy.sampling.name,
         "pipeline": strategy.pipeline.name,
+        "downlink": strategy.downlink.name,
         "aggregate": strategy.aggregate.name,
         "server_update": strategy.server_update.name,
         "quorum": strategy.quorum,

@@ -11,6 +11,7 @@ from hedgerow.privacy.ledger import Ledger
 from hedgerow.secure.messages import EVALUATE, TRAIN
 from hedgerow.server import private
 from hedgerow.server.announced import Announced
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.collector import StartCollector
 from hedgerow.server.evaluation import EvaluationPlan, evaluate_on_clients
 from hedgerow.server.masked import MaskedRounds
@@ -19,7 +20,6 @@ from hedgerow.server.masked_evaluation import MaskedEvaluation, StartMeasured
 from hedgerow.server.masked_sums import MaskedSums
 from hedgerow.server.plain import PlainRounds
 from hedgerow.server.recording import StartKeeping
-from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import RoundKind
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Deployment, Layout, RunOptions, ServerState
@@ -35,7 +35,7 @@ def kind_of(
     layout: Layout,
     state: ServerState,
     options: RunOptions,
-    constants: Constants,
+    broadcasts: Broadcasts,
     *,
     seed: int,
     ledger: Ledger | None,
@@ -44,7 +44,7 @@ def kind_of(
 ) -> RoundKind:
     """The kind of round for a strategy; the arguments are those of `rounds`.
 
-    `constants` and `folder` are those of the run. With `keep`, replies that the server may see are
+    `broadcasts` and `folder` are those of the run. With `keep`, replies that the server may see are
     kept for recording.
 
     Raises:
@@ -55,17 +55,16 @@ def kind_of(
     inner: private.Gathers
     if strategy.pipeline.sum_only:
         masked = StartMasked(strategy, layout, seed)
-        inner = MaskedRounds(_sums(grid, options, folder, TRAIN), masked, constants)
+        inner = MaskedRounds(_sums(grid, options, folder, TRAIN), masked, broadcasts)
     elif strategy.private:
         bounded = private.StartBounded(strategy, layout, seed)
         inner = PlainRounds(
-            grid, bounded, timeout, constants, lambda state: (private.clip_norm(strategy, state),)
+            grid, bounded, timeout, broadcasts, lambda state: (private.clip_norm(strategy, state),)
         )
     else:
         seen = StartCollector(strategy, layout, seed)
-        inner = PlainRounds(
-            grid, StartKeeping(seen) if keep else seen, timeout, constants, lambda state: (dict(state.norms),)
-        )
+        start = StartKeeping(seen) if keep else seen
+        inner = PlainRounds(grid, start, timeout, broadcasts, lambda state: (dict(state.norms),))
     if not strategy.private or strategy.budget is None:
         return inner
     ledger = ledger or Ledger(strategy.budget)
@@ -79,7 +78,7 @@ def measures_of(
     grid: Grid,
     layout: Layout,
     options: RunOptions,
-    constants: Constants,
+    broadcasts: Broadcasts,
     *,
     seed: int,
     folder: Path | None = None,
@@ -89,10 +88,10 @@ def measures_of(
     if secure is None:
         return partial(
             evaluate_on_clients, grid, plan, layout=layout, seed=seed, timeout=options.timeout,
-            constants=constants,
+            broadcasts=broadcasts,
         )  # fmt: skip
     sums = _sums(grid, options, folder, EVALUATE)
-    return MaskedEvaluation(plan, sums, StartMeasured(secure), layout, seed, constants)
+    return MaskedEvaluation(plan, sums, StartMeasured(secure), layout, seed, broadcasts)
 
 
 def _sums(grid: Grid, options: RunOptions, folder: Path | None, purpose: str) -> MaskedSums:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import final
 
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.masked_collector import StartMasked
 from hedgerow.server.masked_sums import MaskedSums
-from hedgerow.server.request import Constants, make_request
+from hedgerow.server.request import make_request
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.secure import refusal
 from hedgerow.strategies.transforms.mask import model_hash
@@ -21,12 +22,12 @@ class MaskedRounds:
     Attributes:
         sums: sums the vectors of cohorts.
         start: makes the rounds' collectors.
-        constants: of the run.
+        broadcasts: of the run.
     """
 
     sums: MaskedSums
     start: StartMasked
-    constants: Constants
+    broadcasts: Broadcasts
     epsilon: float | None = field(default=None, init=False)
     shows_replies: bool = field(default=True, init=False)
 
@@ -53,7 +54,7 @@ class MaskedRounds:
         self._state, self._cohort = state, cohort
         self._members = self.announced(state.round + 1) or tuple(cohort.nodes)
         self._request = make_request(
-            self.constants, state, self.start.layout,
+            self.broadcasts, state, self.start.layout,
             seed=self.start.seed, cohort=cohort.nodes, clients=len(self._members),
         )  # fmt: skip
 
@@ -63,11 +64,12 @@ class MaskedRounds:
         if clients and (refused := refusal(start.secure, start.shape, clients)):
             collector = start(number, 0)
             collector.collected.failed = refused
-            return Counted(start.strategy, self._cohort, collector, None)
+            return Counted(start.strategy, self._cohort, collector)
         collector = start(number, clients)
         if clients:
+            sent = self._request.broadcast.of(self._state.model)
             self.sums.gather(
                 start, collector, self._request, self._members, self._cohort.nodes,
-                round=number, model=partial(model_hash, self._state.model, start.layout, start.seed, number),
+                round=number, model=partial(model_hash, sent, start.layout, start.seed, number),
             )  # fmt: skip
-        return Counted(start.strategy, self._cohort, collector, self._request.packed)
+        return Counted(start.strategy, self._cohort, collector)

@@ -8,10 +8,11 @@ from typing import ClassVar, final
 
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import Shape
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.masked_collector import SumCollector
 from hedgerow.server.masked_sums import MaskedSums
-from hedgerow.server.request import Constants, make_request
+from hedgerow.server.request import make_request
 from hedgerow.server.secure import refusal
 from hedgerow.strategies.measuring import measured_means, measured_shape
 from hedgerow.strategies.transforms.mask import model_hash
@@ -49,7 +50,7 @@ class MaskedEvaluation:
         start: makes the collectors.
         layout: of what travels of the model.
         seed: of the run.
-        constants: of the run.
+        broadcasts: of the run.
     """
 
     plan: EvaluationPlan
@@ -57,7 +58,7 @@ class MaskedEvaluation:
     start: StartMeasured
     layout: Layout
     seed: int
-    constants: Constants
+    broadcasts: Broadcasts
 
     def __call__(self, state: ServerState, nodes: Mapping[str, int]) -> SummedEvaluation:
         """What clients measure of the model of a state.
@@ -80,12 +81,13 @@ class MaskedEvaluation:
         if refused := refusal(start.secure, start.shape, len(members)):
             return SummedEvaluation(failed=refused)
         request = make_request(
-            self.constants, state, self.layout, seed=self.seed, cohort=(), clients=len(members), ahead=0
+            self.broadcasts, state, self.layout, seed=self.seed, cohort=(), clients=len(members), ahead=0
         )
         collector = start(round, len(members))
         self.sums.gather(
             start, collector, request, members, there,
-            round=round, model=partial(model_hash, state.model, self.layout, self.seed, round),
+            round=round,
+            model=partial(model_hash, request.broadcast.of(state.model), self.layout, self.seed, round),
         )  # fmt: skip
         replies = collector.collected
         means, failed = {}, replies.failed

@@ -6,7 +6,6 @@ from typing import Any, Protocol, final
 
 from flwr.serverapp import Grid
 
-from hedgerow import records
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import Shape
 from hedgerow.server.announced import Announced
@@ -91,6 +90,4 @@ class MaskedSums:
             self.grid, asked, request, start, collector, arguments, self.timeout,
             message_type=self.announcing.purpose,
         )  # fmt: skip
-        size = records.measure(request.packed)
-        collected.bytes_down = dict.fromkeys(nodes, size) | collected.bytes_down
         collected.failed = shortfall(start.secure, collected.counted, len(nodes))

@@ -6,9 +6,10 @@ from typing import Any, final
 
 from flwr.serverapp import Grid
 
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.collect import collect
 from hedgerow.server.collector import Start
-from hedgerow.server.request import Constants, make_request
+from hedgerow.server.request import make_request
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.types import ServerState
 
@@ -22,14 +23,14 @@ class PlainRounds:
         grid: the grid that reaches the clients.
         start: makes the rounds' collectors.
         timeout: seconds to wait for the replies; `None` waits for ever.
-        constants: of the run.
+        broadcasts: of the run.
         bounds: further arguments of a round's collector, after its number and the cohort's size.
     """
 
     grid: Grid
     start: Start
     timeout: float | None
-    constants: Constants
+    broadcasts: Broadcasts
     bounds: Callable[[ServerState], tuple[Any, ...]] = lambda state: ()
     secure: str = field(default="", init=False)
     epsilon: float | None = field(default=None, init=False)
@@ -52,7 +53,7 @@ class PlainRounds:
         """Pack the model, once for the whole cohort."""
         self._cohort = cohort
         self._request = make_request(
-            self.constants, state, self.start.layout, seed=self.start.seed, cohort=cohort.nodes
+            self.broadcasts, state, self.start.layout, seed=self.start.seed, cohort=cohort.nodes
         )
         self._arguments = (state.round + 1, len(cohort.nodes), *self.bounds(state))
 
@@ -64,4 +65,4 @@ class PlainRounds:
                 self.grid, asked, self._request, self.start, collector, self._arguments, self.timeout,
                 enough=self._cohort.enough,
             )  # fmt: skip
-        return Counted(self.start.strategy, self._cohort, collector, self._request.packed)
+        return Counted(self.start.strategy, self._cohort, collector)

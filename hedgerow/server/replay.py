@@ -49,7 +49,7 @@ def _aggregated(recorder: Recorder, strategy: Strategy, state: ServerState, foun
         )
     collected.dropped, collected.failed = dict(found.dropped), found.failed
     cohort = Cohort(dict.fromkeys(found.cohort, 0), found.clients)
-    return Counted(strategy, cohort, collector, None).aggregated(state)
+    return Counted(strategy, cohort, collector).aggregated(state)
 
 
 def _collector(recorder: Recorder, strategy: Strategy, found: Recording) -> Collector:

@@ -5,9 +5,6 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Protocol
 
-from flwr.app import RecordDict
-
-from hedgerow import records
 from hedgerow.server.norm_bound import NormBound, Norms, medians
 from hedgerow.server.step import Aggregated
 from hedgerow.strategies.strategy import Strategy
@@ -122,13 +119,11 @@ class Counted:
         strategy: of the run.
         cohort: the clients asked.
         collector: holds the replies.
-        content: what each client was sent; `None` if nothing was sent.
     """
 
     strategy: Strategy
     cohort: Cohort
     collector: Collector
-    content: RecordDict | None
 
     @property
     def replies(self) -> Replies:
@@ -138,8 +133,7 @@ class Counted:
 
     def bytes_down(self) -> dict[str, int]:
         """Bytes sent to each client."""
-        size = 0 if self.content is None else records.measure(self.content)
-        return dict.fromkeys(self.cohort.nodes, size) | self.replies.bytes_down
+        return dict.fromkeys(self.cohort.nodes, 0) | self.replies.bytes_down
 
     def aggregated(self, state: ServerState) -> Aggregated:
         """The aggregate of what was added, if enough clients count."""

@@ -15,17 +15,17 @@ from hedgerow.privacy.ledger import Ledger
 from hedgerow.server import set_aside
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.asking import ask, check_asking
+from hedgerow.server.broadcast import BASE, Broadcasts, begin_downlink
 from hedgerow.server.evaluation import EvaluationPlan, check_plan
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of, measures_of
 from hedgerow.server.private import begin_private
-from hedgerow.server.request import Constants
 from hedgerow.server.roster import Roster
 from hedgerow.server.step import step
 from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
-from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
+from hedgerow.types import Arrays, Layout, Model, RoundResult, RunOptions, ServerState
 from hedgerow.types.options import OnGrid, options_for
 from hedgerow.types.recording import Recording
 from hedgerow.types.training import STEPS_TAKEN
@@ -60,6 +60,7 @@ def _fresh(strategy: Strategy, model: Model, layout: Layout) -> ServerState:
         streams.begin(strategy.streams, layout),
         aggregate=streams.begin_rules(strategy, layout),
         private=begin_private(strategy, d),
+        downlink=begin_downlink(strategy.downlink, model.parameters),
     )
 
 
@@ -134,7 +135,7 @@ def rounds(
         grid, strategy, state, layout, chosen,
         num_rounds=num_rounds, seed=seed, roster=roster or Roster(chosen.joined), evaluate=evaluate,
         evaluate_every=evaluate_every, ledger=ledger, client_evaluation=client_evaluation, record=record,
-        constants=Constants(),
+        broadcasts=Broadcasts(strategy.downlink),
     )  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def loop(
     ledger: Ledger | None,
     client_evaluation: EvaluationPlan | None,
     record: Callable[[Recording], None] | None,
-    constants: Constants,
+    broadcasts: Broadcasts,
     folder: Path | None = None,
 ) -> Iterator[RoundResult]:
     """`rounds` with options that have been checked; `folder` is the run's."""
@@ -163,13 +164,13 @@ def loop(
     check_asking(strategy, options)
     failures = Failures()
     kind = kind_of(
-        strategy, grid, layout, state, options, constants,
+        strategy, grid, layout, state, options, broadcasts,
         seed=seed, ledger=ledger, keep=record is not None, folder=folder,
     )  # fmt: skip
     measures = None
     if client_evaluation is not None:
         measures = measures_of(
-            client_evaluation, strategy, grid, layout, options, constants, seed=seed, folder=folder
+            client_evaluation, strategy, grid, layout, options, broadcasts, seed=seed, folder=folder
         )
     # With noise, who is asked must not depend on the clients' answers: epsilon does not account for that.
     limit = options.set_aside if kind.shows_replies else 0
@@ -191,7 +192,10 @@ def loop(
             with span("save"):
                 record(outcome.recorded(number, found))
         with span("aggregate"):
+            before = state
             state, failed = step(strategy, state, found)
+            proven = {name for name in found.cohort if asked.bytes_down.get(name)} - found.lost
+            state = broadcasts.sent(before, state, proven, layout, seed)
         if not asked.announced:
             state = replace(
                 state,
@@ -206,6 +210,7 @@ def loop(
             measured = measures(state, {name: roster.node(name) for name in names if name not in left_out})
             if state.model.constants.size:
                 state = replace(state, holding=state.holding.union(measured.clients))
+            state = broadcasts.held(state, measured.clients, layout, seed)
         yield RoundResult(
             state=state,
             cohort=chosen,
@@ -258,6 +263,7 @@ def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) 
         ("the server update", fresh.update, state.update),
         ("the aggregate", fresh.aggregate, state.aggregate),
         ("the streams", fresh.streams, state.streams),
+        ("the downlink", _base(fresh.downlink), _base(state.downlink)),
     ):
         if wanted.keys() != found.keys():
             kept, has = (", ".join(sorted(names)) or "nothing" for names in (wanted, found))
@@ -265,3 +271,8 @@ def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) 
                 f"this state holds {has} of {what}, but {strategy.name} keeps {kept}; continue with the"
                 " strategy it was started with, or start again"
             )
+
+
+def _base(downlink: Arrays) -> Arrays:
+    """The part of a downlink's state that it has from the first round on."""
+    return {name: values for name, values in downlink.items() if name == BASE}

@@ -22,7 +22,7 @@ from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
 from hedgerow.types import PayloadError
 from hedgerow.wire.content import Content
-from hedgerow.wire.messages import pack_stage, unpack_stage, unpack_vector
+from hedgerow.wire.messages import DOWN, pack_stage, unpack_stage, unpack_vector
 
 log = logging.getLogger("hedgerow")
 
@@ -121,9 +121,12 @@ def _stages(round_: SecureRound, setup: Setup, request: Request, talk: "_Convers
 
     talk.stage(
         "masked",
-        {name: pack_stage(encode(round_.delivery(name)), request.content) for name in round_.sharers},
+        {
+            name: pack_stage(encode(round_.delivery(name)), request.content(request.form(name)))
+            for name in round_.sharers
+        },
         masked,
-        request.whole,
+        request,
     )
     survivors = round_.survivors
     talk.counts = set(survivors.alive)
@@ -164,14 +167,14 @@ class _Conversation:
         stage: str,
         contents: Mapping[str, Content],
         take: Callable[[str, Content], Any],
-        whole: Content | None = None,
+        request: Request | None = None,
     ) -> None:
         """Send each client its message and process the replies; a client that fails is dropped.
 
-        A client that lacks the model's constants is sent its message again, with the `whole` request.
+        A client that lacks something of the model is sent its message again, with that form of the request.
         """
         answered = []
-        for name, message in self._exchange(stage, contents, self._timeout, whole):
+        for name, message in self._exchange(stage, contents, self._timeout, request):
             try:
                 if message is None:
                     raise PayloadError(NO_REPLY)
@@ -200,7 +203,7 @@ class _Conversation:
         stage: str,
         contents: Mapping[str, Content],
         timeout: float | None,
-        whole: Content | None = None,
+        request: Request | None = None,
     ) -> Iterator[tuple[str, Message | None]]:
         names = {self._nodes[name]: name for name in contents}
         again = set(names)
@@ -212,10 +215,13 @@ class _Conversation:
             return instruction(self._grid, packed, self._nodes[name], kind, group, timeout)
 
         def filled(node: int, reply: Message) -> Message | None:
-            if whole is None or node not in again or not lacking(reply):
+            if request is None or node not in again or not (lacks := lacking(reply)):
                 return None
             again.remove(node)
-            return message(names[node], {**contents[names[node]], **whole})
+            name = names[node]
+            whole = request.content(request.form(name).filled(lacks))
+            first = {key: record for key, record in contents[name].items() if key != DOWN}
+            return message(name, {**first, **whole})
 
         messages = [message(name, content) for name, content in contents.items()]
         for node, reply in exchange(self._grid, messages, timeout, filled):

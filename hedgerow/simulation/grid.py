@@ -237,6 +237,11 @@ class InProcessGrid(Grid):
         """
         return self._mailbox.replies_by(deadline, message_ids)
 
+    def makes(self, named: str, seed: int) -> bool:
+        """Whether the clients make the parameters with this hash from the run's seed themselves."""
+        app: Any = self._clients.app
+        return hasattr(app, "makes") and bool(app.makes(named, seed))
+
     def reduce(
         self, start: Start, arguments: tuple[Any, ...], asked: Sequence[tuple[str, int]], content: RecordDict,
         *, message_type: str, group_id: str, timeout: float | None = None,

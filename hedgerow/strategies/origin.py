@@ -17,7 +17,10 @@ Draws: TypeAlias = Callable[[float, int], Sampling]
 """`(clients of a cohort, population) -> Sampling`, such as `poisson`."""
 
 _DRAWS = "draws_from_a_population"
-_OTHERS = ("sampling", "local", "aggregate", "quorum", "max_weight", "max_norm", "norm_bound", "personal")
+_OTHERS = (
+    *("sampling", "local", "downlink", "aggregate", "quorum", "max_weight", "max_norm", "norm_bound"),
+    "personal",
+)
 
 
 @dataclass(frozen=True)

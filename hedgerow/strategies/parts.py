@@ -19,13 +19,14 @@ from hedgerow.types import LocalTraining
 class Unweighted(TypedDict, total=False):
     """The arguments that every preset takes in addition to its own.
 
-    `pipeline` says how a delta is sent, and `aggregate` how a cohort's deltas are
-    combined. The others are those of `Strategy`.
+    `pipeline` says how a delta is sent, `downlink` how the model is, and `aggregate` how a
+    cohort's deltas are combined. The others are those of `Strategy`.
     """
 
     sampling: Sampling
     local: LocalTraining
     pipeline: Transform
+    downlink: Transform
     aggregate: Aggregate
     quorum: float
     max_weight: float | None

@@ -10,6 +10,7 @@ from hedgerow.ring.arithmetic import ring_for
 from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
 from hedgerow.strategies.conditions import Condition, needs
+from hedgerow.strategies.downlink import check_downlink
 from hedgerow.strategies.origin import Origin
 from hedgerow.strategies.personal import patterns_of, split_of
 from hedgerow.strategies.pipeline.chain import float32
@@ -42,6 +43,7 @@ class Strategy:
         sampling: which clients are asked.
         local: how each client trains on its data.
         pipeline: how a client's delta is sent.
+        downlink: how the server's model is sent, as in `hedgerow.strategies.downlink`.
         aggregate: how the deltas are combined.
         server_update: how the server updates the model.
         quorum: smallest fraction of the cohort that must count; below it the
@@ -73,6 +75,7 @@ class Strategy:
     sampling: Sampling = field(default_factory=lambda: uniform(10))
     local: LocalTraining = field(default_factory=LocalTraining)
     pipeline: Transform = field(default_factory=float32)
+    downlink: Transform = field(default_factory=float32)
     aggregate: Aggregate = field(default_factory=mean)
     server_update: ServerUpdate = field(default_factory=sgd)
     quorum: float = 0.5
@@ -203,6 +206,7 @@ def _check_kinds(strategy: Strategy) -> None:
     checks.kind(Sampling, ", such as uniform(10)", sampling=strategy.sampling)
     checks.kind(LocalTraining, TRAINING, local=strategy.local)
     checks.kind(Transform, STEPS, pipeline=strategy.pipeline)
+    check_downlink(strategy.downlink)
     checks.kind(Aggregate, RULE, aggregate=strategy.aggregate)
     checks.kind(ServerUpdate, ", such as fedadam().server_update", server_update=strategy.server_update)
     checks.kind((Budget, NoneType), ", such as Budget(delta=1e-5)", budget=strategy.budget)

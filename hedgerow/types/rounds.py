@@ -30,6 +30,9 @@ class ServerState:
             which bounds the next one; the delta's part is `""`, a stream's is its name. `"local steps"`
             has the same for their numbers of steps.
         strikes: `{client: rounds}` of its bad replies since its last one that counted.
+        downlink: what clients have of earlier models, named arrays, if the strategy has a downlink; see
+            `server.broadcast`.
+        held: `{client: number}` of what each has of them that has counted, or measured a model.
     """
 
     round: int
@@ -42,11 +45,16 @@ class ServerState:
     holding: frozenset[str] = frozenset()
     norms: Mapping[str, float] = field(default_factory=dict)
     strikes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    downlink: Arrays = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)
         checks.kind(Model, model=self.model)
-        for name in ("update", "streams", "uncounted", "aggregate", "private", "norms", "strikes"):
+        for name in (
+            *("update", "streams", "uncounted", "aggregate", "private", "norms", "strikes"),
+            *("downlink", "held"),
+        ):
             checks.kind(Mapping, **{name: getattr(self, name)})
         checks.kind((frozenset, set), " of clients' names", holding=self.holding)
 

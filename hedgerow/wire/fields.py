@@ -63,3 +63,11 @@ def whole(settings: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise PayloadError(f"{key} is {shown(value)}; it must be a whole number, 0 or above")
     return value
+
+
+def digest(settings: Mapping[str, Any], key: str) -> bytes:
+    """A SHA-256 hash, 32 bytes."""
+    value = settings.get(key)
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise PayloadError(f"{key} is {shown(value)}; it must be the 32 bytes of a SHA-256 hash")
+    return value

@@ -3,7 +3,7 @@
 | message | content |
 |---|---|
 | `query` reply | config `hedgerow`: client |
-| `train` | arrays `model`; config `hedgerow`: round, seed, layout, constants, clients, uncounted(-since) |
+| `train` | arrays `model`, `downlink`; config `hedgerow`: round, seed, layout, ... |
 | `train` reply | arrays `payload`, and a record for each stream; config `hedgerow`: round, client; metrics |
 | `train.STAGE`, and its reply | config `secure`: message; with `train` if a client is to train |
 | reply with a ring vector | arrays `vector`; config `secure`: message |
@@ -11,23 +11,52 @@
 `model` holds the array `parameters`, `buffers` and `constants` if the model has some, and the server's
 value of each stream that is not empty. If the config names `constants` by their hash, `model` holds them
 only for a client that has said that it lacks them. A reply has an array record for `buffers` and for each
-stream, and never constants. `uncounted` names clients of the cohort whose last answers did not count, if
-a stream needs that; with masks, `clients` is the size of the cohort. The metrics, `hedgerow.metrics`, are
-the weight, num-examples, and one `metric.NAME` for each metric.
+stream, and never constants. `uncounted` (and `uncounted-since`) names clients of the cohort whose last
+answers did not count, if a stream needs that; with masks, `clients` is the size of the cohort. The metrics,
+`hedgerow.metrics`, are the weight, num-examples, and one `metric.NAME` for each metric.
 
-All clients of a round get the same message, so it is packed and measured once.
+With a downlink, the config names `base` and `model`, SHA-256 of parameters: the record `downlink` has
+payloads, `NUMBER.NAME`, which make the second of the first. `model` then holds the base, as `parameters`,
+only for a client that lacks it.
+
+A message is packed and measured once for all clients that get the same.
 Incoming messages are not trusted: anything that does not have exactly the form
 above raises `PayloadError`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from hedgerow.types import Arrays, Layout, Model, PayloadError, Vector
 from hedgerow.wire import fields
 from hedgerow.wire.arrays import pack_arrays
 from hedgerow.wire.content import ArrayRecord, ConfigRecord, Content
 from hedgerow.wire.fields import MAIN, SECURE
+from hedgerow.wording import shown
+
+DOWN = "downlink"
+"""The record with the payloads of a coded model."""
+
+_NUMBERED = re.compile(r"(0|[1-9]\d{0,8})\.(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A model that is sent as payloads, which a client adds to what it has.
+
+    Attributes:
+        base: SHA-256 of the parameters to start from, 32 bytes.
+        model: of the parameters that the payloads make of them.
+        payloads: by the round that made the model which each leads to, in order; their arrays.
+    """
+
+    base: bytes
+    model: bytes
+    payloads: Mapping[int, Arrays]
 
 
 @dataclass(frozen=True)
@@ -43,6 +72,8 @@ class TrainRequest:
         clients: size of the cohort, with masks.
         constants: hash under which a client keeps the model's constants; `model` may then lack
             them. Empty if they are not to be kept.
+        coded: how the parameters follow from a base; `model` has the base, or no parameters for a
+            client that keeps it. `None` if `model` has the parameters.
     """
 
     model: Model
@@ -52,6 +83,7 @@ class TrainRequest:
     uncounted: Mapping[str, int]
     clients: int = 0
     constants: str = ""
+    coded: Coded | None = None
 
 
 def pack_identity(client: str) -> Content:
@@ -74,16 +106,18 @@ def pack_train(
     uncounted: Mapping[str, int] | None = None,
     clients: int = 0,
     constants: str = "",
+    coded: Coded | None = None,
 ) -> Content:
-    """The request of a round, the same for every client.
+    """The request of a round.
 
     Args:
         streams: the server's value of each stream that is not part of the model.
         uncounted: of clients of this cohort, as in `ServerState`.
         clients: size of the cohort, with masks.
         constants: hash of the model's constants, sent instead of them; if empty, they are packed.
+        coded: how the parameters follow from those of `model`, which may have none.
     """
-    arrays = {"parameters": model.parameters}
+    arrays = {"parameters": model.parameters} if coded is None or model.parameters.size else {}
     if layout.buffer_size:
         arrays["buffers"] = model.buffers
     if layout.constant_size and not constants:
@@ -96,20 +130,28 @@ def pack_train(
         config["clients"] = clients
     if constants:
         config["constants"] = constants
-    return {"model": pack_arrays(arrays), MAIN: config}
-
-
-def without_constants(content: Content) -> Content:
-    """A request for clients that have the model's constants, which it names by their hash."""
-    model, config = content.get("model"), content.get(MAIN)
-    if (
-        not isinstance(model, ArrayRecord)
-        or not isinstance(config, ConfigRecord)
-        or "constants" not in config
-    ):
+    content: Content = {"model": pack_arrays(arrays), MAIN: config}
+    if coded is None:
         return content
-    others = ArrayRecord({name: array for name, array in model.items() if name != "constants"})
-    return {**content, "model": others}
+    config["base"], config["model"] = coded.base, coded.model
+    sent = {f"{number}.{name}": a for number, arrays in coded.payloads.items() for name, a in arrays.items()}
+    return {**content, DOWN: pack_arrays(sent)} if sent else content
+
+
+def named_only(content: Content) -> Content:
+    """A request with the hashes of the model's constants and parameters in place of them, if it has those.
+
+    Whatever a client has to be sent of a model, this is the same.
+    """
+    model, config = content.get("model"), content.get(MAIN)
+    if not isinstance(model, ArrayRecord) or not isinstance(config, ConfigRecord):
+        return content
+    left_out = {"constants"} & config.keys() | ({"parameters"} if "base" in config else set())
+    if not left_out:
+        return content
+    others = ArrayRecord({name: array for name, array in model.items() if name not in left_out})
+    named = ConfigRecord({key: value for key, value in config.items() if key != "base"})
+    return {**{name: each for name, each in content.items() if name != DOWN}, "model": others, MAIN: named}
 
 
 def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | None = None) -> TrainRequest:
@@ -127,8 +169,9 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
             f"the server's model has layout {theirs}, this client's has {layout.fingerprint};"
             " both must be started from the same configuration"
         )
-    arrays = fields.arrays(content, "model")
-    parameters = fields.float_vector(arrays, "parameters", layout.dimension)
+    arrays, coded = fields.arrays(content, "model"), _coded(content)
+    has_base = coded is not None and "parameters" not in arrays
+    parameters = fields.float_vector(arrays, "parameters", 0 if has_base else layout.dimension)
     buffers = fields.float_vector(arrays, "buffers", layout.buffer_size)
     named = fields.text(config, "constants") if "constants" in config else ""
     left_out = named and "constants" not in arrays
@@ -154,7 +197,22 @@ def unpack_train(content: Content, layout: Layout, streams: Mapping[str, int] | 
         dict(zip(names, since, strict=True)),
         fields.whole(config, "clients") if "clients" in config else 0,
         named,
+        coded,
     )
+
+
+def _coded(content: Content) -> Coded | None:
+    """How the model is coded, if it is; raises `PayloadError`."""
+    config = fields.config(content)
+    if "base" not in config:
+        return None
+    base, model = fields.digest(config, "base"), fields.digest(config, "model")
+    payloads: dict[int, dict[str, NDArray[Any]]] = {}
+    for key, values in (fields.arrays(content, DOWN) if DOWN in content else {}).items():
+        if not (found := _NUMBERED.fullmatch(key)):
+            raise PayloadError(f"an array of {DOWN} is called {shown(key)}; it must be NUMBER.NAME")
+        payloads.setdefault(int(found[1]), {})[found[2]] = values
+    return Coded(base, model, dict(sorted(payloads.items())))
 
 
 def pack_stage(message: bytes, request: Content | None = None) -> Content:

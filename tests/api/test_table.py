@@ -93,6 +93,14 @@ def test_under_a_mask_a_mean_over_samples_stands_alone_says_so_and_is_not_ranked
     assert all("clients could not measure 1 round" in r.notes for r in rows)
 
 
+def test_what_a_downlink_saves_is_told_under_the_table(tmp_path):
+    rounds = [line(number, 0.5) | {"bytes_down": 1000, "float32_down": 7900} for number in (1, 2)]
+    make(tmp_path / "a", rounds, pipeline=FLOAT, rounds=2)
+    make(tmp_path / "b", [line(1, 0.5), line(2, 0.5)], pipeline=EIGHT, rounds=2)
+    told = [[note for note in row.notes if "float32" in note] for row in summarise([tmp_path])]
+    assert told == [["down: 7.9 times fewer bytes than the models in float32"], []]
+
+
 def test_json_holds_unrounded_figures(sweep):
     first, second = json.loads(to_json(summarise([sweep])))
     assert first["label"] == FLOAT

@@ -23,6 +23,7 @@ from hedgerow.secure.primitives import Secret, identity_key
 from hedgerow.strategies import decode as decode_payload
 from hedgerow.strategies import encode as encode_payload
 from hedgerow.strategies import parse_pipeline, scaffold
+from hedgerow.strategies.downlink import decode_down, encode_down
 from hedgerow.types import Client, Layout, Model, PayloadError, RoundContext, Tensor
 from hedgerow.types.evaluation import Measured
 from hedgerow.wire import bundle, codec, objects
@@ -30,7 +31,7 @@ from hedgerow.wire.arrays import STYPE, pack_arrays, unpack_arrays
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord
 from hedgerow.wire.evaluation import pack_evaluation, unpack_evaluation
 from hedgerow.wire.fleet import FLEET
-from hedgerow.wire.messages import pack_stage, pack_train, pack_vector, unpack_train, unpack_vector
+from hedgerow.wire.messages import Coded, pack_stage, pack_train, pack_vector, unpack_train, unpack_vector
 from hedgerow.wire.replies import Reply, pack_reply, unpack_reply
 from hedgerow.wire.text import read_json
 from tests.attacks import compressed
@@ -44,6 +45,7 @@ RANDOM = np.random.default_rng(0)
 DELTA = RANDOM.normal(size=LAYOUT.dimension).astype(np.float32)
 MODEL = Model(DELTA, np.ones(3, np.float32))
 STREAMS = {"buffers": 3, "c": LAYOUT.dimension}
+DOWNLINK = parse_pipeline("eden(4)")
 PIPELINES = ("float32()", "error_feedback(top_k(0.1), quantize(8))", "quantize(3)", "random_k(0.2)")
 
 Bend = Callable[[bytes, np.random.Generator], bytes]
@@ -74,20 +76,34 @@ class Decoder:
         return True
 
 
-def _train() -> Content:
+def _train(coded: Coded | None = None) -> Content:
+    model = MODEL if coded is None else Model(DELTA[:0], MODEL.buffers)
     return pack_train(
-        MODEL, LAYOUT, round=3, seed=7, streams={"c": DELTA}, uncounted={"ann": 1, "bob": 2}, clients=5
-    )
+        model, LAYOUT, round=3, seed=7, streams={"c": DELTA}, uncounted={"ann": 1, "bob": 2}, clients=5,
+        coded=coded,
+    )  # fmt: skip
+
+
+def _coded() -> Content:
+    arrays, _ = encode_down(DOWNLINK, 2 * DELTA, DELTA, seed=7, number=2, layout=LAYOUT)
+    return _train(Coded(bytes(32), bytes(range(32)), {2: arrays}))
 
 
 def _read_train(data: bytes) -> object:
     content = bundle.opened(codec.decode(data), RECORD)
     read(content)
-    return unpack_train({k: v for k, v in content.items() if k != RECORD}, LAYOUT, {"c": LAYOUT.dimension})
+    asked = {k: v for k, v in content.items() if k != RECORD}
+    request = unpack_train(asked, LAYOUT, {"c": LAYOUT.dimension})
+    sent = {} if request.coded is None else request.coded.payloads
+    return [
+        decode_down(DOWNLINK, arrays, DELTA, seed=request.seed, number=number, layout=LAYOUT)
+        for number, arrays in sent.items()
+    ]
 
 
 def _trains() -> Iterable[bytes]:
     about = announced()
+    yield codec.encode({**_coded(), RECORD: about.short()})
     for record in (about.whole(), about.short()):
         yield codec.encode({**_train(), RECORD: record})
         inside = ConfigRecord({**record, bundle.CONTENT: codec.encode(_train())})

@@ -55,8 +55,9 @@ def run(
     """Three rounds of ragged clients that carry a residual along, and a server with momentum."""
     trainer, data = trainer or Odd(), clients(NUMBER)
     strategy = fedavgm(
-        pipeline=parse_pipeline(pipeline), sampling=uniform(NUMBER - 4), local=LocalTraining(epochs=2)
-    )
+        pipeline=parse_pipeline(pipeline), sampling=uniform(NUMBER - 4), local=LocalTraining(epochs=2),
+        downlink=parse_pipeline("eden(4)"),
+    )  # fmt: skip
     app = client_app(trainer, data, strategy, state_folder=state_folder)
     with InProcessGrid(app, NUMBER, names=data.names, **options) as grid:
         state = begin(strategy, trainer.initial(0), trainer.layout)

@@ -31,6 +31,7 @@ name = "logistic"
 name = "fedadam"
 clients_per_round = 5
 pipeline = "error_feedback(top_k(0.02), quantize(6))"
+downlink = "error_feedback(top_k(0.2))"
 [evaluation]
 every = 40
 """

@@ -14,9 +14,9 @@ from hedgerow.secure.codec import decode
 from hedgerow.secure.messages import EVALUATE, TRAIN, Setup
 from hedgerow.server.announced import FILE, RUN, Announced, run_id
 from hedgerow.server.app import train
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.kinds import measures_of
-from hedgerow.server.request import Constants
 from hedgerow.server.rounds import begin
 from hedgerow.simulation.flower import task_identity
 from hedgerow.simulation.grid import InProcessGrid
@@ -132,7 +132,7 @@ def test_an_evaluation_that_was_announced_is_made_with_those_whom_it_names_whoev
             grid,
             trainer.layout,
             RunOptions(),
-            Constants(),
+            Broadcasts(),
             seed=0,
             folder=tmp_path,
         )

@@ -13,13 +13,14 @@ from hedgerow.client.constants import LacksConstants
 from hedgerow.client.discretion import ClientFailed
 from hedgerow.client.trainers import TRAINERS
 from hedgerow.node.responder import reason_of
-from hedgerow.server.request import Constants, make_request
+from hedgerow.server.broadcast import Broadcasts
+from hedgerow.server.request import Form, make_request
 from hedgerow.server.rounds import begin
 from hedgerow.strategies import fedavg, fedper
 from hedgerow.types import Fit, Layout, Model, Tensor
 from hedgerow.wire.codec import decode
 from hedgerow.wire.content import Content
-from hedgerow.wire.messages import without_constants
+from hedgerow.wire.messages import named_only
 from hedgerow.wire.replies import unpack_reply
 from tests.described_runs import OPEN, again, announced, asked, joined
 
@@ -62,15 +63,15 @@ def request(strategy: Any, round: int) -> tuple[Content, Content]:
     """What a device is sent that has the constants, and one that has said that it has not."""
     state = begin(strategy, Frozen().initial(0), LAYOUT)
     layout = strategy.split(LAYOUT).shared
-    found = make_request(Constants(), state, layout, seed=0, cohort=("kitchen",), ahead=round)
-    return found.content, found.whole
+    found = make_request(Broadcasts(), state, layout, seed=0, cohort=("kitchen",), ahead=round)
+    return found.content(Form()), found.content(Form(constants=True))
 
 
 def test_constants_are_sent_once_and_a_request_with_them_is_the_same_request(tmp_path, caplog) -> None:
     caplog.set_level(logging.INFO, "hedgerow")
     about = announced(layout=LAYOUT.fingerprint)
     named, whole = request(fedavg(), 1)
-    assert without_constants(whole).keys() == named.keys()
+    assert named_only(whole).keys() == named.keys()
     with installed():
         device = joined(tmp_path, OPEN)
         with pytest.raises(LacksConstants) as refused:

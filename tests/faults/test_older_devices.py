@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hedgerow.client.discretion import ClientFailed
+from hedgerow.recipe import strategy as recipe
 from hedgerow.strategies import TRANSFORMS, fedavg, parse_pipeline
 from tests.described_runs import OPEN, announced, asked, installed, joined, train
 from tests.golden.make import PIPELINES, PYTHON
@@ -32,6 +33,21 @@ def test_a_device_without_a_step_says_which_in_its_own_log_and_takes_part_in_oth
             device.answer("train", "1", asked(run, train()))
         assert device._outbox.answer(device.answer("train", "1", asked(announced(), train()))) is not None
     assert re.search(r"there is no transform '(eden|drive|ternary|entropy|subspace)'", caplog.text)
+
+
+def test_a_device_without_a_downlink_says_so_in_its_own_log_and_takes_part_in_other_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = announced(strategy=fedavg(downlink=parse_pipeline("quantize(8)")))
+    assert '"downlink":"quantize(8)"' in run.description
+    assert "downlink" not in announced().description
+    with installed(), caplog.at_level(logging.ERROR, "hedgerow"):
+        device = joined(tmp_path, OPEN)
+        monkeypatch.setattr(recipe, "_KEYS", tuple(key for key in recipe._KEYS if key != "downlink"))
+        with pytest.raises(ClientFailed):
+            device.answer("train", "1", asked(run, train()))
+        assert device._outbox.answer(device.answer("train", "1", asked(announced(), train()))) is not None
+    assert "the description has the key 'downlink'; allowed are preset, options" in caplog.text
 
 
 def test_the_page_speaks_what_the_golden_files_of_all_languages_need_and_nothing_of_pythons_own() -> None:

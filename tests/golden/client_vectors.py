@@ -177,7 +177,7 @@ def alone(name: str) -> dict[str, Any]:
         told.append(
             {"kind": kind, "request": asked.hex(), "reply": answer(config, client, kind, asked).hex()}
         )
-    return {"description": json.dumps(description), "layout": _shown(layout), "messages": told}
+    return {"description": json.dumps(description), "layout": shown_layout(layout), "messages": told}
 
 
 def masked(name: str) -> dict[str, Any]:
@@ -191,8 +191,8 @@ def masked(name: str) -> dict[str, Any]:
     keys = {each: identities[each].hex() for each in COHORT}
     secret = identities.enrolment(None, CLIENT).secret.hex()
     return {
-        "description": json.dumps(description), "layout": _shown(layout), "secret": secret, "register": keys,
-        "messages": messages,
+        "description": json.dumps(description), "layout": shown_layout(layout), "secret": secret,
+        "register": keys, "messages": messages,
     }  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def _shape(strategy: Strategy, layout: Layout, clients: int) -> Any:
     return shape_of(strategy.pipeline, layout, clients, strategy.sent_beside(layout))
 
 
-def _shown(layout: Layout) -> dict[str, Any]:
+def shown_layout(layout: Layout) -> dict[str, Any]:
     kinds = {"parameters": layout.parameters, "buffers": layout.buffers, "constants": layout.constants}
     told: dict[str, Any] = {
         kind: [f"{t.name} {list(t.shape)}" for t in tensors] for kind, tensors in kinds.items()

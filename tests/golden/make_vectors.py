@@ -12,6 +12,7 @@ as JSON writes them, and their bits beside them where they count.
     draws.json, pipelines.json, plans.json, objects.json, fleet.json: see `node_vectors`
     strategies.json: descriptions, and what a device must know of each
     answers.json: requests, and what a client with a simple trainer answers
+    downlinks.json: see `downlink_vectors`
     devices.json: see `device_vectors`
     registers.json: see `register_vectors`
 
@@ -38,7 +39,14 @@ from hedgerow.wire.arrays import read_array
 from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord, Content, MetricRecord
 from hedgerow.wire.messages import pack_identity, pack_stage, pack_train, pack_vector
 from hedgerow.wire.replies import Reply, pack_reply
-from tests.golden import client_vectors, device_vectors, node_vectors, register_vectors, strategy_vectors
+from tests.golden import (
+    client_vectors,
+    device_vectors,
+    downlink_vectors,
+    node_vectors,
+    register_vectors,
+    strategy_vectors,
+)
 
 FOLDER = Path(__file__).parent / "vectors"
 LAYOUT = Layout(
@@ -189,6 +197,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "fleet": node_vectors.fleet,
     "strategies": strategy_vectors.strategies,
     "answers": client_vectors.answers,
+    "downlinks": downlink_vectors.downlinks,
     "devices": device_vectors.devices,
     "registers": register_vectors.registers,
 }

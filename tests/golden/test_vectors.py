@@ -10,7 +10,7 @@ from tests.golden.make_vectors import FILES, FOLDER, contents, text
 
 def test_there_is_each_file_and_no_other() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in FILES}
-    assert len(FILES) == 14
+    assert len(FILES) == 15
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -50,3 +50,15 @@ test("what Python refuses is refused, and why in the same words", () => {
   assert.equal(TOLD.refused.length, 61);
   assert.equal(same, 60); // a text that is no call is told of in other words;
 });
+
+test("a model that is sent as a change is refused by name, and one that is sent as it is taken", () => {
+  for (const [downlink, why] of [
+    ["quantize(8)", /^downlink is quantize\(8\); it must be float32\(\)/],
+    ["error_feedback(top_k(0.01))", /^downlink is error_feedback\(top_k\(0\.01\)\); it must be float32\(\)/],
+    ["eden(4)", /there is no transform 'eden'/],
+  ] as const) {
+    const description = readJson(JSON.stringify({ preset: "fedavg", downlink }));
+    assert.throws(() => build(description), (error) => error instanceof RangeError && why.test(error.message));
+  }
+  assert.equal(build(readJson('{"preset": "fedavg", "downlink": "float32()"}')).name, "fedavg");
+});

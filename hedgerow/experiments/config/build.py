@@ -142,11 +142,11 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
         found.append(Mistake("strategy.clients_per_round", either, common["clients_per_round"]))
     elif "fraction" not in common:
         common.setdefault("clients_per_round", 10)
-    if isinstance(common.get("pipeline"), str):
+    for way in [key for key in ("pipeline", "downlink") if isinstance(common.get(key), str)]:
         try:
-            common["pipeline"] = str(parse_pipeline(common["pipeline"]))
+            common[way] = str(parse_pipeline(common[way]))
         except ValueError as error:
-            found.append(Mistake("strategy.pipeline", str(error), common["pipeline"]))
+            found.append(Mistake(f"strategy.{way}", str(error), common[way]))
     if isinstance(common.get("aggregate"), str):
         try:
             rule = parse_aggregate(common["aggregate"])

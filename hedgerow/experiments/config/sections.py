@@ -185,6 +185,7 @@ class StrategyConfig(NamedPart):
     fraction: Fraction | None = None
     population: Count | None = None
     pipeline: str = "float32()"
+    downlink: str = "float32()"
     aggregate: str = "mean()"
     weighted: bool = True
     quorum: Fraction = Strategy.quorum

@@ -14,7 +14,7 @@ from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
 
 # Arguments of a preset that come from other keys of the file.
-INNER = ("sampling", "local", "pipeline", "aggregate", "parts")
+INNER = ("sampling", "local", "pipeline", "downlink", "aggregate", "parts")
 
 
 def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
@@ -30,6 +30,7 @@ def build_strategy(config: StrategyConfig, local: LocalTraining) -> Strategy:
             "sampling": _sampling(config).name,
             "local": asdict(local),
             "pipeline": config.pipeline,
+            "downlink": config.downlink,
             "aggregate": config.aggregate,
             "weighted": config.weighted,
             "quorum": config.quorum,

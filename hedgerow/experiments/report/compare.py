@@ -208,7 +208,10 @@ def _notes(group: Group) -> tuple[str, ...]:
     stopped = group.finished and group.first.epsilon is not None and group.first.done < group.first.planned
     asked = [r.spent_on_evaluation("up") + r.spent_on_evaluation("down") for r in group.runs]
     measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
+    whole = sum(line.get("float32_down", 0) for line in lines)
+    down = sum(line.get("bytes_down", 0) for line in lines)
     notes = [
+        (whole > 0 < down, f"down: {whole / max(down, 1):.3g} times fewer bytes than the models in float32"),
         (any(asked), measuring),
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model unchanged"),

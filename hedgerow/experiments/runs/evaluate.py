@@ -15,10 +15,10 @@ from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.experiments.runs.simulate import measuring_trainer
 from hedgerow.experiments.runs.store import RunFolder
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.checkpoint import load_model
 from hedgerow.server.evaluation import EvaluationPlan, check_plan
 from hedgerow.server.kinds import measures_of
-from hedgerow.server.request import Constants
 from hedgerow.server.rounds import begin
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.types import Deployment, Model, RunOptions
@@ -49,7 +49,7 @@ def evaluate_run(
     with simulated_clients(folder, experiment, trainer, model, workers=workers) as (grid, nodes):
         measure = measures_of(
             plan, strategy, grid, strategy.split(trainer.layout).shared,
-            RunOptions(deployment=Deployment.SIMULATED), Constants(), seed=experiment.seed,
+            RunOptions(deployment=Deployment.SIMULATED), Broadcasts(), seed=experiment.seed,
         )  # fmt: skip
         return measure(state, nodes)
 

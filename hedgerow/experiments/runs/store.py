@@ -222,6 +222,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "clients": clients,
         "dropped": dict(result.dropped),
         "failed": result.failed,
+        **_float32_down(result),
         **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
         **({"steps_taken": dict(result.steps_taken)} if result.steps_taken else {}),
@@ -231,6 +232,14 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         **spent,
         **({} if result.client_evaluation is None else {"client_evaluation": told(result.client_evaluation)}),
     }
+
+
+def _float32_down(result: RoundResult) -> dict[str, int]:
+    """The bytes of a round's parameters in float32, for whom a change of them was sent."""
+    if not result.state.downlink:
+        return {}
+    sent = sum(size > 0 for size in result.bytes_down.values())
+    return {"float32_down": sent * result.state.model.parameters.nbytes}
 
 
 def told(found: ClientEvaluation | SummedEvaluation) -> dict[str, Any]:

@@ -19,9 +19,12 @@ from tests.engines.stateful_run import ROOT, figures, run_config
 NAMES = ("attic", "barn", "cellar")
 STATEFUL = [
     "strategy.pipeline=error_feedback(top_k(0.5), quantize(8))", "evaluation.clients=all",
-    "strategy.clients_per_round=2", "rounds=4",
+    "strategy.clients_per_round=2", "rounds=4", "strategy.downlink=error_feedback(top_k(0.3))",
 ]  # fmt: skip
-MASKED = ["rounds=1", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0"]
+MASKED = [
+    "rounds=2", "strategy.name=secure_fedavg", "strategy.min_clients=3", "strategy.dropout=0.0",
+    "strategy.downlink=eden(4)",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def simulated(recipe: str, overrides: list[str], files: list[Path], folder: Path
 
 
 def serve(link: Federation, tmp_path: Path, recipe: str, overrides: list[str]) -> tuple[Outcome, RunFolder]:
-    outcome = link.run(ROOT, run_config(tmp_path / "served", recipe, overrides), timeout_seconds=120)
+    outcome = link.run(ROOT, run_config(tmp_path / "served", recipe, overrides), timeout_seconds=420)
     assert outcome.status == "completed", outcome.log
     return outcome, RunFolder(tmp_path / "served")
 
@@ -81,13 +84,13 @@ def test_a_device_that_is_killed_in_a_round_comes_back_and_the_model_is_that_of_
         doomed = running[NAMES.index(cohorts[1][0])]
 
         def restart() -> None:
-            doomed.process.wait(100)
+            doomed.process.wait(400)
             doomed.start()
 
         helper = threading.Thread(target=restart)
         helper.start()
         outcome, served = serve(link, tmp_path, recipe, STATEFUL)
-        helper.join(100)
+        helper.join(400)
         assert not fail.exists()
         assert served.model.read_bytes() == expected.model.read_bytes(), outcome.log
         assert figures(served) == figures(expected)
@@ -112,7 +115,7 @@ def test_a_masked_round_of_devices_gives_the_model_of_a_simulation(link, bare, r
             assert "left" in device.leave()
             assert not device.folder.exists()
         assert link.nodes_online() == 0
-    assert [line["secure"] for line in served.rounds()] == ["masked"]
+    assert [line["secure"] for line in served.rounds()] == ["masked"] * 2
     assert served.model.read_bytes() == expected.model.read_bytes(), outcome.log
 
 

@@ -3,13 +3,16 @@
 import { didYouMean } from "../near.ts";
 import { PARTS, type Parts } from "../strategies/parts.ts";
 import { parseAggregate, parsePipeline, parseSampling } from "../strategies/pipeline/parse.ts";
+import type { Transform } from "../strategies/pipeline/transform.ts";
 import { PRESETS } from "../strategies/presets.ts";
 import type { Strategy } from "../strategies/strategy.ts";
 import { FIELDS, LocalTraining } from "../training.ts";
 import { isTable, type Json, type JsonTable } from "../wire/text.ts";
 import { repr, represented } from "../wording.ts";
 
-const TEXTS = { pipeline: parsePipeline, aggregate: parseAggregate, sampling: parseSampling } as const;
+const TEXTS = {
+  pipeline: parsePipeline, downlink: plainDownlink, aggregate: parseAggregate, sampling: parseSampling,
+} as const;
 const PLAIN = ["weighted", "quorum", "max_weight", "max_norm", "norm_bound", "personal"];
 const KEYS = ["preset", "options", "local", ...Object.keys(TEXTS), ...PLAIN];
 
@@ -51,6 +54,15 @@ export function build(description: Json): Strategy {
     );
   }
   return preset.make({ ...preset.options, ...options }, parts as Parts);
+}
+
+/** The only downlink that this client has: it takes a model as it is. Throws `RangeError` for any other. */
+function plainDownlink(text: string): Transform {
+  const step = parsePipeline(text);
+  if (step.kinds.length) {
+    throw new RangeError(`downlink is ${step.name}; it must be float32(): this client takes a model only as it is`);
+  }
+  return step;
 }
 
 function table(description: JsonTable, key: string): JsonTable {

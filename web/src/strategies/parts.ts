@@ -17,6 +17,8 @@ export interface Parts {
   readonly sampling?: Sampling;
   readonly local?: LocalTraining;
   readonly pipeline?: Transform;
+  /** No steps: a client of this kind takes a model as it is. */
+  readonly downlink?: Transform;
   readonly aggregate?: Aggregate;
   readonly quorum?: Json;
   readonly max_weight?: Json;
@@ -29,8 +31,8 @@ export interface Parts {
 
 /** The arguments beside a preset's own, in order. */
 export const PARTS: readonly (keyof Parts)[] = [
-  "sampling", "local", "pipeline", "aggregate", "quorum", "max_weight", "max_norm", "norm_bound", "personal",
-  "weighted",
+  "sampling", "local", "pipeline", "downlink", "aggregate", "quorum", "max_weight", "max_norm", "norm_bound",
+  "personal", "weighted",
 ];
 
 export function pipelineOf({ pipeline = chain() }: Parts): Transform {
