@@ -39,6 +39,8 @@ _NO_MATTER = frozenset({"run.workers", "run.keep_models"})
 """Keys of a configuration that affect no result."""
 
 
+_CLOCK = ("seconds", "elapsed", "joules", "price")
+
 METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
 
 
@@ -214,6 +216,10 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         for name in result.cohort
     }
     spent = {} if result.epsilon is None else {"epsilon": result.epsilon}
+    if result.spent is not None:
+        for name, cost in result.spent.clients.items():
+            clients.get(name, {}).update(asdict(cost))
+        spent["clock"] = {name: getattr(result.spent, name) for name in _CLOCK}
     return {
         "round": result.round,
         "seconds": round(result.seconds, 4),
@@ -224,6 +230,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         "failed": result.failed,
         **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
+        **({"staleness": dict(result.staleness)} if result.staleness else {}),
         **({"steps_taken": dict(result.steps_taken)} if result.steps_taken else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow, for which JSON only has null.
