@@ -30,7 +30,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 def test_there_are_as_many_as_we_think():
     assert len(PAGES) == 27
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 31
+    assert len(blocks("python")) == 32
     assert len(blocks("sh")) == 16
 
 

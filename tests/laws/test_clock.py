@@ -216,3 +216,10 @@ def test_own_kinds_come_before_packaged_ones():
     made = clock(("pi-4",), ("wifi",), own_links={"wifi": FAR})
     assert made.kind_of(0, "a").link == FAR
     assert made.kind_of(0, "a").link != NEAR
+
+
+def test_a_round_that_is_asked_for_again_loses_others():
+    strategy = hr.fedavg(sampling=hr.uniform(5), quorum=1.0)
+    results = run(strategy, rounds=6, clock=fleet(dropout=0.2), retry=5)
+    assert all(not result.failed for result in results)
+    assert max(result.spent.seconds for result in results) > 20  # a loss is noticed after 20 s

@@ -39,4 +39,4 @@ def flops_per_example(task: Task, samples: Samples) -> float:
             "flops_per_example must be given: of this model's operations torch counts none; give those of"
             " training on one sample"
         )
-    return counted / _FEW
+    return float(counted / _FEW)

@@ -6,13 +6,14 @@ from functools import lru_cache
 import numpy as np
 
 from hedgerow.client.data import ClientData
+from hedgerow.client.pace import StepTimes
 from hedgerow.client.task import Task
 from hedgerow.client.trainer import Trainer
 from hedgerow.client.trainers import given_task
 from hedgerow.datasets import Federation
 from hedgerow.simulation.clock.clock import Clock
 from hedgerow.simulation.clock.work import Work
-from hedgerow.simulation.devices.base import Devices, StepTimes, step_times_of
+from hedgerow.simulation.devices.base import Devices, step_times_of
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import RunOptions
 

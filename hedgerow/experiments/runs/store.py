@@ -211,11 +211,11 @@ def passing(path: Path) -> bool:
 
 def line_of(result: RoundResult) -> dict[str, Any]:
     """A round's line in `metrics.jsonl`."""
-    clients = {
+    clients: dict[str, dict[str, float]] = {
         name: {"bytes_up": result.bytes_up.get(name, 0), "bytes_down": result.bytes_down.get(name, 0)}
         for name in result.cohort
     }
-    spent = {} if result.epsilon is None else {"epsilon": result.epsilon}
+    spent: dict[str, Any] = {} if result.epsilon is None else {"epsilon": result.epsilon}
     if result.spent is not None:
         for name, cost in result.spent.clients.items():
             clients.get(name, {}).update(asdict(cost))

@@ -92,7 +92,16 @@ class Clock:
         return inf if period is None else max(at, period[0])
 
     def trip(
-        self, seed: int, work: Work, client: str, *, round: int, start: float, down: int, trains: bool
+        self,
+        seed: int,
+        work: Work,
+        client: str,
+        *,
+        round: int,
+        start: float,
+        down: int,
+        trains: bool,
+        attempt: int = 0,
     ) -> Trip:
         """What one message to a client, and its answer, take.
 
@@ -104,6 +113,7 @@ class Clock:
             start: when the message is sent.
             down: its bytes.
             trains: whether the client trains for its answer.
+            attempt: how often it was asked in that round before.
         """
         kind = self.kind_of(seed, client)
         training = 0.0
@@ -113,10 +123,10 @@ class Clock:
         trip = Trip(start, down, training, kind.device.watts, kind.link, self._leaves(seed, client, start))
         if not (trains and self.dropout):
             return trip
-        drawn = generator(seed, "dropout", round=round, client=client)
-        if drawn.random() >= self.dropout:
+        is_lost, moment = generator(seed, "dropout", round=round, client=client).random((attempt + 1, 2))[-1]
+        if is_lost >= self.dropout:
             return trip
-        lost = start + float(drawn.random()) * (trip.trained - start)
+        lost = start + float(moment) * (trip.trained - start)
         return replace(trip, lost=min(lost, trip.lost))
 
     def _leaves(self, seed: int, client: str, start: float) -> float:
@@ -159,7 +169,7 @@ def clock(
 
     >>> fleet = clock(("pi-4", "phone-low"), ("wifi", "lte"), (0.5, 0.5))
     >>> [fleet.kind_of(0, name).name for name in ("a", "b", "c")]
-    ['pi-4, wifi', 'phone-low, lte', 'phone-low, lte']
+    ['pi-4, wifi', 'pi-4, wifi', 'phone-low, lte']
     """
     checks.texts(devices=devices, links=links)
     if not devices:

@@ -50,6 +50,7 @@ class ClockedGrid(GridAround):
         self._free: dict[str, float] = {}
         self._flights: dict[str, OnItsWay] = {}
         self._gone: dict[str, str] = {}
+        self._attempts: dict[str, tuple[str, int]] = {}
         self._costs: dict[str, Cost] = {}
         self._there: tuple[Sequence[str], Sequence[int]] | None = None
 
@@ -174,7 +175,7 @@ class ClockedGrid(GridAround):
         trips = {
             name: self._clock.trip(
                 self._seed, self._work, name, round=round, start=self.begins(name),
-                down=(sizes or {}).get(name, size), trains=True,
+                down=(sizes or {}).get(name, size), trains=True, attempt=self._attempt(name, group_id),
             )
             for name, _ in asked
         }  # fmt: skip
@@ -249,12 +250,19 @@ class ClockedGrid(GridAround):
         trip = self._clock.trip(
             self._seed, self._work, client,
             round=int(group), start=start, down=records.measure(content), trains=trains,
+            attempt=self._attempt(client, group) if trains else 0,
         )  # fmt: skip
-        if self._gone.get(client) == group:
+        if not trains and self._gone.get(client) == group:
             trip = replace(trip, lost=start)
         config = content.config_records.get(MAIN, ConfigRecord())
         lacking = trains and "constants" in config and "constants" not in content.array_records["model"]
         return OnItsWay(client, group, trip, lacking)
+
+    def _attempt(self, client: str, group: str) -> int:
+        """How often a client was asked to train in that round before."""
+        before, number = self._attempts.get(client, ("", 0))
+        self._attempts[client] = group, number + 1 if before == group else 0
+        return self._attempts[client][1]
 
     def _name(self, node: int) -> str:
         names = self._inner.client_names()

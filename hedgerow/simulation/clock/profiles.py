@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from hedgerow import checks
 from hedgerow.wording import did_you_mean
+
+Profile = TypeVar("Profile")
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def link_of(name: str, own: Mapping[str, Link]) -> Link:
     return _named("link", name, {**packaged()[1], **own})
 
 
-def _named(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+def _named(kind: str, name: str, known: Mapping[str, Profile]) -> Profile:
     if name not in known:
         raise ValueError(
             f"{kind}s is {name!r}; it must be one of {', '.join(known)}, or a kind of your own in"
