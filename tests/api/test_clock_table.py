@@ -1,4 +1,4 @@
-"""Simulated time, energy and price stand beside the bytes wherever a run is shown; without a clock nowhere."""
+"""Simulated time, energy and price stand beside the bytes wherever a run is shown; else nowhere."""
 
 import json
 

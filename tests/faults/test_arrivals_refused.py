@@ -62,3 +62,24 @@ def test_models_with_buffers_are_not_mixed():
     task = hr.Task(lambda: nn.Sequential(nn.Linear(40, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)))
     with pytest.raises(ValueError, match="fedasync mixes in clients' models, and this one has buffers"):
         list(hr.simulate(task, DATA, hr.fedasync(), rounds=1, clock=hr.clock(flops_per_example=1.0)))
+
+
+def test_a_recipe_is_refused_as_a_whole_before_anything_runs():
+    from hedgerow.experiments.config.errors import ConfigError
+    from hedgerow.experiments.config.parse import parse
+
+    table = {
+        "name": "arriving", "rounds": 1, "data": {"name": "watch", "partition": {"name": "natural"}},
+        "model": {"name": "logistic"}, "strategy": {"name": "fedbuff"},
+        "server": {"over_select": 0.5, "retry": 1},
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as raised:
+        parse(table)
+    for told in (
+        "server.over_select = 0.5: fedbuff has no cohort",
+        "server.retry = 1",
+        "only [clock] says when",
+    ):
+        assert told in str(raised.value)
+    with pytest.raises(ConfigError, match="masks, and a masked sum is of one cohort"):
+        parse({**table, "server": {}, "strategy": {"name": "fedbuff", "pipeline": MASKED}})

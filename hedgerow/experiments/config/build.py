@@ -26,7 +26,7 @@ from hedgerow.experiments.config.clock import clock_table
 from hedgerow.experiments.config.errors import MISSING, Mistake
 from hedgerow.experiments.config.parts import check_built, check_named, keys_of, options_of
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.experiments.config.sections import DataConfig, ModelConfig, StrategyConfig
+from hedgerow.experiments.config.sections import DataConfig, ModelConfig, ServerConfig, StrategyConfig
 from hedgerow.experiments.config.strategy import INNER, build_strategy, private_draws
 from hedgerow.models import MODELS, build
 from hedgerow.recipe.own_data import NAME as OWN
@@ -225,6 +225,8 @@ def _together(resolved: Table) -> list[Mistake]:
         return [from_value_error(error, resolved["strategy"], "strategy")]
     if experiment.devices is not None and experiment.clock is not None:
         return [Mistake("devices", "[clock] says how long a step takes; leave [devices] out")]
+    if found := _arriving(experiment, strategy):
+        return found
     evaluation = experiment.evaluation
     if evaluation.clients is not None and (refused := refuse_evaluation(strategy)):
         return [Mistake("evaluation.clients", refused, evaluation.clients)]
@@ -245,6 +247,22 @@ def _together(resolved: Table) -> list[Mistake]:
         if (given := getattr(experiment.local, f.name)) != getattr(default, f.name)
         and given != getattr(strategy.local, f.name)
     ]
+
+
+def _arriving(experiment: Experiment, strategy: Strategy) -> list[Mistake]:
+    """Mistakes in a recipe whose replies count as they arrive."""
+    if strategy.arrivals is None:
+        return []
+    default, given = ServerConfig(), experiment.server
+    found = [
+        Mistake(f"server.{name}", f"{strategy.name} has no cohort: leave it out", getattr(given, name))
+        for name in ("over_select", "retry", "quorum")
+        if getattr(given, name) != getattr(default, name)
+    ]
+    if experiment.clock is None:
+        why = "replies count as they arrive, and only [clock] says when: describe devices and links in it"
+        found.append(Mistake("strategy.name", why, experiment.strategy_config.name))
+    return found
 
 
 def _as_given(mistake: Mistake, table: Mapping[str, Any]) -> Mistake:
