@@ -139,7 +139,6 @@ def loop(
     )  # fmt: skip
     failures, start = Failures(), StartKeeping(StartCollector(strategy, layout, seed))
     desk = Desk(grid, strategy, layout, constants, seed=seed, timeout=options.timeout)
-    roster.refresh(grid)
     desk.resume(state, roster)
     while state.round < num_rounds:
         started, left_out = time.monotonic(), ending.left_out(state)
@@ -155,7 +154,7 @@ def loop(
             replies.bytes_up, dict(sorted(buffer.bytes_down.items())), started, roster.there,
             staleness=buffer.staleness,
         )  # fmt: skip
-        result = ending.ended(state, gathered, left_out, lambda after: desk.kept(after))
+        result = ending.ended(state, gathered, left_out, desk.kept)
         state = result.state
         yield result
 

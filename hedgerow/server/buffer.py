@@ -1,6 +1,5 @@
 """The buffer of an asynchronous run: replies to different models, until the server makes a step."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -126,14 +125,15 @@ class Buffer:
         assert arrivals is not None
         moved = None
         if arrivals.models:
-            sent = self._models().get(version)
-            moved = None if sent is None else sent - self._state.model.parameters
+            moved = self._sent(version) - self._state.model.parameters
         counting = Arrived(arrivals, self._state.round - version, moved)
         bound = NormBound(strategy.norm_bound, self._state.norms)
         made = Collector(start, version + 1, arrivals.buffer, counting, bound)
         made.collected = shared or made.collected
         return KeepingCollector(made, self._start, version + 1) if self._keep else made
 
-    def _models(self) -> Mapping[int, Vector]:
-        earlier = {version: model.parameters for version, model in self._state.flights.models.items()}
-        return earlier | {self._state.round: self._state.model.parameters}
+    def _sent(self, version: int) -> Vector:
+        """The model of a round; of those on their way, the state has them."""
+        if version == self._state.round:
+            return self._state.model.parameters
+        return self._state.flights.models[version].parameters

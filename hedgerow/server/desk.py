@@ -74,6 +74,8 @@ class Desk:
         self._models = {
             v: replace(m, constants=state.model.constants) for v, m in state.flights.models.items()
         }
+        if state.flights.flights and not isinstance(self._grid, KeepsTime):
+            roster.refresh(self._grid)
         for flight in state.flights.flights:
             before = replace(state, round=flight.version, model=self._models[flight.version])
             if isinstance(self._grid, KeepsTime):
@@ -120,7 +122,7 @@ class Desk:
                 self._busy.discard(asked.flight.client)
                 return asked.flight, reply, asked.down
             for message_id, asked in self._asked.items():
-                if self._now() - asked.flight.at >= self._timeout:
+                if self._now() >= asked.flight.at + self._timeout:
                     return self._given_up(message_id)
             if not isinstance(self._grid, KeepsTime):
                 time.sleep(_PAUSE)

@@ -104,7 +104,7 @@ def exchange(
     returns another message for the node, the answer to that replaces the reply.
     """
     now = grid.now if isinstance(grid, KeepsTime) else time.monotonic
-    started, limit = now(), inf if timeout is None else timeout
+    deadline = now() + (inf if timeout is None else timeout)
     waiting: dict[str, Message] = {}
     lost: list[int] = []
 
@@ -118,9 +118,9 @@ def exchange(
     send(messages)
     pause = _FIRST_PAUSE
     try:
-        while waiting and now() - started < limit:
+        while waiting and now() < deadline:
             before, further = len(waiting), []
-            for reply in _arriving(grid, list(waiting), started + limit):
+            for reply in _arriving(grid, list(waiting), deadline):
                 message = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if message is None:
                     continue

@@ -34,7 +34,7 @@ def replay(recorder: Recorder, strategy: Strategy) -> Iterator[ServerState]:
     models = dict(state.flights.models)
     yield state
     for found in recorder.read():
-        if strategy.arrivals is not None:  # replies may be to earlier models
+        if strategy.arrivals is not None and strategy.arrivals.models:  # of earlier rounds, too
             models[state.round] = state.model
             models = {v: model for v, model in models.items() if state.round - v <= strategy.arrivals.most}
             state = replace(state, flights=Flights(0, (), models))
@@ -60,11 +60,17 @@ def _buffered(recorder: Recorder, strategy: Strategy, state: ServerState, found:
     """The aggregate of a step of an asynchronous run."""
     start = StartCollector(replace(strategy, norm_bound=0.0), recorder.layout, recorder.seed)
     buffer = Buffer(StartKeeping(start), state, keep=False)
+    needed = strategy.arrivals is not None and strategy.arrivals.models
     for client, version in found.versions.items():
-        if client in found.replies:
-            buffer.add(client, version, _unpacked(client, found))
-        else:
+        if client not in found.replies:
             buffer.versions[client] = version
+        elif needed and version not in {*state.flights.models, state.round}:
+            raise RecordingError(
+                f"the reply of {client} in round {found.round} is to the model of round {version}, which was"
+                " not recorded; without it the model cannot be computed again"
+            )
+        else:
+            buffer.add(client, version, _unpacked(client, found))
     _check_counted(found, buffer.collected)
     return buffer.aggregated(found.clients)
 

@@ -1,10 +1,13 @@
 """An asynchronous run is one run: with any workers, after a stop, and from a recipe."""
 
 import json
+import re
 
 import pytest
+from typer.testing import CliRunner
 
 import hedgerow as hr
+from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.runs.replay import replay_run
 from hedgerow.experiments.runs.run import run_experiment
@@ -75,8 +78,14 @@ def test_a_real_federation_refuses_it_by_name_in_one_sentence(tmp_path):
     from hedgerow.simulation.grid import InProcessGrid
 
     grid = InProcessGrid(lambda message, context: message, 4)
-    with pytest.raises(ValueError, match=r"strategy is 'fedbuff'; a real federation trains in rounds only"):
-        run_experiment(recipe(), tmp_path, grid=grid)
+    why = r"strategy is 'fedbuff'; a real federation trains in rounds only"
+    with pytest.raises(ValueError, match=why):
+        run_experiment(recipe(), tmp_path / "run", grid=grid)
+    overrides = ["strategy.name=fedbuff", "strategy.quorum=0.5", "clock.lost_after=5.0"]
+    told = CliRunner().invoke(app, ["up", "heart", *overrides, "--federation", str(tmp_path / "federation")])
+    assert told.exit_code == 1
+    assert re.search(why, " ".join(told.output.split()))
+    assert not (tmp_path / "federation").exists()
 
 
 def test_constants_go_to_each_client_once():

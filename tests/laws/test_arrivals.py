@@ -161,3 +161,15 @@ def test_who_is_asked_is_drawn_from_the_free_ones_alike():
     assert ((counts - 50) ** 2 / 50).sum() < 38  # chi-square with 11 degrees of freedom: once in 12,000
     favoured = counts + np.where(np.arange(12) < 6, 15, -15)  # such a preference would be seen
     assert ((favoured - 50) ** 2 / 50).sum() > 38
+
+
+@given(st.floats(0.05, 3.0))
+@settings(max_examples=6)
+def test_any_deadline_gives_up_who_is_later(deadline):
+    results = run(buffered(), rounds=3, timeout=deadline, set_aside=0)
+    assert all(
+        cost.seconds <= deadline or name in result.dropped
+        for result in results
+        for name, cost in result.spent.clients.items()
+        if name in result.cohort and result.staleness.get(name) is not None
+    )

@@ -223,3 +223,12 @@ def test_a_round_that_is_asked_for_again_loses_others():
     results = run(strategy, rounds=6, clock=fleet(dropout=0.2), retry=5)
     assert all(not result.failed for result in results)
     assert max(result.spent.seconds for result in results) > 20  # a loss is noticed after 20 s
+
+
+@given(st.floats(0.05, 3.0))
+@settings(max_examples=8)
+def test_any_deadline_ends_an_exchange_of_messages(deadline):
+    results = run(
+        rounds=3, timeout=deadline, over_select=0.4, set_aside=0
+    )  # one by one, for the first to count
+    assert all(result.spent.seconds <= deadline * (1 + 1e-9) for result in results)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
+from hedgerow.experiments.config.device_recipe import refuse_arrivals
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.runs.announce import announcement_of
 from hedgerow.experiments.runs.clocked import check_clock
@@ -123,11 +124,7 @@ def _simulated(
 def _served(
     experiment: Experiment, held: HeldFolder, grid: Grid, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
-    if experiment.strategy().arrivals is not None:
-        raise ValueError(
-            f"strategy is {experiment.strategy_config.name!r}; a real federation trains in rounds only, and"
-            " counts no replies as they arrive: take fedavg, or simulate this recipe with [clock]"
-        )
+    refuse_arrivals(experiment)
     if experiment.attack is not None and experiment.attack.clients:
         raise ValueError(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"
