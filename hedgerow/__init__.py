@@ -24,8 +24,8 @@ _PLACES = {
         "poisson", "quantize", "random_k",
         "drive", "eden", "entropy", "subspace", "ternary", "top_k", "uniform", "weight_by_examples",
         "calibrated", "dp_fedavg", "dp_ftrl", "secure_dp_fedavg",
-        "fedadagrad", "fedadam", "fedavg", "fedavgm", "fedbn", "feddyn", "fednova", "fedper", "fedprox",
-        "fedyogi", "scaffold", "secure_fedavg",
+        "fedadagrad", "fedadam", "fedasync", "fedavg", "fedavgm", "fedbn", "fedbuff", "feddyn", "fednova",
+        "fedper", "fedprox", "fedyogi", "scaffold", "secure_fedavg",
     ],
     "hedgerow.datasets": [
         "Dataset", "Federation", "dirichlet", "from_arrays", "from_function", "iid", "load_dataset",
@@ -39,9 +39,11 @@ _PLACES = {
     "hedgerow.client.torch.lora": ["lora"],
     "hedgerow.client.torch.trainer": ["TorchTrainer"],
     "hedgerow.server.app": ["server_app", "train"],
+    "hedgerow.server.arrivals": ["arrivals"],
     "hedgerow.server.checkpoint": ["load_model", "save_model"],
     "hedgerow.server.evaluation": ["EvaluationPlan"],
     "hedgerow.server.rounds": ["begin", "rounds"],
+    "hedgerow.simulation.clock.clock": ["clock"],
     "hedgerow.simulation.grid": ["InProcessGrid"],
     "hedgerow.experiments.runs.simulate": ["simulate"],
     "hedgerow.experiments.runs.profile": ["profile"],
@@ -75,11 +77,13 @@ if TYPE_CHECKING:
     from hedgerow.privacy.accounting import Budget as Budget
     from hedgerow.server.app import server_app as server_app
     from hedgerow.server.app import train as train
+    from hedgerow.server.arrivals import arrivals as arrivals
     from hedgerow.server.checkpoint import load_model as load_model
     from hedgerow.server.checkpoint import save_model as save_model
     from hedgerow.server.evaluation import EvaluationPlan as EvaluationPlan
     from hedgerow.server.rounds import begin as begin
     from hedgerow.server.rounds import rounds as rounds
+    from hedgerow.simulation.clock.clock import clock as clock
     from hedgerow.simulation.grid import InProcessGrid as InProcessGrid
     from hedgerow.strategies import Strategy as Strategy
     from hedgerow.strategies import adaptive_clip as adaptive_clip
@@ -96,9 +100,11 @@ if TYPE_CHECKING:
     from hedgerow.strategies import error_feedback as error_feedback
     from hedgerow.strategies import fedadagrad as fedadagrad
     from hedgerow.strategies import fedadam as fedadam
+    from hedgerow.strategies import fedasync as fedasync
     from hedgerow.strategies import fedavg as fedavg
     from hedgerow.strategies import fedavgm as fedavgm
     from hedgerow.strategies import fedbn as fedbn
+    from hedgerow.strategies import fedbuff as fedbuff
     from hedgerow.strategies import feddyn as feddyn
     from hedgerow.strategies import fednova as fednova
     from hedgerow.strategies import fedper as fedper

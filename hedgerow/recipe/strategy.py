@@ -106,7 +106,7 @@ def _differences(one: Strategy, other: Strategy) -> list[str]:
     """The parts in which two strategies differ."""
     parts = (
         "name", "sampling", "local", "pipeline", "downlink", "aggregate", "server_update", "quorum",
-        "max_weight", "max_norm", "norm_bound", "streams", "budget", "personal",
+        "max_weight", "max_norm", "norm_bound", "streams", "budget", "personal", "arrivals",
     )  # fmt: skip
     return [part for part in parts if _text(getattr(one, part)) != _text(getattr(other, part))]
 

@@ -15,10 +15,12 @@ from hedgerow import checks
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.promotion.candidates import Keeper, measured
+from hedgerow.server import arrivals
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.checkpoint import CHECKPOINTS, MODEL, load_checkpoint, save_checkpoint, save_model
 from hedgerow.server.constants import Constants
+from hedgerow.server.ending import Evaluate
 from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.server.fingerprint import Contents, check_fingerprint
 from hedgerow.server.inflating import largest_reply, read_safely
@@ -26,7 +28,7 @@ from hedgerow.server.recording import FOLDER as RECORDINGS
 from hedgerow.server.recording import Recorder
 from hedgerow.server.refusals import refusals_in
 from hedgerow.server.roster import Roster
-from hedgerow.server.rounds import Evaluate, begin, loop
+from hedgerow.server.rounds import begin, loop
 from hedgerow.spans import ROUND, span, spanned
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Layout, Model, RoundResult, RunOptions, ServerState
@@ -155,7 +157,7 @@ def run(
             recorder.begin(state)
         roster = Roster(options.joined, refusals_in(held.path) if held else lambda refusals: None)
         roster.wait(grid, options.min_clients)
-        results = loop(
+        results = (loop if strategy.arrivals is None else arrivals.loop)(
             grid, strategy, state, layout, options,
             num_rounds=num_rounds, seed=seed, roster=roster,
             evaluate=None if evaluate is None else lambda model: evaluate(saves.whole(model)),

@@ -37,6 +37,11 @@ class Asked:
 
 def check_asking(strategy: Strategy, options: RunOptions) -> None:
     """Raise `ValueError` if the options ask for more than the strategy's protection allows."""
+    if strategy.arrivals is not None:
+        raise ValueError(
+            f"{strategy.name} counts replies as they arrive, and has no rounds; train with arrivals(...), or"
+            " take fedavg"
+        )
     kind = "masked" if strategy.pipeline.sum_only else "private" if strategy.private else ""
     if refused := refuse_quorum(strategy, options.quorum):
         raise ValueError(f"quorum is {options.quorum}: {refused}")

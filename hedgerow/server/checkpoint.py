@@ -20,6 +20,7 @@ from hedgerow.files import PRIVATE, private_folder, write_whole
 from hedgerow.promotion.tensors import OtherTensors, contiguous, model_of, named_tensors
 from hedgerow.sealed import sealed, unsealed
 from hedgerow.server.arguments import check_sizes
+from hedgerow.server.flights import pack_flights, unpack_flights
 from hedgerow.types import Layout, Model, ServerState, Vector, hash_constants
 
 MODEL, CHECKPOINTS = "model.safetensors", "checkpoints"
@@ -61,6 +62,10 @@ def save_checkpoint(
         header["held"] = dict(state.held)
     if state.strikes:
         header["strikes"] = dict(state.strikes)
+    if state.flights.asked:
+        arrays |= pack_flights(state.flights, header)
+    if state.clock:
+        header["clock"] = dict(state.clock)
     if layout.constant_size:
         named = header["constants"] = constants or hash_constants(state.model.constants)
         _save_constants(folder / f"constants-{named}.safetensors", state.model.constants)
@@ -117,7 +122,7 @@ def load_checkpoint(folder: Path, layout: Layout, *, seed: int) -> ServerState |
             header["round"], model, update, streams, uncounted, aggregate, private, holding,
             header.get("norms", {}),
             {name: tuple(rounds) for name, rounds in header.get("strikes", {}).items()},
-            downlink, header.get("held", {}),
+            downlink, header.get("held", {}), header.get("clock", {}), unpack_flights(header, arrays),
         )  # fmt: skip
     if problems:
         raise CheckpointError(

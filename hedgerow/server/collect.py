@@ -1,12 +1,12 @@
 """Collect the replies of a round, summing them as they arrive, in one process or in several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hedgerow.server.exchange import exchange
+from hedgerow.server.exchange import exchange, instruction
 from hedgerow.server.replies import TOO_LATE
 from hedgerow.server.request import Request, lacking
 from hedgerow.spans import span
@@ -34,20 +34,21 @@ def collect(
         enough: number of valid replies that ends the round; later ones are dropped. `None` waits for all.
     """
     group, down = str(arguments[0]), collector.collected.bytes_down
-    if isinstance(grid, Reduces):
+    if isinstance(grid, Reduces) and enough is None:
+        sizes = request.sizes([name for name, _ in asked], _make_base(grid, request))
         parts = grid.reduce(
             start, arguments, asked, request.lent,
-            message_type=message_type, group_id=group, timeout=timeout,
+            message_type=message_type, group_id=group, timeout=timeout, sizes=sizes,
         )  # fmt: skip
         for part in parts:
             with span("aggregate"):
                 collector.collected.merge(part)
-        down.update(request.sizes([name for name, _ in asked], _make_base(grid, request)))
+        down.update(sizes)
         return
     clients = {node: name for name, node in asked}
 
     def message(node: int, content: RecordDict) -> Message:
-        return Message(content, dst_node_id=node, message_type=message_type, group_id=group, ttl=timeout)
+        return instruction(grid, content, node, message_type, group, timeout)
 
     def filled(node: int, reply: Message) -> Message | None:
         form = forms.get(node)
@@ -100,6 +101,7 @@ class Reduces(Protocol):
         message_type: str,
         group_id: str,
         timeout: float | None,
+        sizes: Mapping[str, int] | None,
     ) -> Iterable[Any]:
         """Send one record to clients, and yield the partial results of the collectors.
 
@@ -110,4 +112,5 @@ class Reduces(Protocol):
             content: what each client is sent.
             timeout: seconds after which no further client is started; the
                 remaining ones count as not having replied.
+            sizes: bytes that each client would be sent, where that is not the record.
         """

@@ -1,11 +1,14 @@
 """Send messages and yield the replies as they arrive."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
+
+from hedgerow.types.costs import Spent
 
 _FIRST_PAUSE, _PAUSE, _LONGEST_PAUSE = 0.005, 0.05, 0.25
 
@@ -41,6 +44,38 @@ class Fetches(Protocol):
         """What `fetched` has returned is in the run's ledger now."""
 
 
+@runtime_checkable
+class KeepsTime(Protocol):
+    """A grid on which time is simulated; a reply arrives when the clock says so, and nobody waits."""
+
+    def now(self) -> float:
+        """Seconds since the start of the run."""
+
+    def kept(self) -> Mapping[str, float]:
+        """What `resume` needs to continue from here."""
+
+    def resume(self, kept: Mapping[str, float]) -> None:
+        """Continue from what an earlier grid has `kept`."""
+
+    def spent(self) -> Spent:
+        """What everything since the last call has taken and cost."""
+
+    def node(self, client: str) -> int:
+        """Node id of a client, available or not."""
+
+    def begins(self, client: str) -> float:
+        """When a client would begin with a message that is sent now."""
+
+    def push_at(self, messages: Iterable[Message], moment: float) -> list[str]:
+        """Send messages with which their clients begin at a moment, which may be past."""
+
+    def replies_by(self, deadline: float, message_ids: Sequence[str]) -> Iterator[Message]:
+        """Replies to messages in the order of their arrival, none after the deadline."""
+
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Wait no longer for these messages."""
+
+
 def instruction(
     grid: Grid,
     content: RecordDict,
@@ -68,7 +103,8 @@ def exchange(
     at a time, if the grid returns them one by one. If `again(node, reply)`
     returns another message for the node, the answer to that replaces the reply.
     """
-    started = time.monotonic()
+    now = grid.now if isinstance(grid, KeepsTime) else time.monotonic
+    deadline = now() + (inf if timeout is None else timeout)
     waiting: dict[str, Message] = {}
     lost: list[int] = []
 
@@ -81,23 +117,35 @@ def exchange(
 
     send(messages)
     pause = _FIRST_PAUSE
-    while waiting and (timeout is None or time.monotonic() - started < timeout):
-        before, further = len(waiting), []
-        for reply in grid.pull_messages(list(waiting)):
-            message = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if message is None:
-                continue
-            node = message.metadata.dst_node_id
-            if isinstance(grid, Repeats) and (repeated := grid.again(message, reply)):
-                waiting[repeated] = message
-            elif (other := again(node, reply)) is not None:
-                further.append(other)
-            else:
-                yield node, reply
-        # Flower's grids are polled: often while replies arrive, seldom while none do.
-        pause = _PAUSE if len(waiting) < before else min(1.5 * pause, _LONGEST_PAUSE)
-        if further:
-            send(further)
-        if waiting:
-            time.sleep(pause)
+    try:
+        while waiting and now() < deadline:
+            before, further = len(waiting), []
+            for reply in _arriving(grid, list(waiting), deadline):
+                message = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if message is None:
+                    continue
+                node = message.metadata.dst_node_id
+                if isinstance(grid, Repeats) and (repeated := grid.again(message, reply)):
+                    waiting[repeated] = message
+                elif (other := again(node, reply)) is not None:
+                    further.append(other)
+                else:
+                    yield node, reply
+            # Flower's grids are polled: often while replies arrive, seldom while none do.
+            pause = _PAUSE if len(waiting) < before else min(1.5 * pause, _LONGEST_PAUSE)
+            if further:
+                send(further)
+            if waiting and not isinstance(grid, KeepsTime):
+                time.sleep(pause)
+    finally:
+        if isinstance(grid, KeepsTime):
+            grid.forget(waiting)
     yield from ((node, None) for node in (*(m.metadata.dst_node_id for m in waiting.values()), *lost))
+
+
+def _arriving(grid: Grid, message_ids: Sequence[str], deadline: float) -> Iterable[Message]:
+    return (
+        grid.replies_by(deadline, message_ids)
+        if isinstance(grid, KeepsTime)
+        else grid.pull_messages(message_ids)
+    )

@@ -117,6 +117,7 @@ def _values(strategy: Strategy) -> dict[str, Any]:
         "personal": list(strategy.personal),
         "streams": [stream.name for stream in strategy.streams],
         "budget": None if strategy.budget is None else str(strategy.budget),
+        "arrivals": None if strategy.arrivals is None else strategy.arrivals.name,
     }
     return parts | asdict(strategy.local)
 

@@ -228,6 +228,7 @@ def _zipped(found: Recording) -> bytes:
         "round": found.round, "cohort": found.cohort, "clients": found.clients, "counted": found.counted,
         "dropped": dict(sorted(found.dropped.items())), "failed": found.failed,
         "replies": names, "sum": bool(found.arrays),
+        **({"versions": dict(sorted(found.versions.items()))} if found.versions else {}),
     }  # fmt: skip
     parts = {_FACTS: json.dumps(facts, indent=1).encode()}
     parts |= {name: found.replies[client] for client, name in names.items()}

@@ -65,6 +65,10 @@ class Roster:
         """Node id of a client."""
         return self._nodes[name]
 
+    def there(self) -> Mapping[str, int]:
+        """Node ids of the available clients, by name."""
+        return {name: self._nodes[name] for name in self._names}
+
     def refresh(self, grid: Grid, *, timeout: float = 60.0) -> None:
         """Update the roster; waits up to `timeout` seconds for new nodes to identify themselves."""
         if isinstance(grid, KnowsNames) and (known := grid.client_names()) is not None:

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Unpack
@@ -12,27 +12,24 @@ from flwr.serverapp import Grid
 
 from hedgerow import checks
 from hedgerow.privacy.ledger import Ledger
-from hedgerow.server import set_aside
 from hedgerow.server.arguments import check_grid, check_parts, check_run, check_sizes
 from hedgerow.server.asking import ask, check_asking
 from hedgerow.server.broadcast import BASE, Broadcasts, begin_downlink
+from hedgerow.server.ending import Ending, Evaluate, Gathered
 from hedgerow.server.evaluation import EvaluationPlan, check_plan
+from hedgerow.server.exchange import KeepsTime
 from hedgerow.server.failures import Failures
 from hedgerow.server.kinds import kind_of, measures_of
 from hedgerow.server.private import begin_private
 from hedgerow.server.roster import Roster
-from hedgerow.server.step import step
 from hedgerow.spans import span
 from hedgerow.strategies import streams
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Layout, Model, RoundResult, RunOptions, ServerState
 from hedgerow.types.options import OnGrid, options_for
 from hedgerow.types.recording import Recording
-from hedgerow.types.training import STEPS_TAKEN
 
 log = logging.getLogger("hedgerow")
-
-Evaluate = Callable[[Model], Mapping[str, float]]
 
 
 @checks.arguments
@@ -159,7 +156,7 @@ def loop(
 ) -> Iterator[RoundResult]:
     """`rounds` with options that have been checked; `folder` is the run's."""
     layout = strategy.split(layout).shared
-    _refuse_other_state(strategy, state, layout)
+    refuse_other_state(strategy, state, layout)
     check_plan(client_evaluation, strategy)
     check_asking(strategy, options)
     failures = Failures()
@@ -172,90 +169,37 @@ def loop(
         measures = measures_of(
             client_evaluation, strategy, grid, layout, options, broadcasts, seed=seed, folder=folder
         )
+    if isinstance(grid, KeepsTime):
+        grid.resume(state.clock)
     # With noise, who is asked must not depend on the clients' answers: epsilon does not account for that.
-    limit = options.set_aside if kind.shows_replies else 0
+    ending = Ending(
+        strategy, grid, num_rounds, evaluate, evaluate_every, client_evaluation, measures, record,
+        options.set_aside if kind.shows_replies else 0, folder, broadcasts, layout, seed,
+    )  # fmt: skip
     while state.round < num_rounds:
         started = time.monotonic()
-        number = state.round + 1
         if why := kind.exhausted(state):
             log.warning("the run ends after round %d of %d: %s", state.round, num_rounds, why)
             return
-        left_out = set_aside.aside(state.strikes, limit, _forgiven(folder))
+        left_out = ending.left_out(state)
         asked = ask(kind, strategy, state, roster, grid, options, left_out)
-        outcome, replies, chosen, names = asked.outcome, asked.outcome.replies, asked.cohort, roster.names
+        outcome, replies = asked.outcome, asked.outcome.replies
         # Devices may rightly refuse to answer a round twice, and still answer the next one.
         if kind.shows_replies and not asked.announced:
-            failures.after(number, chosen, replies.dropped, replies.counted, len(names))
+            failures.after(state.round + 1, asked.cohort, replies.dropped, replies.counted, len(roster.names))
         with span("aggregate"):
             found = outcome.aggregated(state)
-        if record is not None:
-            with span("save"):
-                record(outcome.recorded(number, found))
-        with span("aggregate"):
-            before = state
-            state, failed = step(strategy, state, found)
-            proven = {name for name in found.cohort if asked.bytes_down.get(name)} - found.lost
-            state = broadcasts.sent(before, state, proven, layout, seed)
-        if not asked.announced:
-            state = replace(
-                state,
-                strikes=set_aside.after(state.strikes, chosen, replies.dropped, number, limit),
-            )
-        left_out = _set_aside(left_out, state, limit, folder, replies.dropped)
-        due = evaluate is not None and (number % evaluate_every == 0 or number == num_rounds)
-        with span("evaluate"):
-            evaluation = dict(evaluate(state.model)) if evaluate is not None and due else {}
-        measured = None
-        if client_evaluation and measures and client_evaluation.due(number, num_rounds):
-            measured = measures(state, {name: roster.node(name) for name in names if name not in left_out})
-            if state.model.constants.size:
-                state = replace(state, holding=state.holding.union(measured.clients))
-            state = broadcasts.held(state, measured.clients, layout, seed)
-        yield RoundResult(
-            state=state,
-            cohort=chosen,
-            dropped=dict(sorted(replies.dropped.items())),
-            failed=failed,
-            bytes_up=dict(sorted(asked.bytes_up.items())),
-            bytes_down=asked.bytes_down,
-            metrics=replies.means(),
-            evaluation=evaluation,
-            seconds=time.monotonic() - started,
-            secure=kind.secure,
-            epsilon=kind.epsilon,
-            client_evaluation=measured,
-            set_aside=tuple(sorted(left_out)),
-            steps_taken=replies.each(STEPS_TAKEN),
-        )
-
-
-def _forgiven(folder: Path | None) -> Mapping[str, int]:
-    """The clients that an operator has readmitted; an unreadable file does not end the run."""
-    try:
-        return set_aside.forgiven(folder)
-    except (ValueError, OSError) as error:
-        log.warning("nobody is readmitted: %s", error)
-        return {}
-
-
-def _set_aside(
-    before: frozenset[str],
-    state: ServerState,
-    limit: int,
-    folder: Path | None,
-    dropped: Mapping[str, str],
-) -> frozenset[str]:
-    """The clients that are not asked any more after a round; newly added ones are logged."""
-    now = set_aside.aside(state.strikes, limit, _forgiven(folder))
-    for name in sorted(now - before):
-        log.warning(
-            "client %s is set aside, and not asked any more, after %d bad replies in a row; the last: %s",
-            name, limit, dropped.get(name),
+        gathered = Gathered(
+            asked.cohort, replies, found, partial(outcome.recorded, state.round + 1, found),
+            asked.bytes_up, asked.bytes_down, started, roster.there, asked.announced,
+            kind.secure, kind.epsilon,
         )  # fmt: skip
-    return now
+        result = ending.ended(state, gathered, left_out)
+        state = result.state
+        yield result
 
 
-def _refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:
+def refuse_other_state(strategy: Strategy, state: ServerState, layout: Layout) -> None:
     """Refuse a state that another strategy has produced."""
     check_sizes(state.model, layout, "model")
     fresh = _fresh(strategy, state.model, layout)

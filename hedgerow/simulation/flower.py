@@ -154,6 +154,17 @@ def node_unavailable(message: Message) -> Message:
 
 def message_unavailable(message_id: str, run_id: int) -> Message:
     """The error reply for a message that expired, was pulled before or never existed."""
+    reason = "Error: Message Unavailable - it has expired, was pulled already, or never existed."
+    return _from_superlink(message_id, run_id, Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+
+
+def lost(message_id: str = "", run_id: int = 0) -> Message:
+    """The error reply for a message whose node is not heard of any more."""
+    reason = "Error: Node Unavailable - nothing is heard of it."
+    return _from_superlink(message_id, run_id, Error(ErrorCode.NODE_UNAVAILABLE, reason))
+
+
+def _from_superlink(message_id: str, run_id: int, error: Error) -> Message:
     metadata = Metadata(
         run_id=run_id,
         message_id="",
@@ -165,8 +176,7 @@ def message_unavailable(message_id: str, run_id: int) -> Message:
         ttl=0,
         message_type=SYSTEM_MESSAGE_TYPE,
     )
-    reason = "Error: Message Unavailable - it has expired, was pulled already, or never existed."
-    return make_message(metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+    return make_message(metadata, error=error)
 
 
 def is_expired(message: Message) -> bool:

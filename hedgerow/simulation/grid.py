@@ -5,7 +5,7 @@ SuperLink.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from threading import Lock
 from typing import Any, Self, final
@@ -242,9 +242,14 @@ class InProcessGrid(Grid):
         app: Any = self._clients.app
         return hasattr(app, "makes") and bool(app.makes(named, seed))
 
+    def discard(self, message_ids: Iterable[str]) -> None:
+        """Forget messages whose replies will not be pulled; their clients do not run."""
+        self._mailbox.discard(message_ids)
+
     def reduce(
         self, start: Start, arguments: tuple[Any, ...], asked: Sequence[tuple[str, int]], content: RecordDict,
         *, message_type: str, group_id: str, timeout: float | None = None,
+        sizes: Mapping[str, int] | None = None,
     ) -> Iterator[Any]:  # fmt: skip
         """Send one record to clients and collect their replies where they are made.
 
@@ -258,6 +263,8 @@ class InProcessGrid(Grid):
             asked: `(name, node id)` of each client.
             content: what each client is sent.
             timeout: seconds after which no further client is started.
+            sizes: bytes that each client would be sent, where that is not the record; for a grid that
+                counts them: here they have no effect.
 
         Yields:
             What each collector has `collected`. The total must not depend on which

@@ -91,6 +91,11 @@ class Mailbox:
             elif upcoming:
                 yield self._reply(upcoming.popleft())
 
+    def discard(self, message_ids: Iterable[str]) -> None:
+        """Forget messages that nobody will pull."""
+        for message_id in message_ids:
+            self._pending.pop(message_id, None)
+
     def _reply(self, message_id: str) -> Message:
         return self._answered(message_id, self._run_client)
 

@@ -7,7 +7,9 @@ from hedgerow.strategies.aggregates.mean import FixedPointMean, mean
 from hedgerow.strategies.aggregates.median import median
 from hedgerow.strategies.aggregates.registry import AGGREGATES
 from hedgerow.strategies.aggregates.trimmed_mean import trimmed_mean
+from hedgerow.strategies.algorithms.fedasync import fedasync
 from hedgerow.strategies.algorithms.fedbn import fedbn
+from hedgerow.strategies.algorithms.fedbuff import fedbuff
 from hedgerow.strategies.algorithms.feddyn import feddyn
 from hedgerow.strategies.algorithms.fednova import fednova
 from hedgerow.strategies.algorithms.fedper import fedper
@@ -73,9 +75,11 @@ __all__ = [
     "error_feedback",
     "fedadagrad",
     "fedadam",
+    "fedasync",
     "fedavg",
     "fedavgm",
     "fedbn",
+    "fedbuff",
     "feddyn",
     "fednova",
     "fedper",

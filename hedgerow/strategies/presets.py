@@ -41,7 +41,7 @@ PRESETS = Registry(
     }
     | {
         name: f"hedgerow.strategies.algorithms.{name}:{name}"
-        for name in ("scaffold", "fednova", "feddyn", "fedper", "fedbn")
+        for name in ("scaffold", "fednova", "feddyn", "fedper", "fedbn", "fedbuff", "fedasync")
     },
 )
 

@@ -9,6 +9,7 @@ from hedgerow.privacy.accounting import Budget
 from hedgerow.ring.arithmetic import ring_for
 from hedgerow.strategies.aggregates.base import RULE, Aggregate
 from hedgerow.strategies.aggregates.mean import mean
+from hedgerow.strategies.arrivals import Arrivals
 from hedgerow.strategies.conditions import Condition, needs
 from hedgerow.strategies.downlink import check_downlink
 from hedgerow.strategies.origin import Origin
@@ -60,6 +61,7 @@ class Strategy:
         budget: for a pipeline with noise: how much a run may reveal of a client.
         personal: the layers that stay on each client, as in `hedgerow.strategies.personal.split_of`:
             prefixes of names (`"head."`), `"norms"`, or `"last(1)"`. They are never sent.
+        arrivals: how replies count as they arrive; `None` for rounds, in which a cohort is waited for.
         origin: the preset that made it; it has no effect.
 
     A pipeline with noise makes the strategy `private`. Its rounds release a
@@ -85,6 +87,7 @@ class Strategy:
     streams: tuple[Stream, ...] = ()
     budget: Budget | None = None
     personal: tuple[str, ...] = ()
+    arrivals: Arrivals | None = None
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def split(self, layout: Layout) -> Split:
@@ -175,6 +178,7 @@ class Strategy:
             *self.pipeline.conditions,
             *self.pipeline.protection.conditions,
             *([] if self.budget is None else [_BUDGET]),
+            *(() if self.arrivals is None else self.arrivals.conditions),
         )
 
     def __post_init__(self) -> None:
@@ -211,6 +215,7 @@ def _check_kinds(strategy: Strategy) -> None:
     checks.kind(ServerUpdate, ", such as fedadam().server_update", server_update=strategy.server_update)
     checks.kind((Budget, NoneType), ", such as Budget(delta=1e-5)", budget=strategy.budget)
     checks.kind((Origin, NoneType), origin=strategy.origin)
+    checks.kind((Arrivals, NoneType), arrivals=strategy.arrivals)
     checks.kind((tuple, list), " of Stream", streams=strategy.streams)
     for stream in strategy.streams:
         checks.kind(Stream, ", like all items of streams", **{"one of streams": stream})

@@ -176,6 +176,9 @@ class Simulating(TypedDict, total=False):
     gpus: float
     client_timeout: float | None
     memory_limit: int | None
+    timeout: float | None
+    over_select: float
+    retry: int
     quorum: int
     set_aside: int
 

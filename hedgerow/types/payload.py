@@ -91,6 +91,7 @@ class RoundContext:
         steps: number of local steps that the client took; 0 on the server.
         version: the round that made the model which the client trained; `None`
             is the round before this one.
+        staleness: on the server: its steps since that model.
     """
 
     seed: int
@@ -101,6 +102,7 @@ class RoundContext:
     seeded_noise: bool = False
     steps: int = 0
     version: int | None = None
+    staleness: int = 0
 
     @property
     def client(self) -> str:

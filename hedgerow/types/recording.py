@@ -21,6 +21,7 @@ class Recording:
             `server.recording.pack`.
         arrays: otherwise, what the server saw of them together: the ring sum of a masked round, or
             what a private one released; never a sum before its noise.
+        versions: of an asynchronous run: `{client: round}` that made the model which each was sent.
     """
 
     round: int
@@ -31,3 +32,4 @@ class Recording:
     failed: str = ""
     replies: Mapping[str, bytes] = field(default_factory=dict)
     arrays: Arrays = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)

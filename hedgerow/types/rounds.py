@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedgerow import checks
+from hedgerow.types.costs import Spent
 from hedgerow.types.evaluation import ClientEvaluation, SummedEvaluation
+from hedgerow.types.flights import Flights
 from hedgerow.types.model import Arrays, Model, Vector
 
 
@@ -33,6 +35,8 @@ class ServerState:
         downlink: what clients have of earlier models, named arrays, if the strategy has a downlink; see
             `server.broadcast`.
         held: `{client: number}` of what each has of them that has counted, or measured a model.
+        flights: of an asynchronous run: what is on its way.
+        clock: of a run in simulated time: its clock, and when clients that are still at work are free.
     """
 
     round: int
@@ -47,13 +51,15 @@ class ServerState:
     strikes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     downlink: Arrays = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
+    clock: Mapping[str, float] = field(default_factory=dict)
+    flights: Flights = field(default_factory=Flights)
 
     def __post_init__(self) -> None:
         checks.whole(0, round=self.round)
         checks.kind(Model, model=self.model)
         for name in (
             *("update", "streams", "uncounted", "aggregate", "private", "norms", "strikes"),
-            *("downlink", "held"),
+            *("downlink", "held", "clock"),
         ):
             checks.kind(Mapping, **{name: getattr(self, name)})
         checks.kind((frozenset, set), " of clients' names", holding=self.holding)
@@ -84,6 +90,9 @@ class RoundResult:
         set_aside: clients that are set aside after too many bad replies, sorted.
         steps_taken: `{client: share}` of its local steps that each client took which counts, if there is
             a time budget, nothing is private, and no mask hides it.
+        staleness: `{client: steps}` of each reply that counts in an asynchronous run: the server's steps
+            since the model that it was made from.
+        spent: what the round took and cost in simulated time; `None` without a clock.
     """
 
     state: ServerState
@@ -100,6 +109,8 @@ class RoundResult:
     client_evaluation: ClientEvaluation | SummedEvaluation | None = None
     set_aside: tuple[str, ...] = ()
     steps_taken: Mapping[str, float] = field(default_factory=dict)
+    spent: Spent | None = None
+    staleness: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def round(self) -> int:

@@ -11,6 +11,7 @@ import hedgerow as hr
 from hedgerow.client.client_round import honest
 from hedgerow.client.pace import CLOCK
 from hedgerow.types import Tensor
+from hedgerow.types.flights import Flights
 from tests.support import LAYOUT, MeanTrainer, clients
 
 Given: TypeAlias = dict[str, Any]
@@ -114,12 +115,13 @@ RIGHT: dict[str, Given] = {
     "ServerState": {
         "round": 1, "model": MODEL, "update": {}, "streams": {}, "uncounted": {}, "aggregate": {},
         "private": {}, "holding": frozenset(), "norms": {}, "strikes": {},
+        "clock": {}, "flights": Flights(),
     },
     "Strategy": {
         "name": "mine", "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
         "aggregate": hr.mean(), "server_update": STRATEGY.server_update, "quorum": 0.5, "max_weight": None,
         "max_norm": None, "norm_bound": 10.0, "streams": (), "budget": None, "origin": None,
-        "personal": ("head",),
+        "personal": ("head",), "arrivals": None,
     },
     "Task": {
         "model": lambda: nn.Linear(3, 2), "loss": None, "metrics": None, "statistics": [], "constants": [],
@@ -128,6 +130,11 @@ RIGHT: dict[str, Given] = {
         "task": TASK, "threads": 1, "device": None, "precision": "float32", "evaluation_batch": 8,
     },
     "adaptive_clip": {"initial": 0.5, "quantile": 0.5, "learning_rate": 0.2, "share": 0.01},
+    "arrivals": {
+        "grid": grid(), "strategy": hr.fedbuff(), "state": STATE, "layout": LAYOUT, "num_rounds": 0,
+        "roster": None, "client_evaluation": None, "record": None, "evaluate_every": 1, "options": None,
+        **RUN,
+    },
     "banded_noise": {"multiplier": 1.0, "bands": 2, "rounds": 4},
     "begin": {"strategy": STRATEGY, "model": MODEL, "layout": LAYOUT},
     "chain": {},
@@ -138,6 +145,11 @@ RIGHT: dict[str, Given] = {
     },
     "class_means": {"model": lambda: nn.Linear(3, 2)},
     "clip": {"norm": 1.0},
+    "clock": {
+        "devices": ("pi-4",), "links": ("wifi",), "shares": (1.0,), "flops_per_example": 1e6,
+        "slowdown": 1.5, "dropout": 0.1, "lost_after": 20.0, "own_devices": {}, "own_links": {},
+        "availability": None,
+    },
     "cyclic": {"clients": 2.0, "population": 10},
     "dirichlet": {"clients": 2, "alpha": 0.5, "min_samples": 1},
     "dp_fedavg": {
@@ -158,6 +170,11 @@ RIGHT: dict[str, Given] = {
     "fedbn": PARTS,
     "fedavgm": {"server_learning_rate": 0.1, "server_momentum": 0.5, **PARTS},
     "feddyn": {"alpha": 0.1, **PLAIN},
+    "fedasync": {"mixing": 0.5, "staleness": "poly(0.5)", "most_staleness": 10, **PARTS},
+    "fedbuff": {
+        "buffer": 4, "server_learning_rate": 0.5, "staleness": "hinge(10.0, 4)", "most_staleness": 10,
+        **PARTS,
+    },
     "fednova": {"server_learning_rate": 0.5, **PARTS},
     "fedper": {"layers": 1, **PARTS},
     "fedprox": {"mu": 0.1, **PARTS},
@@ -223,7 +240,7 @@ RIGHT: dict[str, Given] = {
         "precision": "float32", "deployment": hr.Deployment.SIMULATED, "options": None, "quorum": 1,
         "set_aside": 3,
         "masks": False, "initial": None, "adversary": None, "client_evaluation": None, "record": False,
-        "devices": None,
+        "devices": None, "clock": None, "timeout": None, "over_select": 0.0, "retry": 0,
     },
     "drive": {"unbiased": True},
     "eden": {"bits": 2, "unbiased": True},

@@ -10,6 +10,10 @@ import hedgerow
 PUBLIC = [
     "fedbn",
     "feddyn",
+    "arrivals",
+    "clock",
+    "fedasync",
+    "fedbuff",
     "fednova",
     "fedper",
     "geometric_median",

@@ -59,7 +59,7 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(message):
         RunOptions(**WRONG[message])
 
 
-@pytest.mark.parametrize("given", [{"timeout": 3.0}, {"min_clients": 2}, {"register": {"a": b"key"}}])
+@pytest.mark.parametrize("given", [{"min_clients": 2}, {"register": {"a": b"key"}}])
 def test_a_simulation_refuses_what_is_for_a_grid(given):
     (name,) = given
     with pytest.raises(ValueError, match=f"{name} is .*; it must be left out: simulate heeds only"):

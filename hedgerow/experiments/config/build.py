@@ -1,7 +1,7 @@
 """Checks a configuration against the parts it names: what they would refuse, and their defaults."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
@@ -22,13 +22,14 @@ from hedgerow.experiments.config.arguments import (
     refused,
     translate,
 )
+from hedgerow.experiments.config.clock import clock_table
 from hedgerow.experiments.config.errors import MISSING, Mistake
+from hedgerow.experiments.config.parts import check_built, check_named, keys_of, options_of
 from hedgerow.experiments.config.schema import Experiment
-from hedgerow.experiments.config.sections import DataConfig, ModelConfig, StrategyConfig
+from hedgerow.experiments.config.sections import DataConfig, ModelConfig, ServerConfig, StrategyConfig
 from hedgerow.experiments.config.strategy import INNER, build_strategy, private_draws
 from hedgerow.models import MODELS, build
 from hedgerow.recipe.own_data import NAME as OWN
-from hedgerow.registry import Registry
 from hedgerow.simulation.attacks.registry import ATTACKS
 from hedgerow.simulation.devices.registry import DEVICES
 from hedgerow.strategies.calibration import noise_multiplier
@@ -38,7 +39,6 @@ from hedgerow.strategies.presets import PRESETS
 from hedgerow.strategies.quorum import refuse_quorum
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import LocalTraining
-from hedgerow.wording import did_you_mean
 
 # Keys of [data] that are not arguments of a loader.
 DEALT = tuple(DataConfig.model_fields)[1:]
@@ -75,7 +75,7 @@ def _data(given: Table) -> tuple[Table, list[Mistake]]:
     given = _own_data(given)
     resolved, found = _dataset(given)
     if isinstance(given.get("partition"), dict):
-        partition, mistakes = _built("data.partition", given["partition"], PARTITIONS)
+        partition, mistakes = check_built("data.partition", given["partition"], PARTITIONS)
         resolved, found = {**resolved, "partition": partition}, found + mistakes
     return resolved, found
 
@@ -97,21 +97,21 @@ def _dataset(given: Table) -> tuple[Table, list[Mistake]]:
     """Check `[data]` against the loader with that name, or for that kind of file."""
     name = given.get("name")
     if not isinstance(name, str) or name in DATASETS.names() or not (is_own(name) or Path(name).exists()):
-        return _named("data", given, DATASETS, beside=DEALT, hint=_OWN_DATA)
+        return check_named("data", given, DATASETS, beside=DEALT, hint=_OWN_DATA)
     try:
         loader, values = find_loader(name)
     except ValueError as error:
         return given, [Mistake("data.name", str(error), name)]
     # The loader's first argument is the path, which is the name.
     inner = list(inspect.signature(loader).parameters)[: len(values)]
-    options = {key: value for key, value in _options(given).items() if key not in DEALT}
+    options = {key: value for key, value in options_of(given).items() if key not in DEALT}
     filled, found = arguments(loader, options, "data", inner=inner, beside=DEALT)
     return {**given, **filled}, found
 
 
 def _model(given: Table) -> tuple[Table, list[Mistake]]:
     beside = list(ModelConfig.model_fields)[1:]
-    options = {key: value for key, value in _options(given).items() if key not in beside}
+    options = {key: value for key, value in options_of(given).items() if key not in beside}
     name = given.get("name")
     if not isinstance(name, str):
         return given, []
@@ -119,7 +119,7 @@ def _model(given: Table) -> tuple[Table, list[Mistake]]:
         if name in MODELS.names() and not options:
             return given, []  # only a built-in's options need torch to look them up
         named = {"name": name, **options}
-        _, found = _named("model", named, MODELS, inner=_MODEL_FACTS, beside=beside, hint=_OWN_MODEL)
+        _, found = check_named("model", named, MODELS, inner=_MODEL_FACTS, beside=beside, hint=_OWN_MODEL)
         return given, found
     try:
         build(name, input_shape=(1,), num_classes=2, **options)
@@ -136,7 +136,7 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
         common.setdefault("weighted", False)
     beside = list(StrategyConfig.model_fields)[1:]
     named = {"name": common["name"], **own}
-    resolved, found = _built("strategy", named, PRESETS, inner=INNER, beside=beside)
+    resolved, found = check_built("strategy", named, PRESETS, inner=INNER, beside=beside)
     if "clients_per_round" in common and "fraction" in common:
         either = "give either it or strategy.fraction, not both"
         found.append(Mistake("strategy.clients_per_round", either, common["clients_per_round"]))
@@ -155,12 +155,12 @@ def _strategy(given: Table) -> tuple[Table, list[Mistake]]:
                 common.setdefault("weighted", False)
         except ValueError as error:
             found.append(Mistake("strategy.aggregate", str(error), common["aggregate"]))
-    return {**_options(resolved), **common}, found  # keys whose default differs for a preset are in both
+    return {**options_of(resolved), **common}, found  # keys whose default differs for a preset are in both
 
 
 def _local(given: Table, path: str = "local") -> tuple[Table, list[Mistake]]:
     resolved, found = arguments(LocalTraining, given, path)
-    return resolved, found + refused(LocalTraining, resolved, path, wrong=_keys(found))
+    return resolved, found + refused(LocalTraining, resolved, path, wrong=keys_of(found))
 
 
 def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
@@ -173,50 +173,15 @@ def _pretraining(given: Table) -> tuple[Table, list[Mistake]]:
 def _attack(given: Table) -> tuple[Table, list[Mistake]]:
     own = {key: value for key, value in given.items() if key != "clients"}
     # The number of classes comes from the data.
-    resolved, found = _built("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
+    resolved, found = check_built("attack", own, ATTACKS, inner=("num_classes",), beside=("clients",))
     return {**resolved, **{key: given[key] for key in ("clients",) if key in given}}, found
-
-
-def _named(
-    path: str,
-    given: Table,
-    registry: Registry,
-    *,
-    inner: Collection[str] = (),
-    beside: Collection[str] = (),
-    hint: str = "",
-) -> tuple[Table, list[Mistake]]:
-    """Check a table against the part it names; the keys `beside` belong elsewhere."""
-    name = given.get("name")
-    if not isinstance(name, str):
-        return given, []
-    if name not in registry.names():
-        listed = ", ".join(repr(n) for n in registry.names())
-        near = did_you_mean(name, registry.names())
-        return given, [Mistake(f"{path}.name", f"it must be one of {listed}{hint}.{near}", name)]
-    options = {key: value for key, value in _options(given).items() if key not in beside}
-    filled, found = arguments(registry.get(name), options, path, inner=inner, beside=beside)
-    return {**given, **filled}, found
-
-
-def _built(
-    path: str, given: Table, registry: Registry, *, inner: Collection[str] = (), beside: Collection[str] = ()
-) -> tuple[Table, list[Mistake]]:
-    """Like `_named`, with the mistakes that the part itself finds."""
-    named, found = _named(path, given, registry, inner=inner, beside=beside)
-    if named.get("name") in registry.names():
-        found += refused(registry.get(named["name"]), _options(named), path, inner=inner, wrong=_keys(found))
-    return named, found
 
 
 _CHECKS: dict[str, Callable[[Table], tuple[Table, list[Mistake]]]] = {
     "data": _data, "model": _model, "pretraining": _pretraining, "strategy": _strategy, "local": _local,
-    "attack": _attack, "devices": partial(_built, "devices", registry=DEVICES),
+    "attack": _attack, "devices": partial(check_built, "devices", registry=DEVICES),
+    "clock": clock_table,
 }  # fmt: skip
-
-
-def _keys(found: list[Mistake]) -> set[str]:
-    return {mistake.path.rpartition(".")[2] for mistake in found}
 
 
 def _typed(resolved: Table, found: list[Mistake]) -> list[Mistake]:
@@ -258,6 +223,10 @@ def _together(resolved: Table) -> list[Mistake]:
         strategy = experiment.strategy()
     except ValueError as error:
         return [from_value_error(error, resolved["strategy"], "strategy")]
+    if experiment.devices is not None and experiment.clock is not None:
+        return [Mistake("devices", "[clock] says how long a step takes; leave [devices] out")]
+    if found := _arriving(experiment, strategy):
+        return found
     evaluation = experiment.evaluation
     if evaluation.clients is not None and (refused := refuse_evaluation(strategy)):
         return [Mistake("evaluation.clients", refused, evaluation.clients)]
@@ -280,8 +249,20 @@ def _together(resolved: Table) -> list[Mistake]:
     ]
 
 
-def _options(table: Mapping[str, Any]) -> Table:
-    return {key: value for key, value in table.items() if key != "name"}
+def _arriving(experiment: Experiment, strategy: Strategy) -> list[Mistake]:
+    """Mistakes in a recipe whose replies count as they arrive."""
+    if strategy.arrivals is None:
+        return []
+    default, given = ServerConfig(), experiment.server
+    found = [
+        Mistake(f"server.{name}", f"{strategy.name} has no cohort: leave it out", getattr(given, name))
+        for name in ("over_select", "retry", "quorum")
+        if getattr(given, name) != getattr(default, name)
+    ]
+    if experiment.clock is None:
+        why = "replies count as they arrive, and only [clock] says when: describe devices and links in it"
+        found.append(Mistake("strategy.name", why, experiment.strategy_config.name))
+    return found
 
 
 def _as_given(mistake: Mistake, table: Mapping[str, Any]) -> Mistake:

@@ -73,10 +73,10 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
 
 
 def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
-    """The experiment of a recipe that describes one.
+    """The experiment of a recipe that describes one which a real federation can run.
 
     Raises:
-        ValueError: it describes several.
+        ValueError: it describes several, or its replies count as they arrive.
     """
     cells = as_sweep(loaded).cells
     if len(cells) > 1:
@@ -84,7 +84,17 @@ def one_experiment(recipe: str, loaded: Experiment | Sweep) -> Experiment:
             f"{recipe!r} describes {len(cells)} experiments, and a federation runs one;"
             " choose with overrides, such as 'seed=0 strategy.mu=0.1'"
         )
+    refuse_arrivals(cells[0].experiment)
     return cells[0].experiment
+
+
+def refuse_arrivals(experiment: Experiment) -> None:
+    """Raise `ValueError` if replies count as they arrive, which only simulations have."""
+    if experiment.strategy().arrivals is not None:
+        raise ValueError(
+            f"strategy is {experiment.strategy_config.name!r}; a real federation trains in rounds only, and"
+            " counts no replies as they arrive: take fedavg, or simulate this recipe with hedgerow run"
+        )
 
 
 def _check_model(table: Table, own: Table, recipe: str) -> None:

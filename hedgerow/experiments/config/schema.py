@@ -22,6 +22,7 @@ from pydantic import AfterValidator, Field
 from hedgerow.experiments.config.arguments import Table, python_values
 from hedgerow.experiments.config.sections import (
     AttackConfig,
+    ClockConfig,
     Count,
     DataConfig,
     DevicesConfig,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # loaded by the methods that need them
     from hedgerow.datasets import Dataset, Federation
     from hedgerow.models import NamedModel
     from hedgerow.simulation.attacks.adversary import Adversary
+    from hedgerow.simulation.clock.clock import Clock
     from hedgerow.simulation.devices.base import Devices
     from hedgerow.types import Samples
 
@@ -75,6 +77,7 @@ class Experiment(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     attack: AttackConfig | None = None
     devices: DevicesConfig | None = None
+    clock: ClockConfig | None = None
     run: RunConfig = RunConfig()
     server: ServerConfig = ServerConfig()
 
@@ -224,6 +227,12 @@ class Experiment(Section):
         make = DEVICES.get(self.devices.name)
         found: Devices = make(**python_values(make, self.devices.options))
         return found
+
+    def described_clock(self) -> "Clock | None":
+        """The clock of a simulation; `None` if rounds take no simulated time."""
+        from hedgerow.experiments.config.clock import build_clock
+
+        return None if self.clock is None else build_clock(self.clock)
 
     @property
     def initial(self) -> Path | None:

@@ -205,6 +205,25 @@ class DevicesConfig(NamedPart):
     """`[devices]`: how long a step takes on each simulated client's device; real ones have a clock."""
 
 
+class AvailabilityConfig(NamedPart):
+    """`[clock.availability]`: when simulated clients are there."""
+
+
+class ClockConfig(Section):
+    """`[clock]`: devices and links of simulated clients, whose rounds then take simulated time.
+
+    The other keys are the arguments of `hedgerow.simulation.clock.clock.clock`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    availability: AvailabilityConfig | None = None
+
+    @property
+    def options(self) -> Table:
+        """The other keys, as plain TOML values."""
+        return dict(self.model_extra or {})
+
+
 class EvaluationConfig(Section):
     """`[evaluation]`: of the global model, on test samples on the server, and by clients.
 
@@ -254,7 +273,7 @@ class RunConfig(Section):
 class ServerConfig(Section):
     """`[server]`: when a round ends, and which clients are set aside. See `RunOptions`.
 
-    Simulated clients are never late: for them only quorum and set_aside have an effect.
+    Without [clock] simulated clients are never late: for them only quorum and set_aside have an effect.
     The fraction of asked clients that must count is `[strategy] quorum`.
 
     Attributes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hedgerow.experiments.report.compare import Row
+from hedgerow.experiments.report.simulated import human_joules, human_seconds
 from hedgerow.experiments.report.units import count, human_bytes
 from hedgerow.privacy.adjacency import told
 
@@ -103,12 +104,34 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     ]
     if targets:
         shown.append(_ranked(f"up+down\nto {target}", rows, _to_target, _cost_of_all, 3))
+    shown += _simulated(rows, target if targets else "")
     shown.append(_ranked("time\n(s)", rows, lambda r: _seconds(r.seconds), lambda r: r.seconds, 2))
     if len({r.rounds for r in rows}) > 1:
         shown.insert(1, _plain("rounds", rows, lambda r: str(r.rounds), 1))
     if len({len(r.seeds) for r in rows}) > 1:
         shown.insert(1, _plain("seeds", rows, lambda r: str(len(r.seeds)), 1))
     return shown
+
+
+def _simulated(rows: Sequence[Row], target: str) -> list[Column]:
+    """Simulated seconds, joules and money, if any row has a clock."""
+    if not any(r.simulated for r in rows):
+        return []
+
+    def column(header: str, figure: str, text: Callable[[float | None], str], rank: int) -> Column:
+        return _ranked(
+            header, rows, lambda r: text(r.simulated.get(figure)), lambda r: r.simulated.get(figure), rank
+        )
+
+    found = [
+        column("sim.\ntime", "seconds", human_seconds, 1),
+        column("energy", "joules", human_joules, 2),
+        column("price", "price", lambda price: "-" if price is None else f"{price:.3g}", 3),
+    ]
+    if target:
+        after = f"sim. time\nto {target}"
+        found.append(_plain(after, rows, lambda r: human_seconds(r.simulated_to_target.get("seconds")), 1))
+    return found
 
 
 def caption(rows: Sequence[Row]) -> list[str]:
@@ -134,6 +157,10 @@ def caption(rows: Sequence[Row]) -> list[str]:
             lines.append(f"Clients of {', '.join(masked)}: under a mask, each sample counting the same.")
     if any(r.steps_taken is not None for r in rows):
         lines.append("Steps taken: of all local steps; mean of rounds, each sample counting the same.")
+    if any(r.simulated for r in rows):
+        lines.append(
+            "Simulated time, energy and price: of [clock]; all rounds, energy and price of all clients."
+        )
     lines += _adjacencies(rows)
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows have different numbers of rounds: compare them with care.")

@@ -16,6 +16,7 @@ from hedgerow.experiments.runs.digest import digest, digest_of_module
 from hedgerow.generators import undisturbed
 from hedgerow.server.fingerprint import Contents
 from hedgerow.simulation.attacks.adversary import Adversary
+from hedgerow.simulation.clock.clock import Clock
 from hedgerow.simulation.devices.base import Devices
 from hedgerow.types import Model, Samples
 
@@ -28,6 +29,7 @@ def contents_of(
     adversary: Adversary | None = None,
     run: Mapping[str, str | None] | None = None,
     devices: Devices | None = None,
+    clock: Clock | None = None,
 ) -> Contents:
     """Digests of task and data; for objects without arrays, such as a user's class, of their code.
 
@@ -49,6 +51,7 @@ def contents_of(
     data["initial model"] = digest(start)
     data["attack"] = digest((adversary.attack.name, adversary.clients) if adversary else None)
     data["devices"] = digest(devices.name if devices else None)
+    data["clock"] = digest(clock.name if clock else None)
     torch: Any = sys.modules.get("torch")
     return Contents(_code(task), data, {"torch": torch.__version__} if torch else {}, run or {})
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
+from hedgerow.experiments.config.device_recipe import refuse_arrivals
 from hedgerow.experiments.config.schema import Experiment, to_toml
 from hedgerow.experiments.runs.announce import announcement_of
+from hedgerow.experiments.runs.clocked import check_clock
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.experiments.runs.graphs import offer_of
 from hedgerow.experiments.runs.pretraining import starting_model
@@ -87,6 +89,12 @@ def run_experiment(
 def _simulated(
     experiment: Experiment, held: HeldFolder, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
+    server, clock = experiment.server, experiment.described_clock()
+    if clock is not None:
+        options = replace(
+            options, timeout=server.deadline, over_select=server.over_select, retry=server.retry
+        )
+    check_clock(clock, experiment.described_devices(), experiment.strategy(), options)
     with span("load data"):
         federation = experiment.federation()
     with span("make model"):
@@ -106,6 +114,7 @@ def _simulated(
         initial=initial,
         adversary=experiment.adversary(),
         devices=experiment.described_devices(),
+        clock=clock,
         client_evaluation=_plan(experiment),
         record=experiment.run.record,
         keep_models=experiment.run.keep_models,
@@ -115,6 +124,7 @@ def _simulated(
 def _served(
     experiment: Experiment, held: HeldFolder, grid: Grid, options: RunOptions
 ) -> Generator[RoundResult, None, None]:
+    refuse_arrivals(experiment)
     if experiment.attack is not None and experiment.attack.clients:
         raise ValueError(
             f"attack.clients is {experiment.attack.clients:g}; it must be 0, or [attack] left out: only"

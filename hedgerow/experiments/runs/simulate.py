@@ -14,24 +14,28 @@ from hedgerow import checks, generators
 from hedgerow.client.app import client_app
 from hedgerow.client.capabilities import chooses
 from hedgerow.client.client_round import honest
-from hedgerow.client.data import ClientData, check_data, holds_out
+from hedgerow.client.data import ClientData, holds_out
 from hedgerow.client.secure.enrolment import SimulatedEnrolments
 from hedgerow.client.states import FolderStates
 from hedgerow.client.task import Task
-from hedgerow.client.trainer import Trainer, check_learner
+from hedgerow.client.trainer import Trainer
 from hedgerow.client.trainers import Computing, trainer_of
 from hedgerow.experiments.config.schema import Experiment
+from hedgerow.experiments.runs.arguments import check_simulation
+from hedgerow.experiments.runs.clocked import check_clock, step_times, work_of
 from hedgerow.experiments.runs.contents import contents_of
 from hedgerow.files import write_whole
 from hedgerow.locks import HeldFolder, hold
 from hedgerow.rng import integer_seed
 from hedgerow.server.app import train
 from hedgerow.server.checkpoint import begun, load_model
+from hedgerow.server.ending import Evaluate
 from hedgerow.server.evaluation import EvaluationPlan
-from hedgerow.server.rounds import Evaluate
 from hedgerow.simulation.arguments import check_workers
 from hedgerow.simulation.attacks.adversary import Adversary, Compromised
 from hedgerow.simulation.clients import FIRST_NODE_ID
+from hedgerow.simulation.clock.clock import Clock
+from hedgerow.simulation.clock.grid import ClockedGrid
 from hedgerow.simulation.devices.base import Devices, step_times_of
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.simulation.ray.cluster import RayCluster
@@ -59,6 +63,7 @@ def simulate(
     masks: bool = False,
     adversary: Adversary | None = None,
     devices: Devices | None = None,
+    clock: Clock | None = None,
     client_evaluation: EvaluationPlan | None = None,
     record: bool = False,
     options: RunOptions | None = None,
@@ -83,13 +88,15 @@ def simulate(
             which was used.
         adversary: controls some of the clients, and changes their data and updates.
         devices: how long a step takes on each client's device, for `LocalTraining.time_budget`.
+        clock: devices, links and availability of the clients: rounds then take simulated time.
         client_evaluation: which clients evaluate the model on their held-out samples,
             and when; `clients` must then have `held_out(name)`.
         record: keep the replies that counted in each round in the folder.
         options: how it is executed; see `RunOptions`.
         **changes: `workers`, `trainer`, `device`, `precision`, `client_timeout`,
             `memory_limit`, `engine`, `address`, `gpus`, `deployment`, `quorum` and
-            `set_aside`, overriding those in `options`.
+            `set_aside`, overriding those in `options`; with a clock also `timeout`, in
+            simulated seconds, `over_select` and `retry`.
 
     Raises:
         ValueError: an argument has the wrong type or is out of range; an option has an
@@ -106,19 +113,22 @@ def simulate(
     The same apps run unchanged on Flower's own engines: only `client_app` and
     `train` are used here.
     """
-    _check(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
+    check_simulation(task, clients, strategy, test, rounds, seed, evaluate_every, masks, initial)
     checks.kind((Adversary, NoneType), adversary=adversary)
     checks.kind((Devices, NoneType), ", such as lognormal(0.02)", devices=devices)
-    step_times_of(devices, strategy)
+    checks.kind((Clock, NoneType), ", such as clock(('pi-4',), ('wifi',))", clock=clock)
+    if clock is None:
+        step_times_of(devices, strategy)
     checks.kind((EvaluationPlan, NoneType), client_evaluation=client_evaluation)
     checks.flag(record=record)
     chosen = options_for("simulate", Simulating, options, changes)
     if masks:
         chosen = replace(chosen, deployment=Deployment.MASKED)
+    check_clock(clock, devices, strategy, chosen)
     return run_simulated(
         task, clients, strategy, chosen,
         rounds=rounds, test=test, seed=seed, folder=folder, evaluate_every=evaluate_every, initial=initial,
-        adversary=adversary, devices=devices, client_evaluation=client_evaluation, record=record,
+        adversary=adversary, devices=devices, clock=clock, client_evaluation=client_evaluation, record=record,
     )  # fmt: skip
 
 
@@ -136,6 +146,7 @@ def run_simulated(
     initial: Model | Path | str | None,
     adversary: Adversary | None,
     devices: Devices | None,
+    clock: Clock | None,
     client_evaluation: EvaluationPlan | None,
     record: bool,
     keep_models: int = 0,
@@ -163,56 +174,36 @@ def run_simulated(
         # No process is sent a model that it does not need.
         own_start = start if strategy.personal else None
         attacked = adversary and Compromised.of(adversary, learner, clients, strategy, own_start, seed)
+        work = None if clock is None else work_of(clock, task, clients, strategy)
         app = client_app(
             learner, attacked or clients, strategy, state_folder=None if cluster else kept,
             enrolment=identities.enrolment, deployment=deployment, guard=None,
             sent=attacked.sent if attacked else honest, initial=own_start,
-            step_times=step_times_of(devices, strategy),
+            step_times=step_times(clock, work, devices, strategy),
         )  # fmt: skip
         # The nodes of a cluster share no folder.
         states = (
             FolderStates(kept, lambda node: clients.names[node - FIRST_NODE_ID]) if cluster and kept else None
         )
-        grid = InProcessGrid(
+        inner = InProcessGrid(
             app, len(clients.names), names=clients.names, workers=options.workers,
             client_timeout=options.client_timeout, memory_limit=options.memory_limit,
             cluster=cluster, states=states,
         )  # fmt: skip
-        with grid.running():
+        grid = inner if clock is None or work is None else ClockedGrid(inner, clock, work, seed)
+        with inner.running():
             results = train(
                 grid, strategy, start, learner.layout,
                 num_rounds=rounds, seed=seed, folder=held, evaluate_every=evaluate_every,
                 evaluate=None if test is None else _evaluation(learner, test, seed),
                 client_evaluation=client_evaluation, record=record, keep_models=keep_models,
                 deployment=deployment, quorum=options.quorum, set_aside=options.set_aside,
+                timeout=options.timeout, over_select=options.over_select, retry=options.retry,
                 contents=contents_of(
-                    task, clients, test, initial, adversary, identity, devices
+                    task, clients, test, initial, adversary, identity, devices, clock
                 ) if held else None,
             )  # fmt: skip
             yield from _with_choice(results, learner, chosen)
-
-
-def _check(
-    task: object,
-    clients: object,
-    strategy: object,
-    test: object,
-    rounds: int,
-    seed: int,
-    evaluate_every: int,
-    masks: bool,
-    initial: object,
-) -> None:
-    """Refuse arguments of the wrong type before a folder is created or a process started."""
-    check_learner(task)
-    check_data(clients, "clients")
-    checks.kind(Strategy, ", such as fedavg()", strategy=strategy)
-    checks.kind((Samples, NoneType), ", such as dataset.test or Samples(x, y)", test=test)
-    checks.whole(0, rounds=rounds)
-    checks.whole(None, seed=seed)
-    checks.whole(1, evaluate_every=evaluate_every)
-    checks.flag(masks=masks)
-    checks.kind((Model, Path, str, NoneType), initial=initial)
 
 
 def _evaluation(learner: Trainer, test: Samples, seed: int) -> Evaluate:

@@ -39,6 +39,8 @@ _NO_MATTER = frozenset({"run.workers", "run.keep_models"})
 """Keys of a configuration that affect no result."""
 
 
+_CLOCK = ("seconds", "elapsed", "joules", "price")
+
 METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
 
 
@@ -209,11 +211,15 @@ def passing(path: Path) -> bool:
 
 def line_of(result: RoundResult) -> dict[str, Any]:
     """A round's line in `metrics.jsonl`."""
-    clients = {
+    clients: dict[str, dict[str, float]] = {
         name: {"bytes_up": result.bytes_up.get(name, 0), "bytes_down": result.bytes_down.get(name, 0)}
         for name in result.cohort
     }
-    spent = {} if result.epsilon is None else {"epsilon": result.epsilon}
+    spent: dict[str, Any] = {} if result.epsilon is None else {"epsilon": result.epsilon}
+    if result.spent is not None:
+        for name, cost in result.spent.clients.items():
+            clients.get(name, {}).update(asdict(cost))
+        spent["clock"] = {name: getattr(result.spent, name) for name in _CLOCK}
     return {
         "round": result.round,
         "seconds": round(result.seconds, 4),
@@ -225,6 +231,7 @@ def line_of(result: RoundResult) -> dict[str, Any]:
         **_float32_down(result),
         **({"set_aside": list(result.set_aside)} if result.set_aside else {}),
         **({"secure": result.secure} if result.secure else {}),
+        **({"staleness": dict(result.staleness)} if result.staleness else {}),
         **({"steps_taken": dict(result.steps_taken)} if result.steps_taken else {}),
         "metrics": dict(result.metrics),
         # A loss can overflow, for which JSON only has null.
