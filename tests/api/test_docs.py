@@ -28,10 +28,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 26
+    assert len(PAGES) == 27
     assert len(EXAMPLES) == 1
     assert len(blocks("python")) == 29
-    assert len(blocks("sh")) == 15
+    assert len(blocks("sh")) == 16
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -73,7 +73,7 @@ class Space:
             try:
                 cells.append((_cell(self.table, values), values))
             except ConfigError as error:
-                mistakes += [_in_sweep(m, {**self.lists, **self.ranges}) for m in error.mistakes]
+                mistakes += [_in_sweep(m, [*self.lists, *self.ranges]) for m in error.mistakes]
         if mistakes:
             raise ConfigError(mistakes)
         return _unique(cells)
@@ -268,8 +268,8 @@ def _fit(ranges: Mapping[str, Range], search: SearchConfig | None) -> list[Mista
     return []
 
 
-def _in_sweep(mistake: Mistake, axes: Mapping[str, Sequence[Any]]) -> Mistake:
-    for key in axes:
+def _in_sweep(mistake: Mistake, keys: Sequence[str]) -> Mistake:
+    for key in keys:
         if mistake.path == key or mistake.path.startswith(f"{key}."):
             path = f'sweep."{key}"{mistake.path[len(key) :]}'
             if mistake.problem.startswith(UNKNOWN):  # reported once, whatever the values
