@@ -15,7 +15,7 @@ _EXTRA_OF = {
     "opentelemetry": "telemetry",
     "onnx": "export", "onnxruntime": "onnx",
     "cloudpickle": "simulation",
-    "matplotlib": "report", "plotly": "report", "pyarrow": "parquet",
+    "matplotlib": "report", "pyarrow": "parquet", "optuna": "optuna",
 }  # fmt: skip
 
 

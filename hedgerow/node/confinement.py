@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from hedgerow.client.limits import Limits
 
 _MEGABYTE = 10**6
-_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that say how many threads a numerical library starts."""
 
 
 def confine(limits: Limits) -> Mapping[str, str]:
@@ -27,4 +28,4 @@ def confine(limits: Limits) -> Mapping[str, str]:
         return {}
     if hasattr(os, "sched_setaffinity"):  # Linux; it holds for threads of any library
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: limits.threads])
-    return dict.fromkeys(_OF_LIBRARIES, str(limits.threads))
+    return dict.fromkeys(OF_LIBRARIES, str(limits.threads))

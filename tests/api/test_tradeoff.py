@@ -1,4 +1,4 @@
-"""Accuracy against epsilon and bytes, from runs with known numbers."""
+"""Accuracy against epsilon, from runs with known numbers."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.schema import to_toml
-from hedgerow.experiments.report import draw_html, tradeoff
+from hedgerow.experiments.report import figures, tradeoff
 from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.report.results import load_groups
 
@@ -62,8 +62,6 @@ def test_families_hold_exactly_the_figures_of_the_runs(costs):
     assert central.mean == pytest.approx([0.63, 0.69])
     assert central.low == pytest.approx([0.62, 0.68])
     assert central.high == pytest.approx([0.64, 0.70])
-    assert central.bytes.tolist() == [4000, 4000]
-    assert found["secure"].bytes.tolist() == [2000, 2000]
     assert not found["plain"].private
     assert found["plain"].mean.tolist() == [0.9]
     assert sorted(family.place for family in found.values()) == [0, 1, 2]
@@ -75,17 +73,13 @@ def test_near_values_of_epsilon_share_a_tick(costs):
 
 def test_the_report_draws_them(costs, tmp_path):
     page = write_report(tmp_path / "out", [costs]).read_text(encoding="utf-8")
-    assert (tmp_path / "out" / "accuracy-epsilon.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("epsilon", "cost"):
-        assert f'<div data-figure="{name}"></div>' in page
-    figure = draw_html.accuracy_epsilon(tradeoff.families(load_groups([costs])))
-    lines = {trace["name"]: trace for trace in figure["data"] if "name" in trace}
-    assert lines["secure"]["y"] == pytest.approx([0.53, 0.59])
-    assert lines["plain"]["line"]["dash"] == "dash"
-    assert lines["plain"]["y"] == [0.9, 0.9]
-    assert np.allclose(lines["central"]["error_y"]["array"], 0.01)
-    points = draw_html.accuracy_cost(tradeoff.families(load_groups([costs])))["data"]
-    assert {tuple(p["text"]) for p in points if "text" in p} == {("ε 2", "ε 7.9"), ("not private",)}
+    assert 'data-figure="accuracy-privacy"' in page
+    figure = figures.accuracy_epsilon(tradeoff.families(load_groups([costs])))
+    marks = {mark["label"]: mark for mark in figure["marks"]}
+    assert marks["secure"]["y"] == pytest.approx([0.53, 0.59])
+    assert marks["plain"]["dash"] == 1
+    assert marks["plain"]["y"] == [0.9, 0.9]
+    assert np.allclose(np.subtract(marks["central"]["high"], marks["central"]["y"]), 0.01)
 
 
 def test_without_several_budgets_there_is_nothing_to_draw(tmp_path):
@@ -93,5 +87,4 @@ def test_without_several_budgets_there_is_nothing_to_draw(tmp_path):
     make(tmp_path / "runs" / "other", "plain", 0.0, 0, 0.9)
     assert tradeoff.families(load_groups([tmp_path / "runs"])) == []
     page = write_report(tmp_path / "out", [tmp_path / "runs"]).read_text(encoding="utf-8")
-    assert 'data-figure="epsilon"' not in page
-    assert not (tmp_path / "out" / "accuracy-epsilon.png").exists()
+    assert 'data-figure="accuracy-privacy"' not in page

@@ -15,7 +15,7 @@ from hedgerow.client import account
 from hedgerow.client.cohort.trainer import CohortTrainer
 from hedgerow.client.task import Task
 from hedgerow.client.torch.trainer import TorchTrainer
-from hedgerow.experiments.report.results import Run
+from hedgerow.experiments.runs.recorded import Run
 from hedgerow.privacy.ledger import Ledger
 from hedgerow.types import LocalTraining, Samples
 from tests import forked

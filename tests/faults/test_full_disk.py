@@ -11,7 +11,7 @@ import pytest
 from hedgerow.client.app import client_app
 from hedgerow.client.state import FolderState
 from hedgerow.experiments.cli import inspect as look_commands
-from hedgerow.experiments.report import draw_png
+from hedgerow.experiments.report.page import write_report
 from hedgerow.experiments.runs.store import RunFolder, line_of
 from hedgerow.files import write_whole
 from hedgerow.locks import hold
@@ -22,6 +22,7 @@ from hedgerow.server.app import train
 from hedgerow.server.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from hedgerow.simulation.grid import InProcessGrid
 from hedgerow.strategies import fedavg, uniform
+from tests.api.known_runs import line, make
 from tests.full_disks import full_disk
 from tests.support import MeanTrainer, clients
 
@@ -70,6 +71,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
 
 def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_path, caplog):
     store = run(tmp_path / "run", 1)
+    reported = make(tmp_path / "reported", [line(1, 0.5)], rounds=1)
     writes = {
         "config.toml": lambda: RunFolder.create(tmp_path / "other", "seed = 0  # and more than 20 bytes\n"),
         "model.safetensors": lambda: write_whole(tmp_path / "model.safetensors", b"x" * 100),
@@ -79,9 +81,7 @@ def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_p
         ),
         "lock": lambda: hold(tmp_path / "held").__enter__(),
         "mine.toml": lambda: look_commands.copy("heart", tmp_path / "mine.toml"),
-        "picture.png": lambda: draw_png.clients_classes(
-            np.ones((2, 2), int), ["a", "b"], tmp_path / "picture.png", "title"
-        ),
+        "report.html": lambda: write_report(tmp_path / "report", [reported]),
     }
     for name, write in writes.items():
         told = ""
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_is_told_with_the_file_that_it_has_no_room_for(tmp_p
         assert "File too large" in told or "the disk took only a part" in told, name
         assert name in told
     assert not list(tmp_path.rglob("*.partial"))
-    assert not (tmp_path / "picture.png").exists(), "no half of a picture is left"
+    assert not (tmp_path / "report" / "report.html").exists(), "no half of a page is left"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_sweep_goes_on_with_what_was_the_default_then_and_is_compared_and_repo
     refused = CliRunner().invoke(app, ["resume", str(folder)])
     assert refused.exit_code == 2
     assert "differs (strategy.max_weight)" in " ".join(refused.output.split())
-    command("sweep", folder, "strategy.max_weight=1000000.0", "--out", folder, "--workers", "1")
+    command("sweep", folder, "strategy.max_weight=1000000.0", "--out", folder, "--jobs", "1")
     assert (folder / "float32" / "metrics.jsonl").read_bytes() == before
     assert len(json.loads(command("compare", folder, HERE / "private", "--json"))) == 3
     assert (folder / "report.html").is_file()

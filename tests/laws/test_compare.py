@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hedgerow.experiments.report.compare import summarise
-from hedgerow.experiments.report.plot_data import byte_ticks, pareto, spread
-from hedgerow.experiments.report.results import Run
+from hedgerow.experiments.report.plot_data import even_ticks, log_ticks, pareto
 from hedgerow.experiments.report.units import human_bytes
+from hedgerow.experiments.runs.recorded import Run
 
 few = st.integers(0, 6).map(float)  # few different values, so that ties are common
 points = st.lists(st.tuples(few, few), max_size=30)
@@ -39,19 +39,6 @@ def test_the_front_does_not_depend_on_the_order_of_the_points(given_points, rand
     assert front(given_points)
 
 
-@given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.001, 0.05))
-def test_labels_keep_their_order_and_distance_and_stay_inside(places, gap):
-    moved = spread(places, gap, 0.0, 1.0)
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    assert all(moved[b] - moved[a] >= gap - 1e-9 for a, b in pairwise(order))
-    assert all(-1e-9 <= m <= 1 + 1e-9 for m in moved)
-
-
-@given(st.lists(st.integers(0, 100), max_size=12, unique=True))
-def test_labels_that_are_far_apart_do_not_move(places):
-    assert spread([float(p) for p in places], 1.0) == [float(p) for p in places]
-
-
 @given(st.integers(0, 10**15 - 10**12))
 def test_human_bytes_are_right_to_half_a_percent_and_short(count):
     text = human_bytes(count)
@@ -62,11 +49,20 @@ def test_human_bytes_are_right_to_half_a_percent_and_short(count):
 
 
 @given(st.floats(1.0, 1e12), st.floats(1.5, 1e6))
-def test_byte_ticks_lie_inside_the_axis_and_say_what_they_are(low, ratio):
-    ticks = byte_ticks(low, low * ratio)
+def test_ticks_of_bytes_lie_inside_the_axis_and_say_what_they_are(low, ratio):
+    ticks = log_ticks(low, low * ratio, "B")
     assert all(low <= place <= low * ratio for place, _ in ticks)
     assert [text for _, text in ticks] == [human_bytes(place, short=True) for place, _ in ticks]
     assert sorted(ticks) == ticks
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(2, 12))
+def test_even_ticks_lie_inside_the_axis_at_equal_distances(low, width, most):
+    ticks = even_ticks(low, low + width, most)
+    assert len(ticks) <= most
+    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
+    steps = [b - a for a, b in pairwise(ticks)]
+    assert all(step == pytest.approx(steps[0], rel=1e-6) for step in steps)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=20))

@@ -10,7 +10,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.experiments.config.expand import Sweep, expand, slug
+from hedgerow.experiments.config.expand import Sweep, expand
+from hedgerow.experiments.config.names import slug
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.recipe import load
 from hedgerow.experiments.config.schema import Experiment, to_toml

@@ -11,7 +11,7 @@ import numpy as np
 
 from hedgerow.experiments.audit.clients import Audit, audit
 from hedgerow.experiments.audit.samples import audit_samples
-from hedgerow.experiments.config.expand import slug
+from hedgerow.experiments.config.names import slug
 from hedgerow.experiments.config.recipe import load_sweep
 from hedgerow.files import write_whole
 

@@ -64,6 +64,15 @@ WorkersOption = Annotated[
     ),
 ]
 
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Of a sweep: experiments that run side by side, one process and one thread each.",
+        show_default="[run] workers, or cores",
+    ),
+]
+
 
 def _in_run(metavar: str, help: str, default: str) -> Any:
     """An option that is also a key of `[run]`."""

@@ -88,30 +88,36 @@ def round_to_seconds(seconds: float) -> str:
 def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]":
     """Show the progress of a sweep: overall, and for each running experiment."""
     rounds = {cell.folder: cell.experiment.rounds for cell in sweep.cells}
-    done = dict.fromkeys(rounds, 0)
-    ended: list[str] = []
+    longest = max(rounds.values())
+    done: dict[str, int] = {}
+    ended: set[str] = set()
     with _bars(left=True) as bars:
         whole = bars.add_task(sweep.name, total=sum(rounds.values()), note=f"0 of {len(rounds)} experiments")
         tasks: dict[str, Any] = {}
-        lines = _Lines(sum(rounds.values()))
+        lines = _Lines()
 
         def on_progress(progress: "Progress") -> "Progress":
-            name = progress.folder
-            if progress.kind == "started":
+            name, kind = progress.folder, progress.kind
+            over = kind in ("finished", "stopped", "failed")
+            if kind == "planned":
+                rounds.setdefault(name, longest)  # proposed by a search while the sweep runs
+                return progress
+            if kind == "started":
                 tasks[name] = bars.add_task(f"  {name}", total=rounds[name], note="")
                 lines.begin(progress.round)
-            done[name] = rounds[name] if progress.kind in ("finished", "failed") else progress.round
+            done[name] = rounds[name] if over else progress.round
             if name in tasks:
                 bars.update(tasks[name], completed=done[name])
-            if progress.kind in ("finished", "failed"):
-                ended.append(name)
-                if name in tasks:
-                    bars.remove_task(tasks[name])
-            if progress.kind in ("finished", "failed") or (bars.disable and progress.kind == "started"):
-                bars.console.print(Text(f"{progress.kind}  {name}"), soft_wrap=True)
+            if over:
+                ended.add(name)
+            if (over or kind == "waiting") and name in tasks:
+                bars.remove_task(tasks.pop(name))
+            if over or (bars.disable and kind == "started"):
+                why = f": {progress.error}" if kind == "stopped" else ""
+                bars.console.print(Text(f"{kind}  {name}{why}"), soft_wrap=True)
             note = f"{len(ended)} of {len(rounds)} experiments"
-            bars.update(whole, completed=sum(done.values()), note=note)
-            if bars.disable and (line := lines.after(sum(done.values()))):
+            bars.update(whole, completed=sum(done.values()), total=sum(rounds.values()), note=note)
+            if bars.disable and (line := lines.after(sum(done.values()), sum(rounds.values()))):
                 bars.console.print(Text(f"{line}, {note}"), soft_wrap=True)
             return progress
 
@@ -122,23 +128,23 @@ def sweep_progress(sweep: "Sweep") -> "Iterator[Callable[[Progress], Progress]]"
 class _Lines:
     """A line from time to time about the rounds of a sweep, if there are no bars."""
 
-    def __init__(self, rounds: int) -> None:
-        self._rounds, self._before = rounds, 0
+    def __init__(self) -> None:
+        self._before = 0
         self._began = self._said = time.monotonic()
 
     def begin(self, done: int) -> None:
         """An experiment begins, of which some rounds may have been done before."""
         self._before += done
 
-    def after(self, done: int) -> str:
-        """The text after this round; empty if a line was printed recently."""
+    def after(self, done: int, rounds: int) -> str:
+        """The text after this round of so many; empty if a line was printed recently."""
         now = time.monotonic()
         if now - self._said < SECONDS_BETWEEN_LINES:
             return ""
         self._said = now
         each = (now - self._began) / max(1, done - self._before)
-        left = round_to_seconds(each * (self._rounds - done)) if done > self._before else ""
-        return f"{done} of {self._rounds} rounds" + (f", {left} to go" if left else "")
+        left = round_to_seconds(each * (rounds - done)) if done > self._before else ""
+        return f"{done} of {rounds} rounds" + (f", {left} to go" if left else "")
 
 
 def can_redraw(console: "Console") -> bool:

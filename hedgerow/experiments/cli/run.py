@@ -16,6 +16,7 @@ from hedgerow.experiments.cli.options import (
     DeviceOption,
     EngineOption,
     ExtendArgument,
+    JobsOption,
     JsonOption,
     MasksOption,
     MemoryLimitOption,
@@ -69,7 +70,8 @@ def run(
     """
     measured = context.with_resource(profiled(profile))
     with span("imports"):
-        from hedgerow.experiments.config.expand import Sweep, slug
+        from hedgerow.experiments.config.expand import Sweep
+        from hedgerow.experiments.config.names import slug
         from hedgerow.experiments.config.recipe import load
         from hedgerow.experiments.config.schema import to_toml
         from hedgerow.experiments.runs.store import RunFolder
@@ -100,25 +102,26 @@ def sweep(
     trainer: TrainerOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
-    workers: WorkersOption = None,
+    jobs: JobsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run every combination of the values in \\[sweep], in parallel; compare them and write a report.
 
-    If started again, it continues where it stopped.
-    An experiment that fails does not stop the others; the exit code is then 1.
+    Values are listed, or drawn from ranges as \\[search] says. Started again, it continues where it stopped.
+    An experiment that fails does not stop the others; its row says so, and the exit code is then 1.
     """
-    from hedgerow.experiments.config.expand import slug
+    from hedgerow.experiments.config.names import slug
     from hedgerow.experiments.config.recipe import load_sweep
 
     experiments = load_sweep(source, [*(overrides or ()), *in_run(trainer, device, precision)])
-    _sweep(experiments, out or Path("runs") / slug(experiments.name), workers, json)
+    _sweep(experiments, out or Path("runs") / slug(experiments.name), jobs, json)
 
 
 def resume(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Of a run or a sweep.")],
     overrides: ExtendArgument = None,
+    jobs: JobsOption = None,
     workers: WorkersOption = None,
     client_timeout: ClientTimeoutOption = None,
     memory_limit: MemoryLimitOption = None,
@@ -143,6 +146,7 @@ def resume(
     if (folder / "sweep.toml").is_file():
         alone = (
             profile,
+            workers,
             client_timeout,
             memory_limit,
             masks,
@@ -151,11 +155,13 @@ def resume(
         )
         if any(alone):
             raise CommandError(
-                f"{folder} is a sweep, which runs on this machine; --profile, --client-timeout,"
-                " --memory-limit, --masks, --engine and --address are for single runs"
+                f"{folder} is a sweep, which runs on this machine; --profile, --workers, --client-timeout,"
+                " --memory-limit, --masks, --engine and --address are for single runs, and --jobs for sweeps"
             )
-        _sweep(load_sweep(folder, overrides or ()), folder, workers, json, extend=True)
+        _sweep(load_sweep(folder, overrides or ()), folder, jobs, json, extend=True)
         return
+    if jobs is not None:
+        raise CommandError(f"{folder} is a single run; --jobs is for sweeps, and --workers for runs")
     experiment = load(folder, overrides or ())
     assert not isinstance(experiment, Sweep)  # a run's configuration has no [sweep]
     options = run_options(workers, client_timeout, memory_limit, engine, address, masks)
@@ -233,29 +239,26 @@ def _run(
         terminal.print_profile(profile, folder / "trace.json", on_stderr=json)
 
 
-def _sweep(
-    experiments: "Sweep", folder: Path, workers: int | None, json: bool, *, extend: bool = False
-) -> None:
+def _sweep(experiments: "Sweep", folder: Path, jobs: int | None, json: bool, *, extend: bool = False) -> None:
     _require_what_it_needs([cell.experiment for cell in experiments.cells])
+    if experiments.search is not None and experiments.search.adaptive:
+        require("optuna")
     from hedgerow.experiments.runs.sweep import run_sweep
 
     terminal.tell(
         f"{experiments.name}: starting {len(experiments.cells)} experiments; loading takes some seconds"
     )
     with _resumable(folder), sweep_progress(experiments) as on_progress:
-        happened = [on_progress(p) for p in run_sweep(experiments, folder, workers, extend=extend)]
+        happened = [on_progress(p) for p in run_sweep(experiments, folder, jobs, extend=extend)]
+    planned = [folder / p.folder for p in happened if p.kind == "planned"]
     failed = [p for p in happened if p.kind == "failed"]
-    done = [
-        folder / cell.folder for cell in experiments.cells if cell.folder not in {p.folder for p in failed}
-    ]
-    if done:
-        _tell(done, folder, json)
+    there = [run for run in planned if (run / "config.toml").is_file()]
+    if there:
+        _tell(there, folder, json)
     for progress in failed:
         terminal.complain(f"{progress.folder} failed after round {progress.round}: {progress.error}")
     if failed:
-        terminal.complain(
-            f"{len(failed)} of {len(experiments.cells)} failed; try again with: hedgerow resume {folder}"
-        )
+        terminal.complain(f"{len(failed)} of {len(planned)} failed; try again with: hedgerow resume {folder}")
         raise typer.Exit(1)
 
 

@@ -136,15 +136,10 @@ def print_rows(folders: Sequence[Path], json: bool) -> None:
 
 
 def write_report(folder: Path, folders: Sequence[Path]) -> None:
-    """Write the report and say where it is; if its extra is missing, say what to install."""
+    """Write the report and say where it is."""
     from hedgerow.experiments.report import page as report
 
-    try:
-        file = report.write_report(folder, folders)
-    except ImportError as error:
-        err().print(Text(f"no report: {error}"), soft_wrap=True)
-    else:
-        err().print(Text(f"report: {file}"), soft_wrap=True)
+    tell(f"report: {report.write_report(folder, folders)}")
 
 
 def print_profile(profile: "Profile", file: Path, *, on_stderr: bool = False) -> None:

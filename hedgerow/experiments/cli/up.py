@@ -87,7 +87,7 @@ def up(
     """
     from hedgerow.experiments.cli.coordinate import coordinate
     from hedgerow.experiments.config.device_recipe import one_experiment
-    from hedgerow.experiments.config.expand import slug
+    from hedgerow.experiments.config.names import slug
     from hedgerow.experiments.config.recipe import load
 
     experiment = one_experiment(source, load(source, overrides or ()))

@@ -17,9 +17,8 @@ from hedgerow.client.policy import AgainstPolicy
 from hedgerow.datasets.loading import find_loader
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.build import DEALT
-from hedgerow.experiments.config.expand import Sweep, expand
-from hedgerow.experiments.config.parse import parse
-from hedgerow.experiments.config.recipe import as_sweep, load_unchecked, recipes
+from hedgerow.experiments.config.expand import Sweep
+from hedgerow.experiments.config.recipe import as_sweep, checked, load_unchecked, recipes
 from hedgerow.experiments.config.schema import Experiment
 from hedgerow.node.own_samples import OwnSamples, own_data
 from hedgerow.recipe.own_data import NAME as OWN
@@ -61,7 +60,7 @@ def device_run(recipe: str, overrides: Sequence[str], guard: Guard, client: str 
     if any(key in axes for key in _CHOSEN):
         raise AgainstPolicy("rule data: a run on devices has one model, and each device chooses its data")
     replaced = _choose_data(table, own, recipe, guard)
-    experiment = one_experiment(recipe, expand(table, axes, source) if axes else parse(table, source))
+    experiment = one_experiment(recipe, checked(table, axes, source))
     if not replaced:
         return DeviceRun(experiment, experiment.federation)
     if not client:

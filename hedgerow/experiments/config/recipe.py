@@ -9,9 +9,11 @@ from typing import Any
 
 from hedgerow.experiments.config.arguments import Table
 from hedgerow.experiments.config.errors import ConfigError, Mistake
-from hedgerow.experiments.config.expand import Cell, Sweep, expand, put, slug
+from hedgerow.experiments.config.expand import Cell, Sweep, expand, put
+from hedgerow.experiments.config.names import slug
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.config.schema import Experiment, to_toml
+from hedgerow.experiments.config.search import read_search
 from hedgerow.wording import did_you_mean
 
 _DATA_FILES = (".csv", ".npz", ".parquet")
@@ -36,14 +38,24 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Experiment | Swee
         ConfigError: with every mistake in it.
     """
     table, axes, name = load_unchecked(source, overrides)
-    return expand(table, axes, name) if axes else parse(table, name)
+    return checked(table, axes, name)
+
+
+def checked(table: Table, axes: Table, source: str) -> Experiment | Sweep:
+    """What `load_unchecked` has read, checked.
+
+    Raises:
+        ConfigError: with every mistake in it.
+    """
+    search, early_stopping = read_search(table, axes, source)
+    return expand(table, axes, source, search, early_stopping) if axes else parse(table, source)
 
 
 def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Table, Table, str]:
     """As `load`, but without the checks, which look at the data and import the model.
 
     Returns:
-        The configuration without `[sweep]`, the lists in `[sweep]` by dotted key,
+        The configuration without `[sweep]`, what is in `[sweep]` by dotted key,
         and a name for errors.
 
     Raises:
@@ -53,7 +65,7 @@ def load_unchecked(source: str | Path, overrides: Sequence[str] = ()) -> tuple[T
     table = {"name": Path(name).stem, **_toml(text, name)}
     sweep = table.pop("sweep", {})
     if not isinstance(sweep, dict):
-        raise ConfigError([Mistake("sweep", "it must be a table of lists", sweep)], name)
+        raise ConfigError([Mistake("sweep", "it must be a table of lists and ranges", sweep)], name)
     axes = {key: _absolute(key, values, base) for key, values in _flat(sweep)}
     table = _absolute("", table, base)
     _apply(overrides, table, axes, name)

@@ -231,6 +231,7 @@ class EvaluationConfig(Section):
         every: rounds from one evaluation to the next; the last round is
             always evaluated.
         target_accuracy: tables show the bytes needed to reach it.
+        target_in_a_row: evaluations in a row at or above the target with which it counts as reached.
         server: whether the server evaluates it; by default, only if no layers are personal, because a
             figure with layers that no client has trained says little.
         clients: which clients also evaluate the model, on their held-out samples: `"all"`
@@ -240,6 +241,7 @@ class EvaluationConfig(Section):
 
     every: Count = 1
     target_accuracy: Fraction | None = None
+    target_in_a_row: Count = 1
     server: bool | None = None
     clients: Annotated[str | float | None, AfterValidator(_all_or_fraction)] = None
     per_client: bool = False

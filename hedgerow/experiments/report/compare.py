@@ -10,10 +10,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hedgerow.experiments.report.intervals import interval
 from hedgerow.experiments.report.participation import mean_share
-from hedgerow.experiments.report.results import Group, Run, load_groups
+from hedgerow.experiments.report.results import Group, load_groups
 from hedgerow.experiments.report.simulated import simulated
 from hedgerow.experiments.report.units import count, human_bytes
+from hedgerow.experiments.runs.costs import BY_NAME, COSTS
+from hedgerow.experiments.runs.recorded import Run
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the runs of a row spent of one kind of cost.
+
+    Attributes:
+        total: of the whole run, mean over seeds.
+        to_target: until the target was reached, mean over all seeds, where those that missed it count
+            with everything they spent; None if there is no target or no seed reached it.
+    """
+
+    total: float
+    to_target: float | None
+
+    @property
+    def counted(self) -> float:
+        """The cost that a comparison goes by: to the target if it was reached, else of the whole run."""
+        return self.total if self.to_target is None else self.to_target
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Row:
         accuracies: the last one measured for each seed that has any, from 0 to 1.
         accuracy: their mean; None if there is none.
         accuracy_deviation: sample standard deviation (n - 1), None for fewer than 2 seeds.
+        accuracy_interval: the mean's 95 % t interval, None for fewer than 2 seeds.
         evaluation: the last values of other metrics by name, such as the loss: mean over seeds.
         bytes_up_per_client: sent by one client in one round it takes part in:
             mean over all replies of all rounds and seeds.
@@ -37,12 +60,11 @@ class Row:
         bytes_up: of all clients and rounds, mean over seeds.
         bytes_down: the same for what is sent to clients.
         target: the accuracy to reach, None if the configuration has none.
+        target_in_a_row: evaluations in a row at or above it with which it counts as reached.
         reached: number of seeds that reached it.
-        bytes_to_target: bytes up and down until the first round measured at or
-            above the target, mean over the seeds that reached it.
-        least_to_target: the same, mean over all seeds, where those that missed it
-            count with everything they sent; None if no seed reached it.
-        least_up_to_target: the same for bytes up only.
+        bytes_to_target: bytes up and down until the target was reached, mean over the seeds that
+            reached it.
+        costs: by the name of each kind in `COSTS` that the runs recorded.
         epsilon: bound on what the runs have revealed about any client, the
             largest of all seeds; None if they are not private.
         delta: of that epsilon.
@@ -72,16 +94,17 @@ class Row:
     accuracies: tuple[float, ...]
     accuracy: float | None
     accuracy_deviation: float | None
+    accuracy_interval: tuple[float, float] | None
     evaluation: Mapping[str, float]
     bytes_up_per_client: float | None
     bytes_down_per_client: float | None
     bytes_up: float
     bytes_down: float
     target: float | None
+    target_in_a_row: int
     reached: int
     bytes_to_target: float | None
-    least_to_target: float | None
-    least_up_to_target: float | None
+    costs: Mapping[str, Spent]
     epsilon: float | None
     delta: float | None
     adjacency: str | None
@@ -116,9 +139,9 @@ def row(group: Group) -> Row:
     spent = max((r.epsilon for r in runs if r.epsilon is not None), default=None)
     told = max((e for r in runs if (e := r.sample_epsilon) is not None), default=None)
     accuracies = tuple(measured[max(measured)] for measured in (r.accuracies() for r in runs) if measured)
-    ends = [None if group.target is None else _reached(r, group.target) for r in runs]
-    costs = [_spent(r, end) for r, end in zip(runs, ends, strict=True)]
-    hits = [both for (_, both), end in zip(costs, ends, strict=True) if end is not None]
+    ends = [None if group.target is None else r.reached(group.target, group.in_a_row) for r in runs]
+    both = BY_NAME["bytes"]
+    hits = [both.after(r)[end] for r, end in zip(runs, ends, strict=True) if end is not None]
     return Row(
         label=group.label,
         seeds=tuple(r.seed for r in runs),
@@ -128,16 +151,17 @@ def row(group: Group) -> Row:
         accuracies=accuracies,
         accuracy=_mean(accuracies),
         accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        accuracy_interval=interval(accuracies),
         evaluation=_last(runs),
         bytes_up_per_client=_mean(_per_client(runs, "bytes_up")),
         bytes_down_per_client=_mean(_per_client(runs, "bytes_down")),
         bytes_up=statistics.fmean(sum(line.get("bytes_up", 0) for line in r.lines) for r in runs),
         bytes_down=statistics.fmean(sum(line.get("bytes_down", 0) for line in r.lines) for r in runs),
         target=group.target,
+        target_in_a_row=group.in_a_row,
         reached=len(hits),
         bytes_to_target=_mean(hits),
-        least_to_target=_mean([both for _, both in costs]) if hits else None,
-        least_up_to_target=_mean([up for up, _ in costs]) if hits else None,
+        costs=_costs(runs, ends),
         epsilon=spent,
         delta=group.settings.get("strategy.delta"),
         # Runs from before there was a choice used zero-out adjacency.
@@ -174,16 +198,20 @@ def _per_client(runs: Sequence[Run], key: str) -> list[int]:
     return [count for count in sent if count]
 
 
-def _reached(run: Run, target: float) -> int | None:
-    """The first round measured at or above the target, None if there is none."""
-    return min((number for number, accuracy in run.accuracies().items() if accuracy >= target), default=None)
-
-
-def _spent(run: Run, end: int | None) -> tuple[int, int]:
-    """Bytes up, and up and down, to the end of a round; of the whole run if it is None."""
-    up, down = run.spent("up"), run.spent("down")
-    last = max(up, default=None) if end is None else end
-    return (0, 0) if last is None else (up[last], up[last] + down[last])
+def _costs(runs: Sequence[Run], ends: Sequence[int | None]) -> dict[str, Spent]:
+    """What all runs recorded, in total and to the rounds in which they reached the target."""
+    found = {}
+    for cost in COSTS:
+        totals = [cost.total(run) for run in runs]
+        known = [total for total in totals if total is not None]
+        if len(known) == len(runs):
+            spent = [
+                total if end is None else cost.after(run).get(end, total)
+                for run, end, total in zip(runs, ends, known, strict=True)
+            ]
+            reached = any(end is not None for end in ends)
+            found[cost.name] = Spent(statistics.fmean(known), statistics.fmean(spent) if reached else None)
+    return found
 
 
 def _last(runs: Sequence[Run]) -> dict[str, float]:
@@ -221,7 +249,10 @@ def _notes(group: Group) -> tuple[str, ...]:
     measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
     whole = sum(line.get("float32_down", 0) for line in lines)
     down = sum(line.get("bytes_down", 0) for line in lines)
+    ended = {r.ended for r in group.runs if r.ended[0]}
+    whys = "; ".join(sorted(f"{how}: {why.splitlines()[0] if why else ''}" for how, why in ended))
     notes = [
+        (bool(ended), whys),
         (whole > 0 < down, f"down: {whole / max(down, 1):.3g} times fewer bytes than the models in float32"),
         (any(asked), measuring),
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a comparison, and its plots as PNG."""
+"""One self-contained HTML page about a comparison."""
 
 import json
 import os
@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import metadata, resources
-from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from hedgerow.experiments.config.errors import show
-from hedgerow.experiments.report import participation, plot_data, table, tradeoff
-from hedgerow.experiments.report.compare import Row, row
-from hedgerow.experiments.report.headline import headline
+from hedgerow.experiments.report import against, choice, participation, plot_data, table, tradeoff
+from hedgerow.experiments.report import figures as drawing
+from hedgerow.experiments.report.compare import row
+from hedgerow.experiments.report.headline import Pick, conclude
+from hedgerow.experiments.report.intervals import NAME
 from hedgerow.experiments.report.results import Group, differing, load_groups
 from hedgerow.experiments.report.units import count
+from hedgerow.experiments.report.words import WORDS
+from hedgerow.experiments.runs.costs import COSTS
 from hedgerow.experiments.runs.processes import cores
 from hedgerow.files import write_whole
 
@@ -28,14 +31,13 @@ class _Page(Template):
 
 
 def write_report(folder: Path, runs: Sequence[Path]) -> Path:
-    """Write `report.html`, `accuracy-rounds.png`, `accuracy-bytes.png` and `clients-classes.png`.
+    """Write `report.html`, which needs no network and no other files.
 
-    If some runs differ only in epsilon, also `accuracy-epsilon.png`. The page needs
-    no network and no other files. A plot with nothing to draw (no accuracy was
-    measured, or the data no longer exists) is left out, and the page says why.
+    A plot with nothing to draw (no accuracy was measured, or the data no longer exists) is left out, and
+    the page says why. Pictures are saved from the page itself.
 
     Args:
-        folder: where the files go; created if missing.
+        folder: where the file goes; created if missing.
         runs: runs, or folders with runs below them, such as a sweep's.
 
     Returns:
@@ -43,118 +45,116 @@ def write_report(folder: Path, runs: Sequence[Path]) -> Path:
 
     Raises:
         StoreError: a folder is missing, holds no run, or cannot be read.
-        ImportError: matplotlib or plotly is missing.
+        OSError: the page cannot be written.
     """
-    missing = [name for name in ("matplotlib", "plotly") if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f'a report needs {" and ".join(missing)}; install with: pip install "hedgerow[report]"'
-        )
     folder = Path(folder)
     groups = load_groups(runs)
     folder.mkdir(parents=True, exist_ok=True)
-    curve_plots, curve_figures = _curves(groups, folder)
-    budget_plots, budget_figures = _budgets(groups, folder)
-    split_plot, split_figures = _split(groups, folder)
-    parts = _participation(groups)
     file = folder / "report.html"
-    figures = {**budget_figures, **curve_figures, **split_figures}
-    page = _page(groups, folder, budget_plots + curve_plots + parts + split_plot, figures)
-    write_whole(file, page.encode())
+    write_whole(file, _page(groups, folder).encode())
     return file
 
 
-def _page(groups: Sequence[Group], folder: Path, plots: str, figures: dict[str, Any]) -> str:
-    from plotly.offline import get_plotlyjs
-
-    from hedgerow.experiments.report import draw_html
-
+def _page(groups: Sequence[Group], folder: Path) -> str:
     rows = [row(group) for group in groups]
-    light, dark = draw_html.colours()
-    here = resources.files("hedgerow.experiments.report")
-    template = here.joinpath("report.html").read_text(encoding="utf-8")
-    return _Page(template).substitute(
+    conclusion, drawn = conclude(rows), plot_data.curves(groups)
+    base, budget = against.baseline(groups, rows), against.under_budget(groups)
+    made = (_fronts(drawn, conclusion.picks), _privacy(groups), _curves(drawn), _split(groups))
+    (fronts, _), (privacy, _), (curves, _), (split, _) = made
+    figures = {name: figure for _, found in made for name, figure in found.items()}
+    light, dark = (" ".join(f"--{n}: {c};" for n, c in colours.items()) for colours in drawing.colours())
+    return _Page(_text("report.html")).substitute(
         title=escape(_title(groups)),
         lead=escape(_lead(groups)),
-        headline="".join(f'<p class="headline">{escape(text)}</p>' for text in headline(rows)),
-        light=" ".join(f"--{name}: {colour};" for name, colour in light.items()),
-        dark=" ".join(f"--{name}: {colour};" for name, colour in dark.items()),
-        table=_table(rows),
+        style=_Page(_text("style.css")).substitute(light=light, dark=dark),
+        choice=choice.section(conclusion, rows, base),
+        fronts=fronts,
+        table=choice.table(rows) + choice.csv_link(against.to_csv(rows, base, budget), _title(groups)),
         caption="".join(f'<p class="note">{escape(line)}</p>' for line in table.caption(rows)),
-        plots=plots,
+        against=choice.against_table(rows, base, budget),
+        plots=privacy + curves + _participation(groups) + split,
         settings="".join(_setting(key, value) for key, value in _shared(groups).items()),
         words="".join(
-            f"<div><dt>{escape(word)}</dt><dd>{escape(text)}</dd></div>" for word, text in _WORDS.items()
+            f"<div><dt>{escape(word)}</dt><dd>{escape(text)}</dd></div>" for word, text in WORDS.items()
         ),
         commands=_commands(groups, folder),
         machine=escape(_machine()),
-        plotly=get_plotlyjs(),
+        chart=_text("chart.js"),
+        page=_text("page.js"),
         # "<" is escaped, so that no user's text can end the script element.
         figures=json.dumps(figures).replace("<", "\\u003c"),
     )
 
 
-def _curves(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
-    """The two plots of accuracy: their HTML, and the figures by name."""
-    from hedgerow.experiments.report import draw_html, draw_png
+def _text(name: str) -> str:
+    return resources.files("hedgerow.experiments.report").joinpath(name).read_text(encoding="utf-8")
 
-    drawn = plot_data.curves(groups)
+
+def _fronts(drawn: Sequence[plot_data.Curve], picks: Sequence[Pick]) -> tuple[str, dict[str, Any]]:
+    """Accuracy against each kind of cost, side by side: their HTML, and the figures by name."""
     if not drawn:
         return _section("Accuracy", "No accuracy has been measured yet.", ""), {}
-    draw_png.accuracy_rounds(drawn, folder / "accuracy-rounds.png")
-    draw_png.accuracy_bytes(drawn, folder / "accuracy-bytes.png")
-    legend = "".join(
-        _chip(variable, label) for label, variable in draw_html.legend([g.label for g in groups])
+    made = {f"accuracy-{cost.name}": drawing.accuracy_cost(drawn, cost, picks) for cost in COSTS}
+    figures = {name: figure for name, figure in made.items() if figure is not None}
+    plots = "".join(_plot(name, figure["title"], "front") for name, figure in figures.items())
+    seeds = max(len(curve.ends) for curve in drawn)
+    bars = {1: "", 2: " Small circles: the two seeds."}.get(
+        seeds, f" Bars: {NAME} of the mean. Small circles: the seeds."
     )
-    legend = f'<div class="legend">{legend}</div>'
-    buttons = "".join(
-        f'<button data-way="{way}" aria-pressed="{"true" if way == "total" else "false"}">{name}</button>'
-        for way, name in plot_data.BYTES.items()
+    note = (
+        "Of all clients together. A line is how a way gets there, its large dot where it ends. Grey: the"
+        f" Pareto front; nothing else is as accurate for less.{bars} A ring: the way to choose."
     )
-    rounds = _section(
-        "Accuracy against rounds",
-        "Line: mean of the seeds. Band: from the lowest to the highest seed.",
-        f'{legend}<div data-figure="rounds"></div>',
-    )
-    cost = _section(
-        "Accuracy against bytes",
-        "Bytes of all clients together. Grey: the Pareto front; nothing else is as accurate for fewer bytes.",
-        f'<div class="ways">{buttons}</div>{legend}<div data-figure="bytes"></div>',
-    )
-    figures = {f"bytes-{way}": draw_html.accuracy_bytes(drawn, way) for way in plot_data.BYTES}
-    return rounds + cost, {"rounds": draw_html.accuracy_rounds(drawn), **figures}
+    return _section(
+        "Accuracy against cost",
+        note,
+        f'{_legend(drawn)}<div class="plots">{plots}</div>',
+    ), figures
 
 
-def _budgets(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
-    """Accuracy against epsilon and bytes, if runs differ in their privacy budget."""
-    from hedgerow.experiments.report import draw_html, draw_png
+def _privacy(groups: Sequence[Group]) -> tuple[str, dict[str, Any]]:
+    """The last accuracy against epsilon, if ways of training differ in their privacy budget."""
+    families = tradeoff.families(groups)
+    if not families:
+        return "", {}
+    note = (
+        "The last accuracy: mean of the seeds, with bars from the lowest to the highest. Epsilon is what was"
+        " spent in the whole run. Dashed: not private."
+    )
+    body = _legend(families) + _plot("accuracy-privacy", "", "rounds")
+    return _section("Accuracy against privacy", note, body), {
+        "accuracy-privacy": drawing.accuracy_epsilon(families)
+    }
 
-    drawn = tradeoff.families(groups)
+
+def _legend(drawn: Sequence[plot_data.Curve] | Sequence[tradeoff.Family]) -> str:
+    return f'<div class="legend">{"".join(choice.chip(each.place, each.label) for each in drawn)}</div>'
+
+
+def _curves(drawn: Sequence[plot_data.Curve]) -> tuple[str, dict[str, Any]]:
     if not drawn:
         return "", {}
-    draw_png.accuracy_epsilon(drawn, folder / "accuracy-epsilon.png")
-    chips = "".join(_chip(variable, label) for label, variable in draw_html.legend([f.label for f in drawn]))
-    legend = f'<div class="legend">{chips}</div>'
-    privacy = _section(
-        "Accuracy against privacy",
-        "The last accuracy: mean of the seeds, with bars from the lowest to the highest. Epsilon is what was"
-        " spent in the whole run. Dashed: not private.",
-        f'{legend}<div data-figure="epsilon"></div>',
-    )
-    cost = _section(
-        "Accuracy against privacy and bytes",
-        "The same accuracy against the bytes that all clients sent up; epsilon is next to the points.",
-        f'{legend}<div data-figure="cost"></div>',
-    )
-    return privacy + cost, {
-        "epsilon": draw_html.accuracy_epsilon(drawn), "cost": draw_html.accuracy_cost(drawn)
-    }  # fmt: skip
+    figure = drawing.accuracy_rounds(drawn)
+    note = "Line: mean of the seeds. Band: from the lowest to the highest seed."
+    body = _legend(drawn) + _plot("accuracy-rounds", "", "rounds")
+    return _section(figure["title"], note, body), {"accuracy-rounds": figure}
 
 
-def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
+def _plot(name: str, title: str, size: str = "") -> str:
+    """A place for a figure, and the button that saves it."""
+    heading = f"<span>{escape(title)}</span>"
+    button = f'<button type="button" data-picture="{name}" aria-label="Save {name} as PNG">PNG</button>'
+    top = f"<h3>{heading}{button}</h3>" if title else f'<div class="tools">{button}</div>'
+    return (
+        f'<div>{top}<div class="plot" tabindex="0" role="group" data-figure="{name}" data-size="{size}"'
+        f' aria-label="{escape(title or name)}. Arrow keys go from point to point.">'
+        '<div class="tip" role="status" hidden></div></div></div>'
+    )
+
+
+def _split(groups: Sequence[Group]) -> tuple[str, dict[str, Any]]:
     """The heat map of the first run's split, or why there is none."""
     from hedgerow.experiments.config.parse import parse
-    from hedgerow.experiments.report import draw_html, draw_png
 
     run = groups[0].first
     title = "The split: samples of each client in each class"
@@ -163,15 +163,16 @@ def _split(groups: Sequence[Group], folder: Path) -> tuple[str, dict[str, Any]]:
     except (ValueError, OSError) as error:
         return _section(title, f"The split cannot be drawn: {error}", ""), {}
     counts, classes = federation.counts(), federation.dataset.strata()[0]
-    seed = f"seed {run.seed}"
-    draw_png.clients_classes(counts, classes, folder / "clients-classes.png", f"{title} ({seed})")
     only = (
         f" Only the first {plot_data.MOST_CLIENTS} are drawn." if len(counts) > plot_data.MOST_CLIENTS else ""
     )
     sizes = federation.sizes()
-    text = f"{len(counts)} clients with {sizes.min()} to {sizes.max()} samples, as split with {seed}.{only}"
-    figure = draw_html.clients_classes(counts, federation.names, classes)
-    return _section(title, text, '<div data-figure="split"></div>'), {"split": figure}
+    text = (
+        f"{len(counts)} clients with {sizes.min()} to {sizes.max()} samples, as split with seed"
+        f" {run.seed}.{only}"
+    )
+    figure = drawing.clients_classes(counts, federation.names, classes)
+    return _section(title, text, _plot("clients-classes", "")), {"clients-classes": figure}
 
 
 def _participation(groups: Sequence[Group]) -> str:
@@ -186,27 +187,6 @@ def _participation(groups: Sequence[Group]) -> str:
 
 def _section(title: str, text: str, body: str) -> str:
     return f'<section><h2>{escape(title)}</h2><p class="note">{escape(text)}</p>{body}</section>'
-
-
-def _chip(variable: str, label: str) -> str:
-    return f'<span><span class="chip" style="background: var({variable})"></span>{escape(label)}</span>'
-
-
-def _table(rows: Sequence[Row]) -> str:
-    from hedgerow.experiments.report.draw_html import legend
-
-    shown = table.columns(rows)
-    names = [escape(column.header.replace("\n", " ")) for column in shown]
-    chips = legend([r.label for r in rows])
-    body = ""
-    for place, (label, variable) in enumerate(chips):
-        body += f"<tr><td>{_chip(variable, label)}</td>"
-        for name, column in zip(names[1:], shown[1:], strict=True):
-            best = ' class="best"' if column.best[place] else ""
-            body += f'<td{best} data-name="{name}">{escape(column.cells[place])}</td>'
-        body += "</tr>"
-    head = "".join(f"<th>{escape(column.header).replace(chr(10), '<br>')}</th>" for column in shown)
-    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _title(groups: Sequence[Group]) -> str:
@@ -265,22 +245,3 @@ def _machine() -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{platform.system()} {platform.machine()}, {count(cores(), 'core')}"
     return f"Written {now} on {machine}, Python {platform.python_version()}, {', '.join(versions)}."
-
-
-_WORDS = {
-    "accuracy": "Fraction of the test samples that the global model gets right, measured on the server. The"
-    " table shows the last one measured: of a finished run, that of its last round.",
-    "±": "Sample standard deviation over the seeds (divided by n - 1). A seed changes all random draws:"
-    " the split, the cohorts, the initial model, the batches, the rounding.",
-    "bytes": "Measured, not computed: the size of each record as it was serialised to be sent, with names"
-    " and headers. What lower network layers add is not included. 1 kB = 1000 bytes.",
-    "up, down": "Up is from a client to the server, down from the server to a client.",
-    "per client, round": "Mean of what one client sends, or is sent, in one round it takes part in. A"
-    " client whose reply never came is not included in the mean of up.",
-    "total": "Sum over all clients and rounds of a run; mean over the seeds.",
-    "to a target": "Bytes up and down of all clients until the accuracy was first measured at or above the"
-    " target: mean over the seeds that reached it. 1/2 means that one seed of two did.",
-    "time": "Wall time of all rounds with evaluation, mean over seeds. Runs in parallel shared the"
-    " machine, so compare times only if all runs did so in the same way.",
-    "bold": "Best of its column, among finished rows with the same number of rounds.",
-}

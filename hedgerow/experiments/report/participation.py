@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from hedgerow.experiments.report.results import Group, Run
+from hedgerow.experiments.report.results import Group
+from hedgerow.experiments.runs.recorded import Run
 
 _MOST_NAMED = 40
 """With more clients, they are not listed one by one."""

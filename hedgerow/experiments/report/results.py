@@ -1,112 +1,21 @@
 """Run folders, sorted into groups of runs that differ only in their seed."""
 
 import json
-import math
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from hedgerow.experiments.config.arguments import flatten
 from hedgerow.experiments.config.errors import ConfigError, StoreError, show
-from hedgerow.experiments.runs.store import RunFolder
-from hedgerow.types import LocalTraining
-
-Line: TypeAlias = Mapping[str, Any]
-"""One round's entry in `metrics.jsonl`."""
+from hedgerow.experiments.runs.recorded import Run, read_run
 
 _NOT_SETTINGS = ("name", "label", "seed")
 _NO_MATTER = ("record", "workers")
 """Keys of `[run]` that affect no result."""
 
 _MOST_DIFFERENCES = 3
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as read from its folder.
-
-    Attributes:
-        folder: its folder.
-        config: its resolved configuration.
-        lines: one entry for each round, in order; round 0, if there is one, is the
-            untrained model.
-        finished: whether it has ended.
-    """
-
-    folder: Path
-    config: Mapping[str, Any]
-    lines: tuple[Line, ...]
-    finished: bool
-
-    @property
-    def seed(self) -> int:
-        """Seed of the run."""
-        return int(self.config.get("seed", 0))
-
-    @property
-    def planned(self) -> int:
-        """Number of rounds it is to have."""
-        return int(self.config.get("rounds", self.done))
-
-    @property
-    def trained(self) -> tuple[Line, ...]:
-        """The lines of real rounds, from round 1."""
-        return tuple(line for line in self.lines if line["round"] > 0)
-
-    @property
-    def done(self) -> int:
-        """Number of rounds it has done."""
-        return max((int(line["round"]) for line in self.lines), default=0)
-
-    @property
-    def epsilon(self) -> float | None:
-        """Bound on what the run has revealed about any client so far; None if it is not private."""
-        return max((float(x["epsilon"]) for x in self.lines if x.get("epsilon") is not None), default=None)
-
-    @property
-    def sample_epsilon(self) -> float | None:
-        """Bound on what the most-asked client has revealed about each sample; None without `sample_noise`.
-
-        From what the server knows: a client's own account also counts resent replies and other runs.
-        """
-        given = self.config.get("local", {})
-        if not given.get("sample_noise"):
-            return None
-        from hedgerow.client.account import most_spent
-
-        asked = Counter(
-            name for line in self.trained for name in {*line.get("clients", {}), *line.get("dropped", {})}
-        )
-        try:
-            return most_spent(LocalTraining(**given), max(asked.values(), default=0))
-        except ImportError:  # a server without hedgerow[privacy] can run this, but cannot count it
-            return None
-
-    def accuracies(self) -> dict[int, float]:
-        """`{round: accuracy}` for the rounds in which it was measured."""
-        found = ((int(x["round"]), x.get("evaluation", {}).get("accuracy")) for x in self.lines)
-        return {number: float(value) for number, value in found if value is not None and math.isfinite(value)}
-
-    @property
-    def client_evaluation(self) -> Mapping[str, Mapping[str, float]]:
-        """Clients' last evaluation: each metric's distribution over clients; empty if there was none."""
-        found = [x["client_evaluation"] for x in self.lines if x.get("client_evaluation", {}).get("metrics")]
-        return found[-1]["metrics"] if found else {}
-
-    def spent_on_evaluation(self, direction: str) -> int:
-        """Bytes of all evaluations by clients, which no other figure includes."""
-        return sum(int(x.get("client_evaluation", {}).get(f"bytes_{direction}", 0)) for x in self.lines)
-
-    def spent(self, direction: str) -> dict[int, int]:
-        """Bytes of training up to and including each round; `direction` is `"up"` or `"down"`."""
-        total, after = 0, {}
-        for line in self.lines:
-            total += int(line.get(f"bytes_{direction}", 0))
-            after[int(line["round"])] = total
-        return after
 
 
 @dataclass(frozen=True)
@@ -131,8 +40,13 @@ class Group:
 
     @property
     def finished(self) -> bool:
-        """Whether its runs have ended; the same for all of them."""
+        """Whether its runs have done all their rounds; the same for all of them."""
         return self.first.finished
+
+    @property
+    def ended(self) -> str:
+        """How its runs ended before that, `"failed"` or `"stopped"`; empty if they did not."""
+        return self.first.ended[0]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -144,6 +58,11 @@ class Group:
         """The accuracy to reach, from the configuration."""
         value = self.settings.get("evaluation.target_accuracy")
         return None if value is None else float(value)
+
+    @property
+    def in_a_row(self) -> int:
+        """Evaluations in a row at or above the target with which it counts as reached."""
+        return int(self.settings.get("evaluation.target_in_a_row", 1))
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -175,7 +94,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 def load_groups(folders: Sequence[Path]) -> list[Group]:
     """Read runs and sort them into groups, in the order in which they are found.
 
-    Runs that have done fewer rounds than others, or have not finished, form their
+    Runs that have done fewer rounds than others, or have not finished, or failed, form their
     own group, so that no mean is taken over unequal runs.
 
     Raises:
@@ -183,8 +102,8 @@ def load_groups(folders: Sequence[Path]) -> list[Group]:
     """
     groups: dict[str, Group] = {}
     for folder in find_runs(folders):
-        run = _read(folder)
-        key = json.dumps([_settings(run), run.finished, run.done], sort_keys=True, default=str)
+        run = read_run(folder)
+        key = json.dumps([_settings(run), run.finished, run.done, run.ended[0]], sort_keys=True, default=str)
         group = groups.get(key)
         if group is None:
             groups[key] = Group("", (run,))
@@ -236,14 +155,6 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
-def _read(folder: Path) -> Run:
-    run = RunFolder(folder)
-    try:
-        return Run(folder, run.config, tuple(run.rounds()), run.finished)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder / 'config.toml'} cannot be read: {error}") from error
-
-
 def _labels(groups: Sequence[Group]) -> list[str]:
     """The runs' own labels or names if these distinguish the groups, else what differs."""
     alone = len({json.dumps(g.settings, sort_keys=True, default=str) for g in groups})
@@ -260,7 +171,7 @@ def _labels(groups: Sequence[Group]) -> list[str]:
     return [
         label
         if group.finished
-        else f"{label} (unfinished: {group.first.done} of {group.first.planned} rounds)"
+        else f"{label} ({group.ended or 'unfinished'}: {group.first.done} of {group.first.planned} rounds)"
         for label, group in zip(labels, groups, strict=True)
     ]
 

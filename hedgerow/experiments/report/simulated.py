@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from hedgerow.experiments.report.results import Run
+from hedgerow.experiments.runs.recorded import Run
 
 FIGURES = ("seconds", "joules", "price")
 

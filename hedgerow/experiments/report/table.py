@@ -145,9 +145,8 @@ def caption(rows: Sequence[Row]) -> list[str]:
         "Bytes: measured on the records sent, 1 kB = 1000 bytes. Total: all clients and rounds.",
     ]
     if any(r.target is not None for r in rows):
-        lines.append(
-            "To target: up + down until first measured at or above it; 1/2: one seed of two got there."
-        )
+        got = "1/2: one seed of two got there."
+        lines += [f"To target: up + down until {rule}; {got}" for rule in _rules(rows)]
     if any(r.client_evaluation for r in rows):
         lines.append(
             "Clients: last measured on held-out samples, each client counting the same; worst tenth: mean of"
@@ -165,6 +164,15 @@ def caption(rows: Sequence[Row]) -> list[str]:
     if len({(r.rounds, r.finished) for r in rows}) > 1:
         lines.append("The rows have different numbers of rounds: compare them with care.")
     return [*lines, *(f"{r.label}: {note}" for r in rows for note in r.notes)]
+
+
+def _rules(rows: Sequence[Row]) -> list[str]:
+    """When a target counts as reached."""
+    numbers = sorted({r.target_in_a_row for r in rows if r.target is not None})
+    return [
+        "first measured at or above it" if n == 1 else f"{n} evaluations in a row were at or above it"
+        for n in numbers
+    ]
 
 
 def _adjacencies(rows: Sequence[Row]) -> list[str]:

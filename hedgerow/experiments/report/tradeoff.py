@@ -1,4 +1,4 @@
-"""The cost of privacy in accuracy and bytes: each way of training, over its values of epsilon."""
+"""The cost of privacy in accuracy: each way of training, over its values of epsilon."""
 
 import json
 import re
@@ -25,7 +25,6 @@ class Family:
             private. The next two have the same shape.
         low: lowest of the seeds.
         high: highest of the seeds.
-        bytes: `(n,) float64`, sent up by all clients in a run, mean over seeds.
     """
 
     label: str
@@ -34,7 +33,6 @@ class Family:
     mean: Floats
     low: Floats
     high: Floats
-    bytes: Floats
 
     @property
     def private(self) -> bool:
@@ -57,10 +55,6 @@ def _family(members: list[Group], place: int) -> Family:
     spent = [max((run.epsilon or 0.0 for run in group.runs), default=0.0) for group in members]
     order = np.argsort(spent, kind="stable")
     last = [[list(run.accuracies().values())[-1] for run in members[i].runs] for i in order]
-    up = [
-        np.mean([sum(line.get("bytes_up", 0) for line in run.lines) for run in members[i].runs])
-        for i in order
-    ]
     return Family(
         label=_shared(members[0].label),
         place=place,
@@ -68,7 +62,6 @@ def _family(members: list[Group], place: int) -> Family:
         mean=np.array([np.mean(values) for values in last]),
         low=np.array([min(values) for values in last]),
         high=np.array([max(values) for values in last]),
-        bytes=np.array(up, np.float64),
     )
 
 

@@ -19,6 +19,21 @@ def human_bytes(count: float | None, short: bool = False) -> str:
     return f"{number} {units[place]}"
 
 
+def amount(value: float | None, unit: str, short: bool = False) -> str:
+    """A figure of any unit to three digits; `short` drops trailing zeros.
+
+    >>> amount(240123, "B"), amount(7322.0, "s"), amount(0.0512, "J"), amount(2.0, "")
+    ('240 kB', '2.03 h', '0.0512 J', '2')
+    """
+    if value is None:
+        return "-"
+    if unit == "B":
+        return human_bytes(value, short)
+    if unit == "s" and value >= 100:
+        value, unit = (value / 60, "min") if value < 3600 else (value / 3600, "h")
+    return f"{value:.3g} {unit}".rstrip()
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """A number with its noun; `many` is the plural if it is not `one` with an s.
 

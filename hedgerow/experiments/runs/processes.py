@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from hedgerow.node.confinement import OF_LIBRARIES
 
 
 def cores() -> int:
@@ -12,6 +16,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Numerical libraries of processes started in here use one thread, unless the user has set a number."""
+    unset = [name for name in OF_LIBRARIES if name not in os.environ]
+    os.environ.update(dict.fromkeys(unset, "1"))
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 def run_module(module: str, options: dict[str, Any]) -> int:

@@ -40,6 +40,7 @@ def run_experiment(
     grid: Grid | None = None,
     options: RunOptions | None = None,
     extend: bool = False,
+    until: int | None = None,
     wait: float = 0.0,
 ) -> RunFolder:
     """Run or resume an experiment; does nothing if it has finished.
@@ -53,6 +54,7 @@ def run_experiment(
         options: how it is executed, see `RunOptions`; settings in `[run]` of the experiment take
             precedence, except for workers given here.
         extend: whether a run in the folder may get other rounds and evaluations.
+        until: leave it, saved and unfinished, once it has done this many rounds.
         wait: seconds to wait for another run that is writing in the folder.
 
     Raises:
@@ -66,8 +68,9 @@ def run_experiment(
     """
     with hold(folder, keep=True, wait=wait) as held:
         run = RunFolder.create(held.path, to_toml(experiment), extend=extend)
-        if run.finished:
+        if run.finished or (until is not None and run.done >= until):
             return run
+        run.go_on()
         chosen = experiment.options(options or RunOptions())
         if grid is None:
             results = _simulated(experiment, held, options_for("a simulation", Simulating, chosen, {}))
@@ -83,6 +86,9 @@ def run_experiment(
             except BaseException as error:
                 # Not fully recorded: throw the error in, so that no checkpoint counts this round.
                 results.throw(error)
+            if until is not None and result.round == until < experiment.rounds:
+                results.close()  # which saves this round, so that nothing is done again
+                break
         return run
 
 

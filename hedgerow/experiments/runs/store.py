@@ -8,6 +8,7 @@ travelled.jsonl     bytes of the round that is not saved yet, so that they count
 replies/            the replies that counted in each round, if they are recorded
 privacy.jsonl       what a private run has released, written before each release
 checkpoints/        the server's state after the last two rounds
+ended.json          why the run did not go on, if its sweep stopped it or it failed there
 candidates/         models of the last rounds and of the best one, each of which may be promoted
 clients/            clients' state from round to round (residuals)
 model.safetensors   the final model, once the run is finished
@@ -21,7 +22,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hedgerow import locks
 from hedgerow.experiments.config.arguments import flatten
@@ -41,7 +42,7 @@ _NO_MATTER = frozenset({"run.workers", "run.keep_models"})
 
 _CLOCK = ("seconds", "elapsed", "joules", "price")
 
-METRICS, CLIENTS = "metrics.jsonl", "clients.jsonl"
+METRICS, CLIENTS, ENDED = "metrics.jsonl", "clients.jsonl", "ended.json"
 
 
 class RunFolder:
@@ -134,6 +135,28 @@ class RunFolder:
             return False
         rounds = rounds_of_model(self.model)
         return rounds is None or rounds == self.config["rounds"]
+
+    @property
+    def done(self) -> int:
+        """Number of rounds that it has recorded."""
+        return max((int(line["round"]) for line in self.rounds()), default=0)
+
+    @property
+    def ended(self) -> tuple[str, str]:
+        """How it ended before its time, `"failed"` or `"stopped"`, and why; empty if it did not."""
+        try:
+            found = json.loads((self.path / ENDED).read_bytes())
+            return str(found["how"]), str(found["why"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "", ""
+
+    def end(self, how: Literal["failed", "stopped"], why: str) -> None:
+        """Record that the run does not go on, until it is begun again."""
+        write_whole(self.path / ENDED, json.dumps({"how": how, "why": why}).encode())
+
+    def go_on(self) -> None:
+        """Forget that it had ended before its time, as it is begun again."""
+        (self.path / ENDED).unlink(missing_ok=True)
 
     def append(self, line: Mapping[str, Any], name: str = METRICS) -> None:
         """Write one round's line.

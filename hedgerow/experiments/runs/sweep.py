@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,10 +15,12 @@ from typing import Literal
 
 from hedgerow import checks
 from hedgerow.experiments.config.errors import StoreError
-from hedgerow.experiments.config.expand import Cell, Sweep
+from hedgerow.experiments.config.expand import Sweep
 from hedgerow.experiments.config.schema import to_toml
-from hedgerow.experiments.runs.processes import cores
+from hedgerow.experiments.runs.processes import cores, one_thread_each
+from hedgerow.experiments.runs.schedule import schedule
 from hedgerow.experiments.runs.store import RunFolder, differences, may_change, passing
+from hedgerow.experiments.runs.task import Task
 from hedgerow.files import write_whole
 from hedgerow.locks import hold
 from hedgerow.simulation.processes.worker import end_with
@@ -33,52 +36,73 @@ class Progress:
 
     Attributes:
         folder: name of the experiment's folder.
-        kind: `"started"` (also if resumed), `"round"`, `"finished"` (also if it had
-            finished before), or `"failed"`.
+        kind: `"planned"` (once, in the order of the tables), `"started"` (also if resumed), `"round"`,
+            `"waiting"` for the others, `"finished"` (also if it had finished before), `"stopped"` because
+            another way dominates it, or `"failed"`.
         round: number of rounds done.
-        error: what went wrong, in a few lines, if it failed.
+        error: what went wrong, in a few lines, if it failed; why, if it was stopped.
     """
 
     folder: str
-    kind: Literal["started", "round", "finished", "failed"]
+    kind: Literal["planned", "started", "round", "waiting", "finished", "stopped", "failed"]
     round: int = 0
     error: str = ""
 
 
 def run_sweep(
-    sweep: Sweep, folder: Path, workers: int | None = None, *, extend: bool = False
+    sweep: Sweep, folder: Path, jobs: int | None = None, *, extend: bool = False
 ) -> Iterator[Progress]:
     """Run the unfinished experiments, and yield events.
 
     Each experiment has a folder in `folder` and resumes from it. One that
-    fails does not stop the others. Leaving the iteration early ends the
-    processes; nothing saved is lost.
+    fails does not stop the others: its folder says why. Leaving the iteration early ends the
+    processes; nothing saved is lost. The results are the same for any number of jobs.
 
     Args:
         sweep: the experiments.
         folder: of the sweep; created if missing.
-        workers: number of processes, one thread each; `None` uses `[run] workers`, or else the number
-            of cores. They are spawned, so a script that calls this needs `if __name__ == "__main__":`.
+        jobs: experiments that run side by side, each in a process of one thread; `None` uses `[run]
+            workers`, or else the number of cores. The processes are spawned, so a script that calls this
+            needs `if __name__ == "__main__":`.
         extend: whether existing runs may get other rounds and evaluations.
 
     Raises:
         StoreError: a folder holds a run with another configuration.
         FolderInUse: another process is running this sweep.
+        ModuleNotFoundError: Optuna is to search, and is not installed.
         OSError: the folder cannot be written.
     """
-    if workers is None:
-        workers = max((cell.experiment.run.workers or 0 for cell in sweep.cells), default=0) or cores()
-    checks.whole(1, workers=workers)
+    if jobs is None:
+        jobs = max((cell.experiment.run.workers or 0 for cell in sweep.cells), default=0) or cores()
+    checks.whole(1, jobs=jobs)
     with hold(folder, keep=True):  # its processes continue even while nobody iterates
         _prepare(sweep, folder, extend=extend)
         write_whole(folder / FILE, sweep.toml.encode())
-        todo: deque[Cell] = deque()
-        for cell in sweep.cells:
-            if rounds_done(folder / cell.folder, finished=True):
-                yield Progress(cell.folder, "finished", cell.experiment.rounds)
-            else:
-                todo.append(cell)
-        yield from _Pool(folder, todo, min(workers, len(todo))).run()
+        planned = set[str]()
+        with closing(_Pool(folder, jobs)) as pool:
+            for tasks in schedule(sweep, folder):
+                for task in tasks:
+                    if task.cell.folder not in planned:
+                        planned.add(task.cell.folder)
+                        yield Progress(task.cell.folder, "planned")
+                yield from _batch(tasks, folder, pool)
+
+
+def _batch(tasks: Sequence[Task], folder: Path, pool: "_Pool") -> Iterator[Progress]:
+    """Do what is left of these tasks."""
+    todo: deque[Task] = deque()
+    for task in tasks:
+        place = folder / task.cell.folder
+        if task.dominated:
+            RunFolder(place).end("stopped", task.dominated)
+            yield Progress(task.cell.folder, "stopped", rounds_done(place), task.dominated)
+        elif rounds_done(place, finished=True):
+            yield Progress(task.cell.folder, "finished", task.cell.experiment.rounds)
+        elif task.until is not None and rounds_done(place) >= task.until:
+            yield Progress(task.cell.folder, "waiting", rounds_done(place))
+        else:
+            todo.append(task)
+    yield from pool.run(todo)
 
 
 def rounds_done(folder: Path, *, finished: bool = False) -> int:
@@ -86,7 +110,7 @@ def rounds_done(folder: Path, *, finished: bool = False) -> int:
     if not (folder / "config.toml").is_file():
         return 0
     run = RunFolder(folder)
-    return len(run.rounds()) if run.finished or not finished else 0
+    return run.done if run.finished or not finished else 0
 
 
 def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
@@ -109,101 +133,113 @@ def _prepare(sweep: Sweep, folder: Path, *, extend: bool) -> None:
 
 
 class _Pool:
-    """Worker processes, each with a pipe: an experiment goes in, progress comes out.
+    """Worker processes, each with a pipe: a task goes in, progress comes out.
 
     `concurrent.futures` would not do: it abandons every experiment when one process is
     killed, and reports nothing until an experiment ends.
     """
 
-    def __init__(self, folder: Path, todo: deque[Cell], workers: int) -> None:
-        self._folder, self._todo, self._workers = folder, todo, workers
-        self._busy: dict[Connection, tuple[BaseProcess, Cell, int]] = {}
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self._folder, self._jobs = folder, jobs
+        self._busy: dict[Connection, tuple[BaseProcess, Task, int]] = {}
+        self._idle: list[tuple[Connection, BaseProcess]] = []
 
-    def run(self) -> Iterator[Progress]:
-        try:
-            for _ in range(self._workers):
-                self._start()
-            while self._busy:
-                for ready in wait(list(self._busy)):
-                    assert isinstance(ready, Connection)
-                    yield self._receive(ready)
-        finally:
-            for process, _, _ in self._busy.values():
-                process.terminate()
-            for process, _, _ in self._busy.values():
-                process.join()
+    def run(self, todo: deque[Task]) -> Iterator[Progress]:
+        """Do these tasks; the processes wait for more."""
+        while todo or self._busy:
+            while todo and len(self._busy) < self._jobs:
+                self._give(todo.popleft())
+            for ready in wait(list(self._busy)):
+                assert isinstance(ready, Connection)
+                yield self._receive(ready)
 
-    def _start(self) -> None:
+    def close(self) -> None:
+        """End the processes."""
+        for pipe, process in self._idle:
+            pipe.close()  # at which it ends
+            process.join()
+        working = [process for process, _, _ in self._busy.values()]
+        for process in working:
+            process.terminate()
+        for process in working:
+            process.join()
+
+    def _give(self, task: Task) -> None:
+        pipe, process = self._idle.pop() if self._idle else self._started()
+        self._busy[pipe] = (process, task, 0)
+        with suppress(BrokenPipeError):  # it was killed while idle, as its pipe will tell
+            pipe.send(task)
+
+    def _started(self) -> tuple[Connection, BaseProcess]:
         context = multiprocessing.get_context("spawn")
         mine, its = context.Pipe()
         process = context.Process(target=_work, args=(its, self._folder), daemon=True)
-        process.start()
+        with one_thread_each():
+            process.start()
         its.close()
-        self._give(mine, process)
-
-    def _give(self, pipe: Connection, process: BaseProcess) -> None:
-        """Hand the next experiment to a process, or let it end."""
-        if self._todo:
-            cell = self._todo.popleft()
-            self._busy[pipe] = (process, cell, 0)
-            pipe.send(cell)
-            return
-        self._busy.pop(pipe, None)
-        pipe.close()
-        process.join()
+        return mine, process
 
     def _receive(self, pipe: Connection) -> Progress:
-        process, cell, done = self._busy[pipe]
+        process, task, done = self._busy.pop(pipe)
         try:
             progress: Progress = pipe.recv()
         except (EOFError, OSError):
             process.join()
-            del self._busy[pipe]
             pipe.close()
-            if self._todo:
-                self._start()
-            return Progress(cell.folder, "failed", done, _death(process.exitcode))
-        if progress.kind in ("finished", "failed"):
-            self._give(pipe, process)
+            return self._failed(task, Progress(task.cell.folder, "failed", done, _death(process.exitcode)))
+        if progress.kind in ("started", "round"):
+            self._busy[pipe] = (process, task, progress.round)
         else:
-            self._busy[pipe] = (process, cell, progress.round)
+            self._idle.append((pipe, process))
+        return self._failed(task, progress) if progress.kind == "failed" else progress
+
+    def _failed(self, task: Task, progress: Progress) -> Progress:
+        """Leave in the run's folder why it failed, unless that folder is another run's."""
+        with suppress(StoreError, OSError):
+            made = RunFolder.create(self._folder / task.cell.folder, to_toml(task.cell.experiment))
+            made.end("failed", progress.error)
         return progress
 
 
 def _work(pipe: Connection, folder: Path) -> None:
-    """A worker process: run experiments until there are no more."""
+    """A worker process: do tasks until there are no more."""
     # Ctrl-C reaches every process of the terminal; the parent decides and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     while True:
         try:
-            cell: Cell = pipe.recv()
+            task: Task = pipe.recv()
         except EOFError:
             return
-        place = folder / cell.folder
+        name = task.cell.folder
         try:
-            pipe.send(Progress(cell.folder, "started", rounds_done(place)))
-            pipe.send(_run(cell, place, pipe))
+            pipe.send(Progress(name, "started", rounds_done(folder / name)))
+            pipe.send(_run(task, folder / name, pipe))
         except (BrokenPipeError, ConnectionResetError):  # the parent is gone
             return
 
 
-def _run(cell: Cell, place: Path, pipe: Connection) -> Progress:
+def _run(task: Task, place: Path, pipe: Connection) -> Progress:
+    name, experiment = task.cell.folder, task.cell.experiment
+
     def on_round(result: RoundResult) -> None:
-        pipe.send(Progress(cell.folder, "round", result.round))
+        pipe.send(Progress(name, "round", result.round))
 
     try:
         from hedgerow.experiments.runs.failures import told_once
         from hedgerow.experiments.runs.run import run_experiment  # imports torch
 
         with told_once(on_round) as told:
-            run_experiment(cell.experiment, place, told, options=RunOptions(workers=1), wait=_ORPHANS_SECONDS)
+            run = run_experiment(
+                experiment, place, told,
+                options=RunOptions(workers=1), until=task.until, wait=_ORPHANS_SECONDS,
+            )  # fmt: skip
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # whatever it is, the other experiments continue
         text = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-        return Progress(cell.folder, "failed", rounds_done(place), text or type(error).__name__)
-    return Progress(cell.folder, "finished", cell.experiment.rounds)
+        return Progress(name, "failed", rounds_done(place), text or type(error).__name__)
+    return Progress(name, "finished" if run.finished else "waiting", rounds_done(place))
 
 
 def _death(code: int | None) -> str:

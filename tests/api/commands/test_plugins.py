@@ -40,7 +40,7 @@ def test_such_parts_are_listed_and_swept_in_processes_of_their_own() -> None:
         "strategies": "smooth_fedexp", "trainers": "softmax",
     }.items():  # fmt: skip
         assert listed[kind][name], "its first line is its summary"
-    done = hedgerow("sweep", RECIPE, "sweep.seed=[0, 1]", "rounds=1", "--workers", "2", "--out", "runs")
+    done = hedgerow("sweep", RECIPE, "sweep.seed=[0, 1]", "rounds=1", "--jobs", "2", "--out", "runs")
     assert done.exit_code == 0, done.output
     assert len(list(Path("runs").rglob("model.safetensors"))) == 2
 

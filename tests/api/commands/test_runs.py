@@ -70,11 +70,14 @@ def test_a_run_interrupted_by_ctrl_c_says_how_to_go_on_and_goes_on() -> None:
 @pytest.mark.slow
 def test_a_sweep_runs_in_parallel_and_one_failure_does_not_stop_the_others() -> None:
     process = start(
-        "sweep", "heart", "rounds=2", "sweep.data.partition.clients=[2, 9, 3]", "--workers", "2", "--json"
+        "sweep", "heart", "rounds=2", "sweep.data.partition.clients=[2, 9, 3]", "--jobs", "2", "--json"
     )
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert [row["label"] for row in json.loads(stdout)] == ["clients=2", "clients=3"]
+    rows = json.loads(stdout)
+    labels = ["clients=2", "clients=9 (failed: 0 of 2 rounds)", "clients=3"]
+    assert [row["label"] for row in rows] == labels
+    assert rows[1]["notes"][0].startswith("failed: clients is 9; 'heart-disease' has 4 natural clients")
     assert "clients=9 failed after round 0: clients is 9; 'heart-disease' has 4 natural clients" in stderr
     assert "Traceback" not in stderr
     assert (Path("runs/heart/report.html")).is_file()
@@ -105,7 +108,7 @@ def test_a_killed_worker_process_is_one_failure() -> None:
         "rounds=2",
         "model.name=net.py:make",
         "sweep.model.deadly=[true, false]",
-        "--workers",
+        "--jobs",
         "1",
     )
     _, stderr = process.communicate(timeout=600)
@@ -119,7 +122,7 @@ def test_a_killed_worker_process_is_one_failure() -> None:
 
 @pytest.mark.slow
 def test_a_sweep_interrupted_by_ctrl_c_goes_on_with_what_is_left() -> None:
-    process = start("sweep", "heart", "sweep.rounds=[2, 90]", "--workers", "1", "--out", "mine")
+    process = start("sweep", "heart", "sweep.rounds=[2, 90]", "--jobs", "1", "--out", "mine")
     wait_until(lambda: rounds("mine/rounds=90") >= 3, process)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)
@@ -130,7 +133,7 @@ def test_a_sweep_interrupted_by_ctrl_c_goes_on_with_what_is_left() -> None:
     done = rounds("mine/rounds=90")
     assert done < 90
 
-    resumed = start("resume", "mine", "--workers", "1")
+    resumed = start("resume", "mine", "--jobs", "1")
     _, stderr = resumed.communicate(timeout=600)
     assert resumed.returncode == 0, stderr
     assert Path("mine/rounds=2/model.safetensors").stat().st_mtime_ns == finished

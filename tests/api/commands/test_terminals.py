@@ -14,7 +14,7 @@ from hedgerow.experiments.cli.catalogue import heat_map
 from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.cli.progress import sweep_progress
 from hedgerow.experiments.cli.streams import tolerate
-from hedgerow.experiments.config.expand import slug
+from hedgerow.experiments.config.names import slug
 from hedgerow.experiments.config.recipe import load_sweep, recipe_text
 from hedgerow.experiments.runs.store import RunFolder
 from hedgerow.experiments.runs.sweep import Progress

@@ -63,6 +63,10 @@ class Browser:
             )
             time.sleep(0.1)
 
+    def move(self, x: float, y: float) -> None:
+        """Move the pointer to a place of the window."""
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def picture(self, file: Path, *, whole: bool = False) -> None:
         found = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(found["data"]))
