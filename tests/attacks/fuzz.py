@@ -24,7 +24,7 @@ from tests.attacks.decoders import DECODERS, Decoder
 from tests.attacks.mutations import mutated
 
 FILE = Path(__file__).with_name("fuzz.json")
-MILLION, PART = 1_000_000, 50_000
+MILLION, PART = 1_000_000, 20_000
 SAMPLED = 499
 """Of so many messages, the memory of one is measured: it takes many times as long."""
 
