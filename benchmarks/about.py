@@ -10,8 +10,9 @@ from pathlib import Path
 
 def about(*packages: str) -> dict[str, str]:
     """Machine, date, commit and versions, in words."""
-    # Of what benchmarks write themselves, results and pages, nothing that is measured depends.
-    others = [":/", ":(exclude,top)benchmarks/*/results.json", ":(exclude,top)benchmarks/*/README.md"]
+    # Of what they write themselves, results and pages, nothing that is measured depends.
+    written = "benchmarks/*/results.json", "benchmarks/*/README.md", "tests/attacks/fuzz.json"
+    others = [":/", *(f":(exclude,top){path}" for path in written)]
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *others)
     return {
         "date": date.today().isoformat(),

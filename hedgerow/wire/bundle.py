@@ -19,7 +19,9 @@ READS = "bundles"
 CONTENT = "content"
 
 MOST = 2**20
-"""Most bytes in a bundle: larger content is sent in few objects for its size anyway."""
+"""Most bytes in a bundle: larger content is sent in few objects for its size anyway.
+
+It also bounds what a message of small values takes, each of which takes many times its bytes: 33 MiB."""
 
 
 def bundled(data: bytes) -> Content:

@@ -51,7 +51,10 @@ def size_of(key: str, record: Record) -> int:
 
 
 def decode(data: bytes) -> Content:
-    """Undo `encode`. Memory stays within about 32 times the bytes; only empty records come near that.
+    """Undo `encode`. Memory stays within about 33 times the bytes; only small values come near that.
+
+    Of what comes over a network, only pieces of a megabyte at most are read so (`bundle.small`); all else
+    comes as objects, of which `objects.unpack` counts the small values.
 
     Raises:
         PayloadError: the bytes are not an encoded content.

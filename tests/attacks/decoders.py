@@ -36,6 +36,7 @@ from hedgerow.wire.replies import Reply, pack_reply, unpack_reply
 from hedgerow.wire.text import read_json
 from tests.attacks import compressed
 from tests.attacks.bends import bent_content, bent_json, bent_secure
+from tests.attacks.coders import CODERS
 from tests.attacks.mutations import mutated
 from tests.described_runs import announced
 from tests.golden.make_transcript import rehearse
@@ -291,4 +292,5 @@ DECODERS: dict[str, Decoder] = {
         step: Decoder(partial(compressed.read, step), tuple(compressed.messages(step)))
         for step in compressed.PIPELINES
     },
+    **{name: Decoder(read, known) for name, (read, known) in CODERS.items()},
 }  # fmt: skip

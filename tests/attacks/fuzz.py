@@ -1,10 +1,12 @@
 """Mutated messages to every decoder: `python -m tests.attacks.fuzz` gives each a million.
 
-It writes fuzz.json beside this file. The mutations are our own, from a seed: of a message's bytes, and of
-what it says, since most changes of bytes go no further than the first check.
+It writes fuzz.json beside this file after each part of them, and goes on where it stopped: a part is a run
+of its own, from its own seed. With another commit a decoder begins anew. The mutations are our own: of a
+message's bytes, and of what it says, since most changes of bytes go no further than the first check.
 """
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -22,7 +24,7 @@ from tests.attacks.decoders import DECODERS, Decoder
 from tests.attacks.mutations import mutated
 
 FILE = Path(__file__).with_name("fuzz.json")
-MILLION = 1_000_000
+MILLION, PART = 1_000_000, 20_000
 SAMPLED = 499
 """Of so many messages, the memory of one is measured: it takes many times as long."""
 
@@ -98,27 +100,47 @@ def main() -> None:
     options.add_argument("names", nargs="*", default=list(DECODERS), metavar="DECODER")
     options.add_argument("--messages", type=int, default=MILLION)
     options.add_argument("--seed", type=int, default=8)
+    options.add_argument("--at-once", type=int, default=os.cpu_count())
     given = options.parse_args()
-    found: dict[str, Any] = json.loads(FILE.read_text())["decoders"] if FILE.exists() else {}
     told = about.about("numpy", "protobuf")
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        tasks = {pool.submit(_counted, name, given.messages, given.seed): name for name in given.names}
+    found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    found = {name: found[name] for name in given.names if found.get(name, {}).get("commit") == told["commit"]}
+    with ProcessPoolExecutor(given.at_once) as pool:
+        tasks = {
+            pool.submit(_counted, name, min(PART, given.messages - first), seed): name
+            for first, seed in zip(range(0, given.messages, PART), itertools.count(given.seed))
+            for name in given.names
+            if seed not in found.get(name, {}).get("seeds", [])
+        }
         for done in as_completed(tasks):
-            found[tasks[done]] = done.result()
-            print(tasks[done], found[tasks[done]], flush=True)
-            kept = {name: found[name] for name in DECODERS if name in found}
-            FILE.write_text(json.dumps({**told, "decoders": kept}, indent=1) + "\n")
+            name = tasks[done]
+            found[name] = {**told, **_together(found.get(name, {}), done.result())}
+            print(name, found[name], flush=True)
+            _write(name, found[name])
+
+
+def _together(former: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What two parts gave."""
+    sums = {key: former.get(key, 0) + new[key] for key in ("messages", "taken", "cpu_seconds")}
+    most = {key: max(former.get(key, 0), new[key]) for key in ("beyond", "load")}
+    return {**new, **sums, **most, "seeds": sorted([*former.get("seeds", []), *new["seeds"]])}
+
+
+def _write(name: str, new: dict[str, Any]) -> None:
+    found = {**(json.loads(FILE.read_text()) if FILE.exists() else {}), name: new}
+    FILE.write_text(json.dumps({name: found[name] for name in DECODERS if name in found}, indent=1) + "\n")
 
 
 def _counted(name: str, messages: int, seed: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")  # numpy's, of heads that an old Python could have written
-    began = time.monotonic()
+    began = time.process_time()
     found = asdict(fuzzed(name, messages, seed))
     return {
         **found,
         "allowed_beyond": allowed(name),
-        "seed": seed,
-        "seconds": round(time.monotonic() - began),
+        "cpu_seconds": round(time.process_time() - began),
+        "load": round(os.getloadavg()[0], 1),
+        "seeds": [seed],
     }
 
 

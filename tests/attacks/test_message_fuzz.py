@@ -4,6 +4,8 @@
 """
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from hedgerow.wire import objects
 from hedgerow.wire.arrays import pack_arrays
 from hedgerow.wire.content import ConfigRecord
 from hedgerow.wire.text import read_json
+from tests.attacks import fuzz
 from tests.attacks.compressed import PIPELINES
 from tests.attacks.decoders import DECODERS, Answering
 from tests.attacks.fuzz import MILLION, allowed, fuzzed
@@ -43,6 +46,57 @@ def test_changed_messages_are_taken_or_refused_and_take_twice_their_bytes_at_mos
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_million_changed_messages_are_taken_or_refused_and_take_twice_their_bytes_at_most(name):
     assert fuzzed(name, MILLION, seed=8).beyond <= allowed(name)
+
+
+def test_a_campaign_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    name, file = "request of a device", tmp_path / "fuzz.json"
+    monkeypatch.setattr(fuzz, "FILE", file)
+    monkeypatch.setattr(fuzz, "PART", 20)
+    for messages, seeds in ((20, [8]), (50, [8, 9, 10]), (50, [8, 9, 10])):
+        monkeypatch.setattr(sys, "argv", ["fuzz", name, "--messages", str(messages), "--at-once", "1"])
+        fuzz.main()
+        found = json.loads(file.read_text())[name]
+        assert (found["messages"], found["seeds"]) == (messages, seeds)
+
+
+SMALL_VALUES = """
+import ctypes
+import gc
+import sys
+from pathlib import Path
+from hedgerow.wire.bundle import MOST, small
+from hedgerow.wire.codec import encode
+from hedgerow.wire.content import Array, ArrayRecord, ConfigRecord
+
+empty = Array("", (), "", b"")
+data = encode({
+    "records": {f"{i:x}": ConfigRecord() for i in range(MOST // 12)},
+    "arrays": {"a": ArrayRecord({f"{i:x}": empty for i in range(MOST // 12)})},
+    "numbers": {"a": ConfigRecord({"x": [1] * (MOST - 100)})},
+}[sys.argv[1]])
+
+def most():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+small(encode({"a": ConfigRecord({"b": 1})}))
+gc.collect()
+ctypes.CDLL(None).malloc_trim(0)  # so that none of what encoding took is taken again
+Path("/proc/self/clear_refs").write_text("5")
+before = most()
+assert small(data)
+print(len(data) / MOST, (most() - before) / MOST)
+"""
+
+
+@pytest.mark.parametrize("kind", ["records", "arrays", "numbers"])
+def test_a_message_in_one_piece_takes_a_fixed_amount_of_memory_however_it_is_filled(kind):
+    """Of the whole process, for protobuf's own memory is not Python's."""
+    told = subprocess.run(
+        [sys.executable, "-c", SMALL_VALUES, kind], capture_output=True, text=True, check=True
+    )
+    size, taken = map(float, told.stdout.split())
+    assert 0.8 < size <= 1
+    assert 15 < taken < 34
 
 
 def packed() -> tuple[str, objects.Objects]:
