@@ -116,7 +116,7 @@ class Buffer:
 
     def _counted(self, clients: int) -> Counted:
         cohort = Cohort(dict.fromkeys(sorted(self.versions), 0), clients, enough=1)
-        return Counted(self._start.strategy, cohort, self._main, None)
+        return Counted(self._start.strategy, cohort, self._main)
 
     def _collector(self, version: int, shared: Collected | None) -> Any:
         """The collector of replies to one version; all of them add to one sum."""

@@ -78,7 +78,7 @@ def test_the_csv_holds_the_figures_unrounded(sweep):
 def test_a_cost_that_runs_record_is_in_every_table_plot_and_conclusion(tmp_path):
     """As a clock's seconds and joules are; one without them is left out, and not taken for cheap."""
     for name, pipeline, seconds in (("a", FLOAT, 60.0), ("b", EIGHT, 20.0)):
-        lines = [line(k, 0.8, metrics={"seconds": seconds, "joules": 5.0}) for k in (1, 2, 3)]
+        lines = [line(k, 0.8, clock={"seconds": seconds, "joules": 5.0, "price": 1.0}) for k in (1, 2, 3)]
         make(tmp_path / name, lines, pipeline=pipeline)
     rows = summarise([tmp_path])
     assert [row.costs["seconds"].total for row in rows] == [180.0, 60.0]
