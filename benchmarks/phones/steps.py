@@ -130,8 +130,8 @@ _METHOD = """`python benchmarks/phones/steps.py` writes this page.
 Whole local epochs by ONNX Runtime in Python, and in WebAssembly in node and in a page's worker in Chromium,
 one thread each, in turn, each in a process of its own: the processor's milliseconds a step, and the median of
 the rounds' ratios of Chromium to Python. Then how long a page takes to the end of its first step, with all
-that it loads for it (runtime and graphs, from this machine); and the most memory that its process has held, the
-browser's own part in it too.
+that it loads for it (runtime and graphs, from this machine); and the most memory that its process has held,
+the browser's own part in it too.
 
 | model | parameters | Python | node | Chromium | ratio | to the first step | tab |
 |---|---|---|---|---|---|---|---|"""
