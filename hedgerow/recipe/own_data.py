@@ -96,9 +96,7 @@ class OwnSchema:
             raise ValueError(f"scale is {list(self.scale)}; values are divided by it, so it cannot be 0")
         for name in ("lowest", "highest"):
             if (bounds := getattr(self, name)) and not self._holds(bounds):
-                raise ValueError(
-                    f"{name} is {list(bounds)}; after shift and scale it must be within float32's range"
-                )
+                raise ValueError(f"{name} is {list(bounds)}; after shift and scale it must be {WITHIN}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

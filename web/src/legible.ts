@@ -20,6 +20,6 @@ export function isLegible({ columns, label, classes, size }: OwnSchema): boolean
 
 /** A text of another machine's in one line, without what is not seen, and cut. */
 export function inOneLine(text: string, longest: number): string {
-  const seen = text.replace(new RegExp(UNSEEN, "gu"), " ");
+  const seen = text.slice(0, 10 * longest).replace(new RegExp(UNSEEN, "gu"), " "); // it may be as long as a message
   return seen.split(/\s+/).filter(Boolean).join(" ").slice(0, longest);
 }

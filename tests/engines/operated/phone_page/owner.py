@@ -19,6 +19,9 @@ from tests.typescript import compiled, node
 Forms = dict[str, bytes]
 
 SIDE, INSTANTS, LENGTH = 28, 60, 10
+CHANNELS = (0, 4)
+"""Of a movement, in which canaries are looked for: one of acceleration and one of rotation."""
+
 CLASSES = [f"{each}-{secrets.token_hex(8)}" for each in ("no", "yes")]
 """Labels whose 64 bits only their server may send."""
 
@@ -125,7 +128,7 @@ def moves(page: Tab, folder: Path) -> Forms:
     page.click("Stop and keep")
     page.waits_for(f"Movement: {CLASSES[0]}")
     scaled, found = np.where(np.arange(6) < 3, given / 9.80665, given * math.pi / 180), Forms()
-    for channel in range(6):
+    for channel in CHANNELS:
         found |= of_values(f"channel {channel}", scaled[:2, channel])
         found |= of_values(f"channel {channel} as told", given[:2, channel])
         found |= of_text(f"channel {channel} as text", repr(given[0, channel])[:-2])

@@ -34,8 +34,7 @@ def test_firefox_joins_takes_part_and_leaves_with_nothing_kept(tmp_path, capsys)
             page.waits_for("phone-1")
             page.click("Take part")
             page.wait("document.querySelectorAll('tbody tr').length >= 3", 300)
-            right = page.run("document.querySelector('tbody td + td').textContent")
-            assert re.fullmatch(r"\d+(\.\d+)?%", right), "on the phone's own test part"
+            page.wait("document.querySelector('.figures').textContent.includes('%')", 120)  # its test part
             with capsys.disabled():
                 print("", page.run("navigator.userAgent"), sep="\n")
             page.click("Leave")
