@@ -40,13 +40,17 @@ class Sound:
     imported: frozenset[str]
 
     def telling(self, file: str, function: str) -> list[str]:
-        """The tests that run a function, or with `""` anything of a file; the quickest first."""
+        """The tests that run a function; the quickest first.
+
+        With `""`, those that run anything of a file, and those that run nothing at all: they may look at
+        what a module holds.
+        """
 
         def reached(name: str) -> bool:
             functions = self.reaches[name]
             if function:
                 return f"{file}:{function}" in functions
-            return any(other.startswith(f"{file}:") for other in functions)
+            return not functions or any(other.startswith(f"{file}:") for other in functions)
 
         return sorted(filter(reached, self.reaches), key=lambda name: (self.seconds[name], name))
 

@@ -88,7 +88,10 @@ def test_code_that_does_the_same_is_no_fault():
 
 def test_each_outermost_function_says_that_it_runs():
     found: list[str] = []
-    for file, call in (("hedgerow/privacy/adjacency.py", "sensitivity"), ("hedgerow/privacy/events.py", "mechanism")):
+    for file, call in (
+        ("hedgerow/privacy/adjacency.py", "sensitivity"),
+        ("hedgerow/privacy/events.py", "mechanism"),
+    ):
         scope = {"reached": found.append, "__name__": "hedgerow.privacy.watched"}
         exec(compile(telling(file), file, "exec"), scope)
         scope[call]("replace")
