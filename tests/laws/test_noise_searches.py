@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hedgerow.privacy import bands, planning
+from hedgerow.privacy import accounting, bands, planning
 from hedgerow.privacy.events import Gaussian, PoissonSampled, Skellam
 
 PLAN = {
@@ -112,6 +112,18 @@ def test_a_step_along_which_the_slope_hardly_changes_teaches_nothing(monkeypatch
     assert [float(free[0]) for free, _ in asked] == pytest.approx([0.5, 0.0, last], rel=0.05)
 
 
+def test_one_release_is_not_composed_with_itself(monkeypatch):
+    class Distribution:
+        def self_compose(self, count):
+            return f"{count} releases"
+
+    monkeypatch.setattr(accounting, "_loss_distribution", lambda *given: Distribution())
+    event = PoissonSampled(0.123, Gaussian(1.0))
+    found = [accounting._composed.__wrapped__(event, count, 1e-4, "zero_out") for count in (1, 2)]
+    assert isinstance(found[0], Distribution)
+    assert found[1] == "2 releases"
+
+
 def test_the_number_of_bands_is_that_of_the_rounds_at_most():
     assert [len(bands.optimal_bands(5, rounds)) for rounds in (1, 2, 4, 5, 9)] == [1, 2, 4, 5, 5]
 
@@ -204,6 +216,8 @@ def test_the_event_of_a_plan_is_sampled_below_a_rate_of_one():
     assert planning._event(one) == Skellam(9, 2.0, 1.0)
     with pytest.raises(ValueError, match="with Skellam noise, which clients add, rate is 1"):
         planning._event({**one, "rate": 0.5})
+    with pytest.raises(ValueError, match=r"^rate is 1\.1; it must be"):
+        planning.solve(**{**one, "rate": 1.1, "epsilon": None})
 
 
 @pytest.mark.parametrize(

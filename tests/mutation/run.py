@@ -204,7 +204,7 @@ def main() -> None:
     """Run mutants, and write each result down as it is there."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--draw", type=int, help="so many, all by default")
-    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--seed", type=int, nargs="+", default=[0], help="of a draw, or of several")
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--examples", action="store_true", help="only the examples; no survivor is noted")
     arguments.add_argument("--quick", action="store_true", help="only `QUICK`: what these miss has survived")
@@ -218,8 +218,8 @@ def main() -> None:
     if given.again:
         wanted = [m for m in known if m.key in done and not done[m.key]["caught"]]
     else:
-        chosen = known if given.draw is None else drawn(known, given.draw, given.seed)
-        wanted = [m for m in chosen if m.key not in done]
+        draws = [known] if given.draw is None else [drawn(known, given.draw, seed) for seed in given.seed]
+        wanted = [m for m in dict.fromkeys(m for draw in draws for m in draw) if m.key not in done]
 
     def tell(mutant: Mutant, by: str) -> None:
         if by.startswith("could not be run"):

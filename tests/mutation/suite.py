@@ -1,5 +1,6 @@
 """The tests that faults are shown to: collected once, then run in forked processes with one fault each."""
 
+import builtins
 import json
 import math
 import os
@@ -7,19 +8,16 @@ import resource
 import select
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mutation.fault import forget
+from tests.mutation.fault import Faulty, forget, telling
 
-ROOT = Path(__file__).resolve().parents[2]
 HANGS = 3600
 """Seconds without an end, on a machine as busy as may be."""
 
@@ -42,13 +40,17 @@ class Sound:
     imported: frozenset[str]
 
     def telling(self, file: str, function: str) -> list[str]:
-        """The tests that run a function, or with `""` anything of a file; the quickest first."""
+        """The tests that run a function; the quickest first.
+
+        With `""`, those that run anything of a file, and those that run nothing at all: they may look at
+        what a module holds.
+        """
 
         def reached(name: str) -> bool:
             functions = self.reaches[name]
             if function:
                 return f"{file}:{function}" in functions
-            return any(other.startswith(f"{file}:") for other in functions)
+            return not functions or any(other.startswith(f"{file}:") for other in functions)
 
         return sorted(filter(reached, self.reaches), key=lambda name: (self.seconds[name], name))
 
@@ -133,14 +135,8 @@ def _watched(files: Sequence[str], paths: Sequence[str], say: Callable[[str], No
     """In a process that has nothing of Hedgerow loaded: seconds, functions reached, and those at import."""
     seconds: dict[str, float] = {}
     reaches: dict[str, list[str]] = {}
-    names = {str(ROOT / file): file for file in files}
     seen: set[str] = set()
     at_import: list[str] = []
-
-    def trace(frame: Any, event: str, argument: Any) -> None:
-        file = names.get(frame.f_code.co_filename)
-        if file is not None:
-            seen.add(f"{file}:{frame.f_code.co_qualname.partition('.<')[0]}")
 
     def use(session: pytest.Session) -> None:
         at_import.extend(sorted(seen))
@@ -151,10 +147,9 @@ def _watched(files: Sequence[str], paths: Sequence[str], say: Callable[[str], No
             if not first_failed([item]):
                 seconds[item.nodeid], reaches[item.nodeid] = time.process_time() - before, sorted(seen)
 
-    threading.settrace(trace)
-    sys.settrace(trace)
+    vars(builtins)["reached"] = seen.add
+    sys.meta_path[:0] = [Faulty(file, telling(file)) for file in files]
     collected(paths, use)
-    sys.settrace(None)
     say(json.dumps([seconds, reaches, at_import]))
 
 

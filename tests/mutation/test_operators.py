@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from tests.mutation.fault import changed
+from tests.mutation.fault import changed, telling
 from tests.mutation.operators import mutants
 from tests.mutation.run import FILES, RESULTS, ROOT, drawn, every_mutant
 
@@ -84,6 +84,19 @@ def test_code_that_does_the_same_is_no_fault():
     counts = "hedgerow/privacy/skellam.py"
     first, tree = next(found for found in mutants((ROOT / counts).read_text(), counts) if not found[0].where)
     assert changed(counts, tree()) == "", first
+
+
+def test_each_outermost_function_says_that_it_runs():
+    found: list[str] = []
+    for file, call in (
+        ("hedgerow/privacy/adjacency.py", "sensitivity"),
+        ("hedgerow/privacy/events.py", "mechanism"),
+    ):
+        scope = {"reached": found.append, "__name__": "hedgerow.privacy.watched"}
+        exec(compile(telling(file), file, "exec"), scope)
+        scope[call]("replace")
+        assert found == [f"{file}:{call}"]
+        found.clear()
 
 
 def test_mutants_that_a_test_noticed_are_noticed_again():
