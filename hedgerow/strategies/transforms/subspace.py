@@ -37,8 +37,8 @@ def subspace(fraction: float, unbiased: bool = True) -> Transform:
     >>> from hedgerow.types import Client, Layout
     >>> x = np.random.default_rng(1).standard_normal(1000).astype(np.float32)
     >>> found = []
-    >>> for round in range(1, 401):
-    ...     context = RoundContext(seed=1, round=round, sender=Client("a"), layout=Layout.flat(1000))
+    >>> for number in range(1, 401):
+    ...     context = RoundContext(seed=1, round=number, sender=Client("a"), layout=Layout.flat(1000))
     ...     found.append(decode(subspace(0.1), encode(subspace(0.1), x, {}, context)[0], context))
     >>> one_and_mean = found[0], np.mean(found, axis=0)
     >>> [round(float(np.square(y - x).sum() / np.square(x).sum()), 2) for y in one_and_mean]
