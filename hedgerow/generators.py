@@ -120,9 +120,9 @@ def drawn() -> bool:
 
 def _of_torch() -> Sequence[Any]:
     """torch's generators: the CPU's, and then those of the GPUs once CUDA is in use."""
-    if "torch" not in sys.modules:
+    torch = sys.modules.get("torch")
+    if torch is None:  # not imported, or barred from being imported
         return ()
-    torch = sys.modules["torch"]
     gpus = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
     return torch.default_generator, *gpus
 

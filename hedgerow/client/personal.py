@@ -1,5 +1,6 @@
 """A client's personal layers: made, trained and kept where its data is, and never sent."""
 
+import logging
 from functools import cached_property
 from typing import final
 
@@ -12,6 +13,8 @@ from hedgerow.rng import integer_seed
 from hedgerow.strategies.strategy import Strategy
 from hedgerow.types import Arrays, Fit, Layout, Model, Vector, hash_constants
 from hedgerow.types.split import Split
+
+log = logging.getLogger("hedgerow")
 
 LAYERS = "layers"
 """The part of a client's state that holds its personal layers."""
@@ -95,7 +98,8 @@ class PersonalLayers:
             try:
                 found = self.split.shared_part(self._given or self._new(seed)).parameters
                 self._start = seed, hash_constants(found), found
-            except ValueError:  # graphs hold no values to start from
+            except Exception as error:  # graphs hold no values, and a trainer of one's own may fail
+                log.info("the model before the first round is not made here: %s", error)
                 self._start = seed, "", None
         return self._start[2] if self._start[1] == named else None
 

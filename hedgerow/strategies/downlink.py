@@ -27,11 +27,11 @@ _ALLOWED = {"sparsify", "quantize", "feedback"}
 
 # What a step does: why it makes no sense downwards, and what to do instead.
 _REFUSED = {
-    "mask": ("masks cancel in a sum over clients, and the server is alone", "put mask() into the pipeline"),
-    "noise": ("noise protects what clients send", "put it into the pipeline"),
-    "discrete noise": ("noise protects what clients send", "put it into the pipeline"),
+    "mask": ("masks cancel in a sum over clients", "put mask() into the pipeline"),
+    "noise": ("it protects what clients send", "put it into the pipeline"),
+    "discrete noise": ("it protects what clients send", "put it into the pipeline"),
     "clip": ("the model would be cut short", "put clip(...) into the pipeline"),
-    "weight": ("a weight says how much a client counts", "leave weight_by_examples() out"),
+    "weight": ("it says how much a client counts", "leave weight_by_examples() out"),
 }
 
 
@@ -42,21 +42,23 @@ def check_downlink(step: Transform) -> None:
         ValueError: with the reason and a remedy.
 
     >>> from hedgerow.strategies import clip
-    >>> check_downlink(clip(1.0))
+    >>> check_downlink(clip(1.0))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: downlink is clip(1.0): the model would be cut short; put clip(...) into the pipeline
+    ValueError: downlink is clip(1.0); it must have no clip: the model would be cut short; put clip(...) ...
     """
     checks.kind(Transform, STEPS, downlink=step)
-    reason, remedy = "", "use sparsifiers and quantizers, such as eden(4) or error_feedback(top_k(0.01))"
+    remedy = "use sparsifiers and quantizers, such as eden(4) or error_feedback(top_k(0.01))"
+    what = reason = ""
     if refused := [kind for kind in step.kinds if kind not in _ALLOWED]:
-        reason, remedy = _REFUSED.get(refused[0], (f"{refused[0]!r} is nothing for a model", remedy))
+        what = refused[0]
+        reason, remedy = _REFUSED.get(what, ("it is not for models", remedy))
     elif step.protection.max_int(0):
-        reason, remedy = "it has a range, for a mask to sum its integers", "leave out the range"
+        what, reason, remedy = "range", "that is for a mask to sum integers", "leave it out"
     elif step.stateful and not follows(step):
-        reason = "it keeps state of its sender, and clients that miss a round would lack it"
-    if reason:
-        raise ValueError(f"downlink is {step.name}: {reason}; {remedy}")
+        what, reason = "state of its sender", "clients that miss a round would lack it"
+    if what:
+        raise ValueError(f"downlink is {step.name}; it must have no {what}: {reason}; {remedy}")
 
 
 def is_plain(step: Transform) -> bool:

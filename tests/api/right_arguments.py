@@ -28,7 +28,7 @@ STRATEGY = hr.fedavg()
 
 PARTS = {
     "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
-    "aggregate": hr.mean(),
+    "downlink": hr.eden(4), "aggregate": hr.mean(),
     "quorum": 0.5, "max_weight": None, "max_norm": None, "norm_bound": 10.0, "weighted": True,
     "personal": "head",
 }  # fmt: skip
@@ -39,6 +39,7 @@ SUMMED = {
     "sampling": hr.uniform(20),
     "local": hr.LocalTraining(),
     "pipeline": hr.random_k(0.5),
+    "downlink": hr.eden(4),
     "aggregate": hr.mean(),
     "quorum": 0.5,
     "personal": (),
@@ -46,6 +47,7 @@ SUMMED = {
 
 NOISED = {
     "local": hr.LocalTraining(),
+    "downlink": hr.eden(4),
     "aggregate": hr.mean(),
     "weighted": False,
     "max_weight": None,
@@ -114,14 +116,14 @@ RIGHT: dict[str, Given] = {
     "Samples": {"x": np.zeros((2, 3), np.float32), "y": np.array([0, 1])},
     "ServerState": {
         "round": 1, "model": MODEL, "update": {}, "streams": {}, "uncounted": {}, "aggregate": {},
-        "private": {}, "holding": frozenset(), "norms": {}, "strikes": {},
+        "private": {}, "holding": frozenset(), "norms": {}, "strikes": {}, "downlink": {}, "held": {},
         "clock": {}, "flights": Flights(),
     },
     "Strategy": {
         "name": "mine", "sampling": hr.uniform(2), "local": hr.LocalTraining(), "pipeline": hr.quantize(8),
-        "aggregate": hr.mean(), "server_update": STRATEGY.server_update, "quorum": 0.5, "max_weight": None,
-        "max_norm": None, "norm_bound": 10.0, "streams": (), "budget": None, "origin": None,
-        "personal": ("head",), "arrivals": None,
+        "downlink": hr.eden(4), "aggregate": hr.mean(), "server_update": STRATEGY.server_update,
+        "quorum": 0.5, "max_weight": None, "max_norm": None, "norm_bound": 10.0, "streams": (),
+        "budget": None, "origin": None, "personal": ("head",), "arrivals": None,
     },
     "Task": {
         "model": lambda: nn.Linear(3, 2), "loss": None, "metrics": None, "statistics": [], "constants": [],

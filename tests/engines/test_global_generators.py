@@ -229,3 +229,12 @@ def test_clients_and_rounds_draw_apart_and_numpy_and_torch_draw_other_numbers():
     for round, client in ((1, "a"), (2, "a"), (1, "b")):
         trainer.fit(model, samples(0), LocalTraining(batch_size=0), seed=1, round=round, client=client)
     assert len({value for drawn in seen for value in drawn}) == 9
+
+
+def test_a_torch_that_may_not_be_imported_has_no_generators(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert generators.torch_states() == ()
+    with generators.seeded(3):
+        drawn = random.random()
+    with generators.seeded(3):
+        assert random.random() == drawn

@@ -231,12 +231,15 @@ def test_draws_on_the_way_down_are_not_those_of_the_clients():
 @pytest.mark.parametrize(
     ("downlink", "why"),
     [
-        ("mask()", r"downlink is mask\(\): masks cancel in a sum .* put mask\(\) into the pipeline"),
+        (
+            "mask()",
+            r"downlink is mask\(\); it must have no mask: masks cancel .* put mask\(\) into the pipeline",
+        ),
         ("clip(1.0)", r"the model would be cut short; put clip"),
         ("chain(clip(1.0), quantize(8))", r"the model would be cut short"),
-        ("gaussian_noise(1.0)", "noise protects what clients send; put it into the pipeline"),
-        ("weight_by_examples()", "how much a client counts; leave weight_by_examples"),
-        ("quantize(8, range=0.1)", "it has a range, for a mask to sum its integers; leave out the range"),
+        ("gaussian_noise(1.0)", "no noise: it protects what clients send; put it into the pipeline"),
+        ("weight_by_examples()", "no weight: it says how much a client counts; leave weight_by_examples"),
+        ("quantize(8, range=0.1)", "it must have no range: that is for a mask to sum integers; leave it out"),
     ],
 )
 def test_what_makes_no_sense_downwards_is_refused_by_name_with_a_remedy(downlink, why):
@@ -246,7 +249,7 @@ def test_what_makes_no_sense_downwards_is_refused_by_name_with_a_remedy(downlink
 
 def test_a_step_that_keeps_state_of_its_own_is_refused():
     step = replace(hr.quantize(8), name="remembers()", stateful=True)
-    with pytest.raises(ValueError, match="it keeps state of its sender"):
+    with pytest.raises(ValueError, match=r"remembers\(\); it must have no state of its sender"):
         hr.fedavg(downlink=step)
     assert hr.fedavg(downlink=error_feedback(hr.quantize(8))).stateful is False
 

@@ -66,7 +66,7 @@ def simulated(recipe: str, overrides: list[str], files: list[Path], folder: Path
 
 
 def serve(link: Federation, tmp_path: Path, recipe: str, overrides: list[str]) -> tuple[Outcome, RunFolder]:
-    outcome = link.run(ROOT, run_config(tmp_path / "served", recipe, overrides), timeout_seconds=420)
+    outcome = link.run(ROOT, run_config(tmp_path / "served", recipe, overrides), timeout_seconds=120)
     assert outcome.status == "completed", outcome.log
     return outcome, RunFolder(tmp_path / "served")
 
@@ -84,13 +84,13 @@ def test_a_device_that_is_killed_in_a_round_comes_back_and_the_model_is_that_of_
         doomed = running[NAMES.index(cohorts[1][0])]
 
         def restart() -> None:
-            doomed.process.wait(400)
+            doomed.process.wait(100)
             doomed.start()
 
         helper = threading.Thread(target=restart)
         helper.start()
         outcome, served = serve(link, tmp_path, recipe, STATEFUL)
-        helper.join(400)
+        helper.join(100)
         assert not fail.exists()
         assert served.model.read_bytes() == expected.model.read_bytes(), outcome.log
         assert figures(served) == figures(expected)
