@@ -55,6 +55,7 @@ class ServerState:
         for name in ("update", "streams", "uncounted", "aggregate", "private", "norms", "strikes", "clock"):
             checks.kind(Mapping, **{name: getattr(self, name)})
         checks.kind((frozenset, set), " of clients' names", holding=self.holding)
+        checks.kind(Flights, flights=self.flights)
 
 
 @dataclass(frozen=True)
