@@ -63,6 +63,7 @@ class ServerState:
         ):
             checks.kind(Mapping, **{name: getattr(self, name)})
         checks.kind((frozenset, set), " of clients' names", holding=self.holding)
+        checks.kind(Flights, flights=self.flights)
 
 
 @dataclass(frozen=True)

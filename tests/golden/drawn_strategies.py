@@ -8,8 +8,8 @@ from typing import Any
 
 from hedgerow.client.policy import strategy_hash
 from hedgerow.recipe.strategy import build, describe
-from hedgerow.strategies.presets import PRESETS
 from hedgerow.types import LocalTraining
+from tests.golden.strategy_vectors import in_rounds
 
 _GOOD = (1, 2, 3, 4, 5, 8, 10, 12, 16, 40, 64, 100, 0.1, 0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 10.0, 1e-5, 1e-6)
 _ODD = (0, -1, 17, 1000, 0.0, -0.5, 1e6, 1e30, 3.0, 10**15, None, True, "1")
@@ -72,7 +72,7 @@ def hash_of(description: dict[str, Any]) -> str | None:
 
 
 def _drawn(draws: random.Random) -> dict[str, Any]:
-    preset = draws.choice(PRESETS.names())
+    preset = draws.choice(in_rounds())
     found: dict[str, Any] = {"preset": preset}
     own = _options(preset)
     if draws.random() < 0.5:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from typing import Protocol, TypeAlias, final
+from typing import Protocol, TypeAlias, final, runtime_checkable
 
 from hedgerow import checks
 from hedgerow.registry import Registry
@@ -28,6 +28,7 @@ _DAY, _HOUR = 86400.0, 3600.0
 _MOST_DAYS = 3660
 
 
+@runtime_checkable
 class Availability(Protocol):
     """Tells when a client is available."""
 

@@ -172,6 +172,8 @@ def clock(
     ['pi-4, wifi', 'pi-4, wifi', 'phone-low, lte']
     """
     checks.texts(devices=devices, links=links)
+    checks.kind((tuple, list), " of numbers", shares=shares)
+    checks.kind((Availability, NoneType), ", such as daily()", availability=availability)
     if not devices:
         raise ValueError("devices is []; it must have at least one name")
     for given, values in (("links", links), ("shares", shares)):

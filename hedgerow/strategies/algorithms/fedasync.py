@@ -30,6 +30,8 @@ def fedasync(
     True
     """
     checks.fraction(mixing=mixing)
+    checks.kind(str, ", such as 'poly(0.5)'", staleness=staleness)
+    checks.whole(0, most_staleness=most_staleness)
     weight = parse_call(staleness, STALENESS, "staleness", "poly(0.5)")
     made = assemble("fedasync", sgd(mixing), parts)
     return replace(made, arrivals=Arrivals(1, weight, most_staleness, models=True))

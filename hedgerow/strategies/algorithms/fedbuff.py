@@ -34,6 +34,8 @@ def fedbuff(
     'arrivals(4, poly(0.5), most=100, models=False)'
     """
     checks.positive(server_learning_rate=server_learning_rate)
+    checks.kind(str, ", such as 'poly(0.5)'", staleness=staleness)
+    checks.whole(0, most_staleness=most_staleness)
     weight = parse_call(staleness, STALENESS, "staleness", "poly(0.5)")
     made = assemble("fedbuff", sgd(server_learning_rate), parts)
     return replace(made, arrivals=Arrivals(buffer, weight, most_staleness))

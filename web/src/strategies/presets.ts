@@ -78,7 +78,16 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
   feddyn: { options: { alpha: 0.01 }, make: feddyn },
   fedper: { options: { layers: 1n }, make: fedper },
   fedbn: { options: {}, make: fedbn },
+  fedbuff: { options: {}, make: inSimulations("fedbuff") },
+  fedasync: { options: {}, make: inSimulations("fedasync") },
 };
+
+/** Presets whose replies count as they arrive, which no real federation has. */
+function inSimulations(name: string): Preset["make"] {
+  return () => {
+    throw new RangeError(`${name} counts replies as they arrive, and a real federation trains in rounds only`);
+  };
+}
 
 /** The clients of these do what FedAvg's do. */
 function onTheServer(name: string, check: (options: Options) => void): Preset["make"] {
