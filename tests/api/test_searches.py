@@ -7,6 +7,7 @@ import pytest
 
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.report.compare import summarise
+from hedgerow.experiments.report.headline import conclude
 from hedgerow.experiments.runs.early_stopping import Point, dominated
 from hedgerow.experiments.runs.optuna_search import FILE
 from hedgerow.experiments.runs.store import RunFolder
@@ -45,6 +46,11 @@ def test_a_way_that_another_dominates_is_stopped_and_says_so_whatever_the_order(
     assert rows[stopped].rounds == 2
     assert rows[stopped].notes[0].startswith("stopped: learning_rate=0.")
     assert "for no more bytes, and this at most" in rows[stopped].notes[0]
+    assert all(row.label != stopped for row in conclude(list(rows.values())).near)
+    left = [row for label, row in rows.items() if label != "learning_rate=0.08"]
+    told = "learning_rate=0.1 is left: every other way was stopped early, as another one dominated it."
+    assert conclude(left).sentences == (told,)
+    assert {pick.row.label for pick in conclude(left).picks} == {"learning_rate=0.1"}
     # Started again, it finds that all is done.
     before = lines(tmp_path / "a")
     list(steps(sweep, tmp_path / "a"))

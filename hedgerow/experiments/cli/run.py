@@ -246,7 +246,7 @@ def _sweep(experiments: "Sweep", folder: Path, jobs: int | None, json: bool, *, 
     from hedgerow.experiments.runs.sweep import run_sweep
 
     terminal.tell(
-        f"{experiments.name}: starting {len(experiments.cells)} experiments; loading takes some seconds"
+        f"{experiments.name}: starting with {len(experiments.cells)} experiments; loading takes some seconds"
     )
     with _resumable(folder), sweep_progress(experiments) as on_progress:
         happened = [on_progress(p) for p in run_sweep(experiments, folder, jobs, extend=extend)]

@@ -47,7 +47,8 @@ class Row:
         seeds: of the runs that count, sorted.
         rounds: rounds done; the same for all runs of a row.
         planned: rounds the configuration asks for.
-        finished: whether the runs have ended.
+        finished: whether the runs have done all their rounds.
+        ended: how they ended before that, `"failed"` or `"stopped"`; empty if they did not.
         accuracies: the last one measured for each seed that has any, from 0 to 1.
         accuracy: their mean; None if there is none.
         accuracy_deviation: sample standard deviation (n - 1), None for fewer than 2 seeds.
@@ -91,6 +92,7 @@ class Row:
     rounds: int
     planned: int
     finished: bool
+    ended: str
     accuracies: tuple[float, ...]
     accuracy: float | None
     accuracy_deviation: float | None
@@ -148,6 +150,7 @@ def row(group: Group) -> Row:
         rounds=group.first.done,
         planned=group.first.planned,
         finished=group.finished,
+        ended=group.ended,
         accuracies=accuracies,
         accuracy=_mean(accuracies),
         accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,

@@ -51,9 +51,13 @@ def conclude(rows: Sequence[Row]) -> Conclusion:
 
     Returns:
         Empty unless at least two rows can be compared: finished, with an accuracy, the same
-        target and the same number of rounds.
+        target and the same number of rounds; or one is left, and all others were stopped early.
     """
     known = [(r, r.accuracy) for r in rows if r.finished and r.accuracy is not None]
+    if len(known) == 1 < len(rows) and all(r.ended == "stopped" for r in rows if r is not known[0][0]):
+        last = known[0][0]
+        told = f"{last.label} is left: every other way was stopped early, as another one dominated it."
+        return Conclusion(_picks([last]), (last,), (told,))
     if len(known) < 2 or len({(r.target, r.planned) for r, _ in known}) > 1:
         return Conclusion((), (), ())
     best, highest = max(known, key=lambda pair: pair[1])
