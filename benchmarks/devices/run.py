@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -29,9 +28,10 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks import about  # noqa: E402
+from benchmarks.devices.floor import memory  # noqa: E402
 
 STARTS, SECONDS, AT_ONCE = 5, 3.0, 3
-KINDS = ("Pss", "Private_Dirty")
+KINDS = ("Pss", "Rss", "Private_Dirty", "Referenced")
 PAGE = ROOT / "docs" / "raspberry-pi.md"
 PLACE = "/opt/hedgerow"
 
@@ -57,34 +57,43 @@ def steps(folder: Path) -> dict[str, Any]:
     return found
 
 
-def memory(pid: int, kind: str) -> float:
-    """MiB of a process; 0 when it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0
-    found = re.search(rf"^{kind}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
-
-
 def node(folder: Path, environment: Path, together: int = 1) -> dict[str, Any]:
-    """The medians of several starts of so many processes at once; of each, the most memory once all train."""
+    """The medians of several starts of so many processes at once; of each, the most memory once all train.
+
+    What is referenced counts from then on.
+    """
     found: list[dict[str, Any]] = []
     command = str(HERE / "node.py"), str(folder), str(SECONDS * together)
     for _ in range(STARTS):
         running = [child(*command, python=str(environment / "bin" / "python")) for _ in range(together)]
         most = [dict.fromkeys(KINDS, 0.0) for _ in running]
-        time.sleep(SECONDS * together / 2)
+        told = [json.loads(process.stdout.readline()) for process in running if process.stdout]
+        for process in running:
+            assert process.stdout
+            assert process.stdout.readline() == "\n"
+            Path(f"/proc/{process.pid}/clear_refs").write_text("1")
         while all(process.poll() is None for process in running):
             for process, kinds in zip(running, most, strict=True):
                 kinds.update({kind: max(kinds[kind], memory(process.pid, kind)) for kind in KINDS})
             time.sleep(0.02)
-        for process, kinds in zip(running, most, strict=True):
-            told = json.loads(process.communicate()[0])
-            assert told.pop("loaded") == []
-            found.append({**told, **{f"{kind.lower()}_mib": value for kind, value in kinds.items()}})
+        for process, first, kinds in zip(running, told, most, strict=True):
+            process.communicate()
+            assert first.pop("loaded") == []
+            found.append({**first, **{f"{kind.lower()}_mib": value for kind, value in kinds.items()}})
         print(found[-1], flush=True)
     return {key: round(statistics.median(each[key] for each in found), 2) for key in found[0]}
+
+
+def floor(folder: Path, environment: Path) -> dict[str, dict[str, float]]:
+    """The medians of several starts of a process that has a device's libraries and not Hedgerow, by stage."""
+    found = []
+    for _ in range(STARTS):
+        process = child(str(HERE / "floor.py"), str(folder), python=str(environment / "bin" / "python"))
+        found.append(json.loads(process.communicate()[0]))
+    return {
+        stage: {kind: round(statistics.median(each[stage][kind] for each in found), 2) for kind in kinds}
+        for stage, kinds in found[0].items()
+    }
 
 
 def made(folder: Path) -> Path:
@@ -102,7 +111,8 @@ def made(folder: Path) -> Path:
 
 def _run(command: str) -> None:
     print(command, flush=True)
-    without = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    # Without compiled files every start would compile all that it loads.
+    without = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
     env = {name: value for name, value in os.environ.items() if name not in without}
     subprocess.run(["sh", "-ec", command], cwd="/", check=True, env=env)
 
@@ -156,6 +166,8 @@ each process's most, and no other process has these libraries:
 |---|---|---|
 | PSS, libraries that are mapped included | {_mb(node["pss_mib"])} | 75 MB |
 | of these, what is not in a file, so that the kernel cannot drop it | {_mb(node["private_dirty_mib"])} | |
+| RSS: the same where no other process runs Python | {_mb(node["rss_mib"])} | |
+| of these, what it touches again while it trains | {_mb(node["referenced_mib"])} | |
 | PSS of each of {AT_ONCE} such processes on one machine | {_mb(results["nodes_at_once"]["pss_mib"])} | |
 | from its start to the end of the first step | {node["seconds_to_first_step"]:.2f} s | 2 s |
 | of these, on the processor | {node["cpu_seconds_to_first_step"]:.2f} s | |
@@ -163,9 +175,25 @@ each process's most, and no other process has these libraries:
 
 Of these: {parts}.
 
+What the libraries take without Hedgerow: a process that loads them one by one, then both graphs of
+`cnn-small`, and trains and evaluates. Its end is the least that any Python process can have which does this
+with these libraries.
+
+| after | PSS | not in a file | on the processor |
+|---|---|---|---|
+{chr(10).join(_stages(results["floor"]))}
+| the node, which has all this and Hedgerow | {_mb(node["pss_mib"])} | {_mb(node["private_dirty_mib"])} | |
+
 {about.line(results)} Load before and after: {results["load"]}.
 `python benchmarks/devices/run.py` writes this page.
 """
+
+
+def _stages(floor: dict[str, dict[str, float]]) -> list[str]:
+    return [
+        f"| {stage} | {_mb(at['pss_mib'])} | {_mb(at['private_dirty_mib'])} | {at['cpu_seconds']:.2f} s |"
+        for stage, at in floor.items()
+    ]
 
 
 def _mb(mib: float) -> str:
@@ -194,7 +222,8 @@ def main() -> None:
         sizes = install(environment)
         results = {
             **about.about(*known), "steps": steps(folder), "node": node(folder, environment),
-            "nodes_at_once": node(folder, environment, AT_ONCE), "install_mb": sizes,
+            "floor": floor(folder, environment), "nodes_at_once": node(folder, environment, AT_ONCE),
+            "install_mb": sizes,
         }  # fmt: skip
     results["load"] = f"{before:.1f}, {os.getloadavg()[0]:.1f}"
     ratios = [row["ratio"] for row in results["steps"].values() if "ratio" in row]

@@ -23,6 +23,9 @@ def test_a_pi_installs_in_160_megabytes_what_trains_by_graphs(tmp_path, capsys):
     with capsys.disabled():
         print(f"\n{sum(sizes.values()):.0f} MB: {sizes}")
     assert sum(sizes.values()) < MOST
+    assert [*environment.rglob("hedgerow/node/__pycache__/node.*.pyc")], (
+        "each start compiles all that it loads"
+    )
     for command in (["python", "-c", LOADS], ["hedgerow", "policy", "show"]):
         done = subprocess.run(
             [environment / "bin" / command[0], *command[1:]], cwd=tmp_path,
