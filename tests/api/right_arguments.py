@@ -35,6 +35,8 @@ PARTS = {
 
 PLAIN = {**PARTS, "weighted": False}
 
+ARRIVING = {**PARTS, "downlink": hr.float32()}
+
 SUMMED = {
     "sampling": hr.uniform(20),
     "local": hr.LocalTraining(),
@@ -172,10 +174,10 @@ RIGHT: dict[str, Given] = {
     "fedbn": PARTS,
     "fedavgm": {"server_learning_rate": 0.1, "server_momentum": 0.5, **PARTS},
     "feddyn": {"alpha": 0.1, **PLAIN},
-    "fedasync": {"mixing": 0.5, "staleness": "poly(0.5)", "most_staleness": 10, **PARTS},
+    "fedasync": {"mixing": 0.5, "staleness": "poly(0.5)", "most_staleness": 10, **ARRIVING},
     "fedbuff": {
         "buffer": 4, "server_learning_rate": 0.5, "staleness": "hinge(10.0, 4)", "most_staleness": 10,
-        **PARTS,
+        **ARRIVING,
     },
     "fednova": {"server_learning_rate": 0.5, **PARTS},
     "fedper": {"layers": 1, **PARTS},

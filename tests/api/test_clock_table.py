@@ -48,13 +48,13 @@ def test_the_table_has_their_sums_and_the_time_to_the_target(runs):
     timed, plain = summarise([runs / "timed", runs / "plain"])
     told = lines(runs / "timed")
     for figure in ("seconds", "joules", "price"):
-        assert timed.simulated[figure] == pytest.approx(sum(line["clock"][figure] for line in told))
+        assert timed.costs[figure].total == pytest.approx(sum(line["clock"][figure] for line in told))
     reached = next(line["round"] for line in told if line["evaluation"]["accuracy"] >= 0.5)
-    assert timed.simulated_to_target["seconds"] == pytest.approx(told[reached - 1]["clock"]["elapsed"])
-    assert plain.simulated == plain.simulated_to_target == {}
+    assert timed.costs["seconds"].to_target == pytest.approx(told[reached - 1]["clock"]["elapsed"])
+    assert plain.costs.keys().isdisjoint({"seconds", "joules", "price"})
     headers = [column.header.replace("\n", " ") for column in table.columns([timed, plain])]
     assert {"sim. time", "energy", "price", "sim. time to 50 %"} <= set(headers)
-    assert json.loads(to_json([timed]))[0]["simulated"]["joules"] > 0
+    assert json.loads(to_json([timed]))[0]["costs"]["joules"]["total"] > 0
 
 
 def test_without_a_clock_no_column_tells_of_it(runs):

@@ -28,10 +28,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def test_there_are_as_many_as_we_think():
-    assert len(PAGES) == 27
+    assert len(PAGES) == 28
     assert len(EXAMPLES) == 1
-    assert len(blocks("python")) == 32
-    assert len(blocks("sh")) == 16
+    assert len(blocks("python")) == 35
+    assert len(blocks("sh")) == 17
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

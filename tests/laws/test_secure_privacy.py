@@ -12,11 +12,11 @@ from hedgerow.privacy.ledger import Ledger
 from hedgerow.ring.secagg import SecureAggregation
 from hedgerow.ring.vector import RingSum, RingVector, open_payload
 from hedgerow.server.announced import Announced
+from hedgerow.server.broadcast import Broadcasts
 from hedgerow.server.masked import MaskedRounds
 from hedgerow.server.masked_collector import MaskedCollector, StartMasked
 from hedgerow.server.masked_sums import MaskedSums
 from hedgerow.server.private import PrivateRounds, Released
-from hedgerow.server.request import Constants
 from hedgerow.server.round_kind import Cohort, Counted
 from hedgerow.server.rounds import begin
 from hedgerow.server.step import step
@@ -129,7 +129,7 @@ def outcome(private: PrivateRounds, vectors: list[RingVector], layout: Layout, f
         collector.collected.counted += 1
     collector.collected.failed = failed
     cohort = Cohort({str(number): number for number in range(20)}, 20)
-    return Released(private, Counted(private.strategy, cohort, collector, None))
+    return Released(private, Counted(private.strategy, cohort, collector))
 
 
 def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
@@ -137,7 +137,7 @@ def test_the_ledger_is_written_first_and_only_for_what_is_released(monkeypatch):
     layout, state = Layout.flat(3), begin(strategy, Model(np.zeros(3, np.float32)), Layout.flat(3))
     ledger = Ledger(Budget(1e-3))
     private = PrivateRounds(
-        MaskedRounds(MaskedSums(None, None, Announced("")), StartMasked(strategy, layout, 1), Constants()),
+        MaskedRounds(MaskedSums(None, None, Announced("")), StartMasked(strategy, layout, 1), Broadcasts()),
         strategy,
         1,
         ledger,

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from hedgerow.experiments.cli import terminal
-from hedgerow.experiments.report.simulated import human_joules, human_seconds
-from hedgerow.experiments.report.units import human_bytes
+from hedgerow.experiments.report.units import amount, human_bytes
 from hedgerow.experiments.runs.store import METRICS, RunFolder
 from hedgerow.server.refusals import refusals_of
 
@@ -65,7 +64,7 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
     parts.append("{} up, {} down".format(*sent))
     parts.append(f"{line['seconds']:.1f} s")
     if (clock := line.get("clock")) is not None:
-        parts.append(f"{human_seconds(clock['seconds'])} simulated, {human_joules(clock['joules'])}")
+        parts.append(f"{amount(clock['seconds'], 's')} simulated, {amount(clock['joules'], 'J')}")
     if (share := line.get("metrics", {}).get("steps_taken")) is not None:
         parts.append(f"{100 * share:.0f} % of the steps")
     if line.get("epsilon") is not None:

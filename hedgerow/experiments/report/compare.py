@@ -13,7 +13,6 @@ from pathlib import Path
 from hedgerow.experiments.report.intervals import interval
 from hedgerow.experiments.report.participation import mean_share
 from hedgerow.experiments.report.results import Group, load_groups
-from hedgerow.experiments.report.simulated import simulated
 from hedgerow.experiments.report.units import count, human_bytes
 from hedgerow.experiments.runs.costs import BY_NAME, COSTS
 from hedgerow.experiments.runs.recorded import Run
@@ -82,9 +81,6 @@ class Row:
         evaluation_bytes_down: the same for what was sent to them.
         notes: what to know before comparing this row.
         steps_taken: mean share of their steps that clients with a time budget took; None if not known.
-        simulated: what all rounds took and cost in simulated time, by name as in `[clock]`'s figures:
-            `seconds`, `joules` and `price`, means over seeds; empty without a clock.
-        simulated_to_target: the same until the target was first measured, over the seeds that reached it.
     """
 
     label: str
@@ -119,8 +115,6 @@ class Row:
     evaluation_bytes_down: float
     notes: tuple[str, ...]
     steps_taken: float | None
-    simulated: Mapping[str, float]
-    simulated_to_target: Mapping[str, float]
 
 
 def summarise(folders: Sequence[Path]) -> list[Row]:
@@ -178,11 +172,6 @@ def row(group: Group) -> Row:
         evaluation_bytes_down=statistics.fmean(r.spent_on_evaluation("down") for r in runs),
         notes=_notes(group),
         steps_taken=mean_share(runs),
-        simulated=simulated(runs, [None] * len(runs)),
-        simulated_to_target=simulated(
-            [r for r, end in zip(runs, ends, strict=True) if end is not None],
-            [end for end in ends if end is not None],
-        ),
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from hedgerow.experiments.report import simulated
 from hedgerow.experiments.report.compare import Row
-from hedgerow.experiments.report.simulated import human_joules, human_seconds
 from hedgerow.experiments.report.units import count, human_bytes
 from hedgerow.privacy.adjacency import told
 
@@ -115,22 +116,14 @@ def columns(rows: Sequence[Row]) -> list[Column]:
 
 def _simulated(rows: Sequence[Row], target: str) -> list[Column]:
     """Simulated seconds, joules and money, if any row has a clock."""
-    if not any(r.simulated for r in rows):
-        return []
-
-    def column(header: str, figure: str, text: Callable[[float | None], str], rank: int) -> Column:
-        return _ranked(
-            header, rows, lambda r: text(r.simulated.get(figure)), lambda r: r.simulated.get(figure), rank
-        )
-
-    found = [
-        column("sim.\ntime", "seconds", human_seconds, 1),
-        column("energy", "joules", human_joules, 2),
-        column("price", "price", lambda price: "-" if price is None else f"{price:.3g}", 3),
-    ]
-    if target:
-        after = f"sim. time\nto {target}"
-        found.append(_plain(after, rows, lambda r: human_seconds(r.simulated_to_target.get("seconds")), 1))
+    found = []
+    for name, (header, rank) in simulated.HEADERS.items():
+        if any(name in r.costs for r in rows):
+            found.append(
+                _ranked(header, rows, partial(simulated.text_of, name), partial(simulated.spent, name), rank)
+            )
+    if found and target:
+        found.append(_plain(f"sim. time\nto {target}", rows, partial(simulated.to_target, "seconds"), 1))
     return found
 
 
@@ -156,7 +149,7 @@ def caption(rows: Sequence[Row]) -> list[str]:
             lines.append(f"Clients of {', '.join(masked)}: under a mask, each sample counting the same.")
     if any(r.steps_taken is not None for r in rows):
         lines.append("Steps taken: of all local steps; mean of rounds, each sample counting the same.")
-    if any(r.simulated for r in rows):
+    if any(simulated.HEADERS.keys() & r.costs.keys() for r in rows):
         lines.append(
             "Simulated time, energy and price: of [clock]; all rounds, energy and price of all clients."
         )

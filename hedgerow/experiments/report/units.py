@@ -22,8 +22,8 @@ def human_bytes(count: float | None, short: bool = False) -> str:
 def amount(value: float | None, unit: str, short: bool = False) -> str:
     """A figure of any unit to three digits; `short` drops trailing zeros.
 
-    >>> amount(240123, "B"), amount(7322.0, "s"), amount(0.0512, "J"), amount(2.0, "")
-    ('240 kB', '2.03 h', '0.0512 J', '2')
+    >>> amount(240123, "B"), amount(7322.0, "s"), amount(0.0512, "J"), amount(4567.0, "J"), amount(2.0, "")
+    ('240 kB', '2.03 h', '0.0512 J', '4.57 kJ', '2')
     """
     if value is None:
         return "-"
@@ -31,6 +31,8 @@ def amount(value: float | None, unit: str, short: bool = False) -> str:
         return human_bytes(value, short)
     if unit == "s" and value >= 100:
         value, unit = (value / 60, "min") if value < 3600 else (value / 3600, "h")
+    if unit == "J" and value >= 1e3:
+        value, unit = (value / 1e3, "kJ") if value < 1e6 else (value / 1e6, "MJ")
     return f"{value:.3g} {unit}".rstrip()
 
 
