@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## four ways of sending updates compared on Fashion-MNIST
 
 test: check browser certutil units web  ## everything that CI runs; tests/conftest.py says which tests keep to one worker
 	@$(BIN)/python -m compileall -q hedgerow  # once, and not in each of the hundreds of processes that tests start
-	$(BIN)/pytest -n 2 --durations=10
+	$(BIN)/pytest -n 3 --durations=10  # on two cores: tests of federations wait more than they compute
 
 test-fast: check  ## without the tests marked slow
 	$(BIN)/pytest -n 2 -m "not slow and not long"

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2`: such a folder as a whole goes to one worker, any other file to whichever is free.
+    """With `-n 3`: such a folder as a whole goes to one worker, any other file to whichever is free.
 
     In two workers the tests of a file would each have its fixtures made, some of which are runs.
     `--dist loadgroup` would do so by marks, but with pytest 9.2 it no longer does (pytest-xdist issue 1386).
