@@ -33,7 +33,8 @@ def accuracy_rounds(drawn: Sequence[Curve]) -> Figure:
         band = several if len(curve.ends) > 1 else {}
         marks.append(_mark(curve, curve.rounds[kept], curve.mean[kept], line=True, **band))
     first = min((int(c.rounds[0]) for c in drawn), default=0)
-    ticks = [[tick, f"{tick:g}"] for tick in plot_data.even_ticks(first, max(last, first + 1))]
+    even = plot_data.even_ticks(first, max(last, first + 1))
+    ticks = [[tick, f"{tick:g}"] for tick in even if tick == int(tick)]
     return {
         "title": "Accuracy against rounds", "marks": marks, "labels": True,
         "x": {"title": "round", "unit": "round", "low": first, "high": max(last, first + 1), "ticks": ticks},
