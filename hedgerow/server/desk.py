@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from hedgerow import rng
 from hedgerow.server.broadcast import Broadcasts
+from hedgerow.server.collect import Lends
 from hedgerow.server.exchange import KeepsTime, instruction
 from hedgerow.server.request import Form, Request, lacking, make_request
 from hedgerow.server.roster import Roster
@@ -102,8 +103,9 @@ class Desk:
         while len(self._asked) < self.most and (name := self._draw(names, resting)):
             self._models[state.round] = state.model
             begins = self._grid.begins(name) if isinstance(self._grid, KeepsTime) else self._now()
-            flight = Flight(name, state.round, begins)
-            self._send(flight, roster.node(name), self._requested(state))
+            request = self._requested(state)
+            down = request.sizes([name], False)[name] if isinstance(self._grid, Lends) else 0
+            self._send(Flight(name, state.round, begins, down), roster.node(name), request)
 
     def arrives(self) -> tuple[Flight, Message | None, int] | None:
         """The next reply, with what was asked and its bytes down; `None` in place of a reply that is late.
@@ -174,8 +176,12 @@ class Desk:
     ) -> None:
         moment = flight.at if form is None else self._now()
         form = form or Form()
+        content, down = request.packed(form), down + request.size(form)
+        if isinstance(self._grid, Lends):
+            content, down = request.lent, flight.down
+            self._grid.lend({node: down})
         message = instruction(
-            self._grid, request.packed(form), node, "train", str(flight.version + 1),
+            self._grid, content, node, "train", str(flight.version + 1),
             None if self._timeout == inf else self._timeout,
         )  # fmt: skip
         if isinstance(self._grid, KeepsTime):
@@ -183,4 +189,4 @@ class Desk:
         else:
             (message_id,) = self._grid.push_messages([message])
         self._busy.add(flight.client)
-        self._asked[message_id] = _Asked(flight, node, request, down + request.size(form), form)
+        self._asked[message_id] = _Asked(flight, node, request, down, form)

@@ -119,7 +119,7 @@ def exchange(
     pause = _FIRST_PAUSE
     try:
         while waiting and now() < deadline:
-            before, further = len(waiting), []
+            before = len(waiting)
             for reply in _arriving(grid, list(waiting), deadline):
                 message = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if message is None:
@@ -128,13 +128,13 @@ def exchange(
                 if isinstance(grid, Repeats) and (repeated := grid.again(message, reply)):
                     waiting[repeated] = message
                 elif (other := again(node, reply)) is not None:
-                    further.append(other)
+                    send([other])
+                    if isinstance(grid, KeepsTime):
+                        break  # its answer may arrive before what else is on its way
                 else:
                     yield node, reply
             # Flower's grids are polled: often while replies arrive, seldom while none do.
             pause = _PAUSE if len(waiting) < before else min(1.5 * pause, _LONGEST_PAUSE)
-            if further:
-                send(further)
             if waiting and not isinstance(grid, KeepsTime):
                 time.sleep(pause)
     finally:

@@ -12,7 +12,7 @@ def pack_flights(flights: Flights, header: dict[str, Any]) -> Arrays:
     """The models that were sent, as arrays; the rest is written into the header."""
     header[_NAME] = {
         "asked": flights.asked,
-        "flights": [[each.client, each.version, each.at] for each in flights.flights],
+        "flights": [[each.client, each.version, each.at, each.down] for each in flights.flights],
     }
     parameters = {f"{_PARAMETERS}{version}": model.parameters for version, model in flights.models.items()}
     return parameters | {f"{_BUFFERS}{version}": model.buffers for version, model in flights.models.items()}
@@ -24,7 +24,7 @@ def unpack_flights(header: dict[str, Any], arrays: Arrays) -> Flights:
     >>> header = {}
     >>> arrays = pack_flights(Flights(3, (Flight("a", 2, 1.5),)), header)
     >>> unpack_flights(header, arrays).flights
-    (Flight(client='a', version=2, at=1.5),)
+    (Flight(client='a', version=2, at=1.5, down=0),)
     """
     found = header.get(_NAME, {"asked": 0, "flights": []})
     versions = sorted(int(name.removeprefix(_PARAMETERS)) for name in arrays if name.startswith(_PARAMETERS))

@@ -14,11 +14,13 @@ class Flight:
         client: its name.
         version: the round that made the model that it was sent.
         at: when it begins with that, in seconds since the start of the run.
+        down: bytes that it was sent, where the grid lends clients the model (`server.collect.Lends`).
     """
 
     client: str
     version: int
     at: float = 0.0
+    down: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import logging
 import pytest
 
 from hedgerow.experiments.config.errors import ConfigError
+from hedgerow.experiments.config.search import OBJECTIVES
 from hedgerow.experiments.report.compare import summarise
 from hedgerow.experiments.report.headline import conclude
+from hedgerow.experiments.runs.costs import BY_NAME
 from hedgerow.experiments.runs.early_stopping import Point, dominated
 from hedgerow.experiments.runs.optuna_search import FILE
 from hedgerow.experiments.runs.store import RunFolder
@@ -124,9 +126,15 @@ def test_optunas_own_tools_read_the_study(tmp_path):
 
 
 def test_an_objective_that_is_not_known_is_named_before_anything_runs(tmp_path):
-    sweep = tiny(tmp_path, OPTUNA.replace('"bytes_up"', '"watts"'))
-    with pytest.raises(ConfigError, match="there is no objective 'watts'; there is accuracy, loss, bytes_up"):
-        next(steps(sweep, tmp_path / "a"))
+    with pytest.raises(ConfigError, match="must be one of 'accuracy', 'loss', 'bytes_up', 'bytes'"):
+        tiny(tmp_path, OPTUNA.replace('"bytes_up"', '"watts"'))
+    assert {*OBJECTIVES} == {"accuracy", "loss", *BY_NAME}
+
+
+def test_a_mistyped_range_is_one_mistake(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        tiny(tmp_path, '[search]\ndraws = 2\n[sweep]\n"local.learning_rate" = "loguniform(0.1, 1)"\n')
+    assert len(caught.value.mistakes) == 1
 
 
 def test_without_optuna_the_error_has_the_command(tmp_path, monkeypatch):

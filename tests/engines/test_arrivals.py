@@ -7,10 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 import hedgerow as hr
+from hedgerow.datasets.held_out import HeldOut
 from hedgerow.experiments.cli.main import app
 from hedgerow.experiments.config.parse import parse
 from hedgerow.experiments.runs.replay import replay_run
 from hedgerow.experiments.runs.run import run_experiment
+from hedgerow.server.evaluation import EvaluationPlan
 from hedgerow.simulation.clock.availability import daily
 from tests.clocks import fleet, model, run
 
@@ -88,16 +90,19 @@ def test_a_real_federation_refuses_it_by_name_in_one_sentence(tmp_path):
     assert not (tmp_path / "federation").exists()
 
 
-def test_constants_go_to_each_client_once():
+HEART = hr.load_dataset("heart-disease").split(hr.natural())
+
+
+def adapted():
+    """A task whose frozen weights a client is sent once."""
     from torch import nn
 
-    def net():
-        return hr.lora(lambda: nn.Sequential(nn.Linear(29, 16), nn.ReLU(), nn.Linear(16, 2)), rank=1)()
+    return hr.Task(hr.lora(lambda: nn.Sequential(nn.Linear(29, 16), nn.ReLU(), nn.Linear(16, 2)), rank=1))
 
-    data = hr.load_dataset("heart-disease").split(hr.natural())
-    strategy = hr.fedbuff(2, sampling=hr.uniform(4))
-    results = list(hr.simulate(hr.Task(net), data, strategy, rounds=6, clock=fleet(flops_per_example=1e6)))
-    sent = {name: [] for name in data.names}
+
+def test_constants_go_to_each_client_once():
+    results = run(hr.fedbuff(2, sampling=hr.uniform(4)), 6, adapted(), HEART)
+    sent = {name: [] for name in HEART.names}
     for result in results:
         for name, size in result.bytes_down.items():
             sent[name].append(size)
@@ -105,3 +110,29 @@ def test_constants_go_to_each_client_once():
     for sizes in sent.values():
         assert all(size > 1.5 * later for size in sizes[:1] for later in sizes[1:])
         assert len(set(sizes[1:])) <= 1
+
+
+EIGHT = hr.load_dataset("heart-disease").split(hr.dirichlet(clients=8, alpha=1.0))
+WITH_CONSTANTS = [hr.fedbuff(3, sampling=hr.uniform(4)), hr.fedavg(sampling=hr.uniform(3))]
+
+
+@pytest.mark.parametrize("strategy", WITH_CONSTANTS)
+@pytest.mark.parametrize("stopped", [1, 2, 3])
+def test_a_run_with_constants_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, strategy, stopped):
+    more = {"clock": fleet(dropout=0.2), "folder": tmp_path / "a"}
+    more |= {} if strategy.arrivals else {"over_select": 0.6}
+    whole = run(strategy, 6, adapted(), EIGHT, **{**more, "folder": tmp_path / "whole"})
+    parts = [*run(strategy, stopped, adapted(), EIGHT, **more), *run(strategy, 6, adapted(), EIGHT, **more)]
+    assert figures(whole) == figures(parts)
+    assert model(whole) == model(parts)
+
+
+def test_a_downlink_takes_the_same_bytes_whether_more_are_asked_or_not():
+    down = hr.fedavg(sampling=hr.uniform(2), downlink=hr.error_feedback(hr.top_k(0.05)))
+    plan = EvaluationPlan()
+    data = HeldOut(HEART, 0.25)
+    usual, more = (
+        run(down, 4, adapted(), data, client_evaluation=plan, **given) for given in ({}, {"over_select": 0.5})
+    )
+    for one, other in zip(usual[1:], more[1:], strict=True):
+        assert max(other.bytes_down.values()) <= max(one.bytes_down.values()) + 200

@@ -1,10 +1,12 @@
 """Bad traces, profiles and combinations are refused in one sentence that says what to do."""
 
 import pytest
+import tomli_w
 
 import hedgerow as hr
 from hedgerow.experiments.config.errors import ConfigError
 from hedgerow.experiments.config.parse import parse
+from hedgerow.experiments.config.recipe import load
 from hedgerow.simulation.clock.availability import daily, trace
 from hedgerow.simulation.clock.clock import clock
 from hedgerow.simulation.clock.profiles import Device, Link
@@ -33,6 +35,23 @@ def test_a_bad_trace_is_refused_by_its_line(tmp_path, text):
     with pytest.raises(ValueError, match=r"^") as raised:
         trace(str(file))
     assert str(raised.value) == TRACES[text].format(file=file)
+
+
+@pytest.mark.parametrize("file", [{"file": "none.csv"}, {"file": "."}, {}, {"file": 3}])
+def test_a_recipe_with_a_bad_trace_names_its_key(tmp_path, file):
+    """And a trace is looked for beside the recipe, wherever the command is given."""
+    table = {"name": "trace", **file}
+    recipe = tmp_path / "a.toml"
+    rest = {"devices": ["pi-4"], "links": ["wifi"], "availability": table}
+    data = {"name": "heart-disease", "partition": {"name": "natural"}}
+    given = {"rounds": 1, "data": data, "model": {"name": "logistic"}, "clock": rest}
+    recipe.write_text(tomli_w.dumps({**given, "strategy": {"clients_per_round": 2}}))
+    with pytest.raises(ConfigError, match=r"clock\.availability\.file") as caught:
+        load(str(recipe))
+    assert len(caught.value.mistakes) == 1
+    (tmp_path / "none.csv").write_text("\ufeffclient,from,to\na,1,50\n", encoding="utf-8")
+    if file == {"file": "none.csv"}:
+        assert load(str(recipe)).clock is not None
 
 
 def test_a_trace_that_is_missing_or_begins_again_too_early_is_refused(tmp_path):

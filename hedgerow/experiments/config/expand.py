@@ -125,7 +125,7 @@ def expand(
         ConfigError: with the mistakes of all experiments, each reported once.
     """
     lists, ranges, mistakes = _split(axes)
-    mistakes += _fit(ranges, search)
+    mistakes = mistakes or _fit(ranges, search)
     if mistakes:
         raise ConfigError(mistakes, source)
     space = Space(table, lists, ranges)

@@ -166,6 +166,10 @@ def _apply(overrides: Sequence[str], table: Table, axes: dict[str, Any], name: s
         if not equals or not all(key.split(".")):
             mistakes.append(Mistake("", f"{override!r} is not an override; write key=value, as rounds=5"))
             continue
+        if key == "sweep":
+            problem = "it must be keys with lists or ranges, such as sweep.seed=[0,1]"
+            mistakes.append(Mistake(key, problem, _value(text)))
+            continue
         swept = key.removeprefix("sweep.").replace('"', "") if key.startswith("sweep.") else ""
         value = _absolute(swept or key, _value(text), Path.cwd())
         try:
@@ -204,6 +208,9 @@ def _take_out(table: Table, key: str) -> None:
     del table[last]
 
 
+_PATHS = ("model.initial", "data.files", "data.test_file", "clock.availability.file")
+
+
 def _absolute(key: str, value: Any, base: Path) -> Any:
     """Make the paths of the user's own data and models absolute."""
     if isinstance(value, dict):
@@ -215,7 +222,7 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return f"{_full(base, file)}:{attribute}"
     if key == "data.name" and isinstance(value, str) and _is_path(value, base):
         return _full(base, value)
-    if key in ("model.initial", "data.files", "data.test_file") and isinstance(value, str) and value:
+    if key in _PATHS and isinstance(value, str) and value:
         return _full(base, value)
     return value
 

@@ -15,10 +15,15 @@ TABLES = ("search", "early_stopping")
 
 SEARCHES = ("random", "optuna")
 
+OBJECTIVES = ("accuracy", "loss", "bytes_up", "bytes", "seconds", "joules", "price", "epsilon")
+"""The last measured accuracy and loss, and each kind of cost that a run may record."""
+
 
 def _objectives(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise ValueError("it must be a list of one or more names, no two of them equal")
+    for name in names:
+        checks.one_of(OBJECTIVES, value=name)
     return names
 
 

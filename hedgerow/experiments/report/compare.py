@@ -229,6 +229,12 @@ def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     }
 
 
+def _against_float32(whole: int, down: int) -> str:
+    """How many times fewer bytes a downlink took, or more."""
+    times, which = (whole / max(down, 1), "fewer") if down <= whole else (down / whole, "more")
+    return f"down: {times:.3g} times {which} bytes than the models in float32"
+
+
 def _notes(group: Group) -> tuple[str, ...]:
     lines = [line for r in group.runs for line in r.trained]
     repeated = len(group.repeated)
@@ -245,7 +251,7 @@ def _notes(group: Group) -> tuple[str, ...]:
     whys = "; ".join(sorted(f"{how}: {why.splitlines()[0] if why else ''}" for how, why in ended))
     notes = [
         (bool(ended), whys),
-        (whole > 0 < down, f"down: {whole / max(down, 1):.3g} times fewer bytes than the models in float32"),
+        (whole > 0 < down, _against_float32(whole, down)),
         (any(asked), measuring),
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model unchanged"),

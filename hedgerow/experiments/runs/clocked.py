@@ -70,4 +70,8 @@ def _counted(task: Task | Trainer, clients: ClientData) -> float:
         )
     from hedgerow.client.torch.flops import flops_per_example
 
-    return flops_per_example(inner, clients.samples(clients.names[0]).take(np.arange(1)))
+    found = (clients.samples(name) for name in clients.names)
+    some = next((samples for samples in found if len(samples)), None)
+    if some is None:
+        raise ValueError("no client has samples; flops_per_example must be given")
+    return flops_per_example(inner, some.take(np.arange(1)))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hedgerow.experiments.config.errors import ConfigError, Mistake
 from hedgerow.experiments.config.expand import STARTUP, Cell, Space, Sweep
 from hedgerow.experiments.config.names import words
 from hedgerow.experiments.config.ranges import Range, draw
@@ -40,12 +39,10 @@ def proposals(sweep: Sweep, folder: Path) -> Iterator[list[Task]]:
 
     Raises:
         ModuleNotFoundError: Optuna is not installed.
-        ConfigError: there is no such objective.
     """
     require("optuna")
     assert sweep.search is not None
     assert sweep.space is not None
-    _check_objectives(sweep.search.objectives)
     searches = [_Search(sweep.space, way, sweep.search, folder) for way in sweep.space.ways]
     for first in range(0, sweep.search.draws, sweep.search.batch):
         numbers = range(first, min(first + sweep.search.batch, sweep.search.draws))
@@ -144,13 +141,6 @@ def _result(name: str) -> Callable[[Run], float | None]:
         (float(value) for line in reversed(run.lines)
          if (value := line.get("evaluation", {}).get(name)) is not None), None,
     )  # fmt: skip
-
-
-def _check_objectives(names: Sequence[str]) -> None:
-    known = [*_QUALITIES, *BY_NAME]
-    if unknown := [name for name in names if name not in known]:
-        problem = f"there is no objective {unknown[0]!r}; there is {', '.join(known)}"
-        raise ConfigError([Mistake("search.objectives", problem, list(names))])
 
 
 def _directions(names: Sequence[str]) -> list[Direction]:

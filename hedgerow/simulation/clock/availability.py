@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
-from pathlib import Path
 from typing import Protocol, TypeAlias, final, runtime_checkable
 
 from hedgerow import checks
@@ -154,9 +153,10 @@ def trace(file: str, every: float = 0.0) -> Trace:
     Raises:
         ValueError: the file cannot be read, or a line is not allowed; the error names the line.
     """
+    where = checks.path(file=file)
     checks.not_negative(every=every)
     try:
-        with Path(file).open(encoding="utf-8", newline="") as lines:
+        with where.open(encoding="utf-8-sig", newline="") as lines:
             periods = _read(lines, file)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"file is {file!r}; it must be a CSV file that can be read: {error}") from None

@@ -7,11 +7,15 @@ from flwr.app import Message
 
 from hedgerow import records
 from hedgerow.client.constants import LacksConstants
+from hedgerow.client.received import LacksBase, LacksBoth
 from hedgerow.simulation.clock.profiles import Link
 from hedgerow.simulation.clock.trip import Trip
 
 FREE = Link(up=1.0, down=1.0)
 """The link of what costs nothing, on which nothing is counted."""
+
+
+_LACKS = tuple(error.__name__ for error in (LacksConstants, LacksBase, LacksBoth))
 
 
 @final
@@ -47,5 +51,5 @@ class OnItsWay:
         self.reply = reply
         if self.round and reply.has_content():
             self.up = records.measure(reply.content)
-        if self.lacking and reply.has_error() and LacksConstants.__name__ in (reply.error.reason or ""):
+        if self.lacking and reply.has_error() and any(name in (reply.error.reason or "") for name in _LACKS):
             self.trip = replace(self.trip, training=0.0)

@@ -48,6 +48,7 @@ class ClockedGrid(GridAround):
         self._inner, self._clock, self._work, self._seed = grid, clock, work, seed
         self._now = self._before = 0.0
         self._free: dict[str, float] = {}
+        self._lent: dict[int, int] = {}
         self._flights: dict[str, OnItsWay] = {}
         self._gone: dict[str, str] = {}
         self._attempts: dict[str, tuple[str, int]] = {}
@@ -151,6 +152,10 @@ class ClockedGrid(GridAround):
         if wanted and deadline < inf:
             self._now = max(self._now, deadline)
 
+    def lend(self, sizes: Mapping[int, int]) -> None:
+        """Bytes of the next message to each node, in place of what its record takes."""
+        self._lent.update(sizes)
+
     def forget(self, message_ids: Iterable[str]) -> None:
         """Wait no longer for these messages; what their clients spend counts all the same."""
         for message_id in message_ids:
@@ -171,6 +176,7 @@ class ClockedGrid(GridAround):
         The arguments are those of `InProcessGrid.reduce`; `timeout` is in simulated seconds.
         """
         if not message_type.startswith(_TRAIN):
+            self._run({each: f for each, f in self._flights.items() if f.reply is None})
             yield from self._inner.reduce(
                 start, arguments, asked, content, message_type=message_type, group_id=group_id
             )
@@ -251,15 +257,20 @@ class ClockedGrid(GridAround):
             return OnItsWay(client, "", Trip(self._now, 0, 0.0, 0.0, FREE), lacking=False)
         start = self.begins(client) if moment is None else moment
         trains = "model" in content.array_records
+        lent = self._lent.pop(message.metadata.dst_node_id, None)
+        down = records.measure(content) if lent is None else lent
         trip = self._clock.trip(
             self._seed, self._work, client,
-            round=int(group), start=start, down=records.measure(content), trains=trains,
+            round=int(group), start=start, down=down, trains=trains,
             attempt=self._attempt(client, group) if trains else 0,
         )  # fmt: skip
         if not trains and self._gone.get(client) == group:
             trip = replace(trip, lost=start)
         config = content.config_records.get(MAIN, ConfigRecord())
-        lacking = trains and "constants" in config and "constants" not in content.array_records["model"]
+        named = {"constants": "constants", "base": "parameters"}
+        lacking = trains and any(
+            key in config and array not in content.array_records["model"] for key, array in named.items()
+        )
         return OnItsWay(client, group, trip, lacking)
 
     def _attempt(self, client: str, group: str) -> int:
