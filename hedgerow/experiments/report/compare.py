@@ -230,8 +230,10 @@ def _of_clients(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 
 def _against_float32(whole: int, down: int) -> str:
-    """How many times fewer bytes a downlink took, or more."""
-    times, which = (whole / max(down, 1), "fewer") if down <= whole else (down / whole, "more")
+    """How many times fewer bytes a downlink took, or more; empty without one."""
+    if not whole or not down:
+        return ""
+    times, which = (whole / down, "fewer") if down <= whole else (down / whole, "more")
     return f"down: {times:.3g} times {which} bytes than the models in float32"
 
 
@@ -247,11 +249,12 @@ def _notes(group: Group) -> tuple[str, ...]:
     measuring = f"evaluation by clients took {human_bytes(statistics.fmean(asked))} more, up and down"
     whole = sum(line.get("float32_down", 0) for line in lines)
     down = sum(line.get("bytes_down", 0) for line in lines)
+    saved = _against_float32(whole, down)
     ended = {r.ended for r in group.runs if r.ended[0]}
     whys = "; ".join(sorted(f"{how}: {why.splitlines()[0] if why else ''}" for how, why in ended))
     notes = [
         (bool(ended), whys),
-        (whole > 0 < down, _against_float32(whole, down)),
+        (bool(saved), saved),
         (any(asked), measuring),
         (unmeasured > 0, f"clients could not measure {count(unmeasured, 'round')}"),
         (failed > 0, f"{count(failed, 'round')} failed and left the model unchanged"),
