@@ -116,7 +116,7 @@ def test_optunas_own_tools_read_the_study(tmp_path):
     sweep = tiny(tmp_path, OPTUNA.replace("12", "4"))
     list(steps(sweep, tmp_path / "a"))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "a" / FILE)))
-    study = optuna.load_study(study_name="rounds=1", storage=storage)
+    study = optuna.load_study(study_name="rounds=1 by accuracy, bytes_up", storage=storage)
     assert len(study.trials) == 4
     best = {trial.number for trial in study.best_trials}
     assert best
@@ -129,6 +129,20 @@ def test_an_objective_that_is_not_known_is_named_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="must be one of 'accuracy', 'loss', 'bytes_up', 'bytes'"):
         tiny(tmp_path, OPTUNA.replace('"bytes_up"', '"watts"'))
     assert {*OBJECTIVES} == {"accuracy", "loss", *BY_NAME}
+
+
+def test_an_objective_that_runs_do_not_record_ends_the_sweep_with_the_reason(tmp_path):
+    sweep = tiny(tmp_path, OPTUNA.replace('"bytes_up"', '"seconds"'))
+    with pytest.raises(ConfigError, match=r"these runs record no seconds; .* need \[clock\]"):
+        list(steps(sweep, tmp_path / "a"))
+    assert len(list((tmp_path / "a").glob("*/model.safetensors"))) == 3
+
+
+def test_with_other_objectives_a_search_begins_anew_and_goes_on(tmp_path):
+    fewer = OPTUNA.replace("draws = 12", "draws = 4")
+    list(steps(tiny(tmp_path, fewer), tmp_path / "a"))
+    list(steps(tiny(tmp_path, OPTUNA.replace(', "bytes_up"', "")), tmp_path / "a"))
+    assert len(list((tmp_path / "a").glob("*/model.safetensors"))) >= 10
 
 
 def test_a_mistyped_range_is_one_mistake(tmp_path):

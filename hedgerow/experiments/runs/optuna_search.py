@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from hedgerow.experiments.config.errors import ConfigError, Mistake
 from hedgerow.experiments.config.expand import STARTUP, Cell, Space, Sweep
 from hedgerow.experiments.config.names import words
 from hedgerow.experiments.config.ranges import Range, draw
@@ -39,6 +40,7 @@ def proposals(sweep: Sweep, folder: Path) -> Iterator[list[Task]]:
 
     Raises:
         ModuleNotFoundError: Optuna is not installed.
+        ConfigError: runs have ended without recording an objective.
     """
     require("optuna")
     assert sweep.search is not None
@@ -58,7 +60,9 @@ class _Search:
 
     def __init__(self, space: Space, way: dict[str, Any], config: SearchConfig, folder: Path) -> None:
         self._space, self._way, self._config, self._folder = space, way, config, folder
-        self._study = _study(folder / FILE, _name(way), _directions(config.objectives))
+        # With other objectives a search begins anew; what has run by then is not run again.
+        named = f"{_name(way)} by {', '.join(config.objectives)}"
+        self._study = _study(folder / FILE, named, _directions(config.objectives))
 
     def propose(self, numbers: Sequence[int]) -> None:
         """Decide on these draws; those that were decided on before a sweep was killed stay."""
@@ -94,6 +98,8 @@ class _Search:
             if not trial.state.is_finished():
                 runs = [read_run(self._folder / cell.folder) for cell in self._cells([trial])]
                 values = results(runs, self._config.objectives)
+                if values is None and all(run.finished for run in runs):
+                    raise _unmeasured(runs, self._config.objectives)
                 state = TrialState.FAIL if values is None else TrialState.COMPLETE
                 self._study.tell(trial.number, values, state=state)
 
@@ -132,6 +138,16 @@ def results(runs: Sequence[Run], objectives: Sequence[str]) -> list[float] | Non
     if any(len(values) < len(runs) for values in known):
         return None
     return [statistics.fmean(values) for values in known]
+
+
+def _unmeasured(runs: Sequence[Run], objectives: Sequence[str]) -> ConfigError:
+    """A search could learn nothing from runs that have ended without one of its objectives."""
+    lacking = next(name for name in objectives if any(_result(name)(run) is None for run in runs))
+    problem = (
+        f"these runs record no {lacking}; leave it out, or make them record it: seconds, joules and price"
+        " need [clock], epsilon a private strategy, accuracy classes"
+    )
+    return ConfigError([Mistake("search.objectives", problem, list(objectives))])
 
 
 def _result(name: str) -> Callable[[Run], float | None]:
